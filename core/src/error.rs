@@ -1,0 +1,301 @@
+//! Every error that a caller can see, in one table.
+//!
+//! # Who refused
+//! An error comes either from the gateway ([`Source::Gateway`]: it has a [`Code`], and its status and type follow from
+//! the table) or from an upstream ([`Source::Upstream`]: the provider's own status, type and code, folded into our
+//! envelope by [`crate::protocol::upstream_error`]). The header `x-gateway-error-source` tells the caller which.
+//!
+//! # Envelopes
+//! Each URL prefix keeps the shape its clients expect ([`Surface`]): OpenAI's `{"error":{…}}` with all four members
+//! always present, the portal's `{"Status","Message","Meta"}`, and `/v0`'s `{"message","error_code","details"}`.
+//!
+//! The codes are part of the API contract: they are listed in `openapi.json`, and a test keeps both lists equal.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+/// Whether a client's automatic retry can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request will fail again until somebody changes something.
+    Never,
+    /// Worth trying again after this many seconds.
+    After(u32),
+    /// Only after the operator has acted: people may look again in a minute, automatic retries are a waste.
+    Operator,
+}
+
+/// One row of the error table.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The stable machine-readable code, `error.code` in OpenAI's envelope.
+    pub code: &'static str,
+    /// The same in the style of the `/v0` surface.
+    pub pascal_code: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// `error.type` in OpenAI's envelope.
+    pub kind: &'static str,
+    /// What an automatic retry may expect.
+    pub retry: Retry,
+    /// What it means, for the documentation.
+    pub meaning: &'static str,
+}
+
+macro_rules! error_table {
+    ($($variant:ident, $code:literal, $status:literal, $kind:literal, $retry:expr, $meaning:literal;)+) => {
+        /// Every error that the gateway itself can answer with. The table's columns: [`Spec`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Code {
+            /// All codes, in the table's order.
+            pub const ALL: &'static [Code] = &[$(Code::$variant,)+];
+
+            /// The row of this code.
+            pub const fn spec(self) -> Spec {
+                match self {
+                    $(Code::$variant => Spec {
+                        code: $code,
+                        pascal_code: stringify!($variant),
+                        status: $status,
+                        kind: $kind,
+                        retry: $retry,
+                        meaning: $meaning,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+error_table! {
+    InvalidApiKey, "invalid_api_key", 401, "authentication_error", Retry::Never,
+        "No key was sent, or the key is not valid here.";
+    ConflictingCredentials, "conflicting_credentials", 400, "invalid_request_error", Retry::Never,
+        "`Authorization` and `x-api-key` carry different keys.";
+    AuthNotConfigured, "auth_not_configured", 503, "configuration_error", Retry::Operator,
+        "The operator has configured no valid key, so nobody can be let in.";
+    InvalidConfiguration, "invalid_configuration", 503, "configuration_error", Retry::Operator,
+        "The gateway's configuration is not valid; the operator's log says where.";
+    NotFound, "not_found", 404, "not_found_error", Retry::Never,
+        "There is nothing at this path.";
+    MethodNotAllowed, "method_not_allowed", 405, "invalid_request_error", Retry::Never,
+        "The path exists, but not for this method; the `allow` header lists those it has.";
+    UnsupportedContentType, "unsupported_content_type", 400, "invalid_request_error", Retry::Never,
+        "The body's content type is something other than JSON.";
+    BodyTooLarge, "body_too_large", 413, "invalid_request_error", Retry::Never,
+        "The request body is larger than this gateway accepts.";
+    InvalidJson, "invalid_json", 400, "invalid_request_error", Retry::Never,
+        "The body is not valid JSON; the message tells where.";
+    InvalidType, "invalid_type", 400, "invalid_request_error", Retry::Never,
+        "A member of the body has the wrong JSON type.";
+    InvalidValue, "invalid_value", 400, "invalid_request_error", Retry::Never,
+        "A member of the body has a value that cannot be used.";
+    DuplicateMember, "duplicate_member", 400, "invalid_request_error", Retry::Never,
+        "A member that the gateway acts on appears twice, so it is unclear which one counts.";
+    MissingInput, "missing_input", 400, "invalid_request_error", Retry::Never,
+        "The body has no `messages`.";
+    MissingModel, "missing_model", 400, "invalid_request_error", Retry::Never,
+        "The body has no `model`.";
+    InvalidProjectId, "invalid_project_id", 400, "invalid_request_error", Retry::Never,
+        "`project_id` is missing where it is required, or is not 1 to 64 characters of [a-zA-Z0-9._:-].";
+    ModelNotFound, "model_not_found", 404, "not_found_error", Retry::Never,
+        "No configured provider has a model of this name.";
+    AmbiguousModel, "ambiguous_model", 400, "invalid_request_error", Retry::Never,
+        "Several providers have a model of this name; address it as provider/model.";
+    ProviderNotConfigured, "provider_not_configured", 503, "configuration_error", Retry::Operator,
+        "The provider is known, but the operator has not given it a key or a usable address.";
+    UpstreamUnreachable, "upstream_unreachable", 502, "upstream_error", Retry::After(1),
+        "The provider could not be reached, or closed the connection without an answer.";
+    UpstreamTimeout, "upstream_timeout", 504, "upstream_error", Retry::After(1),
+        "The provider took too long.";
+    UpstreamInvalidResponse, "upstream_invalid_response", 502, "upstream_error", Retry::After(1),
+        "The provider's answer is not what it claims to be, or not what was asked for.";
+    UpstreamResponseTooLarge, "upstream_response_too_large", 502, "upstream_error", Retry::Never,
+        "The provider's answer is larger than this gateway accepts.";
+    UpstreamRedirected, "upstream_redirected", 502, "upstream_error", Retry::Never,
+        "The provider answered with a redirect, which is never followed.";
+    UpstreamCredentialRejected, "upstream_credential_rejected", 401, "upstream_error", Retry::Never,
+        "The provider refused the gateway's own credential; only the operator can mend that.";
+    UpstreamStreamCut, "upstream_stream_cut", 502, "upstream_error", Retry::After(1),
+        "The provider's stream ended before it was complete; seen as an event in the stream.";
+    ClientClosedRequest, "client_closed_request", 499, "client_error", Retry::Never,
+        "The client went away before the answer; only seen in logs.";
+    InternalError, "internal_error", 500, "server_error", Retry::After(1),
+        "A fault of the gateway itself; report it with the request id.";
+}
+
+/// Who refused: told to the caller in `x-gateway-error-source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The gateway.
+    Gateway,
+    /// The provider.
+    Upstream,
+}
+
+/// The shape of errors under a URL prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// `/v1`, `/access`, `/usage`, `/health` and everything else.
+    OpenAi,
+    /// `/api/portal`.
+    Portal,
+    /// `/v0`.
+    V0,
+}
+
+impl Surface {
+    /// The surface of a URL path.
+    pub fn of_path(path: &str) -> Surface {
+        let under = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if under("/api/portal") {
+            Surface::Portal
+        } else if under("/v0") {
+            Surface::V0
+        } else {
+            Surface::OpenAi
+        }
+    }
+}
+
+/// An error as a value, ready to be shown on any surface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// HTTP status.
+    pub status: u16,
+    /// `error.type`.
+    pub kind: Cow<'static, str>,
+    /// `error.code`; an upstream may give none.
+    pub code: Option<Cow<'static, str>>,
+    /// What is wrong and where, in a sentence for people. Never holds a secret or a caller's content.
+    pub message: String,
+    /// The member or header at fault.
+    pub param: Option<Cow<'static, str>>,
+    /// Who refused.
+    pub source: Source,
+    /// Whether to try again.
+    pub retry: Option<Retry>,
+    /// The `/v0` surface's name of the code.
+    pascal_code: &'static str,
+}
+
+impl Error {
+    /// An error of the gateway, by the table.
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        let spec = code.spec();
+        Error {
+            status: spec.status,
+            kind: Cow::Borrowed(spec.kind),
+            code: Some(Cow::Borrowed(spec.code)),
+            message: message.into(),
+            param: None,
+            source: Source::Gateway,
+            retry: Some(spec.retry),
+            pascal_code: spec.pascal_code,
+        }
+    }
+
+    /// The same error, naming the member or header at fault.
+    #[must_use]
+    pub fn with_param(self, param: impl Into<Cow<'static, str>>) -> Error {
+        Error { param: Some(param.into()), ..self }
+    }
+
+    /// An error that an upstream answered with: its own status, type and code.
+    pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
+        Error {
+            status,
+            kind: Cow::Owned(kind),
+            code: code.map(Cow::Owned),
+            message,
+            param: None,
+            source: Source::Upstream,
+            retry: None,
+            pascal_code: "UpstreamError",
+        }
+    }
+
+    /// Whether this is the given error of the table.
+    pub fn is(&self, code: Code) -> bool {
+        self.source == Source::Gateway && self.code.as_deref() == Some(code.spec().code)
+    }
+
+    /// The body in the envelope of a surface.
+    pub fn envelope(&self, surface: Surface) -> Value {
+        match surface {
+            Surface::OpenAi => json!({"error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }}),
+            Surface::Portal => json!({"Status": "Error", "Message": self.message, "Meta": null}),
+            Surface::V0 => json!({
+                "message": self.message,
+                "error_code": self.pascal_code,
+                "details": self.param.as_ref().map(|param| json!({"param": param})),
+            }),
+        }
+    }
+
+    /// The error as the last event of a stream in `OpenAI`'s format.
+    pub fn stream_event(&self) -> Vec<u8> {
+        format!("data: {}\n\n", self.envelope(Surface::OpenAi)).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_no_two_rows_of_one_code_and_only_error_statuses() {
+        let mut codes: Vec<_> = Code::ALL.iter().map(|code| code.spec().code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.spec().status), "{code:?}");
+            assert!(code.spec().meaning.ends_with('.'), "{code:?} has no sentence");
+        }
+    }
+
+    #[test]
+    fn each_surface_has_its_envelope() {
+        let error = Error::new(Code::InvalidType, "'model' must be a string").with_param("model");
+        assert_eq!(
+            error.envelope(Surface::of_path("/v1/chat/completions")).to_string(),
+            r#"{"error":{"code":"invalid_type","message":"'model' must be a string","param":"model","type":"invalid_request_error"}}"#
+        );
+        assert_eq!(
+            error.envelope(Surface::of_path("/api/portal/requests")).to_string(),
+            r#"{"Message":"'model' must be a string","Meta":null,"Status":"Error"}"#
+        );
+        assert_eq!(
+            error.envelope(Surface::of_path("/v0/api_keys")).to_string(),
+            r#"{"details":{"param":"model"},"error_code":"InvalidType","message":"'model' must be a string"}"#
+        );
+    }
+
+    #[test]
+    fn a_prefix_is_a_whole_segment() {
+        assert_eq!(Surface::of_path("/v0x"), Surface::OpenAi);
+        assert_eq!(Surface::of_path("/v0"), Surface::V0);
+        assert_eq!(Surface::of_path("/api/portals"), Surface::OpenAi);
+    }
+
+    #[test]
+    fn all_four_members_are_there_even_when_null() {
+        let body = Error::upstream(418, "teapot".into(), None, "no".into()).envelope(Surface::OpenAi);
+        let members = body["error"].as_object().unwrap();
+        assert_eq!(members.len(), 4);
+        assert!(members["code"].is_null() && members["param"].is_null());
+    }
+}

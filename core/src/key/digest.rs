@@ -1,0 +1,90 @@
+//! SHA-256 digests of keys. Comparison is in constant time; there is no other way to compare them.
+
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// The SHA-256 of a whole key string, as four words so that a comparison is four word operations.
+#[derive(Clone, Copy)]
+pub struct Digest([u64; 4]);
+
+impl Digest {
+    /// The digest of a key.
+    pub fn of(key: &[u8]) -> Digest {
+        Digest::from_bytes(&Sha256::digest(key).into())
+    }
+
+    /// Reads 64 hexadecimal digits of either case.
+    pub fn from_hex(text: &str) -> Option<Digest> {
+        let mut bytes = [0u8; 32];
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let [high, low] = pair else { return None };
+            *byte = hex_value(*high)? << 4 | hex_value(*low)?;
+        }
+        Some(Digest::from_bytes(&bytes))
+    }
+
+    /// The first eight hexadecimal digits: enough to tell keys apart in a log, not enough to be one.
+    pub fn short_hex(&self) -> String {
+        let [first, ..] = self.0;
+        format!("{:08x}", first >> 32)
+    }
+
+    /// Equality in constant time.
+    pub fn ct_eq(&self, other: &Digest) -> Choice {
+        let [a, b, c, d] = self.0;
+        let [e, f, g, h] = other.0;
+        ((a ^ e) | (b ^ f) | (c ^ g) | (d ^ h)).ct_eq(&0)
+    }
+
+    fn from_bytes(bytes: &[u8; 32]) -> Digest {
+        let mut words = [0u64; 4];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = chunk.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        }
+        Digest(words)
+    }
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    #[test]
+    fn reads_either_case_and_equals_the_digest_of_the_key() {
+        let digest = Digest::of(b"test");
+        for hex in [TEST.to_owned(), TEST.to_uppercase()] {
+            assert!(bool::from(Digest::from_hex(&hex).unwrap().ct_eq(&digest)));
+        }
+        assert_eq!(digest.short_hex(), "9f86d081");
+    }
+
+    #[test]
+    fn any_changed_digit_is_another_digest() {
+        let digest = Digest::of(b"test");
+        for position in 0..64 {
+            let mut hex = TEST.as_bytes().to_vec();
+            hex[position] = if hex[position] == b'0' { b'1' } else { b'0' };
+            let other = Digest::from_hex(std::str::from_utf8(&hex).unwrap()).unwrap();
+            assert!(!bool::from(other.ct_eq(&digest)), "digit {position}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_64_hex_digits() {
+        for text in
+            ["", "abc", &TEST[1..], &format!("{TEST}0"), &TEST.replace('9', "g"), &TEST.replace('9', "é")]
+        {
+            assert!(Digest::from_hex(text).is_none(), "{text}");
+        }
+    }
+}

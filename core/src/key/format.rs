@@ -1,0 +1,184 @@
+//! The one format of keys, wherever they are minted: here, in the Worker, or by `scripts/gateway-key-ring.mjs`.
+//!
+//! ```text
+//! gw_ 0A1b2C3d4E AbCdEf…33 characters…Xyz 1a2B3c
+//!     public id  secret                   checksum     (written without the spaces; 52 characters)
+//! ```
+//! Base62 (`0-9A-Za-z`), most significant digit first: the public id is 56 random bits, the secret 192, the checksum the
+//! CRC-32 (IEEE 802.3) of everything before it. So logs and lists can name a key without knowing it, secret scanners can
+//! find one, and a mistyped key is refused without a look-up. `core/testdata/gateway-keys.json` has vectors that this
+//! module and the script are both tested with.
+
+/// Random bytes that a new key takes: 7 for the public id, 24 for the secret.
+pub const MINT_BYTES: usize = ID_BYTES + SECRET_BYTES;
+/// Characters of a key.
+pub const KEY_LENGTH: usize = PREFIX.len() + ID_DIGITS + SECRET_DIGITS + CHECKSUM_DIGITS;
+
+const PREFIX: &str = "gw_";
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const ID_BYTES: usize = 7;
+const ID_DIGITS: usize = 10;
+const SECRET_BYTES: usize = 24;
+const SECRET_DIGITS: usize = 33;
+const CHECKSUM_DIGITS: usize = 6;
+
+/// Why a text is not a key, in the order of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatError {
+    /// It does not begin with `gw_`.
+    Prefix,
+    /// It is not [`KEY_LENGTH`] bytes long.
+    Length,
+    /// It has a character outside base62.
+    Alphabet,
+    /// The checksum is not that of the rest: it is mistyped or cut.
+    Checksum,
+    /// The id or the secret is a number too large for its bits: it was never minted.
+    Overflow,
+}
+
+/// A new key of [`MINT_BYTES`] random bytes, which must come from a cryptographic source.
+pub fn mint(random: &[u8; MINT_BYTES]) -> String {
+    let (id, secret) = random.split_at(ID_BYTES);
+    let mut key = String::with_capacity(KEY_LENGTH);
+    key.push_str(PREFIX);
+    encode(id, ID_DIGITS, &mut key);
+    encode(secret, SECRET_DIGITS, &mut key);
+    let checksum = crc32(key.as_bytes());
+    encode(&checksum.to_be_bytes(), CHECKSUM_DIGITS, &mut key);
+    key
+}
+
+/// The public id (`gw_` and ten characters) of a well-formed key.
+pub fn public_id(key: &str) -> Result<&str, FormatError> {
+    let digits = key.strip_prefix(PREFIX).ok_or(FormatError::Prefix)?;
+    if key.len() != KEY_LENGTH {
+        return Err(FormatError::Length);
+    }
+    if !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(FormatError::Alphabet);
+    }
+    let (body, checksum) = key.split_at_checked(KEY_LENGTH - CHECKSUM_DIGITS).ok_or(FormatError::Length)?;
+    if decode::<4>(checksum.as_bytes()) != Some(crc32(body.as_bytes()).to_be_bytes()) {
+        return Err(FormatError::Checksum);
+    }
+    let (public, secret) = body.split_at_checked(PREFIX.len() + ID_DIGITS).ok_or(FormatError::Length)?;
+    let id = public.strip_prefix(PREFIX).ok_or(FormatError::Prefix)?;
+    if decode::<ID_BYTES>(id.as_bytes()).is_none() || decode::<SECRET_BYTES>(secret.as_bytes()).is_none() {
+        return Err(FormatError::Overflow);
+    }
+    Ok(public)
+}
+
+/// Appends a big-endian number as exactly `digits` base62 digits.
+fn encode(number: &[u8], digits: usize, out: &mut String) {
+    let mut number = number.to_vec();
+    let mut reversed = Vec::with_capacity(digits);
+    for _ in 0..digits {
+        let mut remainder = 0u32;
+        for byte in &mut number {
+            let value = remainder << 8 | u32::from(*byte);
+            *byte = u8::try_from(value / 62).unwrap_or(u8::MAX);
+            remainder = value % 62;
+        }
+        reversed.push(ALPHABET.get(remainder as usize).copied().unwrap_or(b'0'));
+    }
+    out.extend(reversed.into_iter().rev().map(char::from));
+}
+
+/// The number that base62 digits stand for, big-endian; `None` if it does not fit or a digit is none.
+fn decode<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
+    let mut number = [0u8; BYTES];
+    for digit in digits {
+        let mut carry = u32::try_from(ALPHABET.iter().position(|symbol| symbol == digit)?).ok()?;
+        for byte in number.iter_mut().rev() {
+            let value = u32::from(*byte) * 62 + carry;
+            *byte = (value & 0xff) as u8;
+            carry = value >> 8;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+/// CRC-32 as in IEEE 802.3 and zlib. Bit by bit: it runs over 46 bytes.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            let mask = (crc & 1).wrapping_neg();
+            crc = crc >> 1 ^ (0xedb8_8320 & mask);
+        }
+    }
+    !crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../../testdata/gateway-keys.json")).unwrap()
+    }
+
+    fn reason(error: FormatError) -> &'static str {
+        match error {
+            FormatError::Prefix => "prefix",
+            FormatError::Length => "length",
+            FormatError::Alphabet => "alphabet",
+            FormatError::Checksum => "checksum",
+            FormatError::Overflow => "overflow",
+        }
+    }
+
+    #[test]
+    fn mints_and_reads_the_shared_vectors() {
+        let vectors = vectors();
+        let valid = vectors["valid"].as_array().unwrap();
+        assert!(valid.len() >= 5);
+        for vector in valid {
+            let hex = vector["random_hex"].as_str().unwrap();
+            let mut random = [0u8; MINT_BYTES];
+            for (index, byte) in random.iter_mut().enumerate() {
+                *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).unwrap();
+            }
+            let key = mint(&random);
+            assert_eq!(key, vector["key"].as_str().unwrap());
+            assert_eq!(key.len(), KEY_LENGTH);
+            assert_eq!(public_id(&key), Ok(vector["public_id"].as_str().unwrap()));
+            let digest = super::super::Digest::from_hex(vector["sha256"].as_str().unwrap()).unwrap();
+            assert!(bool::from(super::super::Digest::of(key.as_bytes()).ct_eq(&digest)));
+        }
+    }
+
+    #[test]
+    fn refuses_the_shared_vectors_for_the_stated_reason() {
+        let vectors = vectors();
+        for vector in vectors["invalid"].as_array().unwrap() {
+            let key = vector["key"].as_str().unwrap();
+            assert_eq!(public_id(key).map_err(reason), Err(vector["reason"].as_str().unwrap()), "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_one_wrong_character_is_noticed(random: [u8; MINT_BYTES], position in 3usize..KEY_LENGTH, digit in 0usize..62) {
+            let key = mint(&random);
+            prop_assert!(public_id(&key).is_ok());
+            let mut typed = key.clone().into_bytes();
+            typed[position] = ALPHABET[digit];
+            let typed = String::from_utf8(typed).unwrap();
+            prop_assert_eq!(public_id(&typed).is_ok(), typed == key);
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(text: String) {
+            let _ = public_id(&text);
+        }
+    }
+}

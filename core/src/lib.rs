@@ -1,0 +1,22 @@
+//! Every decision of Gatehouse, and no I/O.
+//!
+//! This crate knows no Worker, no JavaScript, no clock and no randomness: bytes, time and random bytes come in as
+//! values, decisions go out as values. So it compiles natively and is tested in seconds. Whatever touches the outside
+//! world is in the Worker crate (`src/`), which asks this one what to do.
+//!
+//! | module | decides |
+//! | --- | --- |
+//! | [`key`] | what a key looks like, and who a caller is |
+//! | [`config`] | what `gateway.toml` may say |
+//! | [`catalog`] | which providers and models exist |
+//! | [`route`] | which provider answers a model name, and how the providers have been doing |
+//! | [`protocol`] | how requests, answers, streams and upstream errors are read and rewritten |
+//! | [`error`] | every error: code, status, type, and how it looks on each surface |
+
+pub mod catalog;
+pub mod config;
+pub mod error;
+pub mod key;
+pub mod protocol;
+pub mod request_id;
+pub mod route;

@@ -1,0 +1,69 @@
+//! A whole answer: whether it is what it claims to be, and what it used. Its bytes go to the caller as they are.
+
+use super::members::{self, Members, ReadError};
+use super::upstream_error;
+use super::usage::Usage;
+use crate::error::{Code, Error};
+
+/// Checks an upstream's whole answer to a chat completion.
+///
+/// A 200 that carries an `error` instead of `choices` is that error; some providers answer so.
+pub fn check(provider: &str, body: &[u8]) -> Result<Usage, Error> {
+    let claims =
+        |what: &str| Error::new(Code::UpstreamInvalidResponse, format!("{provider} answered with {what}"));
+    let Members { found: [choices, usage, error], .. } =
+        match members::read(body, &["choices", "usage", "error"]) {
+            Ok(members) => members,
+            Err(ReadError::Malformed(_)) => return Err(claims("something that is not a JSON object")),
+            Err(ReadError::Duplicate(name)) => return Err(claims(&format!("two members '{name}'"))),
+        };
+    if choices.is_some_and(|choices| choices.value.starts_with('[')) {
+        let usage = usage.and_then(|usage| members::value(usage.value).ok().flatten());
+        return Ok(usage.unwrap_or_default());
+    }
+    match error {
+        Some(error) if error.value != "null" => Err(upstream_error::read(provider, 502, true, body, None)),
+        _ => Err(claims("a JSON object that has no 'choices'")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_usage_where_it_is_told() {
+        for (body, usage) in [
+            (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"x":1}}"#, (Some(3), Some(5))),
+            (r#"{"choices":[],"usage":{"prompt_tokens":3}}"#, (Some(3), None)),
+            (r#"{"choices":[],"usage":null}"#, (None, None)),
+            (r#"{"choices":[],"usage":"odd"}"#, (None, None)),
+            (r#"{"choices":[]}"#, (None, None)),
+            (r#"{"choices":[],"error":null}"#, (None, None)),
+        ] {
+            let (prompt_tokens, completion_tokens) = usage;
+            assert_eq!(
+                check("acme", body.as_bytes()).unwrap(),
+                Usage { prompt_tokens, completion_tokens },
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_completion() {
+        for (body, code, message) in [
+            ("", "upstream_invalid_response", "acme answered with something that is not a JSON object"),
+            ("<html>", "upstream_invalid_response", "not a JSON object"),
+            (r#"{"choices":["#, "upstream_invalid_response", "not a JSON object"),
+            ("[]", "upstream_invalid_response", "not a JSON object"),
+            ("{}", "upstream_invalid_response", "no 'choices'"),
+            (r#"{"choices":{}}"#, "upstream_invalid_response", "no 'choices'"),
+            (r#"{"error":{"message":"overloaded","code":"busy"}}"#, "busy", "overloaded"),
+        ] {
+            let error = check("acme", body.as_bytes()).unwrap_err();
+            assert_eq!((error.status, error.code.as_deref()), (502, Some(code)), "{body}");
+            assert!(error.message.contains(message), "{body}: {}", error.message);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The top-level members of a JSON object, as places in its bytes.
+//!
+//! One pass of `serde_json` checks the whole text and tells where the members of interest are; nothing is copied and no
+//! tree is built.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// One member of interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// Its value, as it is written.
+    pub value: &'a str,
+    /// Where the value is.
+    pub place: Range<usize>,
+    /// What to cut to remove the member with its name and one comma.
+    pub extent: Range<usize>,
+}
+
+/// The members of interest of an object, in the order in which they were asked for.
+#[derive(Debug)]
+pub struct Members<'a, const N: usize> {
+    /// A member each, or `None` where the object has none of this name.
+    pub found: [Option<Member<'a>>; N],
+    /// Where a further member can be inserted, at the end of the object.
+    pub end: usize,
+    /// Whether the object has any member at all, so that an inserted one needs a comma.
+    pub any: bool,
+}
+
+/// Why an object could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// Not JSON, or not an object; what is wrong, in which member if that is known, and where.
+    Malformed(String),
+    /// A member of interest appears twice.
+    Duplicate(&'static str),
+}
+
+/// Finds the members of these names in a JSON object.
+pub fn read<'a, const N: usize>(
+    text: &'a [u8],
+    names: &'static [&'static str; N],
+) -> Result<Members<'a, N>, ReadError> {
+    let progress = Progress::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let object = ObjectVisitor { text, names, progress: &progress };
+    let members =
+        deserializer.deserialize_map(object).and_then(|members| deserializer.end().map(|()| members));
+    members.map_err(|error| match progress.duplicate.get() {
+        Some(name) => ReadError::Duplicate(name),
+        None => ReadError::Malformed(describe(text, &error, progress.member.get(), names)),
+    })
+}
+
+/// The line and column, from 1, of a place in a text; columns count bytes, as JSON parsers do.
+pub fn line_and_column(text: &[u8], place: usize) -> (usize, usize) {
+    let before = text.get(..place).unwrap_or(text);
+    let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+    (memchr::memchr_iter(b'\n', before).count() + 1, place - line_start + 1)
+}
+
+fn describe(text: &[u8], error: &serde_json::Error, member: Option<usize>, names: &[&str]) -> String {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return "the body is empty".to_owned();
+    }
+    let inside = member
+        .and_then(|index| names.get(index))
+        .map_or_else(String::new, |name| format!(" (in or after member '{name}')"));
+    format!("{error}{inside}")
+}
+
+/// What the visitor had seen when an error stopped it.
+#[derive(Default)]
+struct Progress {
+    member: Cell<Option<usize>>,
+    duplicate: Cell<Option<&'static str>>,
+}
+
+struct ObjectVisitor<'a, 'p, const N: usize> {
+    text: &'a [u8],
+    names: &'static [&'static str; N],
+    progress: &'p Progress,
+}
+
+impl<'a, const N: usize> Visitor<'a> for ObjectVisitor<'a, '_, N> {
+    type Value = Members<'a, N>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = [const { None }; N];
+        // The end of the member before, or the place after the opening brace.
+        let mut before = memchr::memchr(b'{', self.text).map_or(0, |brace| brace + 1);
+        let mut any = false;
+        while let Some(name) = map.next_key_seed(NameSeed(self.names))? {
+            self.progress.member.set(name.or(self.progress.member.get()));
+            let raw: &RawValue = map.next_value()?;
+            let value = raw.get();
+            // The value borrows from the text, so their addresses tell where it is.
+            let start = (value.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
+            let place = start..start + value.len();
+            if let Some((slot, name)) = name.and_then(|index| found.get_mut(index).zip(self.names.get(index)))
+            {
+                if slot.is_some() {
+                    self.progress.duplicate.set(Some(name));
+                    return Err(A::Error::custom("duplicate member"));
+                }
+                let extent = if any { before..place.end } else { before..after_comma(self.text, place.end) };
+                *slot = Some(Member { value, place: place.clone(), extent });
+            }
+            any = true;
+            before = place.end;
+        }
+        Ok(Members { found, end: before, any })
+    }
+}
+
+/// The place after the comma that follows `end` with nothing but white space between, or `end` if there is none.
+fn after_comma(text: &[u8], end: usize) -> usize {
+    let rest = text.get(end..).unwrap_or_default();
+    match rest.iter().position(|byte| !byte.is_ascii_whitespace()) {
+        Some(offset) if rest.get(offset) == Some(&b',') => end + offset + 1,
+        _ => end,
+    }
+}
+
+/// Reads a member's name as its index among the names of interest, without allocating.
+struct NameSeed(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a member name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|known| *known == name))
+    }
+}
+
+/// A value read from the text of a member; `null` counts as absent.
+pub fn value<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Option<T>, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+/// A text with some places replaced. The changes must be in order and must not overlap.
+pub fn splice(text: &[u8], changes: &[(Range<usize>, Vec<u8>)]) -> Vec<u8> {
+    let added: usize = changes.iter().map(|(_, replacement)| replacement.len()).sum();
+    let mut out = Vec::with_capacity(text.len() + added);
+    let mut copied = 0;
+    for (place, replacement) in changes {
+        out.extend_from_slice(text.get(copied..place.start).unwrap_or_default());
+        out.extend_from_slice(replacement);
+        copied = place.end;
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    const NAMES: &[&str; 2] = &["a", "b"];
+
+    fn without(text: &str, index: usize) -> String {
+        let members = read(text.as_bytes(), NAMES).unwrap();
+        let extent = members.found[index].clone().unwrap().extent;
+        String::from_utf8(splice(text.as_bytes(), &[(extent, Vec::new())])).unwrap()
+    }
+
+    #[test]
+    fn removes_a_member_wherever_it_stands() {
+        for (text, rest) in [
+            (r#"{"a":1}"#, "{}"),
+            (r#"{"a":1,"x":2}"#, r#"{"x":2}"#),
+            (r#"{ "a" : 1 , "x" : 2 }"#, r#"{ "x" : 2 }"#),
+            (r#"{"x":2,"a":1}"#, r#"{"x":2}"#),
+            (r#"{"x":2 , "a":1 , "y":3}"#, r#"{"x":2 , "y":3}"#),
+            (r#"{"\u0061":1,"x":"},{"}"#, r#"{"x":"},{"}"#),
+        ] {
+            assert_eq!(without(text, 0), rest, "{text}");
+        }
+    }
+
+    #[test]
+    fn tells_what_is_wrong_and_where() {
+        for (text, part) in [
+            ("", "empty"),
+            (" \n", "empty"),
+            ("[1]", "expected a JSON object"),
+            ("\"x\"", "expected a JSON object"),
+            (r#"{"a":1"#, "EOF while parsing an object at line 1 column 6 (in or after member 'a')"),
+            ("{\"x\":1,\n\"b\":tru}", "line 2 column"),
+            (r#"{"a":1} x"#, "trailing characters at line 1 column 9"),
+            ("{'a':1}", "key must be a string at line 1 column 2"),
+        ] {
+            let Err(ReadError::Malformed(message)) = read(text.as_bytes(), NAMES) else { panic!("{text}") };
+            assert!(message.contains(part), "{text}: {message}");
+        }
+        assert_eq!(read(br#"{"a":1,"\u0061":2}"#, NAMES).unwrap_err(), ReadError::Duplicate("a"));
+        assert!(read(b"{\"x\":\"\xff\"}", NAMES).is_err(), "not UTF-8");
+        assert!(read(br#"{"x":1,"x":2}"#, NAMES).is_ok(), "the upstream's business");
+    }
+
+    #[test]
+    fn deep_nesting_is_read_without_recursion() {
+        let deep = format!(r#"{{"x":{}{},"a":1}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        assert!(read(deep.as_bytes(), NAMES).unwrap().found[0].is_some());
+    }
+
+    #[test]
+    fn counts_lines_and_columns_from_one() {
+        assert_eq!(line_and_column(b"ab\ncd", 0), (1, 1));
+        assert_eq!(line_and_column(b"ab\ncd", 4), (2, 2));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[a-d{}\",]{0,3}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Removing a member and replacing another changes exactly those, in any object, written in either style.
+        #[test]
+        fn splices_only_what_is_named(object in proptest::collection::btree_map("[a-f]", any_json(), 0..6), pretty: bool) {
+            let object = Value::Object(object.into_iter().collect());
+            let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
+            let members = read(text.as_bytes(), NAMES).unwrap();
+            let mut changes = Vec::new();
+            let mut expected = object.clone();
+            if let Some(a) = &members.found[0] {
+                changes.push((a.extent.clone(), Vec::new()));
+                expected.as_object_mut().unwrap().remove("a");
+            }
+            if let Some(b) = &members.found[1] {
+                prop_assert_eq!(serde_json::from_str::<Value>(b.value).unwrap(), object["b"].clone());
+                changes.push((b.place.clone(), b"\"new\"".to_vec()));
+                expected["b"] = "new".into();
+            }
+            prop_assert_eq!(members.any, !object.as_object().unwrap().is_empty());
+            let changed = splice(text.as_bytes(), &changes);
+            prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            let _ = read(&bytes, NAMES);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Projects: a name that a caller gives its calls, for its own accounting. Never sent upstream.
+
+use crate::config::ProjectIdRule;
+use crate::error::{Code, Error};
+
+/// The header that names a project; it goes before the body's `project_id`.
+pub const HEADER: &str = "x-gateway-project-id";
+
+/// The project of a call, from the header and the body's member.
+pub fn choose(
+    header: Option<String>,
+    member: Option<String>,
+    rule: ProjectIdRule,
+) -> Result<Option<String>, Error> {
+    let header = header.map(|id| id.trim().to_owned());
+    if [&header, &member].into_iter().flatten().any(|id| !is_valid(id)) {
+        return Err(invalid());
+    }
+    match header.or(member) {
+        None if rule == ProjectIdRule::Required => Err(invalid()),
+        project => Ok(project),
+    }
+}
+
+/// The error for a bad or missing project.
+pub fn invalid() -> Error {
+    Error::new(
+        Code::InvalidProjectId,
+        "Missing or invalid project_id. Use 1-64 chars [a-zA-Z0-9._:-], in the body or in the header X-Gateway-Project-Id",
+    )
+    .with_param("project_id")
+}
+
+fn is_valid(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(header: Option<&str>, member: Option<&str>, rule: ProjectIdRule) -> Result<Option<String>, u16> {
+        choose(header.map(str::to_owned), member.map(str::to_owned), rule).map_err(|error| error.status)
+    }
+
+    #[test]
+    fn the_header_wins_and_both_must_be_valid() {
+        use ProjectIdRule::{Optional, Required};
+        let long = "x".repeat(65);
+        for (header, member, rule, expected) in [
+            (None, None, Optional, Ok(None)),
+            (None, None, Required, Err(400)),
+            (Some(" a "), Some("b"), Required, Ok(Some("a".to_owned()))),
+            (None, Some("my.project:1_-"), Optional, Ok(Some("my.project:1_-".to_owned()))),
+            (Some(&long[1..]), None, Optional, Ok(Some(long[1..].to_owned()))),
+            (Some(long.as_str()), None, Optional, Err(400)),
+            (Some("a/b"), None, Optional, Err(400)),
+            (Some("a"), Some("a b"), Optional, Err(400)),
+            (Some(""), None, Optional, Err(400)),
+        ] {
+            assert_eq!(check(header, member, rule), expected, "{header:?} {member:?}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Errors of upstreams, whatever their shape, folded into one.
+//!
+//! The provider's own message, type, code and `param` are kept where they are texts, so that clients that look for
+//! `context_length_exceeded` find it. HTML pages of CDNs are never echoed, and neither is what a provider says about the
+//! gateway's own credential.
+
+use serde_json::Value;
+
+use crate::catalog::api_key_variable;
+use crate::error::{Code, Error};
+use crate::key::Secret;
+
+/// The most that is read of an error's body, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+const MAX_MESSAGE: usize = 2000;
+const MAX_TOKEN: usize = 100;
+
+/// Folds an error answer. `is_json` tells what its content type claims; `key`, the gateway's credential, is blotted out
+/// should the provider repeat it.
+pub fn read(provider: &str, status: u16, is_json: bool, body: &[u8], key: Option<&Secret>) -> Error {
+    if status == 401 {
+        let message = format!(
+            "{provider} refused the gateway's own credential (HTTP 401); the operator has to check {}",
+            api_key_variable(provider)
+        );
+        let code = Code::UpstreamCredentialRejected.spec();
+        return Error::upstream(status, code.kind.to_owned(), Some(code.code.to_owned()), message);
+    }
+    let fields = if is_json { serde_json::from_slice(body).ok().as_ref().and_then(fields) } else { None };
+    let Some(fields) = fields else {
+        let message = format!("{provider} answered with HTTP {status} and no error message");
+        return Error::upstream(status, default_kind(status).to_owned(), None, message);
+    };
+    let mut error = fields.into_error(status);
+    if let Some(key) = key {
+        error.message = error.message.replace(key.expose(), "…");
+    }
+    error
+}
+
+/// Folds an error that came as an event of a stream; `None` when the event carries none.
+pub fn read_event(data: &[u8], named_error: bool) -> Option<Error> {
+    let value: Value = serde_json::from_slice(data).ok()?;
+    let carries_error = value.get("error").is_some_and(|error| !error.is_null());
+    if !carries_error && !named_error {
+        return None;
+    }
+    let fields = fields(&value)?;
+    Some(fields.into_error(502))
+}
+
+/// What the shapes have in common.
+struct Fields {
+    message: String,
+    kind: Option<String>,
+    code: Option<String>,
+    param: Option<String>,
+}
+
+impl Fields {
+    fn into_error(self, status: u16) -> Error {
+        let kind = self.kind.unwrap_or_else(|| default_kind(status).to_owned());
+        let error = Error::upstream(status, kind, self.code, self.message);
+        match self.param {
+            Some(param) => error.with_param(param),
+            None => error,
+        }
+    }
+}
+
+fn fields(value: &Value) -> Option<Fields> {
+    // Gemini's compatible endpoint: [{"error": {…}}].
+    let value = value.as_array().and_then(|items| items.first()).unwrap_or(value);
+    // {"error": {…}} (OpenAI, Anthropic, OpenRouter), {"error": "text"} (Hugging Face, Ollama), {"fault": {…}}
+    // (Fireworks' front), {"errors": [{…}]} (Cloudflare), or the members right here (Mistral, Cohere).
+    let inner = ["error", "fault"].iter().find_map(|name| value.get(name).filter(|inner| !inner.is_null()));
+    let inner = inner.or_else(|| value.get("errors").and_then(|errors| errors.get(0))).unwrap_or(value);
+    let message = text(Some(inner), MAX_MESSAGE)
+        .or_else(|| ["message", "faultstring"].iter().find_map(|name| text(inner.get(name), MAX_MESSAGE)))
+        .or_else(|| detail(inner.get("detail")?))?;
+    let token = |name: &str| text(inner.get(name), MAX_TOKEN);
+    Some(Fields { message, kind: token("type"), code: token("code"), param: token("param") })
+}
+
+/// `{"detail": "text"}` or `{"detail": [{"loc": ["body", "x"], "msg": "text"}]}` (FastAPI).
+fn detail(detail: &Value) -> Option<String> {
+    if let Some(items) = detail.as_array() {
+        let parts: Vec<String> = items
+            .iter()
+            .filter_map(|item| {
+                let place: Vec<_> = item
+                    .get("loc")?
+                    .as_array()?
+                    .iter()
+                    .filter_map(|part| text(Some(part), MAX_TOKEN))
+                    .collect();
+                Some(format!("{}: {}", place.join("."), text(item.get("msg"), MAX_MESSAGE)?))
+            })
+            .collect();
+        return text(Some(&Value::from(parts.join("; "))), MAX_MESSAGE);
+    }
+    text(Some(detail), MAX_MESSAGE)
+}
+
+/// A text, or a number as text, of bounded length; `None` for anything else and for an empty one.
+fn text(value: Option<&Value>, max: usize) -> Option<String> {
+    match value? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.chars().take(max).collect()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn default_kind(status: u16) -> &'static str {
+    match status {
+        403 => "permission_error",
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        400..500 => "invalid_request_error",
+        _ => "upstream_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folds_every_shape_that_providers_use() {
+        for (body, kind, code, message) in [
+            (r#"{"error":{"message":"m","type":"t","param":null,"code":"c"}}"#, "t", Some("c"), "m"),
+            (r#"{"object":"error","message":"m","type":"t","param":null,"code":"c"}"#, "t", Some("c"), "m"),
+            (
+                r#"{"error":{"code":429,"message":"m","status":"EXHAUSTED"}}"#,
+                "rate_limit_error",
+                Some("429"),
+                "m",
+            ),
+            (r#"[{"error":{"code":429,"message":"m"}}]"#, "rate_limit_error", Some("429"), "m"),
+            (r#"{"message":"m"}"#, "rate_limit_error", None, "m"),
+            (r#"{"detail":"m"}"#, "rate_limit_error", None, "m"),
+            (
+                r#"{"detail":[{"loc":["body","n"],"msg":"bad","type":"v"},{"loc":["x"],"msg":"worse"}]}"#,
+                "rate_limit_error",
+                None,
+                "body.n: bad; x: worse",
+            ),
+            (r#"{"error":"m"}"#, "rate_limit_error", None, "m"),
+            (r#"{"fault":{"faultstring":"m"}}"#, "rate_limit_error", None, "m"),
+            (
+                r#"{"success":false,"errors":[{"code":10000,"message":"m"}]}"#,
+                "rate_limit_error",
+                Some("10000"),
+                "m",
+            ),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+                "overloaded_error",
+                None,
+                "m",
+            ),
+        ] {
+            let error = read("acme", 429, true, body.as_bytes(), None);
+            assert_eq!(
+                (error.status, error.kind.as_ref(), error.code.as_deref(), error.message.as_str()),
+                (429, kind, code, message),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn never_echoes_what_is_not_an_error_message() {
+        for (is_json, body) in [
+            (false, "<html>secret</html>"),
+            (true, "<html>secret</html>"),
+            (true, ""),
+            (true, "null"),
+            (true, "{}"),
+            (true, r#"{"error":{}}"#),
+            (true, r#"{"detail":[]}"#),
+            (true, r#"{"message":{"secret":1}}"#),
+        ] {
+            let error = read("acme", 503, is_json, body.as_bytes(), None);
+            assert_eq!(error.message, "acme answered with HTTP 503 and no error message", "{body}");
+            assert_eq!(error.status, 503);
+        }
+    }
+
+    #[test]
+    fn a_refused_credential_is_the_operators_business() {
+        let error = read(
+            "my-llm",
+            401,
+            true,
+            br#"{"error":{"message":"Incorrect API key provided: sk-abc***xyz"}}"#,
+            None,
+        );
+        assert_eq!(error.code.as_deref(), Some("upstream_credential_rejected"));
+        assert!(error.message.contains("MY_LLM_API_KEY") && !error.message.contains("sk-"));
+    }
+
+    #[test]
+    fn the_credential_is_blotted_out_of_any_message() {
+        let key = Secret::new("sk-abc").unwrap();
+        let error = read("acme", 403, true, br#"{"message":"key sk-abc has no access"}"#, Some(&key));
+        assert_eq!(error.message, "key … has no access");
+    }
+
+    #[test]
+    fn reads_errors_of_streams() {
+        for (data, named, message) in [
+            (r#"{"error":{"message":"m"}}"#, false, Some("m")),
+            (
+                r#"{"id":"x","choices":[{"finish_reason":"error"}],"error":{"code":502,"message":"m"}}"#,
+                false,
+                Some("m"),
+            ),
+            (r#"{"error":"m"}"#, false, Some("m")),
+            (r#"{"message":"m"}"#, true, Some("m")),
+            (r#"{"message":"m"}"#, false, None),
+            (r#"{"error":null,"choices":[]}"#, false, None),
+            (r#"{"choices":[{"delta":{"content":"\"error\""}}]}"#, false, None),
+            ("not json", true, None),
+        ] {
+            assert_eq!(
+                read_event(data.as_bytes(), named).map(|error| error.message).as_deref(),
+                message,
+                "{data}"
+            );
+        }
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let body = format!(r#"{{"message":"{}"}}"#, "é".repeat(5000));
+        assert_eq!(read("acme", 400, true, body.as_bytes(), None).message.chars().count(), MAX_MESSAGE);
+    }
+}

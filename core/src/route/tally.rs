@@ -1,0 +1,93 @@
+//! How each provider and model has been doing in this isolate: counts in memory, for `GET /health`.
+//!
+//! It is seen by nobody else and lost with the isolate; nothing decides by it yet.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// What has been counted of one `provider:model`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    attempts: u64,
+    successes: u64,
+    latency_ms: u64,
+}
+
+/// Counts of all providers and models that have been called. Bounded: see [`Tally::MAX_MODELS`].
+#[derive(Debug, Default)]
+pub struct Tally {
+    models: BTreeMap<String, Counts>,
+}
+
+/// One row of `GET /health`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelTally<'a> {
+    /// `provider:model`.
+    pub key: &'a str,
+    /// Calls sent.
+    pub attempts: u64,
+    /// The share of them that was answered, 0 to 1.
+    pub success_rate: f64,
+    /// The mean time to the first byte of an answer, in milliseconds.
+    pub avg_latency_ms: f64,
+}
+
+impl Tally {
+    /// The most models that are counted, so that a caller who invents model names cannot fill the memory.
+    pub const MAX_MODELS: usize = 500;
+
+    /// Counts one call. `latency_ms` is the time to the first byte.
+    pub fn record(&mut self, provider: &str, model: &str, success: bool, latency_ms: u64) {
+        let key = format!("{provider}:{model}");
+        if self.models.len() >= Tally::MAX_MODELS && !self.models.contains_key(&key) {
+            return;
+        }
+        let counts = self.models.entry(key).or_default();
+        counts.attempts += 1;
+        counts.successes += u64::from(success);
+        counts.latency_ms = counts.latency_ms.saturating_add(latency_ms);
+    }
+
+    /// One row for each model, sorted.
+    #[expect(clippy::cast_precision_loss, reason = "counts of one isolate's life are far below 2^52")]
+    pub fn rows(&self) -> impl Iterator<Item = ModelTally<'_>> {
+        self.models.iter().map(|(key, counts)| {
+            let attempts = counts.attempts as f64;
+            ModelTally {
+                key,
+                attempts: counts.attempts,
+                success_rate: counts.successes as f64 / attempts,
+                avg_latency_ms: counts.latency_ms as f64 / attempts,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_successes_and_latency() {
+        let mut tally = Tally::default();
+        tally.record("acme", "a", true, 10);
+        tally.record("acme", "a", false, 30);
+        let rows: Vec<_> = tally.rows().collect();
+        assert_eq!(
+            rows,
+            [ModelTally { key: "acme:a", attempts: 2, success_rate: 0.5, avg_latency_ms: 20.0 }]
+        );
+    }
+
+    #[test]
+    fn invented_names_do_not_fill_the_memory() {
+        let mut tally = Tally::default();
+        for number in 0..2 * Tally::MAX_MODELS {
+            tally.record("acme", &number.to_string(), false, 1);
+        }
+        tally.record("acme", "0", true, 1);
+        assert_eq!(tally.rows().count(), Tally::MAX_MODELS);
+        assert_eq!(tally.rows().next().unwrap().attempts, 2);
+    }
+}

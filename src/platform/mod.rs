@@ -1,0 +1,11 @@
+//! Everything that talks to the runtime: time, randomness, variables, logs, requests, replies and upstreams.
+//!
+//! Nothing here decides anything about a call.
+
+pub mod clock;
+pub mod log;
+pub mod random;
+pub mod reply;
+pub mod request;
+pub mod upstream;
+pub mod variables;

@@ -1,0 +1,38 @@
+//! Incoming requests.
+
+use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen};
+use worker::wasm_bindgen_futures::JsFuture;
+use worker::{js_sys, web_sys};
+
+#[wasm_bindgen(module = "/src/platform/body.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = readRequest)]
+    fn read_request(request: &web_sys::Request, limit: f64) -> js_sys::Promise;
+}
+
+/// Why a body could not be read.
+pub enum BodyError {
+    /// It is larger than the limit.
+    TooLarge,
+    /// The client broke the connection.
+    Gone,
+}
+
+/// The whole body, at most `limit` bytes of it. A declared length over the limit is refused before anything is read.
+pub async fn body(request: &web_sys::Request, limit: u32) -> Result<js_sys::Uint8Array, BodyError> {
+    let body: JsValue =
+        JsFuture::from(read_request(request, limit.into())).await.map_err(|_| BodyError::Gone)?;
+    body.dyn_into().map_err(|_| BodyError::TooLarge)
+}
+
+/// A header, if it is there.
+pub fn header(request: &web_sys::Request, name: &str) -> Option<String> {
+    request.headers().get(name).ok().flatten()
+}
+
+/// The path of a URL, without query and fragment.
+pub fn path(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').and_then(|slash| after_scheme.get(slash..)).unwrap_or("/");
+    path.split(['?', '#']).next().unwrap_or("/")
+}

@@ -1,0 +1,912 @@
+// @ts-check
+// The key format against the shared vectors, and the key-ring script as its operator uses it: as a
+// process, with its arguments, streams, exit status and the bytes it leaves on disk.
+//
+// Everything happens in temporary folders, and wrangler is always a stand-in: nothing is uploaded.
+// Run with: node --test "tests/key-ring/*.test.mjs"
+
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { delimiter, join, resolve } from "node:path";
+import { after, suite, test } from "node:test";
+import {
+  digest,
+  KEY_LENGTH,
+  mint,
+  parseKey,
+  RANDOM_BYTES,
+} from "../../scripts/lib/gateway-key.mjs";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+const SCRIPT = join(ROOT, "scripts/gateway-key-ring.mjs");
+const HASH_A = "a".repeat(64);
+const HASH_B = "b".repeat(64);
+const PARALLEL = { concurrency: 4 };
+
+const temporary = fs.mkdtempSync(join(tmpdir(), "key-ring-"));
+after(() => fs.rmSync(temporary, { recursive: true, force: true }));
+
+/** A fresh folder, and the path of a manifest in it that does not exist yet. */
+function workspace() {
+  const folder = fs.mkdtempSync(join(temporary, "t-"));
+  return { folder, manifest: join(folder, "ring.json") };
+}
+
+/**
+ * @param {string} manifest
+ * @param {Record<string, string>} hashes - label to sha256
+ */
+function writeManifest(manifest, hashes) {
+  const entries = Object.entries(hashes).map(([label, sha256]) => ({
+    label,
+    sha256,
+    created_at: "2026-01-02T03:04:05.678Z",
+  }));
+  fs.writeFileSync(manifest, JSON.stringify({ version: 1, updated_at: null, entries }));
+}
+
+/** @param {string} manifest */
+function readManifest(manifest) {
+  return JSON.parse(fs.readFileSync(manifest, "utf8"));
+}
+
+/** @param {string} path */
+function mode(path) {
+  return (fs.statSync(path).mode & 0o777).toString(8);
+}
+
+/**
+ * @typedef {{ status: number | null, stdout: string, stderr: string }} Result
+ * @typedef {{ input?: string, env?: NodeJS.ProcessEnv, cwd?: string, script?: string, before?: string }} How
+ */
+
+/**
+ * Run the script. `before` is a line of shell that prepares its process, such as a umask.
+ *
+ * @param {string[]} args
+ * @param {How} [how]
+ * @returns {Promise<Result>}
+ */
+function run(args, { input = "", env = {}, cwd = temporary, script = SCRIPT, before } = {}) {
+  const own = [process.execPath, script, ...args];
+  const [program, ...words] = before
+    ? ["/bin/sh", "-c", `${before}; exec "$@"`, "sh", ...own]
+    : own;
+  const child = spawn(program, words, { cwd, env: { ...process.env, ...env } });
+  const result = { status: /** @type {number | null} */ (null), stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text) => (result.stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text) => (result.stderr += text));
+  child.stdin.on("error", () => {});
+  child.stdin.end(input);
+  return new Promise((done, fail) => {
+    child.on("error", fail);
+    child.on("close", (status) => done({ ...result, status }));
+  });
+}
+
+/**
+ * @param {string[]} args
+ * @param {How} [how]
+ */
+async function succeed(args, how) {
+  const result = await run(args, how);
+  assert.equal(result.stderr, "");
+  assert.equal(result.status, 0);
+  return result.stdout;
+}
+
+/**
+ * A refusal is one bare sentence on stderr and exit status 1, and changes no byte in the folder.
+ *
+ * @param {string} folder
+ * @param {string[]} args
+ * @param {string | RegExp} message
+ * @param {How} [how]
+ */
+async function refuse(folder, args, message, how) {
+  const before = snapshot(folder);
+  const result = await run(args, how);
+  const what = `${args.join(" ")}: ${result.stderr}`;
+  assert.equal(result.status, 1, what);
+  assert.equal(result.stdout, "", what);
+  assert.match(result.stderr, /^[^\n]+\n$/, what);
+  assert.doesNotMatch(result.stderr, /^\w*Error|at file:/, what);
+  if (typeof message === "string") assert.equal(result.stderr, `${message}\n`);
+  else assert.match(result.stderr, message);
+  assert.deepEqual(snapshot(folder), before, what);
+  return result.stderr;
+}
+
+/** @param {string} folder */
+function snapshot(folder) {
+  const names = /** @type {string[]} */ (fs.readdirSync(folder, { recursive: true })).sort();
+  return names.map((name) => {
+    const path = join(folder, name);
+    return [name, fs.statSync(path).isFile() ? fs.readFileSync(path, "utf8") : "", mode(path)];
+  });
+}
+
+/** @param {string} text */
+function sha256(text) {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/**
+ * @param {string} manifest
+ * @param {string} label
+ */
+async function generate(manifest, label) {
+  const out = await succeed(["generate", "--label", label, "--manifest", manifest]);
+  return /** @type {string} */ (/^key=(.*)$/m.exec(out)?.[1]);
+}
+
+/** @param {string} key */
+function mistype(key) {
+  return key.slice(0, 20) + (key[20] === "x" ? "y" : "x") + key.slice(21);
+}
+
+suite("key format", () => {
+  const vectors = JSON.parse(
+    fs.readFileSync(join(ROOT, "core/testdata/gateway-keys.json"), "utf8"),
+  );
+
+  test("the valid vectors", () => {
+    assert.ok(vectors.valid.length >= 5);
+    for (const vector of vectors.valid) {
+      const minted = mint(Buffer.from(vector.random_hex, "hex"));
+      assert.deepEqual(minted, { key: vector.key, publicId: vector.public_id });
+      assert.deepEqual(parseKey(vector.key), { publicId: vector.public_id });
+      assert.equal(digest(vector.key), vector.sha256);
+      assert.equal(sha256(vector.key), vector.sha256);
+    }
+  });
+
+  test("the invalid vectors", () => {
+    const reasons = new Set();
+    for (const { key, reason } of vectors.invalid) {
+      assert.deepEqual(parseKey(key), { reason }, JSON.stringify(key));
+      reasons.add(reason);
+    }
+    const all = ["alphabet", "checksum", "length", "overflow", "prefix"];
+    assert.deepEqual([...reasons].sort(), all);
+  });
+
+  test("the parts of a minted key, recomputed bit by bit", () => {
+    assert.equal(crc32("123456789"), 0xcbf43926, "the check value of CRC-32");
+    for (let round = 0; round < 200; round += 1) {
+      const random = randomBytes(31);
+      const { key, publicId } = mint(random);
+      assert.match(key, /^gw_[0-9A-Za-z]{49}$/);
+      assert.equal(key.length, KEY_LENGTH);
+      assert.equal(publicId, key.slice(0, 13));
+      assert.equal(base62(key.slice(3, 13)), BigInt(`0x${random.toString("hex", 0, 7)}`));
+      assert.equal(base62(key.slice(13, 46)), BigInt(`0x${random.toString("hex", 7)}`));
+      assert.equal(base62(key.slice(46)), BigInt(crc32(key.slice(0, 46))));
+    }
+  });
+
+  test("every mistake in one character is found", () => {
+    const { key } = mint(randomBytes(31));
+    for (let at = 3; at < key.length; at += 1) {
+      for (const other of "09AZaz") {
+        if (key[at] === other) continue;
+        const wrong = key.slice(0, at) + other + key.slice(at + 1);
+        assert.deepEqual(parseKey(wrong), { reason: "checksum" });
+      }
+    }
+  });
+
+  test("minting wants exactly its random bytes", () => {
+    assert.equal(RANDOM_BYTES, 31);
+    for (const length of [0, 30, 32]) assert.throws(() => mint(new Uint8Array(length)), RangeError);
+  });
+
+  /** @param {string} text */
+  function crc32(text) {
+    let crc = 0xffffffff;
+    for (const byte of Buffer.from(text)) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+    }
+    return (crc ^ 0xffffffff) >>> 0;
+  }
+
+  /** @param {string} text */
+  function base62(text) {
+    const values = Array.from(text, (digit) => {
+      const code = digit.charCodeAt(0);
+      return code < 65 ? code - 48 : code < 97 ? code - 65 + 10 : code - 97 + 36;
+    });
+    return values.reduce((sum, value) => sum * 62n + BigInt(value), 0n);
+  }
+});
+
+suite("commands", PARALLEL, () => {
+  test("generate prints a key once and keeps its hash only", async () => {
+    const { folder, manifest } = workspace();
+    const out = await succeed(["generate", "--label", " ci.prod:1 ", "--manifest", manifest]);
+    const lines = out.split("\n");
+    const key = lines[0].replace("key=", "");
+    assert.ok(parseKey(key).publicId);
+    assert.deepEqual(lines.slice(1), [
+      `sha256=${sha256(key)}`,
+      `manifest=${manifest}`,
+      `Upload with: node scripts/gateway-key-ring.mjs upload --manifest ${manifest}`,
+      "",
+    ]);
+
+    const text = fs.readFileSync(manifest, "utf8");
+    const ring = JSON.parse(text);
+    assert.equal(text, `${JSON.stringify(ring, null, 2)}\n`);
+    assert.deepEqual(Object.keys(ring), ["version", "updated_at", "entries"]);
+    assert.equal(ring.version, 1);
+    assert.equal(new Date(ring.updated_at).toISOString(), ring.updated_at);
+    const [entry] = ring.entries;
+    assert.deepEqual(Object.keys(entry), ["label", "sha256", "created_at"]);
+    assert.equal(entry.label, "ci.prod:1");
+    assert.equal(entry.sha256, sha256(key));
+    assert.equal(new Date(entry.created_at).toISOString(), entry.created_at);
+    assert.equal(mode(manifest), "600");
+    assert.deepEqual(fs.readdirSync(folder), ["ring.json"]);
+    assert.ok(!text.includes("gw_"));
+  });
+
+  test("add-hash lower-cases", async () => {
+    const { manifest } = workspace();
+    const args = ["add-hash", "--label", "old", "--sha256", HASH_A.toUpperCase()];
+    const out = await succeed([...args, "--manifest", manifest]);
+    assert.equal(out, `added=old\nmanifest=${manifest}\n`);
+    assert.equal(readManifest(manifest).entries[0].sha256, HASH_A);
+  });
+
+  test("list and print-secret give every entry, in byte order of the labels", async () => {
+    const { manifest } = workspace();
+    const digits = "0123456789abcdef".split("");
+    const labels = ["b", "a", "B", "_", "a:b", "10", "9", "a-b", "a.b", "Z"];
+    writeManifest(
+      manifest,
+      Object.fromEntries(labels.map((label, at) => [label, digits[at].repeat(64)])),
+    );
+    const bytes = fs.readFileSync(manifest, "utf8");
+    const secret = await succeed(["print-secret", "--manifest", manifest]);
+    const order = ["10", "9", "B", "Z", "_", "a", "a-b", "a.b", "a:b", "b"];
+    assert.deepEqual(
+      secret.split("\n").map((line) => line.slice(0, -65)),
+      [...order, ""],
+    );
+    assert.equal(await succeed(["list", "--manifest", manifest]), secret);
+    const json = JSON.parse(await succeed(["list", "--json", "--manifest", manifest]));
+    assert.deepEqual(
+      json.map((/** @type {{ label: string }} */ entry) => entry.label),
+      order,
+    );
+    assert.equal(json[0].created_at, "2026-01-02T03:04:05.678Z");
+    assert.equal(fs.readFileSync(manifest, "utf8"), bytes, "reading changes nothing");
+
+    await generate(manifest, "C");
+    const kept = readManifest(manifest).entries;
+    assert.deepEqual(
+      kept.map((/** @type {{ label: string }} */ entry) => entry.label),
+      [...order.slice(0, 3), "C", ...order.slice(3)],
+    );
+  });
+
+  test("the printed ring, read as the gateway reads it, lets every key in", async () => {
+    const { manifest } = workspace();
+    const keys = [];
+    for (const label of ["web", "a:colon:label", "ci"]) keys.push(await generate(manifest, label));
+    const legacy = "some-key-of-another-format";
+    const importing = ["add-hash", "--label", "legacy", "--sha256", sha256(legacy)];
+    await succeed([...importing, "--manifest", manifest]);
+    const ring = await succeed(["print-secret", "--manifest", manifest]);
+    const accepted = ring
+      .split(/[,\n]/)
+      .map((entry) => entry.trim())
+      .map((entry) => entry.slice(entry.lastIndexOf(":") + 1).toLowerCase())
+      .filter((hash) => /^[0-9a-f]{64}$/.test(hash));
+    assert.deepEqual(accepted.sort(), [...keys, legacy].map(sha256).sort());
+  });
+
+  test("a missing manifest is an empty ring", async () => {
+    const { folder, manifest } = workspace();
+    for (const command of ["list", "print-secret"]) {
+      assert.equal(await succeed([command, "--manifest", manifest]), "");
+    }
+    assert.equal(await succeed(["list", "--json", "--manifest", manifest]), "[]\n");
+    assert.deepEqual(fs.readdirSync(folder), []);
+  });
+
+  test("remove", async () => {
+    const { folder, manifest } = workspace();
+    writeManifest(manifest, { one: HASH_A, two: HASH_B });
+    const out = await succeed(["remove", "--label", "one", "--manifest", manifest]);
+    assert.match(out, /^removed=one\nmanifest=.*\nThe key keeps working until you run: .* upload/);
+    assert.equal(await succeed(["list", "--manifest", manifest]), `two:${HASH_B}\n`);
+    await refuse(
+      folder,
+      ["remove", "--label", "one", "--manifest", manifest],
+      'The label "one" is not in the ring',
+    );
+    const last = await succeed(["remove", "--label", "two", "--manifest", manifest]);
+    assert.match(last, /keeps working: .*wrangler secret delete GATEWAY_API_KEY_HASHES/);
+    assert.deepEqual(readManifest(manifest).entries, []);
+  });
+
+  test("verify", async () => {
+    const { folder, manifest } = workspace();
+    const key = await generate(manifest, "mine");
+    const args = ["verify", "--manifest", manifest];
+    const known = `label=mine\nsha256=${sha256(key)}\nmanifest=${manifest}\n`;
+    for (const input of [key, `${key}\n`, `  ${key}\r\n`]) {
+      assert.equal(await succeed(args, { input }), known);
+    }
+    const stranger = mint(randomBytes(31));
+    /** @type {[string, string | RegExp][]} */
+    const mistakes = [
+      [mistype(key), "The key is mistyped or cut: its checksum does not match"],
+      [key.slice(0, -1), "The key is mistyped or cut: a gw_ key has 52 characters"],
+      [key.slice(0, -1) + "-", /^The key is mistyped or cut: .* only letters and digits/],
+      [
+        stranger.key,
+        `${stranger.publicId} is a well-formed key, but it is not in the ring ${manifest}`,
+      ],
+      ["fai_key", `The key is not in the ring ${manifest}, and it is not a gw_ key`],
+      ["", "There is no key on standard input"],
+      [" \n", "There is no key on standard input"],
+      [`${key}\n${key}\n`, "Standard input must hold one key and nothing else"],
+    ];
+    for (const [input, message] of mistakes) {
+      const said = await refuse(folder, args, message, { input });
+      if (input.length > 20)
+        assert.ok(!said.includes(input.slice(13, 40)), "no secret is repeated");
+    }
+
+    const imported = ["add-hash", "--label", "other", "--sha256", sha256("fai_key")];
+    await succeed([...imported, "--manifest", manifest]);
+    assert.match(await succeed(args, { input: "fai_key" }), /^label=other\n/);
+  });
+
+  test("help", async () => {
+    const help = await succeed([]);
+    for (const args of [["help"], ["--help"], ["-h"], ["generate", "--help"], ["upload", "-h"]]) {
+      assert.equal(await succeed(args), help);
+    }
+    for (const word of [
+      ..."generate add-hash list print-secret remove verify upload help".split(" "),
+      ..."--label --sha256 --env --json --manifest GATEWAY_WRANGLER".split(" "),
+      "ops/gateway-key-hashes.local.json",
+    ]) {
+      assert.ok(help.includes(word), word);
+    }
+    assert.ok(!help.includes(ROOT), "no path of this machine");
+  });
+
+  test("the default manifest belongs to the repository, wherever the command is run", async () => {
+    const { folder } = workspace();
+    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    const script = join(folder, "scripts/gateway-key-ring.mjs");
+    const out = await succeed(["generate", "--label", "a"], { script });
+    const manifest = fs.realpathSync(join(folder, "ops/gateway-key-hashes.local.json"));
+    assert.ok(out.includes(`manifest=${manifest}\n`));
+    assert.match(out, /\nUpload with: node scripts\/gateway-key-ring\.mjs upload\n$/);
+    assert.equal(mode(manifest), "600");
+    assert.equal(mode(join(folder, "ops")), "700");
+  });
+});
+
+suite("mistakes on the command line", PARALLEL, () => {
+  function takenWorkspace() {
+    const place = workspace();
+    writeManifest(place.manifest, { taken: HASH_A });
+    return place;
+  }
+  const { key } = mint(randomBytes(31));
+  const badLabel = /^--label must be 1 to 64 characters/;
+  const badDigest = "--sha256 must be a 64-character SHA-256 hex digest";
+
+  /** @type {[string, string | RegExp][]} - The arguments are split at spaces; ~ stands for one. */
+  const mistakes = [
+    ["frobnicate", "Unknown command: frobnicate"],
+    ["constructor", "Unknown command: constructor"],
+    ["--manifest x list", "Unknown command: --manifest"],
+    ["list extra", "Unexpected argument: extra"],
+    ["list -", "Unexpected argument: -"],
+    ["help me", "Unexpected argument: me"],
+    ["list --frob x", "Unknown option: --frob"],
+    ["list --toString x", "Unknown option: --toString"],
+    ["list -x", "Unknown option: -x"],
+    ["list --", "Unknown option: --"],
+    ["generate --label=x", /^Unknown option: --label= \(write the value as an argument of its own/],
+    ["generate --frob=x", "Unknown option: --frob"],
+    ["list --label x", "list does not take --label"],
+    ["generate --label x --json", "generate does not take --json"],
+    ["generate --label x --env y", "generate does not take --env"],
+    ["remove --label x --sha256 y", "remove does not take --sha256"],
+    ["generate --label a --label b", "--label is given more than once"],
+    ["list --json --json", "--json is given more than once"],
+    ["generate", "generate needs --label LABEL"],
+    ["remove", "remove needs --label LABEL"],
+    ["add-hash --label x", "add-hash needs --sha256 HASH"],
+    [`add-hash --sha256 ${HASH_B}`, "add-hash needs --label LABEL"],
+    ["generate --label", "Missing value for --label"],
+    ["generate --label --manifest", "Missing value for --label"],
+    ["add-hash --label x --sha256", "Missing value for --sha256"],
+    ["list --manifest", "Missing value for --manifest"],
+    ["upload --env", "Missing value for --env"],
+    ["upload --env -x", /^--env must be the name of a wrangler environment/],
+    [`generate --label ${"l".repeat(65)}`, badLabel],
+    ["generate --label two~words", badLabel],
+    ["generate --label ~", badLabel],
+    ["generate --label a/b", badLabel],
+    ["generate --label é", badLabel],
+    ["remove --label a,b", badLabel],
+    [`add-hash --label x --sha256 ${"a".repeat(63)}`, badDigest],
+    [`add-hash --label x --sha256 ${"a".repeat(65)}`, badDigest],
+    [`add-hash --label x --sha256 ${"g".repeat(64)}`, badDigest],
+    ["generate --label taken", 'The label "taken" is already in the ring'],
+    [`add-hash --label taken --sha256 ${HASH_B}`, 'The label "taken" is already in the ring'],
+    [
+      `add-hash --label x --sha256 ${HASH_A.toUpperCase()}`,
+      `The digest ${HASH_A} is already in the ring, under the label "taken"`,
+    ],
+    ["remove --label absent", 'The label "absent" is not in the ring'],
+    ["verify some-key", /^verify reads the key from standard input, never from an argument/],
+  ];
+  for (const [line, message] of mistakes) {
+    test(line, async () => {
+      const { folder, manifest } = takenWorkspace();
+      const args = line.split(" ").map((word) => word.replaceAll("~", " "));
+      // First, so that a missing value stays last; left out where it would be the mistake.
+      const unread = /for --manifest|Unknown command/.test(String(message));
+      const where = unread ? args : [args[0], "--manifest", manifest, ...args.slice(1)];
+      await refuse(folder, where, message);
+    });
+  }
+
+  test("an empty value is a missing value", async () => {
+    const { folder, manifest } = takenWorkspace();
+    const args = ["generate", "--manifest", manifest, "--label", ""];
+    await refuse(folder, args, "Missing value for --label");
+  });
+
+  test("a label of 64 characters is allowed", async () => {
+    const own = workspace().manifest;
+    await generate(own, "l".repeat(64));
+  });
+
+  const places = [
+    ["verify", key],
+    ["verify", "--key", key],
+    ["verify", `--key=${mistype(key)}`],
+    [key],
+    ["list", key],
+    ["generate", "--label", key],
+    ["generate", "--label", `my-${key.slice(0, 40)}`],
+    ["add-hash", "--label", "x", "--sha256", key],
+    ["remove", "--label", key],
+  ];
+  for (const args of places) {
+    test(`a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async () => {
+      const { folder, manifest } = takenWorkspace();
+      const where = [...args, "--manifest", manifest];
+      const said = await refuse(folder, where, /^A key must not be passed as an argument/, {
+        input: key,
+      });
+      assert.ok(!said.includes(key.slice(3, 20)), "and it is not repeated");
+    });
+  }
+
+  test("a public id may be a label", async () => {
+    const own = workspace().manifest;
+    await generate(own, key.slice(0, 13));
+  });
+});
+
+suite("manifest", PARALLEL, () => {
+  const good = { label: "a", sha256: HASH_A, created_at: "2026-01-02T03:04:05Z" };
+  const other = { ...good, label: "b", sha256: HASH_B };
+  /** @param {unknown[]} entries */
+  const ring = (...entries) => ({ version: 1, updated_at: null, entries });
+
+  /** @type {[string, unknown, string][]} */
+  const unreadable = [
+    ["empty file", "", "it is not JSON"],
+    ["text", "API_KEY=secret-text", "it is not JSON"],
+    ["array", [], "it is not a JSON object"],
+    ["null", null, "it is not a JSON object"],
+    ["no entries", { version: 1, updated_at: null }, "it has no entries array"],
+    ["entries object", { version: 1, entries: {} }, "it has no entries array"],
+    ["no version", { entries: [] }, "its version is not 1"],
+    ["later version", { ...ring(), version: 2 }, "its version is not 1"],
+    ["text version", { ...ring(), version: "1" }, "its version is not 1"],
+    ["bad date", { ...ring(), updated_at: "now" }, "updated_at is not an ISO date or null"],
+    ["extra member", { ...ring(), note: 1 }, 'it has an unknown member "note"'],
+    ["text entry", ring("a"), "entry 1 is not an object"],
+    ["no label", ring(good, { ...other, label: undefined }), "entry 2 has no valid label"],
+    ["bad label", ring({ ...good, label: "a b" }), "entry 1 has no valid label"],
+    [
+      "bad digest",
+      ring({ ...good, sha256: "abc" }),
+      'entry 1 ("a") has no sha256 of 64 lower-case hex digits',
+    ],
+    [
+      "upper-case digest",
+      ring({ ...good, sha256: HASH_A.toUpperCase() }),
+      'entry 1 ("a") has no sha256 of 64 lower-case hex digits',
+    ],
+    [
+      "no date",
+      ring({ ...good, created_at: undefined }),
+      'entry 1 ("a") has no ISO date created_at',
+    ],
+    [
+      "impossible date",
+      ring({ ...good, created_at: "2026-13-02T03:04:05Z" }),
+      'entry 1 ("a") has no ISO date created_at',
+    ],
+    [
+      "plaintext",
+      ring({ ...good, key: "secret-text" }),
+      'entry 1 ("a") has an unknown member "key"',
+    ],
+    ["same label", ring(good, { ...other, label: "a" }), 'the label "a" occurs twice'],
+    ["same digest", ring(good, { ...other, sha256: HASH_A }), 'the digest of "b" occurs twice'],
+  ];
+  for (const [name, content, why] of unreadable) {
+    test(`not a manifest: ${name}`, async () => {
+      const { folder, manifest } = workspace();
+      fs.writeFileSync(manifest, typeof content === "string" ? content : JSON.stringify(content));
+      const message = `${manifest} is not a gateway key-ring manifest: ${why}`;
+      const commands = [
+        ["generate", "--label", "new"],
+        ["add-hash", "--label", "new", "--sha256", "c".repeat(64)],
+        ["remove", "--label", "a"],
+        ["list"],
+        ["print-secret"],
+        ["verify"],
+        ["upload"],
+      ];
+      for (const command of commands) {
+        const how = { input: "some-key", env: { GATEWAY_WRANGLER: join(folder, "absent") } };
+        const said = await refuse(folder, [...command, "--manifest", manifest], message, how);
+        assert.ok(!said.includes("secret-text"), "the file is not quoted");
+      }
+    });
+  }
+
+  test("a directory, and a path below a file", async () => {
+    const { folder, manifest } = workspace();
+    fs.writeFileSync(manifest, "");
+    for (const command of [["list"], ["generate", "--label", "a"]]) {
+      await refuse(folder, [...command, "--manifest", folder], /^Cannot read .*EISDIR/);
+      const below = join(manifest, "ring.json");
+      await refuse(folder, [...command, "--manifest", below], /^Cannot read .*ENOTDIR/);
+    }
+  });
+
+  test("an ISO date with an offset is understood, and entries are kept as they are", async () => {
+    const { manifest } = workspace();
+    const early = { ...good, created_at: "2026-01-02T03:04:05+02:00" };
+    const text = JSON.stringify({ ...ring(early), updated_at: "2026-01-02T03:04:05.1Z" });
+    fs.writeFileSync(manifest, text);
+    await generate(manifest, "new");
+    assert.deepEqual(readManifest(manifest).entries[0], early);
+  });
+
+  test("the mode is 0600, whatever the umask and the mode before", async () => {
+    const { folder, manifest } = workspace();
+    writeManifest(manifest, {});
+    fs.chmodSync(manifest, 0o666);
+    const deep = join(folder, "new/deeper/ring.json");
+    for (const path of [manifest, deep]) {
+      const args = ["generate", "--label", "a", "--manifest", path];
+      await succeed(args, { before: "umask 000" });
+      assert.equal(mode(path), "600");
+    }
+    assert.equal(mode(join(folder, "new")), "700");
+    assert.equal(mode(join(folder, "new/deeper")), "700");
+  });
+
+  test("a symbolic link stays a link, and the file it points to is replaced", async () => {
+    const { folder, manifest } = workspace();
+    fs.mkdirSync(join(folder, "vault"));
+    const target = join(folder, "vault/real.json");
+    writeManifest(target, { a: HASH_A });
+    fs.symlinkSync("vault/real.json", manifest);
+    const out = await succeed(["generate", "--label", "b", "--manifest", manifest]);
+    assert.ok(out.includes(`manifest=${manifest}\n`));
+    assert.equal(fs.readlinkSync(manifest), "vault/real.json");
+    assert.equal(readManifest(target).entries.length, 2);
+    assert.equal(mode(target), "600");
+    assert.deepEqual(fs.readdirSync(join(folder, "vault")), ["real.json"]);
+    assert.deepEqual(fs.readdirSync(folder), ["ring.json", "vault"]);
+  });
+
+  test("a link that points nowhere is refused, not taken for an empty ring", async () => {
+    const { manifest } = workspace();
+    fs.symlinkSync("unmounted/real.json", manifest);
+    for (const command of [["generate", "--label", "a"], ["list"], ["upload"]]) {
+      const result = await run([...command, "--manifest", manifest]);
+      assert.equal(result.status, 1);
+      const why = "is a symbolic link to a file that does not exist";
+      assert.equal(result.stderr, `${manifest} ${why}\n`);
+    }
+    assert.equal(fs.readlinkSync(manifest), "unmounted/real.json");
+  });
+});
+
+suite("failing to write", PARALLEL, () => {
+  test("a full disk: no key is printed, the old manifest stays, no temporary is left", async () => {
+    const { folder, manifest } = workspace();
+    const digits = "0123456789abcdef".split("");
+    writeManifest(manifest, Object.fromEntries(digits.map((d) => [`l${d}`, d.repeat(64)])));
+    // Room for the lock and for the first part of the new manifest.
+    await refuse(
+      folder,
+      ["generate", "--label", "a", "--manifest", manifest],
+      /^Cannot write .*ring\.json: EFBIG/,
+      { before: "ulimit -f 1" },
+    );
+  });
+
+  test("a full disk from the start: no empty lock is left", async () => {
+    const { folder, manifest } = workspace();
+    await refuse(
+      folder,
+      ["generate", "--label", "a", "--manifest", manifest],
+      /^Cannot create .*ring\.json\.lock: EFBIG/,
+      { before: "ulimit -f 0" },
+    );
+  });
+
+  test("a temporary file that cannot be created", async () => {
+    const { folder } = workspace();
+    // The name of the lock still fits, that of the temporary file does not.
+    const manifest = join(folder, "m".repeat(250));
+    writeManifest(manifest, { a: HASH_A });
+    const args = ["generate", "--label", "b", "--manifest", manifest];
+    await refuse(folder, args, /^Cannot write .*ENAMETOOLONG/);
+  });
+
+  const root = process.getuid?.() === 0 && "root may write everywhere";
+  test("a read-only directory", { skip: root }, async () => {
+    const { folder, manifest } = workspace();
+    writeManifest(manifest, { a: HASH_A });
+    fs.chmodSync(folder, 0o500);
+    try {
+      const args = ["generate", "--label", "b", "--manifest", manifest];
+      await refuse(folder, args, /^Cannot create .*\.lock: EACCES/);
+      const deep = join(folder, "new/ring.json");
+      const creating = ["generate", "--label", "b", "--manifest", deep];
+      await refuse(folder, creating, /^Cannot create .*new: EACCES/);
+    } finally {
+      fs.chmodSync(folder, 0o700);
+    }
+  });
+
+  test("standard output closed: the entry is kept, and the operator is told", async () => {
+    const { manifest } = workspace();
+    const child = spawn(process.execPath, [
+      ...[SCRIPT, "generate", "--label", "a", "--manifest", manifest],
+    ]);
+    child.stdout.destroy();
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
+    const status = await new Promise((done) => child.on("close", done));
+    assert.equal(status, 1);
+    assert.match(stderr, /EPIPE.*remove the label "a" and generate again\n$/);
+    assert.equal(readManifest(manifest).entries.length, 1);
+  });
+});
+
+suite("several commands at once", PARALLEL, () => {
+  test("20 keys generated at once are all kept, and no reader sees half a file", async () => {
+    const { folder, manifest } = workspace();
+    const labels = Array.from({ length: 20 }, (_, at) => `key-${String(at).padStart(2, "0")}`);
+    let writing = true;
+    const reading = (async () => {
+      let reads = 0;
+      while (writing) {
+        if (fs.existsSync(manifest)) {
+          assert.ok(readManifest(manifest).entries.length > 0);
+          reads += 1;
+        }
+        await new Promise((done) => setTimeout(done, 1));
+      }
+      return reads;
+    })();
+    const keys = await Promise.all(labels.map((label) => generate(manifest, label)));
+    writing = false;
+    assert.ok((await reading) > 0);
+    assert.equal(
+      await succeed(["print-secret", "--manifest", manifest]),
+      labels.map((label, at) => `${label}:${sha256(keys[at])}\n`).join(""),
+    );
+    assert.deepEqual(fs.readdirSync(folder), ["ring.json"]);
+  });
+
+  test("of several with one label exactly one succeeds", async () => {
+    const { manifest } = workspace();
+    const args = ["generate", "--label", "same", "--manifest", manifest];
+    const results = await Promise.all(Array.from({ length: 5 }, () => run(args)));
+    const winners = results.filter((result) => result.status === 0);
+    assert.equal(winners.length, 1);
+    const key = /^key=(.*)$/m.exec(winners[0].stdout)?.[1] ?? "";
+    assert.deepEqual(
+      readManifest(manifest).entries.map((/** @type {{ sha256: string }} */ e) => e.sha256),
+      [sha256(key)],
+    );
+    for (const result of results.filter((each) => each.status !== 0)) {
+      assert.equal(result.stdout, "");
+      assert.equal(result.stderr, 'The label "same" is already in the ring\n');
+    }
+  });
+
+  test("the lock of a dead process is removed, once, and no entry is lost", async () => {
+    const { folder, manifest } = workspace();
+    const dead = spawnSync(process.execPath, ["-e", ""]).pid;
+    fs.writeFileSync(`${manifest}.lock`, `${dead} ${hostname()}\n`);
+    const labels = Array.from({ length: 8 }, (_, at) => `key-${at}`);
+    const results = await Promise.all(
+      labels.map((label) => run(["generate", "--label", label, "--manifest", manifest])),
+    );
+    const notes = results.map((result) => result.stderr).join("");
+    assert.equal(
+      notes,
+      `Removed ${manifest}.lock: process ${dead} on ${hostname()} is gone without releasing it.\n`,
+    );
+    assert.equal(readManifest(manifest).entries.length, 8);
+    assert.deepEqual(fs.readdirSync(folder), ["ring.json"]);
+  });
+
+  /** @type {[string, string, string][]} */
+  const holders = [
+    ["a live process", `${process.pid} ${hostname()}\n`, `process ${process.pid} on ${hostname()}`],
+    ["another machine", "1 another.machine\n", "process 1 on another.machine"],
+    ["nobody knows whom", "", "an unknown process"],
+  ];
+  for (const [name, content, holder] of holders) {
+    test(`a lock held by ${name} is waited for, for a bounded time`, async () => {
+      const { folder, manifest } = workspace();
+      writeManifest(manifest, { a: HASH_A });
+      const lock = `${manifest}.lock`;
+      fs.writeFileSync(lock, content);
+      await refuse(
+        folder,
+        ["generate", "--label", "b", "--manifest", manifest],
+        `${lock} is held by ${holder}: if no key-ring command is running, remove ${lock}`,
+      );
+      // Reading needs no lock.
+      assert.equal(await succeed(["list", "--manifest", manifest]), `a:${HASH_A}\n`);
+    });
+  }
+
+  test("a lock that is released in time is no error", async () => {
+    const { manifest } = workspace();
+    fs.writeFileSync(`${manifest}.lock`, `${process.pid} ${hostname()}\n`);
+    setTimeout(() => fs.rmSync(`${manifest}.lock`), 1000);
+    await generate(manifest, "a");
+    assert.equal(readManifest(manifest).entries.length, 1);
+  });
+});
+
+suite("upload", PARALLEL, () => {
+  /**
+   * A stand-in for wrangler that notes down how it was called.
+   *
+   * @param {string} folder
+   * @param {string} [name]
+   */
+  function fakeWrangler(folder, name = "fake-wrangler") {
+    const bin = join(folder, "bin");
+    fs.mkdirSync(bin);
+    const program = join(bin, name);
+    const lines = [
+      "#!/bin/sh",
+      'here=$(dirname "$0")',
+      'printf "%s\\n" "$@" > "$here/argv"',
+      'pwd > "$here/cwd"',
+      '[ -n "$FAKE_DEAF" ] || cat > "$here/stdin"',
+      '[ -z "$FAKE_SIGNAL" ] || kill -s "$FAKE_SIGNAL" $$',
+      'exit "${FAKE_STATUS:-0}"',
+    ];
+    fs.writeFileSync(program, `${lines.join("\n")}\n`, { mode: 0o755 });
+    /** @param {string} file */
+    const noted = (file) => fs.readFileSync(join(bin, file), "utf8");
+    return { bin, program, noted };
+  }
+
+  test("pipes the whole ring into wrangler, and never a key", async () => {
+    const { folder, manifest } = workspace();
+    const { program, noted } = fakeWrangler(folder);
+    const env = { GATEWAY_WRANGLER: program };
+    const keys = [await generate(manifest, "b"), await generate(manifest, "a")];
+    const out = await succeed(["upload", "--manifest", manifest], { env });
+    const first = `a:${sha256(keys[1])}\nb:${sha256(keys[0])}`;
+    assert.equal(noted("stdin"), first);
+    assert.equal(`${first}\n`, await succeed(["print-secret", "--manifest", manifest]));
+    assert.equal(noted("argv"), "secret\nput\nGATEWAY_API_KEY_HASHES\n");
+    assert.equal(noted("cwd"), `${fs.realpathSync(ROOT)}\n`);
+    assert.match(out, /^Uploading 2 entries \(133 bytes\) to GATEWAY_API_KEY_HASHES\.\n/);
+    assert.match(out, /REPLACES the whole ring/);
+
+    // What was removed is not sent again: the next value takes the place of the whole one before.
+    await succeed(["remove", "--label", "a", "--manifest", manifest]);
+    keys.push(await generate(manifest, "c"));
+    const args = ["upload", "--env", "staging", "--manifest", manifest];
+    const again = await succeed(args, { env });
+    assert.equal(noted("stdin"), `b:${sha256(keys[0])}\nc:${sha256(keys[2])}`);
+    assert.equal(noted("argv"), "secret\nput\nGATEWAY_API_KEY_HASHES\n--env\nstaging\n");
+    assert.match(again, /GATEWAY_API_KEY_HASHES of the environment staging\./);
+
+    const everything = [out, again, ...snapshot(folder).flat()].join("\n");
+    for (const key of keys) assert.ok(!everything.includes(key.slice(3)), "no key, nor its tail");
+    assert.ok(!everything.includes("gw_"));
+  });
+
+  test("runs npx wrangler from the repository root unless told otherwise", async () => {
+    const { folder } = workspace();
+    const { bin, noted } = fakeWrangler(folder, "npx");
+    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    const how = {
+      script: join(folder, "scripts/gateway-key-ring.mjs"),
+      env: { PATH: bin + delimiter + process.env.PATH, GATEWAY_WRANGLER: "" },
+    };
+    await succeed(["add-hash", "--label", "only", "--sha256", HASH_A], how);
+    assert.match(await succeed(["upload"], how), /^Uploading 1 entry \(/);
+    assert.equal(noted("argv"), "wrangler\nsecret\nput\nGATEWAY_API_KEY_HASHES\n");
+    assert.equal(noted("stdin"), `only:${HASH_A}`);
+    assert.equal(noted("cwd"), `${fs.realpathSync(folder)}\n`);
+  });
+
+  test("an empty ring is refused before wrangler is run", async () => {
+    const { folder, manifest } = workspace();
+    const { program } = fakeWrangler(folder);
+    const env = { GATEWAY_WRANGLER: program };
+    const args = ["upload", "--manifest", manifest];
+    await refuse(folder, args, /is empty, and upload refuses an empty ring/, { env });
+    writeManifest(manifest, {});
+    await refuse(folder, args, /is empty, and upload refuses an empty ring/, { env });
+  });
+
+  /** @type {[string, NodeJS.ProcessEnv, RegExp][]} */
+  const failures = [
+    ["a status", { FAKE_STATUS: "7" }, /^wrangler failed with status 7: take the ring as not/],
+    ["a signal", { FAKE_SIGNAL: "TERM" }, /^wrangler was ended by SIGTERM: /],
+    ["a program that is not there", { GATEWAY_WRANGLER: "absent" }, /^Cannot run .*ENOENT/],
+    ["a file that is no program", { GATEWAY_WRANGLER: SCRIPT + "/../lib" }, /^Cannot run .*EACCES/],
+  ];
+  for (const [name, env, message] of failures) {
+    test(`a failing wrangler: ${name}`, async () => {
+      const { folder, manifest } = workspace();
+      const { program } = fakeWrangler(folder);
+      writeManifest(manifest, { a: HASH_A });
+      const bytes = fs.readFileSync(manifest, "utf8");
+      const args = ["upload", "--manifest", manifest];
+      const result = await run(args, { env: { GATEWAY_WRANGLER: program, ...env } });
+      assert.equal(result.status, 1);
+      assert.match(result.stderr, message);
+      assert.match(result.stdout, /^Uploading 1 entry /);
+      assert.equal(fs.readFileSync(manifest, "utf8"), bytes);
+    });
+  }
+
+  test("a ring too large for a secret is warned of; one that is not read is a failure", async () => {
+    const { folder, manifest } = workspace();
+    const { program, noted } = fakeWrangler(folder);
+    // More than a pipe takes without a reader.
+    const hashes = Array.from({ length: 20_000 }, (_, at) => [`key-${at}`, sha256(String(at))]);
+    writeManifest(manifest, Object.fromEntries(hashes));
+    const args = ["upload", "--manifest", manifest];
+    const large = await run(args, { env: { GATEWAY_WRANGLER: program } });
+    assert.equal(large.status, 0);
+    assert.match(large.stderr, /^The ring is larger than the 5120 bytes/);
+    assert.equal(noted("stdin").split("\n").length, 20_000);
+    const deaf = await run(args, { env: { GATEWAY_WRANGLER: program, FAKE_DEAF: "yes" } });
+    assert.equal(deaf.status, 1);
+    assert.match(deaf.stderr, /wrangler did not read the ring/);
+  });
+});
