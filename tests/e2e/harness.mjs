@@ -1,0 +1,230 @@
+// @ts-check
+//! What the end-to-end tests share: the simulated provider and gateways in the real runtime, as child processes.
+//!
+//! A gateway is started as an operator would: `wrangler dev --port N --var NAME:VALUE …`. Nothing here asserts anything.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** A key that every gateway of the tests lets in, and its caller's label. */
+export const KEY = "test";
+export const LABEL = "testing";
+/** SHA-256 of KEY: the example of the documentation of GATEWAY_API_KEY_HASHES. */
+export const KEY_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+/** The gateway's own credential with the provider `demo`; no caller may ever see it. */
+export const PROVIDER_KEY = "sk-provider-secret";
+
+/** @returns {Promise<number>} */
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/** @param {import("node:child_process").ChildProcess} child */
+async function stop(child) {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const exited = once(child, "exit");
+  // The whole group: wrangler has workerd as a child.
+  process.kill(-child.pid, "SIGTERM");
+  const killer = setTimeout(() => child.pid && process.kill(-child.pid, "SIGKILL"), 5000);
+  await exited;
+  clearTimeout(killer);
+}
+
+/**
+ * @typedef {object} Recorded a request as the simulated provider received it
+ * @property {number} n
+ * @property {string} path
+ * @property {Record<string, string>} headers
+ * @property {string} body_text
+ * @property {string} body_base64
+ * @property {"pending" | "completed" | "cancelled" | "cut"} outcome
+ * @property {number} events_sent
+ */
+
+/** The simulated provider. */
+export class Upstream {
+  /**
+   * @param {import("node:child_process").ChildProcess} child
+   * @param {string} url
+   */
+  constructor(child, url) {
+    this.child = child;
+    this.url = url;
+  }
+
+  static async start() {
+    const child = spawn(`${root}target/native/upstream`, [], {
+      stdio: ["ignore", "pipe", "inherit"],
+      detached: true,
+    });
+    const lines = createInterface({ input: child.stdout });
+    const [line] = await once(lines, "line");
+    return new Upstream(child, String(line).replace("listening on ", ""));
+  }
+
+  /** @returns {Promise<Recorded[]>} */
+  async requests() {
+    const response = await fetch(`${this.url}/_requests`);
+    return /** @type {Promise<Recorded[]>} */ (response.json());
+  }
+
+  /** @returns {Promise<Recorded>} */
+  async lastRequest() {
+    const last = (await this.requests()).at(-1);
+    if (last === undefined) throw new Error("the upstream received nothing");
+    return last;
+  }
+
+  async stats() {
+    const response = await fetch(`${this.url}/_stats`);
+    return /** @type {Promise<Record<string, number>>} */ (response.json());
+  }
+
+  forget() {
+    return fetch(`${this.url}/_requests`, { method: "DELETE" });
+  }
+
+  stop() {
+    return stop(this.child);
+  }
+}
+
+/** A gateway in the real runtime. */
+export class Gateway {
+  /**
+   * @param {import("node:child_process").ChildProcess} child
+   * @param {string} url
+   * @param {string[]} log
+   */
+  constructor(child, url, log) {
+    this.child = child;
+    this.url = url;
+    /** Everything that it has written. */
+    this.log = log;
+  }
+
+  /**
+   * @param {Record<string, string>} variables
+   * @param {string[]} [args] further arguments of wrangler
+   */
+  static async start(variables, args = []) {
+    const port = await freePort();
+    const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+    const inspector = await freePort();
+    const child = spawn(
+      `${root}node_modules/.bin/wrangler`,
+      ["dev", "--port", `${port}`, "--inspector-port", `${inspector}`, ...args, ...vars],
+      {
+        cwd: root,
+        env: {
+          ...process.env,
+          PATH: `${root}node_modules/.bin:${process.env["PATH"]}`,
+          WRANGLER_SEND_METRICS: "false",
+          CI: "1",
+        },
+        stdio: ["ignore", "pipe", "pipe"],
+        detached: true,
+      },
+    );
+    /** @type {string[]} */
+    const log = [];
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface({ input: stream }).on("line", (line) => log.push(line));
+    }
+    const gateway = new Gateway(child, `http://127.0.0.1:${port}`, log);
+    await eventually(() => {
+      if (child.exitCode !== null) throw new Error(`wrangler ended:\n${log.join("\n")}`);
+      return log.some((line) => line.includes("Ready on"));
+    }, 60_000);
+    return gateway;
+  }
+
+  /** The lines of JSON that the Worker has logged. */
+  events() {
+    return this.log.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+  }
+
+  stop() {
+    return stop(this.child);
+  }
+}
+
+/**
+ * The variables of a gateway that lets KEY in and knows the simulated provider as `demo`.
+ *
+ * @param {Upstream} upstream
+ * @param {object} [config] merged into GATEWAY_CONFIG
+ */
+export function variables(upstream, config = {}) {
+  return {
+    GATEWAY_API_KEY_HASHES: `${LABEL}:${KEY_HASH}`,
+    DEMO_API_KEY: PROVIDER_KEY,
+    GATEWAY_CONFIG: JSON.stringify({
+      providers: { demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] } },
+      aliases: { auto: "demo/sim-small" },
+      ...config,
+    }),
+  };
+}
+
+/**
+ * Posts a chat completion with KEY.
+ *
+ * @param {Gateway} gateway
+ * @param {object | string} body an object becomes a whole request, a text is sent as it is
+ * @param {Record<string, string>} [headers]
+ */
+export function chat(gateway, body, headers = {}) {
+  const text =
+    typeof body === "string"
+      ? body
+      : JSON.stringify({ model: "demo/sim-small", messages: [{ role: "user", content: "Hi" }], ...body });
+  return fetch(`${gateway.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },
+    body: text,
+  });
+}
+
+/**
+ * The data of the events of a stream's text.
+ *
+ * @param {string} text
+ * @returns {string[]}
+ */
+export function events(text) {
+  return text
+    .split(/\r\n\r\n|\n\n|\r\r/)
+    .map((event) => event.split(/\r\n|\n|\r/).find((line) => line.startsWith("data:")))
+    .filter((line) => line !== undefined)
+    .map((line) => line.slice(5).trimStart());
+}
+
+/**
+ * Waits until a condition holds.
+ *
+ * @template T
+ * @param {() => T | Promise<T>} condition
+ * @param {number} [ms]
+ * @returns {Promise<T>}
+ */
+export async function eventually(condition, ms = 10_000) {
+  const deadline = Date.now() + ms;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}

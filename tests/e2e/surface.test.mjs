@@ -1,0 +1,270 @@
+// @ts-check
+//! What every client meets on every route: headers, CORS, ids, methods, paths, bodies, models and health.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { Gateway, KEY, Upstream, chat, variables } from "./harness.mjs";
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+
+before(async () => {
+  upstream = await Upstream.start();
+  gateway = await Gateway.start({
+    ...variables(upstream, { requests: { max_body_bytes: 2000 } }),
+    GROQ_API_KEY: "gsk",
+    TOGETHER_API_KEY: "tk",
+  });
+});
+after(() => Promise.all([gateway.stop(), upstream.stop()]));
+
+const ULID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
+const authorization = `Bearer ${KEY}`;
+
+suite("headers", () => {
+  test("every reply of the Worker has an id, timing, security and CORS headers", async () => {
+    for (const [method, path, status] of /** @type {[string, string, number][]} */ ([
+      ["GET", "/health", 200],
+      ["HEAD", "/health", 200],
+      ["GET", "/v1/models", 200],
+      ["POST", "/v1/chat/completions", 401],
+      ["GET", "/nothing", 404],
+      ["PUT", "/health", 405],
+      ["OPTIONS", "/health", 204],
+    ])) {
+      const { headers, status: got } = await fetch(`${gateway.url}${path}`, { method });
+      const where = `${method} ${path}`;
+      assert.equal(got, status, where);
+      assert.match(headers.get("x-request-id") ?? "", ULID, where);
+      assert.match(headers.get("server-timing") ?? "", /total;dur=\d+/, where);
+      assert.equal(headers.get("x-content-type-options"), "nosniff", where);
+      assert.equal(headers.get("x-frame-options"), "DENY", where);
+      assert.equal(headers.get("referrer-policy"), "no-referrer", where);
+      assert.equal(headers.get("access-control-allow-origin"), "*", where);
+      assert.match(headers.get("access-control-expose-headers") ?? "", /x-request-id/, where);
+      assert.equal(headers.get("cache-control"), "no-store", where);
+    }
+  });
+
+  test("a valid id of the caller is kept, any other replaced", async () => {
+    const id = async (/** @type {string} */ given) =>
+      (await fetch(`${gateway.url}/health`, { headers: { "x-request-id": given } })).headers.get("x-request-id");
+    for (const kept of ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "6f1c9c0e-9a51-4a5e-8f0c-6b1b8a3f0b9e", "req_1:a.b"]) {
+      assert.equal(await id(kept), kept);
+    }
+    for (const replaced of ["a b", "a,b", "<x>", "x".repeat(129)]) {
+      assert.match((await id(replaced)) ?? "", ULID);
+    }
+  });
+
+  test("a call tells its route and the time it took", async () => {
+    const { headers } = await chat(gateway, {});
+    assert.equal(headers.get("x-gateway-provider"), "demo");
+    assert.equal(headers.get("x-gateway-model"), "sim-small");
+    assert.equal(headers.get("x-gateway-attempts"), "1");
+    assert.match(headers.get("server-timing") ?? "", /^upstream;dur=\d+, total;dur=\d+$/);
+    for (const exposed of ["x-gateway-provider", "x-gateway-model", "retry-after", "x-request-id"]) {
+      assert.ok(headers.get("access-control-expose-headers")?.includes(exposed), exposed);
+    }
+  });
+});
+
+suite("CORS", () => {
+  test("a preflight is answered without a key, and what it asks for is reflected", async () => {
+    const asked = "authorization,content-type,x-stainless-lang,x-stainless-retry-count";
+    const { status, headers } = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: "OPTIONS",
+      headers: {
+        origin: "https://app.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": asked,
+      },
+    });
+    assert.equal(status, 204);
+    assert.equal(headers.get("access-control-allow-origin"), "*");
+    assert.equal(headers.get("access-control-allow-headers"), asked);
+    assert.equal(headers.get("access-control-allow-methods"), "POST, OPTIONS");
+    assert.equal(headers.get("access-control-max-age"), "86400");
+    assert.match(headers.get("vary") ?? "", /access-control-request-headers/);
+    assert.equal(headers.get("access-control-allow-credentials"), null);
+  });
+});
+
+suite("methods and paths", () => {
+  test("a wrong method is 405 with the methods there are", async () => {
+    for (const [method, path, allow] of /** @type {string[][]} */ ([
+      ["GET", "/v1/chat/completions", "POST, OPTIONS"],
+      ["DELETE", "/v1/models", "GET, HEAD, OPTIONS"],
+      ["POST", "/v1/models/openai/gpt-4o", "GET, HEAD, OPTIONS"],
+      ["POST", "/health", "GET, HEAD, OPTIONS"],
+    ])) {
+      const response = await fetch(`${gateway.url}${path}`, { method, headers: { authorization } });
+      assert.equal(response.status, 405, path);
+      assert.equal(response.headers.get("allow"), allow);
+      assert.equal((await response.json()).error.code, "method_not_allowed");
+    }
+  });
+
+  test("an unknown path is 404 in the envelope of its surface", async () => {
+    for (const [path, body] of /** @type {[string, RegExp][]} */ ([
+      ["/v1/nothing", /^\{"error":\{"code":"not_found",.*"param":null,"type":"not_found_error"\}\}$/],
+      ["/nothing?x=1#y", /^\{"error":\{"code":"not_found"/],
+      ["/api/portal/nothing", /^\{"Message":"Not found.*","Meta":null,"Status":"Error"\}$/],
+      ["/v0/nothing", /^\{"details":null,"error_code":"NotFound","message":"Not found/],
+    ])) {
+      const response = await fetch(`${gateway.url}${path}`, { headers: { authorization } });
+      assert.equal(response.status, 404, path);
+      assert.match(await response.text(), body);
+    }
+  });
+
+  test("the docs and the API description are there, for browsers at the root too", async () => {
+    assert.match(await (await fetch(`${gateway.url}/docs`)).text(), /<html/i);
+    assert.equal((await fetch(gateway.url)).url, `${gateway.url}/docs`);
+    const spec = await fetch(`${gateway.url}/openapi.json`);
+    assert.equal(spec.headers.get("access-control-allow-origin"), "*");
+    assert.match((await spec.json()).openapi, /^3\.1/);
+  });
+});
+
+suite("bodies", () => {
+  test("content types are taken as OpenAI's API takes them", async () => {
+    for (const type of ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"]) {
+      assert.equal((await chat(gateway, {}, { "content-type": type })).status, 200, type);
+    }
+    const untyped = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization },
+      body: new TextEncoder().encode('{"model":"auto","messages":[]}'),
+    });
+    assert.equal(untyped.status, 200);
+    for (const type of ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8"]) {
+      const response = await chat(gateway, {}, { "content-type": type });
+      assert.equal(response.status, 400, type);
+      const { error } = await response.json();
+      assert.equal(error.code, "unsupported_content_type");
+      assert.ok(error.message.includes(type));
+    }
+  });
+
+  test("a body over the limit is 413, whether or not its length is declared", async () => {
+    await upstream.forget();
+    const large = JSON.stringify({ model: "auto", messages: [], pad: "x".repeat(3000) });
+    const declared = await chat(gateway, large);
+    const chunked = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization, "content-type": "application/json" },
+      body: new ReadableStream({
+        start(controller) {
+          for (let at = 0; at < large.length; at += 500) {
+            controller.enqueue(new TextEncoder().encode(large.slice(at, at + 500)));
+          }
+          controller.close();
+        },
+      }),
+      // @ts-expect-error the types do not know it yet
+      duplex: "half",
+    });
+    for (const response of [declared, chunked]) {
+      assert.equal(response.status, 413);
+      const { error } = await response.json();
+      assert.equal(error.code, "body_too_large");
+      assert.match(error.message, /2000 bytes/);
+    }
+    assert.deepEqual(await upstream.requests(), []);
+    assert.equal((await chat(gateway, { pad: "x".repeat(1500) })).status, 200);
+  });
+
+  test("errors name the member and the position", async () => {
+    for (const [body, code, param, message] of /** @type {[string, string, string | null, RegExp][]} */ ([
+      ["", "invalid_json", null, /the body is empty/],
+      ['{"model":"auto",\n"messages":[}', "invalid_json", null, /line 2 column 13 \(in or after member 'messages'\)/],
+      ["[]", "invalid_json", null, /not a JSON object/],
+      ['{"messages":[]}', "missing_model", "model", /'model' is missing/],
+      ['{"model":"auto"}', "missing_input", "messages", /'messages' is missing/],
+      ['{"model":7,"messages":[]}', "invalid_type", "model", /'model' must be a string, not a number \(line 1, column 10\)/],
+      ['{"model":"auto","messages":{}}', "invalid_type", "messages", /must be an array, not an object/],
+      ['{"model":"auto","messages":[],"stream":1}', "invalid_type", "stream", /must be true or false/],
+      ['{"model":"auto","model":"auto","messages":[]}', "duplicate_member", "model", /twice/],
+      ['{"model":"auto","messages":[],"project_id":"a b"}', "invalid_project_id", "project_id", /1-64 chars/],
+      ['{"model":"nope","messages":[]}', "model_not_found", "model", /'nope' is not known/],
+      ['{"model":"mistral/x","messages":[]}', "provider_not_configured", "model", /MISTRAL_API_KEY/],
+    ])) {
+      const response = await chat(gateway, body);
+      const { error } = await response.json();
+      assert.deepEqual([error.code, error.param], [code, param], body);
+      assert.match(error.message, message);
+      assert.equal(response.headers.get("x-gateway-error-source"), "gateway");
+    }
+  });
+});
+
+suite("models", () => {
+  test("the list has OpenAI's shape and only what can be called", async () => {
+    const { object, data } = await (await fetch(`${gateway.url}/v1/models`)).json();
+    assert.equal(object, "list");
+    for (const model of data) {
+      assert.equal(typeof model.id, "string");
+      assert.equal(model.object, "model");
+      assert.ok(Number.isInteger(model.created));
+      assert.equal(typeof model.owned_by, "string");
+    }
+    assert.deepEqual([...new Set(data.map((/** @type {any} */ model) => model.owned_by))], ["groq", "together", "demo"]);
+    const ids = data.map((/** @type {any} */ model) => model.id);
+    assert.equal(new Set(ids).size, ids.length);
+    assert.ok(ids.includes("demo/sim-small") && ids.includes("auto"));
+  });
+
+  test("one model, its id with slashes plain or encoded", async () => {
+    const id = "together/MiniMaxAI/MiniMax-M3";
+    for (const path of [id, encodeURIComponent(id)]) {
+      const model = await (await fetch(`${gateway.url}/v1/models/${path}`)).json();
+      assert.equal(model.id, id);
+      assert.equal(model.context_length, 524288);
+      assert.equal(model.pricing.input, "0.3");
+      assert.deepEqual(model.architecture.output_modalities, ["text"]);
+    }
+    const alias = await (await fetch(`${gateway.url}/v1/models/auto`)).json();
+    assert.equal(alias.alias_of, "demo/sim-small");
+    for (const path of ["nope", "openai/gpt-4o", "%E0%A4%A", "together/"]) {
+      const response = await fetch(`${gateway.url}/v1/models/${path}`);
+      assert.equal(response.status, 404, path);
+      assert.equal((await response.json()).error.code, "model_not_found");
+    }
+  });
+
+  test("bare ids work where one provider has them", async () => {
+    assert.equal((await chat(gateway, { model: "sim-small" })).status, 200);
+    assert.equal((await chat(gateway, { model: "auto" })).status, 200);
+  });
+});
+
+test("health tells what is configured and how it does, at no upstream's cost", async () => {
+  await upstream.forget();
+  const health = await (await fetch(`${gateway.url}/health`)).json();
+  assert.equal(health.ok, true);
+  assert.deepEqual(health.auth, { configured: true });
+  assert.deepEqual(health.providers, ["groq", "ollama", "together", "demo"]);
+  assert.deepEqual(health.problems, []);
+  const row = health.models.find((/** @type {any} */ model) => model.key === "demo:sim-small");
+  assert.ok(row.attempts > 0 && row.success_rate === 1 && row.avg_latency_ms >= 0);
+  assert.deepEqual(await upstream.requests(), []);
+});
+
+test("a configuration that is not valid closes the gateway and is explained in the log only", async () => {
+  const broken = await Gateway.start({
+    ...variables(upstream),
+    GATEWAY_CONFIG: '{"timeouts":{"idle":5}}',
+  });
+  try {
+    for (const response of [await chat(broken, {}), await fetch(`${broken.url}/health`)]) {
+      assert.equal(response.status, 503);
+      const { error } = await response.json();
+      assert.equal(error.code, "invalid_configuration");
+      assert.ok(!error.message.includes("idle"));
+    }
+    assert.match(broken.log.join("\n"), /unknown field `idle`/);
+  } finally {
+    await broken.stop();
+  }
+});

@@ -1,0 +1,203 @@
+//! Decides one answer as a whole: status, headers and the script of its body.
+//! Does not wait and does not send: a delay, or an answer that never begins, is the work of `route`.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    TRANSFER_ENCODING,
+};
+
+use crate::body::{Ending, Frames, Mark, Script};
+use crate::chat::{Chat, Refusal};
+use crate::faults::Fault;
+use crate::reply::Reply;
+use crate::simulate::{BodyShape, Chunking, ContentType, Cut, Hang, Simulate};
+use crate::stream;
+use crate::whole::{Head, completion};
+
+const JSON: &str = "application/json";
+/// Into how many frames a slowly dripping whole answer is divided.
+const DRIPS: usize = 10;
+
+/// An answer, ready to be sent.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) script: Script,
+    /// What is recorded as the prompt; 0 where nothing was generated.
+    pub(crate) prompt_tokens: u64,
+}
+
+impl Answer {
+    /// An answer of JSON text without any fault.
+    pub(crate) fn json(status: StatusCode, text: impl Into<bytes::Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        Self { status, headers, script: Script::plain(text), prompt_tokens: 0 }
+    }
+
+    /// An error in the envelope of `OpenAI`.
+    pub(crate) fn error(status: StatusCode, message: &str, param: Option<&str>) -> Self {
+        let fault = Fault { status: status.as_u16(), message: Some(message), code: None, param };
+        Self::json(status, fault.envelope())
+    }
+
+    /// The answer to a chat request.
+    pub(crate) fn to(chat: &Chat, head: &Head) -> Result<Self, Refusal> {
+        let simulate = &chat.simulate;
+        let mut answer = if !simulate.streams() {
+            Self::unusual(chat, head)?
+        } else if chat.stream {
+            Self::stream(chat, head)
+        } else {
+            let reply = Reply::to(chat);
+            let text = completion(chat, &reply, head);
+            let mut answer = Self::json(StatusCode::OK, text);
+            let end = answer.script.bytes.len();
+            answer.script.marks = vec![Mark { end, is_event: false, tokens: reply.tokens * chat.n }];
+            answer.prompt_tokens = chat.prompt_tokens;
+            answer
+        };
+        if !(chat.stream && simulate.streams()) {
+            shape_whole(&mut answer.script, simulate);
+        }
+        if simulate.hang == Some(Hang::Body) {
+            answer.script.bytes.clear();
+            answer.script.ending = Ending::Hang;
+        }
+        shape_headers(&mut answer.headers, simulate, head.n)?;
+        Ok(answer)
+    }
+
+    /// A redirect, an error status, or a 200 that is no completion.
+    fn unusual(chat: &Chat, head: &Head) -> Result<Self, Refusal> {
+        let simulate = &chat.simulate;
+        let fault = |status| Fault {
+            status,
+            message: simulate.message.as_deref(),
+            code: simulate.code.as_deref(),
+            param: None,
+        };
+        if let Some(location) = &simulate.redirect {
+            let status = simulate.status.and_then(|status| StatusCode::from_u16(status).ok());
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, value("redirect", location)?);
+            return Ok(Self {
+                status: status.unwrap_or(StatusCode::TEMPORARY_REDIRECT),
+                headers,
+                script: Script::plain(""),
+                prompt_tokens: 0,
+            });
+        }
+        if let Some(code) = simulate.status {
+            let status = StatusCode::from_u16(code)
+                .map_err(|error| refused(format!("simulate: status {code}: {error}")))?;
+            let error = fault(code).body(simulate.error_shape.unwrap_or_default());
+            // HTTP gives these no body.
+            let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            let mut answer = Self::json(status, if has_body { error.text } else { String::new() });
+            answer.headers.remove(CONTENT_TYPE);
+            if let Some(content_type) = error.content_type.filter(|_| has_body) {
+                answer.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            }
+            return Ok(answer);
+        }
+        let whole = || completion(chat, &Reply::to(chat), head);
+        let text = match simulate.body {
+            Some(BodyShape::Malformed) => {
+                let mut text = whole().into_bytes();
+                text.truncate(text.len() / 2);
+                return Ok(Self::json(StatusCode::OK, text));
+            }
+            Some(BodyShape::Array) => format!("[{}]", whole()),
+            Some(BodyShape::Empty) => String::new(),
+            Some(BodyShape::NoChoices) => "{}".to_owned(),
+            Some(BodyShape::ErrorIn200) => fault(200).envelope(),
+            None => whole(),
+        };
+        Ok(Self::json(StatusCode::OK, text))
+    }
+
+    fn stream(chat: &Chat, head: &Head) -> Self {
+        let simulate = &chat.simulate;
+        let mut events = stream::events(chat, &Reply::to(chat), head);
+        let after = simulate.after_events.unwrap_or(0);
+        let ending = match (simulate.cut, simulate.hang) {
+            (Some(Cut::Stream), _) => Ending::Break { reset: simulate.reset },
+            (Some(Cut::Clean), _) => Ending::CleanCut,
+            (_, Some(Hang::Stream)) => Ending::Hang,
+            _ => Ending::Complete,
+        };
+        if ending != Ending::Complete {
+            events.truncate(after);
+        }
+        let (text, marks) = events.into_parts();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let script = Script {
+            bytes: text.into(),
+            promised: None,
+            marks,
+            frames: match simulate.chunking {
+                None | Some(Chunking::Event) => Frames::PerMark,
+                Some(Chunking::Bytes(size)) => Frames::Every(size),
+                Some(Chunking::All) => Frames::Whole,
+            },
+            pace: simulate.frame_delay_ms.or(simulate.drip_ms).map(Duration::from_millis),
+            ending,
+        };
+        Self { status: StatusCode::OK, headers, script, prompt_tokens: chat.prompt_tokens }
+    }
+}
+
+fn shape_whole(script: &mut Script, simulate: &Simulate) {
+    let size = script.bytes.len();
+    if simulate.no_content_length {
+        script.promised = None;
+    }
+    if let Some(drip) = simulate.drip_ms {
+        script.frames = Frames::Every(size.div_ceil(DRIPS).max(1));
+        script.pace = Some(Duration::from_millis(drip));
+    }
+    if simulate.cut == Some(Cut::Body) {
+        script.bytes.truncate(size / 2);
+        script.ending = Ending::Break { reset: simulate.reset };
+    }
+}
+
+fn shape_headers(headers: &mut HeaderMap, simulate: &Simulate, n: u64) -> Result<(), Refusal> {
+    headers.insert(HeaderName::from_static("x-request-id"), value("x-request-id", &format!("req-sim-{n}"))?);
+    if let Some(after) = &simulate.retry_after {
+        headers.insert(RETRY_AFTER, value("retry_after", &after.to_string())?);
+    }
+    if let Some(after) = &simulate.retry_after_ms {
+        headers
+            .insert(HeaderName::from_static("retry-after-ms"), value("retry_after_ms", &after.to_string())?);
+    }
+    for (name, text) in &simulate.headers {
+        let parsed = HeaderName::from_bytes(name.as_bytes())
+            .ok()
+            // These would contradict the framing that hyper chooses.
+            .filter(|name| *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING)
+            .ok_or_else(|| refused(format!("simulate: headers: {name:?} cannot be set")))?;
+        headers.insert(parsed, value(name, text)?);
+    }
+    match &simulate.content_type {
+        ContentType::Given(text) => headers.insert(CONTENT_TYPE, value("content_type", text)?),
+        ContentType::None => headers.remove(CONTENT_TYPE),
+        ContentType::Usual => None,
+    };
+    Ok(())
+}
+
+fn value(name: &str, text: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| refused(format!("simulate: {name}: {text:?} cannot be a header value")))
+}
+
+fn refused(message: String) -> Refusal {
+    Refusal { message, param: Some("simulate") }
+}

@@ -1,0 +1,319 @@
+//! The body of an answer: plays a [`Script`] frame by frame onto a connection and reports to the ticket
+//! what has left and how it ended.
+//! Does not decide what is sent: `answer`, `whole` and `stream` do.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use crate::record::{Outcome, Ticket};
+use crate::socket::Connection;
+
+/// How often a body that is about to break looks whether its bytes have left.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// A reset throws away what the other side has not fetched from the network yet: on loopback this is time
+/// enough to fetch it.
+const BEFORE_RESET: Duration = Duration::from_millis(20);
+
+/// The answer is broken off on purpose. hyper closes the connection when it sees this error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cut on purpose")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// The end of a part of the body that counts for something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    /// Where the part ends, in bytes from the start of the body.
+    pub(crate) end: usize,
+    /// Whether it is an SSE event (comments are not).
+    pub(crate) is_event: bool,
+    /// Completion tokens that it carries.
+    pub(crate) tokens: u64,
+}
+
+/// How the bytes are divided into frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// One frame per mark.
+    PerMark,
+    /// Frames of this many bytes (at least 1).
+    Every(usize),
+    /// Everything at once.
+    Whole,
+}
+
+/// What happens after the last byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The answer is complete.
+    Complete,
+    /// The body ends as if it were complete, but it is not.
+    CleanCut,
+    /// The connection closes before the body has ended.
+    Break {
+        /// Close it with a TCP reset.
+        reset: bool,
+    },
+    /// Nothing more happens until the client goes away.
+    Hang,
+}
+
+/// Everything that is to be sent after the headers.
+pub(crate) struct Script {
+    /// The bytes that really are sent.
+    pub(crate) bytes: Bytes,
+    /// The `content-length` that is promised; none means a chunked body.
+    pub(crate) promised: Option<u64>,
+    /// What the bytes stand for, in ascending order.
+    pub(crate) marks: Vec<Mark>,
+    /// How the bytes are divided.
+    pub(crate) frames: Frames,
+    /// Wait between frames; none means that each is still flushed on its own.
+    pub(crate) pace: Option<Duration>,
+    /// What happens after the last byte.
+    pub(crate) ending: Ending,
+}
+
+impl Script {
+    /// A body that is sent at once, with its length.
+    pub(crate) fn plain(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            promised: Some(bytes.len() as u64),
+            bytes,
+            marks: Vec::new(),
+            frames: Frames::Whole,
+            pace: None,
+            ending: Ending::Complete,
+        }
+    }
+}
+
+enum Stage {
+    Send,
+    /// Let hyper write out what it has before the next frame.
+    Yield,
+    Wait(Pin<Box<Sleep>>),
+    /// All is handed over; break as soon as a flush later than this one has happened.
+    Break {
+        since: u64,
+        reset: bool,
+        timer: Pin<Box<Sleep>>,
+    },
+    Reset(Pin<Box<Sleep>>),
+    Hang,
+    End,
+}
+
+/// The playing of a [`Script`].
+pub(crate) struct AnswerBody {
+    rest: Bytes,
+    sent: usize,
+    promised: Option<u64>,
+    marks: std::iter::Peekable<std::vec::IntoIter<Mark>>,
+    frames: Frames,
+    pace: Option<Duration>,
+    ending: Ending,
+    stage: Stage,
+    /// None for the control routes, whose answers nobody counts.
+    ticket: Option<Ticket>,
+    connection: Arc<Connection>,
+}
+
+impl AnswerBody {
+    pub(crate) fn new(script: Script, ticket: Option<Ticket>, connection: Arc<Connection>) -> Self {
+        Self {
+            rest: script.bytes,
+            sent: 0,
+            promised: script.promised,
+            marks: script.marks.into_iter().peekable(),
+            frames: script.frames,
+            pace: script.pace,
+            ending: script.ending,
+            stage: Stage::Send,
+            ticket,
+            connection,
+        }
+    }
+
+    fn next_frame(&mut self) -> Bytes {
+        let left = self.rest.len();
+        let size = match self.frames {
+            Frames::Whole => left,
+            Frames::Every(size) => size.clamp(1, left.max(1)),
+            Frames::PerMark => self.marks.peek().map_or(left, |mark| mark.end.saturating_sub(self.sent)),
+        };
+        let frame = self.rest.split_to(size.min(left));
+        self.sent += frame.len();
+        let (mut events, mut tokens) = (0, 0);
+        while let Some(mark) = self.marks.next_if(|mark| mark.end <= self.sent) {
+            events += u64::from(mark.is_event);
+            tokens += mark.tokens;
+        }
+        if let Some(ticket) = &mut self.ticket {
+            ticket.sent(events, tokens);
+        }
+        frame
+    }
+
+    /// The stage after the last byte.
+    fn ending_stage(&mut self) -> Stage {
+        match self.ending {
+            Ending::Complete => {
+                self.complete();
+                Stage::End
+            }
+            Ending::CleanCut => {
+                self.settle_cut();
+                Stage::End
+            }
+            Ending::Break { reset } => Stage::Break {
+                since: self.connection.flushes(),
+                reset,
+                timer: Box::pin(tokio::time::sleep(LOOK_AGAIN)),
+            },
+            Ending::Hang => Stage::Hang,
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.connection.complete_when_flushed(ticket);
+        }
+    }
+
+    // Before the client can see the end: it may look at the record as soon as it does.
+    fn settle_cut(&mut self) {
+        if let Some(mut ticket) = self.ticket.take() {
+            ticket.settle(Outcome::Cut);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        loop {
+            let next = match &mut this.stage {
+                Stage::Send if this.rest.is_empty() => this.ending_stage(),
+                Stage::Send => {
+                    let frame = this.next_frame();
+                    if !this.rest.is_empty() {
+                        this.stage = match this.pace {
+                            Some(pace) => Stage::Wait(Box::pin(tokio::time::sleep(pace))),
+                            None => Stage::Yield,
+                        };
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(frame))));
+                }
+                Stage::Yield => {
+                    this.stage = Stage::Send;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Stage::Wait(timer) => {
+                    ready!(timer.as_mut().poll(cx));
+                    Stage::Send
+                }
+                Stage::Break { since, reset, timer } => {
+                    ready!(timer.as_mut().poll(cx));
+                    let (since, reset) = (*since, *reset);
+                    if this.connection.flushes() == since {
+                        Stage::Break { since, reset, timer: Box::pin(tokio::time::sleep(LOOK_AGAIN)) }
+                    } else if reset {
+                        this.connection.reset_at_end();
+                        Stage::Reset(Box::pin(tokio::time::sleep(BEFORE_RESET)))
+                    } else {
+                        this.settle_cut();
+                        this.stage = Stage::End;
+                        return Poll::Ready(Some(Err(Cut)));
+                    }
+                }
+                Stage::Reset(timer) => {
+                    ready!(timer.as_mut().poll(cx));
+                    this.settle_cut();
+                    this.stage = Stage::End;
+                    return Poll::Ready(Some(Err(Cut)));
+                }
+                Stage::Hang => return Poll::Pending,
+                Stage::End => return Poll::Ready(None),
+            };
+            this.stage = next;
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // An empty chunked body must still be polled, or hyper would send `content-length: 0` for it.
+        let complete = self.ending == Ending::Complete && (self.promised.is_some() || self.sent > 0);
+        self.rest.is_empty() && complete
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.promised.map_or_else(SizeHint::default, |promised| {
+            SizeHint::with_exact(promised.saturating_sub(self.sent as u64))
+        })
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // hyper drops a body without another poll when the promised length is reached. Any other drop means
+        // that the client has gone: the ticket's own drop records that.
+        if self.is_end_stream() {
+            self.complete();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hyper_gets_to_write_between_frames() {
+        let mut script = Script::plain("abcd");
+        script.frames = Frames::Every(2);
+        let mut body = AnswerBody::new(script, None, Arc::default());
+        let mut poll = || {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            Pin::new(&mut body)
+                .poll_frame(&mut cx)
+                .map(|frame| frame.map(|frame| frame.unwrap().into_data().unwrap()))
+        };
+        assert_eq!(poll(), Poll::Ready(Some("ab".into())));
+        assert_eq!(poll(), Poll::Pending);
+        assert_eq!(poll(), Poll::Ready(Some("cd".into())));
+        assert_eq!(poll(), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_break_waits_until_its_bytes_have_left() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut script = Script::plain("");
+            script.ending = Ending::Break { reset: false };
+            let connection = Arc::new(Connection::default());
+            let mut body = AnswerBody::new(script, None, Arc::clone(&connection));
+            let mut broken = std::pin::pin!(std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
+            let early = tokio::time::timeout(Duration::from_millis(30), broken.as_mut()).await;
+            assert!(early.is_err(), "it broke off before anything was flushed");
+            connection.flushed();
+            assert!(matches!(broken.await, Some(Err(Cut))));
+        });
+    }
+}

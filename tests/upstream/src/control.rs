@@ -1,0 +1,172 @@
+//! The routes that tests look through: `/_requests`, `/_stats`, `/_health`.
+//! Their own requests are neither recorded nor counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::answer::Answer;
+use crate::record::{Entry, Received, Recorder, Totals};
+
+/// A client may ask about an answer the instant it has read it, before the task that wrote it went on to note
+/// so: wait this often for a millisecond as long as such answers exist.
+const PATIENCE: usize = 100;
+
+/// Answers a control request.
+pub(crate) async fn answer(recorder: &Recorder, method: &Method, path: &str, query: &str) -> Answer {
+    match (method, path) {
+        (&Method::GET, "/_health") => Answer::json(StatusCode::OK, "{\"status\":\"ok\"}"),
+        (&Method::GET, "/_stats") => {
+            settle(recorder).await;
+            Answer::json(StatusCode::OK, stats(&recorder.totals()).to_string())
+        }
+        (&Method::GET, "/_requests") => {
+            settle(recorder).await;
+            match last(query) {
+                Ok(last) => {
+                    let entries = recorder.entries();
+                    let skip = last.map_or(0, |last| entries.len().saturating_sub(last));
+                    let described = entries.iter().skip(skip).map(|entry| describe(entry)).collect();
+                    Answer::json(StatusCode::OK, Value::Array(described).to_string())
+                }
+                Err(message) => Answer::error(StatusCode::BAD_REQUEST, &message, Some("last")),
+            }
+        }
+        (&Method::DELETE, "/_requests") => {
+            recorder.clear();
+            Answer::json(StatusCode::OK, "{\"deleted\":true}")
+        }
+        (&Method::GET, path) => {
+            settle(recorder).await;
+            let n: Option<u64> = path.strip_prefix("/_requests/").and_then(|n| n.parse().ok());
+            match recorder.entries().iter().find(|entry| Some(entry.n) == n) {
+                Some(entry) => Answer::json(StatusCode::OK, describe(entry).to_string()),
+                None => Answer::error(StatusCode::NOT_FOUND, "No such request is remembered.", None),
+            }
+        }
+        _ => Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Control routes do not know this method.", None),
+    }
+}
+
+async fn settle(recorder: &Recorder) {
+    for _ in 0..PATIENCE {
+        if recorder.totals().leaving.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn last(query: &str) -> Result<Option<usize>, String> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    query
+        .strip_prefix("last=")
+        .and_then(|last| last.parse().ok())
+        .map(Some)
+        .ok_or_else(|| format!("The query is last=N, not {query:?}."))
+}
+
+fn stats(totals: &Totals) -> Value {
+    let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    // The ended ones first: an answer ending in between must not make the difference negative.
+    let (completed, cancelled, cut) = (get(&totals.completed), get(&totals.cancelled), get(&totals.cut));
+    let requests = get(&totals.requests);
+    json!({
+        "requests": requests,
+        "completed": completed,
+        "cancelled": cancelled,
+        "cut": cut,
+        "prompt_tokens": get(&totals.prompt_tokens),
+        "completion_tokens": get(&totals.completion_tokens),
+        "open": requests.saturating_sub(completed + cancelled + cut),
+    })
+}
+
+fn describe(entry: &Entry) -> Value {
+    let state = entry.state();
+    let nothing = ("", "", Map::new(), &[][..]);
+    let (method, path, headers, body) = entry.received.as_ref().map_or(nothing, |received| {
+        (received.method.as_str(), received.path.as_str(), headers(received), received.body())
+    });
+    json!({
+        "n": entry.n,
+        "method": method,
+        "path": path,
+        "headers": headers,
+        "body_text": std::str::from_utf8(body).ok(),
+        "body_base64": base64(body),
+        "bytes": body.len(),
+        "outcome": state.outcome.name(),
+        "events_sent": state.events_sent,
+        "prompt_tokens": state.prompt_tokens,
+        "completion_tokens": state.completion_tokens,
+    })
+}
+
+/// The headers as an object; a repeated one has its values joined with a comma.
+fn headers(received: &Received) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (name, value) in received.headers.lines().filter_map(|line| line.split_once(": ")) {
+        let joined = match map.get(name).and_then(Value::as_str) {
+            Some(earlier) => format!("{earlier}, {value}"),
+            None => value.to_owned(),
+        };
+        map.insert(name.to_owned(), joined.into());
+    }
+    map
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let mut triple = [0; 3];
+        triple.iter_mut().zip(group).for_each(|(to, from)| *to = *from);
+        let [a, b, c] = triple;
+        let sextets = [a >> 2, (a & 3) << 4 | b >> 4, (b & 15) << 2 | c >> 6, c & 63];
+        out.extend(sextets.iter().take(group.len() + 1).map(|sextet| letter(*sextet)));
+        out.extend(std::iter::repeat_n('=', 3 - group.len()));
+    }
+    out
+}
+
+fn letter(sextet: u8) -> char {
+    char::from(match sextet {
+        0..26 => b'A' + sextet,
+        26..52 => b'a' + (sextet - 26),
+        52..62 => b'0' + (sextet - 52),
+        62 => b'+',
+        _ => b'/',
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_has_the_vectors_of_its_standard() {
+        let pairs = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+        ];
+        for (plain, coded) in pairs {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn only_the_known_query_is_read() {
+        assert_eq!(last(""), Ok(None));
+        assert_eq!(last("last=3"), Ok(Some(3)));
+        assert!(last("lst=3").is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! The error answers of providers, in their dialects.
+//! Does not decide when an error happens: `answer` does.
+
+use serde_json::{Value, json};
+
+use crate::json;
+use crate::simulate::{ErrorShape, EventShape};
+
+/// What an error says.
+pub(crate) struct Fault<'a> {
+    /// The HTTP status it goes with; 200 inside a stream.
+    pub(crate) status: u16,
+    /// Text for people; none: one that fits the status.
+    pub(crate) message: Option<&'a str>,
+    /// Text for programs; none: one that fits the status.
+    pub(crate) code: Option<&'a str>,
+    /// The member of the request that is wrong.
+    pub(crate) param: Option<&'a str>,
+}
+
+/// An error body with its content type, which an empty body has not.
+pub(crate) struct ErrorBody {
+    pub(crate) content_type: Option<&'static str>,
+    pub(crate) text: String,
+}
+
+const JSON: Option<&str> = Some("application/json");
+
+impl Fault<'_> {
+    fn message(&self) -> &str {
+        self.message.unwrap_or(match self.status {
+            200 => "The simulated provider failed while answering.",
+            401 => "Incorrect API key provided.",
+            402 => "Insufficient balance.",
+            403 => "You are not allowed to use this model.",
+            404 => "The model does not exist.",
+            408 | 504 => "The simulated provider took too long.",
+            413 => "The request is too large.",
+            429 => "Rate limit reached for requests.",
+            400..=499 => "The simulated provider refuses this request.",
+            503 | 529 => "The simulated provider is overloaded.",
+            _ => "The simulated provider had an error.",
+        })
+    }
+
+    fn code(&self) -> Option<&str> {
+        self.code.or(match self.status {
+            401 => Some("invalid_api_key"),
+            402 => Some("insufficient_balance"),
+            404 => Some("model_not_found"),
+            429 => Some("rate_limit_exceeded"),
+            503 | 529 => Some("overloaded"),
+            200 | 500..=599 => Some("server_error"),
+            _ => None,
+        })
+    }
+
+    fn kind(&self) -> &'static str {
+        match (self.status, self.code) {
+            (_, Some("insufficient_quota")) => "insufficient_quota",
+            (429, _) => "rate_limit_error",
+            (403, _) => "permission_error",
+            (300..=499, _) => "invalid_request_error",
+            (503 | 529, _) => "overloaded_error",
+            _ => "server_error",
+        }
+    }
+
+    /// The error object of `OpenAI`, written by hand for its usual order of members.
+    pub(crate) fn object(&self) -> String {
+        let optional = |text: Option<&str>| text.map_or_else(|| "null".to_owned(), json::quoted);
+        format!(
+            "{{\"message\":{},\"type\":\"{}\",\"param\":{},\"code\":{}}}",
+            json::quoted(self.message()),
+            self.kind(),
+            optional(self.param),
+            optional(self.code())
+        )
+    }
+
+    /// The envelope of `OpenAI`.
+    pub(crate) fn envelope(&self) -> String {
+        format!("{{\"error\":{}}}", self.object())
+    }
+
+    /// The whole body of an error answer.
+    pub(crate) fn body(&self, shape: ErrorShape) -> ErrorBody {
+        let message = self.message();
+        let (content_type, text) = match shape {
+            ErrorShape::Openai => (JSON, self.envelope()),
+            ErrorShape::Flat => (JSON, self.flat()),
+            ErrorShape::Message => (JSON, json!({"message": message}).to_string()),
+            ErrorShape::Detail => (JSON, json!({"detail": message}).to_string()),
+            ErrorShape::DetailList => {
+                let detail = json!({"loc": ["body", "messages"], "msg": message, "type": "value_error"});
+                (JSON, json!({"detail": [detail]}).to_string())
+            }
+            ErrorShape::ErrorText => (JSON, json!({"error": message}).to_string()),
+            ErrorShape::Fault => (
+                JSON,
+                json!({"fault": {"faultstring": message, "detail": {"errorcode": self.code()}}}).to_string(),
+            ),
+            ErrorShape::Array => (JSON, format!("[{}]", self.envelope())),
+            ErrorShape::Cloudflare => (JSON, self.cloudflare()),
+            ErrorShape::Anthropic => (
+                JSON,
+                json!({"type": "error", "error": {"type": self.anthropic_kind(), "message": message}})
+                    .to_string(),
+            ),
+            ErrorShape::Html => (Some("text/html; charset=UTF-8"), self.html()),
+            ErrorShape::Empty => (None, String::new()),
+            ErrorShape::Text => (Some("text/plain; charset=utf-8"), message.to_owned()),
+        };
+        ErrorBody { content_type, text }
+    }
+
+    fn flat(&self) -> String {
+        json!({
+            "object": "error", "message": self.message(), "type": self.kind(),
+            "param": self.param, "code": self.code(),
+        })
+        .to_string()
+    }
+
+    fn cloudflare(&self) -> String {
+        // Their codes are numbers.
+        let code = self.code.and_then(|code| code.parse().ok()).unwrap_or(10_000_u64);
+        let errors = json!([{"code": code, "message": self.message()}]);
+        json!({"success": false, "errors": errors, "messages": [], "result": Value::Null}).to_string()
+    }
+
+    fn anthropic_kind(&self) -> &'static str {
+        match self.status {
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            529 => "overloaded_error",
+            300..=499 => "invalid_request_error",
+            _ => "api_error",
+        }
+    }
+
+    fn html(&self) -> String {
+        let message = self.message().replace('&', "&amp;").replace('<', "&lt;");
+        format!(
+            "<!DOCTYPE html>\n<html>\n<head><title>{status} | provider.example</title></head>\n<body>\n\
+             <center><h1>Error {status}</h1></center>\n<p>{message}</p>\n<hr><center>cdn</center>\n</body>\n</html>\n",
+            status = self.status
+        )
+    }
+
+    /// The lines of the event that tells this error inside a stream, without line ends. `chunk` makes a chunk
+    /// of the stream from its choices and the members before them.
+    pub(crate) fn event_lines(&self, shape: EventShape, chunk: impl Fn(&str, &str) -> String) -> Vec<String> {
+        match shape {
+            EventShape::Openai => vec![format!("data: {}", self.envelope())],
+            EventShape::Text => vec![format!("data: {}", json!({"error": self.message()}))],
+            EventShape::Named => {
+                vec!["event: error".to_owned(), format!("data: {}", json!({"message": self.message()}))]
+            }
+            EventShape::Openrouter => {
+                let code = json::quoted(self.code().unwrap_or("server_error"));
+                let error =
+                    format!("\"error\":{{\"code\":{code},\"message\":{}}},", json::quoted(self.message()));
+                let choice = "{\"index\":0,\"delta\":{\"content\":\"\"},\"logprobs\":null,\"finish_reason\":\"error\"}";
+                vec![format!("data: {}", chunk(&error, choice))]
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Remembers requests and how their answers ended, and counts both.
+//! Bounded in number and in bytes; does not present itself as JSON: `control` does.
+//!
+//! A [`Ticket`] belongs to one request from its headers to the end of its answer. Dropping it unsettled
+//! means that the client went away, wherever in the program that happened.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use hyper::http::request::Parts;
+
+/// Bodies beyond this many bytes push the oldest records out, whatever their number.
+const MOST_BYTES: usize = 256 << 20;
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Not ended yet.
+    Pending,
+    /// The whole answer has been taken by the system.
+    Completed,
+    /// The client went away first.
+    Cancelled,
+    /// We broke it off on request.
+    Cut,
+}
+
+impl Outcome {
+    /// The name in the record.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// Counts since the start or the last reset.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) requests: AtomicU64,
+    pub(crate) completed: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) cut: AtomicU64,
+    pub(crate) prompt_tokens: AtomicU64,
+    pub(crate) completion_tokens: AtomicU64,
+    /// Answers given to hyper as a whole but not yet to the system.
+    pub(crate) leaving: AtomicU64,
+}
+
+/// One request and the state of its answer.
+pub(crate) struct Entry {
+    /// Number of the request, from 1.
+    pub(crate) n: u64,
+    /// None when nothing is remembered.
+    pub(crate) received: Option<Received>,
+    outcome: AtomicU8,
+    events_sent: AtomicU64,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+}
+
+/// What came in.
+pub(crate) struct Received {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// `name: value` lines. One copy instead of the parsed map, which would keep hyper's whole read buffer.
+    pub(crate) headers: String,
+    body: OnceLock<Box<[u8]>>,
+}
+
+impl Received {
+    fn new(parts: &Parts) -> Self {
+        let mut headers = String::with_capacity(512);
+        for (name, value) in &parts.headers {
+            headers.push_str(name.as_str());
+            headers.push_str(": ");
+            headers.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            headers.push('\n');
+        }
+        let path = parts.uri.path_and_query().map_or_else(|| parts.uri.path(), |path| path.as_str());
+        Self {
+            method: parts.method.as_str().to_owned(),
+            path: path.to_owned(),
+            headers,
+            body: OnceLock::new(),
+        }
+    }
+
+    /// The body, empty as long as it has not arrived.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.body.get().map_or(&[], |body| body)
+    }
+}
+
+/// The state of one answer at one moment.
+pub(crate) struct State {
+    pub(crate) outcome: Outcome,
+    pub(crate) events_sent: u64,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) completion_tokens: u64,
+}
+
+impl Entry {
+    /// The state of its answer now.
+    pub(crate) fn state(&self) -> State {
+        let outcome = [Outcome::Pending, Outcome::Completed, Outcome::Cancelled, Outcome::Cut]
+            .into_iter()
+            .find(|outcome| *outcome as u8 == self.outcome.load(Ordering::Acquire))
+            .unwrap_or(Outcome::Pending);
+        State {
+            outcome,
+            events_sent: self.events_sent.load(Ordering::Relaxed),
+            prompt_tokens: self.prompt_tokens.load(Ordering::Relaxed),
+            completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    ring: VecDeque<Arc<Entry>>,
+    bytes: usize,
+    last: u64,
+    totals: Arc<Totals>,
+}
+
+/// The memory of the server.
+pub(crate) struct Recorder {
+    capacity: usize,
+    inner: Mutex<Inner>,
+}
+
+impl Recorder {
+    /// Remembers up to `capacity` requests.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { capacity, inner: Mutex::default() }
+    }
+
+    /// Opens the ticket of a request whose headers have arrived.
+    pub(crate) fn open(&self, parts: &Parts) -> Ticket {
+        let received = (self.capacity > 0).then(|| Received::new(parts));
+        let mut inner = self.lock();
+        inner.last += 1;
+        let entry = Arc::new(Entry {
+            n: inner.last,
+            received,
+            outcome: AtomicU8::new(Outcome::Pending as u8),
+            events_sent: AtomicU64::new(0),
+            prompt_tokens: AtomicU64::new(0),
+            completion_tokens: AtomicU64::new(0),
+        });
+        inner.totals.requests.fetch_add(1, Ordering::Relaxed);
+        if self.capacity > 0 {
+            if inner.ring.len() >= self.capacity {
+                inner.forget_oldest();
+            }
+            inner.ring.push_back(Arc::clone(&entry));
+        }
+        Ticket { entry, totals: Arc::clone(&inner.totals), settled: false, is_leaving: false }
+    }
+
+    /// Remembers the body of a request, byte for byte.
+    pub(crate) fn keep_body(&self, ticket: &Ticket, body: &[u8]) {
+        let Some(received) = &ticket.entry.received else { return };
+        let copy: Box<[u8]> = body.into();
+        let mut inner = self.lock();
+        // An entry that was pushed out meanwhile must not count: its bytes would never be taken off again.
+        let oldest = inner.ring.front().map_or(u64::MAX, |entry| entry.n);
+        let same_epoch = Arc::ptr_eq(&inner.totals, &ticket.totals);
+        if same_epoch && ticket.entry.n >= oldest && received.body.set(copy).is_ok() {
+            inner.bytes += body.len();
+            while inner.bytes > MOST_BYTES && inner.ring.len() > 1 {
+                inner.forget_oldest();
+            }
+        }
+    }
+
+    /// The remembered requests, oldest first.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.lock().ring.iter().cloned().collect()
+    }
+
+    /// The counts.
+    pub(crate) fn totals(&self) -> Arc<Totals> {
+        Arc::clone(&self.lock().totals)
+    }
+
+    /// Forgets everything and counts from 0. Answers still under way no longer count anywhere.
+    pub(crate) fn clear(&self) {
+        *self.lock() = Inner::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn forget_oldest(&mut self) {
+        if let Some(entry) = self.ring.pop_front() {
+            self.bytes -= entry.received.as_ref().map_or(0, |received| received.body().len());
+        }
+    }
+}
+
+/// The right and the duty to say how one answer ended.
+pub(crate) struct Ticket {
+    entry: Arc<Entry>,
+    totals: Arc<Totals>,
+    settled: bool,
+    is_leaving: bool,
+}
+
+impl Ticket {
+    /// Number of the request.
+    pub(crate) fn n(&self) -> u64 {
+        self.entry.n
+    }
+
+    /// An answer to this many prompt tokens begins.
+    pub(crate) fn prompt(&self, tokens: u64) {
+        self.entry.prompt_tokens.store(tokens, Ordering::Relaxed);
+        self.totals.prompt_tokens.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// So many more events and completion tokens were handed out.
+    pub(crate) fn sent(&self, events: u64, tokens: u64) {
+        if events > 0 {
+            self.entry.events_sent.fetch_add(events, Ordering::Relaxed);
+        }
+        if tokens > 0 {
+            self.entry.completion_tokens.fetch_add(tokens, Ordering::Relaxed);
+            self.totals.completion_tokens.fetch_add(tokens, Ordering::Relaxed);
+        }
+    }
+
+    /// The answer is handed out as a whole and only has to reach the system.
+    pub(crate) fn leaving(&mut self) {
+        if !self.is_leaving {
+            self.is_leaving = true;
+            self.totals.leaving.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Says how the answer ended. Only the first word counts.
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
+        if self.settled {
+            return;
+        }
+        self.settled = true;
+        self.entry.outcome.store(outcome as u8, Ordering::Release);
+        let count = match outcome {
+            Outcome::Pending => return,
+            Outcome::Completed => &self.totals.completed,
+            Outcome::Cancelled => &self.totals.cancelled,
+            Outcome::Cut => &self.totals.cut,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if self.is_leaving {
+            self.totals.leaving.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.settle(Outcome::Cancelled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> Parts {
+        hyper::Request::post("/v1/chat/completions?x=1").header("X-A", "b").body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_counts_go_on() {
+        let recorder = Recorder::new(2);
+        let mut tickets: Vec<_> = (0..3).map(|_| recorder.open(&parts())).collect();
+        recorder.keep_body(&tickets[0], b"forgotten");
+        recorder.keep_body(&tickets[2], b"\xff\x00");
+        let entries = recorder.entries();
+        assert_eq!(entries.iter().map(|entry| entry.n).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(entries[1].received.as_ref().unwrap().body(), b"\xff\x00");
+        assert_eq!(entries[1].received.as_ref().unwrap().headers, "x-a: b\n");
+        assert_eq!(recorder.lock().bytes, 2);
+        tickets[1].settle(Outcome::Cut);
+        drop(tickets);
+        assert_eq!(entries[0].state().outcome, Outcome::Cut);
+        assert_eq!(entries[1].state().outcome, Outcome::Cancelled);
+        let totals = recorder.totals();
+        assert_eq!(totals.requests.load(Ordering::Relaxed), 3);
+        assert_eq!(totals.cancelled.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_reset_leaves_older_tickets_uncounted() {
+        let recorder = Recorder::new(0);
+        let mut old = recorder.open(&parts());
+        recorder.clear();
+        old.settle(Outcome::Completed);
+        assert_eq!(recorder.totals().completed.load(Ordering::Relaxed), 0);
+        assert_eq!(recorder.open(&parts()).n(), 1);
+        assert!(recorder.entries().is_empty());
+    }
+}

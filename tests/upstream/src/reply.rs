@@ -1,0 +1,156 @@
+//! Decides what the simulated model says: deterministic text or a tool call.
+//! Does not write the wire format: `whole` and `stream` do.
+
+use crate::chat::{Asked, Chat, words};
+use crate::json;
+
+/// Most characters that are quoted back.
+const MOST_QUOTED: usize = 200;
+/// One piece of the benchmark content.
+const TOK: &str = "tok ";
+/// One piece of made-up content of a given size: 64 bytes, of which the last is a blank.
+const FILLER: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567890 ";
+
+/// What the model says.
+pub(crate) enum Said {
+    /// Text, to be streamed in pieces.
+    Text {
+        /// All of it.
+        text: String,
+        /// Size of each piece in bytes; none: one word each.
+        piece: Option<usize>,
+    },
+    /// A call of the tool of this name.
+    Call(String),
+}
+
+/// The arguments of every tool call, in the pieces in which they are streamed.
+pub(crate) const ARGUMENTS: [&str; 5] = ["{\"", "location", "\":\"", "Paris", "\"}"];
+
+/// One choice of the answer; all choices are alike.
+pub(crate) struct Reply {
+    pub(crate) said: Said,
+    pub(crate) finish: &'static str,
+    /// Completion tokens of one choice.
+    pub(crate) tokens: u64,
+}
+
+impl Reply {
+    /// What is said to a request.
+    pub(crate) fn to(chat: &Chat) -> Self {
+        let simulate = &chat.simulate;
+        if let Some(content) = &simulate.content {
+            return Self::text(content.clone(), None);
+        }
+        if let Some(size) = simulate.content_bytes {
+            let mut text = FILLER.repeat(size.div_ceil(FILLER.len()));
+            text.truncate(size);
+            return Self::text(text, None);
+        }
+        if let Some(events) = simulate.events {
+            return Self::text(TOK.repeat(events), Some(TOK.len()));
+        }
+        let text = match &chat.asked {
+            Asked::ToolCall(name) => {
+                let tokens = 1 + words(&ARGUMENTS.concat());
+                return Self { said: Said::Call(name.clone()), finish: "tool_calls", tokens };
+            }
+            Asked::User(text) => format!("You said: {}", quotable(text)),
+            Asked::ToolResult(text) => format!("The tool said: {}", quotable(text)),
+            Asked::Nothing => "Hello from the simulated provider.".to_owned(),
+        };
+        let text = if chat.json { format!("{{\"answer\":{}}}", json::quoted(&text)) } else { text };
+        Self::text(text, None).limited(chat.limit)
+    }
+
+    fn text(text: String, piece: Option<usize>) -> Self {
+        Self { tokens: words(&text), said: Said::Text { text, piece }, finish: "stop" }
+    }
+
+    fn limited(mut self, limit: Option<u64>) -> Self {
+        if let (Said::Text { text, piece }, Some(limit)) = (&mut self.said, limit)
+            && self.tokens > limit
+        {
+            let keep = pieces(text, *piece)
+                .scan(0, |used, piece| {
+                    *used += words(piece);
+                    (*used <= limit).then_some(piece.len())
+                })
+                .sum();
+            text.truncate(keep);
+            self.tokens = limit;
+            self.finish = "length";
+        }
+        self
+    }
+}
+
+fn quotable(text: &str) -> &str {
+    text.char_indices().nth(MOST_QUOTED).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+/// Divides a text: pieces of equal size, or one word each with the white space before it. Together they are the
+/// text, and each has at most one word.
+pub(crate) fn pieces(text: &str, size: Option<usize>) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = size.unwrap_or_else(|| end_of_word(rest));
+        let (piece, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+fn end_of_word(text: &str) -> usize {
+    let mut letters = text.char_indices().skip_while(|(_, letter)| letter.is_whitespace());
+    letters.find(|(_, letter)| letter.is_whitespace()).map_or(text.len(), |(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn reply(value: &Value) -> (String, &'static str, u64) {
+        let reply = Reply::to(&Chat::read(value.to_string().as_bytes()).unwrap());
+        let text = match reply.said {
+            Said::Text { text, .. } => text,
+            Said::Call(name) => format!("call {name}"),
+        };
+        (text, reply.finish, reply.tokens)
+    }
+
+    #[test]
+    fn pieces_are_the_text() {
+        for text in ["", " ", "one", "  one two\n\nthree ", "é 漢字\u{3000}🦀"] {
+            assert_eq!(pieces(text, None).collect::<String>(), text);
+            assert_eq!(pieces(text, None).map(words).sum::<u64>(), words(text));
+            assert!(pieces(text, None).all(|piece| words(piece) <= 1));
+        }
+        assert_eq!(pieces("tok tok ", Some(4)).collect::<Vec<_>>(), ["tok ", "tok "]);
+    }
+
+    #[test]
+    fn long_words_are_capped_on_a_character() {
+        let ask = json!({"messages": [{"role": "user", "content": "é".repeat(300)}]});
+        assert_eq!(reply(&ask).0, format!("You said: {}", "é".repeat(200)));
+    }
+
+    #[test]
+    fn the_limit_counts_words() {
+        let ask =
+            |limit: u64| json!({"max_tokens": limit, "messages": [{"role": "user", "content": "a b c"}]});
+        assert_eq!(reply(&ask(3)), ("You said: a".to_owned(), "length", 3));
+        assert_eq!(reply(&ask(5)), ("You said: a b c".to_owned(), "stop", 5));
+        assert_eq!(reply(&ask(0)), (String::new(), "length", 0));
+    }
+
+    #[test]
+    fn made_up_content_has_its_size() {
+        assert_eq!(reply(&json!({"simulate": {"content_bytes": 1000}})).0.len(), 1000);
+        assert_eq!(reply(&json!({"simulate": {"events": 3}})), ("tok tok tok ".to_owned(), "stop", 3));
+        let json_text = reply(&json!({"response_format": {"type": "json_object"}})).0;
+        assert!(serde_json::from_str::<Value>(&json_text).unwrap()["answer"].is_string());
+    }
+}

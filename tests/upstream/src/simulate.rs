@@ -1,0 +1,308 @@
+//! The `simulate` member of a request: which faults and shapes its answer is to have.
+//! Reads and checks; does not carry anything out. Unknown members are refused, and so are faults that could
+//! not happen in the answer they are asked for: a test must not pass because its fault was a typing error.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Most content that is made up, so that a slip of the pen does not take the memory of the machine.
+pub(crate) const MOST_CONTENT: usize = 64 << 20;
+/// Most events that are made up.
+pub(crate) const MOST_EVENTS: usize = 1_000_000;
+
+/// The members of `simulate`. The README tells what each means.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "the switches are independent of each other on the wire")]
+pub(crate) struct Simulate {
+    // Answers other than 200.
+    pub(crate) status: Option<u16>,
+    pub(crate) error_shape: Option<ErrorShape>,
+    pub(crate) message: Option<String>,
+    pub(crate) code: Option<String>,
+    pub(crate) retry_after: Option<Word>,
+    pub(crate) retry_after_ms: Option<Word>,
+    pub(crate) redirect: Option<String>,
+    // Time and connection.
+    pub(crate) delay_ms: Option<u64>,
+    pub(crate) hang: Option<Hang>,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) reset: bool,
+    pub(crate) after_events: Option<usize>,
+    pub(crate) error_event: bool,
+    pub(crate) error_event_shape: Option<EventShape>,
+    pub(crate) drip_ms: Option<u64>,
+    // Shape of streams.
+    pub(crate) chunking: Option<Chunking>,
+    pub(crate) newline: Option<Newline>,
+    pub(crate) frame_delay_ms: Option<u64>,
+    pub(crate) comments: bool,
+    pub(crate) done: Option<bool>,
+    pub(crate) usage: UsageMode,
+    // Content.
+    pub(crate) events: Option<usize>,
+    pub(crate) content: Option<String>,
+    pub(crate) content_bytes: Option<usize>,
+    // Shape of 200 answers.
+    pub(crate) body: Option<BodyShape>,
+    pub(crate) content_type: ContentType,
+    pub(crate) no_content_length: bool,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) extra_members: bool,
+}
+
+/// The `content-type` of an answer. `null` is a value of its own here, not an absence.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Option<String>")]
+pub(crate) enum ContentType {
+    /// The one that fits the answer.
+    #[default]
+    Usual,
+    /// No such header.
+    None,
+    /// This one.
+    Given(String),
+}
+
+impl From<Option<String>> for ContentType {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::None, Self::Given)
+    }
+}
+
+/// A header value that may be written as a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Word {
+    /// As it is.
+    Text(String),
+    /// In decimal digits.
+    Number(u64),
+}
+
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// The dialect of an error answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ErrorShape {
+    #[default]
+    Openai,
+    Flat,
+    Message,
+    Detail,
+    DetailList,
+    ErrorText,
+    Fault,
+    Array,
+    Cloudflare,
+    Anthropic,
+    Html,
+    Empty,
+    Text,
+}
+
+/// The dialect of an error inside a 200 stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EventShape {
+    #[default]
+    Openai,
+    Openrouter,
+    Text,
+    Named,
+}
+
+/// Where nothing more happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hang {
+    Headers,
+    Body,
+    Stream,
+}
+
+/// Where the answer is broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cut {
+    Headers,
+    Stream,
+    Clean,
+    Body,
+}
+
+/// How the bytes of a stream are divided into frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Chunking {
+    Event,
+    Bytes(usize),
+    All,
+}
+
+impl TryFrom<String> for Chunking {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match (text.as_str(), text.strip_prefix("bytes:").and_then(|size| size.parse().ok())) {
+            ("event", _) => Ok(Self::Event),
+            ("all", _) => Ok(Self::All),
+            (_, Some(size)) if size > 0 => Ok(Self::Bytes(size)),
+            _ => Err(format!("chunking is \"event\", \"all\" or \"bytes:N\" with N from 1, not {text:?}")),
+        }
+    }
+}
+
+/// The end of a line in a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Newline {
+    #[default]
+    Lf,
+    Crlf,
+    Cr,
+}
+
+impl Newline {
+    /// Its bytes.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Lf => "\n",
+            Self::Crlf => "\r\n",
+            Self::Cr => "\r",
+        }
+    }
+}
+
+/// Where the usage of an answer is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UsageMode {
+    #[default]
+    Normal,
+    None,
+    Always,
+    WithChoices,
+    XGroq,
+    Preview,
+}
+
+/// A 200 answer that is not what it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BodyShape {
+    Malformed,
+    Array,
+    Empty,
+    NoChoices,
+    #[serde(rename = "error_in_200")]
+    ErrorIn200,
+}
+
+impl Simulate {
+    /// Reads the member; the error names what is wrong.
+    pub(crate) fn read(value: &Value, stream: bool) -> Result<Self, String> {
+        if value.is_null() {
+            return Ok(Self::default());
+        }
+        let simulate = Self::deserialize(value).map_err(|error| format!("simulate: {error}"))?;
+        simulate.check(stream)?;
+        Ok(simulate)
+    }
+
+    /// Whether the answer is an event stream, given that the request asked for one.
+    pub(crate) fn streams(&self) -> bool {
+        self.status.is_none() && self.redirect.is_none() && self.body.is_none()
+    }
+
+    fn check(&self, asked_stream: bool) -> Result<(), String> {
+        let stream = asked_stream && self.streams();
+        let in_stream = matches!(self.cut, Some(Cut::Stream | Cut::Clean))
+            || self.hang == Some(Hang::Stream)
+            || self.error_event;
+        let faults =
+            [self.cut.is_some(), self.hang.is_some(), self.error_event].iter().filter(|set| **set).count();
+        let rules = [
+            (in_stream && !stream, "this cut, hang or error_event needs an answer that is a stream"),
+            (
+                self.cut == Some(Cut::Body) && stream,
+                "cut \"body\" needs a whole answer; streams have \"stream\" and \"clean\"",
+            ),
+            (faults > 1, "only one of cut, hang and error_event can happen"),
+            (
+                self.reset && !matches!(self.cut, Some(Cut::Headers | Cut::Stream | Cut::Body)),
+                "reset needs cut \"headers\", \"stream\" or \"body\"",
+            ),
+            (
+                self.after_events.is_some() && !in_stream,
+                "after_events needs cut or hang in the stream, or error_event",
+            ),
+            (self.error_event_shape.is_some() && !self.error_event, "error_event_shape needs error_event"),
+            (
+                self.status.is_some_and(|status| !(201..=599).contains(&status)),
+                "status is 201 to 599 (1xx cannot end an answer, 200 is the default)",
+            ),
+            (self.error_shape.is_some() && self.status.is_none(), "error_shape needs status"),
+            (self.body.is_some() && self.status.is_some(), "body needs a 200 answer, not status"),
+            (
+                self.redirect.is_some() && self.status.is_some_and(|status| !(300..=399).contains(&status)),
+                "redirect needs a status of 300 to 399, or none (307)",
+            ),
+            (self.content_bytes.is_some_and(|bytes| bytes > MOST_CONTENT), "content_bytes is too large"),
+            (self.events.is_some_and(|events| events > MOST_EVENTS), "events is too large"),
+            (
+                [self.content.is_some(), self.content_bytes.is_some(), self.events.is_some()]
+                    .iter()
+                    .filter(|set| **set)
+                    .count()
+                    > 1,
+                "only one of content, content_bytes and events can be the content",
+            ),
+        ];
+        match rules.into_iter().find(|(broken, _)| *broken) {
+            Some((_, rule)) => Err(format!("simulate: {rule}")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn wrong(value: &Value, stream: bool) -> String {
+        Simulate::read(value, stream).unwrap_err()
+    }
+
+    #[test]
+    fn what_cannot_happen_is_refused() {
+        assert!(wrong(&json!({"statsu": 500}), false).contains("`statsu`"));
+        assert!(wrong(&json!({"cut": "stream"}), false).contains("needs an answer that is a stream"));
+        assert!(wrong(&json!({"cut": "clean", "status": 500}), true).contains("stream"));
+        assert!(wrong(&json!({"reset": true}), true).contains("reset needs"));
+        assert!(wrong(&json!({"cut": "stream", "hang": "stream"}), true).contains("only one"));
+        assert!(wrong(&json!({"status": 200}), true).contains("201 to 599"));
+        assert!(wrong(&json!({"chunking": "bytes:0"}), true).contains("bytes:N"));
+        assert!(wrong(&json!({"events": 1, "content": ""}), true).contains("only one"));
+    }
+
+    #[test]
+    fn null_content_type_is_told_from_none() {
+        let read = |value| Simulate::read(&value, false).unwrap().content_type;
+        assert_eq!(read(json!({})), ContentType::Usual);
+        assert_eq!(read(json!({"content_type": null})), ContentType::None);
+        assert_eq!(read(json!({"content_type": "a/b"})), ContentType::Given("a/b".to_owned()));
+    }
+}

@@ -1,0 +1,289 @@
+//! The chat completion as server-sent events.
+//! Builds bytes and marks in them; sending them in time and in pieces is the work of `body`.
+
+use crate::body::Mark;
+use crate::chat::{Chat, words};
+use crate::faults::Fault;
+use crate::json;
+use crate::reply::{ARGUMENTS, Reply, Said, pieces};
+use crate::simulate::UsageMode;
+use crate::whole::{Head, logprobs, usage};
+
+/// A stream under construction.
+pub(crate) struct Events {
+    text: String,
+    marks: Vec<Mark>,
+    newline: &'static str,
+    comments: bool,
+}
+
+impl Events {
+    /// The bytes and what they stand for.
+    pub(crate) fn into_parts(self) -> (String, Vec<Mark>) {
+        (self.text, self.marks)
+    }
+
+    /// Forgets everything after this many events.
+    pub(crate) fn truncate(&mut self, events: usize) {
+        let mut seen = 0;
+        let keep = self
+            .marks
+            .iter()
+            .take_while(|mark| {
+                // The comment before an event that is not kept goes with it.
+                seen += usize::from(mark.is_event);
+                seen <= events && (mark.is_event || seen < events)
+            })
+            .count();
+        self.marks.truncate(keep);
+        self.text.truncate(self.marks.last().map_or(0, |mark| mark.end));
+    }
+
+    fn data(&mut self, tokens: u64, data: &str) {
+        self.lines(tokens, ["data: ", data]);
+    }
+
+    fn lines<'a>(&mut self, tokens: u64, line: impl IntoIterator<Item = &'a str>) {
+        if self.comments && !self.marks.is_empty() {
+            self.text.push_str(": keep-alive");
+            self.end(false, 0);
+        }
+        line.into_iter().for_each(|part| self.text.push_str(part));
+        self.end(true, tokens);
+    }
+
+    fn end(&mut self, is_event: bool, tokens: u64) {
+        self.text.push_str(self.newline);
+        self.text.push_str(self.newline);
+        self.marks.push(Mark { end: self.text.len(), is_event, tokens });
+    }
+}
+
+/// Where usage stands in a stream.
+struct UsagePlan {
+    /// On every chunk that has no other: `,"usage":null`, or nothing.
+    otherwise: &'static str,
+    first: String,
+    finish: String,
+    /// On a chunk of its own; empty: no such chunk.
+    last: String,
+}
+
+impl UsagePlan {
+    fn new(chat: &Chat, completion_tokens: u64) -> Self {
+        let right = format!(",\"usage\":{}", usage(chat.prompt_tokens, completion_tokens));
+        let mode = chat.simulate.usage;
+        let asked = match mode {
+            UsageMode::Always | UsageMode::Preview => true,
+            UsageMode::None | UsageMode::XGroq => false,
+            UsageMode::Normal | UsageMode::WithChoices => chat.include_usage,
+        };
+        let otherwise = if asked { ",\"usage\":null" } else { "" };
+        let plan = Self {
+            otherwise,
+            first: otherwise.to_owned(),
+            finish: otherwise.to_owned(),
+            last: String::new(),
+        };
+        match mode {
+            UsageMode::Normal if !asked => plan,
+            UsageMode::None => plan,
+            UsageMode::Normal | UsageMode::Always => Self { last: right, ..plan },
+            UsageMode::WithChoices => Self { finish: right, ..plan },
+            UsageMode::Preview => {
+                let preview = format!(",\"usage\":{}", usage(chat.prompt_tokens, 1));
+                Self { first: preview, last: right, ..plan }
+            }
+            UsageMode::XGroq => Self {
+                first: ",\"x_groq\":{\"id\":\"req_sim\"}".to_owned(),
+                finish: format!(
+                    ",\"x_groq\":{{\"id\":\"req_sim\",\"usage\":{}}}",
+                    usage(chat.prompt_tokens, completion_tokens)
+                ),
+                ..plan
+            },
+        }
+    }
+}
+
+struct Writer<'a> {
+    chat: &'a Chat,
+    events: Events,
+    /// Every chunk up to `,"model":…` and the extra members.
+    open: String,
+    usage: UsagePlan,
+}
+
+impl Writer<'_> {
+    /// One chunk with one choice. `delta` is the inside of the delta object.
+    fn chunk(
+        &mut self,
+        tokens: u64,
+        index: u64,
+        delta: &str,
+        logprobs: &str,
+        finish: Option<&str>,
+        usage: &str,
+    ) {
+        let mut choice = String::with_capacity(96 + delta.len() + logprobs.len());
+        json::number(&mut choice, ",\"choices\":[{\"index\":", index);
+        for part in [",\"delta\":{", delta, "},\"logprobs\":", logprobs, ",\"finish_reason\":"] {
+            choice.push_str(part);
+        }
+        match finish {
+            Some(reason) => json::quote(&mut choice, reason),
+            None => choice.push_str("null"),
+        }
+        choice.push_str("}]");
+        self.events.lines(tokens, ["data: ", &self.open, &choice, usage, "}"]);
+    }
+
+    fn middle(&mut self, tokens: u64, index: u64, delta: &str, logprobs: &str) {
+        let usage = self.usage.otherwise;
+        self.chunk(tokens, index, delta, logprobs, None, usage);
+    }
+
+    fn first(&mut self, tokens: u64, index: u64, delta: &str) {
+        let usage = if index == 0 { self.usage.first.clone() } else { self.usage.otherwise.to_owned() };
+        self.chunk(tokens, index, delta, "null", None, &usage);
+    }
+
+    fn text(&mut self, text: &str, piece: Option<usize>) {
+        for index in 0..self.chat.n {
+            self.first(0, index, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null");
+        }
+        for piece in pieces(text, piece) {
+            let delta = format!("\"content\":{}", json::quoted(piece));
+            let mut probable = "null".to_owned();
+            if self.chat.logprobs {
+                probable.clear();
+                logprobs(&mut probable, std::iter::once(piece));
+            }
+            for index in 0..self.chat.n {
+                self.middle(words(piece), index, &delta, &probable);
+            }
+        }
+    }
+
+    fn call(&mut self, name: &str) {
+        let head = format!(
+            "\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{{\"index\":0,\"id\":\"call_sim_1\",\
+             \"type\":\"function\",\"function\":{{\"name\":{},\"arguments\":\"\"}}}}],\"refusal\":null",
+            json::quoted(name)
+        );
+        for index in 0..self.chat.n {
+            self.first(1, index, &head);
+        }
+        for (at, fragment) in ARGUMENTS.into_iter().enumerate() {
+            let delta = format!(
+                "\"tool_calls\":[{{\"index\":0,\"function\":{{\"arguments\":{}}}}}]",
+                json::quoted(fragment)
+            );
+            for index in 0..self.chat.n {
+                // The arguments are one word.
+                self.middle(u64::from(at == 0), index, &delta, "null");
+            }
+        }
+    }
+
+    fn end(&mut self, reply: &Reply) {
+        for index in 0..self.chat.n {
+            let is_last = index + 1 == self.chat.n;
+            let usage = if is_last { self.usage.finish.clone() } else { self.usage.otherwise.to_owned() };
+            self.chunk(0, index, "", "null", Some(reply.finish), &usage);
+        }
+        if !self.usage.last.is_empty() {
+            self.events.lines(0, ["data: ", &self.open, ",\"choices\":[]", &self.usage.last, "}"]);
+        }
+    }
+}
+
+/// The stream that a request asks for, with the error inside it if that is asked for too.
+pub(crate) fn events(chat: &Chat, reply: &Reply, head: &Head) -> Events {
+    let simulate = &chat.simulate;
+    let mut open = String::new();
+    head.open(&mut open, "chat.completion.chunk", chat);
+    let mut writer = Writer {
+        chat,
+        events: Events {
+            text: String::with_capacity(4096),
+            marks: Vec::new(),
+            newline: simulate.newline.unwrap_or_default().text(),
+            comments: simulate.comments,
+        },
+        open,
+        usage: UsagePlan::new(chat, reply.tokens * chat.n),
+    };
+    match &reply.said {
+        Said::Text { text, piece } => writer.text(text, *piece),
+        Said::Call(name) => writer.call(name),
+    }
+    writer.end(reply);
+    if simulate.error_event {
+        writer.events.truncate(simulate.after_events.unwrap_or(0));
+        error_event(&mut writer);
+    } else if simulate.done != Some(false) {
+        writer.events.data(0, "[DONE]");
+    }
+    writer.events
+}
+
+fn error_event(writer: &mut Writer<'_>) {
+    let simulate = &writer.chat.simulate;
+    let fault = Fault {
+        status: 200,
+        message: simulate.message.as_deref(),
+        code: simulate.code.as_deref(),
+        param: None,
+    };
+    let shape = simulate.error_event_shape.unwrap_or_default();
+    let lines =
+        fault.event_lines(shape, |members, choice| format!("{}{}", writer.open, with(members, choice)));
+    let newline = writer.events.newline;
+    writer.events.lines(0, [lines.join(newline).as_str()]);
+    if shape == crate::simulate::EventShape::Openrouter {
+        writer.events.data(0, "[DONE]");
+    }
+}
+
+fn with(members: &str, choice: &str) -> String {
+    format!(",\"provider\":\"Simulated\",{members}\"choices\":[{choice}]}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(body: &str) -> Events {
+        let chat = Chat::read(body.as_bytes()).unwrap();
+        events(&chat, &Reply::to(&chat), &Head { n: 7, created: 1 })
+    }
+
+    #[test]
+    fn truncation_counts_events_and_not_comments() {
+        let body = "{\"stream\":true,\"simulate\":{\"events\":3,\"comments\":true}}";
+        let all = build(body);
+        assert_eq!(all.marks.iter().filter(|mark| mark.is_event).count(), 6);
+        for keep in 0..=7 {
+            let mut events = build(body);
+            events.truncate(keep);
+            let (text, marks) = events.into_parts();
+            assert_eq!(text.matches("data: ").count(), keep.min(6));
+            assert_eq!(text.matches(": keep-alive").count(), keep.min(6).saturating_sub(1));
+            assert_eq!(marks.last().map_or(0, |mark| mark.end), text.len());
+        }
+    }
+
+    #[test]
+    fn tokens_of_the_events_add_up_to_the_reply() {
+        for body in [
+            "{\"n\":2,\"messages\":[{\"role\":\"user\",\"content\":\"a b\"}]}",
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[{\"function\":{\"name\":\"f\"}}]}",
+            "{\"simulate\":{\"content_bytes\":1000}}",
+        ] {
+            let chat = Chat::read(body.as_bytes()).unwrap();
+            let total: u64 = build(body).marks.iter().map(|mark| mark.tokens).sum();
+            assert_eq!(total, Reply::to(&chat).tokens * chat.n);
+        }
+    }
+}

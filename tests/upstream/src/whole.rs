@@ -1,0 +1,104 @@
+//! The whole (not streamed) chat completion, and the parts that a streamed one shares with it.
+//! Does not decide what is said (`reply`) or with which status (`answer`).
+
+use crate::chat::Chat;
+use crate::json;
+use crate::reply::{ARGUMENTS, Reply, Said, pieces};
+use crate::simulate::UsageMode;
+
+/// Members that no client knows; numbers in spellings that a careless rewriting would change.
+pub(crate) const EXTRA_MEMBERS: &str =
+    ",\"system_fingerprint\":\"fp_sim\",\"x_unknown\":{\"a\":[1,2.50,1e3]}";
+
+/// What every answer of one request has in common.
+pub(crate) struct Head {
+    /// Number of the request, which makes the id.
+    pub(crate) n: u64,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+}
+
+impl Head {
+    /// Opens an object up to and with its model. `kind` is the value of `object`.
+    pub(crate) fn open(&self, out: &mut String, kind: &str, chat: &Chat) {
+        json::number(out, "{\"id\":\"chatcmpl-sim-", self.n);
+        out.push_str("\",\"object\":\"");
+        out.push_str(kind);
+        json::number(out, "\",\"created\":", self.created);
+        out.push_str(",\"model\":");
+        json::quote(out, &chat.model);
+        if chat.simulate.extra_members {
+            out.push_str(EXTRA_MEMBERS);
+        }
+    }
+}
+
+/// The usage object.
+pub(crate) fn usage(prompt: u64, completion: u64) -> String {
+    format!(
+        "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{},\
+         \"prompt_tokens_details\":{{\"cached_tokens\":0}},\
+         \"completion_tokens_details\":{{\"reasoning_tokens\":0}}}}",
+        prompt + completion
+    )
+}
+
+/// The logprobs object of some pieces of text.
+pub(crate) fn logprobs<'a>(out: &mut String, tokens: impl Iterator<Item = &'a str>) {
+    out.push_str("{\"content\":[");
+    for (at, token) in tokens.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str("{\"token\":");
+        json::quote(out, token);
+        out.push_str(",\"logprob\":-0.1,\"bytes\":[");
+        for (at, byte) in token.bytes().enumerate() {
+            json::number(out, if at > 0 { "," } else { "" }, u64::from(byte));
+        }
+        out.push_str("],\"top_logprobs\":[]}");
+    }
+    out.push_str("],\"refusal\":null}");
+}
+
+/// The chat completion as JSON text.
+pub(crate) fn completion(chat: &Chat, reply: &Reply, head: &Head) -> String {
+    let mut out = String::with_capacity(768);
+    head.open(&mut out, "chat.completion", chat);
+    out.push_str(",\"choices\":[");
+    for index in 0..chat.n {
+        json::number(&mut out, if index > 0 { ",{\"index\":" } else { "{\"index\":" }, index);
+        out.push_str(",\"message\":{\"role\":\"assistant\",\"content\":");
+        match &reply.said {
+            Said::Text { text, .. } => {
+                json::quote(&mut out, text);
+                out.push_str(",\"refusal\":null}");
+            }
+            Said::Call(name) => {
+                out.push_str(
+                    "null,\"refusal\":null,\"tool_calls\":[{\"id\":\"call_sim_1\",\"type\":\"function\",",
+                );
+                out.push_str("\"function\":{\"name\":");
+                json::quote(&mut out, name);
+                out.push_str(",\"arguments\":");
+                json::quote(&mut out, &ARGUMENTS.concat());
+                out.push_str("}}]}");
+            }
+        }
+        out.push_str(",\"logprobs\":");
+        match &reply.said {
+            Said::Text { text, piece } if chat.logprobs => logprobs(&mut out, pieces(text, *piece)),
+            _ => out.push_str("null"),
+        }
+        out.push_str(",\"finish_reason\":\"");
+        out.push_str(reply.finish);
+        out.push_str("\"}");
+    }
+    out.push(']');
+    if chat.simulate.usage != UsageMode::None {
+        out.push_str(",\"usage\":");
+        out.push_str(&usage(chat.prompt_tokens, reply.tokens * chat.n));
+    }
+    out.push('}');
+    out
+}
