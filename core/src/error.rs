@@ -217,7 +217,8 @@ impl Error {
             message,
             param: None,
             source: Source::Upstream,
-            retry: None,
+            // What clients of a 429 or 503 may expect; the upstream's own `retry-after` replaces it.
+            retry: matches!(status, 429 | 503).then_some(Retry::After(1)),
             pascal_code: "UpstreamError",
         }
     }

@@ -5,6 +5,8 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -39,6 +41,31 @@ async function stop(child) {
   const killer = setTimeout(() => child.pid && process.kill(-child.pid, "SIGKILL"), 5000);
   await exited;
   clearTimeout(killer);
+}
+
+/**
+ * The lines that a process writes, as they come.
+ *
+ * @param {import("node:child_process").ChildProcessByStdio<null, import("node:stream").Readable, import("node:stream").Readable>} child
+ */
+function logOf(child) {
+  /** @type {string[]} */
+  const log = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on("line", (line) => log.push(line));
+  }
+  return log;
+}
+
+/**
+ * The strings of a setting of wrangler.toml.
+ *
+ * @param {string} name
+ */
+function setting(name) {
+  const toml = readFileSync(`${root}wrangler.toml`, "utf8");
+  const value = toml.match(new RegExp(`^${name} = (\\[[^\\]]*\\]|.*)$`, "m"))?.[1] ?? "";
+  return [...value.replace(/#.*$/gm, "").matchAll(/"([^"]*)"/g)].map((match) => match[1] ?? "");
 }
 
 /**
@@ -116,15 +143,14 @@ export class Gateway {
 
   /**
    * @param {Record<string, string>} variables
-   * @param {string[]} [args] further arguments of wrangler
    */
-  static async start(variables, args = []) {
+  static async start(variables) {
     const port = await freePort();
     const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
     const inspector = await freePort();
     const child = spawn(
       `${root}node_modules/.bin/wrangler`,
-      ["dev", "--port", `${port}`, "--inspector-port", `${inspector}`, ...args, ...vars],
+      ["dev", "--port", `${port}`, "--inspector-port", `${inspector}`, ...vars],
       {
         cwd: root,
         env: {
@@ -137,17 +163,55 @@ export class Gateway {
         detached: true,
       },
     );
-    /** @type {string[]} */
-    const log = [];
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on("line", (line) => log.push(line));
-    }
+    const log = logOf(child);
     const gateway = new Gateway(child, `http://127.0.0.1:${port}`, log);
     await eventually(() => {
       if (child.exitCode !== null) throw new Error(`wrangler ended:\n${log.join("\n")}`);
       return log.some((line) => line.includes("Ready on"));
     }, 60_000);
     return gateway;
+  }
+
+  /**
+   * The same Worker on bare workerd, and `GET /__memory`: the size of its Wasm memory in bytes. `wrangler dev` puts a
+   * proxy before the Worker, which does not pass on that a client has left; here the Worker sees it as it does in
+   * production. No database and no static files.
+   *
+   * @param {Record<string, string>} variables
+   */
+  static async startBare(variables) {
+    const port = await freePort();
+    const modules = ["tests/e2e/memory/entry.mjs", "tests/e2e/memory/capture.mjs", "build/index.js", "build/index_bg.wasm"];
+    const config = `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "gateway", worker = .gateway), (name = "internet", network = (allow = ["private", "public"]))],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "gateway")],
+);
+const gateway :Workerd.Worker = (
+  modules = [${modules.map((name) => `(name = "${name}", ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed "../${name}")`).join(", ")}],
+  bindings = [${Object.entries(variables).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`).join(", ")}],
+  compatibilityDate = "${setting("compatibility_date")[0]}",
+  compatibilityFlags = ${JSON.stringify(setting("compatibility_flags"))},
+);
+`;
+    const path = `${root}.wrangler/bare-${port}.capnp`;
+    await writeFile(path, config);
+    const child = spawn(`${root}node_modules/.bin/workerd`, ["serve", path], {
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
+    const gateway = new Gateway(child, `http://127.0.0.1:${port}`, logOf(child));
+    await eventually(async () => {
+      if (child.exitCode !== null) throw new Error(`workerd ended:\n${gateway.log.join("\n")}`);
+      return fetch(`${gateway.url}/health`).then((response) => response.ok, () => false);
+    }, 30_000);
+    await rm(path);
+    return gateway;
+  }
+
+  /** The size of the Wasm memory of a bare gateway, in bytes. */
+  async memory() {
+    return Number(await (await fetch(`${this.url}/__memory`)).text());
   }
 
   /** The lines of JSON that the Worker has logged. */

@@ -1,0 +1,385 @@
+//! The API contract in `openapi.json` and on the page at `/docs`, checked against the tables it is drawn from: the route
+//! table and the error table. And the router itself, which is a function of the route table.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests, and `routes.rs` is a module of the Worker, where `pub` is right"
+)]
+
+#[path = "../../src/routes.rs"]
+mod routes;
+
+use std::collections::BTreeSet;
+
+use gatehouse_core::error::{Code, Retry};
+use routes::{Access, Handler, Match, ROUTES};
+use serde_json::Value;
+
+const OPENAPI: &str = include_str!("../../openapi.json");
+const PAGE: &str = include_str!("../../docs/site/docs/index.html");
+
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+fn document() -> Value {
+    serde_json::from_str(OPENAPI).unwrap()
+}
+
+/// What a value is, or what its `$ref` leads to.
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value.get("$ref").and_then(Value::as_str) {
+        None => value,
+        Some(reference) => reference
+            .strip_prefix('#')
+            .and_then(|pointer| document.pointer(pointer))
+            .unwrap_or_else(|| panic!("{reference} leads nowhere")),
+    }
+}
+
+/// One operation of the document.
+struct Operation<'a> {
+    method: String,
+    path: &'a str,
+    members: &'a Value,
+}
+
+fn operations(document: &Value) -> Vec<Operation<'_>> {
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (name, members) in item.as_object().unwrap() {
+            assert!(METHODS.contains(&name.as_str()), "{path}: {name} is no method");
+            operations.push(Operation { method: name.to_uppercase(), path, members });
+        }
+    }
+    operations
+}
+
+/// The responses of an operation: status (or `default`) and what it leads to.
+fn responses<'a>(document: &'a Value, operation: &Operation<'a>) -> Vec<(&'a str, &'a Value)> {
+    let responses = operation.members["responses"].as_object().unwrap();
+    responses.iter().map(|(status, response)| (status.as_str(), resolve(document, response))).collect()
+}
+
+/// The values of all examples of a request or response, of one media type or of all.
+fn examples<'a>(document: &'a Value, message: &'a Value, media_type: Option<&str>) -> Vec<&'a Value> {
+    let mut values = Vec::new();
+    for (name, content) in message["content"].as_object().unwrap() {
+        if media_type.is_none_or(|wanted| wanted == name) {
+            let examples = content["examples"].as_object().unwrap();
+            values.extend(examples.values().map(|example| &resolve(document, example)["value"]));
+        }
+    }
+    values
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+/// Calls `visit` for every object of the document.
+fn each_object<'a>(value: &'a Value, visit: &mut impl FnMut(&'a serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(members) => {
+            visit(members);
+            members.values().for_each(|member| each_object(member, visit));
+        }
+        Value::Array(items) => items.iter().for_each(|item| each_object(item, visit)),
+        _ => {}
+    }
+}
+
+#[test]
+fn has_exactly_the_routes_of_the_route_table() {
+    let document = document();
+    let written: BTreeSet<_> = operations(&document)
+        .iter()
+        .map(|operation| format!("{} {}", operation.method, operation.path))
+        .collect();
+    let routed: BTreeSet<_> = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(written, routed);
+    assert_eq!(routed.len(), ROUTES.len(), "a route stands twice in the table");
+}
+
+#[test]
+fn who_may_call_is_what_the_route_table_says() {
+    let document = document();
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(schemes["bearer"]["type"], "http");
+    assert_eq!(schemes["bearer"]["scheme"], "bearer");
+    assert_eq!(schemes["apiKey"]["in"], "header");
+    assert_eq!(schemes["apiKey"]["name"], "x-api-key");
+    for operation in operations(&document) {
+        let route = ROUTES
+            .iter()
+            .find(|route| route.path == operation.path && route.method == operation.method)
+            .unwrap();
+        let named: Vec<_> = operation.members["security"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|choice| choice.as_object().unwrap().keys())
+            .collect();
+        let expected: &[&str] = match route.access {
+            Access::Public => &[],
+            Access::Inference => &["bearer", "apiKey"],
+        };
+        assert_eq!(named, expected, "{}", operation.path);
+        let refuses = responses(&document, &operation).iter().any(|(status, _)| *status == "401");
+        assert_eq!(refuses, route.access == Access::Inference, "{}: 401", operation.path);
+    }
+}
+
+#[test]
+fn lists_exactly_the_codes_of_the_error_table() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["GatewayErrorCode"];
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.spec().code).collect();
+    assert_eq!(strings(&schema["enum"]), codes);
+    let meanings: Vec<_> =
+        Code::ALL.iter().map(|code| format!("{}: {}", code.spec().status, code.spec().meaning)).collect();
+    assert_eq!(strings(&schema["x-enum-descriptions"]), meanings);
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_component_is_used() {
+    let document = document();
+    let mut used = BTreeSet::new();
+    each_object(&document, &mut |members| {
+        if let Some(reference) = members.get("$ref") {
+            let reference = reference.as_str().unwrap();
+            let pointer =
+                reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} is not in this document"));
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+            used.insert(pointer);
+        }
+    });
+    for (kind, components) in document["components"].as_object().unwrap() {
+        for name in components.as_object().unwrap().keys().filter(|_| kind != "securitySchemes") {
+            let pointer = format!("/components/{kind}/{name}");
+            assert!(used.contains(pointer.as_str()), "nothing refers to {pointer}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_is_described_with_examples_and_errors() {
+    let document = document();
+    let mut ids = BTreeSet::new();
+    let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    for operation in operations(&document) {
+        let Operation { path, members, .. } = &operation;
+        let id = members["operationId"].as_str().unwrap();
+        assert!(ids.insert(id), "{path}: another operation is {id} too");
+        for name in ["summary", "description"] {
+            assert!(!members[name].as_str().unwrap().is_empty(), "{path} has no {name}");
+        }
+        let own_tags = members["tags"].as_array().unwrap();
+        assert!(own_tags.iter().all(|tag| tags.contains(&tag)), "{path}: an unknown tag");
+
+        let in_path: Vec<_> = path.split(['{', '}']).skip(1).step_by(2).collect();
+        let described: Vec<_> = members["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|parameter| resolve(&document, parameter))
+            .filter(|parameter| parameter["in"] == "path" && parameter["required"] == true)
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(described, in_path, "{path}: its parameters");
+
+        if let Some(body) = members.get("requestBody") {
+            assert!(!examples(&document, resolve(&document, body), None).is_empty(), "{path}");
+        }
+        let responses = responses(&document, &operation);
+        let has = |class: char| responses.iter().any(|(status, _)| status.starts_with(class));
+        assert!(has('2') && (has('4') || has('5')), "{path} must be able to succeed and to fail");
+        for (status, response) in responses {
+            assert!(!response["description"].as_str().unwrap().is_empty(), "{path} {status}");
+            assert!(!examples(&document, response, None).is_empty(), "{path} {status}: no example");
+        }
+    }
+}
+
+#[test]
+fn examples_of_errors_have_the_envelope_and_agree_with_the_error_table() {
+    let document = document();
+    for operation in operations(&document) {
+        for (status, response) in responses(&document, &operation) {
+            if status.starts_with('2') {
+                continue;
+            }
+            for example in examples(&document, response, Some("application/json")) {
+                let error = example["error"].as_object().unwrap();
+                let members: BTreeSet<_> = error.keys().map(String::as_str).collect();
+                assert_eq!(members, BTreeSet::from(["code", "message", "param", "type"]), "{example}");
+                let known = Code::ALL.iter().map(|code| code.spec()).find(|spec| error["code"] == spec.code);
+                if let Some(spec) = known {
+                    assert_eq!(spec.status.to_string(), status, "{example}");
+                    assert_eq!(error["type"], spec.kind, "{example}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn examples_of_streams_end_with_done_or_with_an_error() {
+    let document = document();
+    let mut endings = BTreeSet::new();
+    for operation in operations(&document) {
+        for (_, response) in responses(&document, &operation) {
+            for example in examples(&document, response, Some("text/event-stream")) {
+                let text = example.as_str().unwrap();
+                assert!(text.ends_with("\n\n"), "{text}");
+                let data: Vec<_> = text
+                    .split_terminator("\n\n")
+                    .map(|event| event.strip_prefix("data: ").unwrap_or_else(|| panic!("{event}")))
+                    .collect();
+                let (last, chunks) = data.split_last().unwrap();
+                for chunk in chunks {
+                    let chunk: Value = serde_json::from_str(chunk).unwrap();
+                    assert!(chunk["choices"].is_array(), "{chunk}");
+                }
+                if *last == "[DONE]" {
+                    endings.insert("done");
+                } else {
+                    let event: Value = serde_json::from_str(last).unwrap();
+                    assert!(event["error"]["message"].is_string(), "{event}");
+                    endings.insert("error");
+                }
+            }
+        }
+    }
+    assert_eq!(endings, BTreeSet::from(["done", "error"]));
+}
+
+#[test]
+fn version_and_licence_are_those_of_the_crate() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(document["info"]["license"]["name"], "MIT OR Apache-2.0");
+}
+
+/// The text of a piece of HTML: no tags, white space as a browser shows it.
+fn text_of(html: &str) -> String {
+    let mut text = String::new();
+    for piece in html.split('<') {
+        text.push_str(piece.split_once('>').map_or(piece, |(_, after)| after));
+    }
+    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_page_has_exactly_the_rows_of_the_error_table() {
+    let mut rows = PAGE.split("<tr id=\"error-").skip(1);
+    for code in Code::ALL {
+        let spec = code.spec();
+        let row = rows.next().unwrap_or_else(|| panic!("the page has no row for {}", spec.code));
+        let (row, _) = row.split_once("</tr>").unwrap();
+        let (id, row) = row.split_once("\">").unwrap();
+        assert_eq!(id, spec.code);
+        let retry = match spec.retry {
+            Retry::Never => "no".to_owned(),
+            Retry::After(seconds) => format!("after {seconds} s"),
+            Retry::Operator => "once the operator has acted".to_owned(),
+        };
+        let expected =
+            [spec.code, &spec.status.to_string(), &retry, &spec.meaning.replace('`', "")].join(" ");
+        assert_eq!(text_of(row), expected);
+    }
+    assert_eq!(rows.count(), 0, "the page has rows for codes that do not exist");
+}
+
+#[test]
+fn the_router_finds_what_the_table_has() {
+    use Handler::{Asset, ChatCompletions, GetModel, Health, ListModels};
+    for (method, path, handler, rest) in [
+        ("POST", "/v1/chat/completions", ChatCompletions, ""),
+        ("POST", "/v1/chat/completions/", ChatCompletions, ""),
+        ("GET", "/v1/models", ListModels, ""),
+        ("HEAD", "/v1/models", ListModels, ""),
+        ("GET", "/v1/models/", ListModels, ""),
+        ("GET", "/v1/models/gpt-4o", GetModel, "gpt-4o"),
+        ("GET", "/v1/models/gpt-4o/", GetModel, "gpt-4o"),
+        ("HEAD", "/v1/models/gpt-4o", GetModel, "gpt-4o"),
+        ("GET", "/v1/models/groq/openai/gpt-oss-20b", GetModel, "groq/openai/gpt-oss-20b"),
+        ("GET", "/v1/models/groq%2Fopenai%2Fgpt-oss-20b", GetModel, "groq%2Fopenai%2Fgpt-oss-20b"),
+        ("GET", "/health", Health, ""),
+        ("HEAD", "/health/", Health, ""),
+        ("GET", "/docs", Asset, ""),
+        ("GET", "/openapi.json", Asset, ""),
+    ] {
+        let Match::Found(route, found_rest) = routes::find(method, path) else {
+            panic!("{method} {path} is not found")
+        };
+        assert_eq!((route.handler, found_rest), (handler, rest), "{method} {path}");
+    }
+}
+
+#[test]
+fn the_router_tells_a_wrong_method_from_nothing() {
+    for (method, path, expected) in [
+        ("GET", "/v1/chat/completions", Match::WrongMethod),
+        ("HEAD", "/v1/chat/completions", Match::WrongMethod),
+        ("POST", "/v1/models", Match::WrongMethod),
+        ("DELETE", "/v1/models/a/b", Match::WrongMethod),
+        ("POST", "/health", Match::WrongMethod),
+        ("get", "/health", Match::WrongMethod),
+        ("GET", "/", Match::Nothing),
+        ("GET", "", Match::Nothing),
+        ("GET", "/v1", Match::Nothing),
+        ("GET", "/v1/", Match::Nothing),
+        ("GET", "/v1/nothing", Match::Nothing),
+        ("GET", "/v1/models//", Match::Nothing),
+        ("GET", "/v1/modelsx", Match::Nothing),
+        ("POST", "/v1/chat/completions//", Match::Nothing),
+        ("POST", "/v1/chat/completions/x", Match::Nothing),
+        ("POST", "//v1/chat/completions", Match::Nothing),
+        ("POST", "/V1/chat/completions", Match::Nothing),
+        ("GET", "/healthz", Match::Nothing),
+    ] {
+        assert_eq!(routes::find(method, path), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn nobody_without_a_key_learns_what_exists_under_v1() {
+    for (method, path, access) in [
+        ("POST", "/v1/chat/completions", Access::Inference),
+        ("GET", "/v1/chat/completions", Access::Inference),
+        ("GET", "/v1/models", Access::Public),
+        ("HEAD", "/v1/models/a/b", Access::Public),
+        ("POST", "/v1/models", Access::Inference),
+        ("GET", "/v1/nothing", Access::Inference),
+        ("GET", "/v1/", Access::Inference),
+        ("GET", "/v1", Access::Public),
+        ("GET", "/v1x", Access::Public),
+        ("GET", "/health", Access::Public),
+        ("POST", "/health", Access::Public),
+        ("GET", "/docs", Access::Public),
+        ("GET", "/nothing", Access::Public),
+    ] {
+        assert_eq!(routes::access(&routes::find(method, path), path), access, "{method} {path}");
+    }
+}
+
+#[test]
+fn the_allow_header_lists_the_methods_of_a_path() {
+    for (path, methods) in [
+        ("/v1/chat/completions", "POST, OPTIONS"),
+        ("/v1/chat/completions/", "POST, OPTIONS"),
+        ("/v1/models", "GET, HEAD, OPTIONS"),
+        ("/v1/models/a/b", "GET, HEAD, OPTIONS"),
+        ("/health", "GET, HEAD, OPTIONS"),
+        ("/nothing", ""),
+        ("/v1/", ""),
+        ("/", ""),
+    ] {
+        assert_eq!(routes::allowed_methods(path), methods, "{path}");
+    }
+}

@@ -1,0 +1,224 @@
+// @ts-check
+//! Every way in which providers fail: the caller gets a clear error in one envelope, and a stream never ends silently.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { Gateway, PROVIDER_KEY, Upstream, chat, events, eventually, variables } from "./harness.mjs";
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+
+before(async () => {
+  upstream = await Upstream.start();
+  gateway = await Gateway.start({
+    ...variables(upstream, {
+      timeouts: { first_byte_ms: 700, idle_ms: 500 },
+      answers: { max_bytes: 2_000_000 },
+      providers: {
+        demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
+        nowhere: { base_url: "http://127.0.0.1:9", auth: "none" },
+      },
+    }),
+  });
+});
+after(() => Promise.all([gateway.stop(), upstream.stop()]));
+
+/** @param {Response} response */
+async function errorOf(response) {
+  const body = await response.json();
+  assert.deepEqual(Object.keys(body), ["error"]);
+  assert.deepEqual(Object.keys(body.error).sort(), ["code", "message", "param", "type"]);
+  assert.equal(response.headers.get("content-type"), "application/json");
+  return body.error;
+}
+
+suite("errors of the upstream", () => {
+  const shapes = ["openai", "flat", "message", "detail", "error_text", "fault", "array", "cloudflare", "anthropic"];
+  for (const error_shape of shapes) {
+    test(`the shape '${error_shape}' is folded into ours`, async () => {
+      const response = await chat(gateway, { simulate: { status: 429, error_shape, message: "slow down" } });
+      assert.equal(response.status, 429);
+      assert.equal((await errorOf(response)).message, "slow down");
+      assert.equal(response.headers.get("x-gateway-error-source"), "upstream");
+      assert.equal(response.headers.get("x-gateway-provider"), "demo");
+    });
+  }
+
+  for (const error_shape of ["html", "empty", "text"]) {
+    test(`what is no error message ('${error_shape}') is not echoed`, async () => {
+      const response = await chat(gateway, { simulate: { status: 503, error_shape } });
+      assert.equal(response.status, 503);
+      assert.equal((await errorOf(response)).message, "demo answered with HTTP 503 and no error message");
+    });
+  }
+
+  test("statuses are passed on", async () => {
+    for (const status of [400, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529]) {
+      assert.equal((await chat(gateway, { simulate: { status } })).status, status);
+    }
+  });
+
+  test("retry-after is passed on, and given where the upstream gives none", async () => {
+    for (const retry_after of ["7", "Wed, 21 Oct 2026 07:28:00 GMT"]) {
+      const response = await chat(gateway, { simulate: { status: 429, retry_after } });
+      assert.equal(response.headers.get("retry-after"), retry_after);
+    }
+    const precise = await chat(gateway, { simulate: { status: 503, retry_after_ms: "1500" } });
+    assert.equal(precise.headers.get("retry-after-ms"), "1500");
+    assert.equal((await chat(gateway, { simulate: { status: 503 } })).headers.get("retry-after"), "1");
+    assert.equal((await chat(gateway, { simulate: { status: 400 } })).headers.get("retry-after"), null);
+  });
+
+  test("the gateway's credential is the operator's business", async () => {
+    const message = `Incorrect API key provided: ${PROVIDER_KEY}`;
+    const refused = await chat(gateway, { simulate: { status: 401, message } });
+    assert.equal(refused.status, 401);
+    assert.equal(refused.headers.get("www-authenticate"), null);
+    const error = await errorOf(refused);
+    assert.equal(error.code, "upstream_credential_rejected");
+    assert.match(error.message, /DEMO_API_KEY/);
+    const other = await chat(gateway, { simulate: { status: 403, message } });
+    for (const text of [error.message, (await errorOf(other)).message]) {
+      assert.ok(!text.includes(PROVIDER_KEY));
+    }
+  });
+
+  test("an error inside a 200 is an error", async () => {
+    const response = await chat(gateway, { simulate: { body: "error_in_200", message: "overloaded" } });
+    assert.equal(response.status, 502);
+    assert.equal((await errorOf(response)).message, "overloaded");
+  });
+});
+
+suite("upstreams that do not answer", () => {
+  for (const stream of [false, true]) {
+    for (const [name, body, status, code, message] of /** @type {[string, object, number, string, RegExp][]} */ ([
+      ["unreachable", { model: "nowhere/x" }, 502, "upstream_unreachable", /^nowhere could not be reached/],
+      ["closed before the headers", { simulate: { cut: "headers" } }, 502, "upstream_unreachable", /^demo /],
+      ["reset before the headers", { simulate: { cut: "headers", reset: true } }, 502, "upstream_unreachable", /^demo /],
+      ["silent", { simulate: { hang: "headers" } }, 504, "upstream_timeout", /^demo took too long/],
+      ["slower than the limit", { simulate: { delay_ms: 1500 } }, 504, "upstream_timeout", /^demo took too long/],
+      ["a redirect", { simulate: { redirect: "http://127.0.0.1:9/stolen" } }, 502, "upstream_redirected", /never followed/],
+    ])) {
+      test(`${name}, ${stream ? "stream" : "whole"}: ${status} ${code}`, async () => {
+        const response = await chat(gateway, { ...body, stream });
+        assert.equal(response.status, status);
+        const error = await errorOf(response);
+        assert.equal(error.code, code);
+        assert.match(error.message, message);
+        assert.equal(response.headers.get("x-gateway-error-source"), "gateway");
+      });
+    }
+  }
+
+  test("a request that timed out is cancelled upstream", async () => {
+    await upstream.forget();
+    await chat(gateway, { simulate: { hang: "headers" } });
+    await eventually(async () => (await upstream.lastRequest()).outcome === "cancelled", 3000);
+  });
+});
+
+suite("answers that are not what they claim", () => {
+  for (const [name, simulate, code] of /** @type {[string, object, string][]} */ ([
+    ["malformed JSON", { body: "malformed" }, "upstream_invalid_response"],
+    ["an array", { body: "array" }, "upstream_invalid_response"],
+    ["nothing", { body: "empty" }, "upstream_invalid_response"],
+    ["no choices", { body: "no_choices" }, "upstream_invalid_response"],
+    ["HTML by its type", { content_type: "text/html" }, "upstream_invalid_response"],
+    ["an event stream by its type", { content_type: "text/event-stream" }, "upstream_invalid_response"],
+    ["cut in the middle", { cut: "body" }, "upstream_invalid_response"],
+    ["silent in the middle", { hang: "body" }, "upstream_timeout"],
+    ["larger than the limit", { content_bytes: 3_000_000 }, "upstream_response_too_large"],
+    ["larger than the limit, undeclared", { content_bytes: 3_000_000, no_content_length: true }, "upstream_response_too_large"],
+  ])) {
+    test(`a whole answer that is ${name}: ${code}`, async () => {
+      const response = await chat(gateway, { simulate });
+      assert.equal(response.status, code === "upstream_timeout" ? 504 : 502);
+      const error = await errorOf(response);
+      assert.equal(error.code, code);
+      assert.match(error.message, /^demo /);
+    });
+  }
+
+  test("a whole answer where a stream was asked for", async () => {
+    for (const simulate of [{ body: "no_choices" }, { content_type: "application/json" }, { content_type: "text/html" }]) {
+      const response = await chat(gateway, { stream: true, simulate });
+      assert.equal(response.status, 502);
+      assert.equal((await errorOf(response)).code, "upstream_invalid_response");
+    }
+  });
+
+  test("slow, large and untyped answers are still answers", async () => {
+    for (const simulate of [{ drip_ms: 100 }, { content_bytes: 1_000_000 }, { content_type: null }, { no_content_length: true }]) {
+      const response = await chat(gateway, { simulate });
+      assert.equal(response.status, 200, JSON.stringify(simulate));
+      assert.ok((await response.json()).choices[0].message.content.length > 0);
+    }
+  });
+});
+
+suite("streams that break", () => {
+  for (const [name, simulate, code] of /** @type {[string, object, string][]} */ ([
+    ["cut", { cut: "stream", after_events: 3 }, "upstream_stream_cut"],
+    ["reset", { cut: "stream", after_events: 3, reset: true }, "upstream_stream_cut"],
+    ["cut at once", { cut: "stream" }, "upstream_stream_cut"],
+    ["ended without [DONE]", { cut: "clean", after_events: 3 }, "upstream_stream_cut"],
+    ["ended empty", { cut: "clean" }, "upstream_stream_cut"],
+    ["finished without [DONE]", { done: false }, "upstream_stream_cut"],
+    ["silent", { hang: "stream", after_events: 3 }, "upstream_timeout"],
+    ["silent at once", { hang: "body" }, "upstream_timeout"],
+  ])) {
+    for (const chunking of ["event", "bytes:5"]) {
+      test(`${name} (${chunking}): ends with a typed error event and no [DONE]`, async () => {
+        const options = { chunking, ...simulate };
+        const response = await chat(gateway, { stream: true, simulate: options, messages: [{ role: "user", content: "a b c d e" }] });
+        assert.equal(response.status, 200);
+        const seen = events(await response.text());
+        const last = JSON.parse(seen.at(-1) ?? "{}");
+        assert.deepEqual([last.error?.code, last.error?.type], [code, "upstream_error"], seen.join("\n"));
+        assert.match(last.error.message, /^demo /);
+        assert.ok(!seen.includes("[DONE]"));
+        for (const event of seen) JSON.parse(event);
+      });
+    }
+  }
+
+  for (const error_event_shape of ["openai", "text", "named", "openrouter"]) {
+    for (const after_events of [0, 3]) {
+      test(`an error event (${error_event_shape}, after ${after_events}) is folded and ends the stream`, async () => {
+        const response = await chat(gateway, {
+          stream: true,
+          simulate: { error_event: true, error_event_shape, after_events, message: "went wrong" },
+        });
+        const seen = events(await response.text());
+        const { error } = JSON.parse(seen.at(-1) ?? "{}");
+        assert.deepEqual(Object.keys(error).sort(), ["code", "message", "param", "type"]);
+        assert.equal(error.message, "went wrong");
+        assert.equal(seen.length, after_events + 1);
+      });
+    }
+  }
+
+  test("a slow stream is not a silent one", async () => {
+    const response = await chat(gateway, { stream: true, simulate: { events: 4, frame_delay_ms: 350 } });
+    assert.equal(events(await response.text()).at(-1), "[DONE]");
+  });
+
+  test("an event that never ends is bounded", async () => {
+    const response = await chat(gateway, { stream: true, simulate: { content: "x".repeat(3_000_000) } });
+    const last = JSON.parse(events(await response.text()).at(-1) ?? "{}");
+    assert.equal(last.error?.code, "upstream_response_too_large");
+  });
+
+  test("3,000 events arrive, none lost", async () => {
+    const response = await chat(gateway, { stream: true, simulate: { events: 3000 } });
+    const seen = events(await response.text());
+    assert.equal(seen.filter((event) => event.includes('"tok ')).length, 3000);
+    assert.equal(seen.at(-1), "[DONE]");
+  });
+});
+
+test("after all this the gateway is well", async () => {
+  assert.equal((await chat(gateway, {})).status, 200);
+  assert.ok(!gateway.log.join("\n").match(/panicked|Critical|RuntimeError|hung|Uncaught/i));
+});

@@ -1,0 +1,167 @@
+// @ts-check
+//! The official OpenAI SDK as a client: nothing but its base URL and key are changed.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import OpenAI from "openai";
+import { Gateway, KEY, Upstream, eventually, variables } from "./harness.mjs";
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+/** @type {OpenAI} */ let client;
+
+before(async () => {
+  upstream = await Upstream.start();
+  gateway = await Gateway.startBare(variables(upstream, { timeouts: { first_byte_ms: 3000, idle_ms: 1000 } }));
+  client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: KEY, maxRetries: 0 });
+});
+after(() => Promise.all([gateway.stop(), upstream.stop()]));
+
+const model = "demo/sim-small";
+/** @type {OpenAI.ChatCompletionMessageParam[]} */
+const messages = [{ role: "user", content: "Grüße 😀 from the SDK" }];
+
+/**
+ * A request that makes the simulated provider fail.
+ *
+ * @param {object} simulate
+ * @returns {OpenAI.ChatCompletionCreateParamsNonStreaming}
+ */
+const failing = (simulate) => Object.assign({ model, messages }, { simulate });
+
+/** @type {OpenAI.ChatCompletionTool[]} */
+const tools = [
+  { type: "function", function: { name: "weather", parameters: { type: "object", properties: { location: { type: "string" } } } } },
+];
+
+suite("answers", () => {
+  test("whole", async () => {
+    const answer = await client.chat.completions.create({ model, messages });
+    assert.equal(answer.choices[0]?.message.content, "You said: Grüße 😀 from the SDK");
+    assert.ok(answer.usage && answer.usage.total_tokens > 0);
+    assert.equal(answer._request_id?.length, 26);
+  });
+
+  test("streamed", async () => {
+    const stream = await client.chat.completions.create({ model, messages, stream: true });
+    let content = "";
+    for await (const chunk of stream) {
+      assert.equal(chunk.usage, undefined);
+      content += chunk.choices[0]?.delta.content ?? "";
+    }
+    assert.equal(content, "You said: Grüße 😀 from the SDK");
+  });
+
+  test("streamed, with usage for who asks", async () => {
+    const stream = await client.chat.completions.create({ model, messages, stream: true, stream_options: { include_usage: true } });
+    const chunks = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    const last = chunks.at(-1);
+    assert.deepEqual(last?.choices, []);
+    assert.ok(last?.usage && last.usage.completion_tokens > 0);
+  });
+
+  test("several choices, logprobs, JSON", async () => {
+    const answer = await client.chat.completions.create({
+      model, messages, n: 3, logprobs: true, response_format: { type: "json_object" },
+    });
+    assert.equal(answer.choices.length, 3);
+    assert.ok(answer.choices[0]?.logprobs?.content?.length);
+    JSON.parse(answer.choices[0]?.message.content ?? "");
+  });
+
+  test("a conversation with a tool, whole and streamed", async () => {
+    const answer = await client.chat.completions.create({ model, messages, tools });
+    const message = answer.choices[0]?.message;
+    const call = message?.tool_calls?.[0];
+    assert.ok(message && call?.type === "function" && call.function.name === "weather");
+    const whole = await client.chat.completions.create({
+      model, tools, messages: [...messages, message, { role: "tool", tool_call_id: call.id, content: "22 °C" }],
+    });
+    assert.match(whole.choices[0]?.message.content ?? "", /22 °C/);
+    const streamed = await client.chat.completions.stream({ model, messages, tools }).finalChatCompletion();
+    const again = streamed.choices[0]?.message.tool_calls?.[0];
+    assert.ok(again?.type === "function");
+    assert.deepEqual(JSON.parse(again.function.arguments), JSON.parse(call.function.arguments));
+  });
+
+  test("models, listed and one", async () => {
+    const ids = [];
+    for await (const listed of client.models.list()) ids.push(listed.id);
+    assert.ok(ids.includes(model));
+    assert.equal((await client.models.retrieve(model)).id, model);
+  });
+});
+
+suite("errors become the SDK's own", () => {
+  for (const [name, options, body, type, code] of /** @type {[string, object, any, any, string][]} */ ([
+    ["a wrong key", { apiKey: "wrong" }, { model, messages }, OpenAI.AuthenticationError, "invalid_api_key"],
+    ["an unknown model", {}, { model: "nope", messages }, OpenAI.NotFoundError, "model_not_found"],
+    ["a bad body", {}, { model, messages: "hi" }, OpenAI.BadRequestError, "invalid_type"],
+    ["a limit of the provider", {}, failing({ status: 429, code: "rate_limit_exceeded" }), OpenAI.RateLimitError, "rate_limit_exceeded"],
+    ["a fault of the provider", {}, failing({ status: 500, code: "oops" }), OpenAI.InternalServerError, "oops"],
+    ["a provider that is too slow", {}, failing({ hang: "headers" }), OpenAI.InternalServerError, "upstream_timeout"],
+    ["an answer that is cut", {}, failing({ cut: "body" }), OpenAI.InternalServerError, "upstream_invalid_response"],
+  ])) {
+    test(name, async () => {
+      const error = await client.withOptions(options).chat.completions.create(body).then(
+        () => assert.fail("answered"),
+        (/** @type {any} */ error) => error,
+      );
+      assert.ok(error instanceof type, `${error}`);
+      assert.equal(error.code, code);
+      assert.equal(error.requestID?.length, 26);
+    });
+  }
+
+  for (const simulate of [
+    { cut: "stream", after_events: 3 },
+    { cut: "clean", after_events: 3 },
+    { hang: "stream", after_events: 3 },
+    { error_event: true, after_events: 3, error_event_shape: "named", message: "broken" },
+  ]) {
+    test(`a stream that breaks throws: ${JSON.stringify(simulate)}`, async () => {
+      const stream = await client.chat.completions.create({ ...failing(simulate), stream: true });
+      let chunks = 0;
+      await assert.rejects(async () => {
+        for await (const _ of stream) chunks += 1;
+      }, OpenAI.APIError);
+      assert.equal(chunks, 3);
+    });
+  }
+
+  test("its retries stop where the gateway says that they are useless", async () => {
+    await upstream.forget();
+    let requests = 0;
+    const counting = new OpenAI({
+      baseURL: `${gateway.url}/v1`, apiKey: KEY, maxRetries: 2,
+      fetch: (url, init) => { requests += 1; return fetch(url, /** @type {any} */ (init)); },
+    });
+    await assert.rejects(counting.chat.completions.create({ model: "mistral/x", messages }), OpenAI.InternalServerError);
+    assert.equal(requests, 1);
+    await assert.rejects(counting.chat.completions.create(failing({ status: 503, retry_after_ms: "10" })), OpenAI.InternalServerError);
+    assert.equal(requests, 4);
+  });
+});
+
+suite("aborts", () => {
+  test("of a stream", async () => {
+    await upstream.forget();
+    const stream = await client.chat.completions.create({ ...failing({ events: 10_000, frame_delay_ms: 20 }), stream: true });
+    for await (const _ of stream) break;
+    await eventually(async () => (await upstream.lastRequest()).outcome === "cancelled", 3000);
+    assert.ok((await upstream.lastRequest()).events_sent < 100);
+  });
+
+  test("of a whole answer that is awaited", async () => {
+    await upstream.forget();
+    const controller = new AbortController();
+    const answer = client.chat.completions.create(failing({ delay_ms: 60_000 }), { signal: controller.signal });
+    await eventually(async () => (await upstream.requests()).length === 1);
+    controller.abort();
+    await assert.rejects(answer, OpenAI.APIUserAbortError);
+    // The SDK ends its connection without a reset, which workerd on a bare socket notices only when it writes; so the
+    // gateway's time limit is what cancels here. abort.test.mjs has the resets.
+    await eventually(async () => (await upstream.lastRequest()).outcome === "cancelled", 6000);
+  });
+});
