@@ -24,8 +24,9 @@ struct Row {
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=data/models.jsonl");
-    let mut table =
-        String::from("/// All known models, by provider and id.\n#[allow(clippy::unreadable_literal, reason = \"generated\")]\npub static MODELS: &[Model] = &[\n");
+    let mut table = String::from(
+        "/// All known models, by provider and id.\n#[allow(clippy::unreadable_literal, reason = \"generated\")]\npub static MODELS: &[Model] = &[\n",
+    );
     for (line, text) in fs::read_to_string("data/models.jsonl")?.lines().enumerate() {
         let row: Row =
             serde_json::from_str(text).map_err(|error| format!("models.jsonl line {}: {error}", line + 1))?;

@@ -1,6 +1,6 @@
 //! What an isolate knows: configuration, key ring and providers, read once, and the tally of its calls.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use gatehouse_core::catalog::Registry;
@@ -11,6 +11,7 @@ use gatehouse_core::route::Tally;
 use serde_json::json;
 use worker::Env;
 
+use crate::platform::database::DatabaseState;
 use crate::platform::{log, variables};
 
 /// `gateway.toml`, checked and turned into JSON by the build.
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub registry: Registry,
     /// How calls went, in this isolate.
     pub tally: RefCell<Tally>,
+    /// What the database last answered, and when, in milliseconds since 1970.
+    pub database: Cell<Option<(u64, DatabaseState)>>,
 }
 
 thread_local! {
@@ -57,5 +60,5 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         "malformed_key_entries_skipped": malformed,
         "providers": registry.entries().iter().filter(|entry| entry.is_active()).map(|entry| &entry.name).collect::<Vec<_>>(),
     }));
-    Ok(Gateway { config, ring, registry, tally: RefCell::default() })
+    Ok(Gateway { config, ring, registry, tally: RefCell::default(), database: Cell::default() })
 }

@@ -170,36 +170,33 @@ impl Surface {
 pub struct Error {
     /// HTTP status.
     pub status: u16,
-    /// `error.type`.
-    pub kind: Cow<'static, str>,
-    /// `error.code`; an upstream may give none.
-    pub code: Option<Cow<'static, str>>,
     /// What is wrong and where, in a sentence for people. Never holds a secret or a caller's content.
     pub message: String,
     /// The member or header at fault.
     pub param: Option<Cow<'static, str>>,
-    /// Who refused.
-    pub source: Source,
-    /// Whether to try again.
-    pub retry: Option<Retry>,
-    /// The `/v0` surface's name of the code.
-    pascal_code: &'static str,
+    origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Gateway(Code),
+    Upstream { kind: String, code: Option<String> },
 }
 
 impl Error {
     /// An error of the gateway, by the table.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        let spec = code.spec();
         Error {
-            status: spec.status,
-            kind: Cow::Borrowed(spec.kind),
-            code: Some(Cow::Borrowed(spec.code)),
+            status: code.spec().status,
             message: message.into(),
             param: None,
-            source: Source::Gateway,
-            retry: Some(spec.retry),
-            pascal_code: spec.pascal_code,
+            origin: Origin::Gateway(code),
         }
+    }
+
+    /// An error that an upstream answered with: its own status, type and code.
+    pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
+        Error { status, message, param: None, origin: Origin::Upstream { kind, code } }
     }
 
     /// The same error, naming the member or header at fault.
@@ -208,24 +205,42 @@ impl Error {
         Error { param: Some(param.into()), ..self }
     }
 
-    /// An error that an upstream answered with: its own status, type and code.
-    pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
-        Error {
-            status,
-            kind: Cow::Owned(kind),
-            code: code.map(Cow::Owned),
-            message,
-            param: None,
-            source: Source::Upstream,
+    /// Who refused.
+    pub fn source(&self) -> Source {
+        match self.origin {
+            Origin::Gateway(_) => Source::Gateway,
+            Origin::Upstream { .. } => Source::Upstream,
+        }
+    }
+
+    /// `error.type`.
+    pub fn kind(&self) -> &str {
+        match &self.origin {
+            Origin::Gateway(code) => code.spec().kind,
+            Origin::Upstream { kind, .. } => kind,
+        }
+    }
+
+    /// `error.code`; an upstream may give none.
+    pub fn code(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Gateway(code) => Some(code.spec().code),
+            Origin::Upstream { code, .. } => code.as_deref(),
+        }
+    }
+
+    /// Whether to try again; `None` where an upstream leaves it open.
+    pub fn retry(&self) -> Option<Retry> {
+        match self.origin {
+            Origin::Gateway(code) => Some(code.spec().retry),
             // What clients of a 429 or 503 may expect; the upstream's own `retry-after` replaces it.
-            retry: matches!(status, 429 | 503).then_some(Retry::After(1)),
-            pascal_code: "UpstreamError",
+            Origin::Upstream { .. } => matches!(self.status, 429 | 503).then_some(Retry::After(1)),
         }
     }
 
     /// Whether this is the given error of the table.
     pub fn is(&self, code: Code) -> bool {
-        self.source == Source::Gateway && self.code.as_deref() == Some(code.spec().code)
+        self.origin == Origin::Gateway(code)
     }
 
     /// The body in the envelope of a surface.
@@ -233,14 +248,17 @@ impl Error {
         match surface {
             Surface::OpenAi => json!({"error": {
                 "message": self.message,
-                "type": self.kind,
+                "type": self.kind(),
                 "param": self.param,
-                "code": self.code,
+                "code": self.code(),
             }}),
             Surface::Portal => json!({"Status": "Error", "Message": self.message, "Meta": null}),
             Surface::V0 => json!({
                 "message": self.message,
-                "error_code": self.pascal_code,
+                "error_code": match self.origin {
+                    Origin::Gateway(code) => code.spec().pascal_code,
+                    Origin::Upstream { .. } => "UpstreamError",
+                },
                 "details": self.param.as_ref().map(|param| json!({"param": param})),
             }),
         }

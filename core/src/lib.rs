@@ -13,6 +13,11 @@
 //! | [`protocol`] | how requests, answers, streams and upstream errors are read and rewritten |
 //! | [`error`] | every error: code, status, type, and how it looks on each surface |
 
+#![cfg_attr(
+    test,
+    allow(clippy::string_slice, clippy::format_collect, reason = "a test may panic, and need not be fast")
+)]
+
 pub mod catalog;
 pub mod config;
 pub mod error;

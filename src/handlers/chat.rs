@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`: the call that everything else is about.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use gatehouse_core::catalog::Access;
@@ -217,7 +218,7 @@ fn visible_ascii(text: &str) -> String {
         if byte.is_ascii_graphic() {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -1,15 +1,31 @@
-//! `GET /health`: what is configured, and how it has been doing in this isolate. Costs no call to anything.
+//! `GET /health`: what is configured, and how it has been doing in this isolate. Calls no upstream; asks the database for
+//! one row, and that at most every [`DATABASE_INTERVAL_MS`].
 
 use serde_json::{Value, json};
+use worker::Env;
 
 use crate::gateway::Gateway;
+use crate::platform::clock;
+use crate::platform::database::{self, DatabaseState};
 use crate::platform::reply::Reply;
 
+/// How long an answer of the database stands, in milliseconds.
+const DATABASE_INTERVAL_MS: u64 = 10_000;
+
 /// The state of the gateway. `ok` says that it runs; `problems` what keeps it from being of use.
-pub fn get(gateway: &Gateway) -> Reply {
+pub async fn get(gateway: &Gateway, env: &Env) -> Reply {
     let mut problems = Vec::new();
     if gateway.ring.is_empty() {
         problems.push("no gateway key is configured, so nobody can call");
+    }
+    let database = database_state(gateway, env).await;
+    match database {
+        DatabaseState::Ready => {}
+        DatabaseState::NotMigrated => {
+            problems.push("the database has no tables: npx wrangler d1 migrations apply GATEWAY_DB --remote");
+        }
+        DatabaseState::Unreachable => problems.push("the database does not answer"),
+        DatabaseState::NotBound => problems.push("there is no database binding GATEWAY_DB"),
     }
     let active: Vec<&str> = gateway
         .registry
@@ -26,9 +42,23 @@ pub fn get(gateway: &Gateway) -> Reply {
             "ok": true,
             "version": env!("CARGO_PKG_VERSION"),
             "auth": {"configured": !gateway.ring.is_empty()},
+            "database": database,
             "providers": active,
             "models": models,
             "problems": problems,
         }),
     )
+}
+
+/// Requests that come while one asks ask for themselves: none waits on another's promise.
+async fn database_state(gateway: &Gateway, env: &Env) -> DatabaseState {
+    let now = clock::now_ms();
+    if let Some((asked_ms, state)) = gateway.database.get()
+        && now.saturating_sub(asked_ms) < DATABASE_INTERVAL_MS
+    {
+        return state;
+    }
+    let state = database::probe(env).await;
+    gateway.database.set(Some((now, state)));
+    state
 }

@@ -11,7 +11,7 @@ use gatehouse_core::error::{Code, Error, Surface};
 use gatehouse_core::key::{Caller, Secret};
 use gatehouse_core::request_id;
 use worker::wasm_bindgen::JsValue;
-use worker::{Context, web_sys};
+use worker::{Context, Env, web_sys};
 
 use crate::gateway::Gateway;
 use crate::platform::reply::{Body, Reply};
@@ -24,6 +24,8 @@ pub struct Call<'a> {
     pub request: &'a web_sys::Request,
     /// The runtime's context of it.
     pub context: Context,
+    /// The Worker's bindings.
+    pub env: Env,
     /// Its id.
     pub id: String,
     /// When it began, in milliseconds since 1970.
@@ -40,12 +42,12 @@ const USUAL_HEADERS: &str = "authorization, content-type, x-api-key, x-request-i
 
 impl<'a> Call<'a> {
     /// Reads what every request has.
-    pub fn new(request: &'a web_sys::Request, context: Context) -> Call<'a> {
+    pub fn new(request: &'a web_sys::Request, env: Env, context: Context) -> Call<'a> {
         let began_ms = clock::now_ms();
         let id = request::header(request, "x-request-id")
             .filter(|id| request_id::is_valid(id))
             .unwrap_or_else(|| request_id::generate(began_ms, random::id_bytes()));
-        Call { request, context, id, began_ms, method: request.method(), url: request.url() }
+        Call { request, context, env, id, began_ms, method: request.method(), url: request.url() }
     }
 
     /// The path, without query.
@@ -160,7 +162,7 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
             (Handler::ChatCompletions, Some(caller)) => chat::create(call, gateway, caller).await,
             (Handler::ListModels, _) => Ok(models::list(gateway)),
             (Handler::GetModel, _) => models::get(gateway, rest),
-            (Handler::Health, _) => Ok(health::get(gateway)),
+            (Handler::Health, _) => Ok(health::get(gateway, &call.env).await),
             // Reached only where the static files are missing from the deployment.
             (Handler::Asset, _) => Err(Error::new(Code::NotFound, "The documentation is not deployed here")),
             (Handler::ChatCompletions, None) => {

@@ -3,6 +3,7 @@
 //! Nothing here decides anything about a call.
 
 pub mod clock;
+pub mod database;
 pub mod log;
 pub mod random;
 pub mod reply;

@@ -50,16 +50,16 @@ impl Reply {
 
     /// An error in the envelope of a surface.
     pub fn error(error: &Error, surface: Surface) -> Reply {
-        let source = match error.source {
+        let source = match error.source() {
             Source::Gateway => "gateway",
             Source::Upstream => "upstream",
         };
         let mut reply =
             Reply::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
-        if error.status == 401 && error.source == Source::Gateway {
+        if error.status == 401 && error.source() == Source::Gateway {
             reply = reply.with("www-authenticate", "Bearer realm=\"gatehouse\"");
         }
-        match error.retry {
+        match error.retry() {
             Some(Retry::After(seconds)) => reply.with("retry-after", seconds.to_string()),
             // OpenAI's SDKs retry any 5xx; this header of theirs tells them not to.
             Some(Retry::Operator) => {

@@ -107,7 +107,14 @@ export async function send(
 ) {
   const watch = new Watch(client, firstByteMs);
   /** @type {Exchange} */
-  const exchange = { failure: "", detail: "", status: 0, body: undefined, response: undefined, watch };
+  const exchange = {
+    failure: "",
+    detail: "",
+    status: 0,
+    body: undefined,
+    response: undefined,
+    watch,
+  };
   // The whole list: nothing of the caller's headers reaches an upstream.
   /** @type {Record<string, string>} */
   const headers = {

@@ -13,7 +13,6 @@ use worker::{Context, js_sys, web_sys};
 
 #[wasm_bindgen(module = "/src/platform/upstream.js")]
 extern "C" {
-    #[expect(clippy::too_many_arguments, reason = "one call across the boundary is cheaper than an object")]
     fn send(
         client: &web_sys::AbortSignal,
         url: &str,

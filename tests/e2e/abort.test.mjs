@@ -41,7 +41,12 @@ async function leave(body, leaveWhen, sent) {
   const socket = connect(Number(port), hostname);
   socket.on("error", () => {});
   await once(socket, "connect");
-  const text = JSON.stringify({ model: "demo/sim-small", messages: [], pad: "x".repeat(BODY_BYTES), ...body });
+  const text = JSON.stringify({
+    model: "demo/sim-small",
+    messages: [],
+    pad: "x".repeat(BODY_BYTES),
+    ...body,
+  });
   socket.write(
     `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${KEY}\r\n` +
       `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
@@ -60,7 +65,11 @@ function staysFlat(name, body, leaveWhen) {
     await upstream.forget();
     const sizes = [];
     for (let round = 1; round <= ROUNDS; round += 1) {
-      await Promise.all(Array.from({ length: ABORTS_A_ROUND }, () => leave(body, leaveWhen, round * ABORTS_A_ROUND)));
+      await Promise.all(
+        Array.from({ length: ABORTS_A_ROUND }, () =>
+          leave(body, leaveWhen, round * ABORTS_A_ROUND),
+        ),
+      );
       await eventually(async () => (await upstream.stats())["open"] === 0, 20_000);
       sizes.push(await gateway.memory());
     }
@@ -79,7 +88,19 @@ suite("memory stays flat and the upstream is cancelled when", () => {
   const answered = (/** @type {import("node:net").Socket} */ socket) => once(socket, "data");
 
   staysFlat("before the upstream has answered", { simulate: { hang: "headers" } }, received);
-  staysFlat("in the middle of a stream", { stream: true, simulate: { events: 10_000, frame_delay_ms: 10 } }, answered);
-  staysFlat("while a stream is silent", { stream: true, simulate: { hang: "stream", after_events: 2 } }, answered);
-  staysFlat("in the middle of a whole answer", { simulate: { content_bytes: 1_000_000, drip_ms: 3_000 } }, received);
+  staysFlat(
+    "in the middle of a stream",
+    { stream: true, simulate: { events: 10_000, frame_delay_ms: 10 } },
+    answered,
+  );
+  staysFlat(
+    "while a stream is silent",
+    { stream: true, simulate: { hang: "stream", after_events: 2 } },
+    answered,
+  );
+  staysFlat(
+    "in the middle of a whole answer",
+    { simulate: { content_bytes: 1_000_000, drip_ms: 3_000 } },
+    received,
+  );
 });

@@ -41,7 +41,11 @@ suite("with keys", () => {
       ["colons", "team:with:colons"],
     ]) {
       const id = `caller-of-${label?.replaceAll(":", "-")}`;
-      const response = await chat(gateway, {}, { authorization: `Bearer ${key}`, "x-request-id": id });
+      const response = await chat(
+        gateway,
+        {},
+        { authorization: `Bearer ${key}`, "x-request-id": id },
+      );
       assert.equal(response.status, 200, label);
       const call = gateway.events().find((event) => event.request_id === id);
       assert.equal(call?.caller, label);
@@ -128,7 +132,10 @@ suite("without a valid key", () => {
       try {
         const response = await chat(gateway, {});
         const { error } = await response.json();
-        assert.deepEqual([response.status, error.code, error.type], [503, "auth_not_configured", "configuration_error"]);
+        assert.deepEqual(
+          [response.status, error.code, error.type],
+          [503, "auth_not_configured", "configuration_error"],
+        );
         assert.equal(response.headers.get("x-should-retry"), "false");
         assert.ok(Number(response.headers.get("retry-after")) > 0);
         for (const path of ["/health", "/v1/models", "/docs"]) {

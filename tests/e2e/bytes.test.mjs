@@ -68,24 +68,33 @@ suite("to the upstream", () => {
   }
 
   test("five megabytes arrive whole", async () => {
-    const body = JSON.stringify({ model: "sim-small", messages: [], pad: "é😀\\\"".repeat(500_000) });
+    const body = JSON.stringify({
+      model: "sim-small",
+      messages: [],
+      pad: 'é😀\\"'.repeat(500_000),
+    });
     const { body_base64 } = await received(body);
     assert.ok(Buffer.from(body_base64, "base64").equals(Buffer.from(body)));
   });
 
   test("nothing of the caller's headers goes along, the provider's key does", async () => {
-    const { headers, body_text } = await received('{"model":"auto","messages":[],"project_id":"secret-project"}', {
-      "x-gateway-project-id": "p",
-      "x-request-id": "caller-id",
-      cookie: "a=b",
-      "x-forwarded-for": "203.0.113.7",
-      "openai-organization": "org",
-      "user-agent": "caller/1",
-    });
+    const { headers, body_text } = await received(
+      '{"model":"auto","messages":[],"project_id":"secret-project"}',
+      {
+        "x-gateway-project-id": "p",
+        "x-request-id": "caller-id",
+        cookie: "a=b",
+        "x-forwarded-for": "203.0.113.7",
+        "openai-organization": "org",
+        "user-agent": "caller/1",
+      },
+    );
     // `cf-worker` names the zone that the Worker runs in: the runtime adds it to every request.
     const runtime = ["host", "content-length", "accept-encoding", "cf-worker"];
     assert.deepEqual(
-      Object.keys(headers).filter((name) => !runtime.includes(name)).sort(),
+      Object.keys(headers)
+        .filter((name) => !runtime.includes(name))
+        .sort(),
       ["accept", "authorization", "content-type", "user-agent"],
     );
     assert.equal(headers["authorization"], `Bearer ${PROVIDER_KEY}`);
@@ -97,7 +106,10 @@ suite("to the upstream", () => {
   });
 
   test("a project is taken from the header or the body, and checked", async () => {
-    const project = async (/** @type {object} */ body, /** @type {Record<string, string>} */ headers) => {
+    const project = async (
+      /** @type {object} */ body,
+      /** @type {Record<string, string>} */ headers,
+    ) => {
       const id = `project-${Math.random()}`;
       const response = await chat(gateway, body, { ...headers, "x-request-id": id });
       await response.text();
@@ -106,7 +118,10 @@ suite("to the upstream", () => {
     };
     assert.equal(await project({}, {}), null);
     assert.equal(await project({ project_id: "body" }, {}), "body");
-    assert.equal(await project({ project_id: "body" }, { "x-gateway-project-id": "header" }), "header");
+    assert.equal(
+      await project({ project_id: "body" }, { "x-gateway-project-id": "header" }),
+      "header",
+    );
     assert.equal(await project({ project_id: "x".repeat(64) }, {}), "x".repeat(64));
     for (const bad of ["x".repeat(65), "a b", "a/b", "", "é"]) {
       assert.equal(await project({ project_id: bad }, {}), 400, bad);
@@ -120,23 +135,33 @@ suite("to the client", () => {
   test("a whole answer is the upstream's, byte for byte", async () => {
     const simulate = { extra_members: true, content: 'quote " é 😀 \\ \n' };
     const body = { model: "demo/sim-small", messages: [], simulate };
-    const direct = await fetch(`${upstream.url}/v1/chat/completions`, { method: "POST", body: JSON.stringify({ ...body, model: "sim-small" }) });
+    const direct = await fetch(`${upstream.url}/v1/chat/completions`, {
+      method: "POST",
+      body: JSON.stringify({ ...body, model: "sim-small" }),
+    });
     const through = await chat(gateway, body);
-    const neutral = (/** @type {string} */ text) => text.replace(/chatcmpl-sim-\d+/, "ID").replace(/"created":\d+/, "");
+    const neutral = (/** @type {string} */ text) =>
+      text.replace(/chatcmpl-sim-\d+/, "ID").replace(/"created":\d+/, "");
     assert.equal(neutral(await through.text()), neutral(await direct.text()));
     assert.equal(through.headers.get("content-type"), "application/json");
   });
 
   test("headers of the upstream stay behind", async () => {
     const response = await chat(gateway, {
-      simulate: { headers: { "set-cookie": "a=b", "x-secret": "s", "openai-organization": "o", server: "s" } },
+      simulate: {
+        headers: { "set-cookie": "a=b", "x-secret": "s", "openai-organization": "o", server: "s" },
+      },
     });
     for (const name of ["set-cookie", "x-secret", "openai-organization", "server"]) {
       assert.equal(response.headers.get(name), null, name);
     }
   });
 
-  const spec = { model: "sim-small", stream: true, messages: [{ role: "user", content: "é 😀 words" }] };
+  const spec = {
+    model: "sim-small",
+    stream: true,
+    messages: [{ role: "user", content: "é 😀 words" }],
+  };
   for (const chunking of ["event", "bytes:1", "bytes:7", "all"]) {
     for (const newline of ["lf", "crlf", "cr"]) {
       test(`a stream (${chunking}, ${newline}) is what the upstream sends to who asks for usage, or not`, async () => {
@@ -172,9 +197,13 @@ suite("to the client", () => {
   });
 
   test("events arrive when they are sent, not at the end", async () => {
-    const response = await chat(gateway, { stream: true, simulate: { events: 5, frame_delay_ms: 150 } });
+    const response = await chat(gateway, {
+      stream: true,
+      simulate: { events: 5, frame_delay_ms: 150 },
+    });
     const times = [];
-    for await (const _ of /** @type {ReadableStream<Uint8Array>} */ (response.body)) times.push(Date.now());
+    for await (const _ of /** @type {ReadableStream<Uint8Array>} */ (response.body))
+      times.push(Date.now());
     const spread = /** @type {number} */ (times.at(-1)) - /** @type {number} */ (times[0]);
     assert.ok(times.length >= 5 && spread >= 450, `${times.length} reads in ${spread} ms`);
   });
@@ -190,11 +219,17 @@ suite("to the client", () => {
       const id = `usage-${Math.random()}`;
       const response = await chat(gateway, { stream, simulate }, { "x-request-id": id });
       await response.text();
-      const { prompt_tokens, completion_tokens } = /** @type {any} */ (await upstream.lastRequest());
+      const { prompt_tokens, completion_tokens } = /** @type {any} */ (
+        await upstream.lastRequest()
+      );
       await new Promise((resolve) => setTimeout(resolve, 100));
       const call = gateway.events().find((event) => event.request_id === id);
       assert.ok(completion_tokens > 0);
-      assert.deepEqual([call.prompt_tokens, call.completion_tokens], [prompt_tokens, completion_tokens], JSON.stringify(simulate));
+      assert.deepEqual(
+        [call.prompt_tokens, call.completion_tokens],
+        [prompt_tokens, completion_tokens],
+        JSON.stringify(simulate),
+      );
     }
   });
 });

@@ -3,7 +3,15 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { Gateway, PROVIDER_KEY, Upstream, chat, events, eventually, variables } from "./harness.mjs";
+import {
+  Gateway,
+  PROVIDER_KEY,
+  Upstream,
+  chat,
+  events,
+  eventually,
+  variables,
+} from "./harness.mjs";
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -33,10 +41,22 @@ async function errorOf(response) {
 }
 
 suite("errors of the upstream", () => {
-  const shapes = ["openai", "flat", "message", "detail", "error_text", "fault", "array", "cloudflare", "anthropic"];
+  const shapes = [
+    "openai",
+    "flat",
+    "message",
+    "detail",
+    "error_text",
+    "fault",
+    "array",
+    "cloudflare",
+    "anthropic",
+  ];
   for (const error_shape of shapes) {
     test(`the shape '${error_shape}' is folded into ours`, async () => {
-      const response = await chat(gateway, { simulate: { status: 429, error_shape, message: "slow down" } });
+      const response = await chat(gateway, {
+        simulate: { status: 429, error_shape, message: "slow down" },
+      });
       assert.equal(response.status, 429);
       assert.equal((await errorOf(response)).message, "slow down");
       assert.equal(response.headers.get("x-gateway-error-source"), "upstream");
@@ -48,7 +68,10 @@ suite("errors of the upstream", () => {
     test(`what is no error message ('${error_shape}') is not echoed`, async () => {
       const response = await chat(gateway, { simulate: { status: 503, error_shape } });
       assert.equal(response.status, 503);
-      assert.equal((await errorOf(response)).message, "demo answered with HTTP 503 and no error message");
+      assert.equal(
+        (await errorOf(response)).message,
+        "demo answered with HTTP 503 and no error message",
+      );
     });
   }
 
@@ -65,8 +88,14 @@ suite("errors of the upstream", () => {
     }
     const precise = await chat(gateway, { simulate: { status: 503, retry_after_ms: "1500" } });
     assert.equal(precise.headers.get("retry-after-ms"), "1500");
-    assert.equal((await chat(gateway, { simulate: { status: 503 } })).headers.get("retry-after"), "1");
-    assert.equal((await chat(gateway, { simulate: { status: 400 } })).headers.get("retry-after"), null);
+    assert.equal(
+      (await chat(gateway, { simulate: { status: 503 } })).headers.get("retry-after"),
+      "1",
+    );
+    assert.equal(
+      (await chat(gateway, { simulate: { status: 400 } })).headers.get("retry-after"),
+      null,
+    );
   });
 
   test("the gateway's credential is the operator's business", async () => {
@@ -84,7 +113,9 @@ suite("errors of the upstream", () => {
   });
 
   test("an error inside a 200 is an error", async () => {
-    const response = await chat(gateway, { simulate: { body: "error_in_200", message: "overloaded" } });
+    const response = await chat(gateway, {
+      simulate: { body: "error_in_200", message: "overloaded" },
+    });
     assert.equal(response.status, 502);
     assert.equal((await errorOf(response)).message, "overloaded");
   });
@@ -92,13 +123,49 @@ suite("errors of the upstream", () => {
 
 suite("upstreams that do not answer", () => {
   for (const stream of [false, true]) {
-    for (const [name, body, status, code, message] of /** @type {[string, object, number, string, RegExp][]} */ ([
-      ["unreachable", { model: "nowhere/x" }, 502, "upstream_unreachable", /^nowhere could not be reached/],
-      ["closed before the headers", { simulate: { cut: "headers" } }, 502, "upstream_unreachable", /^demo /],
-      ["reset before the headers", { simulate: { cut: "headers", reset: true } }, 502, "upstream_unreachable", /^demo /],
+    for (const [
+      name,
+      body,
+      status,
+      code,
+      message,
+    ] of /** @type {[string, object, number, string, RegExp][]} */ ([
+      [
+        "unreachable",
+        { model: "nowhere/x" },
+        502,
+        "upstream_unreachable",
+        /^nowhere could not be reached/,
+      ],
+      [
+        "closed before the headers",
+        { simulate: { cut: "headers" } },
+        502,
+        "upstream_unreachable",
+        /^demo /,
+      ],
+      [
+        "reset before the headers",
+        { simulate: { cut: "headers", reset: true } },
+        502,
+        "upstream_unreachable",
+        /^demo /,
+      ],
       ["silent", { simulate: { hang: "headers" } }, 504, "upstream_timeout", /^demo took too long/],
-      ["slower than the limit", { simulate: { delay_ms: 1500 } }, 504, "upstream_timeout", /^demo took too long/],
-      ["a redirect", { simulate: { redirect: "http://127.0.0.1:9/stolen" } }, 502, "upstream_redirected", /never followed/],
+      [
+        "slower than the limit",
+        { simulate: { delay_ms: 1500 } },
+        504,
+        "upstream_timeout",
+        /^demo took too long/,
+      ],
+      [
+        "a redirect",
+        { simulate: { redirect: "http://127.0.0.1:9/stolen" } },
+        502,
+        "upstream_redirected",
+        /never followed/,
+      ],
     ])) {
       test(`${name}, ${stream ? "stream" : "whole"}: ${status} ${code}`, async () => {
         const response = await chat(gateway, { ...body, stream });
@@ -125,11 +192,19 @@ suite("answers that are not what they claim", () => {
     ["nothing", { body: "empty" }, "upstream_invalid_response"],
     ["no choices", { body: "no_choices" }, "upstream_invalid_response"],
     ["HTML by its type", { content_type: "text/html" }, "upstream_invalid_response"],
-    ["an event stream by its type", { content_type: "text/event-stream" }, "upstream_invalid_response"],
+    [
+      "an event stream by its type",
+      { content_type: "text/event-stream" },
+      "upstream_invalid_response",
+    ],
     ["cut in the middle", { cut: "body" }, "upstream_invalid_response"],
     ["silent in the middle", { hang: "body" }, "upstream_timeout"],
     ["larger than the limit", { content_bytes: 3_000_000 }, "upstream_response_too_large"],
-    ["larger than the limit, undeclared", { content_bytes: 3_000_000, no_content_length: true }, "upstream_response_too_large"],
+    [
+      "larger than the limit, undeclared",
+      { content_bytes: 3_000_000, no_content_length: true },
+      "upstream_response_too_large",
+    ],
   ])) {
     test(`a whole answer that is ${name}: ${code}`, async () => {
       const response = await chat(gateway, { simulate });
@@ -141,7 +216,11 @@ suite("answers that are not what they claim", () => {
   }
 
   test("a whole answer where a stream was asked for", async () => {
-    for (const simulate of [{ body: "no_choices" }, { content_type: "application/json" }, { content_type: "text/html" }]) {
+    for (const simulate of [
+      { body: "no_choices" },
+      { content_type: "application/json" },
+      { content_type: "text/html" },
+    ]) {
       const response = await chat(gateway, { stream: true, simulate });
       assert.equal(response.status, 502);
       assert.equal((await errorOf(response)).code, "upstream_invalid_response");
@@ -149,7 +228,12 @@ suite("answers that are not what they claim", () => {
   });
 
   test("slow, large and untyped answers are still answers", async () => {
-    for (const simulate of [{ drip_ms: 100 }, { content_bytes: 1_000_000 }, { content_type: null }, { no_content_length: true }]) {
+    for (const simulate of [
+      { drip_ms: 100 },
+      { content_bytes: 1_000_000 },
+      { content_type: null },
+      { no_content_length: true },
+    ]) {
       const response = await chat(gateway, { simulate });
       assert.equal(response.status, 200, JSON.stringify(simulate));
       assert.ok((await response.json()).choices[0].message.content.length > 0);
@@ -171,11 +255,19 @@ suite("streams that break", () => {
     for (const chunking of ["event", "bytes:5"]) {
       test(`${name} (${chunking}): ends with a typed error event and no [DONE]`, async () => {
         const options = { chunking, ...simulate };
-        const response = await chat(gateway, { stream: true, simulate: options, messages: [{ role: "user", content: "a b c d e" }] });
+        const response = await chat(gateway, {
+          stream: true,
+          simulate: options,
+          messages: [{ role: "user", content: "a b c d e" }],
+        });
         assert.equal(response.status, 200);
         const seen = events(await response.text());
         const last = JSON.parse(seen.at(-1) ?? "{}");
-        assert.deepEqual([last.error?.code, last.error?.type], [code, "upstream_error"], seen.join("\n"));
+        assert.deepEqual(
+          [last.error?.code, last.error?.type],
+          [code, "upstream_error"],
+          seen.join("\n"),
+        );
         assert.match(last.error.message, /^demo /);
         assert.ok(!seen.includes("[DONE]"));
         for (const event of seen) JSON.parse(event);
@@ -200,12 +292,18 @@ suite("streams that break", () => {
   }
 
   test("a slow stream is not a silent one", async () => {
-    const response = await chat(gateway, { stream: true, simulate: { events: 4, frame_delay_ms: 350 } });
+    const response = await chat(gateway, {
+      stream: true,
+      simulate: { events: 4, frame_delay_ms: 350 },
+    });
     assert.equal(events(await response.text()).at(-1), "[DONE]");
   });
 
   test("an event that never ends is bounded", async () => {
-    const response = await chat(gateway, { stream: true, simulate: { content: "x".repeat(3_000_000) } });
+    const response = await chat(gateway, {
+      stream: true,
+      simulate: { content: "x".repeat(3_000_000) },
+    });
     const last = JSON.parse(events(await response.text()).at(-1) ?? "{}");
     assert.equal(last.error?.code, "upstream_response_too_large");
   });

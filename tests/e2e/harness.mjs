@@ -146,7 +146,10 @@ export class Gateway {
    */
   static async start(variables) {
     const port = await freePort();
-    const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+    const vars = Object.entries(variables).flatMap(([name, value]) => [
+      "--var",
+      `${name}:${value}`,
+    ]);
     const inspector = await freePort();
     const child = spawn(
       `${root}node_modules/.bin/wrangler`,
@@ -181,7 +184,12 @@ export class Gateway {
    */
   static async startBare(variables) {
     const port = await freePort();
-    const modules = ["tests/e2e/memory/entry.mjs", "tests/e2e/memory/capture.mjs", "build/index.js", "build/index_bg.wasm"];
+    const modules = [
+      "tests/e2e/memory/entry.mjs",
+      "tests/e2e/memory/capture.mjs",
+      "build/index.js",
+      "build/index_bg.wasm",
+    ];
     const config = `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "gateway", worker = .gateway), (name = "internet", network = (allow = ["private", "public"]))],
@@ -189,7 +197,9 @@ const config :Workerd.Config = (
 );
 const gateway :Workerd.Worker = (
   modules = [${modules.map((name) => `(name = "${name}", ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed "../${name}")`).join(", ")}],
-  bindings = [${Object.entries(variables).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`).join(", ")}],
+  bindings = [${Object.entries(variables)
+    .map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`)
+    .join(", ")}],
   compatibilityDate = "${setting("compatibility_date")[0]}",
   compatibilityFlags = ${JSON.stringify(setting("compatibility_flags"))},
 );
@@ -203,7 +213,10 @@ const gateway :Workerd.Worker = (
     const gateway = new Gateway(child, `http://127.0.0.1:${port}`, logOf(child));
     await eventually(async () => {
       if (child.exitCode !== null) throw new Error(`workerd ended:\n${gateway.log.join("\n")}`);
-      return fetch(`${gateway.url}/health`).then((response) => response.ok, () => false);
+      return fetch(`${gateway.url}/health`).then(
+        (response) => response.ok,
+        () => false,
+      );
     }, 30_000);
     await rm(path);
     return gateway;
@@ -253,7 +266,11 @@ export function chat(gateway, body, headers = {}) {
   const text =
     typeof body === "string"
       ? body
-      : JSON.stringify({ model: "demo/sim-small", messages: [{ role: "user", content: "Hi" }], ...body });
+      : JSON.stringify({
+          model: "demo/sim-small",
+          messages: [{ role: "user", content: "Hi" }],
+          ...body,
+        });
   return fetch(`${gateway.url}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },

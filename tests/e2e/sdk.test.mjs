@@ -12,7 +12,9 @@ import { Gateway, KEY, Upstream, eventually, variables } from "./harness.mjs";
 
 before(async () => {
   upstream = await Upstream.start();
-  gateway = await Gateway.startBare(variables(upstream, { timeouts: { first_byte_ms: 3000, idle_ms: 1000 } }));
+  gateway = await Gateway.startBare(
+    variables(upstream, { timeouts: { first_byte_ms: 3000, idle_ms: 1000 } }),
+  );
   client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: KEY, maxRetries: 0 });
 });
 after(() => Promise.all([gateway.stop(), upstream.stop()]));
@@ -31,7 +33,13 @@ const failing = (simulate) => Object.assign({ model, messages }, { simulate });
 
 /** @type {OpenAI.ChatCompletionTool[]} */
 const tools = [
-  { type: "function", function: { name: "weather", parameters: { type: "object", properties: { location: { type: "string" } } } } },
+  {
+    type: "function",
+    function: {
+      name: "weather",
+      parameters: { type: "object", properties: { location: { type: "string" } } },
+    },
+  },
 ];
 
 suite("answers", () => {
@@ -53,7 +61,12 @@ suite("answers", () => {
   });
 
   test("streamed, with usage for who asks", async () => {
-    const stream = await client.chat.completions.create({ model, messages, stream: true, stream_options: { include_usage: true } });
+    const stream = await client.chat.completions.create({
+      model,
+      messages,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
     const chunks = [];
     for await (const chunk of stream) chunks.push(chunk);
     const last = chunks.at(-1);
@@ -63,7 +76,11 @@ suite("answers", () => {
 
   test("several choices, logprobs, JSON", async () => {
     const answer = await client.chat.completions.create({
-      model, messages, n: 3, logprobs: true, response_format: { type: "json_object" },
+      model,
+      messages,
+      n: 3,
+      logprobs: true,
+      response_format: { type: "json_object" },
     });
     assert.equal(answer.choices.length, 3);
     assert.ok(answer.choices[0]?.logprobs?.content?.length);
@@ -76,10 +93,14 @@ suite("answers", () => {
     const call = message?.tool_calls?.[0];
     assert.ok(message && call?.type === "function" && call.function.name === "weather");
     const whole = await client.chat.completions.create({
-      model, tools, messages: [...messages, message, { role: "tool", tool_call_id: call.id, content: "22 °C" }],
+      model,
+      tools,
+      messages: [...messages, message, { role: "tool", tool_call_id: call.id, content: "22 °C" }],
     });
     assert.match(whole.choices[0]?.message.content ?? "", /22 °C/);
-    const streamed = await client.chat.completions.stream({ model, messages, tools }).finalChatCompletion();
+    const streamed = await client.chat.completions
+      .stream({ model, messages, tools })
+      .finalChatCompletion();
     const again = streamed.choices[0]?.message.tool_calls?.[0];
     assert.ok(again?.type === "function");
     assert.deepEqual(JSON.parse(again.function.arguments), JSON.parse(call.function.arguments));
@@ -94,20 +115,59 @@ suite("answers", () => {
 });
 
 suite("errors become the SDK's own", () => {
-  for (const [name, options, body, type, code] of /** @type {[string, object, any, any, string][]} */ ([
-    ["a wrong key", { apiKey: "wrong" }, { model, messages }, OpenAI.AuthenticationError, "invalid_api_key"],
+  for (const [
+    name,
+    options,
+    body,
+    type,
+    code,
+  ] of /** @type {[string, object, any, any, string][]} */ ([
+    [
+      "a wrong key",
+      { apiKey: "wrong" },
+      { model, messages },
+      OpenAI.AuthenticationError,
+      "invalid_api_key",
+    ],
     ["an unknown model", {}, { model: "nope", messages }, OpenAI.NotFoundError, "model_not_found"],
     ["a bad body", {}, { model, messages: "hi" }, OpenAI.BadRequestError, "invalid_type"],
-    ["a limit of the provider", {}, failing({ status: 429, code: "rate_limit_exceeded" }), OpenAI.RateLimitError, "rate_limit_exceeded"],
-    ["a fault of the provider", {}, failing({ status: 500, code: "oops" }), OpenAI.InternalServerError, "oops"],
-    ["a provider that is too slow", {}, failing({ hang: "headers" }), OpenAI.InternalServerError, "upstream_timeout"],
-    ["an answer that is cut", {}, failing({ cut: "body" }), OpenAI.InternalServerError, "upstream_invalid_response"],
+    [
+      "a limit of the provider",
+      {},
+      failing({ status: 429, code: "rate_limit_exceeded" }),
+      OpenAI.RateLimitError,
+      "rate_limit_exceeded",
+    ],
+    [
+      "a fault of the provider",
+      {},
+      failing({ status: 500, code: "oops" }),
+      OpenAI.InternalServerError,
+      "oops",
+    ],
+    [
+      "a provider that is too slow",
+      {},
+      failing({ hang: "headers" }),
+      OpenAI.InternalServerError,
+      "upstream_timeout",
+    ],
+    [
+      "an answer that is cut",
+      {},
+      failing({ cut: "body" }),
+      OpenAI.InternalServerError,
+      "upstream_invalid_response",
+    ],
   ])) {
     test(name, async () => {
-      const error = await client.withOptions(options).chat.completions.create(body).then(
-        () => assert.fail("answered"),
-        (/** @type {any} */ error) => error,
-      );
+      const error = await client
+        .withOptions(options)
+        .chat.completions.create(body)
+        .then(
+          () => assert.fail("answered"),
+          (/** @type {any} */ error) => error,
+        );
       assert.ok(error instanceof type, `${error}`);
       assert.equal(error.code, code);
       assert.equal(error.requestID?.length, 26);
@@ -134,12 +194,23 @@ suite("errors become the SDK's own", () => {
     await upstream.forget();
     let requests = 0;
     const counting = new OpenAI({
-      baseURL: `${gateway.url}/v1`, apiKey: KEY, maxRetries: 2,
-      fetch: (url, init) => { requests += 1; return fetch(url, /** @type {any} */ (init)); },
+      baseURL: `${gateway.url}/v1`,
+      apiKey: KEY,
+      maxRetries: 2,
+      fetch: (url, init) => {
+        requests += 1;
+        return fetch(url, /** @type {any} */ (init));
+      },
     });
-    await assert.rejects(counting.chat.completions.create({ model: "mistral/x", messages }), OpenAI.InternalServerError);
+    await assert.rejects(
+      counting.chat.completions.create({ model: "mistral/x", messages }),
+      OpenAI.InternalServerError,
+    );
     assert.equal(requests, 1);
-    await assert.rejects(counting.chat.completions.create(failing({ status: 503, retry_after_ms: "10" })), OpenAI.InternalServerError);
+    await assert.rejects(
+      counting.chat.completions.create(failing({ status: 503, retry_after_ms: "10" })),
+      OpenAI.InternalServerError,
+    );
     assert.equal(requests, 4);
   });
 });
@@ -147,7 +218,10 @@ suite("errors become the SDK's own", () => {
 suite("aborts", () => {
   test("of a stream", async () => {
     await upstream.forget();
-    const stream = await client.chat.completions.create({ ...failing({ events: 10_000, frame_delay_ms: 20 }), stream: true });
+    const stream = await client.chat.completions.create({
+      ...failing({ events: 10_000, frame_delay_ms: 20 }),
+      stream: true,
+    });
     for await (const _ of stream) break;
     await eventually(async () => (await upstream.lastRequest()).outcome === "cancelled", 3000);
     assert.ok((await upstream.lastRequest()).events_sent < 100);
@@ -156,7 +230,9 @@ suite("aborts", () => {
   test("of a whole answer that is awaited", async () => {
     await upstream.forget();
     const controller = new AbortController();
-    const answer = client.chat.completions.create(failing({ delay_ms: 60_000 }), { signal: controller.signal });
+    const answer = client.chat.completions.create(failing({ delay_ms: 60_000 }), {
+      signal: controller.signal,
+    });
     await eventually(async () => (await upstream.requests()).length === 1);
     controller.abort();
     await assert.rejects(answer, OpenAI.APIUserAbortError);

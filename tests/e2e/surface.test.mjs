@@ -48,8 +48,14 @@ suite("headers", () => {
 
   test("a valid id of the caller is kept, any other replaced", async () => {
     const id = async (/** @type {string} */ given) =>
-      (await fetch(`${gateway.url}/health`, { headers: { "x-request-id": given } })).headers.get("x-request-id");
-    for (const kept of ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "6f1c9c0e-9a51-4a5e-8f0c-6b1b8a3f0b9e", "req_1:a.b"]) {
+      (await fetch(`${gateway.url}/health`, { headers: { "x-request-id": given } })).headers.get(
+        "x-request-id",
+      );
+    for (const kept of [
+      "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+      "6f1c9c0e-9a51-4a5e-8f0c-6b1b8a3f0b9e",
+      "req_1:a.b",
+    ]) {
       assert.equal(await id(kept), kept);
     }
     for (const replaced of ["a b", "a,b", "<x>", "x".repeat(129)]) {
@@ -63,7 +69,12 @@ suite("headers", () => {
     assert.equal(headers.get("x-gateway-model"), "sim-small");
     assert.equal(headers.get("x-gateway-attempts"), "1");
     assert.match(headers.get("server-timing") ?? "", /^upstream;dur=\d+, total;dur=\d+$/);
-    for (const exposed of ["x-gateway-provider", "x-gateway-model", "retry-after", "x-request-id"]) {
+    for (const exposed of [
+      "x-gateway-provider",
+      "x-gateway-model",
+      "retry-after",
+      "x-request-id",
+    ]) {
       assert.ok(headers.get("access-control-expose-headers")?.includes(exposed), exposed);
     }
   });
@@ -107,7 +118,10 @@ suite("methods and paths", () => {
 
   test("an unknown path is 404 in the envelope of its surface", async () => {
     for (const [path, body] of /** @type {[string, RegExp][]} */ ([
-      ["/v1/nothing", /^\{"error":\{"code":"not_found",.*"param":null,"type":"not_found_error"\}\}$/],
+      [
+        "/v1/nothing",
+        /^\{"error":\{"code":"not_found",.*"param":null,"type":"not_found_error"\}\}$/,
+      ],
       ["/nothing?x=1#y", /^\{"error":\{"code":"not_found"/],
       ["/api/portal/nothing", /^\{"Message":"Not found.*","Meta":null,"Status":"Error"\}$/],
       ["/v0/nothing", /^\{"details":null,"error_code":"NotFound","message":"Not found/],
@@ -129,7 +143,11 @@ suite("methods and paths", () => {
 
 suite("bodies", () => {
   test("content types are taken as OpenAI's API takes them", async () => {
-    for (const type of ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"]) {
+    for (const type of [
+      "application/json; charset=utf-8",
+      "Application/JSON",
+      "application/vnd.x+json",
+    ]) {
       assert.equal((await chat(gateway, {}, { "content-type": type })).status, 200, type);
     }
     const untyped = await fetch(`${gateway.url}/v1/chat/completions`, {
@@ -176,19 +194,54 @@ suite("bodies", () => {
   });
 
   test("errors name the member and the position", async () => {
-    for (const [body, code, param, message] of /** @type {[string, string, string | null, RegExp][]} */ ([
+    for (const [
+      body,
+      code,
+      param,
+      message,
+    ] of /** @type {[string, string, string | null, RegExp][]} */ ([
       ["", "invalid_json", null, /the body is empty/],
-      ['{"model":"auto",\n"messages":[}', "invalid_json", null, /line 2 column 13 \(in or after member 'messages'\)/],
+      [
+        '{"model":"auto",\n"messages":[}',
+        "invalid_json",
+        null,
+        /line 2 column 13 \(in or after member 'messages'\)/,
+      ],
       ["[]", "invalid_json", null, /not a JSON object/],
       ['{"messages":[]}', "missing_model", "model", /'model' is missing/],
       ['{"model":"auto"}', "missing_input", "messages", /'messages' is missing/],
-      ['{"model":7,"messages":[]}', "invalid_type", "model", /'model' must be a string, not a number \(line 1, column 10\)/],
-      ['{"model":"auto","messages":{}}', "invalid_type", "messages", /must be an array, not an object/],
-      ['{"model":"auto","messages":[],"stream":1}', "invalid_type", "stream", /must be true or false/],
+      [
+        '{"model":7,"messages":[]}',
+        "invalid_type",
+        "model",
+        /'model' must be a string, not a number \(line 1, column 10\)/,
+      ],
+      [
+        '{"model":"auto","messages":{}}',
+        "invalid_type",
+        "messages",
+        /must be an array, not an object/,
+      ],
+      [
+        '{"model":"auto","messages":[],"stream":1}',
+        "invalid_type",
+        "stream",
+        /must be true or false/,
+      ],
       ['{"model":"auto","model":"auto","messages":[]}', "duplicate_member", "model", /twice/],
-      ['{"model":"auto","messages":[],"project_id":"a b"}', "invalid_project_id", "project_id", /1-64 chars/],
+      [
+        '{"model":"auto","messages":[],"project_id":"a b"}',
+        "invalid_project_id",
+        "project_id",
+        /1-64 chars/,
+      ],
       ['{"model":"nope","messages":[]}', "model_not_found", "model", /'nope' is not known/],
-      ['{"model":"mistral/x","messages":[]}', "provider_not_configured", "model", /MISTRAL_API_KEY/],
+      [
+        '{"model":"mistral/x","messages":[]}',
+        "provider_not_configured",
+        "model",
+        /MISTRAL_API_KEY/,
+      ],
     ])) {
       const response = await chat(gateway, body);
       const { error } = await response.json();
@@ -209,7 +262,10 @@ suite("models", () => {
       assert.ok(Number.isInteger(model.created));
       assert.equal(typeof model.owned_by, "string");
     }
-    assert.deepEqual([...new Set(data.map((/** @type {any} */ model) => model.owned_by))], ["groq", "together", "demo"]);
+    assert.deepEqual(
+      [...new Set(data.map((/** @type {any} */ model) => model.owned_by))],
+      ["groq", "together", "demo"],
+    );
     const ids = data.map((/** @type {any} */ model) => model.id);
     assert.equal(new Set(ids).size, ids.length);
     assert.ok(ids.includes("demo/sim-small") && ids.includes("auto"));

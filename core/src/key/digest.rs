@@ -35,9 +35,8 @@ impl Digest {
 
     /// Equality in constant time.
     pub fn ct_eq(&self, other: &Digest) -> Choice {
-        let [a, b, c, d] = self.0;
-        let [e, f, g, h] = other.0;
-        ((a ^ e) | (b ^ f) | (c ^ g) | (d ^ h)).ct_eq(&0)
+        let difference = self.0.iter().zip(&other.0).fold(0, |found, (ours, theirs)| found | (ours ^ theirs));
+        difference.ct_eq(&0)
     }
 
     fn from_bytes(bytes: &[u8; 32]) -> Digest {

@@ -62,7 +62,7 @@ mod tests {
             (r#"{"error":{"message":"overloaded","code":"busy"}}"#, "busy", "overloaded"),
         ] {
             let error = check("acme", body.as_bytes()).unwrap_err();
-            assert_eq!((error.status, error.code.as_deref()), (502, Some(code)), "{body}");
+            assert_eq!((error.status, error.code()), (502, Some(code)), "{body}");
             assert!(error.message.contains(message), "{body}: {}", error.message);
         }
     }

@@ -306,7 +306,7 @@ mod tests {
             (r#"{"model":"m","model":"n","messages":[]}"#, "duplicate_member", "'model' appears twice"),
         ] {
             let error = ChatRequest::read(body.as_bytes()).unwrap_err();
-            assert_eq!(error.code.as_deref(), Some(code), "{body}: {}", error.message);
+            assert_eq!(error.code(), Some(code), "{body}: {}", error.message);
             assert!(error.message.contains(message), "{body}: {}", error.message);
         }
     }

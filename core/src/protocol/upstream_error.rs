@@ -162,7 +162,7 @@ mod tests {
         ] {
             let error = read("acme", 429, true, body.as_bytes(), None);
             assert_eq!(
-                (error.status, error.kind.as_ref(), error.code.as_deref(), error.message.as_str()),
+                (error.status, error.kind(), error.code(), error.message.as_str()),
                 (429, kind, code, message),
                 "{body}"
             );
@@ -196,7 +196,7 @@ mod tests {
             br#"{"error":{"message":"Incorrect API key provided: sk-abc***xyz"}}"#,
             None,
         );
-        assert_eq!(error.code.as_deref(), Some("upstream_credential_rejected"));
+        assert_eq!(error.code(), Some("upstream_credential_rejected"));
         assert!(error.message.contains("MY_LLM_API_KEY") && !error.message.contains("sk-"));
     }
 

@@ -1,4 +1,4 @@
-// @ts-nocheck the build that it imports has no types
+// Not type-checked: the build that it imports has no types.
 //! The gateway, and `GET /__memory`: the size of its Wasm memory in bytes.
 
 import { memory } from "./capture.mjs";
