@@ -7,10 +7,11 @@ use gatehouse_core::catalog::Access;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{Caller, Secret};
 use gatehouse_core::protocol::chat_request::ChatRequest;
-use gatehouse_core::protocol::chat_stream::{ChatStream, Outcome};
+use gatehouse_core::protocol::chat_stream::{ChatStream, Outcome as StreamOutcome};
 use gatehouse_core::protocol::usage::Usage;
 use gatehouse_core::protocol::{chat_answer, project_id, upstream_error};
 use gatehouse_core::route;
+use serde::Serialize;
 use serde_json::json;
 use worker::js_sys::Uint8Array;
 
@@ -69,7 +70,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
             .with("server-timing", format!("upstream;dur={}", record.upstream_ms))
     };
     let failed = |error: &Error, record: &Record, detail: Option<&str>| {
-        record.close(error.status, "failed", Usage::default(), detail);
+        record.close(error.status, Outcome::of_status(error.status), Usage::default(), detail);
         routed(Reply::error(error, call.surface()), record)
     };
 
@@ -95,10 +96,9 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
             let reply = routed(event_stream(), &record);
             let finished = move |stream: &ChatStream, client_stayed: bool| {
                 let outcome = match stream.outcome() {
-                    _ if !client_stayed => "client_left",
-                    Some(Outcome::Done) => "done",
-                    Some(Outcome::UpstreamError) => "upstream_error",
-                    Some(Outcome::Cut) | None => "cut",
+                    _ if !client_stayed => Outcome::ClientLeft,
+                    Some(StreamOutcome::Done) => Outcome::Answered,
+                    Some(StreamOutcome::UpstreamError | StreamOutcome::Cut) | None => Outcome::Failed,
                 };
                 record.close(200, outcome, stream.usage(), None);
             };
@@ -114,7 +114,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
             let body = body.unwrap_or_default();
             match chat_answer::check(provider, &body.to_vec()) {
                 Ok(usage) => {
-                    record.close(status, "done", usage, None);
+                    record.close(status, Outcome::Answered, usage, None);
                     Ok(routed(Reply::new(status, "application/json", Body::Bytes(body)), &record))
                 }
                 Err(error) => Ok(failed(&error, &record, None)),
@@ -238,9 +238,34 @@ struct Record {
     upstream_ms: u64,
 }
 
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    /// With a complete answer.
+    Answered,
+    /// With the provider's word that the request is at fault.
+    Refused,
+    /// By the provider's fault, or a limit of time or size.
+    Failed,
+    /// The client left first.
+    ClientLeft,
+}
+
+impl Outcome {
+    fn of_status(status: u16) -> Outcome {
+        match status {
+            499 => Outcome::ClientLeft,
+            400 | 404 | 409 | 413 | 415 | 422 => Outcome::Refused,
+            _ => Outcome::Failed,
+        }
+    }
+}
+
 impl Record {
-    fn close(&self, status: u16, outcome: &str, usage: Usage, detail: Option<&str>) {
-        let success = matches!(outcome, "done" | "client_left");
+    fn close(&self, status: u16, outcome: Outcome, usage: Usage, detail: Option<&str>) {
+        // Whose fault it was matters: a caller's bad requests do not make a provider look ill.
+        let success = outcome != Outcome::Failed;
         self.gateway.tally.borrow_mut().record(&self.provider, &self.model, success, self.upstream_ms);
         log::line(&json!({
             "event": "call",

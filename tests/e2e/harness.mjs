@@ -143,8 +143,9 @@ export class Gateway {
 
   /**
    * @param {Record<string, string>} variables
+   * @param {string[]} [args] further arguments of wrangler
    */
-  static async start(variables) {
+  static async start(variables, args = []) {
     const port = await freePort();
     const vars = Object.entries(variables).flatMap(([name, value]) => [
       "--var",
@@ -153,7 +154,7 @@ export class Gateway {
     const inspector = await freePort();
     const child = spawn(
       `${root}node_modules/.bin/wrangler`,
-      ["dev", "--port", `${port}`, "--inspector-port", `${inspector}`, ...vars],
+      ["dev", "--port", `${port}`, "--inspector-port", `${inspector}`, ...args, ...vars],
       {
         cwd: root,
         env: {

@@ -2,6 +2,9 @@
 //! What every client meets on every route: headers, CORS, ids, methods, paths, bodies, models and health.
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { Gateway, KEY, Upstream, chat, variables } from "./harness.mjs";
 
@@ -301,10 +304,24 @@ test("health tells what is configured and how it does, at no upstream's cost", a
   assert.equal(health.ok, true);
   assert.deepEqual(health.auth, { configured: true });
   assert.deepEqual(health.providers, ["groq", "ollama", "together", "demo"]);
+  assert.equal(health.database, "ready");
   assert.deepEqual(health.problems, []);
   const row = health.models.find((/** @type {any} */ model) => model.key === "demo:sim-small");
   assert.ok(row.attempts > 0 && row.success_rate === 1 && row.avg_latency_ms >= 0);
   assert.deepEqual(await upstream.requests(), []);
+});
+
+test("health tells of a database without its tables", async () => {
+  const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
+  const empty = await Gateway.start(variables(upstream), ["--persist-to", state]);
+  try {
+    const health = await (await fetch(`${empty.url}/health`)).json();
+    assert.equal(health.database, "not_migrated");
+    assert.match(health.problems[0], /d1 migrations apply/);
+  } finally {
+    await empty.stop();
+    await rm(state, { recursive: true });
+  }
 });
 
 test("a configuration that is not valid closes the gateway and is explained in the log only", async () => {

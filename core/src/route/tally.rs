@@ -27,7 +27,7 @@ pub struct ModelTally<'a> {
     pub key: &'a str,
     /// Calls sent.
     pub attempts: u64,
-    /// The share of them that was answered, 0 to 1.
+    /// The share of them that did not fail by the provider's fault, 0 to 1.
     pub success_rate: f64,
     /// The mean time to the first byte of an answer, in milliseconds.
     pub avg_latency_ms: f64,

@@ -1,0 +1,82 @@
+// @ts-check
+//! What must stay nowhere: prompts, answers and secrets, in logs, in errors, in state on disk.
+
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  Gateway,
+  KEY_HASH,
+  PROVIDER_KEY,
+  Upstream,
+  chat,
+  eventually,
+  variables,
+} from "./harness.mjs";
+
+const PROMPT = "prompt-that-nobody-keeps";
+const ANSWER = "answer-that-nobody-keeps";
+const CALLER_KEY = "sk-caller-key-that-nobody-keeps";
+
+test("after a run, neither logs nor state hold content or secrets", async () => {
+  const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
+  const upstream = await Upstream.start();
+  const gateway = await Gateway.start({ ...variables(upstream), GATEWAY_API_KEY: CALLER_KEY }, [
+    "--persist-to",
+    state,
+  ]);
+  try {
+    const headers = { authorization: `Bearer ${CALLER_KEY}` };
+    const messages = [{ role: "user", content: PROMPT }];
+    const said = [];
+    for (const body of [
+      { messages },
+      { messages, stream: true },
+      { messages, simulate: { content: ANSWER } },
+      { messages, stream: true, simulate: { content: ANSWER } },
+      { messages, simulate: { status: 500, message: ANSWER } },
+      { messages, simulate: { body: "malformed" } },
+      { messages, stream: true, simulate: { cut: "stream", after_events: 2 } },
+      { messages: PROMPT },
+      `{"model":"auto","messages":["${PROMPT}"`,
+      { model: "openai/x", messages },
+    ]) {
+      const response = await chat(gateway, body, headers);
+      said.push(JSON.stringify([...response.headers]), await response.text());
+    }
+    const wrong = await chat(gateway, { messages }, { authorization: `Bearer ${CALLER_KEY}x` });
+    said.push(JSON.stringify([...wrong.headers]), await wrong.text());
+    await fetch(`${gateway.url}/health`);
+    await eventually(() => gateway.events().filter((event) => event.event === "call").length >= 7);
+
+    const log = gateway.log.filter((line) => !line.startsWith("env.")).join("\n");
+    const disk = await contents(state);
+    assert.ok(disk.length > 0, "the database left no state to search");
+    for (const secret of [PROMPT, ANSWER, CALLER_KEY, PROVIDER_KEY, KEY_HASH]) {
+      assert.ok(!log.includes(secret), `${secret} in the log`);
+      assert.ok(!disk.includes(secret), `${secret} on disk`);
+    }
+    for (const secret of [CALLER_KEY, PROVIDER_KEY, KEY_HASH, upstream.url]) {
+      assert.ok(!said.join("\n").includes(secret), `${secret} in a reply`);
+    }
+  } finally {
+    await Promise.all([gateway.stop(), upstream.stop()]);
+    await rm(state, { recursive: true });
+  }
+});
+
+/**
+ * All bytes of all files under a folder.
+ *
+ * @param {string} folder
+ */
+async function contents(folder) {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  const texts = await Promise.all(
+    files.map((file) => readFile(join(file.parentPath, file.name), "latin1")),
+  );
+  return texts.join("\n");
+}
