@@ -19,15 +19,11 @@ mod routes;
 use worker::{Context, Env, event, web_sys};
 
 use crate::handlers::Call;
-use crate::platform::reply::Reply;
 
 /// The single entry point.
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
     let call = Call::new(&request, env, context);
-    let reply = match gateway::of_isolate(&call.env) {
-        Ok(gateway) => handlers::answer(&call, &gateway).await,
-        Err(error) => Reply::error(&error, call.surface()),
-    };
+    let reply = handlers::answer(&call).await;
     Ok(call.finish(reply)?)
 }

@@ -3,7 +3,8 @@
 //! # Who refused
 //! An error comes either from the gateway ([`Source::Gateway`]: it has a [`Code`], and its status and type follow from
 //! the table) or from an upstream ([`Source::Upstream`]: the provider's own status, type and code, folded into our
-//! envelope by [`crate::protocol::upstream_error`]). The header `x-gateway-error-source` tells the caller which.
+//! envelope by [`crate::protocol::upstream_error`]). The header `x-gateway-error-source` tells the caller which. A refused
+//! credential of the gateway is the provider's refusal in our words: its code stands in the table too.
 //!
 //! # Envelopes
 //! Each URL prefix keeps the shape its clients expect ([`Surface`]): OpenAI's `{"error":{…}}` with all four members
@@ -93,8 +94,6 @@ error_table! {
         "The body is not valid JSON; the message tells where.";
     InvalidType, "invalid_type", 400, "invalid_request_error", Retry::Never,
         "A member of the body has the wrong JSON type.";
-    InvalidValue, "invalid_value", 400, "invalid_request_error", Retry::Never,
-        "A member of the body has a value that cannot be used.";
     DuplicateMember, "duplicate_member", 400, "invalid_request_error", Retry::Never,
         "A member that the gateway acts on appears twice, so it is unclear which one counts.";
     MissingInput, "missing_input", 400, "invalid_request_error", Retry::Never,

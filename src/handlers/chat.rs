@@ -58,6 +58,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         project,
         provider: provider.to_owned(),
         model: target.model.to_owned(),
+        listed: gateway.registry.lists(target.provider, target.model),
         stream: request.stream,
         began_ms: call.began_ms,
         upstream_ms: clock::now_ms().saturating_sub(sent_ms),
@@ -232,6 +233,8 @@ struct Record {
     project: Option<String>,
     provider: String,
     model: String,
+    /// Whether the model is one that `GET /v1/models` shows.
+    listed: bool,
     stream: bool,
     began_ms: u64,
     /// Until the upstream's status line, or, of a whole answer, its end.
@@ -266,7 +269,8 @@ impl Record {
     fn close(&self, status: u16, outcome: Outcome, usage: Usage, detail: Option<&str>) {
         // Whose fault it was matters: a caller's bad requests do not make a provider look ill.
         let success = outcome != Outcome::Failed;
-        self.gateway.tally.borrow_mut().record(&self.provider, &self.model, success, self.upstream_ms);
+        let model = self.listed.then_some(self.model.as_str());
+        self.gateway.tally.borrow_mut().record(&self.provider, model, success, self.upstream_ms);
         log::line(&json!({
             "event": "call",
             "request_id": self.request_id,

@@ -34,6 +34,9 @@ pub async fn get(gateway: &Gateway, env: &Env) -> Reply {
         .filter(|entry| entry.is_active())
         .map(|entry| entry.name.as_str())
         .collect();
+    if active.is_empty() {
+        problems.push("no provider is configured, so nothing can be called");
+    }
     let tally = gateway.tally.borrow();
     let models: Vec<Value> = tally.rows().map(|row| json!(row)).collect();
     Reply::json(

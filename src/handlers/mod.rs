@@ -13,7 +13,7 @@ use gatehouse_core::request_id;
 use worker::wasm_bindgen::JsValue;
 use worker::{Context, Env, web_sys};
 
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 use crate::platform::reply::{Body, Reply};
 use crate::platform::{clock, random, request};
 use crate::routes::{self, Access, Handler, Match};
@@ -36,7 +36,8 @@ pub struct Call<'a> {
 
 /// Headers of ours that scripts of other origins may read.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
-                               x-gateway-error-source, retry-after, server-timing, www-authenticate";
+                               x-gateway-error-source, retry-after, retry-after-ms, x-should-retry, server-timing, \
+                               www-authenticate, allow";
 /// Request headers that a preflight may send if it does not say which.
 const USUAL_HEADERS: &str = "authorization, content-type, x-api-key, x-request-id, x-gateway-project-id";
 
@@ -121,9 +122,13 @@ impl<'a> Call<'a> {
             ));
         }
         let Some(key) = self.credential()? else {
+            let sent = match self.header("authorization") {
+                Some(_) => "the header 'Authorization' is not of the form 'Bearer <key>'",
+                None => "no key was sent",
+            };
             return Err(Error::new(
                 Code::InvalidApiKey,
-                "Unauthorized: no key was sent. Send it as 'Authorization: Bearer <key>' or 'x-api-key: <key>'",
+                format!("Unauthorized: {sent}. Send 'Authorization: Bearer <key>' or 'x-api-key: <key>'"),
             ));
         };
         gateway
@@ -134,21 +139,22 @@ impl<'a> Call<'a> {
 }
 
 /// Answers a request.
-pub async fn answer(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
+pub async fn answer(call: &Call<'_>) -> Reply {
     if call.method == "OPTIONS" {
         return preflight(call);
     }
-    match handle(call, gateway).await {
-        Ok(reply) => reply,
-        Err(error) => {
-            let reply = Reply::error(&error, call.surface());
-            if error.is(Code::MethodNotAllowed) {
-                reply.with("allow", routes::allowed_methods(call.path()))
-            } else {
-                reply
-            }
+    let answer = match gateway::of_isolate(&call.env) {
+        Ok(gateway) => handle(call, &gateway).await,
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| {
+        let reply = Reply::error(&error, call.surface());
+        if error.is(Code::MethodNotAllowed) {
+            reply.with("allow", routes::allowed_methods(call.path()))
+        } else {
+            reply
         }
-    }
+    })
 }
 
 async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
@@ -163,21 +169,22 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
             (Handler::ListModels, _) => Ok(models::list(gateway)),
             (Handler::GetModel, _) => models::get(gateway, rest),
             (Handler::Health, _) => Ok(health::get(gateway, &call.env).await),
-            // Reached only where the static files are missing from the deployment.
-            (Handler::Asset, _) => Err(Error::new(Code::NotFound, "The documentation is not deployed here")),
             (Handler::ChatCompletions, None) => {
                 Err(Error::new(Code::InternalError, "A call came without a caller"))
             }
+            // The runtime serves static files before the Worker is asked: what comes here is not one of them.
+            (Handler::Asset, _) => Err(nothing_here()),
         },
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
             format!("{} is not possible here; it has {}", call.method, routes::allowed_methods(call.path())),
         )),
-        Match::Nothing => Err(Error::new(
-            Code::NotFound,
-            "Not found: there is nothing at this path; /openapi.json lists what there is",
-        )),
+        Match::Nothing => Err(nothing_here()),
     }
+}
+
+fn nothing_here() -> Error {
+    Error::new(Code::NotFound, "Not found: there is nothing at this path; /openapi.json lists what there is")
 }
 
 /// A CORS preflight, answered before authentication because browsers send it without credentials. What it asks for is

@@ -1,6 +1,7 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: what can be called here.
 
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::route;
 use serde_json::{Value, json};
 use worker::js_sys;
 
@@ -12,10 +13,15 @@ pub fn list(gateway: &Gateway) -> Reply {
     Reply::json(200, &json!({"object": "list", "data": all(gateway).collect::<Vec<_>>()}))
 }
 
-/// One of them. Ids may have slashes, encoded or not.
+/// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.
 pub fn get(gateway: &Gateway, id: &str) -> Result<Reply, Error> {
-    let id = js_sys::decode_uri_component(id).ok().and_then(|text| text.as_string()).unwrap_or_default();
-    let found = all(gateway).find(|model| model.get("id").and_then(Value::as_str) == Some(&id));
+    let decoded = js_sys::decode_uri_component(id).ok().and_then(|text| text.as_string());
+    let id = decoded.unwrap_or_else(|| id.to_owned());
+    let listed = |id: &str| all(gateway).find(|model| model.get("id").and_then(Value::as_str) == Some(id));
+    let found = listed(&id).or_else(|| {
+        let target = route::resolve(&gateway.registry, &gateway.config, &id).ok()?;
+        listed(&format!("{}/{}", target.provider.name, target.model))
+    });
     found.map(|model| Reply::json(200, &model)).ok_or_else(|| {
         let shown: String = id.chars().take(100).collect();
         Error::new(

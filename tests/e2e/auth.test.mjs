@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, KEY_HASH, LABEL, Upstream, chat, variables } from "./harness.mjs";
+import { Gateway, KEY, KEY_HASH, LABEL, Upstream, chat, variables, call } from "./harness.mjs";
 
 /** @param {string} key */
 const sha256 = (key) => createHash("sha256").update(key).digest("hex");
@@ -56,12 +56,12 @@ suite("with keys", () => {
     const headers = { "content-type": "application/json", "x-api-key": KEY };
     const body = JSON.stringify({ model: "auto", messages: [] });
     const url = `${gateway.url}/v1/chat/completions`;
-    assert.equal((await fetch(url, { method: "POST", headers, body })).status, 200);
+    assert.equal((await call(url, { method: "POST", headers, body })).status, 200);
     const same = { ...headers, authorization: `Bearer ${KEY}` };
-    assert.equal((await fetch(url, { method: "POST", headers: same, body })).status, 200);
+    assert.equal((await call(url, { method: "POST", headers: same, body })).status, 200);
     const basic = { ...headers, authorization: "Basic dXNlcjpwYXNz" };
-    assert.equal((await fetch(url, { method: "POST", headers: basic, body })).status, 200);
-    const other = await fetch(url, {
+    assert.equal((await call(url, { method: "POST", headers: basic, body })).status, 200);
+    const other = await call(url, {
       method: "POST",
       headers: { ...headers, authorization: "Bearer legacy primary" },
       body,
@@ -101,14 +101,14 @@ suite("with keys", () => {
       ["GET", "/v1/chat/completions"],
       ["GET", "/v1/nothing"],
     ]) {
-      assert.equal((await fetch(`${gateway.url}${path}`, { method })).status, 401, path);
+      assert.equal((await call(`${gateway.url}${path}`, { method })).status, 401, path);
     }
   });
 
   test("public routes ignore a wrong key", async () => {
     const headers = { authorization: "Bearer wrong" };
     for (const path of ["/health", "/v1/models", "/docs", "/openapi.json"]) {
-      assert.equal((await fetch(`${gateway.url}${path}`, { headers })).status, 200, path);
+      assert.equal((await call(`${gateway.url}${path}`, { headers })).status, 200, path);
     }
   });
 
@@ -139,11 +139,11 @@ suite("without a valid key", () => {
         assert.equal(response.headers.get("x-should-retry"), "false");
         assert.ok(Number(response.headers.get("retry-after")) > 0);
         for (const path of ["/health", "/v1/models", "/docs"]) {
-          assert.equal((await fetch(`${gateway.url}${path}`)).status, 200, path);
+          assert.equal((await call(`${gateway.url}${path}`)).status, 200, path);
         }
-        const health = await (await fetch(`${gateway.url}/health`)).json();
+        const health = await (await call(`${gateway.url}/health`)).json();
         assert.equal(health.auth.configured, false);
-        assert.equal(health.problems.length, 1);
+        assert.match(health.problems.join(), /no gateway key/);
       } finally {
         await gateway.stop();
       }

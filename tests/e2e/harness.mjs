@@ -10,6 +10,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { check } from "./contract.mjs";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -20,6 +21,18 @@ export const LABEL = "testing";
 export const KEY_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 /** The gateway's own credential with the provider `demo`; no caller may ever see it. */
 export const PROVIDER_KEY = "sk-provider-secret";
+
+/**
+ * `fetch`, with the answer checked against the description of the API.
+ *
+ * @param {string} url
+ * @param {RequestInit} [init]
+ */
+export async function call(url, init) {
+  const response = await fetch(url, init);
+  await check(init?.method ?? "GET", url, response);
+  return response;
+}
 
 /** @returns {Promise<number>} */
 async function freePort() {
@@ -272,7 +285,7 @@ export function chat(gateway, body, headers = {}) {
           messages: [{ role: "user", content: "Hi" }],
           ...body,
         });
-  return fetch(`${gateway.url}/v1/chat/completions`, {
+  return call(`${gateway.url}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },
     body: text,

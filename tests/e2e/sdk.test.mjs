@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import OpenAI from "openai";
-import { Gateway, KEY, Upstream, eventually, variables } from "./harness.mjs";
+import { Gateway, KEY, Upstream, call, eventually, variables } from "./harness.mjs";
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -15,7 +15,12 @@ before(async () => {
   gateway = await Gateway.startBare(
     variables(upstream, { timeouts: { first_byte_ms: 3000, idle_ms: 1000 } }),
   );
-  client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: KEY, maxRetries: 0 });
+  client = new OpenAI({
+    baseURL: `${gateway.url}/v1`,
+    apiKey: KEY,
+    maxRetries: 0,
+    fetch: /** @type {any} */ (call),
+  });
 });
 after(() => Promise.all([gateway.stop(), upstream.stop()]));
 

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, chat, variables } from "./harness.mjs";
+import { Gateway, KEY, Upstream, chat, variables, call } from "./harness.mjs";
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -35,7 +35,7 @@ suite("headers", () => {
       ["PUT", "/health", 405],
       ["OPTIONS", "/health", 204],
     ])) {
-      const { headers, status: got } = await fetch(`${gateway.url}${path}`, { method });
+      const { headers, status: got } = await call(`${gateway.url}${path}`, { method });
       const where = `${method} ${path}`;
       assert.equal(got, status, where);
       assert.match(headers.get("x-request-id") ?? "", ULID, where);
@@ -51,7 +51,7 @@ suite("headers", () => {
 
   test("a valid id of the caller is kept, any other replaced", async () => {
     const id = async (/** @type {string} */ given) =>
-      (await fetch(`${gateway.url}/health`, { headers: { "x-request-id": given } })).headers.get(
+      (await call(`${gateway.url}/health`, { headers: { "x-request-id": given } })).headers.get(
         "x-request-id",
       );
     for (const kept of [
@@ -86,7 +86,7 @@ suite("headers", () => {
 suite("CORS", () => {
   test("a preflight is answered without a key, and what it asks for is reflected", async () => {
     const asked = "authorization,content-type,x-stainless-lang,x-stainless-retry-count";
-    const { status, headers } = await fetch(`${gateway.url}/v1/chat/completions`, {
+    const { status, headers } = await call(`${gateway.url}/v1/chat/completions`, {
       method: "OPTIONS",
       headers: {
         origin: "https://app.example",
@@ -112,7 +112,7 @@ suite("methods and paths", () => {
       ["POST", "/v1/models/openai/gpt-4o", "GET, HEAD, OPTIONS"],
       ["POST", "/health", "GET, HEAD, OPTIONS"],
     ])) {
-      const response = await fetch(`${gateway.url}${path}`, { method, headers: { authorization } });
+      const response = await call(`${gateway.url}${path}`, { method, headers: { authorization } });
       assert.equal(response.status, 405, path);
       assert.equal(response.headers.get("allow"), allow);
       assert.equal((await response.json()).error.code, "method_not_allowed");
@@ -129,16 +129,16 @@ suite("methods and paths", () => {
       ["/api/portal/nothing", /^\{"Message":"Not found.*","Meta":null,"Status":"Error"\}$/],
       ["/v0/nothing", /^\{"details":null,"error_code":"NotFound","message":"Not found/],
     ])) {
-      const response = await fetch(`${gateway.url}${path}`, { headers: { authorization } });
+      const response = await call(`${gateway.url}${path}`, { headers: { authorization } });
       assert.equal(response.status, 404, path);
       assert.match(await response.text(), body);
     }
   });
 
   test("the docs and the API description are there, for browsers at the root too", async () => {
-    assert.match(await (await fetch(`${gateway.url}/docs`)).text(), /<html/i);
-    assert.equal((await fetch(gateway.url)).url, `${gateway.url}/docs`);
-    const spec = await fetch(`${gateway.url}/openapi.json`);
+    assert.match(await (await call(`${gateway.url}/docs`)).text(), /<html/i);
+    assert.equal((await call(gateway.url)).url, `${gateway.url}/docs`);
+    const spec = await call(`${gateway.url}/openapi.json`);
     assert.equal(spec.headers.get("access-control-allow-origin"), "*");
     assert.match((await spec.json()).openapi, /^3\.1/);
   });
@@ -153,7 +153,7 @@ suite("bodies", () => {
     ]) {
       assert.equal((await chat(gateway, {}, { "content-type": type })).status, 200, type);
     }
-    const untyped = await fetch(`${gateway.url}/v1/chat/completions`, {
+    const untyped = await call(`${gateway.url}/v1/chat/completions`, {
       method: "POST",
       headers: { authorization },
       body: new TextEncoder().encode('{"model":"auto","messages":[]}'),
@@ -172,7 +172,7 @@ suite("bodies", () => {
     await upstream.forget();
     const large = JSON.stringify({ model: "auto", messages: [], pad: "x".repeat(3000) });
     const declared = await chat(gateway, large);
-    const chunked = await fetch(`${gateway.url}/v1/chat/completions`, {
+    const chunked = await call(`${gateway.url}/v1/chat/completions`, {
       method: "POST",
       headers: { authorization, "content-type": "application/json" },
       body: new ReadableStream({
@@ -257,7 +257,7 @@ suite("bodies", () => {
 
 suite("models", () => {
   test("the list has OpenAI's shape and only what can be called", async () => {
-    const { object, data } = await (await fetch(`${gateway.url}/v1/models`)).json();
+    const { object, data } = await (await call(`${gateway.url}/v1/models`)).json();
     assert.equal(object, "list");
     for (const model of data) {
       assert.equal(typeof model.id, "string");
@@ -277,16 +277,18 @@ suite("models", () => {
   test("one model, its id with slashes plain or encoded", async () => {
     const id = "together/MiniMaxAI/MiniMax-M3";
     for (const path of [id, encodeURIComponent(id)]) {
-      const model = await (await fetch(`${gateway.url}/v1/models/${path}`)).json();
+      const model = await (await call(`${gateway.url}/v1/models/${path}`)).json();
       assert.equal(model.id, id);
       assert.equal(model.context_length, 524288);
       assert.equal(model.pricing.input, "0.3");
       assert.deepEqual(model.architecture.output_modalities, ["text"]);
     }
-    const alias = await (await fetch(`${gateway.url}/v1/models/auto`)).json();
+    const alias = await (await call(`${gateway.url}/v1/models/auto`)).json();
     assert.equal(alias.alias_of, "demo/sim-small");
+    const bare = await (await call(`${gateway.url}/v1/models/MiniMaxAI/MiniMax-M3`)).json();
+    assert.equal(bare.id, id);
     for (const path of ["nope", "openai/gpt-4o", "%E0%A4%A", "together/"]) {
-      const response = await fetch(`${gateway.url}/v1/models/${path}`);
+      const response = await call(`${gateway.url}/v1/models/${path}`);
       assert.equal(response.status, 404, path);
       assert.equal((await response.json()).error.code, "model_not_found");
     }
@@ -300,22 +302,26 @@ suite("models", () => {
 
 test("health tells what is configured and how it does, at no upstream's cost", async () => {
   await upstream.forget();
-  const health = await (await fetch(`${gateway.url}/health`)).json();
+  const health = await (await call(`${gateway.url}/health`)).json();
+  assert.deepEqual(await upstream.requests(), []);
   assert.equal(health.ok, true);
   assert.deepEqual(health.auth, { configured: true });
-  assert.deepEqual(health.providers, ["groq", "ollama", "together", "demo"]);
+  assert.deepEqual(health.providers, ["groq", "together", "demo"]);
   assert.equal(health.database, "ready");
   assert.deepEqual(health.problems, []);
+  assert.equal((await chat(gateway, { model: "demo/what-only-its-owner-knows" })).status, 200);
+  const again = await (await call(`${gateway.url}/health`)).json();
+  const keys = again.models.map((/** @type {any} */ model) => model.key);
+  assert.deepEqual(keys, ["demo:other", "demo:sim-small"]);
   const row = health.models.find((/** @type {any} */ model) => model.key === "demo:sim-small");
   assert.ok(row.attempts > 0 && row.success_rate === 1 && row.avg_latency_ms >= 0);
-  assert.deepEqual(await upstream.requests(), []);
 });
 
 test("health tells of a database without its tables", async () => {
   const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
   const empty = await Gateway.start(variables(upstream), ["--persist-to", state]);
   try {
-    const health = await (await fetch(`${empty.url}/health`)).json();
+    const health = await (await call(`${empty.url}/health`)).json();
     assert.equal(health.database, "not_migrated");
     assert.match(health.problems[0], /d1 migrations apply/);
   } finally {
@@ -330,7 +336,8 @@ test("a configuration that is not valid closes the gateway and is explained in t
     GATEWAY_CONFIG: '{"timeouts":{"idle":5}}',
   });
   try {
-    for (const response of [await chat(broken, {}), await fetch(`${broken.url}/health`)]) {
+    assert.equal((await call(`${broken.url}/health`, { method: "OPTIONS" })).status, 204);
+    for (const response of [await chat(broken, {}), await call(`${broken.url}/health`)]) {
       assert.equal(response.status, 503);
       const { error } = await response.json();
       assert.equal(error.code, "invalid_configuration");

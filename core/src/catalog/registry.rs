@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::models::{MODELS, MODELS_AS_OF, Model};
-use super::providers::{PROVIDERS, StreamUsage, api_key_variable, base_url_variable};
+use super::providers::{PROVIDERS, Provider, StreamUsage, api_key_variable, base_url_variable};
 use crate::config::{Auth, BaseUrl, Config};
 use crate::key::Secret;
 
@@ -64,7 +64,7 @@ impl Registry {
         let built_in = PROVIDERS.iter().map(|provider| Entry {
             name: provider.name.to_owned(),
             stream_usage: provider.stream_usage,
-            access: access(provider.name, BaseUrl::parse(provider.base_url), provider.auth, &variable),
+            access: built_in_access(provider, &variable),
             custom_models: Vec::new(),
         });
         let custom = config.providers.iter().map(|(name, provider)| Entry {
@@ -86,6 +86,12 @@ impl Registry {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
+    /// Whether a provider is known to have a model of this id.
+    pub fn lists(&self, provider: &Entry, id: &str) -> bool {
+        MODELS.binary_search_by(|model| (model.provider, model.id).cmp(&(provider.name.as_str(), id))).is_ok()
+            || provider.custom_models.iter().any(|known| known == id)
+    }
+
     /// The models of all active providers.
     pub fn models(&self) -> impl Iterator<Item = (&Entry, ListedModel<'_>)> {
         self.entries.iter().filter(|entry| entry.is_active()).flat_map(|entry| {
@@ -99,6 +105,16 @@ impl Registry {
             known.chain(custom).map(move |model| (entry, model))
         })
     }
+}
+
+/// A built-in provider that needs no key is there when its address is given: its usual one is this very machine, which
+/// the gateway cannot reach once it is deployed.
+fn built_in_access(provider: &Provider, variable: &impl Fn(&str) -> Option<String>) -> Access {
+    let address = base_url_variable(provider.name);
+    if provider.auth == Auth::None && variable(&address).is_none_or(|text| text.trim().is_empty()) {
+        return Access::Inactive(format!("{address} is not set"));
+    }
+    access(provider.name, BaseUrl::parse(provider.base_url), provider.auth, variable)
 }
 
 fn access(
@@ -141,14 +157,13 @@ impl ListedModel<'_> {
             "pricing": null,
         });
         let (Some(model), Some(members)) = (self.known, object.as_object_mut()) else { return object };
-        let mut input = vec!["text"];
-        if model.vision == Some(true) {
-            input.push("image");
+        if let Some(vision) = model.vision {
+            let input: &[&str] = if vision { &["text", "image"] } else { &["text"] };
+            members.insert(
+                "architecture".to_owned(),
+                json!({"input_modalities": input, "output_modalities": ["text"]}),
+            );
         }
-        members.insert(
-            "architecture".to_owned(),
-            json!({"input_modalities": input, "output_modalities": ["text"]}),
-        );
         members.insert(
             "capabilities".to_owned(),
             json!({
@@ -195,8 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_active_when_it_has_its_secret_or_needs_none() {
-        let registry = registry("{}", &[("GROQ_API_KEY", "gsk"), ("XAI_API_KEY", " ")]);
+    fn a_provider_is_active_when_it_has_its_secret_or_its_address_where_it_needs_none() {
+        let ollama = registry("{}", &[]);
+        let Access::Inactive(why) = &ollama.provider("ollama").unwrap().access else { panic!("active") };
+        assert_eq!(why, "OLLAMA_BASE_URL is not set");
+        let registry = registry(
+            "{}",
+            &[("GROQ_API_KEY", "gsk"), ("XAI_API_KEY", " "), ("OLLAMA_BASE_URL", "http://127.0.0.1:11434")],
+        );
         let active: Vec<_> = registry
             .entries()
             .iter()

@@ -75,11 +75,8 @@ impl<'a> ChatRequest<'a> {
                 return Err(wrong_type(body, "messages", member, "an array"));
             }
             _ => {
-                return Err(Error::new(
-                    Code::MissingInput,
-                    "'messages' is missing: an array of at least one message",
-                )
-                .with_param("messages"));
+                return Err(Error::new(Code::MissingInput, "'messages' is missing: an array of messages")
+                    .with_param("messages"));
             }
         }
         let stream = match stream {
