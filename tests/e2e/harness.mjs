@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { check } from "./contract.mjs";
@@ -45,6 +45,19 @@ async function freePort() {
   return address.port;
 }
 
+/** @param {number} port */
+async function listens(port) {
+  const socket = connect(port, "127.0.0.1");
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
 /** @param {import("node:child_process").ChildProcess} child */
 async function stop(child) {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
@@ -79,6 +92,25 @@ function setting(name) {
   const toml = readFileSync(`${root}wrangler.toml`, "utf8");
   const value = toml.match(new RegExp(`^${name} = (\\[[^\\]]*\\]|.*)$`, "m"))?.[1] ?? "";
   return [...value.replace(/#.*$/gm, "").matchAll(/"([^"]*)"/g)].map((match) => match[1] ?? "");
+}
+
+/**
+ * Waits until a process is ready; if it does not become so, ends it and tells what it said.
+ *
+ * @param {import("node:child_process").ChildProcess} child
+ * @param {() => boolean | Promise<boolean>} ready
+ * @param {string[]} log
+ */
+async function started(child, ready, log) {
+  try {
+    await eventually(() => {
+      if (child.exitCode !== null) throw new Error("it ended");
+      return ready();
+    }, 60_000);
+  } catch (error) {
+    await stop(child);
+    throw new Error(`${child.spawnfile} did not start:\n${log.join("\n")}`, { cause: error });
+  }
 }
 
 /**
@@ -182,10 +214,7 @@ export class Gateway {
     );
     const log = logOf(child);
     const gateway = new Gateway(child, `http://127.0.0.1:${port}`, log);
-    await eventually(() => {
-      if (child.exitCode !== null) throw new Error(`wrangler ended:\n${log.join("\n")}`);
-      return log.some((line) => line.includes("Ready on"));
-    }, 60_000);
+    await started(child, () => log.some((line) => line.includes("Ready on")), log);
     return gateway;
   }
 
@@ -195,8 +224,9 @@ export class Gateway {
    * production. No database and no static files.
    *
    * @param {Record<string, string>} variables
+   * @param {{ wait?: boolean }} [options] wait: false gives a gateway that listens but has answered nothing yet
    */
-  static async startBare(variables) {
+  static async startBare(variables, { wait = true } = {}) {
     const port = await freePort();
     const modules = [
       "tests/e2e/memory/entry.mjs",
@@ -225,13 +255,14 @@ const gateway :Workerd.Worker = (
       detached: true,
     });
     const gateway = new Gateway(child, `http://127.0.0.1:${port}`, logOf(child));
-    await eventually(async () => {
-      if (child.exitCode !== null) throw new Error(`workerd ended:\n${gateway.log.join("\n")}`);
-      return fetch(`${gateway.url}/health`).then(
-        (response) => response.ok,
-        () => false,
-      );
-    }, 30_000);
+    const ready = () =>
+      wait
+        ? fetch(`${gateway.url}/health`).then(
+            (response) => response.ok,
+            () => false,
+          )
+        : listens(port);
+    await started(child, ready, gateway.log);
     await rm(path);
     return gateway;
   }
