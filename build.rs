@@ -4,7 +4,14 @@ use std::{env, error::Error, fs, path::Path};
 
 use gatehouse_core::config::Config;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    if let Err(error) = check() {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+fn check() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=gateway.toml");
     let text = fs::read_to_string("gateway.toml").map_err(|error| format!("gateway.toml: {error}"))?;
     let config: Config = toml::from_str(&text).map_err(|error| format!("gateway.toml: {error}"))?;

@@ -22,7 +22,14 @@ struct Row {
     reasoning: Option<bool>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    if let Err(error) = compile() {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+fn compile() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=data/models.jsonl");
     let mut table = String::from(
         "/// All known models, by provider and id.\n#[allow(clippy::unreadable_literal, reason = \"generated\")]\npub static MODELS: &[Model] = &[\n",
