@@ -166,36 +166,73 @@ function isEventStream(response) {
  * Relays the event stream of an exchange to the client.
  *
  * @param {Exchange} exchange
+ * @param {number} pingMs how long the client may get nothing before it gets a comment
  * @param {(chunk: Uint8Array) => Uint8Array | undefined} push what to send on for a chunk; undefined: the chunk itself
  * @param {() => boolean} isOver whether the client has all it will get, asked after each chunk that push gave
  * @param {(ending: "closed" | "broken" | "silent") => Uint8Array} end the last bytes for the client
  * @returns {{ readable: ReadableStream, finished: Promise<boolean> }} finished: whether the client stayed to the end
  */
-export function relay(exchange, push, isOver, end) {
+export function relay(exchange, pingMs, push, isOver, end) {
   const { readable, writable } = new IdentityTransformStream();
-  const finished = pump(exchange, writable.getWriter(), push, isOver, end);
+  const client = new Client(writable.getWriter(), pingMs);
+  const finished = pump(exchange, client, push, isOver, end);
   return { readable, finished };
 }
 
+/** The client's end of a stream. Between two writes it is always between two events, since events are sent on whole. */
+class Client {
+  /**
+   * @param {WritableStreamDefaultWriter<Uint8Array>} writer
+   * @param {number} pingMs
+   */
+  constructor(writer, pingMs) {
+    this.writer = writer;
+    this.writing = false;
+    this.wroteAt = Date.now();
+    this.pings = setInterval(() => {
+      if (!this.writing && Date.now() - this.wroteAt >= pingMs) this.write(PING).catch(() => {});
+    }, pingMs);
+  }
+
+  /** @param {Uint8Array} bytes */
+  async write(bytes) {
+    this.writing = true;
+    await this.writer.write(bytes);
+    this.writing = false;
+    this.wroteAt = Date.now();
+  }
+
+  close() {
+    this.stopPings();
+    return this.writer.close();
+  }
+
+  stopPings() {
+    clearInterval(this.pings);
+  }
+}
+
+const PING = new TextEncoder().encode(": ping\n\n");
+
 /**
  * @param {Exchange} exchange
- * @param {WritableStreamDefaultWriter<Uint8Array>} writer
+ * @param {Client} client
  * @param {(chunk: Uint8Array) => Uint8Array | undefined} push
  * @param {() => boolean} isOver
  * @param {(ending: "closed" | "broken" | "silent") => Uint8Array} end
  * @returns {Promise<boolean>}
  */
-async function pump({ response, watch }, writer, push, isOver, end) {
+async function pump({ response, watch }, client, push, isOver, end) {
   const upstream = /** @type {ReadableStream<Uint8Array>} */ (response?.body).getReader();
   // Tells that the client left even while the upstream is silent.
-  writer.closed.catch(() => watch.abandon("client"));
+  client.writer.closed.catch(() => watch.abandon("client"));
   try {
-    const ending = await relayChunks(upstream, watch, writer, push, isOver);
+    const ending = await relayChunks(upstream, watch, client, push, isOver);
     if (ending !== "over") {
       const last = end(ending);
-      if (last.byteLength > 0) await writer.write(last);
+      if (last.byteLength > 0) await client.write(last);
     }
-    await writer.close();
+    await client.close();
     // What follows [DONE] is of no interest, but a connection that is read to its end can be used again.
     if (ending === "over") await drain(upstream, watch);
     return true;
@@ -204,6 +241,7 @@ async function pump({ response, watch }, writer, push, isOver, end) {
     watch.abandon("client");
     return false;
   } finally {
+    client.stopPings();
     watch.stop();
     // Nothing is left to read, or nobody to read it for.
     watch.controller.abort();
@@ -213,12 +251,12 @@ async function pump({ response, watch }, writer, push, isOver, end) {
 /**
  * @param {ReadableStreamDefaultReader<Uint8Array>} upstream
  * @param {Watch} watch
- * @param {WritableStreamDefaultWriter<Uint8Array>} writer
+ * @param {Client} client
  * @param {(chunk: Uint8Array) => Uint8Array | undefined} push
  * @param {() => boolean} isOver
  * @returns {Promise<"over" | "closed" | "broken" | "silent">}
  */
-async function relayChunks(upstream, watch, writer, push, isOver) {
+async function relayChunks(upstream, watch, client, push, isOver) {
   for (;;) {
     watch.touch();
     let read;
@@ -234,7 +272,7 @@ async function relayChunks(upstream, watch, writer, push, isOver) {
     if (chunk.byteLength > 0) {
       // A client that reads slowly is not a silent upstream.
       watch.pause();
-      await writer.write(chunk);
+      await client.write(chunk);
       watch.touch();
     }
     if (instead !== undefined && isOver()) return "over";

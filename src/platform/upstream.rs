@@ -28,6 +28,7 @@ extern "C" {
     #[wasm_bindgen(catch)]
     fn relay(
         exchange: &JsExchange,
+        ping_ms: f64,
         push: &Closure<dyn FnMut(js_sys::Uint8Array) -> JsValue>,
         is_over: &Closure<dyn FnMut() -> bool>,
         end: &Closure<dyn FnMut(String) -> js_sys::Uint8Array>,
@@ -151,11 +152,13 @@ pub async fn exchange(
     }
 }
 
-/// Relays an event stream through a [`ChatStream`]: gives what the client reads, and calls `finished` when it has ended,
+/// Relays an event stream through a [`ChatStream`]: gives what the client reads, with a comment whenever `ping_ms` passed
+/// without an event, and calls `finished` when it has ended,
 /// however it ended, with whether the client stayed.
 pub fn relay_stream(
     context: &Context,
     EventStream(exchange): EventStream,
+    ping_ms: u32,
     stream: ChatStream,
     finished: impl FnOnce(&ChatStream, bool) + 'static,
 ) -> Result<web_sys::ReadableStream, JsValue> {
@@ -186,7 +189,7 @@ pub fn relay_stream(
             js_sys::Uint8Array::from(stream.borrow_mut().end(ending).as_slice())
         })
     };
-    let relayed = relay(&exchange, &push, &is_over, &end)?;
+    let relayed = relay(&exchange, ping_ms.into(), &push, &is_over, &end)?;
     let promise = relayed.finished();
     context.wait_until(async move {
         let stayed = JsFuture::from(promise).await.is_ok_and(|stayed| stayed.is_truthy());

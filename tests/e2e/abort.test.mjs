@@ -87,6 +87,31 @@ suite("memory stays flat and the upstream is cancelled when", () => {
     eventually(async () => ((await upstream.stats())["requests"] ?? 0) >= sent, 20_000);
   const answered = (/** @type {import("node:net").Socket} */ socket) => once(socket, "data");
 
+  test("a client has left without a reset, at the next comment of a silent stream", async () => {
+    await upstream.forget();
+    const pinging = await Gateway.startBare(variables(upstream, { timeouts: { ping_ms: 100 } }));
+    try {
+      const controller = new AbortController();
+      const body = {
+        model: "auto",
+        messages: [],
+        stream: true,
+        simulate: { hang: "stream", after_events: 2 },
+      };
+      const response = await fetch(`${pinging.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+        body: JSON.stringify(body),
+        signal: controller.signal,
+      });
+      await response.body?.getReader().read();
+      controller.abort();
+      await eventually(async () => (await upstream.lastRequest()).outcome === "cancelled", 3000);
+    } finally {
+      await pinging.stop();
+    }
+  });
+
   staysFlat("before the upstream has answered", { simulate: { hang: "headers" } }, received);
   staysFlat(
     "in the middle of a stream",

@@ -299,6 +299,23 @@ suite("streams that break", () => {
     assert.equal(events(await response.text()).at(-1), "[DONE]");
   });
 
+  test("a silent stream is kept alive by comments, which no parser sees", async () => {
+    const pinging = await Gateway.startBare(
+      variables(upstream, { timeouts: { idle_ms: 5000, ping_ms: 100 } }),
+    );
+    try {
+      const simulate = { chunking: "bytes:40", events: 3, frame_delay_ms: 130 };
+      const text = await (await chat(pinging, { stream: true, simulate })).text();
+      assert.ok(text.split(": ping\n\n").length > 3, text);
+      const quiet = await (await chat(gateway, { stream: true, simulate: { events: 3 } })).text();
+      const deltas = (/** @type {string} */ stream) =>
+        events(stream).map((event) => (event === "[DONE]" ? event : JSON.parse(event).choices));
+      assert.deepEqual(deltas(text), deltas(quiet));
+    } finally {
+      await pinging.stop();
+    }
+  });
+
   test("an event that never ends is bounded", async () => {
     const response = await chat(gateway, {
       stream: true,

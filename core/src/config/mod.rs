@@ -68,11 +68,14 @@ pub struct Timeouts {
     pub first_byte_ms: u32,
     /// The longest silence inside an answer or a stream.
     pub idle_ms: u32,
+    /// How long a stream may be silent before the client gets a comment, so that no proxy takes it for dead, and so that
+    /// a client that has left is noticed.
+    pub ping_ms: u32,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { first_byte_ms: 300_000, idle_ms: 120_000 }
+        Timeouts { first_byte_ms: 300_000, idle_ms: 120_000, ping_ms: 15_000 }
     }
 }
 
@@ -157,6 +160,7 @@ impl Config {
             ("answers.max_bytes", self.answers.max_bytes),
             ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
             ("timeouts.idle_ms", self.timeouts.idle_ms),
+            ("timeouts.ping_ms", self.timeouts.ping_ms),
         ] {
             if value == 0 {
                 return fail(format!("{member} must be greater than 0"));
