@@ -8,19 +8,10 @@
 pub struct Framer {
     /// The beginning of an event whose end has not arrived.
     partial: Vec<u8>,
-    /// Whether no byte of the present line has arrived.
-    at_line_start: LineStart,
+    /// Whether some of the present line came in an earlier chunk.
+    mid_line: bool,
     /// Whether the last byte was a CR that ended a line, so that an LF would still belong to it.
     after_cr: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct LineStart(bool);
-
-impl Default for LineStart {
-    fn default() -> Self {
-        LineStart(true)
-    }
 }
 
 /// What a chunk completed.
@@ -70,7 +61,7 @@ impl Framer {
         }
         while let Some(length) = memchr::memchr2(b'\n', b'\r', chunk.get(line_start..).unwrap_or_default()) {
             let end = line_start + length;
-            let empty = length == 0 && self.at_line_start.0;
+            let empty = length == 0 && !self.mid_line;
             let next = match (chunk.get(end), chunk.get(end + 1)) {
                 (Some(b'\r'), Some(b'\n')) => end + 2,
                 (Some(b'\r'), None) => {
@@ -82,12 +73,10 @@ impl Framer {
             if empty {
                 complete = next;
             }
-            self.at_line_start.0 = true;
+            self.mid_line = false;
             line_start = next;
         }
-        if line_start < chunk.len() {
-            self.at_line_start.0 = false;
-        }
+        self.mid_line |= line_start < chunk.len();
         complete
     }
 }
