@@ -147,14 +147,26 @@ pub async fn answer(call: &Call<'_>) -> Reply {
         Ok(gateway) => handle(call, &gateway).await,
         Err(error) => Err(error),
     };
-    answer.unwrap_or_else(|error| {
-        let reply = Reply::error(&error, call.surface());
-        if error.is(Code::MethodNotAllowed) {
-            reply.with("allow", routes::allowed_methods(call.path()))
+    answer.unwrap_or_else(|error| refusal(call, &error))
+}
+
+/// An error, with the headers that belong to its status.
+fn refusal(call: &Call<'_>, error: &Error) -> Reply {
+    let reply = Reply::error(error, call.surface());
+    if error.is(Code::MethodNotAllowed) {
+        return reply.with("allow", routes::allowed_methods(call.path()));
+    }
+    if error.is(Code::InvalidApiKey) {
+        // RFC 6750, section 3: the challenge names an error only when there was a credential.
+        let sent = matches!(call.credential(), Ok(Some(_)));
+        let challenge = if sent {
+            r#"Bearer realm="gatehouse", error="invalid_token""#
         } else {
-            reply
-        }
-    })
+            r#"Bearer realm="gatehouse""#
+        };
+        return reply.with("www-authenticate", challenge);
+    }
+    reply
 }
 
 async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {

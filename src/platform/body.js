@@ -9,11 +9,12 @@
  * @returns {Promise<Uint8Array | null>} null when the body is larger than the limit
  */
 export async function readRequest(request, limit) {
+  if (request.body === null) return new Uint8Array();
   const length = request.headers.get("content-length");
-  if (length !== null) {
-    return Number(length) <= limit ? new Uint8Array(await request.arrayBuffer()) : null;
-  }
-  return request.body === null ? new Uint8Array() : collect(request.body, limit, () => {});
+  if (length === null) return collect(request.body, limit, () => {}, limit);
+  if (Number(length) <= limit) return new Uint8Array(await request.arrayBuffer());
+  await discard(request.body.getReader(), 2 * limit);
+  return null;
 }
 
 /**
@@ -22,9 +23,10 @@ export async function readRequest(request, limit) {
  * @param {ReadableStream<Uint8Array>} stream
  * @param {number} limit in bytes
  * @param {() => void} onProgress called before each chunk is waited for
- * @returns {Promise<Uint8Array | null>} null when there is more than the limit; the stream is cancelled then
+ * @param {number} patience how many bytes beyond the limit are read and thrown away
+ * @returns {Promise<Uint8Array | null>} null when there is more than the limit
  */
-export async function collect(stream, limit, onProgress) {
+export async function collect(stream, limit, onProgress, patience) {
   const reader = stream.getReader();
   /** @type {Uint8Array[]} */
   const chunks = [];
@@ -35,7 +37,7 @@ export async function collect(stream, limit, onProgress) {
     if (done) break;
     size += value.byteLength;
     if (size > limit) {
-      reader.cancel().catch(() => {});
+      await discard(reader, patience);
       return null;
     }
     chunks.push(value);
@@ -48,4 +50,20 @@ export async function collect(stream, limit, onProgress) {
     offset += chunk.byteLength;
   }
   return whole;
+}
+
+/**
+ * Reads on without keeping anything, and cancels what is longer than `patience` bytes. A client that is answered in the
+ * middle of its upload would see a broken connection instead of the answer.
+ *
+ * @param {ReadableStreamDefaultReader<Uint8Array>} reader
+ * @param {number} patience
+ */
+async function discard(reader, patience) {
+  for (let left = patience; left > 0;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    left -= value.byteLength;
+  }
+  reader.cancel().catch(() => {});
 }

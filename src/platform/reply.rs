@@ -54,11 +54,8 @@ impl Reply {
             Source::Gateway => "gateway",
             Source::Upstream => "upstream",
         };
-        let mut reply =
+        let reply =
             Reply::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
-        if error.status == 401 && error.source() == Source::Gateway {
-            reply = reply.with("www-authenticate", "Bearer realm=\"gatehouse\"");
-        }
         match error.retry() {
             Some(Retry::After(seconds)) => reply.with("retry-after", seconds.to_string()),
             // OpenAI's SDKs retry any 5xx; this header of theirs tells them not to.

@@ -146,7 +146,7 @@ export async function send(
     const whole =
       response.body === null
         ? new Uint8Array()
-        : await collect(response.body, limit, () => watch.touch());
+        : await collect(response.body, limit, () => watch.touch(), 0);
     if (whole === null && response.ok) exchange.failure = "too_large";
     exchange.body = whole ?? undefined;
   } catch (error) {

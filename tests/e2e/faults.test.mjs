@@ -106,9 +106,15 @@ suite("errors of the upstream", () => {
     const error = await errorOf(refused);
     assert.equal(error.code, "upstream_credential_rejected");
     assert.match(error.message, /DEMO_API_KEY/);
-    const other = await chat(gateway, { simulate: { status: 403, message } });
-    for (const text of [error.message, (await errorOf(other)).message]) {
-      assert.ok(!text.includes(PROVIDER_KEY));
+    const others = await Promise.all(
+      [
+        { simulate: { status: 403, message, code: PROVIDER_KEY } },
+        { simulate: { body: "error_in_200", message, code: PROVIDER_KEY } },
+        { stream: true, simulate: { error_event: true, message, code: PROVIDER_KEY } },
+      ].map(async (body) => (await chat(gateway, body)).text()),
+    );
+    for (const text of [error.message, ...others]) {
+      assert.ok(!text.includes(PROVIDER_KEY), text);
     }
   });
 

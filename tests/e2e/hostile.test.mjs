@@ -101,7 +101,8 @@ suite("bodies", () => {
 
   test("21 megabytes are refused, 19 pass", async () => {
     const pad = (/** @type {number} */ megabytes) => ({ pad: "x".repeat(megabytes * 1024 * 1024) });
-    assert.equal((await chat(gateway, pad(21))).status, 413);
+    for (let round = 0; round < 5; round += 1)
+      assert.equal((await chat(gateway, pad(21))).status, 413);
     assert.equal((await chat(gateway, pad(19))).status, 200);
   });
 

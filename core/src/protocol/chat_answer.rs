@@ -4,11 +4,13 @@ use super::members::{self, Members, ReadError};
 use super::upstream_error;
 use super::usage::Usage;
 use crate::error::{Code, Error};
+use crate::key::Secret;
 
 /// Checks an upstream's whole answer to a chat completion.
 ///
-/// A 200 that carries an `error` instead of `choices` is that error; some providers answer so.
-pub fn check(provider: &str, body: &[u8]) -> Result<Usage, Error> {
+/// A 200 that carries an `error` instead of `choices` is that error; some providers answer so. `key`, the gateway's
+/// credential, is blotted out of it.
+pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
     let claims =
         |what: &str| Error::new(Code::UpstreamInvalidResponse, format!("{provider} answered with {what}"));
     let Members { found: [choices, usage, error], .. } =
@@ -22,7 +24,7 @@ pub fn check(provider: &str, body: &[u8]) -> Result<Usage, Error> {
         return Ok(usage.unwrap_or_default());
     }
     match error {
-        Some(error) if error.value != "null" => Err(upstream_error::read(provider, 502, true, body, None)),
+        Some(error) if error.value != "null" => Err(upstream_error::read(provider, 502, true, body, key)),
         _ => Err(claims("a JSON object that has no 'choices'")),
     }
 }
@@ -43,7 +45,7 @@ mod tests {
         ] {
             let (prompt_tokens, completion_tokens) = usage;
             assert_eq!(
-                check("acme", body.as_bytes()).unwrap(),
+                check("acme", body.as_bytes(), None).unwrap(),
                 Usage { prompt_tokens, completion_tokens },
                 "{body}"
             );
@@ -61,7 +63,7 @@ mod tests {
             (r#"{"choices":{}}"#, "upstream_invalid_response", "no 'choices'"),
             (r#"{"error":{"message":"overloaded","code":"busy"}}"#, "busy", "overloaded"),
         ] {
-            let error = check("acme", body.as_bytes()).unwrap_err();
+            let error = check("acme", body.as_bytes(), None).unwrap_err();
             assert_eq!((error.status, error.code()), (502, Some(code)), "{body}");
             assert!(error.message.contains(message), "{body}: {}", error.message);
         }

@@ -12,6 +12,7 @@ use super::sse::{self, Framed, Framer};
 use super::upstream_error;
 use super::usage::Usage;
 use crate::error::{Code, Error};
+use crate::key::Secret;
 
 /// What to send on for a chunk.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct ChatStream {
     provider: String,
+    key: Option<Secret>,
     hide_usage: bool,
     max_event: usize,
     framer: Framer,
@@ -56,10 +58,12 @@ pub enum Outcome {
 }
 
 impl ChatStream {
-    /// A stream of a provider. `max_event` is the largest event in bytes.
-    pub fn new(provider: &str, hide_usage: bool, max_event: usize) -> ChatStream {
+    /// A stream of a provider. `key`, the gateway's credential, is blotted out of errors; `max_event` is the largest event
+    /// in bytes.
+    pub fn new(provider: &str, key: Option<Secret>, hide_usage: bool, max_event: usize) -> ChatStream {
         ChatStream {
             provider: provider.to_owned(),
+            key,
             hide_usage,
             max_event,
             framer: Framer::default(),
@@ -89,7 +93,7 @@ impl ChatStream {
             Framed::Joined(events) if !needs_a_look(&events) => events,
             Framed::Joined(events) => self.relay(&events),
         };
-        if self.framer.partial().len() > self.max_event {
+        if self.outcome.is_none() && self.framer.partial().len() > self.max_event {
             let error = Error::new(
                 Code::UpstreamResponseTooLarge,
                 format!("{} sent an event of more than {} bytes", self.provider, self.max_event),
@@ -153,7 +157,9 @@ impl ChatStream {
             out.extend_from_slice(event);
             return;
         }
-        if let Some(error) = upstream_error::read_event(&parsed.data, parsed.name == b"error") {
+        if let Some(error) =
+            upstream_error::read_event(&parsed.data, parsed.name == b"error", self.key.as_ref())
+        {
             out.extend_from_slice(&error.stream_event());
             self.outcome = Some(Outcome::UpstreamError);
             return;
@@ -162,9 +168,12 @@ impl ChatStream {
             Shown::AsIs => out.extend_from_slice(event),
             Shown::Not => {}
             Shown::Instead(data) => {
-                out.extend_from_slice(b"data: ");
-                out.extend_from_slice(&data);
-                out.extend_from_slice(b"\n\n");
+                for line in data.split(|byte| *byte == b'\n') {
+                    out.extend_from_slice(b"data: ");
+                    out.extend_from_slice(line);
+                    out.push(b'\n');
+                }
+                out.push(b'\n');
             }
         }
     }
@@ -229,7 +238,7 @@ mod tests {
     const TOLD: Usage = Usage { prompt_tokens: Some(3), completion_tokens: Some(5) };
 
     fn relay(hide_usage: bool, chunks: &[&[u8]], ending: Ending) -> (String, ChatStream) {
-        let mut stream = ChatStream::new("acme", hide_usage, 1000);
+        let mut stream = ChatStream::new("acme", None, hide_usage, 1000);
         let mut out = Vec::new();
         for chunk in chunks {
             match stream.push(chunk) {
@@ -323,6 +332,19 @@ mod tests {
         assert_eq!(closed(false, &[DONE, CONTENT].concat()).0, DONE);
         assert_eq!(closed(false, "data: [DONE]").0, DONE);
         assert_eq!(closed(false, "data:[DONE]\r\n").0, "data:[DONE]\r\n\n");
+    }
+
+    #[test]
+    fn an_event_of_several_lines_stays_one() {
+        let event = "data: {\"choices\":[1],\ndata: \"x\":1,\"usage\":null}\n\n";
+        let shown = "data: {\"choices\":[1],\ndata: \"x\":1}\n\n";
+        assert_eq!(closed(true, &[event, DONE].concat()).0, [shown, DONE].concat());
+    }
+
+    #[test]
+    fn what_follows_the_end_is_not_measured() {
+        let (out, stream) = closed(false, &[DONE, &"x".repeat(2000)].concat());
+        assert_eq!((out.as_str(), stream.outcome()), (DONE, Some(Outcome::Done)));
     }
 
     #[test]

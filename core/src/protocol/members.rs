@@ -69,6 +69,10 @@ fn describe(text: &[u8], error: &serde_json::Error, member: Option<usize>, names
     if text.iter().all(u8::is_ascii_whitespace) {
         return "the body is empty".to_owned();
     }
+    // Of a value that is no object, serde_json repeats the whole text.
+    if error.classify() == serde_json::error::Category::Data {
+        return format!("expected a JSON object at line {} column {}", error.line(), error.column());
+    }
     let inside = member
         .and_then(|index| names.get(index))
         .map_or_else(String::new, |name| format!(" (in or after member '{name}')"));
@@ -208,7 +212,7 @@ mod tests {
             ("", "empty"),
             (" \n", "empty"),
             ("[1]", "expected a JSON object"),
-            ("\"x\"", "expected a JSON object"),
+            ("\"secret\"", "expected a JSON object at line 1 column 8"),
             (r#"{"a":1"#, "EOF while parsing an object at line 1 column 6 (in or after member 'a')"),
             ("{\"x\":1,\n\"b\":tru}", "line 2 column"),
             (r#"{"a":1} x"#, "trailing characters at line 1 column 9"),
@@ -216,6 +220,7 @@ mod tests {
         ] {
             let Err(ReadError::Malformed(message)) = read(text.as_bytes(), NAMES) else { panic!("{text}") };
             assert!(message.contains(part), "{text}: {message}");
+            assert!(!message.contains("secret"), "{message}");
         }
         assert_eq!(read(br#"{"a":1,"\u0061":2}"#, NAMES).unwrap_err(), ReadError::Duplicate("a"));
         assert!(read(b"{\"x\":\"\xff\"}", NAMES).is_err(), "not UTF-8");

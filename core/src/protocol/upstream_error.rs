@@ -26,27 +26,41 @@ pub fn read(provider: &str, status: u16, is_json: bool, body: &[u8], key: Option
         let code = Code::UpstreamCredentialRejected.spec();
         return Error::upstream(status, code.kind.to_owned(), Some(code.code.to_owned()), message);
     }
-    let fields = if is_json { serde_json::from_slice(body).ok().as_ref().and_then(fields) } else { None };
+    let fields = is_json.then(|| parse(body, key)).flatten().as_ref().and_then(fields);
     let Some(fields) = fields else {
         let message = format!("{provider} answered with HTTP {status} and no error message");
         return Error::upstream(status, default_kind(status).to_owned(), None, message);
     };
-    let mut error = fields.into_error(status);
-    if let Some(key) = key {
-        error.message = error.message.replace(key.expose(), "…");
-    }
-    error
+    fields.into_error(status)
 }
 
-/// Folds an error that came as an event of a stream; `None` when the event carries none.
-pub fn read_event(data: &[u8], named_error: bool) -> Option<Error> {
-    let value: Value = serde_json::from_slice(data).ok()?;
+/// Folds an error that came as an event of a stream; `None` when the event carries none. `key` as in [`read`].
+pub fn read_event(data: &[u8], named_error: bool, key: Option<&Secret>) -> Option<Error> {
+    let value = parse(data, key)?;
     let carries_error = value.get("error").is_some_and(|error| !error.is_null());
     if !carries_error && !named_error {
         return None;
     }
     let fields = fields(&value)?;
     Some(fields.into_error(502))
+}
+
+/// Reads JSON and blots out the key wherever it stands, before anything is cut to length.
+fn parse(body: &[u8], key: Option<&Secret>) -> Option<Value> {
+    let mut value = serde_json::from_slice(body).ok()?;
+    if let Some(key) = key {
+        blot_out(&mut value, key.expose());
+    }
+    Some(value)
+}
+
+fn blot_out(value: &mut Value, key: &str) {
+    match value {
+        Value::String(text) if text.contains(key) => *text = text.replace(key, "…"),
+        Value::Array(items) => items.iter_mut().for_each(|item| blot_out(item, key)),
+        Value::Object(members) => members.values_mut().for_each(|item| blot_out(item, key)),
+        _ => {}
+    }
 }
 
 /// What the shapes have in common.
@@ -201,10 +215,22 @@ mod tests {
     }
 
     #[test]
-    fn the_credential_is_blotted_out_of_any_message() {
-        let key = Secret::new("sk-abc").unwrap();
-        let error = read("acme", 403, true, br#"{"message":"key sk-abc has no access"}"#, Some(&key));
-        assert_eq!(error.message, "key … has no access");
+    fn the_credential_is_blotted_out_wherever_it_stands() {
+        let key = Secret::new("sk-abcdefgh").unwrap();
+        let far = format!(r#"{{"message":"{}sk-abcdefgh"}}"#, "x".repeat(MAX_MESSAGE - 5));
+        for body in [
+            r#"{"message":"key sk-abcdefgh has no access"}"#,
+            r#"{"message":"m","code":"sk-abcdefgh","type":"sk-abcdefgh","param":"sk-abcdefgh"}"#,
+            r#"{"error":{"message":"m","code":"x-sk-abcdefgh"}}"#,
+            r#"{"detail":[{"loc":["sk-abcdefgh"],"msg":"sk-abcdefgh"}]}"#,
+            &far,
+        ] {
+            let answer = read("acme", 403, true, body.as_bytes(), Some(&key));
+            let event = read_event(body.as_bytes(), true, Some(&key)).unwrap();
+            for error in [answer, event] {
+                assert!(!format!("{error:?}").contains("sk-ab"), "{error:?}");
+            }
+        }
     }
 
     #[test]
@@ -224,7 +250,7 @@ mod tests {
             ("not json", true, None),
         ] {
             assert_eq!(
-                read_event(data.as_bytes(), named).map(|error| error.message).as_deref(),
+                read_event(data.as_bytes(), named, None).map(|error| error.message).as_deref(),
                 message,
                 "{data}"
             );

@@ -76,7 +76,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         }
         Ok(Received::Stream(events)) => {
             let max_event = gateway.config.answers.max_bytes as usize;
-            let stream = ChatStream::new(provider, outgoing.hide_usage, max_event);
+            let stream = ChatStream::new(provider, key.clone(), outgoing.hide_usage, max_event);
             event_stream(relay(call, gateway, events, stream, Rc::clone(&record))?)
         }
         Err(refusal) => {

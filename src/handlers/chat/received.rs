@@ -72,7 +72,7 @@ pub fn read(
         AnswerBody::Whole(_) if !is_json => Err(not_what_was_asked(provider, "JSON").into()),
         AnswerBody::Whole(body) => {
             let body = body.unwrap_or_default();
-            let usage = chat_answer::check(provider, &body.to_vec())?;
+            let usage = chat_answer::check(provider, &body.to_vec(), key)?;
             Ok(Received::Whole { status: answer.status, body, usage })
         }
     }

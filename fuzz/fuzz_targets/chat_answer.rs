@@ -1,0 +1,24 @@
+//! Any answer is accepted or refused. What is accepted is a JSON object with an array of choices; what is refused gets a
+//! bounded error.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use gatehouse_core::protocol::chat_answer;
+use libfuzzer_sys::fuzz_target;
+use serde_json::value::RawValue;
+
+fuzz_target!(|body: &[u8]| match chat_answer::check("acme", body, None) {
+    Ok(_) => {
+        let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_slice(body);
+        let choices = members.ok().and_then(|members| members.get("choices").copied());
+        assert!(choices.is_some_and(|choices| choices.get().starts_with('[')));
+    }
+    Err(error) => {
+        assert_eq!(error.status, 502);
+        assert!(error.message.chars().count() <= 2000);
+        for token in [Some(error.kind()), error.code(), error.param.as_deref()].into_iter().flatten() {
+            assert!(token.chars().count() <= 100);
+        }
+    }
+});

@@ -1,0 +1,60 @@
+//! Any body that is accepted goes upstream as valid JSON in which `model` is the provider's id, `project_id` is gone, a
+//! stream asks for usage where it has to, and every other member is written as the caller wrote it. A refusal is short:
+//! it does not repeat the body.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use gatehouse_core::catalog::StreamUsage;
+use gatehouse_core::protocol::chat_request::ChatRequest;
+use libfuzzer_sys::fuzz_target;
+use serde_json::value::RawValue;
+
+/// Values as they are written; of two members of one name, the last.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+fuzz_target!(|body: &[u8]| {
+    let request = match ChatRequest::read(body) {
+        Ok(request) => request,
+        Err(error) => return assert!(error.message.len() < 300, "{} bytes of message", error.message.len()),
+    };
+    for usage in [StreamUsage::OnRequest, StreamUsage::Always] {
+        let outgoing = request.outgoing("m", usage);
+        assert_eq!(
+            outgoing.hide_usage,
+            request.stream && !request.wants_usage && usage == StreamUsage::OnRequest
+        );
+        let mut expected = read(body);
+        expected.remove("project_id");
+        let mut sent = read(outgoing.body.as_deref().unwrap_or(body));
+        expected.remove("model");
+        assert_eq!(sent.remove("model").map(string).as_deref(), Some("m"));
+        if outgoing.hide_usage {
+            let mut options = options(expected.remove("stream_options"));
+            let mut sent_options = self::options(sent.remove("stream_options"));
+            options.remove("include_usage");
+            assert_eq!(sent_options.remove("include_usage").as_deref(), Some("true"));
+            assert_eq!(sent_options, options);
+        }
+        assert_eq!(texts(&sent), texts(&expected));
+    }
+});
+
+fn read(body: &[u8]) -> Members<'_> {
+    serde_json::from_slice(body).unwrap_or_else(|error| panic!("not an object: {error}"))
+}
+
+fn string(value: &RawValue) -> String {
+    serde_json::from_str(value.get()).unwrap_or_default()
+}
+
+fn options(value: Option<&RawValue>) -> BTreeMap<String, String> {
+    match value.map(RawValue::get) {
+        None | Some("null") => BTreeMap::new(),
+        Some(object) => texts(&read(object.as_bytes())),
+    }
+}
+
+fn texts(members: &Members<'_>) -> BTreeMap<String, String> {
+    members.iter().map(|(name, value)| (name.clone(), value.get().to_owned())).collect()
+}

@@ -1,0 +1,100 @@
+//! However a stream is torn into chunks, the caller sees the same events and the gateway the same usage. They are the
+//! upstream's own, at most without the usage that has to be hidden, and the last is `[DONE]` or an error.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use gatehouse_core::protocol::chat_stream::{ChatStream, Ending, Outcome, Relayed};
+use gatehouse_core::protocol::sse::{self, Event};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Sixteen bytes and the stream, so that seeds can be written by hand.
+#[derive(Debug, arbitrary::Arbitrary)]
+struct Input<'a> {
+    hide_usage: bool,
+    ending: u8,
+    max_event: u8,
+    /// Lengths of the chunks, over and over.
+    lengths: [u8; 13],
+    bytes: &'a [u8],
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let mut rest = input.bytes;
+    let mut chunks = Vec::new();
+    for length in input.lengths.iter().cycle().take(input.bytes.len()) {
+        let (chunk, after) = rest.split_at(rest.len().min((*length).into()));
+        chunks.push(chunk);
+        rest = after;
+    }
+    chunks.push(rest);
+
+    let (whole, whole_stream) = relay(&input, &[input.bytes], usize::MAX);
+    let (torn, torn_stream) = relay(&input, &chunks, usize::MAX);
+    let whole = seen(&whole);
+    assert_eq!(seen(&torn), whole);
+    assert_eq!(torn_stream.usage(), whole_stream.usage());
+    assert_eq!(torn_stream.outcome(), whole_stream.outcome());
+    check(&input, &whole, &whole_stream);
+
+    let (bounded, stream) = relay(&input, &chunks, input.max_event.into());
+    check(&input, &seen(&bounded), &stream);
+});
+
+fn relay(input: &Input<'_>, chunks: &[&[u8]], max_event: usize) -> (Vec<u8>, ChatStream) {
+    let mut stream = ChatStream::new("acme", None, input.hide_usage, max_event);
+    let mut out = Vec::new();
+    for chunk in chunks {
+        match stream.push(chunk) {
+            Relayed::AsIs => out.extend_from_slice(chunk),
+            Relayed::Instead(bytes) => out.extend_from_slice(&bytes),
+        }
+    }
+    let ending = match input.ending % 3 {
+        0 => Ending::Closed,
+        1 => Ending::Broken,
+        _ => Ending::Silent,
+    };
+    out.extend_from_slice(&stream.end(ending));
+    assert_eq!(stream.push(b"data: late\n\n"), Relayed::Instead(Vec::new()));
+    assert_eq!(stream.end(ending), b"");
+    (out, stream)
+}
+
+/// What a client can see.
+fn seen(bytes: &[u8]) -> Vec<Event> {
+    sse::events(bytes).map(sse::parse).filter(|event| !event.data.is_empty()).collect()
+}
+
+fn check(input: &Input<'_>, events: &[Event], stream: &ChatStream) {
+    let Some((last, before)) = events.split_last() else { panic!("the stream ended silently") };
+    if stream.outcome() == Some(Outcome::Done) {
+        assert_eq!(last.data, b"[DONE]");
+    } else {
+        let error: Value = serde_json::from_slice(&last.data).unwrap_or_default();
+        assert!(error["error"]["message"].is_string(), "the stream ended with {last:?}");
+    }
+    let sent = seen(input.bytes);
+    let mut sent = sent.iter();
+    for event in before {
+        assert_ne!(event.data, b"[DONE]");
+        assert!(
+            sent.any(|sent| sent == event || (input.hide_usage && is_without_usage(event, sent))),
+            "the upstream sent nothing like {:?}",
+            String::from_utf8_lossy(&event.data)
+        );
+    }
+}
+
+fn is_without_usage(event: &Event, sent: &Event) -> bool {
+    let Some(mut expected) = members(&sent.data) else { return false };
+    expected.remove("usage").is_some() && members(&event.data) == Some(expected)
+}
+
+/// The members of a JSON object, each as it is written.
+fn members(data: &[u8]) -> Option<BTreeMap<String, String>> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(data).ok()?;
+    Some(members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect())
+}

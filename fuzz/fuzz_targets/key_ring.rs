@@ -1,0 +1,32 @@
+//! Any two secrets make a ring: every entry is counted once, a key is let in only if it is the primary or its digest is
+//! written there, and an entry that is added for a key lets it in whatever else stands there. The input is the primary,
+//! the hashes and the key to try, with a zero byte between.
+#![no_main]
+
+use gatehouse_core::key::{Ring, Secret};
+use libfuzzer_sys::fuzz_target;
+use sha2::{Digest as _, Sha256};
+
+fuzz_target!(|input: &str| {
+    let mut parts = input.splitn(3, '\0');
+    let [primary, hashes, key] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let (ring, report) = Ring::read(Some(primary), Some(hashes));
+    assert_eq!(ring.is_empty(), report.accepted == 0);
+    let primary = Secret::new(primary);
+    let entries = hashes.split([',', '\n', '\r']).filter(|entry| !entry.trim().is_empty()).count();
+    assert_eq!(report.accepted + report.malformed, entries + usize::from(primary.is_some()));
+    if let Some(primary) = &primary {
+        assert_eq!(ring.authenticate(primary).map(|caller| caller.label.as_str()), Some("primary"));
+    }
+
+    let Some(key) = Secret::new(key) else { return };
+    let digest: String = Sha256::digest(key.expose()).iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Some(caller) = ring.authenticate(&key) {
+        let is_primary = primary.is_some_and(|primary| primary.expose() == key.expose());
+        assert!(is_primary || hashes.to_ascii_lowercase().contains(&digest));
+        assert!(!caller.label.is_empty());
+    }
+    let (ring, more) = Ring::read(None, Some(&format!("{hashes}\nadded:{digest}")));
+    assert!(ring.authenticate(&key).is_some());
+    assert_eq!(more.malformed, report.malformed);
+});

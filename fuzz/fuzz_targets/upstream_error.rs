@@ -1,0 +1,37 @@
+//! Any error answer is folded into one that is bounded and shows nothing of the gateway's key, wherever the upstream
+//! repeats it: `KEY` in the input stands for it.
+#![no_main]
+
+use gatehouse_core::key::Secret;
+use gatehouse_core::protocol::upstream_error;
+use libfuzzer_sys::fuzz_target;
+
+const KEY: &str = "sk-0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// Three bytes and the body, so that seeds can be written by hand.
+#[derive(Debug, arbitrary::Arbitrary)]
+struct Input<'a> {
+    status: u16,
+    is_json: bool,
+    body: &'a str,
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let body = input.body.replace("KEY", KEY);
+    let error =
+        upstream_error::read("acme", input.status, input.is_json, body.as_bytes(), Secret::new(KEY).as_ref());
+    assert_eq!(error.status, input.status);
+    assert!(error.message.chars().count() <= 2000);
+    let tokens = [Some(error.kind()), error.code(), error.param.as_deref()];
+    assert!(tokens.iter().flatten().all(|token| token.chars().count() <= 100));
+
+    // A third of it is a leak as well, unless the input had it as a text of its own.
+    let piece = &KEY[..12];
+    if !input.body.contains(piece) {
+        assert!(!error.message.contains(piece), "message: {}", error.message);
+        assert!(!tokens.iter().flatten().any(|token| token.contains(piece)), "type, code, param: {tokens:?}");
+    }
+    if let Some(error) = upstream_error::read_event(body.as_bytes(), input.is_json, Secret::new(KEY).as_ref()) {
+        assert!(!format!("{error:?}").contains(KEY), "the key in {error:?}");
+    }
+});
