@@ -4,7 +4,17 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, KEY_HASH, LABEL, Upstream, chat, variables, call } from "./harness.mjs";
+import {
+  Gateway,
+  KEY,
+  KEY_HASH,
+  LABEL,
+  Upstream,
+  chat,
+  variables,
+  call,
+  eventually,
+} from "./harness.mjs";
 
 /** @param {string} key */
 const sha256 = (key) => createHash("sha256").update(key).digest("hex");
@@ -47,8 +57,7 @@ suite("with keys", () => {
         { authorization: `Bearer ${key}`, "x-request-id": id },
       );
       assert.equal(response.status, 200, label);
-      const call = gateway.events().find((event) => event.request_id === id);
-      assert.equal(call?.caller, label);
+      assert.equal((await gateway.callOf(id)).caller, label);
     }
   });
 
@@ -116,8 +125,8 @@ suite("with keys", () => {
     }
   });
 
-  test("the log counts malformed entries and shows none of them", () => {
-    const start = gateway.events().find((event) => event.event === "start");
+  test("the log counts malformed entries and shows none of them", async () => {
+    const start = await eventually(() => gateway.events().find((event) => event.event === "start"));
     assert.deepEqual([start.keys, start.malformed_key_entries_skipped], [5, 3]);
     const log = gateway.log.join("\n");
     for (const secret of ["misplaced-plaintext", KEY_HASH.slice(1, 20), "legacy primary"]) {

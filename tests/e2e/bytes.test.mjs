@@ -114,7 +114,7 @@ suite("to the upstream", () => {
       const response = await chat(gateway, body, { ...headers, "x-request-id": id });
       await response.text();
       if (response.status !== 200) return response.status;
-      return gateway.events().find((event) => event.request_id === id)?.project;
+      return (await gateway.callOf(id)).project;
     };
     assert.equal(await project({}, {}), null);
     assert.equal(await project({ project_id: "body" }, {}), "body");
@@ -222,8 +222,7 @@ suite("to the client", () => {
       const { prompt_tokens, completion_tokens } = /** @type {any} */ (
         await upstream.lastRequest()
       );
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      const call = gateway.events().find((event) => event.request_id === id);
+      const call = await gateway.callOf(id);
       assert.ok(completion_tokens > 0);
       assert.deepEqual(
         [call.prompt_tokens, call.completion_tokens],

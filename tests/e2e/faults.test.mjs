@@ -20,7 +20,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.start({
     ...variables(upstream, {
-      timeouts: { first_byte_ms: 700, idle_ms: 500 },
+      timeouts: { first_byte_ms: 1500, idle_ms: 1000 },
       answers: { max_bytes: 2_000_000 },
       providers: {
         demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
@@ -160,7 +160,7 @@ suite("upstreams that do not answer", () => {
       ["silent", { simulate: { hang: "headers" } }, 504, "upstream_timeout", /^demo took too long/],
       [
         "slower than the limit",
-        { simulate: { delay_ms: 1500 } },
+        { simulate: { delay_ms: 5000 } },
         504,
         "upstream_timeout",
         /^demo took too long/,
@@ -300,7 +300,7 @@ suite("streams that break", () => {
   test("a slow stream is not a silent one", async () => {
     const response = await chat(gateway, {
       stream: true,
-      simulate: { events: 4, frame_delay_ms: 350 },
+      simulate: { events: 4, frame_delay_ms: 600 },
     });
     assert.equal(events(await response.text()).at(-1), "[DONE]");
   });

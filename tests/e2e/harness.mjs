@@ -277,6 +277,15 @@ const gateway :Workerd.Worker = (
     return this.log.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   }
 
+  /**
+   * The line that the Worker logs of a call, once it has come.
+   *
+   * @param {string} id the call's x-request-id
+   */
+  callOf(id) {
+    return eventually(() => this.events().find((event) => event.request_id === id));
+  }
+
   stop() {
     return stop(this.child);
   }

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, call, chat, events, variables } from "./harness.mjs";
+import { Gateway, KEY, Upstream, call, chat, events, eventually, variables } from "./harness.mjs";
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -144,6 +144,7 @@ suite("all at once", () => {
     try {
       const answers = await Promise.all(Array.from({ length: 50 }, () => chat(cold, {})));
       assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+      await eventually(() => cold.events().length > 50);
       assert.equal(cold.events().filter((event) => event.event === "start").length, 1);
     } finally {
       await cold.stop();
