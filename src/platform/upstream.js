@@ -236,9 +236,10 @@ async function pump({ response, watch }, client, push, isOver, end) {
     // What follows [DONE] is of no interest, but a connection that is read to its end can be used again.
     if (ending === "over") await drain(upstream, watch);
     return true;
-  } catch {
-    // Only writing to the client can fail here.
+  } catch (error) {
+    // Writing failed: the client has left. Should anything else have failed, its connection breaks, rather than hang.
     watch.abandon("client");
+    client.writer.abort(error).catch(() => {});
     return false;
   } finally {
     client.stopPings();
