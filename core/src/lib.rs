@@ -22,6 +22,7 @@ pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod key;
+mod name;
 pub mod protocol;
 pub mod request_id;
 pub mod route;

@@ -5,13 +5,14 @@
 
 use ulid::Ulid;
 
+use crate::name::is_name;
+
 /// The longest incoming id that is kept, in characters.
 pub const MAX_LENGTH: usize = 128;
 
 /// Whether a caller's id is kept: 1 to [`MAX_LENGTH`] characters of `[A-Za-z0-9._:-]`.
 pub fn is_valid(id: &str) -> bool {
-    (1..=MAX_LENGTH).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+    is_name(id, MAX_LENGTH)
 }
 
 /// A new id: a ULID of the time (milliseconds since 1970) and ten random bytes.

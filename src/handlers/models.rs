@@ -1,5 +1,6 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: what can be called here.
 
+use gatehouse_core::catalog::MODELS_AS_OF;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::route;
 use serde_json::{Value, json};
@@ -17,10 +18,9 @@ pub fn list(gateway: &Gateway) -> Reply {
 pub fn get(gateway: &Gateway, id: &str) -> Result<Reply, Error> {
     let decoded = js_sys::decode_uri_component(id).ok().and_then(|text| text.as_string());
     let id = decoded.unwrap_or_else(|| id.to_owned());
-    let listed = |id: &str| all(gateway).find(|model| model.get("id").and_then(Value::as_str) == Some(id));
-    let found = listed(&id).or_else(|| {
+    let found = listed(gateway, &id).or_else(|| {
         let target = route::resolve(&gateway.registry, &gateway.config, &id).ok()?;
-        listed(&format!("{}/{}", target.provider.name, target.model))
+        listed(gateway, &format!("{}/{}", target.provider.name, target.model))
     });
     found.map(|model| Reply::json(200, &model)).ok_or_else(|| {
         let shown: String = id.chars().take(100).collect();
@@ -34,20 +34,35 @@ pub fn get(gateway: &Gateway, id: &str) -> Result<Reply, Error> {
 
 fn all(gateway: &Gateway) -> impl Iterator<Item = Value> {
     let models = gateway.registry.models().map(|(_, model)| model.to_json());
-    let aliases = gateway.config.aliases.iter().filter_map(|(alias, target)| {
-        let mut model = gateway.registry.models().map(|(_, model)| model.to_json()).find(|model| {
-            model.get("id").and_then(Value::as_str) == Some(target)
-        });
-        // An alias may lead to a model that is not listed; it is listed if its provider can be called.
-        let provider = target.split_once('/').map(|(provider, _)| provider)?;
-        if model.is_none() && gateway.registry.provider(provider)?.is_active() {
-            model = Some(json!({"object": "model", "created": gatehouse_core::catalog::MODELS_AS_OF, "owned_by": provider}));
-        }
-        let mut model = model?;
-        let members = model.as_object_mut()?;
-        members.insert("id".to_owned(), alias.as_str().into());
-        members.insert("alias_of".to_owned(), target.as_str().into());
-        Some(model)
-    });
+    let aliases =
+        gateway.config.aliases.iter().filter_map(|(alias, target)| alias_json(gateway, alias, target));
     models.chain(aliases)
+}
+
+/// What the list has under an id.
+fn listed(gateway: &Gateway, id: &str) -> Option<Value> {
+    model_json(gateway, id).or_else(|| alias_json(gateway, id, gateway.config.aliases.get(id)?))
+}
+
+/// A listed model, by `provider/model`.
+fn model_json(gateway: &Gateway, id: &str) -> Option<Value> {
+    let address = id.split_once('/')?;
+    let (_, model) = gateway.registry.models().find(|(_, model)| (model.provider, model.id) == address)?;
+    Some(model.to_json())
+}
+
+/// An alias. One that leads to a model that is not listed is listed all the same if its provider can be called.
+fn alias_json(gateway: &Gateway, alias: &str, target: &str) -> Option<Value> {
+    let (provider, _) = target.split_once('/')?;
+    let mut model = match model_json(gateway, target) {
+        Some(model) => model,
+        None if gateway.registry.provider(provider)?.is_active() => {
+            json!({"object": "model", "created": MODELS_AS_OF, "owned_by": provider})
+        }
+        None => return None,
+    };
+    let members = model.as_object_mut()?;
+    members.insert("id".to_owned(), alias.into());
+    members.insert("alias_of".to_owned(), target.into());
+    Some(model)
 }

@@ -36,9 +36,11 @@ class Watch {
     this.onClientLeft = () => this.abandon("client");
     client.addEventListener("abort", this.onClientLeft);
     if (client.aborted) this.abandon("client");
-    this.limit = limit;
-    this.since = Date.now();
-    this.timer = setTimeout(() => this.check(), limit);
+    /** @type {number | null} */
+    this.timer = null;
+    this.limit = 0;
+    this.since = 0;
+    this.allow(limit);
   }
 
   /** Something happened. Costs no timer: the running one looks at the time when it fires. */

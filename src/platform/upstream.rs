@@ -140,11 +140,9 @@ pub async fn exchange(
     match (failure, exchange.response()) {
         (None, Some(response)) => {
             let status = exchange.status();
-            let is_stream = request.stream && status == 200 && exchange.body().is_none();
-            let body = if is_stream {
-                AnswerBody::Stream(EventStream(exchange))
-            } else {
-                AnswerBody::Whole(exchange.body())
+            let body = match exchange.body() {
+                None if request.stream && status == 200 => AnswerBody::Stream(EventStream(exchange)),
+                whole => AnswerBody::Whole(whole),
             };
             Ok(Answer { status, body, response })
         }

@@ -5,20 +5,15 @@
 //! /usr/bin/chromium; without one the tests are skipped.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
+import { Gateway, KEY } from "../e2e/harness.mjs";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const skip = existsSync(executablePath)
   ? false
@@ -256,72 +251,17 @@ describe("/docs", { skip }, () => {
   }
 });
 
-/** The gateway of GATEHOUSE_URL, or a new one. */
+/** The gateway of GATEHOUSE_URL, or one of our own: its URL, and how to end it. */
 async function gateway() {
   const given = process.env.GATEHOUSE_URL;
   if (given) return { url: new URL(given).origin, stop: async () => {} };
 
   const state = await mkdtemp(join(tmpdir(), "gatehouse-docs-"));
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const bin = join(root, "node_modules/.bin");
-  const settings = ["GATEWAY_API_KEY:test", "OPENAI_API_KEY:none"];
-  const child = spawn(
-    join(bin, "wrangler"),
-    [
-      "dev",
-      ...["--ip", "127.0.0.1", "--port", `${port}`, "--inspector-port", "0", "--persist-to", state],
-      ...settings.flatMap((setting) => ["--var", setting]),
-    ],
-    {
-      cwd: root,
-      // The Node.js that wrangler wants is among the packages.
-      env: {
-        ...process.env,
-        PATH: `${bin}${delimiter}${process.env.PATH}`,
-        WRANGLER_SEND_METRICS: "false",
-      },
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    },
-  );
-  const exited = once(child, "exit");
-  let log = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (log += text));
-
+  const args = ["--persist-to", state];
+  const own = await Gateway.start({ GATEWAY_API_KEY: KEY, OPENAI_API_KEY: "none" }, args);
   async function stop() {
-    // The whole group: wrangler has the runtime as a child.
-    if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
-    await exited;
+    await own.stop();
     await rm(state, { recursive: true, force: true });
   }
-
-  const deadline = Date.now() + START_MS;
-  while (!(await answers(`${url}/health`))) {
-    if (child.exitCode !== null || Date.now() > deadline) {
-      await stop();
-      throw new Error(`the gateway did not start:\n${log}`);
-    }
-    await sleep(200);
-  }
-  return { url, stop };
-}
-
-/** @param {string} url */
-async function answers(url) {
-  try {
-    return (await fetch(url)).ok;
-  } catch {
-    return false;
-  }
-}
-
-/** @returns {Promise<number>} */
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  return { url: own.url, stop };
 }

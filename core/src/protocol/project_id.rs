@@ -2,9 +2,13 @@
 
 use crate::config::ProjectIdRule;
 use crate::error::{Code, Error};
+use crate::name::is_name;
 
 /// The header that names a project; it goes before the body's `project_id`.
 pub const HEADER: &str = "x-gateway-project-id";
+
+/// The longest name of a project, in characters.
+const MAX_LENGTH: usize = 64;
 
 /// The project of a call, from the header and the body's member.
 pub fn choose(
@@ -13,7 +17,7 @@ pub fn choose(
     rule: ProjectIdRule,
 ) -> Result<Option<String>, Error> {
     let header = header.map(|id| id.trim().to_owned());
-    if [&header, &member].into_iter().flatten().any(|id| !is_valid(id)) {
+    if [&header, &member].into_iter().flatten().any(|id| !is_name(id, MAX_LENGTH)) {
         return Err(invalid());
     }
     match header.or(member) {
@@ -29,11 +33,6 @@ pub fn invalid() -> Error {
         "Missing or invalid project_id. Use 1-64 chars [a-zA-Z0-9._:-], in the body or in the header X-Gateway-Project-Id",
     )
     .with_param("project_id")
-}
-
-fn is_valid(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
 }
 
 #[cfg(test)]

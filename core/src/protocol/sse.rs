@@ -56,29 +56,35 @@ impl Framer {
                 complete = 1;
             }
         }
-        if !chunk.is_empty() {
-            self.after_cr = false;
-        }
-        while let Some(length) = memchr::memchr2(b'\n', b'\r', chunk.get(line_start..).unwrap_or_default()) {
-            let end = line_start + length;
-            let empty = length == 0 && !self.mid_line;
-            let next = match (chunk.get(end), chunk.get(end + 1)) {
-                (Some(b'\r'), Some(b'\n')) => end + 2,
-                (Some(b'\r'), None) => {
-                    self.after_cr = true;
-                    end + 1
-                }
-                _ => end + 1,
-            };
-            if empty {
+        while let Some(Line { length, next }) = line(chunk, line_start) {
+            if length == 0 && !self.mid_line {
                 complete = next;
             }
             self.mid_line = false;
             line_start = next;
         }
+        if let Some(last) = chunk.last() {
+            self.after_cr = *last == b'\r';
+        }
         self.mid_line |= line_start < chunk.len();
         complete
     }
+}
+
+/// A line that has its end.
+struct Line {
+    /// Its bytes, without the end.
+    length: usize,
+    /// Where the next line begins.
+    next: usize,
+}
+
+/// The line that begins at `start`, if its end has arrived.
+fn line(bytes: &[u8], start: usize) -> Option<Line> {
+    let length = memchr::memchr2(b'\n', b'\r', bytes.get(start..)?)?;
+    let end = start + length;
+    let crlf = bytes.get(end..end + 2) == Some(b"\r\n");
+    Some(Line { length, next: end + if crlf { 2 } else { 1 } })
 }
 
 /// Splits whole events, as a [`Framer`] gives them, into single ones.
@@ -86,10 +92,7 @@ pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let mut line_start = 0;
         let mut seen_text = false;
-        while let Some(length) = memchr::memchr2(b'\n', b'\r', bytes.get(line_start..)?) {
-            let end = line_start + length;
-            let crlf = bytes.get(end) == Some(&b'\r') && bytes.get(end + 1) == Some(&b'\n');
-            let next = end + if crlf { 2 } else { 1 };
+        while let Some(Line { length, next }) = line(bytes, line_start) {
             seen_text |= length > 0;
             // Stray line ends before the first line of an event go with that event.
             if length == 0 && seen_text {

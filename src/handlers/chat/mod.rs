@@ -77,7 +77,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         Ok(Received::Stream(events)) => {
             let max_event = gateway.config.answers.max_bytes as usize;
             let stream = ChatStream::new(provider, key.clone(), outgoing.hide_usage, max_event);
-            event_stream(relay(call, gateway, events, stream, Rc::clone(&record))?)
+            event_stream(relay(call, events, stream, Rc::clone(&record))?)
         }
         Err(refusal) => {
             let status = refusal.error.status;
@@ -96,12 +96,11 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
 /// Starts to relay a stream; what is to be noted of the call is noted when it has ended.
 fn relay(
     call: &Call<'_>,
-    gateway: &Gateway,
     events: EventStream,
     stream: ChatStream,
     record: Rc<Record>,
 ) -> Result<ReadableStream, Error> {
-    let ping_ms = gateway.config.timeouts.ping_ms;
+    let ping_ms = record.gateway.config.timeouts.ping_ms;
     upstream::relay_stream(&call.context, events, ping_ms, stream, move |stream, client_stayed| {
         let outcome = match stream.outcome() {
             _ if !client_stayed => Outcome::ClientLeft,
