@@ -1,16 +1,20 @@
-//! What an isolate knows: configuration, key ring and providers, read once, and the tally of its calls.
+//! What an isolate knows: configuration, key rings and providers, read once; what it remembers of issued keys; and the
+//! tally of its calls.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
+use gatehouse_core::access::pseudonym::Pseudonyms;
+use gatehouse_core::access::webhook::SigningKey;
 use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::key::{Ring, RingReport};
+use gatehouse_core::key::{KeyCache, Ring, RingReport};
 use gatehouse_core::route::Tally;
 use serde_json::json;
 use worker::Env;
 
+use crate::handlers::authentication::Blocked;
 use crate::platform::database::DatabaseState;
 use crate::platform::{log, variables};
 
@@ -21,8 +25,20 @@ const BUILT_CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/gateway.json"
 pub struct Gateway {
     /// The operator's configuration.
     pub config: Config,
-    /// Who is let in.
+    /// Who may run inference, besides issued keys.
     pub ring: Ring,
+    /// Who may administer.
+    pub operators: Ring,
+    /// What is remembered of issued keys.
+    pub keys: RefCell<KeyCache>,
+    /// Clients whose failed authentications are too many.
+    pub blocked: RefCell<Blocked>,
+    /// How clients are recognised without being known; `None` where the Worker has no secret to do it with.
+    pub pseudonyms: Option<Pseudonyms>,
+    /// The key that webhooks are signed with.
+    pub signing_key: Option<SigningKey>,
+    /// Whether requests for keys are approved at once.
+    pub auto_issue: bool,
     /// Where calls can go.
     pub registry: Registry,
     /// How calls went, in this isolate.
@@ -47,18 +63,36 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         log::line(&json!({"event": "start", "error": "invalid configuration", "detail": error.to_string()}));
         Error::new(Code::InvalidConfiguration, "The gateway's configuration is not valid; its log says where")
     })?;
-    let (ring, report) = Ring::read(
-        variables::get(env, "GATEWAY_API_KEY").as_deref(),
-        variables::get(env, "GATEWAY_API_KEY_HASHES").as_deref(),
-    );
-    let registry = Registry::new(&config, |name| variables::get(env, name));
-    let RingReport { accepted, malformed } = report;
+    let secret = |name: &str| variables::get(env, name);
+    let [primary, hashes, operator_hashes] =
+        ["GATEWAY_API_KEY", "GATEWAY_API_KEY_HASHES", "GATEWAY_ADMIN_KEY_HASHES"].map(secret);
+    let (ring, ring_report) = Ring::read(primary.as_deref(), hashes.as_deref());
+    let (operators, operators_report) = Ring::read(None, operator_hashes.as_deref());
+    let pseudonyms = Pseudonyms::new([&operator_hashes, &hashes, &primary].map(Option::as_deref));
+    let signing_key = secret("GATEWAY_WEBHOOK_SECRET").as_deref().and_then(SigningKey::read);
+    let auto_issue = secret("AUTO_ISSUE_KEYS").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
+    let registry = Registry::new(&config, secret);
+    let active = registry.entries().iter().filter(|entry| entry.is_active());
+    let malformed = |RingReport { malformed, .. }: RingReport| malformed;
     log::line(&json!({
         "event": "start",
         "version": env!("CARGO_PKG_VERSION"),
-        "keys": accepted,
-        "malformed_key_entries_skipped": malformed,
-        "providers": registry.entries().iter().filter(|entry| entry.is_active()).map(|entry| &entry.name).collect::<Vec<_>>(),
+        "keys": ring_report.accepted,
+        "operator_keys": operators_report.accepted,
+        "malformed_key_entries_skipped": malformed(ring_report) + malformed(operators_report),
+        "providers": active.map(|entry| &entry.name).collect::<Vec<_>>(),
     }));
-    Ok(Gateway { config, ring, registry, tally: RefCell::default(), database: Cell::default() })
+    Ok(Gateway {
+        config,
+        ring,
+        operators,
+        keys: RefCell::default(),
+        blocked: RefCell::default(),
+        pseudonyms,
+        signing_key,
+        auto_issue,
+        registry,
+        tally: RefCell::default(),
+        database: Cell::default(),
+    })
 }

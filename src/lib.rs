@@ -1,7 +1,8 @@
 //! Gatehouse: an LLM gateway that is one Cloudflare Worker.
 //!
 //! This crate is the Worker: the only place that touches the runtime. It reads requests, asks `gatehouse-core` what to
-//! do, and does it. [`routes`] says what there is, [`handlers`] do it, [`platform`] talks to the runtime.
+//! do, and does it. [`routes`] says what there is, [`handlers`] do it, [`store`] keeps what must be kept, [`objects`] are
+//! the few things with one owner, [`platform`] talks to the runtime.
 //!
 //! The build must set `RUN_TO_COMPLETION=1` (see `scripts/build`): the handler's promise then stands under `waitUntil`,
 //! which is one of the three parts that keep memory flat when clients leave (`platform::upstream` has the other two).
@@ -13,8 +14,10 @@
 
 mod gateway;
 mod handlers;
+mod objects;
 mod platform;
 mod routes;
+mod store;
 
 use worker::{Context, Env, event, web_sys};
 

@@ -10,6 +10,8 @@ pub enum Access {
     Public,
     /// Callers with an inference key.
     Inference,
+    /// Operators, with a key of their own.
+    Operator,
 }
 
 /// What handles a route.
@@ -23,6 +25,42 @@ pub enum Handler {
     GetModel,
     /// `handlers::health::get`
     Health,
+    /// `handlers::access::request_key`
+    RequestKey,
+    /// `handlers::claims::show`
+    ShowClaim,
+    /// `handlers::claims::redeem`
+    RedeemClaim,
+    /// `handlers::portal::list`
+    ListRequests,
+    /// `handlers::portal::create`
+    CreateRequest,
+    /// `handlers::portal::get`
+    GetRequest,
+    /// `handlers::portal::update`
+    UpdateRequest,
+    /// `handlers::portal::delete`
+    DeleteRequest,
+    /// `handlers::portal::approve`
+    ApproveRequest,
+    /// `handlers::portal::decline`
+    DeclineRequest,
+    /// `handlers::api_keys::list`
+    ListApiKeys,
+    /// `handlers::api_keys::create`
+    CreateApiKey,
+    /// `handlers::api_keys::get`
+    GetApiKey,
+    /// `handlers::api_keys::update`
+    UpdateApiKey,
+    /// `handlers::api_keys::revoke`
+    RevokeApiKey,
+    /// `handlers::api_keys::rotate`
+    RotateApiKey,
+    /// `handlers::audit::list`
+    ListAudit,
+    /// `handlers::audit::verify`
+    VerifyAudit,
     /// A static file, which the runtime serves without the Worker.
     Asset,
 }
@@ -32,7 +70,8 @@ pub enum Handler {
 pub struct Route {
     /// The method; `GET` answers `HEAD` too.
     pub method: &'static str,
-    /// The path. A last segment in braces takes the rest of the path, slashes included.
+    /// The path. Braces stand for one segment that is not empty; `{id…}` at the end for all that is left, slashes
+    /// included, which `OpenAPI` cannot tell apart: see [`Route::openapi_path`].
     pub path: &'static str,
     /// Who may call it.
     pub access: Access,
@@ -44,19 +83,46 @@ const fn route(method: &'static str, path: &'static str, access: Access, handler
     Route { method, path, access, handler }
 }
 
+impl Route {
+    /// The path as `openapi.json` writes it.
+    #[cfg(test)]
+    pub fn openapi_path(&self) -> String {
+        self.path.replace('…', "")
+    }
+}
+
 /// All routes.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
-    route("POST", "/v1/chat/completions", Access::Inference, Handler::ChatCompletions),
-    route("GET",  "/v1/models",           Access::Public,    Handler::ListModels),
-    route("GET",  "/v1/models/{id}",      Access::Public,    Handler::GetModel),
-    route("GET",  "/health",              Access::Public,    Handler::Health),
-    route("GET",  "/openapi.json",        Access::Public,    Handler::Asset),
-    route("GET",  "/docs",                Access::Public,    Handler::Asset),
+    route("POST",   "/v1/chat/completions",              Access::Inference, Handler::ChatCompletions),
+    route("GET",    "/v1/models",                        Access::Public,    Handler::ListModels),
+    route("GET",    "/v1/models/{id…}",                  Access::Public,    Handler::GetModel),
+    route("GET",    "/health",                           Access::Public,    Handler::Health),
+    route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
+    route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
+    route("POST",   "/access/claim/{token}",             Access::Public,    Handler::RedeemClaim),
+    route("GET",    "/api/portal/requests",              Access::Operator,  Handler::ListRequests),
+    route("POST",   "/api/portal/requests",              Access::Operator,  Handler::CreateRequest),
+    route("GET",    "/api/portal/requests/{id}",         Access::Operator,  Handler::GetRequest),
+    route("PUT",    "/api/portal/requests/{id}",         Access::Operator,  Handler::UpdateRequest),
+    route("DELETE", "/api/portal/requests/{id}",         Access::Operator,  Handler::DeleteRequest),
+    route("PUT",    "/api/portal/requests/approve/{id}", Access::Operator,  Handler::ApproveRequest),
+    route("PUT",    "/api/portal/requests/decline/{id}", Access::Operator,  Handler::DeclineRequest),
+    route("GET",    "/v0/api_keys",                      Access::Operator,  Handler::ListApiKeys),
+    route("POST",   "/v0/api_keys",                      Access::Operator,  Handler::CreateApiKey),
+    route("GET",    "/v0/api_keys/{name}",               Access::Operator,  Handler::GetApiKey),
+    route("PATCH",  "/v0/api_keys/{name}",               Access::Operator,  Handler::UpdateApiKey),
+    route("DELETE", "/v0/api_keys/{name}",               Access::Operator,  Handler::RevokeApiKey),
+    route("POST",   "/v0/api_keys/{name}/rotate",        Access::Operator,  Handler::RotateApiKey),
+    route("GET",    "/v0/audit",                         Access::Operator,  Handler::ListAudit),
+    route("GET",    "/v0/audit/verify",                  Access::Operator,  Handler::VerifyAudit),
+    route("GET",    "/openapi.json",                     Access::Public,    Handler::Asset),
+    route("GET",    "/docs",                             Access::Public,    Handler::Asset),
 ];
 
 /// Paths under these are for callers with a key, whether or not there is anything at them: nobody learns what exists.
-const PROTECTED_PREFIXES: &[&str] = &["/v1/"];
+const PROTECTED_PREFIXES: &[(&str, Access)] =
+    &[("/v1/", Access::Inference), ("/api/portal/", Access::Operator), ("/v0/", Access::Operator)];
 
 /// What a request leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,8 +160,10 @@ pub fn find<'a>(method: &str, path: &'a str) -> Match<'a> {
 pub fn access(found: &Match<'_>, path: &str) -> Access {
     match found {
         Match::Found(route, _) => route.access,
-        _ if PROTECTED_PREFIXES.iter().any(|prefix| path.starts_with(prefix)) => Access::Inference,
-        _ => Access::Public,
+        _ => PROTECTED_PREFIXES
+            .iter()
+            .find(|(prefix, _)| path.starts_with(prefix))
+            .map_or(Access::Public, |(_, access)| *access),
     }
 }
 
@@ -113,10 +181,15 @@ pub fn allowed_methods(path: &str) -> String {
 
 fn at(path: &str) -> impl Iterator<Item = (&'static Route, &str)> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    ROUTES.iter().filter_map(move |route| match route.path.split_once('{') {
-        None => (path == route.path).then_some((route, "")),
-        Some((prefix, _)) => {
-            path.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(|rest| (route, rest))
-        }
-    })
+    ROUTES.iter().filter_map(move |route| matches(route.path, path).map(|in_braces| (route, in_braces)))
+}
+
+/// What stands in the place of the braces of a pattern, or the empty text where it has none. `None` if the path is
+/// another one.
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let Some((prefix, rest)) = pattern.split_once('{') else { return (pattern == path).then_some("") };
+    let (name, suffix) = rest.split_once('}')?;
+    let in_braces = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    let fits = !in_braces.is_empty() && (name.ends_with('…') || !in_braces.contains('/'));
+    fits.then_some(in_braces)
 }

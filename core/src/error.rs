@@ -76,6 +76,22 @@ macro_rules! error_table {
 error_table! {
     InvalidApiKey, "invalid_api_key", 401, "authentication_error", Retry::Never,
         "No key was sent, or the key is not valid here.";
+    ApiKeyExpired, "api_key_expired", 401, "authentication_error", Retry::Never,
+        "The key is real, but its time is over.";
+    ApiKeyDisabled, "api_key_disabled", 401, "authentication_error", Retry::Never,
+        "The key is real, but the operator has disabled it.";
+    PermissionDenied, "permission_denied", 403, "permission_error", Retry::Never,
+        "The key is real, but not for this: operator keys run no inference, inference keys do not administer.";
+    ModelNotAllowed, "model_not_allowed", 403, "permission_error", Retry::Never,
+        "The key may not use this model.";
+    EndpointNotAllowed, "endpoint_not_allowed", 403, "permission_error", Retry::Never,
+        "The key may not call this endpoint.";
+    UnknownPolicy, "unknown_policy", 400, "invalid_request_error", Retry::Never,
+        "The operator's configuration has no policy of this name.";
+    PolicyRemoved, "policy_removed", 403, "permission_error", Retry::Never,
+        "A policy of the key is no longer in the operator's configuration, so it is unclear what the key may do.";
+    RateLimitExceeded, "rate_limit_exceeded", 429, "rate_limit_error", Retry::After(1),
+        "Too many requests from this address or with this key; `retry-after` tells when there is room again.";
     ConflictingCredentials, "conflicting_credentials", 400, "invalid_request_error", Retry::Never,
         "`Authorization` and `x-api-key` carry different keys.";
     AuthNotConfigured, "auth_not_configured", 503, "configuration_error", Retry::Operator,
@@ -94,6 +110,12 @@ error_table! {
         "The body is not valid JSON; the message tells where.";
     InvalidType, "invalid_type", 400, "invalid_request_error", Retry::Never,
         "A member of the body has the wrong JSON type.";
+    MissingMember, "missing_member", 400, "invalid_request_error", Retry::Never,
+        "A required member of the body is missing or null.";
+    InvalidValue, "invalid_value", 400, "invalid_request_error", Retry::Never,
+        "A member, parameter or header has a value that is not possible; the message tells which are.";
+    UnknownMember, "unknown_member", 400, "invalid_request_error", Retry::Never,
+        "The body has a member that would have no effect.";
     DuplicateMember, "duplicate_member", 400, "invalid_request_error", Retry::Never,
         "A member that the gateway acts on appears twice, so it is unclear which one counts.";
     MissingInput, "missing_input", 400, "invalid_request_error", Retry::Never,
@@ -102,6 +124,30 @@ error_table! {
         "The body has no `model`.";
     InvalidProjectId, "invalid_project_id", 400, "invalid_request_error", Retry::Never,
         "`project_id` is missing where it is required, or is not 1 to 64 characters of [a-zA-Z0-9._:-].";
+    IdempotencyKeyReused, "idempotency_key_reused", 422, "invalid_request_error", Retry::Never,
+        "The `Idempotency-Key` was used before, with another body.";
+    RequestNotFound, "request_not_found", 404, "not_found_error", Retry::Never,
+        "There is no key request of this id.";
+    RequestProcessed, "request_processed", 409, "invalid_request_error", Retry::Never,
+        "The key request has been approved or declined already.";
+    ClaimNotFound, "claim_not_found", 404, "not_found_error", Retry::Never,
+        "There is no claim link of this address, or its key has been revoked.";
+    ClaimUsed, "claim_used", 410, "not_found_error", Retry::Never,
+        "The claim link has been used; each shows its key once.";
+    ClaimExpired, "claim_expired", 410, "not_found_error", Retry::Never,
+        "The claim link was not opened in time.";
+    UnknownApiKey, "unknown_api_key", 404, "not_found_error", Retry::Never,
+        "There is no issued key of this name.";
+    DuplicateName, "duplicate_name", 409, "invalid_request_error", Retry::Never,
+        "There is an issued key of this name already.";
+    EmptyName, "empty_name", 400, "invalid_request_error", Retry::Never,
+        "A key's name must not be empty.";
+    TooLongName, "too_long_name", 400, "invalid_request_error", Retry::Never,
+        "A key's name has at most 100 bytes.";
+    NameDoesNotMatchPattern, "name_does_not_match_pattern", 400, "invalid_request_error", Retry::Never,
+        "A key's name has only letters, digits, `_` and `-`.";
+    StorageUnavailable, "storage_unavailable", 503, "storage_error", Retry::After(5),
+        "The gateway's database does not answer; nothing was changed that it did not report.";
     ModelNotFound, "model_not_found", 404, "not_found_error", Retry::Never,
         "No configured provider has a model of this name.";
     AmbiguousModel, "ambiguous_model", 400, "invalid_request_error", Retry::Never,
@@ -173,6 +219,10 @@ pub struct Error {
     pub message: String,
     /// The member or header at fault.
     pub param: Option<Cow<'static, str>>,
+    /// What `/v0` shows as `details`.
+    details: Option<Box<Value>>,
+    /// Seconds until another try can succeed, where that is known better than by the table.
+    retry_after: Option<u32>,
     origin: Origin,
 }
 
@@ -189,19 +239,40 @@ impl Error {
             status: code.spec().status,
             message: message.into(),
             param: None,
+            details: None,
+            retry_after: None,
             origin: Origin::Gateway(code),
         }
     }
 
     /// An error that an upstream answered with: its own status, type and code.
     pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
-        Error { status, message, param: None, origin: Origin::Upstream { kind, code } }
+        let origin = Origin::Upstream { kind, code };
+        Error { status, message, param: None, details: None, retry_after: None, origin }
     }
 
     /// The same error, naming the member or header at fault.
     #[must_use]
     pub fn with_param(self, param: impl Into<Cow<'static, str>>) -> Error {
         Error { param: Some(param.into()), ..self }
+    }
+
+    /// The same error, its message beginning with where it was found.
+    #[must_use]
+    pub fn found_in(self, place: &str) -> Error {
+        Error { message: format!("{place}: {}", self.message), ..self }
+    }
+
+    /// The same error, with what `/v0` shows as `details`.
+    #[must_use]
+    pub fn with_details(self, details: Value) -> Error {
+        Error { details: Some(Box::new(details)), ..self }
+    }
+
+    /// The same error, worth trying again after this many seconds.
+    #[must_use]
+    pub fn with_retry_after(self, seconds: u32) -> Error {
+        Error { retry_after: Some(seconds), ..self }
     }
 
     /// Who refused.
@@ -230,6 +301,9 @@ impl Error {
 
     /// Whether to try again; `None` where an upstream leaves it open.
     pub fn retry(&self) -> Option<Retry> {
+        if let Some(seconds) = self.retry_after {
+            return Some(Retry::After(seconds));
+        }
         match self.origin {
             Origin::Gateway(code) => Some(code.spec().retry),
             // What clients of a 429 or 503 may expect; the upstream's own `retry-after` replaces it.
@@ -251,15 +325,32 @@ impl Error {
                 "param": self.param,
                 "code": self.code(),
             }}),
-            Surface::Portal => json!({"Status": "Error", "Message": self.message, "Meta": null}),
+            Surface::Portal => {
+                json!({"Status": "Error", "Message": self.seed_words(surface), "Meta": null})
+            }
             Surface::V0 => json!({
-                "message": self.message,
+                "message": self.seed_words(surface),
                 "error_code": match self.origin {
+                    // The one code of this surface that its clients know by another name.
+                    Origin::Gateway(Code::InvalidApiKey) => "AuthenticationFailed",
                     Origin::Gateway(code) => code.spec().pascal_code,
                     Origin::Upstream { .. } => "UpstreamError",
                 },
-                "details": self.param.as_ref().map(|param| json!({"param": param})),
+                "details": match (&self.details, &self.param) {
+                    (Some(details), _) => Value::clone(details),
+                    (None, Some(param)) => json!({"param": param}),
+                    (None, None) => Value::Null,
+                },
             }),
+        }
+    }
+
+    /// The message, in the words that clients of the operator's surfaces look for where they have some.
+    fn seed_words(&self, surface: Surface) -> &str {
+        match (surface, &self.origin) {
+            (Surface::Portal, Origin::Gateway(Code::InvalidApiKey)) => "Not authorised",
+            (Surface::V0, Origin::Gateway(Code::InvalidApiKey)) => "Unauthorized API key",
+            _ => &self.message,
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! | module | decides |
 //! | --- | --- |
+//! | [`access`] | how a stranger comes to a key, and what operators do with requests and keys |
 //! | [`key`] | what a key looks like, and who a caller is |
 //! | [`config`] | what `gateway.toml` may say |
 //! | [`catalog`] | which providers and models exist |
@@ -18,11 +19,14 @@
     allow(clippy::string_slice, clippy::format_collect, reason = "a test may panic, and need not be fast")
 )]
 
+pub mod access;
 pub mod catalog;
 pub mod config;
 pub mod error;
+pub mod json;
 pub mod key;
 mod name;
 pub mod protocol;
 pub mod request_id;
 pub mod route;
+pub mod time;

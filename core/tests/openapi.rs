@@ -15,7 +15,7 @@ mod routes;
 
 use std::collections::BTreeSet;
 
-use gatehouse_core::error::{Code, Retry};
+use gatehouse_core::error::{Code, Retry, Surface};
 use routes::{Access, Handler, Match, ROUTES};
 use serde_json::Value;
 
@@ -63,10 +63,10 @@ fn responses<'a>(document: &'a Value, operation: &Operation<'a>) -> Vec<(&'a str
     responses.iter().map(|(status, response)| (status.as_str(), resolve(document, response))).collect()
 }
 
-/// The values of all examples of a request or response, of one media type or of all.
+/// The values of all examples of a request or response, of one media type or of all. An empty body has none.
 fn examples<'a>(document: &'a Value, message: &'a Value, media_type: Option<&str>) -> Vec<&'a Value> {
     let mut values = Vec::new();
-    for (name, content) in message["content"].as_object().unwrap() {
+    for (name, content) in message["content"].as_object().into_iter().flatten() {
         if media_type.is_none_or(|wanted| wanted == name) {
             let examples = content["examples"].as_object().unwrap();
             values.extend(examples.values().map(|example| &resolve(document, example)["value"]));
@@ -98,7 +98,8 @@ fn has_exactly_the_routes_of_the_route_table() {
         .iter()
         .map(|operation| format!("{} {}", operation.method, operation.path))
         .collect();
-    let routed: BTreeSet<_> = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    let routed: BTreeSet<_> =
+        ROUTES.iter().map(|route| format!("{} {}", route.method, route.openapi_path())).collect();
     assert_eq!(written, routed);
     assert_eq!(routed.len(), ROUTES.len(), "a route stands twice in the table");
 }
@@ -111,10 +112,14 @@ fn who_may_call_is_what_the_route_table_says() {
     assert_eq!(schemes["bearer"]["scheme"], "bearer");
     assert_eq!(schemes["apiKey"]["in"], "header");
     assert_eq!(schemes["apiKey"]["name"], "x-api-key");
+    assert_eq!(schemes["operatorBearer"]["type"], "http");
+    assert_eq!(schemes["operatorBearer"]["scheme"], "bearer");
+    assert_eq!(schemes["operatorRaw"]["in"], "header");
+    assert_eq!(schemes["operatorRaw"]["name"], "Authorization");
     for operation in operations(&document) {
         let route = ROUTES
             .iter()
-            .find(|route| route.path == operation.path && route.method == operation.method)
+            .find(|route| route.openapi_path() == operation.path && route.method == operation.method)
             .unwrap();
         let named: Vec<_> = operation.members["security"]
             .as_array()
@@ -125,10 +130,24 @@ fn who_may_call_is_what_the_route_table_says() {
         let expected: &[&str] = match route.access {
             Access::Public => &[],
             Access::Inference => &["bearer", "apiKey"],
+            Access::Operator if Surface::of_path(operation.path) == Surface::Portal => {
+                &["operatorBearer", "operatorRaw"]
+            }
+            Access::Operator => &["operatorBearer"],
         };
         assert_eq!(named, expected, "{}", operation.path);
-        let refuses = responses(&document, &operation).iter().any(|(status, _)| *status == "401");
-        assert_eq!(refuses, route.access == Access::Inference, "{}: 401", operation.path);
+        let statuses: Vec<_> =
+            responses(&document, &operation).into_iter().map(|(status, _)| status).collect();
+        // No key, a key of the other kind, too many wrong keys, nobody has a key.
+        for status in ["401", "403"] {
+            let refuses = statuses.contains(&status);
+            assert_eq!(refuses, route.access != Access::Public, "{}: {status}", operation.path);
+        }
+        if route.access != Access::Public {
+            for status in ["429", "503"] {
+                assert!(statuses.contains(&status), "{} {}: {status}", operation.method, operation.path);
+            }
+        }
     }
 }
 
@@ -141,6 +160,15 @@ fn lists_exactly_the_codes_of_the_error_table() {
     let meanings: Vec<_> =
         Code::ALL.iter().map(|code| format!("{}: {}", code.spec().status, code.spec().meaning)).collect();
     assert_eq!(strings(&schema["x-enum-descriptions"]), meanings);
+    let of_keys = &document["components"]["schemas"]["KeysErrorCode"];
+    let in_pascal_case: Vec<_> = Code::ALL.iter().copied().map(v0_code).collect();
+    assert_eq!(strings(&of_keys["enum"]), in_pascal_case);
+}
+
+/// `error_code` of an error under `/v0`.
+fn v0_code(code: Code) -> String {
+    let envelope = gatehouse_core::error::Error::new(code, "").envelope(Surface::V0);
+    envelope["error_code"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -190,15 +218,58 @@ fn every_operation_is_described_with_examples_and_errors() {
             .collect();
         assert_eq!(described, in_path, "{path}: its parameters");
 
-        if let Some(body) = members.get("requestBody") {
+        let of_body = members.get("requestBody");
+        if let Some(body) = of_body {
             assert!(!examples(&document, resolve(&document, body), None).is_empty(), "{path}");
         }
         let responses = responses(&document, &operation);
         let has = |class: char| responses.iter().any(|(status, _)| status.starts_with(class));
         assert!(has('2') && (has('4') || has('5')), "{path} must be able to succeed and to fail");
+        for status in ["400", "413"] {
+            let refuses = responses.iter().any(|(other, _)| *other == status);
+            assert!(refuses || of_body.is_none(), "{path}: a body can be refused with {status}");
+        }
         for (status, response) in responses {
-            assert!(!response["description"].as_str().unwrap().is_empty(), "{path} {status}");
-            assert!(!examples(&document, response, None).is_empty(), "{path} {status}: no example");
+            let description = response["description"].as_str().unwrap();
+            assert!(!description.is_empty(), "{path} {status}");
+            let empty = response.get("content").is_none();
+            assert_eq!(empty, description.contains("body is empty"), "{path} {status}: {description}");
+            let any = !examples(&document, response, None).is_empty();
+            assert!(any || empty, "{path} {status}: no example");
+        }
+    }
+}
+
+/// Checks an example of an error of the gateway: the members of its envelope, and what of it the error table tells.
+fn check_error(surface: Surface, status: &str, example: &Value) {
+    let members =
+        |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let set = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let row = |is: &dyn Fn(Code) -> bool| Code::ALL.iter().copied().find(|code| is(*code)).map(Code::spec);
+    match surface {
+        Surface::OpenAi => {
+            assert_eq!(members(example), set(&["error"]), "{example}");
+            let error = &example["error"];
+            assert_eq!(members(error), set(&["code", "message", "param", "type"]), "{example}");
+            // Others are a provider's.
+            if let Some(spec) = row(&|code| error["code"] == code.spec().code) {
+                assert_eq!(error["type"], spec.kind, "{example}");
+                assert_eq!(spec.status.to_string(), status, "{example}");
+            }
+        }
+        Surface::Portal => {
+            assert_eq!(members(example), set(&["Message", "Meta", "Status"]), "{example}");
+            assert_eq!((&example["Status"], &example["Meta"]), (&"Error".into(), &Value::Null), "{example}");
+            let message = example["Message"].as_str().unwrap();
+            assert_eq!(message == "Not authorised", status == "401", "{example}");
+        }
+        Surface::V0 => {
+            assert_eq!(members(example), set(&["details", "error_code", "message"]), "{example}");
+            assert!(example["details"].is_null() || example["details"].is_object(), "{example}");
+            let spec = row(&|code| example["error_code"] == v0_code(code));
+            let spec = spec.unwrap_or_else(|| panic!("the table has no row for {example}"));
+            assert_eq!(spec.status.to_string(), status, "{example}");
+            assert_eq!(example["message"] == "Unauthorized API key", status == "401", "{example}");
         }
     }
 }
@@ -206,23 +277,20 @@ fn every_operation_is_described_with_examples_and_errors() {
 #[test]
 fn examples_of_errors_have_the_envelope_and_agree_with_the_error_table() {
     let document = document();
+    let mut checked = [0, 0, 0];
     for operation in operations(&document) {
+        let surface = Surface::of_path(operation.path);
         for (status, response) in responses(&document, &operation) {
             if status.starts_with('2') {
                 continue;
             }
             for example in examples(&document, response, Some("application/json")) {
-                let error = example["error"].as_object().unwrap();
-                let members: BTreeSet<_> = error.keys().map(String::as_str).collect();
-                assert_eq!(members, BTreeSet::from(["code", "message", "param", "type"]), "{example}");
-                let known = Code::ALL.iter().map(|code| code.spec()).find(|spec| error["code"] == spec.code);
-                if let Some(spec) = known {
-                    assert_eq!(spec.status.to_string(), status, "{example}");
-                    assert_eq!(error["type"], spec.kind, "{example}");
-                }
+                check_error(surface, status, example);
+                checked[surface as usize] += 1;
             }
         }
     }
+    assert!(checked.iter().all(|count| *count > 10), "{checked:?}");
 }
 
 #[test]
@@ -297,7 +365,12 @@ fn the_page_has_exactly_the_rows_of_the_error_table() {
 
 #[test]
 fn the_router_finds_what_the_table_has() {
-    use Handler::{Asset, ChatCompletions, GetModel, Health, ListModels};
+    use Handler::{
+        ApproveRequest, Asset, ChatCompletions, CreateApiKey, CreateRequest, DeclineRequest, DeleteRequest,
+        GetApiKey, GetModel, GetRequest, Health, ListApiKeys, ListAudit, ListModels, ListRequests,
+        RedeemClaim, RequestKey, RevokeApiKey, RotateApiKey, ShowClaim, UpdateApiKey, UpdateRequest,
+        VerifyAudit,
+    };
     for (method, path, handler, rest) in [
         ("POST", "/v1/chat/completions", ChatCompletions, ""),
         ("POST", "/v1/chat/completions/", ChatCompletions, ""),
@@ -311,6 +384,40 @@ fn the_router_finds_what_the_table_has() {
         ("GET", "/v1/models/groq%2Fopenai%2Fgpt-oss-20b", GetModel, "groq%2Fopenai%2Fgpt-oss-20b"),
         ("GET", "/health", Health, ""),
         ("HEAD", "/health/", Health, ""),
+        ("POST", "/access/request-key", RequestKey, ""),
+        ("POST", "/access/request-key/", RequestKey, ""),
+        ("GET", "/access/claim/clm_0", ShowClaim, "clm_0"),
+        ("HEAD", "/access/claim/clm_0", ShowClaim, "clm_0"),
+        ("POST", "/access/claim/clm_0/", RedeemClaim, "clm_0"),
+        ("GET", "/api/portal/requests", ListRequests, ""),
+        ("GET", "/api/portal/requests/", ListRequests, ""),
+        ("HEAD", "/api/portal/requests", ListRequests, ""),
+        ("POST", "/api/portal/requests/", CreateRequest, ""),
+        ("GET", "/api/portal/requests/kreq_1", GetRequest, "kreq_1"),
+        ("GET", "/api/portal/requests/kreq_1/", GetRequest, "kreq_1"),
+        ("PUT", "/api/portal/requests/kreq_1", UpdateRequest, "kreq_1"),
+        ("DELETE", "/api/portal/requests/kreq_1", DeleteRequest, "kreq_1"),
+        // A request could be called "approve"; what is under it is another route.
+        ("PUT", "/api/portal/requests/approve", UpdateRequest, "approve"),
+        ("PUT", "/api/portal/requests/approve/", UpdateRequest, "approve"),
+        ("PUT", "/api/portal/requests/approve/kreq_1", ApproveRequest, "kreq_1"),
+        ("PUT", "/api/portal/requests/approve/kreq_1/", ApproveRequest, "kreq_1"),
+        ("PUT", "/api/portal/requests/approve/approve", ApproveRequest, "approve"),
+        ("PUT", "/api/portal/requests/decline/kreq_1", DeclineRequest, "kreq_1"),
+        ("GET", "/v0/api_keys", ListApiKeys, ""),
+        ("GET", "/v0/api_keys/", ListApiKeys, ""),
+        ("POST", "/v0/api_keys", CreateApiKey, ""),
+        ("GET", "/v0/api_keys/a", GetApiKey, "a"),
+        ("GET", "/v0/api_keys/a%2Fb", GetApiKey, "a%2Fb"),
+        ("PATCH", "/v0/api_keys/a", UpdateApiKey, "a"),
+        ("DELETE", "/v0/api_keys/a/", RevokeApiKey, "a"),
+        ("DELETE", "/v0/api_keys/rotate", RevokeApiKey, "rotate"),
+        ("POST", "/v0/api_keys/a/rotate", RotateApiKey, "a"),
+        ("POST", "/v0/api_keys/a/rotate/", RotateApiKey, "a"),
+        ("POST", "/v0/api_keys/rotate/rotate", RotateApiKey, "rotate"),
+        ("GET", "/v0/audit", ListAudit, ""),
+        ("HEAD", "/v0/audit/", ListAudit, ""),
+        ("GET", "/v0/audit/verify", VerifyAudit, ""),
         ("GET", "/docs", Asset, ""),
         ("GET", "/openapi.json", Asset, ""),
     ] {
@@ -342,13 +449,47 @@ fn the_router_tells_a_wrong_method_from_nothing() {
         ("POST", "//v1/chat/completions", Match::Nothing),
         ("POST", "/V1/chat/completions", Match::Nothing),
         ("GET", "/healthz", Match::Nothing),
+        ("GET", "/access/request-key", Match::WrongMethod),
+        ("HEAD", "/access/request-key", Match::WrongMethod),
+        ("PUT", "/access/claim/clm_0", Match::WrongMethod),
+        ("DELETE", "/api/portal/requests", Match::WrongMethod),
+        ("PATCH", "/api/portal/requests/kreq_1", Match::WrongMethod),
+        ("POST", "/api/portal/requests/kreq_1", Match::WrongMethod),
+        ("POST", "/api/portal/requests/approve/kreq_1", Match::WrongMethod),
+        ("GET", "/api/portal/requests/decline/kreq_1", Match::WrongMethod),
+        ("PUT", "/v0/api_keys", Match::WrongMethod),
+        ("POST", "/v0/api_keys/a", Match::WrongMethod),
+        ("POST", "/v0/api_keys/rotate", Match::WrongMethod),
+        ("GET", "/v0/api_keys/a/rotate", Match::WrongMethod),
+        ("POST", "/v0/audit", Match::WrongMethod),
+        ("DELETE", "/v0/audit/verify", Match::WrongMethod),
+        ("GET", "/access", Match::Nothing),
+        ("GET", "/access/claim", Match::Nothing),
+        ("GET", "/access/claim/", Match::Nothing),
+        ("GET", "/access/claim//", Match::Nothing),
+        ("GET", "/access/claim/clm_0/x", Match::Nothing),
+        ("GET", "/api/portal", Match::Nothing),
+        ("GET", "/api/portal/", Match::Nothing),
+        ("GET", "/api/portal/requestsx", Match::Nothing),
+        ("GET", "/api/portal/requests//", Match::Nothing),
+        ("PUT", "/api/portal/requests//kreq_1", Match::Nothing),
+        ("PUT", "/api/portal/requests/approve/kreq_1/x", Match::Nothing),
+        ("PUT", "/api/portal/requests/refuse/kreq_1", Match::Nothing),
+        ("GET", "/v0", Match::Nothing),
+        ("GET", "/v0/api_keys//", Match::Nothing),
+        ("POST", "/v0/api_keys//rotate", Match::Nothing),
+        ("POST", "/v0/api_keys/a/b/rotate", Match::Nothing),
+        ("POST", "/v0/api_keys/a/rotate/x", Match::Nothing),
+        ("GET", "/v0/api_keys/a/b", Match::Nothing),
+        ("GET", "/v0/audit/x", Match::Nothing),
+        ("GET", "/v0/audit/verify/x", Match::Nothing),
     ] {
         assert_eq!(routes::find(method, path), expected, "{method} {path}");
     }
 }
 
 #[test]
-fn nobody_without_a_key_learns_what_exists_under_v1() {
+fn nobody_without_a_key_learns_what_exists_under_protected_prefixes() {
     for (method, path, access) in [
         ("POST", "/v1/chat/completions", Access::Inference),
         ("GET", "/v1/chat/completions", Access::Inference),
@@ -363,6 +504,29 @@ fn nobody_without_a_key_learns_what_exists_under_v1() {
         ("POST", "/health", Access::Public),
         ("GET", "/docs", Access::Public),
         ("GET", "/nothing", Access::Public),
+        ("POST", "/access/request-key", Access::Public),
+        ("GET", "/access/request-key", Access::Public),
+        ("GET", "/access/claim/clm_0", Access::Public),
+        ("POST", "/access/claim/clm_0", Access::Public),
+        ("PUT", "/access/claim/clm_0", Access::Public),
+        ("GET", "/access/nothing", Access::Public),
+        ("GET", "/api/portal/requests", Access::Operator),
+        ("PUT", "/api/portal/requests/approve/kreq_1", Access::Operator),
+        ("DELETE", "/api/portal/requests", Access::Operator),
+        ("GET", "/api/portal/requests/a/b/c", Access::Operator),
+        ("GET", "/api/portal/nothing", Access::Operator),
+        ("GET", "/api/portal/", Access::Operator),
+        ("GET", "/api/portal", Access::Public),
+        ("GET", "/api/portals/requests", Access::Public),
+        ("GET", "/v0/api_keys", Access::Operator),
+        ("POST", "/v0/api_keys/a/rotate", Access::Operator),
+        ("PUT", "/v0/api_keys", Access::Operator),
+        ("GET", "/v0/audit", Access::Operator),
+        ("GET", "/v0/audit/verify", Access::Operator),
+        ("GET", "/v0/nothing", Access::Operator),
+        ("GET", "/v0/", Access::Operator),
+        ("GET", "/v0", Access::Public),
+        ("GET", "/v0x/api_keys", Access::Public),
     ] {
         assert_eq!(routes::access(&routes::find(method, path), path), access, "{method} {path}");
     }
@@ -376,6 +540,18 @@ fn the_allow_header_lists_the_methods_of_a_path() {
         ("/v1/models", "GET, HEAD, OPTIONS"),
         ("/v1/models/a/b", "GET, HEAD, OPTIONS"),
         ("/health", "GET, HEAD, OPTIONS"),
+        ("/access/request-key", "POST, OPTIONS"),
+        ("/access/claim/clm_0", "GET, POST, HEAD, OPTIONS"),
+        ("/api/portal/requests", "GET, POST, HEAD, OPTIONS"),
+        ("/api/portal/requests/kreq_1/", "GET, PUT, DELETE, HEAD, OPTIONS"),
+        ("/api/portal/requests/approve/kreq_1", "PUT, OPTIONS"),
+        ("/api/portal/requests/decline/kreq_1", "PUT, OPTIONS"),
+        ("/v0/api_keys", "GET, POST, HEAD, OPTIONS"),
+        ("/v0/api_keys/a", "GET, PATCH, DELETE, HEAD, OPTIONS"),
+        ("/v0/api_keys/a/rotate", "POST, OPTIONS"),
+        ("/v0/audit", "GET, HEAD, OPTIONS"),
+        ("/v0/audit/verify", "GET, HEAD, OPTIONS"),
+        ("/v0/nothing", ""),
         ("/nothing", ""),
         ("/v1/", ""),
         ("/", ""),

@@ -7,6 +7,7 @@ use worker::Env;
 use crate::gateway::Gateway;
 use crate::platform::clock;
 use crate::platform::database::{self, DatabaseState};
+use crate::platform::email;
 use crate::platform::reply::Reply;
 
 /// How long an answer of the database stands, in milliseconds.
@@ -15,8 +16,17 @@ const DATABASE_INTERVAL_MS: u64 = 10_000;
 /// The state of the gateway. `ok` says that it runs; `problems` what keeps it from being of use.
 pub async fn get(gateway: &Gateway, env: &Env) -> Reply {
     let mut problems = Vec::new();
-    if gateway.ring.is_empty() {
+    if gateway.ring.is_empty() && gateway.operators.is_empty() {
         problems.push("no gateway key is configured, so nobody can call");
+    }
+    if gateway.operators.is_empty() {
+        problems.push("no operator key is configured (GATEWAY_ADMIN_KEY_HASHES), so nobody can approve requests or issue keys");
+    }
+    if gateway.config.webhook.url.is_some() && gateway.signing_key.is_none() {
+        problems.push("there is a webhook but no GATEWAY_WEBHOOK_SECRET (whsec_ and base64), so it is not told anything");
+    }
+    if gateway.config.email.from.is_some() && !email::is_bound(env) {
+        problems.push("there is an e-mail sender but no binding GATEWAY_EMAIL, so no e-mail is sent");
     }
     let database = database_state(gateway, env).await;
     match database {
@@ -44,7 +54,7 @@ pub async fn get(gateway: &Gateway, env: &Env) -> Reply {
         &json!({
             "ok": true,
             "version": env!("CARGO_PKG_VERSION"),
-            "auth": {"configured": !gateway.ring.is_empty()},
+            "auth": {"configured": !gateway.ring.is_empty() || !gateway.operators.is_empty()},
             "database": database,
             "providers": active,
             "models": models,

@@ -1,20 +1,30 @@
 //! What happens to a request: preflight, authentication, the route's handler, and the headers of every reply.
 
+pub mod access;
+pub mod api_keys;
+pub mod audit;
+pub mod authentication;
 pub mod chat;
+pub mod claims;
 pub mod health;
 pub mod models;
+pub mod notify;
+pub mod portal;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use gatehouse_core::error::{Code, Error, Surface};
-use gatehouse_core::key::{Caller, Secret};
+use gatehouse_core::access::MAX_BODY_BYTES;
+use gatehouse_core::error::{Code, Error, Source, Surface};
+use gatehouse_core::key::Caller;
 use gatehouse_core::request_id;
+use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 use worker::{Context, Env, web_sys};
 
 use crate::gateway::{self, Gateway};
 use crate::platform::reply::{Body, Reply};
+use crate::platform::request::BodyError;
 use crate::platform::{clock, random, request};
 use crate::routes::{self, Access, Handler, Match};
 
@@ -39,7 +49,8 @@ const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model
                                x-gateway-error-source, retry-after, retry-after-ms, x-should-retry, server-timing, \
                                www-authenticate, allow";
 /// Request headers that a preflight may send if it does not say which.
-const USUAL_HEADERS: &str = "authorization, content-type, x-api-key, x-request-id, x-gateway-project-id";
+const USUAL_HEADERS: &str =
+    "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id";
 
 impl<'a> Call<'a> {
     /// Reads what every request has.
@@ -97,45 +108,61 @@ impl<'a> Call<'a> {
         reply.into_response()
     }
 
-    /// The key that was sent: `Authorization: Bearer`, or `x-api-key`.
-    fn credential(&self) -> Result<Option<Secret>, Error> {
-        let authorization = self.header("authorization");
-        let bearer =
-            authorization.as_deref().and_then(|text| text.strip_prefix("Bearer ")).and_then(Secret::new);
-        let api_key = self.header("x-api-key").as_deref().and_then(Secret::new);
-        match (bearer, api_key) {
-            (Some(bearer), Some(api_key)) if bearer.expose() != api_key.expose() => Err(Error::new(
-                Code::ConflictingCredentials,
-                "The headers 'Authorization' and 'x-api-key' carry different keys; send one of them",
-            )
-            .with_param("x-api-key")),
-            (bearer, api_key) => Ok(bearer.or(api_key)),
+    /// A parameter of the query, decoded; the first of its name.
+    pub fn query(&self, name: &str) -> Option<String> {
+        request::query(&self.url, name)
+    }
+
+    /// Where a claim link leads: this gateway, as the operator reached it.
+    pub fn claim_url(&self, token: &str) -> String {
+        format!("{}/access/claim/{token}", request::origin(&self.url))
+    }
+
+    /// The body, at most `limit` bytes of it.
+    pub async fn body(&self, limit: u32) -> Result<Uint8Array, Error> {
+        request::body(self.request, limit).await.map_err(|error| match error {
+            BodyError::TooLarge => Error::new(
+                Code::BodyTooLarge,
+                format!("The request body is larger than the limit of {limit} bytes"),
+            ),
+            BodyError::Gone => {
+                Error::new(Code::ClientClosedRequest, "The client left before its request was complete")
+            }
+        })
+    }
+
+    /// The body of a request about keys.
+    pub async fn small_body(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.body(MAX_BODY_BYTES).await?.to_vec())
+    }
+
+    /// OpenAI's API takes a body without a content type and refuses one that claims to be something else than JSON.
+    pub fn require_json(&self) -> Result<(), Error> {
+        match self.header("content-type") {
+            Some(given) if !given.trim().is_empty() && !is_json_type(&given) => {
+                let shown: String = given.chars().take(100).collect();
+                Err(Error::new(
+                    Code::UnsupportedContentType,
+                    format!(
+                        "Unsupported content type '{shown}': send the body as 'Content-Type: application/json'"
+                    ),
+                )
+                .with_param("content-type"))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Who is calling.
-    fn authenticate<'g>(&self, gateway: &'g Gateway) -> Result<&'g Caller, Error> {
-        if gateway.ring.is_empty() {
-            return Err(Error::new(
-                Code::AuthNotConfigured,
-                "Gateway API key is not configured: the operator has to set GATEWAY_API_KEY or GATEWAY_API_KEY_HASHES",
-            ));
-        }
-        let Some(key) = self.credential()? else {
-            let sent = match self.header("authorization") {
-                Some(_) => "the header 'Authorization' is not of the form 'Bearer <key>'",
-                None => "no key was sent",
-            };
-            return Err(Error::new(
-                Code::InvalidApiKey,
-                format!("Unauthorized: {sent}. Send 'Authorization: Bearer <key>' or 'x-api-key: <key>'"),
-            ));
-        };
-        gateway
-            .ring
-            .authenticate(&key)
-            .ok_or_else(|| Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here"))
+    /// Whether the client is a browser that shows pages.
+    pub fn wants_page(&self) -> bool {
+        self.header("accept").is_some_and(|accept| accept.contains("text/html"))
     }
+}
+
+/// Whether a content type is that of JSON.
+fn is_json_type(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(media_type.as_str(), "application/json" | "text/json") || media_type.ends_with("+json")
 }
 
 /// Answers a request.
@@ -156,9 +183,9 @@ fn refusal(call: &Call<'_>, error: &Error) -> Reply {
     if error.is(Code::MethodNotAllowed) {
         return reply.with("allow", routes::allowed_methods(call.path()));
     }
-    if error.is(Code::InvalidApiKey) {
+    if error.status == 401 && error.source() == Source::Gateway {
         // RFC 6750, section 3: the challenge names an error only when there was a credential.
-        let sent = matches!(call.credential(), Ok(Some(_)));
+        let sent = matches!(authentication::credential(call), Ok(Some(_)));
         let challenge = if sent {
             r#"Bearer realm="gatehouse", error="invalid_token""#
         } else {
@@ -171,27 +198,72 @@ fn refusal(call: &Call<'_>, error: &Error) -> Reply {
 
 async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
     let found = routes::find(&call.method, call.path());
-    let caller = match routes::access(&found, call.path()) {
+    let access = routes::access(&found, call.path());
+    let caller = match access {
         Access::Public => None,
-        Access::Inference => Some(call.authenticate(gateway)?),
+        Access::Inference | Access::Operator => {
+            Some(authentication::authenticate(call, gateway, access).await?)
+        }
     };
     match found {
-        Match::Found(route, rest) => match (route.handler, caller) {
-            (Handler::ChatCompletions, Some(caller)) => chat::create(call, gateway, caller).await,
-            (Handler::ListModels, _) => Ok(models::list(gateway)),
-            (Handler::GetModel, _) => models::get(gateway, rest),
-            (Handler::Health, _) => Ok(health::get(gateway, &call.env).await),
-            (Handler::ChatCompletions, None) => {
-                Err(Error::new(Code::InternalError, "A call came without a caller"))
-            }
-            // The runtime serves static files before the Worker is asked: what comes here is not one of them.
-            (Handler::Asset, _) => Err(nothing_here()),
+        Match::Found(route, rest) => match caller {
+            None => public(call, gateway, route.handler, rest).await,
+            Some(caller) => private(call, gateway, route.handler, rest, &caller).await,
         },
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
             format!("{} is not possible here; it has {}", call.method, routes::allowed_methods(call.path())),
         )),
         Match::Nothing => Err(nothing_here()),
+    }
+}
+
+/// Routes for anybody.
+async fn public(
+    call: &Call<'_>,
+    gateway: &Rc<Gateway>,
+    handler: Handler,
+    rest: &str,
+) -> Result<Reply, Error> {
+    match handler {
+        Handler::ListModels => Ok(models::list(gateway)),
+        Handler::GetModel => models::get(gateway, rest),
+        Handler::Health => Ok(health::get(gateway, &call.env).await),
+        Handler::RequestKey => access::request_key(call, gateway).await,
+        Handler::ShowClaim => claims::show(call, rest).await,
+        Handler::RedeemClaim => claims::redeem(call, gateway, rest).await,
+        // The runtime serves static files before the Worker is asked: what comes here is not one of them.
+        Handler::Asset => Err(nothing_here()),
+        _ => Err(Error::new(Code::InternalError, "A call came without a caller")),
+    }
+}
+
+/// Routes for callers and operators with a key.
+async fn private(
+    call: &Call<'_>,
+    gateway: &Rc<Gateway>,
+    handler: Handler,
+    rest: &str,
+    caller: &Caller,
+) -> Result<Reply, Error> {
+    match handler {
+        Handler::ChatCompletions => chat::create(call, gateway, caller).await,
+        Handler::ListRequests => portal::list(call, gateway).await,
+        Handler::CreateRequest => portal::create(call, gateway, caller).await,
+        Handler::GetRequest => portal::get(call, gateway, rest).await,
+        Handler::UpdateRequest => portal::update(call, caller, rest).await,
+        Handler::DeleteRequest => portal::delete(call, caller, rest).await,
+        Handler::ApproveRequest => portal::approve(call, gateway, caller, rest).await,
+        Handler::DeclineRequest => portal::decline(call, caller, rest).await,
+        Handler::ListApiKeys => api_keys::list(call).await,
+        Handler::CreateApiKey => api_keys::create(call, gateway, caller).await,
+        Handler::GetApiKey => api_keys::get(call, &api_keys::name_of(rest)?).await,
+        Handler::UpdateApiKey => api_keys::update(call, gateway, caller, &api_keys::name_of(rest)?).await,
+        Handler::RevokeApiKey => api_keys::revoke(call, gateway, caller, &api_keys::name_of(rest)?).await,
+        Handler::RotateApiKey => api_keys::rotate(call, gateway, caller, &api_keys::name_of(rest)?).await,
+        Handler::ListAudit => audit::list(call).await,
+        Handler::VerifyAudit => audit::verify(call).await,
+        _ => Err(Error::new(Code::InternalError, "A call of a public route came with a caller")),
     }
 }
 
@@ -207,7 +279,11 @@ fn preflight(call: &Call<'_>) -> Reply {
     Reply { status: 204, headers: Vec::new(), body: Body::Empty }
         .with(
             "access-control-allow-methods",
-            if allowed.is_empty() { "GET, HEAD, POST, OPTIONS".into() } else { allowed.clone() },
+            if allowed.is_empty() {
+                "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".into()
+            } else {
+                allowed.clone()
+            },
         )
         .with("access-control-allow-headers", asked.map_or(Cow::Borrowed(USUAL_HEADERS), Cow::Owned))
         .with("access-control-max-age", "86400")

@@ -4,10 +4,10 @@ use gatehouse_core::catalog::MODELS_AS_OF;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::route;
 use serde_json::{Value, json};
-use worker::js_sys;
 
 use crate::gateway::Gateway;
 use crate::platform::reply::Reply;
+use crate::platform::request;
 
 /// All models of the active providers, and the aliases.
 pub fn list(gateway: &Gateway) -> Reply {
@@ -16,8 +16,7 @@ pub fn list(gateway: &Gateway) -> Reply {
 
 /// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.
 pub fn get(gateway: &Gateway, id: &str) -> Result<Reply, Error> {
-    let decoded = js_sys::decode_uri_component(id).ok().and_then(|text| text.as_string());
-    let id = decoded.unwrap_or_else(|| id.to_owned());
+    let id = request::percent_decode(id);
     let found = listed(gateway, &id).or_else(|| {
         let target = route::resolve(&gateway.registry, &gateway.config, &id).ok()?;
         listed(gateway, &format!("{}/{}", target.provider.name, target.model))

@@ -1,9 +1,11 @@
-//! Everything that talks to the runtime: time, randomness, variables, logs, requests, replies and upstreams.
+//! Everything that talks to the runtime: time, randomness, variables, logs, requests, replies, upstreams, the database and
+//! e-mail.
 //!
 //! Nothing here decides anything about a call.
 
 pub mod clock;
 pub mod database;
+pub mod email;
 pub mod log;
 pub mod random;
 pub mod reply;

@@ -36,3 +36,27 @@ pub fn path(url: &str) -> &str {
     let path = after_scheme.find('/').and_then(|slash| after_scheme.get(slash..)).unwrap_or("/");
     path.split(['?', '#']).next().unwrap_or("/")
 }
+
+/// The scheme, host and port of a URL.
+pub fn origin(url: &str) -> &str {
+    let path_and_rest =
+        url.find("://").and_then(|colon| url.get(colon + 3..)).and_then(|rest| rest.find('/'));
+    let scheme = url.find("://").map_or(0, |colon| colon + 3);
+    path_and_rest.and_then(|slash| url.get(..scheme + slash)).unwrap_or(url)
+}
+
+/// A parameter of a URL's query, decoded; the first of its name.
+pub fn query(url: &str, name: &str) -> Option<String> {
+    let (_, query) = url.split('#').next()?.split_once('?')?;
+    query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| percent_decode(&value.replace('+', " ")))
+}
+
+/// Percent-encoded text as text; what is not well encoded stands for itself.
+pub fn percent_decode(text: &str) -> String {
+    let decoded = js_sys::decode_uri_component(text).ok().and_then(|text| text.as_string());
+    decoded.unwrap_or_else(|| text.to_owned())
+}

@@ -16,7 +16,11 @@ use serde_json::Value;
 
 pub use base_url::BaseUrl;
 
+use crate::access::sliding_log::MAX_LIMIT;
+use crate::access::submission::email;
 use crate::catalog::PROVIDERS;
+use crate::key::ENDPOINTS;
+use crate::name::is_name;
 
 /// All settings. Every table and member has a default, and a member that is not listed here is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -28,6 +32,14 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What is accepted from upstreams.
     pub answers: Answers,
+    /// Who may ask for a key, and how often.
+    pub access: Access,
+    /// What an issued key may do, by name.
+    pub policies: BTreeMap<String, Policy>,
+    /// Who is told about requests for keys.
+    pub webhook: Webhook,
+    /// How claim links are sent.
+    pub email: Email,
     /// Names for models: `fast = "groq/llama-3.1-8b-instant"`.
     pub aliases: BTreeMap<String, String>,
     /// Providers beyond the built-in table, by name.
@@ -91,6 +103,64 @@ impl Default for Answers {
     fn default() -> Self {
         Answers { max_bytes: 16 * 1024 * 1024 }
     }
+}
+
+/// Who may ask for a key, and how often.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Requests for keys that one client may make in any 24 hours.
+    pub requests_per_day: u32,
+    /// Failed authentications that one client may have in any minute before it gets 429.
+    pub failed_auth_per_minute: u32,
+    /// Policies of the requests that strangers make.
+    pub policies: Vec<String>,
+    /// How long a claim link works, in hours.
+    pub claim_hours: u32,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Access { requests_per_day: 5, failed_auth_per_minute: 100, policies: Vec::new(), claim_hours: 72 }
+    }
+}
+
+/// What an issued key may do. See [`crate::key::IssuedKey`] for how several go together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// A line for people.
+    pub description: String,
+    /// Models: `provider/model`, `provider/*` or an alias. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+    /// Endpoints: paths of [`ENDPOINTS`]. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<String>>,
+    /// Requests in any minute. Absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// How long a key lives, in days from its making. Absent: until it is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_days: Option<u32>,
+}
+
+/// Who is told about requests for keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhook {
+    /// Where notifications are posted to; `https`, or this machine. Absent: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<BaseUrl>,
+}
+
+/// How claim links are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Email {
+    /// The sender; needs the binding `GATEWAY_EMAIL`. Absent: nothing is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// An OpenAI-compatible provider that is not in the built-in table.
@@ -166,6 +236,7 @@ impl Config {
                 return fail(format!("{member} must be greater than 0"));
             }
         }
+        self.check_access()?;
         for name in self.providers.keys() {
             if !is_provider_name(name) {
                 return fail(format!(
@@ -198,6 +269,78 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The rules about keys.
+    fn check_access(&self) -> Result<(), ConfigError> {
+        let fail = |message: String| Err(ConfigError(message));
+        for (member, value, max) in [
+            ("access.requests_per_day", self.access.requests_per_day, MAX_LIMIT),
+            ("access.failed_auth_per_minute", self.access.failed_auth_per_minute, MAX_LIMIT),
+            ("access.claim_hours", self.access.claim_hours, 24 * 365),
+        ] {
+            if !(1..=max).contains(&value) {
+                return fail(format!("{member} must be between 1 and {max}"));
+            }
+        }
+        if let Err(name) = self.check_policies(&self.access.policies) {
+            return fail(format!("access.policies names '{name}', which is not in [policies]"));
+        }
+        for (name, policy) in &self.policies {
+            if !is_name(name, 64) {
+                return fail(format!(
+                    "policies.{name}: a policy's name is 1 to 64 characters of [A-Za-z0-9._:-]"
+                ));
+            }
+            for (member, value, max) in [
+                ("requests_per_minute", policy.requests_per_minute, MAX_LIMIT),
+                ("expires_days", policy.expires_days, 36_500),
+            ] {
+                if value.is_some_and(|value| !(1..=max).contains(&value)) {
+                    return fail(format!("policies.{name}.{member} must be between 1 and {max}"));
+                }
+            }
+            for model in policy.models.iter().flatten() {
+                self.check_model_pattern(model)
+                    .map_err(|what| ConfigError(format!("policies.{name}.models: '{model}' {what}")))?;
+            }
+            if let Some(path) =
+                policy.endpoints.iter().flatten().find(|path| !ENDPOINTS.contains(&path.as_str()))
+            {
+                let known = ENDPOINTS.join(", ");
+                return fail(format!("policies.{name}.endpoints: '{path}' is none of {known}"));
+            }
+        }
+        if self.webhook.url.as_ref().is_some_and(|url| !url.is_private_to_the_wire()) {
+            return fail("webhook.url must begin with https://, except on this machine".to_owned());
+        }
+        if let Some(Err(error)) = self.email.from.as_deref().map(email) {
+            return fail(format!("email.from: {}", error.message));
+        }
+        Ok(())
+    }
+
+    /// The first of some policies that does not exist.
+    pub fn check_policies<'p>(&self, policies: &'p [String]) -> Result<(), &'p str> {
+        match policies.iter().find(|name| !self.policies.contains_key(name.as_str())) {
+            Some(name) => Err(name),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a text can stand in a list of models; the error says why not.
+    pub fn check_model_pattern(&self, pattern: &str) -> Result<(), String> {
+        if self.aliases.contains_key(pattern) {
+            return Ok(());
+        }
+        match pattern.split_once('/') {
+            Some((provider, model)) if !model.is_empty() && pattern.len() <= 200 => {
+                let known = self.providers.contains_key(provider)
+                    || PROVIDERS.iter().any(|known| known.name == provider);
+                if known { Ok(()) } else { Err("begins with no provider that is known here".to_owned()) }
+            }
+            _ => Err("must be provider/model, provider/* or an alias".to_owned()),
+        }
     }
 }
 
@@ -261,6 +404,22 @@ mod tests {
             (r#"{"providers":{"acme":{"base_url":"https://user@a.example"}}}"#, "user name"),
             (r#"{"providers":{"acme":{"base_url":"https://a.example","key":"sk"}}}"#, "unknown field `key`"),
             (r#"{"providers":{"acme":{}}}"#, "missing field `base_url`"),
+            (r#"{"access":{"requests_per_day":0}}"#, "access.requests_per_day must be between 1 and 1000"),
+            (r#"{"access":{"policies":["gold"]}}"#, "'gold', which is not in [policies]"),
+            (r#"{"policies":{"a b":{}}}"#, "policies.a b: a policy's name"),
+            (r#"{"policies":{"a":{"rpm":5}}}"#, "unknown field `rpm`"),
+            (
+                r#"{"policies":{"a":{"requests_per_minute":0}}}"#,
+                "policies.a.requests_per_minute must be between",
+            ),
+            (r#"{"policies":{"a":{"models":["gpt-4o"]}}}"#, "'gpt-4o' must be provider/model"),
+            (r#"{"policies":{"a":{"models":["nowhere/*"]}}}"#, "begins with no provider"),
+            (
+                r#"{"policies":{"a":{"endpoints":["/v1/other"]}}}"#,
+                "'/v1/other' is none of /v1/chat/completions",
+            ),
+            (r#"{"webhook":{"url":"http://example.com/hook"}}"#, "must begin with https://"),
+            (r#"{"email":{"from":"nobody"}}"#, "email.from: 'email' must be an e-mail address"),
             ("[]", "not a JSON object"),
             ("{", "GATEWAY_CONFIG is not JSON"),
         ] {

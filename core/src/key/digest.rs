@@ -27,6 +27,12 @@ impl Digest {
         Some(Digest::from_bytes(&bytes))
     }
 
+    /// All 64 hexadecimal digits, for the database.
+    pub fn to_hex(&self) -> String {
+        let [a, b, c, d] = self.0;
+        format!("{a:016x}{b:016x}{c:016x}{d:016x}")
+    }
+
     /// The first eight hexadecimal digits: enough to tell keys apart in a log, not enough to be one.
     pub fn short_hex(&self) -> String {
         let [first, ..] = self.0;

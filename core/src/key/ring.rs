@@ -1,19 +1,31 @@
 //! The key ring: who is let in by secrets that the operator configured.
 //!
-//! Two Worker secrets feed it: `GATEWAY_API_KEY`, one key in plain text (the legacy primary), and
+//! For inference two Worker secrets feed it: `GATEWAY_API_KEY`, one key in plain text (the legacy primary), and
 //! `GATEWAY_API_KEY_HASHES`, any number of SHA-256 digests. Entries of the latter are separated by commas or newlines;
-//! each is a digest of 64 hexadecimal digits, or `label:digest`, the digest after the *last* colon.
+//! each is a digest of 64 hexadecimal digits, or `label:digest`, the digest after the *last* colon. Operators have a ring
+//! of their own, `GATEWAY_ADMIN_KEY_HASHES`, with the same rules.
+
+use std::rc::Rc;
 
 use subtle::{Choice, ConditionallySelectable};
 
-use super::{Digest, Secret};
+use super::{Digest, IssuedKey, Secret};
 
 /// Who called, as far as the rest of the gateway is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The label of the key's entry. `primary` for `GATEWAY_API_KEY`, `sha256:` and eight digits for an entry without
-    /// a label.
-    pub label: String,
+    /// The label of the key's entry: `primary` for `GATEWAY_API_KEY`, `sha256:` and eight digits for an entry without a
+    /// label; or the name of an issued key.
+    pub label: Rc<str>,
+    /// The issued key, which may do what it is allowed. Keys of the ring may do everything.
+    pub key: Option<Rc<IssuedKey>>,
+}
+
+impl Caller {
+    /// The caller with an issued key.
+    pub fn with_issued_key(key: Rc<IssuedKey>) -> Caller {
+        Caller { label: key.name.as_str().into(), key: Some(key) }
+    }
 }
 
 /// What became of the configured entries: counts only, since a malformed entry may be a misplaced secret.
@@ -42,7 +54,7 @@ impl Ring {
         let mut ring = Ring::default();
         let mut report = RingReport::default();
         if let Some(key) = primary.and_then(Secret::new) {
-            let caller = Caller { label: "primary".to_owned() };
+            let caller = Caller { label: "primary".into(), key: None };
             ring.entries.push(Entry { digest: Digest::of(key.expose().as_bytes()), caller });
         }
         for entry in hashes.unwrap_or_default().split([',', '\n', '\r']) {
@@ -66,12 +78,11 @@ impl Ring {
 
     /// The caller of a key, or `None` when it is not in the ring. Always compares with every entry, in constant time,
     /// so the time tells nothing about which entries exist or which one matched.
-    pub fn authenticate(&self, key: &Secret) -> Option<&Caller> {
-        let digest = Digest::of(key.expose().as_bytes());
+    pub fn authenticate(&self, digest: &Digest) -> Option<&Caller> {
         let mut found = Choice::from(0);
         let mut index = 0u32;
         for (position, entry) in (0u32..).zip(&self.entries) {
-            let equal = entry.digest.ct_eq(&digest);
+            let equal = entry.digest.ct_eq(digest);
             // The first of two equal digests wins, as in a list that is read from the top.
             index.conditional_assign(&position, equal & !found);
             found |= equal;
@@ -84,10 +95,10 @@ fn read_entry(entry: &str) -> Option<Entry> {
     let (label, digest) = entry.rsplit_once(':').unwrap_or(("", entry));
     let digest = Digest::from_hex(digest.trim())?;
     let label = match label.trim() {
-        "" => format!("sha256:{}", digest.short_hex()),
-        label => label.to_owned(),
+        "" => format!("sha256:{}", digest.short_hex()).into(),
+        label => label.into(),
     };
-    Some(Entry { digest, caller: Caller { label } })
+    Some(Entry { digest, caller: Caller { label, key: None } })
 }
 
 #[cfg(test)]
@@ -99,7 +110,7 @@ mod tests {
     const SECONDARY: &str = "7964817d0f3d4ec2eb13f3671edd285fbef0a9d3e5d8f2bf426f4540e5954c1e";
 
     fn label(ring: &Ring, key: &str) -> Option<String> {
-        ring.authenticate(&Secret::new(key).unwrap()).map(|caller| caller.label.clone())
+        ring.authenticate(&Digest::of(key.as_bytes())).map(|caller| caller.label.to_string())
     }
 
     #[test]

@@ -21,15 +21,14 @@ use super::Call;
 use crate::gateway::Gateway;
 use crate::platform::clock;
 use crate::platform::reply::{Body, Reply};
-use crate::platform::request::{self, BodyError};
 use crate::platform::upstream::{self, EventStream};
 use received::Received;
 use record::{Outcome, Record};
 
 /// Answers a chat completion, whole or as a stream.
 pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    check_content_type(call)?;
-    let body = read_body(call, gateway).await?;
+    call.require_json()?;
+    let body = call.body(gateway.config.requests.max_body_bytes).await?;
     let bytes = body.to_vec();
     let request = ChatRequest::read(&bytes)?;
     let project = project_id::choose(
@@ -38,6 +37,10 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         gateway.config.requests.project_id,
     )?;
     let target = route::resolve(&gateway.registry, &gateway.config, &request.model)?;
+    if let Some(key) = &caller.key {
+        let canonical = format!("{}/{}", target.provider.name, target.model);
+        key.check_model(&gateway.config, &request.model, &canonical)?;
+    }
     let Access::Active { chat_url, key } = &target.provider.access else {
         return Err(Error::new(Code::InternalError, "A call was routed to a provider that is not active"));
     };
@@ -60,7 +63,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
     let record = Rc::new(Record {
         gateway: Rc::clone(gateway),
         request_id: call.id.clone(),
-        caller: caller.label.clone(),
+        caller: Rc::clone(&caller.label),
         project,
         provider: provider.to_owned(),
         model: target.model.to_owned(),
@@ -117,42 +120,6 @@ fn event_stream(readable: ReadableStream) -> Reply {
     Reply::new(200, "text/event-stream; charset=utf-8", Body::Stream(readable))
         .with("cache-control", "no-cache, no-transform")
         .with("x-accel-buffering", "no")
-}
-
-/// OpenAI's API takes a body without a content type and refuses one that claims to be something else than JSON.
-fn check_content_type(call: &Call<'_>) -> Result<(), Error> {
-    match call.header("content-type") {
-        Some(given) if !given.trim().is_empty() && !is_json_type(&given) => {
-            let shown: String = given.chars().take(100).collect();
-            Err(Error::new(
-                Code::UnsupportedContentType,
-                format!(
-                    "Unsupported content type '{shown}': send the body as 'Content-Type: application/json'"
-                ),
-            )
-            .with_param("content-type"))
-        }
-        _ => Ok(()),
-    }
-}
-
-async fn read_body(call: &Call<'_>, gateway: &Gateway) -> Result<Uint8Array, Error> {
-    let limit = gateway.config.requests.max_body_bytes;
-    request::body(call.request, limit).await.map_err(|error| match error {
-        BodyError::TooLarge => Error::new(
-            Code::BodyTooLarge,
-            format!("The request body is larger than this gateway's limit of {limit} bytes"),
-        ),
-        BodyError::Gone => {
-            Error::new(Code::ClientClosedRequest, "The client left before its request was complete")
-        }
-    })
-}
-
-/// Whether a content type is that of JSON.
-fn is_json_type(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(media_type.as_str(), "application/json" | "text/json") || media_type.ends_with("+json")
 }
 
 /// A model id as a header value: what is not visible ASCII is percent-encoded.

@@ -6,7 +6,7 @@ use gatehouse_core::protocol::usage::Usage;
 use gatehouse_core::protocol::{chat_answer, upstream_error};
 use worker::js_sys::Uint8Array;
 
-use super::is_json_type;
+use crate::handlers::is_json_type;
 use crate::platform::upstream::{Answer, AnswerBody, EventStream, Failure};
 
 /// An answer to pass on.

@@ -16,7 +16,7 @@ pub struct Record {
     /// The id that the caller was told.
     pub request_id: String,
     /// The label of the caller's key.
-    pub caller: String,
+    pub caller: Rc<str>,
     /// The project that it named.
     pub project: Option<String>,
     /// The provider that was asked.
@@ -68,7 +68,7 @@ impl Record {
         log::line(&json!({
             "event": "call",
             "request_id": self.request_id,
-            "caller": self.caller,
+            "caller": &*self.caller,
             "project": self.project,
             "provider": self.provider,
             "model": self.model,

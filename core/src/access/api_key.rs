@@ -1,0 +1,420 @@
+//! Issued keys, in the words of `/v0/api_keys`: what an operator may say when making or changing one, and how it is shown.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::key_request::{Delivery, check_future, check_known_policies};
+use super::pseudonym::to_hex;
+use crate::config::Config;
+use crate::error::{Code, Error};
+use crate::json::Object;
+use crate::key::ENDPOINTS;
+use crate::time;
+
+/// The longest name, in bytes.
+const MAX_NAME: usize = 100;
+/// How long the old secret goes on working after a rotation, in seconds, unless something else is said.
+const DEFAULT_OVERLAP_S: u64 = 3600;
+/// The longest overlap: 30 days.
+const MAX_OVERLAP_S: u64 = 30 * 24 * 3600;
+
+/// A new id: a UUID of version 7 (RFC 9562), from milliseconds since 1970 and ten random bytes.
+pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
+    let [a, b, c, rest @ ..] = random;
+    let [_, _, time @ ..] = now_ms.to_be_bytes();
+    let digits = to_hex(&[&time[..], &[0x70 | a & 0x0f, b, 0x80 | c & 0x3f], &rest].concat());
+    let mut groups = Vec::new();
+    let mut left = digits.as_str();
+    for length in [8, 4, 4, 4, 12] {
+        let (group, after) = left.split_at_checked(length).unwrap_or((left, ""));
+        groups.push(group);
+        left = after;
+    }
+    groups.join("-")
+}
+
+/// Checks a name: not empty, at most 100 bytes, only `[a-zA-Z0-9_-]`; in this order.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    const PATTERN: &str = "^[a-zA-Z0-9_-]+$";
+    const DESCRIPTION: &str =
+        "lowercase (a-z), uppercase (A-Z), number (0-9), underscore (_) or hyphen (-) characters";
+    if name.is_empty() {
+        return Err(Error::new(Code::EmptyName, "Name cannot be empty"));
+    }
+    let shown: String = name.chars().take(200).collect();
+    if name.len() > MAX_NAME {
+        let length = name.len();
+        let words = format!("Name '{shown}' is longer ({length}) than maximum allowed ({MAX_NAME})");
+        let details = json!({"name": shown, "length": length, "maximum": MAX_NAME});
+        return Err(Error::new(Code::TooLongName, words).with_details(details));
+    }
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        return Ok(());
+    }
+    let words =
+        format!("Name '{shown}' should be non-empty and only contain {DESCRIPTION} (pattern: '{PATTERN}')");
+    let details = json!({"name": shown, "pattern": PATTERN, "pattern_description": DESCRIPTION});
+    Err(Error::new(Code::NameDoesNotMatchPattern, words).with_details(details))
+}
+
+/// The error for a name that no key has.
+pub fn unknown(name: &str) -> Error {
+    let shown: String = name.chars().take(200).collect();
+    Error::new(Code::UnknownApiKey, format!("Unknown API key '{shown}'")).with_details(json!({"name": shown}))
+}
+
+/// The error for a name that another key has.
+pub fn duplicate() -> Error {
+    Error::new(Code::DuplicateName, "An entity with this name already exists")
+}
+
+/// What an operator decides about a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether it is disabled.
+    pub disabled: bool,
+    /// Names of policies.
+    pub policies: Vec<String>,
+    /// Models that it may use; `None` is all.
+    pub models: Option<Vec<String>>,
+    /// Endpoints that it may call; `None` is all.
+    pub endpoints: Option<Vec<String>>,
+    /// What the operator wants to remember of it.
+    pub metadata: BTreeMap<String, String>,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: Option<u64>,
+}
+
+const SETTINGS: [&str; 5] = ["policies", "models", "endpoints", "metadata", "expires_at"];
+
+impl Settings {
+    /// These settings, changed by the members of an object: what is missing stays, `null` removes.
+    fn changed(mut self, object: &Object, config: &Config, now_ms: u64) -> Result<Settings, Error> {
+        if object.has("policies") {
+            self.policies = object.strings("policies")?.unwrap_or_default();
+            check_known_policies(config, &self.policies)?;
+            at_most("policies", self.policies.len(), 16)?;
+        }
+        if object.has("models") {
+            self.models = object.strings("models")?;
+            at_most("models", self.models.as_ref().map_or(0, Vec::len), 100)?;
+            for model in self.models.iter().flatten() {
+                config.check_model_pattern(model).map_err(|what| {
+                    let shown: String = model.chars().take(200).collect();
+                    Error::new(Code::InvalidValue, format!("'models': '{shown}' {what}")).with_param("models")
+                })?;
+            }
+        }
+        if object.has("endpoints") {
+            self.endpoints = object.strings("endpoints")?;
+            if self.endpoints.iter().flatten().any(|path| !ENDPOINTS.contains(&path.as_str())) {
+                let words = format!("'endpoints' can have: {}", ENDPOINTS.join(", "));
+                return Err(Error::new(Code::InvalidValue, words).with_param("endpoints"));
+            }
+            at_most("endpoints", self.endpoints.as_ref().map_or(0, Vec::len), ENDPOINTS.len())?;
+        }
+        if object.has("metadata") {
+            self.metadata = object.string_map("metadata")?.unwrap_or_default();
+            let fits = |(name, value): (&String, &String)| {
+                (1..=64).contains(&name.chars().count()) && value.chars().count() <= 512
+            };
+            if self.metadata.len() > 16 || !self.metadata.iter().all(fits) {
+                let words =
+                    "'metadata' has at most 16 members, names of 1 to 64 and texts of at most 512 characters";
+                return Err(Error::new(Code::InvalidValue, words).with_param("metadata"));
+            }
+        }
+        if object.has("expires_at") {
+            self.expires_ms = object.time("expires_at")?;
+            check_future(self.expires_ms, now_ms)?;
+        }
+        Ok(self)
+    }
+
+    /// Reads the body of a change.
+    pub fn patched(self, body: &[u8], config: &Config, now_ms: u64) -> Result<Settings, Error> {
+        let object = Object::read(body)?;
+        let known = [&["disabled"][..], &SETTINGS].concat();
+        object.only(&known)?;
+        let disabled = object.boolean("disabled")?.unwrap_or(self.disabled);
+        Ok(Settings { disabled, ..self.changed(&object, config, now_ms)? })
+    }
+}
+
+fn at_most(name: &'static str, count: usize, max: usize) -> Result<(), Error> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(Error::new(Code::InvalidValue, format!("'{name}' has at most {max} entries")).with_param(name))
+}
+
+/// A key to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub settings: Settings,
+    /// Key or claim link.
+    pub delivery: Delivery,
+}
+
+impl NewKey {
+    /// Reads a body. A misspelt `expires_at` would make a key that never ends, so strange members are refused.
+    pub fn read(body: &[u8], config: &Config, now_ms: u64) -> Result<NewKey, Error> {
+        let object = Object::read(body)?;
+        let name = object.required_string("name")?;
+        check_name(name)?;
+        object.only(&[&["name", "delivery"][..], &SETTINGS].concat())?;
+        Ok(NewKey {
+            name: name.to_owned(),
+            delivery: Delivery::read(&object, &[Delivery::Key, Delivery::Claim])?,
+            settings: Settings::default().changed(&object, config, now_ms)?,
+        })
+    }
+}
+
+/// How a key gets another secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// How long the old secrets go on working, in milliseconds.
+    pub overlap_ms: u64,
+    /// Key or claim link.
+    pub delivery: Delivery,
+}
+
+impl Rotation {
+    /// Reads a body, which may be missing.
+    pub fn read(body: &[u8]) -> Result<Rotation, Error> {
+        let object = Object::read_optional(body)?;
+        object.only(&["overlap_seconds", "delivery"])?;
+        let seconds = object.integer("overlap_seconds")?.unwrap_or(DEFAULT_OVERLAP_S);
+        if seconds > MAX_OVERLAP_S {
+            let words = format!("'overlap_seconds' must be between 0 and {MAX_OVERLAP_S}");
+            return Err(Error::new(Code::InvalidValue, words).with_param("overlap_seconds"));
+        }
+        let delivery = Delivery::read(&object, &[Delivery::Key, Delivery::Claim])?;
+        Ok(Rotation { overlap_ms: seconds * 1000, delivery })
+    }
+}
+
+/// One secret of a key: all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SecretInfo {
+    /// `gw_` and ten characters.
+    pub public_id: String,
+    /// When it was minted, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it ends, if a rotation has ended it.
+    pub expires_ms: Option<u64>,
+}
+
+/// An issued key as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub settings: Settings,
+    /// The request that it came from.
+    pub request_id: Option<String>,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// By whom.
+    pub created_by: String,
+    /// Its secrets: none before a claim link is opened, two during an overlap.
+    pub secrets: Vec<SecretInfo>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    name: String,
+    disabled: u8,
+    policies: String,
+    models: Option<String>,
+    endpoints: Option<String>,
+    metadata: String,
+    expires_ms: Option<u64>,
+    request_id: Option<String>,
+    created_ms: u64,
+    created_by: String,
+    secrets: String,
+}
+
+impl ApiKey {
+    /// Reads the database's row, whose `secrets` are a JSON text.
+    pub fn from_row(row: &Value) -> Option<ApiKey> {
+        let row = Row::deserialize(row).ok()?;
+        let list = |text: Option<String>| text.map(|text| serde_json::from_str(&text)).transpose().ok();
+        Some(ApiKey {
+            id: row.id,
+            name: row.name,
+            settings: Settings {
+                disabled: row.disabled != 0,
+                policies: serde_json::from_str(&row.policies).ok()?,
+                models: list(row.models)?,
+                endpoints: list(row.endpoints)?,
+                metadata: serde_json::from_str(&row.metadata).ok()?,
+                expires_ms: row.expires_ms,
+            },
+            request_id: row.request_id,
+            created_ms: row.created_ms,
+            created_by: row.created_by,
+            secrets: serde_json::from_str(&row.secrets).ok()?,
+        })
+    }
+
+    /// The key as it is shown. `scopes` is what clients of this dialect look for: each key may read and write.
+    pub fn to_json(&self, now_ms: u64) -> Value {
+        let Settings { disabled, policies, models, endpoints, metadata, expires_ms } = &self.settings;
+        let state = if *disabled {
+            "disabled"
+        } else if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
+            "expired"
+        } else {
+            "active"
+        };
+        let mut secrets: Vec<_> =
+            self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms)).collect();
+        secrets.sort_by_key(|secret| secret.created_ms);
+        json!({
+            "id": self.id,
+            "name": self.name,
+            "scopes": ["Read", "Write"],
+            "state": state,
+            "policies": policies,
+            "models": models,
+            "endpoints": endpoints,
+            "metadata": metadata,
+            "created_at": time::to_rfc3339(self.created_ms),
+            "created_by": self.created_by,
+            "expires_at": expires_ms.map(time::to_rfc3339),
+            "request_id": self.request_id,
+            "secrets": secrets.into_iter().map(|secret| json!({
+                "public_id": secret.public_id,
+                "created_at": time::to_rfc3339(secret.created_ms),
+                "expires_at": secret.expires_ms.map(time::to_rfc3339),
+            })).collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn config() -> Config {
+        serde_json::from_value(json!({"policies": {"basic": {}}, "aliases": {"fast": "groq/a"}})).unwrap()
+    }
+
+    fn new_key(body: &Value) -> Result<NewKey, Error> {
+        NewKey::read(body.to_string().as_bytes(), &config(), NOW)
+    }
+
+    #[test]
+    fn ids_are_uuids_of_version_7() {
+        assert_eq!(new_id(0x0123_4567_89ab, [0xff; 10]), "01234567-89ab-7fff-bfff-ffffffffffff");
+        assert_eq!(new_id(0, [0; 10]), "00000000-0000-7000-8000-000000000000");
+    }
+
+    #[test]
+    fn names_are_judged_in_the_seeds_order() {
+        for (name, code) in [
+            (String::new(), Some("empty_name")),
+            ("é".repeat(51), Some("too_long_name")),
+            ("x".repeat(101), Some("too_long_name")),
+            ("a b".to_owned(), Some("name_does_not_match_pattern")),
+            ("a.b".to_owned(), Some("name_does_not_match_pattern")),
+            ("a/b".to_owned(), Some("name_does_not_match_pattern")),
+            ("é".to_owned(), Some("name_does_not_match_pattern")),
+            ("x".repeat(100), None),
+            ("-".to_owned(), None),
+            ("_".to_owned(), None),
+            ("_a-".to_owned(), None),
+        ] {
+            let error = new_key(&json!({"name": name})).err();
+            assert_eq!(error.as_ref().and_then(Error::code), code, "{name}");
+        }
+        let error = check_name(&"x".repeat(101)).unwrap_err().envelope(crate::error::Surface::V0);
+        assert_eq!(error["details"]["length"], 101);
+        assert_eq!(error["details"]["maximum"], 100);
+        let error = check_name("").unwrap_err().envelope(crate::error::Surface::V0);
+        assert_eq!((&error["error_code"], &error["details"]), (&json!("EmptyName"), &Value::Null));
+    }
+
+    #[test]
+    fn the_duplicate_is_the_seeds_byte_for_byte() {
+        let body = duplicate().envelope(crate::error::Surface::V0);
+        assert_eq!(
+            body,
+            json!({"message": "An entity with this name already exists", "error_code": "DuplicateName", "details": null})
+        );
+    }
+
+    #[test]
+    fn refuses_what_would_have_no_effect() {
+        for (body, code) in [
+            (json!({}), "missing_member"),
+            (json!({"name": null}), "missing_member"),
+            (json!({"name": 1}), "invalid_type"),
+            (json!({"name": "a", "expires": "2030-01-01T00:00:00Z"}), "unknown_member"),
+            (json!({"name": "a", "expires_at": "2020-01-01T00:00:00Z"}), "invalid_value"),
+            (json!({"name": "a", "policies": ["gold"]}), "unknown_policy"),
+            (json!({"name": "a", "models": ["gpt-4o"]}), "invalid_value"),
+            (json!({"name": "a", "models": ["nowhere/x"]}), "invalid_value"),
+            (json!({"name": "a", "endpoints": ["/v1/other"]}), "invalid_value"),
+            (json!({"name": "a", "metadata": {"": "x"}}), "invalid_value"),
+            (json!({"name": "a", "metadata": {"a": 1}}), "invalid_type"),
+            (json!({"name": "a", "delivery": "email"}), "invalid_value"),
+        ] {
+            assert_eq!(new_key(&body).unwrap_err().code(), Some(code), "{body}");
+        }
+        let good = json!({"name": "a", "policies": ["basic"], "models": ["groq/*", "fast", "openai/gpt-4o"],
+            "endpoints": ["/v1/chat/completions"], "metadata": {"team": "é"}, "expires_at": "2030-01-01T00:00:00Z", "delivery": "claim"});
+        let key = new_key(&good).unwrap();
+        assert_eq!((key.delivery, key.settings.models.unwrap().len()), (Delivery::Claim, 3));
+    }
+
+    #[test]
+    fn a_change_changes_what_it_names_and_null_removes() {
+        let settings =
+            Settings { models: Some(vec!["fast".into()]), expires_ms: Some(NOW + 1), ..Settings::default() };
+        let patched =
+            settings.clone().patched(br#"{"disabled":true,"models":null}"#, &config(), NOW).unwrap();
+        assert_eq!(patched, Settings { disabled: true, models: None, ..settings.clone() });
+        assert_eq!(settings.clone().patched(b"{}", &config(), NOW).unwrap(), settings);
+        assert!(
+            settings.clone().patched(br#"{"name":"b"}"#, &config(), NOW).unwrap_err().is(Code::UnknownMember)
+        );
+        assert!(settings.patched(b"", &config(), NOW).is_err());
+    }
+
+    #[test]
+    fn rotations() {
+        assert_eq!(Rotation::read(b"").unwrap().overlap_ms, 3_600_000);
+        assert_eq!(Rotation::read(br#"{"overlap_seconds":0}"#).unwrap().overlap_ms, 0);
+        for bad in [r#"{"overlap_seconds":-1}"#, r#"{"overlap_seconds":2592001}"#, r#"{"overlap":5}"#, "[]"] {
+            assert!(Rotation::read(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn is_shown_without_secrets() {
+        let row = json!({"id": "1", "name": "n", "disabled": 0, "policies": "[]", "models": null, "endpoints": null,
+            "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops",
+            "secrets": "[{\"public_id\":\"gw_b\",\"created_ms\":2,\"expires_ms\":null},{\"public_id\":\"gw_a\",\"created_ms\":1,\"expires_ms\":5}]"});
+        let key = ApiKey::from_row(&row).unwrap();
+        let shown = key.to_json(3);
+        assert_eq!(shown["state"], "active");
+        assert_eq!(shown["secrets"][0]["public_id"], "gw_a");
+        assert_eq!(key.to_json(5)["secrets"].as_array().unwrap().len(), 1, "the ended one is gone");
+        assert_eq!(key.to_json(NOW)["state"], "expired");
+    }
+}

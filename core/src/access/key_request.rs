@@ -1,0 +1,535 @@
+//! Requests for keys, in the words of `/api/portal/requests`.
+//!
+//! Whoever made it, a stranger at `/access/request-key` or an operator here, a request is one row in one queue. What the
+//! portal's clients know beyond it (the developer, the catalogue entry) is put around it when it is shown.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ORG_ID;
+use super::submission::{Submission, developer_id, email};
+use crate::config::Config;
+use crate::error::{Code, Error};
+use crate::json::{Object, not_a_time};
+use crate::time;
+
+/// How far a request has come. There is no way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for an operator.
+    Pending,
+    /// Has a key, or was made as approved.
+    Approved,
+    /// Was refused.
+    Declined,
+}
+
+impl State {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Approved => "approved",
+            State::Declined => "declined",
+        }
+    }
+}
+
+/// What a request asks for: what the one who makes it decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Whom it is for; an id that means something to the one who made it.
+    pub by_user: String,
+    /// Where the answer goes, if that is known.
+    pub email: Option<String>,
+    /// Policies of the key to be.
+    pub policies: Vec<String>,
+    /// What was told: `use_case` and others.
+    pub fields: BTreeMap<String, String>,
+    /// The portal's version of requests: `v2`, or empty for legacy ones.
+    pub version: String,
+    /// When it was made, as the one who made it says, in RFC 3339.
+    pub date_created: String,
+    /// Pending, or approved without a key.
+    pub approved: bool,
+}
+
+/// A request as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRequest {
+    /// `kreq_…`
+    pub id: String,
+    /// How far it has come.
+    pub state: State,
+    /// What it asks for.
+    pub asked: Asked,
+    /// When it was decided on, in milliseconds since 1970.
+    pub decided_ms: Option<u64>,
+    /// By whom: the label of an operator's key.
+    pub decided_by: Option<String>,
+    /// Why it was declined.
+    pub decline_reason: Option<String>,
+    /// The key that it became.
+    pub key_id: Option<String>,
+}
+
+/// A row of the database: lists and maps are JSON texts.
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    state: State,
+    by_user: String,
+    email: Option<String>,
+    policies: String,
+    fields: String,
+    version: String,
+    date_created: String,
+    decided_ms: Option<u64>,
+    decided_by: Option<String>,
+    decline_reason: Option<String>,
+    key_id: Option<String>,
+}
+
+/// A key of a developer, as the portal shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DeveloperKey {
+    /// The key's id.
+    pub id: String,
+    /// Its policies.
+    pub policies: Vec<String>,
+}
+
+const MAX_POLICIES: usize = 16;
+const MAX_FIELDS: usize = 32;
+/// Members of the portal's requests that ask for what a gateway of bearer keys does not have.
+const NOT_SUPPORTED: [&str; 5] = ["key", "remove_policies", "jwt_secret", "certificate", "oauth_info"];
+
+impl Asked {
+    /// What a stranger's submission asks for.
+    pub fn by_stranger(submission: Submission, policies: Vec<String>, now_ms: u64) -> Asked {
+        Asked {
+            by_user: submission.by_user(),
+            email: Some(submission.email),
+            policies,
+            fields: submission.fields,
+            version: "v2".to_owned(),
+            date_created: time::to_rfc3339(now_ms),
+            approved: false,
+        }
+    }
+
+    /// Reads a request as the portal's clients write it. Members that the server makes (`id`, `org_id`,
+    /// `portal_developer`, …) are ignored, so that what was read can be sent back.
+    pub fn read(body: &[u8], now_ms: u64) -> Result<Asked, Error> {
+        let object = Object::read(body).map_err(|error| error.found_in("Request body malformed"))?;
+        if let Some(name) = NOT_SUPPORTED.into_iter().find(|name| object.get(name).is_some_and(is_something))
+        {
+            let words = format!("'{name}' is not supported here: a request asks for a new key with policies");
+            return Err(Error::new(Code::InvalidValue, words).with_param(name));
+        }
+        let policies = match object.strings("apply_policies")? {
+            Some(policies) if !policies.is_empty() => policies,
+            _ => object
+                .string("for_plan")?
+                .filter(|plan| !plan.is_empty())
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
+        };
+        check_policy_names(&policies)?;
+        let fields = object.string_map("fields")?.unwrap_or_default();
+        if fields.len() > MAX_FIELDS
+            || fields.iter().any(|(name, value)| name.chars().count() > 64 || value.chars().count() > 4000)
+        {
+            let words = format!(
+                "'fields' has at most {MAX_FIELDS} members, names of 64 and texts of 4000 characters"
+            );
+            return Err(Error::new(Code::InvalidValue, words).with_param("fields"));
+        }
+        let email = fields
+            .get("email")
+            .map(|text| email(text))
+            .transpose()
+            .map_err(|error| error.found_in("'fields.email'"))?;
+        let by_user = short(&object, "by_user", 128)?;
+        Ok(Asked {
+            by_user: match (by_user.as_str(), &email) {
+                ("", Some(email)) => developer_id(email),
+                _ => by_user,
+            },
+            email,
+            policies,
+            fields,
+            version: short(&object, "version", 16)?,
+            date_created: date_created(&object, now_ms)?,
+            approved: object.boolean("approved")?.unwrap_or(false),
+        })
+    }
+}
+
+/// The date that was given, or the present one where none was.
+fn date_created(object: &Object, now_ms: u64) -> Result<String, Error> {
+    match object.string("date_created")? {
+        None | Some("" | time::GO_ZERO) => Ok(time::to_rfc3339(now_ms)),
+        Some(text) => time::keep_rfc3339(text).ok_or_else(|| not_a_time("date_created")),
+    }
+}
+
+fn short(object: &Object, name: &'static str, max: usize) -> Result<String, Error> {
+    let text = object.string(name)?.unwrap_or_default();
+    if text.chars().count() <= max && !text.chars().any(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    let words = format!("'{name}' has at most {max} characters, and no control characters");
+    Err(Error::new(Code::InvalidValue, words).with_param(name))
+}
+
+/// Checks the form of policies' names; whether there are such policies is asked when a key is made.
+fn check_policy_names(policies: &[String]) -> Result<(), Error> {
+    if policies.len() <= MAX_POLICIES && policies.iter().all(|name| (1..=64).contains(&name.len())) {
+        return Ok(());
+    }
+    let words = format!("'apply_policies' has at most {MAX_POLICIES} names of 1 to 64 characters");
+    Err(Error::new(Code::InvalidValue, words).with_param("apply_policies"))
+}
+
+/// Whether a value says anything: clients write `""`, `[]` and `{"redirect_uri":""}` for nothing.
+fn is_something(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => items.iter().any(is_something),
+        Value::Object(members) => members.values().any(is_something),
+        Value::Bool(true) | Value::Number(_) => true,
+    }
+}
+
+impl KeyRequest {
+    /// Reads the database's row.
+    pub fn from_row(row: &Value) -> Option<KeyRequest> {
+        let row = Row::deserialize(row).ok()?;
+        Some(KeyRequest {
+            id: row.id,
+            state: row.state,
+            asked: Asked {
+                by_user: row.by_user,
+                email: row.email,
+                policies: serde_json::from_str(&row.policies).ok()?,
+                fields: serde_json::from_str(&row.fields).ok()?,
+                version: row.version,
+                date_created: row.date_created,
+                approved: row.state == State::Approved,
+            },
+            decided_ms: row.decided_ms,
+            decided_by: row.decided_by,
+            decline_reason: row.decline_reason,
+            key_id: row.key_id,
+        })
+    }
+
+    /// The request as the portal shows it, with the live keys of its developer.
+    pub fn to_portal(&self, keys: &[DeveloperKey], config: &Config) -> Value {
+        let asked = &self.asked;
+        let key_policies: BTreeMap<_, _> = keys.iter().map(|key| (&key.id, &key.policies)).collect();
+        let policy_keys: BTreeMap<_, _> =
+            keys.iter().flat_map(|key| key.policies.iter().map(|policy| (policy, &key.id))).collect();
+        json!({
+            "id": self.id,
+            "org_id": ORG_ID,
+            "for_api": "",
+            "for_plan": asked.policies.first().map_or("", String::as_str),
+            "apply_policies": asked.policies,
+            "by_user": asked.by_user,
+            "fields": asked.fields,
+            "approved": self.state == State::Approved,
+            "date_created": asked.date_created,
+            "version": asked.version,
+            "jwt_secret": "",
+            "portal_developer": {
+                "id": asked.by_user,
+                "email": asked.email.as_deref().unwrap_or_default(),
+                "date_created": asked.date_created,
+                "inactive": false,
+                "org_id": ORG_ID,
+                "keys": key_policies.into_iter().map(|(id, policies)| (id.clone(), json!(policies))).collect::<serde_json::Map<_, _>>(),
+                "subscriptions": policy_keys.into_iter().map(|(policy, id)| (policy.clone(), json!(id))).collect::<serde_json::Map<_, _>>(),
+                "fields": {},
+                "nonce": "",
+                "sso_key": "",
+            },
+            "catalogue_entry": self.catalogue_entry(config),
+            "state": self.state.as_str(),
+            "decline_reason": self.decline_reason,
+            "decided_at": self.decided_ms.map(time::to_rfc3339),
+            "decided_by": self.decided_by,
+            "key_id": self.key_id,
+        })
+    }
+
+    /// The catalogue entry of the first policy, if there is such a policy: here, policies are the catalogue.
+    fn catalogue_entry(&self, config: &Config) -> Option<Value> {
+        let id = self.asked.policies.first()?;
+        let policy = config.policies.get(id)?;
+        let mail =
+            || json!({"enabled": false, "subject": "", "body": "", "sign_off": "", "hide_token_data": true});
+        Some(json!({
+            "name": id,
+            "short_description": policy.description,
+            "long_description": "",
+            "show": true,
+            "api_id": "",
+            "policy_id": id,
+            "documentation": "",
+            "version": "v2",
+            "config": {
+                "id": "",
+                "org_id": ORG_ID,
+                "signup_fields": [],
+                "key_request_fields": ["use_case"],
+                "require_key_approval": true,
+                "redirect_on_key_request": false,
+                "redirect_to": "",
+                "disable_login": true,
+                "disable_signup": true,
+                "disable_auto_login": true,
+                "catalogue_login_only": false,
+                "mail_options": {
+                    "mail_from_name": "",
+                    "mail_from_email": config.email.from.as_deref().unwrap_or_default(),
+                    "email_copy": {"welcome_email": mail(), "key_email": mail()},
+                },
+                "override": false,
+            },
+        }))
+    }
+}
+
+/// How a key reaches its holder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// The operator gets it and passes it on.
+    #[default]
+    Key,
+    /// The operator gets a claim link and passes that on.
+    Claim,
+    /// The claim link is sent to the requester.
+    Email,
+}
+
+impl Delivery {
+    /// Reads the member `delivery`.
+    pub fn read(object: &Object, possible: &[Delivery]) -> Result<Delivery, Error> {
+        let text = object.string("delivery")?;
+        let read = match text {
+            None | Some("key") => Some(Delivery::Key),
+            Some("claim") => Some(Delivery::Claim),
+            Some("email") => Some(Delivery::Email),
+            Some(_) => None,
+        };
+        read.filter(|delivery| possible.contains(delivery)).ok_or_else(|| {
+            let words = if possible.contains(&Delivery::Email) {
+                "'delivery' must be 'key', 'claim' or 'email'"
+            } else {
+                "'delivery' must be 'key' or 'claim'"
+            };
+            Error::new(Code::InvalidValue, words).with_param("delivery")
+        })
+    }
+}
+
+/// What an operator may say when approving.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approval {
+    /// How the key reaches its holder.
+    pub delivery: Delivery,
+    /// Other policies than those that the request asks for.
+    pub policies: Option<Vec<String>>,
+    /// When the key ends, in milliseconds since 1970.
+    pub expires_ms: Option<u64>,
+}
+
+impl Approval {
+    /// Reads a body, which may be missing.
+    pub fn read(body: &[u8], now_ms: u64) -> Result<Approval, Error> {
+        let object = Object::read_optional(body)?;
+        object.only(&["delivery", "apply_policies", "expires_at"])?;
+        let policies = object.strings("apply_policies")?;
+        policies.as_deref().map_or(Ok(()), check_policy_names)?;
+        let expires_ms = object.time("expires_at")?;
+        check_future(expires_ms, now_ms)?;
+        let delivery = Delivery::read(&object, &[Delivery::Key, Delivery::Claim, Delivery::Email])?;
+        Ok(Approval { delivery, policies, expires_ms })
+    }
+}
+
+/// Refuses an end that has passed.
+pub fn check_future(expires_ms: Option<u64>, now_ms: u64) -> Result<(), Error> {
+    match expires_ms {
+        Some(expires_ms) if expires_ms <= now_ms => {
+            Err(Error::new(Code::InvalidValue, "'expires_at' has passed already").with_param("expires_at"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses policies that do not exist.
+pub fn check_known_policies(config: &Config, policies: &[String]) -> Result<(), Error> {
+    config.check_policies(policies).map_err(|name| {
+        let known: Vec<_> = config.policies.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let name: String = name.chars().take(64).collect();
+        let words = format!("Unknown policy '{name}': the gateway's configuration has {known}");
+        Error::new(Code::UnknownPolicy, words).with_param("policies")
+    })
+}
+
+/// When a key with some policies ends: at the time that was said, or when the first of its policies makes it end.
+pub fn expiry(config: &Config, policies: &[String], said_ms: Option<u64>, now_ms: u64) -> Option<u64> {
+    let of_policies = policies
+        .iter()
+        .filter_map(|name| config.policies.get(name)?.expires_days)
+        .map(|days| now_ms + u64::from(days) * time::DAY_MS);
+    of_policies.chain(said_ms).min()
+}
+
+/// Reads the reason of a refusal, from a body that may be missing.
+pub fn decline_reason(body: &[u8]) -> Result<Option<String>, Error> {
+    let object = Object::read_optional(body)?;
+    object.only(&["reason"])?;
+    let reason = object.string("reason")?.map(str::trim).filter(|reason| !reason.is_empty());
+    if reason.is_some_and(|reason| reason.chars().count() > 500) {
+        return Err(
+            Error::new(Code::InvalidValue, "'reason' has at most 500 characters").with_param("reason")
+        );
+    }
+    Ok(reason.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn read(body: &Value) -> Result<Asked, Error> {
+        Asked::read(body.to_string().as_bytes(), NOW)
+    }
+
+    fn config() -> Config {
+        serde_json::from_value(
+            json!({"policies": {"basic": {"description": "To begin with", "expires_days": 30}, "open": {}}}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn reads_the_seeds_sample() {
+        let asked = read(&json!({
+            "by_user": "554c733a30c55e4b16000002",
+            "date_created": "2015-05-08T04:49:20.992-04:00",
+            "fields": {"custom1": "sdf", "custom2": "sdf"},
+            "for_plan": "554c789030c55e4ca0101002",
+            "apply_policies": ["554c789030c55e4ca0101002"],
+            "version": "v2",
+        }))
+        .unwrap();
+        assert_eq!(asked.by_user, "554c733a30c55e4b16000002");
+        assert_eq!(asked.policies, ["554c789030c55e4ca0101002"]);
+        assert_eq!(asked.date_created, "2015-05-08T04:49:20.992-04:00");
+        assert!(!asked.approved);
+    }
+
+    #[test]
+    fn for_plan_and_apply_policies_are_the_same_thing() {
+        assert_eq!(read(&json!({"for_plan": "a"})).unwrap().policies, ["a"]);
+        assert_eq!(read(&json!({"for_plan": "a", "apply_policies": []})).unwrap().policies, ["a"]);
+        assert_eq!(
+            read(&json!({"for_plan": "a", "apply_policies": ["b", "c"]})).unwrap().policies,
+            ["b", "c"]
+        );
+        assert!(read(&json!({"for_plan": ""})).unwrap().policies.is_empty());
+    }
+
+    #[test]
+    fn a_date_that_was_not_given_is_now() {
+        for body in [json!({}), json!({"date_created": ""}), json!({"date_created": time::GO_ZERO})] {
+            assert_eq!(read(&body).unwrap().date_created, "2023-11-14T22:13:20Z");
+        }
+        assert!(read(&json!({"date_created": "yesterday"})).is_err());
+    }
+
+    #[test]
+    fn what_was_read_can_be_sent_back() {
+        let asked = read(
+            &json!({"by_user": "u", "apply_policies": ["basic"], "fields": {"a": "b"}, "version": "v2"}),
+        )
+        .unwrap();
+        let request = KeyRequest {
+            id: "kreq_1".into(),
+            state: State::Pending,
+            asked: asked.clone(),
+            decided_ms: None,
+            decided_by: None,
+            decline_reason: None,
+            key_id: None,
+        };
+        let keys = [DeveloperKey { id: "k1".into(), policies: vec!["basic".into(), "open".into()] }];
+        let shown = request.to_portal(&keys, &config());
+        assert_eq!(read(&shown).unwrap(), asked);
+        assert_eq!(shown["portal_developer"]["keys"], json!({"k1": ["basic", "open"]}));
+        assert_eq!(shown["portal_developer"]["subscriptions"], json!({"basic": "k1", "open": "k1"}));
+        assert_eq!(shown["catalogue_entry"]["short_description"], "To begin with");
+        assert_eq!(shown["for_plan"], "basic");
+        assert!(request.to_portal(&[], &Config::default())["catalogue_entry"].is_null());
+    }
+
+    #[test]
+    fn refuses_what_it_would_not_do() {
+        for (body, part) in [
+            (json!({"key": "abc"}), "'key' is not supported"),
+            (json!({"oauth_info": {"redirect_uri": "https://a.example"}}), "'oauth_info'"),
+            (json!({"fields": {"a": 1}}), "object of strings"),
+            (json!({"fields": {"email": "x\r\ny"}}), "'fields.email'"),
+            (json!({"apply_policies": "a"}), "array of strings"),
+            (json!({"apply_policies": [""]}), "1 to 64"),
+            (json!({"by_user": "x".repeat(129)}), "at most 128"),
+            (json!({"approved": "yes"}), "true or false"),
+        ] {
+            let error = read(&body).unwrap_err();
+            assert!(error.message.contains(part), "{body}: {}", error.message);
+        }
+        let nothing =
+            json!({"key": "", "oauth_info": {"redirect_uri": ""}, "remove_policies": [], "jwt_secret": null});
+        assert!(read(&nothing).is_ok());
+        assert!(Asked::read(b"{", NOW).unwrap_err().message.starts_with("Request body malformed"));
+    }
+
+    #[test]
+    fn approvals_and_refusals() {
+        assert_eq!(Approval::read(b"", NOW).unwrap(), Approval::default());
+        assert_eq!(Approval::read(b"null", NOW).unwrap_err().code(), Some("invalid_json"));
+        let body = br#"{"delivery":"claim","apply_policies":["open"],"expires_at":"2030-01-01T00:00:00Z"}"#;
+        let approval = Approval::read(body, NOW).unwrap();
+        assert_eq!((approval.delivery, approval.expires_ms.is_some()), (Delivery::Claim, true));
+        assert!(Approval::read(br#"{"expires_at":"2020-01-01T00:00:00Z"}"#, NOW).is_err());
+        assert!(Approval::read(br#"{"deliver":"claim"}"#, NOW).unwrap_err().is(Code::UnknownMember));
+        assert!(Approval::read(br#"{"delivery":"pigeon"}"#, NOW).is_err());
+        assert_eq!(decline_reason(br#"{"reason":" no "}"#).unwrap().as_deref(), Some("no"));
+        assert_eq!(decline_reason(b"").unwrap(), None);
+    }
+
+    #[test]
+    fn a_key_ends_when_the_first_reason_for_it_does() {
+        let both = ["basic".to_owned(), "open".to_owned()];
+        let thirty_days = NOW + 30 * time::DAY_MS;
+        assert_eq!(expiry(&config(), &both, None, NOW), Some(thirty_days));
+        assert_eq!(expiry(&config(), &both, Some(NOW + 5), NOW), Some(NOW + 5));
+        assert_eq!(expiry(&config(), &both[1..], None, NOW), None);
+        assert!(check_known_policies(&config(), &both).is_ok());
+        let error = check_known_policies(&config(), &["gold".to_owned()]).unwrap_err();
+        assert_eq!(error.message, "Unknown policy 'gold': the gateway's configuration has basic, open");
+    }
+}

@@ -1,0 +1,79 @@
+//! Keyed hashes: what must be recognised again but not known, such as the address that a request came from.
+//!
+//! The key is derived from the Worker's own secrets, which never enter the database: who has only the database cannot try
+//! out all addresses. When those secrets change, so do the pseudonyms; nothing needs them to last.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+
+/// Makes pseudonyms with the key of one deployment.
+pub struct Pseudonyms([u8; 32]);
+
+impl Pseudonyms {
+    /// Derives the key from secrets; `None` if there is none, since a hash without a key hides nothing.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = Option<&'a str>>) -> Option<Pseudonyms> {
+        let mut hash = Sha256::new_with_prefix(b"gatehouse pseudonyms");
+        let mut any = false;
+        for secret in secrets {
+            let secret = secret.unwrap_or_default().trim();
+            any |= !secret.is_empty();
+            // The length keeps "ab" + "c" apart from "a" + "bc".
+            hash.update((secret.len() as u64).to_be_bytes());
+            hash.update(secret);
+        }
+        any.then(|| Pseudonyms(hash.finalize().into()))
+    }
+
+    /// The pseudonym of a value: 32 hexadecimal digits. The same value has another one for another purpose.
+    pub fn of(&self, purpose: &str, value: &str) -> String {
+        let mut out = hmac_sha256(&self.0, &[purpose.as_bytes(), b"\0", value.as_bytes()]);
+        out.truncate(16);
+        to_hex(&out)
+    }
+}
+
+/// HMAC-SHA256 (RFC 2104) over the concatenation of some parts.
+pub(super) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn to_hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_value_is_recognised_and_no_other() {
+        let pseudonyms = Pseudonyms::new([Some("secret"), None]).unwrap();
+        let address = pseudonyms.of("address", "203.0.113.7");
+        assert_eq!(address.len(), 32);
+        assert_eq!(address, pseudonyms.of("address", "203.0.113.7"));
+        assert_ne!(address, pseudonyms.of("address", "203.0.113.8"));
+        assert_ne!(address, pseudonyms.of("user agent", "203.0.113.7"));
+        assert_ne!(address, Pseudonyms::new([Some("other")]).unwrap().of("address", "203.0.113.7"));
+        assert_ne!(
+            Pseudonyms::new([Some("a"), Some("bc")]).unwrap().of("x", "y"),
+            Pseudonyms::new([Some("ab"), Some("c")]).unwrap().of("x", "y")
+        );
+        assert!(Pseudonyms::new([None, Some(" ")]).is_none());
+    }
+
+    #[test]
+    fn hmac_is_that_of_rfc_4231() {
+        let mac = hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        assert_eq!(to_hex(&mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
+}

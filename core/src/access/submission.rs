@@ -1,0 +1,337 @@
+//! What a stranger sends to `POST /access/request-key`: an address to answer to, and what the key is for.
+//!
+//! Lengths and ranges are checked by `validator`. Its e-mail check is not used: the regular expressions behind it would
+//! double the size of the Worker (193 KB gzipped, measured).
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+use ulid::Ulid;
+use validator::{ValidateLength, ValidateRange};
+
+use super::pseudonym::to_hex;
+use crate::error::{Code, Error};
+use crate::json::Object;
+
+/// The longest use case, in characters.
+pub const MAX_USE_CASE: u64 = 2000;
+/// The longest e-mail address, in characters (RFC 5321, section 4.5.3.1.3, less its brackets).
+pub const MAX_EMAIL: u64 = 254;
+
+/// A request for a key, valid and trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Where the answer goes.
+    pub email: String,
+    /// `use_case`, and what else was told: `name`, `company`, `intended_use`, `expected_daily_requests`.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl Submission {
+    /// Reads a body. The error names every fault, and the first one's member as its `param`.
+    pub fn read(body: &[u8]) -> Result<Submission, Error> {
+        let object = Object::read(body)?;
+        let mut faults: Vec<Error> = Vec::new();
+        let mut fields = BTreeMap::new();
+
+        let email = note(&mut faults, object.required_string("email").and_then(email)).unwrap_or_default();
+        let use_case = object.required_string("use_case").and_then(|text| {
+            let text = text.trim();
+            if text.is_empty() {
+                return Err(invalid("use_case", "must not be empty"));
+            }
+            within("use_case", text, 1, MAX_USE_CASE)?;
+            // A text of several lines is a text.
+            visible("use_case", text, &['\n', '\r', '\t'])
+        });
+        if let Some(text) = note(&mut faults, use_case) {
+            fields.insert("use_case".to_owned(), text);
+        }
+        for (member, min, max) in [("name", 2, 80), ("company", 0, 120)] {
+            let text = object.string(member).and_then(|text| {
+                let Some(text) = text.map(str::trim) else { return Ok(None) };
+                within(member, text, min, max)?;
+                visible(member, text, &[]).map(Some)
+            });
+            if let Some(text) = note(&mut faults, text).flatten() {
+                fields.insert(member.to_owned(), text);
+            }
+        }
+        let intended = object.string("intended_use").and_then(|text| match text {
+            None | Some("personal" | "internal" | "production") => Ok(text.map(str::to_owned)),
+            Some(_) => Err(invalid("intended_use", "must be 'personal', 'internal' or 'production'")),
+        });
+        if let Some(text) = note(&mut faults, intended).flatten() {
+            fields.insert("intended_use".to_owned(), text);
+        }
+        let expected = object.integer("expected_daily_requests").and_then(|number| match number {
+            Some(number) if !number.validate_range(Some(1), Some(200_000), None, None) => {
+                Err(invalid("expected_daily_requests", "must be between 1 and 200000"))
+            }
+            number => Ok(number),
+        });
+        if let Some(number) = note(&mut faults, expected).flatten() {
+            fields.insert("expected_daily_requests".to_owned(), number.to_string());
+        }
+
+        let mut faults = faults.into_iter();
+        match faults.next() {
+            None => Ok(Submission { email, fields }),
+            Some(first) => Err(faults.fold(first, |mut error, fault| {
+                error.message = format!("{}; {}", error.message, fault.message);
+                error
+            })),
+        }
+    }
+
+    /// The id of whoever has this address: 24 hexadecimal digits, the same for every request of theirs.
+    pub fn by_user(&self) -> String {
+        developer_id(&self.email)
+    }
+}
+
+/// The id of whoever has an e-mail address.
+pub fn developer_id(email: &str) -> String {
+    let mut digits = to_hex(&Sha256::digest(email.to_ascii_lowercase()));
+    digits.truncate(24);
+    digits
+}
+
+/// A new id of a request: `kreq_` and a ULID in lower case.
+pub fn new_request_id(now_ms: u64, random: [u8; 10]) -> String {
+    let random = random.iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte));
+    format!("kreq_{}", Ulid::from_parts(now_ms, random).to_string().to_ascii_lowercase())
+}
+
+/// The words of the answer.
+pub fn received_message(email: &str) -> String {
+    format!("Your request has been received. An operator will review it and reach out to you at {email}.")
+}
+
+/// The longest `Idempotency-Key`, in characters.
+const MAX_IDEMPOTENCY_KEY: u64 = 255;
+
+/// Checks the header `Idempotency-Key`.
+pub fn idempotency_key(header: Option<String>) -> Result<Option<String>, Error> {
+    match header {
+        Some(key)
+            if !key.validate_length(Some(1), Some(MAX_IDEMPOTENCY_KEY), None)
+                || !key.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            let words =
+                format!("'Idempotency-Key' must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters");
+            Err(Error::new(Code::InvalidValue, words).with_param("idempotency-key"))
+        }
+        key => Ok(key),
+    }
+}
+
+/// An e-mail address as the HTML standard's `input type=email` takes it, with at least one dot in the domain, no dot at
+/// either end of the local part, and the lengths of RFC 5321.
+pub fn email(text: &str) -> Result<String, Error> {
+    let text = text.trim_matches(' ');
+    if text.is_empty() {
+        return Err(invalid("email", "must not be empty"));
+    }
+    visible("email", text, &[])?;
+    within("email", text, 1, MAX_EMAIL)?;
+    if !text.is_ascii() {
+        return Err(invalid("email", "must be ASCII: write an internationalised domain as xn--…"));
+    }
+    let not_an_address = || invalid("email", "must be an e-mail address, such as user@example.com");
+    let (local, domain) = text.rsplit_once('@').ok_or_else(not_an_address)?;
+    let is_atom = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte);
+    let local_is_good = local.validate_length(Some(1), Some(64), None)
+        && local.bytes().all(is_atom)
+        && !local.starts_with('.')
+        && !local.ends_with('.')
+        && !local.contains("..");
+    let label_is_good = |label: &str| {
+        label.validate_length(Some(1), Some(63), None)
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let domain_is_good = domain.contains('.') && domain.split('.').all(label_is_good);
+    if local_is_good && domain_is_good { Ok(text.to_owned()) } else { Err(not_an_address()) }
+}
+
+fn note<T>(faults: &mut Vec<Error>, result: Result<T, Error>) -> Option<T> {
+    result.map_err(|fault| faults.push(fault)).ok()
+}
+
+fn invalid(member: &'static str, what: &str) -> Error {
+    Error::new(Code::InvalidValue, format!("'{member}' {what}")).with_param(member)
+}
+
+fn within(member: &'static str, text: &str, min: u64, max: u64) -> Result<(), Error> {
+    if text.validate_length(Some(min), Some(max), None) {
+        return Ok(());
+    }
+    let count = text.chars().count();
+    let range = if min > 1 { format!("{min} to {max}") } else { format!("at most {max}") };
+    Err(invalid(member, &format!("must have {range} characters; it has {count}")))
+}
+
+fn visible(member: &'static str, text: &str, also: &[char]) -> Result<String, Error> {
+    match text.chars().find(|symbol| symbol.is_control() && !also.contains(symbol)) {
+        None => Ok(text.to_owned()),
+        Some(symbol) => {
+            let code = u32::from(symbol);
+            Err(invalid(member, &format!("must have no control characters; it has U+{code:04X}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn read(body: &serde_json::Value) -> Result<Submission, Error> {
+        Submission::read(body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_seeds_example_passes() {
+        let submission = read(&json!({
+            "email": "user@example.com",
+            "use_case": "Building a customer support chatbot for an e-commerce store.",
+        }))
+        .unwrap();
+        assert_eq!(submission.email, "user@example.com");
+        assert_eq!(submission.fields.len(), 1);
+        assert_eq!(submission.by_user().len(), 24);
+        assert_eq!(submission.by_user(), developer_id("USER@example.com"));
+        assert!(received_message(&submission.email).ends_with("reach out to you at user@example.com."));
+    }
+
+    #[test]
+    fn legacy_members_are_kept_and_strange_ones_ignored() {
+        let submission = read(&json!({
+            "email": " user@example.com ", "use_case": " line one\nline two ", "name": "Ada", "company": "",
+            "intended_use": "internal", "expected_daily_requests": 200_000, "newsletter": true,
+        }))
+        .unwrap();
+        let fields: Vec<_> =
+            submission.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            fields,
+            [
+                ("company", ""),
+                ("expected_daily_requests", "200000"),
+                ("intended_use", "internal"),
+                ("name", "Ada"),
+                ("use_case", "line one\nline two"),
+            ]
+        );
+    }
+
+    #[test]
+    fn each_fault_has_a_clear_message() {
+        let long = "x".repeat(2001);
+        for (changed, code, param, part) in [
+            (json!({"email": null}), "missing_member", "email", "'email' is missing"),
+            (json!({"email": 5}), "invalid_type", "email", "must be a string"),
+            (json!({"email": ""}), "invalid_value", "email", "must not be empty"),
+            (json!({"email": "no address"}), "invalid_value", "email", "user@example.com"),
+            (json!({"email": "a@example.com\r\nBcc: all@example.com"}), "invalid_value", "email", "U+000D"),
+            (json!({"email": "é@example.com"}), "invalid_value", "email", "ASCII"),
+            (
+                json!({"email": format!("{}@example.com", "x".repeat(250))}),
+                "invalid_value",
+                "email",
+                "at most 254",
+            ),
+            (json!({"use_case": null}), "missing_member", "use_case", "missing"),
+            (json!({"use_case": ["x"]}), "invalid_type", "use_case", "string"),
+            (json!({"use_case": " \n"}), "invalid_value", "use_case", "must not be empty"),
+            (json!({"use_case": long}), "invalid_value", "use_case", "at most 2000 characters; it has 2001"),
+            (json!({"use_case": "bell \u{7}"}), "invalid_value", "use_case", "U+0007"),
+            (json!({"name": "x"}), "invalid_value", "name", "2 to 80"),
+            (json!({"company": "x".repeat(121)}), "invalid_value", "company", "at most 120"),
+            (json!({"intended_use": "fun"}), "invalid_value", "intended_use", "'personal'"),
+            (json!({"expected_daily_requests": 0}), "invalid_value", "expected_daily_requests", "between"),
+            (
+                json!({"expected_daily_requests": "5"}),
+                "invalid_type",
+                "expected_daily_requests",
+                "whole number",
+            ),
+        ] {
+            let mut body = json!({"email": "a@example.com", "use_case": "to test"});
+            body.as_object_mut().unwrap().append(&mut changed.as_object().unwrap().clone());
+            let error = read(&body).unwrap_err();
+            assert_eq!((error.code(), error.param.as_deref()), (Some(code), Some(param)), "{changed}");
+            assert!(error.message.contains(part), "{changed}: {}", error.message);
+        }
+        let error = read(&json!({"email": "x", "use_case": 1})).unwrap_err();
+        assert_eq!(error.message.matches("; ").count(), 1, "both faults: {}", error.message);
+    }
+
+    #[test]
+    fn addresses() {
+        for good in [
+            "a@b.co",
+            "first.last+tag@sub.example.com",
+            "x@xn--bcher-kva.example",
+            "o'neil@example.com",
+            "1@1.example",
+        ] {
+            assert!(email(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "a",
+            "a@",
+            "@b.co",
+            "a@b",
+            "a b@c.de",
+            "a@b..co",
+            "a@-b.co",
+            "a@b-.co",
+            ".a@b.co",
+            "a.@b.co",
+            "a..b@c.de",
+            "a@b.co,c@d.ef",
+            "<a@b.co>",
+            "a@b.co>",
+            "\"a\"@b.co",
+            "a@[127.0.0.1]",
+            "a@b_c.de",
+            "a@b.co\n",
+            "a@bücher.example",
+        ] {
+            assert!(email(bad).is_err(), "{bad}");
+        }
+        assert!(email(&format!("{}@b.co", "x".repeat(65))).is_err());
+        assert!(email(&format!("a@{}.co", "x".repeat(64))).is_err());
+    }
+
+    #[test]
+    fn ids_are_lower_case_ulids() {
+        let id = new_request_id(1_700_000_000_000, [255; 10]);
+        assert_eq!(id.len(), 31);
+        assert!(id.starts_with("kreq_01hf7yat00zzzzzzzzzzzzzzzz"), "{id}");
+    }
+
+    #[test]
+    fn idempotency_keys_are_visible_and_short() {
+        assert_eq!(idempotency_key(None).unwrap(), None);
+        assert!(idempotency_key(Some("x".repeat(255))).is_ok());
+        for bad in [String::new(), "a b".to_owned(), "é".to_owned(), "x".repeat(256)] {
+            assert!(idempotency_key(Some(bad)).is_err());
+        }
+    }
+
+    proptest! {
+        /// What is accepted has no character that could end a mail header or a log line.
+        #[test]
+        fn an_accepted_address_is_plain(text in "\\PC{0,10}@?[a-z.\\r\\n -]{0,20}") {
+            if let Ok(address) = email(&text) {
+                prop_assert!(address.bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert_eq!(address.matches('@').count(), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Webhooks: what is said, how it is signed, and when it is tried again.
+//!
+//! Signed as the Standard Webhooks specification (1.0) says, so that its libraries verify it: `webhook-id`,
+//! `webhook-timestamp` (seconds) and `webhook-signature`, which is `v1,` and the base64 of the HMAC-SHA256 of
+//! `id.timestamp.body`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::pseudonym::hmac_sha256;
+
+/// How many times a notification is tried.
+pub const MAX_ATTEMPTS: u32 = 10;
+
+/// What happened to a request for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It was made.
+    Submitted,
+    /// It was approved.
+    Approved,
+}
+
+impl Event {
+    /// The body: the event's name, and the request in the words of the portal.
+    pub fn body(self, request: &Value) -> String {
+        let event = match self {
+            Event::Submitted => "key_request_event.submitted",
+            Event::Approved => "key_request_event.approved",
+        };
+        json!({"event": event, "data": request}).to_string()
+    }
+}
+
+/// The key of the signatures.
+pub struct SigningKey(Vec<u8>);
+
+impl SigningKey {
+    /// Reads `whsec_` and the base64 of 24 to 64 bytes.
+    pub fn read(secret: &str) -> Option<SigningKey> {
+        let key = STANDARD.decode(secret.trim().strip_prefix("whsec_")?).ok()?;
+        (24..=64).contains(&key.len()).then_some(SigningKey(key))
+    }
+
+    /// The header `webhook-signature`.
+    pub fn sign(&self, id: &str, timestamp_s: u64, body: &str) -> String {
+        let timestamp = timestamp_s.to_string();
+        let parts = [id, ".", &timestamp, ".", body].map(str::as_bytes);
+        format!("v1,{}", STANDARD.encode(hmac_sha256(&self.0, &parts)))
+    }
+}
+
+/// How long to wait after a failed attempt, in milliseconds; `None` after the last one. 5 s, then four times as long each
+/// time but at most 6 h, with up to a fifth more by chance so that many do not come back at once: about a day in all.
+/// `chance` is any random byte.
+pub fn retry_after(attempts: u32, chance: u8) -> Option<u64> {
+    if attempts >= MAX_ATTEMPTS {
+        return None;
+    }
+    let wait = 5_000u64.saturating_mul(4u64.saturating_pow(attempts.saturating_sub(1))).min(6 * 3_600_000);
+    Some(wait + wait / 5 * u64::from(chance) / 255)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_as_the_specification_does() {
+        // The vector of the specification's reference libraries.
+        let key = SigningKey::read("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signature = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_secret_has_its_form() {
+        for wrong in ["", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_", "whsec_!!!!", "whsec_c2hvcnQ="] {
+            assert!(SigningKey::read(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tries_for_about_a_day() {
+        let waits: Vec<_> = (1..=MAX_ATTEMPTS).map_while(|attempts| retry_after(attempts, 0)).collect();
+        assert_eq!(waits.len() + 1, MAX_ATTEMPTS as usize);
+        assert_eq!(waits[..4], [5_000, 20_000, 80_000, 320_000]);
+        let day = 24 * 3_600_000u64;
+        assert!((day / 2..2 * day).contains(&waits.iter().sum::<u64>()), "{waits:?}");
+        assert_eq!(retry_after(1, 255), Some(6_000));
+        assert_eq!(retry_after(MAX_ATTEMPTS, 0), None);
+    }
+}

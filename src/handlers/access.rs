@@ -1,0 +1,145 @@
+//! `POST /access/request-key`: a stranger asks for a key.
+//!
+//! The answer says nothing about who has asked before, and the request is stored before it is given.
+
+use std::rc::Rc;
+
+use gatehouse_core::access::api_key::{self, Settings};
+use gatehouse_core::access::client_address;
+use gatehouse_core::access::key_request::{Asked, KeyRequest, check_known_policies, expiry};
+use gatehouse_core::access::pseudonym::Pseudonyms;
+use gatehouse_core::access::sliding_log::{Take, Verdict};
+use gatehouse_core::access::submission::{Submission, idempotency_key, received_message};
+use gatehouse_core::error::{Code, Error};
+use gatehouse_core::time::DAY_MS;
+use serde_json::{Value, json};
+use worker::Env;
+
+use super::authentication::seconds;
+use super::{Call, notify};
+use crate::gateway::Gateway;
+use crate::objects::rate_limiter;
+use crate::platform::reply::Reply;
+use crate::platform::{clock, random};
+use crate::store::keys::{Minted, Opening};
+use crate::store::requests::{self, AutoIssue, Origin, Submitted};
+
+/// Answers a submission.
+pub async fn request_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
+    let Some(pseudonyms) = &gateway.pseudonyms else {
+        let words = "This gateway takes no requests for keys: its operator has not configured any key";
+        return Err(Error::new(Code::AuthNotConfigured, words));
+    };
+    call.require_json()?;
+    let body = call.small_body().await?;
+    let submission = Submission::read(&body)?;
+    let idempotency_key = idempotency_key(call.header("idempotency-key"))?;
+    let (origin, limiter) = origin(call, pseudonyms, idempotency_key.as_deref(), &body);
+
+    // A submission without a key of its own is named by the request, so that it can be taken back.
+    let name = origin.idempotency_key.clone().unwrap_or_else(|| call.id.clone());
+    let take =
+        Take { limit: gateway.config.access.requests_per_day, span_ms: DAY_MS, name: Some(name.clone()) };
+    let verdict = rate_limiter::take(&call.env, &limiter, take).await.map_err(|_| {
+        Error::new(Code::StorageUnavailable, "The gateway cannot count requests for keys now; try again")
+    })?;
+    if let Verdict::Refused(wait_ms) = verdict {
+        let words = "Too many access requests from this IP. Try again later.";
+        return Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)));
+    }
+    let email = submission.email.clone();
+    let stored = store(call, gateway, submission, &origin).await;
+    match stored {
+        Ok((submitted, key)) => Ok(answer(gateway, submitted, key, &email)),
+        Err(error) => {
+            if verdict == Verdict::Allowed && error.is(Code::StorageUnavailable) {
+                give_back(&call.env, &limiter, &name).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Keyed hashes of where a submission comes from, and the name of its client's limiter.
+fn origin(
+    call: &Call<'_>,
+    pseudonyms: &Pseudonyms,
+    idempotency_key: Option<&str>,
+    body: &[u8],
+) -> (Origin, String) {
+    let address = client_address::client(call.header("cf-connecting-ip").as_deref());
+    let origin = Origin {
+        client: pseudonyms.of("client", &address),
+        user_agent: call.header("user-agent").map(|agent| pseudonyms.of("user agent", &agent)),
+        idempotency_key: idempotency_key
+            .map(|key| pseudonyms.of("idempotency key", &format!("{address}\n{key}"))),
+        body: idempotency_key.map(|_| pseudonyms.of("body", &String::from_utf8_lossy(body))),
+    };
+    let limiter = format!("key requests {}", origin.client);
+    (origin, limiter)
+}
+
+/// What was counted was not stored, so it is not held against the client.
+async fn give_back(env: &Env, limiter: &str, name: &str) {
+    // If this fails too, the client has one try less today.
+    let _ = rate_limiter::give_back(env, limiter, name).await;
+}
+
+async fn store(
+    call: &Call<'_>,
+    gateway: &Rc<Gateway>,
+    submission: Submission,
+    origin: &Origin,
+) -> Result<(Submitted, Option<String>), Error> {
+    let now_ms = clock::now_ms();
+    let policies = gateway.config.access.policies.clone();
+    let asked = Asked::by_stranger(submission, policies.clone(), now_ms);
+    let words = |request: &KeyRequest| -> Value { request.to_portal(&[], &gateway.config) };
+    let told = notify::expect(call, gateway).await?;
+    let tell = told.then_some(&words as &dyn Fn(&KeyRequest) -> Value);
+    if !gateway.auto_issue {
+        let submitted = requests::submit(&call.env, asked, origin, None, tell).await?;
+        notify::wake(call, told);
+        return Ok((submitted, None));
+    }
+    check_known_policies(&gateway.config, &policies)?;
+    let minted = Minted::new()?;
+    let key = minted.text.clone();
+    let settings = Settings {
+        expires_ms: expiry(&gateway.config, &policies, None, now_ms),
+        policies,
+        ..Settings::default()
+    };
+    let key_id = api_key::new_id(now_ms, random::id_bytes());
+    let auto = AutoIssue { key_id: &key_id, settings: &settings, opening: &Opening::Secret(minted) };
+    let submitted = requests::submit(&call.env, asked, origin, Some(auto), tell).await?;
+    notify::wake(call, told);
+    let key = matches!(submitted, Submitted::Stored(_)).then_some(key);
+    Ok((submitted, key))
+}
+
+fn answer(gateway: &Gateway, submitted: Submitted, key: Option<String>, email: &str) -> Reply {
+    match (submitted, key) {
+        (Submitted::Stored(id), Some(key)) => Reply::json(
+            201,
+            &json!({
+                "request_id": id,
+                "status": "approved",
+                "api_key": key,
+                "message": "Your key has been issued. Store it safely: it is shown only once.",
+            }),
+        ),
+        (Submitted::Before(id), _) if gateway.auto_issue => Reply::json(
+            200,
+            &json!({
+                "request_id": id,
+                "status": "approved",
+                "message": "Your key was issued in answer to an earlier request, and shown only then.",
+            }),
+        ),
+        (Submitted::Stored(id) | Submitted::Before(id), _) => Reply::json(
+            202,
+            &json!({"request_id": id, "status": "pending", "message": received_message(email)}),
+        ),
+    }
+}

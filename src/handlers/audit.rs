@@ -1,0 +1,57 @@
+//! `/v0/audit`: what operators did, and whether the record of it is whole.
+
+use gatehouse_core::access::audit::Head;
+use gatehouse_core::error::{Code, Error};
+use serde_json::json;
+
+use super::Call;
+use crate::platform::reply::Reply;
+use crate::store::audit;
+
+/// How many entries a page has unless something else is said, and at most.
+const USUAL: u64 = 100;
+const MOST: u64 = 1000;
+
+/// `GET /v0/audit?after=&limit=`
+pub async fn list(call: &Call<'_>) -> Result<Reply, Error> {
+    let after = number(call, "after", 0, 0..=u64::MAX >> 11)?;
+    let limit = number(call, "limit", USUAL, 1..=MOST)?;
+    let entries = audit::after(&call.env, after, limit).await?;
+    let next = entries.last().filter(|_| entries.len() as u64 == limit).map(|entry| entry.seq);
+    let shown: Vec<_> = entries
+        .iter()
+        .map(|entry| json!({"seq": entry.seq, "entry": entry.text, "hash": entry.hash}))
+        .collect();
+    Ok(Reply::json(200, &json!({"entries": shown, "next": next})))
+}
+
+/// `GET /v0/audit/verify`
+pub async fn verify(call: &Call<'_>) -> Result<Reply, Error> {
+    let mut head = Head::default();
+    loop {
+        let entries = audit::after(&call.env, head.seq, MOST).await?;
+        for entry in &entries {
+            if let Err(reason) = head.follow(entry) {
+                let broken =
+                    json!({"intact": false, "entries": head.seq, "broken_at": entry.seq, "reason": reason});
+                return Ok(Reply::json(200, &broken));
+            }
+        }
+        if entries.is_empty() {
+            return Ok(Reply::json(200, &json!({"intact": true, "entries": head.seq, "head": head.hash})));
+        }
+    }
+}
+
+fn number(
+    call: &Call<'_>,
+    name: &'static str,
+    usual: u64,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<u64, Error> {
+    let Some(text) = call.query(name) else { return Ok(usual) };
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        let words = format!("'{name}' must be a whole number from {} to {}", range.start(), range.end());
+        Error::new(Code::InvalidValue, words).with_param(name)
+    })
+}

@@ -1,0 +1,232 @@
+//! Who is calling: the key that came with a request, and whether it opens the route.
+//!
+//! Keys of the rings are compared in memory. Issued keys come from the database, by way of what this isolate remembers
+//! (`gatehouse_core::key::KeyCache`), which bounds how long a revoked key works. A text that is no well-formed key is never
+//! looked up.
+//!
+//! Clients that fail too often are refused. Failures are counted in the `RateLimiter` object of the client; once it says
+//! stop, this isolate refuses by itself until there is room again. While a client is refused, keys that anybody could
+//! have thought of are not even compared, and issued keys are not looked up; well-formed keys of the ring, which nobody
+//! can guess, and issued keys that are remembered go on working, so that one bad script behind a shared address does not
+//! shut out the others.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use gatehouse_core::access::client_address;
+use gatehouse_core::access::sliding_log::{Take, Verdict};
+use gatehouse_core::error::{Code, Error, Surface};
+use gatehouse_core::key::{self, Caller, Digest, IssuedKey, Remembered, Secret, Stored};
+use worker::Env;
+
+use super::Call;
+use crate::gateway::Gateway;
+use crate::objects::rate_limiter;
+use crate::platform::clock;
+use crate::routes::Access;
+use crate::store::keys;
+
+/// A minute, in milliseconds.
+const MINUTE_MS: u64 = 60_000;
+/// How many refused clients an isolate remembers.
+const MAX_BLOCKED: usize = 1_000;
+
+/// Clients that are refused, until when, in milliseconds since 1970.
+#[derive(Default)]
+pub struct Blocked(BTreeMap<String, u64>);
+
+impl Blocked {
+    fn until(&self, client: &str, now_ms: u64) -> Option<u64> {
+        self.0.get(client).copied().filter(|until_ms| *until_ms > now_ms)
+    }
+
+    fn add(&mut self, client: String, until_ms: u64, now_ms: u64) {
+        if self.0.len() >= MAX_BLOCKED {
+            self.0.retain(|_, until_ms| *until_ms > now_ms);
+        }
+        if self.0.len() < MAX_BLOCKED {
+            self.0.insert(client, until_ms);
+        }
+    }
+}
+
+/// The caller of a route that is not public.
+pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access) -> Result<Caller, Error> {
+    check_configured(gateway, access)?;
+    let Some(secret) = credential(call)? else { return Err(no_credential(call)) };
+    let digest = Digest::of(secret.expose().as_bytes());
+    let public_id = key::public_id(secret.expose()).ok();
+    if public_id.is_none() {
+        check_not_blocked(call, gateway)?;
+    }
+    let of_ring = match access {
+        Access::Operator => gateway.operators.authenticate(&digest),
+        Access::Inference | Access::Public => gateway.ring.authenticate(&digest),
+    };
+    if let Some(caller) = of_ring {
+        return Ok(caller.clone());
+    }
+    let issued = match public_id {
+        Some(public_id) => issued_key(call, gateway, public_id, &digest).await?,
+        None => None,
+    };
+    match (access, issued) {
+        (Access::Inference | Access::Public, Some(key)) => {
+            check_issued(call, gateway, &key).await?;
+            Ok(Caller::with_issued_key(key))
+        }
+        (Access::Inference | Access::Public, None) if gateway.operators.authenticate(&digest).is_some() => {
+            let words = "This is an operator's key, which runs no inference; use an inference key";
+            Err(Error::new(Code::PermissionDenied, words))
+        }
+        (Access::Operator, issued) if issued.is_some() || gateway.ring.authenticate(&digest).is_some() => {
+            // Two spaces, as the portal's clients know it.
+            let words = format!("access denied: You do not have permission to access  {}", call.path());
+            Err(Error::new(Code::PermissionDenied, words))
+        }
+        _ => Err(failed(call, gateway).await),
+    }
+}
+
+/// Nobody can be let in where nobody has a key: neither of a ring, nor from an operator.
+fn check_configured(gateway: &Gateway, access: Access) -> Result<(), Error> {
+    let words = match access {
+        Access::Operator if gateway.operators.is_empty() => {
+            "No operator key is configured: set GATEWAY_ADMIN_KEY_HASHES"
+        }
+        _ if gateway.ring.is_empty() && gateway.operators.is_empty() => {
+            "Gateway API key is not configured: the operator has to set GATEWAY_API_KEY or GATEWAY_API_KEY_HASHES, or \
+             GATEWAY_ADMIN_KEY_HASHES to issue keys"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(Code::AuthNotConfigured, words))
+}
+
+/// The key that was sent: `Authorization: Bearer`; on `/api/portal` also the bare key; on `/v1` also `x-api-key`.
+pub fn credential(call: &Call<'_>) -> Result<Option<Secret>, Error> {
+    let authorization = call.header("authorization");
+    let authorization = authorization.as_deref();
+    let bearer = authorization.and_then(|text| text.strip_prefix("Bearer ")).and_then(Secret::new);
+    match call.surface() {
+        Surface::V0 => Ok(bearer),
+        Surface::Portal => Ok(bearer.or_else(|| authorization.and_then(Secret::new))),
+        Surface::OpenAi => {
+            let api_key = call.header("x-api-key").as_deref().and_then(Secret::new);
+            match (bearer, api_key) {
+                (Some(bearer), Some(api_key)) if bearer.expose() != api_key.expose() => Err(Error::new(
+                    Code::ConflictingCredentials,
+                    "The headers 'Authorization' and 'x-api-key' carry different keys; send one of them",
+                )
+                .with_param("x-api-key")),
+                (bearer, api_key) => Ok(bearer.or(api_key)),
+            }
+        }
+    }
+}
+
+fn no_credential(call: &Call<'_>) -> Error {
+    let sent = match call.header("authorization") {
+        Some(_) => "the header 'Authorization' is not of the form 'Bearer <key>'",
+        None => "no key was sent",
+    };
+    let words = format!("Unauthorized: {sent}. Send 'Authorization: Bearer <key>' or 'x-api-key: <key>'");
+    Error::new(Code::InvalidApiKey, words)
+}
+
+/// The issued key of a public id, if the whole key is the right one.
+async fn issued_key(
+    call: &Call<'_>,
+    gateway: &Rc<Gateway>,
+    public_id: &str,
+    digest: &Digest,
+) -> Result<Option<Rc<IssuedKey>>, Error> {
+    let remembered = gateway.keys.borrow_mut().recall(public_id, clock::now_ms());
+    let stored = match remembered {
+        Remembered::Fresh(stored) => stored,
+        Remembered::Ageing(stored) => {
+            let (gateway, env, public_id) = (Rc::clone(gateway), call.env.clone(), public_id.to_owned());
+            // If this fails, what is remembered is used until it is too old, and then asked for again.
+            call.context.wait_until(async move {
+                let _ = ask_and_remember(&gateway, &env, &public_id).await;
+            });
+            stored
+        }
+        Remembered::Nothing => {
+            check_not_blocked(call, gateway)?;
+            ask_and_remember(gateway, &call.env, public_id).await?
+        }
+    };
+    Ok(stored.filter(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, key)| key))
+}
+
+async fn ask_and_remember(gateway: &Gateway, env: &Env, public_id: &str) -> Result<Stored, Error> {
+    let asked_ms = clock::now_ms();
+    let stored = keys::find_by_public_id(env, public_id).await?;
+    gateway.keys.borrow_mut().remember(public_id, asked_ms, stored.clone());
+    Ok(stored)
+}
+
+/// Whether an issued key works now, here, and often enough.
+async fn check_issued(call: &Call<'_>, gateway: &Gateway, key: &IssuedKey) -> Result<(), Error> {
+    key.check_alive(clock::now_ms())?;
+    key.check_endpoint(&gateway.config, call.path())?;
+    let Some(limit) = key.requests_per_minute(&gateway.config)? else { return Ok(()) };
+    let take = Take { limit, span_ms: MINUTE_MS, name: None };
+    match rate_limiter::take(&call.env, &format!("key {}", key.id), take).await {
+        Ok(Verdict::Allowed | Verdict::Repeated) => Ok(()),
+        Ok(Verdict::Refused(wait_ms)) => {
+            let words = format!("This key may make {limit} requests a minute");
+            Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)))
+        }
+        // A limit that cannot be kept lets nobody through.
+        Err(_) => Err(Error::new(Code::StorageUnavailable, "The key's limit cannot be checked; try again")),
+    }
+}
+
+/// The client's pseudonym.
+fn client(call: &Call<'_>, gateway: &Gateway) -> Option<String> {
+    let address = client_address::client(call.header("cf-connecting-ip").as_deref());
+    gateway.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &address))
+}
+
+fn check_not_blocked(call: &Call<'_>, gateway: &Gateway) -> Result<(), Error> {
+    let now_ms = clock::now_ms();
+    if gateway.blocked.borrow().0.is_empty() {
+        return Ok(());
+    }
+    let Some(client) = client(call, gateway) else { return Ok(()) };
+    match gateway.blocked.borrow().until(&client, now_ms) {
+        Some(until_ms) => Err(too_many_failures(until_ms - now_ms)),
+        None => Ok(()),
+    }
+}
+
+fn too_many_failures(wait_ms: u64) -> Error {
+    let words = "Too many failed authentications from this IP. Try again later.";
+    Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms))
+}
+
+/// Milliseconds as whole seconds, rounded up.
+pub fn seconds(wait_ms: u64) -> u32 {
+    u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+/// Counts a failure and says what to answer.
+async fn failed(call: &Call<'_>, gateway: &Gateway) -> Error {
+    let unauthorized = Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here");
+    if let Err(error) = check_not_blocked(call, gateway) {
+        return error;
+    }
+    let Some(client) = client(call, gateway) else { return unauthorized };
+    let take = Take { limit: gateway.config.access.failed_auth_per_minute, span_ms: MINUTE_MS, name: None };
+    match rate_limiter::take(&call.env, &format!("failed authentication {client}"), take).await {
+        Ok(Verdict::Refused(wait_ms)) => {
+            let now_ms = clock::now_ms();
+            gateway.blocked.borrow_mut().add(client, now_ms + wait_ms, now_ms);
+            too_many_failures(wait_ms)
+        }
+        // Where nothing counts, the key is still refused.
+        Ok(Verdict::Allowed | Verdict::Repeated) | Err(_) => unauthorized,
+    }
+}

@@ -1,0 +1,99 @@
+//! `/access/claim/{token}`: the holder of a claim link sees a key, once.
+//!
+//! Opening the link shows a page with a button and changes nothing, so that chat programs and mail filters that look at
+//! links do no harm. The button posts to the same address; that spends the link.
+
+use std::rc::Rc;
+
+use gatehouse_core::error::{Code, Error, Surface};
+use serde_json::json;
+use ulid::Ulid;
+
+use super::Call;
+use crate::gateway::Gateway;
+use crate::platform::reply::{Body, Reply};
+use crate::platform::{clock, random};
+use crate::store::claims;
+use crate::store::keys::Minted;
+
+/// The frame of all pages here: style, and places for a title and the content.
+const FRAME: &str = include_str!("claim/frame.html");
+const OFFER: &str = include_str!("claim/offer.html");
+const KEY: &str = include_str!("claim/key.html");
+const FAULT: &str = include_str!("claim/fault.html");
+
+/// `GET /access/claim/{token}`
+pub async fn show(call: &Call<'_>, token: &str) -> Result<Reply, Error> {
+    match look_up(call, token).await {
+        Ok(_) => page(200, "Your key is ready", OFFER),
+        Err(error) => fault(call, error),
+    }
+}
+
+/// `POST /access/claim/{token}`
+pub async fn redeem(call: &Call<'_>, gateway: &Rc<Gateway>, token: &str) -> Result<Reply, Error> {
+    let (name, key) = match spend(call, token).await {
+        Ok(shown) => shown,
+        Err(error) => return fault(call, error),
+    };
+    gateway.keys.borrow_mut().forget();
+    if call.wants_page() {
+        // A key has only letters, digits and underscores, so it can stand in a page as it is.
+        return page(200, "Your key", &KEY.replace("{{key}}", &key));
+    }
+    let message = "Store it safely: it is shown only once.";
+    Ok(sealed(Reply::json(200, &json!({"api_key": key, "name": name, "message": message}))))
+}
+
+async fn look_up(call: &Call<'_>, token: &str) -> Result<claims::Found, Error> {
+    let found = claims::find(&call.env, token).await?;
+    found.check(clock::now_ms())?;
+    Ok(found)
+}
+
+async fn spend(call: &Call<'_>, token: &str) -> Result<(String, String), Error> {
+    let found = look_up(call, token).await?;
+    let minted = Minted::new()?;
+    claims::redeem(&call.env, &found, &minted).await?;
+    Ok((found.name, minted.text))
+}
+
+/// What went wrong: a page for people, the usual envelope for programs.
+fn fault(call: &Call<'_>, error: Error) -> Result<Reply, Error> {
+    if !call.wants_page() {
+        return Err(error);
+    }
+    let title = if error.is(Code::ClaimUsed) {
+        "This link has been used"
+    } else if error.is(Code::ClaimExpired) {
+        "This link has ended"
+    } else if error.is(Code::ClaimNotFound) {
+        "This link leads nowhere"
+    } else {
+        "Not now"
+    };
+    let message = error.message.replace('&', "&amp;").replace('<', "&lt;");
+    let shown = page(error.status, title, &FAULT.replace("{{message}}", &message))?;
+    // The headers of the error stay: who refused, and when to try again.
+    let headers = Reply::error(&error, Surface::OpenAi).headers.into_iter();
+    Ok(headers
+        .filter(|(name, _)| *name != "content-type")
+        .fold(shown, |reply, (name, value)| reply.with(name, value)))
+}
+
+fn page(status: u16, title: &str, content: &str) -> Result<Reply, Error> {
+    let nonce = Ulid::from_bytes(random::secret_bytes()?).to_string();
+    let text = FRAME.replace("{{title}}", title).replace("{{content}}", content).replace("{{nonce}}", &nonce);
+    // Nothing but its own style and script; nowhere to send anything but here; in nobody's frame.
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'"
+    );
+    Ok(sealed(Reply::new(status, "text/html; charset=utf-8", Body::Text(text.into())))
+        .with("content-security-policy", policy))
+}
+
+/// Kept by no cache, found by no search engine.
+fn sealed(reply: Reply) -> Reply {
+    reply.with("cache-control", "no-store").with("x-robots-tag", "noindex, nofollow")
+}

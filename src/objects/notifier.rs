@@ -1,0 +1,127 @@
+//! `Notifier`: one object that delivers webhook notifications, and tries again those that were not taken.
+//!
+//! The notifications stand in the database, written in the same transaction as what they tell. The object has only an
+//! alarm: it is set before that transaction, so that a Worker that dies after it leaves nothing undelivered.
+
+use std::time::Duration;
+
+use gatehouse_core::access::webhook::{SigningKey, retry_after};
+use serde_json::json;
+use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
+use worker::wasm_bindgen_futures::JsFuture;
+use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
+
+use super::{ObjectError, ask};
+use crate::gateway;
+use crate::platform::{clock, log, random, variables};
+use crate::store::notifications::{self, Notification};
+
+#[wasm_bindgen(module = "/src/platform/bindings.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = postWebhook)]
+    fn post_webhook(url: &str, id: &str, timestamp: &str, signature: &str, body: &str) -> js_sys::Promise;
+}
+
+/// There is one, of this name.
+const NAME: &str = "notifier";
+/// How long a transaction may take that a notification is written in.
+const SAFETY_MS: u64 = 15_000;
+/// When to look again after the database did not answer.
+const DATABASE_RETRY_MS: u64 = 30_000;
+
+/// To be called before a notification is written: it will be found even if nobody says so.
+pub async fn expect(env: &Env) -> Result<(), ObjectError> {
+    ask(env, "NOTIFIER", NAME, &SAFETY_MS.to_string()).await.map(|_| ())
+}
+
+/// To be called when a notification has been written.
+pub async fn wake(env: &Env) {
+    // If this is lost, the alarm that was set before goes off.
+    let _ = ask(env, "NOTIFIER", NAME, "0").await;
+}
+
+/// The object.
+#[durable_object(alarm)]
+pub struct Notifier {
+    state: State,
+    env: Env,
+}
+
+impl DurableObject for Notifier {
+    fn new(state: State, env: Env) -> Self {
+        Notifier { state, env }
+    }
+
+    /// The message is in how many milliseconds to look.
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let wait_ms = request.text().await?.parse().unwrap_or(0);
+        self.look_in(wait_ms).await?;
+        Response::ok("")
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        let next_ms = match self.deliver_due().await {
+            Ok(next_ms) => next_ms,
+            Err(wait_ms) => Some(clock::now_ms() + wait_ms),
+        };
+        if let Some(next_ms) = next_ms {
+            self.look_in(next_ms.saturating_sub(clock::now_ms())).await?;
+        }
+        Response::ok("")
+    }
+}
+
+impl Notifier {
+    /// Sets the alarm, unless an earlier one is set.
+    async fn look_in(&self, wait_ms: u64) -> worker::Result<()> {
+        let storage = self.state.storage();
+        let at_ms = i64::try_from(clock::now_ms() + wait_ms).unwrap_or(i64::MAX);
+        match storage.get_alarm().await? {
+            Some(set_ms) if set_ms <= at_ms => Ok(()),
+            _ => storage.set_alarm(Duration::from_millis(wait_ms)).await,
+        }
+    }
+
+    /// Delivers what is due and says when the next is, or, where that cannot be told, how long to wait.
+    async fn deliver_due(&self) -> Result<Option<u64>, u64> {
+        let Ok(gateway) = gateway::of_isolate(&self.env) else { return Ok(None) };
+        let (Some(url), Some(key)) = (&gateway.config.webhook.url, &gateway.signing_key) else {
+            return Ok(None);
+        };
+        let due = notifications::due(&self.env, clock::now_ms()).await.map_err(|_| DATABASE_RETRY_MS)?;
+        for notification in due {
+            let failure = post(url.as_str(), key, &notification).await.err();
+            let settled = match &failure {
+                None => notifications::delivered(&self.env, &notification.id).await,
+                Some(words) => {
+                    let attempts = notification.attempts + 1;
+                    let [chance] = random::id_bytes();
+                    let next_ms = retry_after(attempts, chance).map(|wait_ms| clock::now_ms() + wait_ms);
+                    log::line(&json!({
+                        "event": "webhook",
+                        "id": notification.id,
+                        "attempts": attempts,
+                        "error": words,
+                        "given_up": next_ms.is_none(),
+                    }));
+                    notifications::failed(&self.env, &notification.id, attempts, next_ms).await
+                }
+            };
+            settled.map_err(|_| DATABASE_RETRY_MS)?;
+        }
+        notifications::next_ms(&self.env).await.map_err(|_| DATABASE_RETRY_MS)
+    }
+}
+
+/// Posts one; the error says why it was not taken.
+async fn post(url: &str, key: &SigningKey, notification: &Notification) -> Result<(), String> {
+    let Notification { id, body, .. } = notification;
+    let timestamp_s = clock::now_ms() / 1000;
+    let signature = key.sign(id, timestamp_s, body);
+    let posted = JsFuture::from(post_webhook(url, id, &timestamp_s.to_string(), &signature, body)).await;
+    match posted.map_err(|error| variables::words(&error))?.as_f64() {
+        Some(status) if (200.0..300.0).contains(&status) => Ok(()),
+        Some(status) => Err(format!("the receiver answered {status}")),
+        None => Err("the receiver gave no status".to_owned()),
+    }
+}

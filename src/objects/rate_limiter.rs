@@ -1,0 +1,109 @@
+//! `RateLimiter`: one object for each client or key that is limited. It keeps a log of the hits of the last span, and
+//! nothing at all once that has passed.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use gatehouse_core::access::sliding_log::{SlidingLog, Take, Verdict};
+use serde::{Deserialize, Serialize};
+use worker::wasm_bindgen::{self, JsValue};
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
+
+use super::{ObjectError, ask};
+use crate::platform::clock;
+
+/// What an object is asked.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Message {
+    /// To count a hit.
+    Take(Take),
+    /// To take back the hit of a name.
+    GiveBack(String),
+}
+
+/// Counts a hit of `who`, if there is room for it.
+pub async fn take(env: &Env, who: &str, take: Take) -> Result<Verdict, ObjectError> {
+    let answer = send(env, who, &Message::Take(take)).await?;
+    serde_json::from_str(&answer).map_err(|error| ObjectError::Failed(error.to_string()))
+}
+
+/// Takes back the hit of a name: what it was counted for did not happen.
+pub async fn give_back(env: &Env, who: &str, name: &str) -> Result<(), ObjectError> {
+    send(env, who, &Message::GiveBack(name.to_owned())).await.map(|_| ())
+}
+
+async fn send(env: &Env, who: &str, message: &Message) -> Result<String, ObjectError> {
+    let message = serde_json::to_string(message).map_err(|error| ObjectError::Failed(error.to_string()))?;
+    ask(env, "RATE_LIMITER", who, &message).await
+}
+
+/// The object.
+#[durable_object(alarm)]
+pub struct RateLimiter {
+    state: State,
+    /// Read from storage by the first message.
+    log: RefCell<Option<SlidingLog>>,
+}
+
+const STORED: &str = "log";
+
+impl DurableObject for RateLimiter {
+    fn new(state: State, _: Env) -> Self {
+        RateLimiter { state, log: RefCell::new(None) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let message: Message = serde_json::from_slice(&request.bytes().await?)?;
+        let mut log = self.load().await?;
+        let answer = match &message {
+            Message::Take(take) => serde_json::to_string(&log.take(clock::now_ms(), take))?,
+            Message::GiveBack(name) => {
+                log.give_back(name);
+                "null".to_owned()
+            }
+        };
+        self.store(log).await?;
+        Response::ok(answer)
+    }
+
+    /// Forgets everything once the last hit has left its span.
+    async fn alarm(&self) -> worker::Result<Response> {
+        let log = self.load().await?;
+        match log.empty_at_ms() {
+            Some(at_ms) if at_ms > clock::now_ms() => self.store(log).await?,
+            _ => {
+                self.log.replace(None);
+                self.state.storage().delete_all().await?;
+            }
+        }
+        Response::ok("")
+    }
+}
+
+impl RateLimiter {
+    /// Takes the log out of memory, or reads it from storage. No other message comes in between: the runtime holds them
+    /// back while storage is read.
+    async fn load(&self) -> worker::Result<SlidingLog> {
+        if let Some(log) = self.log.take() {
+            return Ok(log);
+        }
+        let stored: Option<String> = self.state.storage().get(STORED).await?;
+        Ok(stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// Keeps the log, and sees to it that it is forgotten.
+    async fn store(&self, log: SlidingLog) -> worker::Result<()> {
+        let text = serde_json::to_string(&log)?;
+        let empty_at_ms = log.empty_at_ms();
+        self.log.replace(Some(log));
+        self.state.storage().put_raw(STORED, JsValue::from_str(&text)).await?;
+        if self.state.storage().get_alarm().await?.is_none()
+            && let Some(at_ms) = empty_at_ms
+        {
+            let wait = Duration::from_millis(at_ms.saturating_sub(clock::now_ms()));
+            self.state.storage().set_alarm(wait).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+// @ts-check
+//! Exchanges with bindings: one promise and one text each way, so that Wasm awaits once and reads JSON by itself.
+
+/** How long the database may take, in milliseconds. */
+const DATABASE_MS = 10_000;
+/** How long the receiver of a webhook may take, in milliseconds. */
+const WEBHOOK_MS = 10_000;
+
+/**
+ * Runs statements as one transaction: all of them or none.
+ *
+ * @param {D1Database} database
+ * @param {string} statements JSON: `[[sql, [parameter, …]], …]`
+ * @returns {Promise<string>} JSON: `[{"rows": […], "changes": n}, …]`
+ */
+export async function runStatements(database, statements) {
+  /** @type {[string, (string | number | null)[]][]} */
+  const list = JSON.parse(statements);
+  const batch = database.batch(list.map(([sql, values]) => database.prepare(sql).bind(...values)));
+  const results = await within(DATABASE_MS, batch);
+  return JSON.stringify(
+    results.map(({ results: rows, meta }) => ({ rows: rows ?? [], changes: meta.changes })),
+  );
+}
+
+/**
+ * Asks a Durable Object.
+ *
+ * @param {DurableObjectNamespace} namespace
+ * @param {string} name of the object
+ * @param {string} message
+ * @returns {Promise<string>}
+ */
+export async function askObject(namespace, name, message) {
+  const stub = namespace.get(namespace.idFromName(name));
+  const response = await stub.fetch("https://object/", { method: "POST", body: message });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`the object answered ${response.status}: ${text}`);
+  return text;
+}
+
+/**
+ * Sends a text by e-mail.
+ *
+ * @param {SendEmail} binding
+ * @param {string} from
+ * @param {string} to
+ * @param {string} subject
+ * @param {string} text
+ */
+export async function sendEmail(binding, from, to, subject, text) {
+  await binding.send({ from, to, subject, text });
+}
+
+/**
+ * Posts a signed webhook.
+ *
+ * @param {string} url
+ * @param {string} id
+ * @param {string} timestamp
+ * @param {string} signature
+ * @param {string} body
+ * @returns {Promise<number>} the status; redirects are not followed
+ */
+export async function postWebhook(url, id, timestamp, signature, body) {
+  const response = await fetch(url, {
+    method: "POST",
+    redirect: "manual",
+    signal: AbortSignal.timeout(WEBHOOK_MS),
+    headers: {
+      "content-type": "application/json",
+      "user-agent": "gatehouse",
+      "webhook-id": id,
+      "webhook-timestamp": timestamp,
+      "webhook-signature": signature,
+    },
+    body,
+  });
+  await response.body?.cancel();
+  return response.status;
+}
+
+/**
+ * @template T
+ * @param {number} limit in milliseconds
+ * @param {Promise<T>} promise
+ * @returns {Promise<T>}
+ */
+async function within(limit, promise) {
+  /** @type {number | undefined} */
+  let timer;
+  /** @type {Promise<never>} */
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${limit} ms`)), limit);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,40 @@
+//! E-mail, through Cloudflare's `send_email` binding `GATEWAY_EMAIL`.
+
+use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
+use worker::wasm_bindgen_futures::JsFuture;
+use worker::{Env, js_sys};
+
+use super::variables;
+
+#[wasm_bindgen(module = "/src/platform/bindings.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = sendEmail)]
+    fn send_email(binding: &JsValue, from: &str, to: &str, subject: &str, text: &str) -> js_sys::Promise;
+}
+
+/// A text to somebody.
+pub struct Email<'a> {
+    /// The sender.
+    pub from: &'a str,
+    /// The receiver.
+    pub to: &'a str,
+    /// One line.
+    pub subject: &'a str,
+    /// The text.
+    pub text: &'a str,
+}
+
+/// Whether e-mail can be sent at all.
+pub fn is_bound(env: &Env) -> bool {
+    variables::binding(env, "GATEWAY_EMAIL").is_some()
+}
+
+/// Sends it; the error is the runtime's words.
+pub async fn send(env: &Env, email: Email<'_>) -> Result<(), String> {
+    let binding = variables::binding(env, "GATEWAY_EMAIL").ok_or("there is no binding GATEWAY_EMAIL")?;
+    let Email { from, to, subject, text } = email;
+    JsFuture::from(send_email(&binding, from, to, subject, text))
+        .await
+        .map(|_| ())
+        .map_err(|error| variables::words(&error))
+}

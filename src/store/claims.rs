@@ -1,0 +1,68 @@
+//! Claim links: looking one up, and using it.
+
+use gatehouse_core::access::audit::Action;
+use gatehouse_core::access::claim::{self, Claim};
+use gatehouse_core::error::Error;
+use serde::Deserialize;
+use serde_json::json;
+use worker::Env;
+
+use super::keys::{Minted, end_older_secrets};
+use super::{Change, Changed, change, rows};
+use crate::platform::clock;
+use crate::platform::database::Statement;
+
+/// A link and its key.
+#[derive(Debug, Deserialize)]
+pub struct Found {
+    digest: String,
+    key_id: String,
+    /// The key's name.
+    pub name: String,
+    expires_ms: u64,
+    overlap_ms: u64,
+    used_ms: Option<u64>,
+}
+
+impl Found {
+    /// Whether the link can be used now.
+    pub fn check(&self, now_ms: u64) -> Result<(), Error> {
+        Claim { used_ms: self.used_ms, expires_ms: self.expires_ms }.check(now_ms)
+    }
+}
+
+/// The link of a token.
+pub async fn find(env: &Env, token: &str) -> Result<Found, Error> {
+    let digest = claim::token_digest(token).ok_or_else(claim::not_found)?;
+    let sql = "SELECT c.digest, c.key_id, k.name, c.expires_ms, c.overlap_ms, c.used_ms \
+               FROM claims c JOIN issued_keys k ON k.id = c.key_id WHERE c.digest = ?1 AND k.revoked_ms IS NULL";
+    let found = rows(env, sql, [digest.into()]).await?;
+    found.first().and_then(|row| Found::deserialize(row).ok()).ok_or_else(claim::not_found)
+}
+
+/// Uses a link: the secret is stored and the link is spent, or neither. Of any number at once one succeeds.
+pub async fn redeem(env: &Env, found: &Found, minted: &Minted) -> Result<(), Error> {
+    let now_ms = clock::now_ms();
+    let spent = Statement::new(
+        "UPDATE claims SET used_ms = ?2, public_id = ?3 WHERE digest = ?1 AND used_ms IS NULL AND expires_ms > ?2 \
+         AND EXISTS (SELECT 1 FROM issued_keys WHERE id = claims.key_id AND revoked_ms IS NULL)",
+        [found.digest.as_str().into(), now_ms.into(), minted.public_id().into()],
+    );
+    let claimed = Change {
+        deciding: vec![spent, minted.store(&found.key_id, now_ms)],
+        action: Action {
+            actor: "claim link".to_owned(),
+            action: "key.claimed",
+            subject: found.name.clone(),
+            detail: json!({"key_id": found.key_id, "public_id": minted.public_id()}),
+        },
+        then: end_older_secrets(&found.key_id, minted.public_id(), now_ms + found.overlap_ms, now_ms),
+    };
+    match change(env, claimed).await? {
+        Changed::Done => Ok(()),
+        // Somebody else was faster, or the time has just passed, or the key has been revoked.
+        Changed::Nothing | Changed::Duplicate => {
+            Claim { used_ms: Some(now_ms), expires_ms: found.expires_ms }.check(now_ms)
+        }
+    }
+}

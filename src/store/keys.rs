@@ -1,0 +1,330 @@
+//! Issued keys and their secrets.
+
+use gatehouse_core::access::api_key::{self, ApiKey, Settings};
+use gatehouse_core::access::audit::Action;
+use gatehouse_core::access::claim;
+use gatehouse_core::error::{Code, Error};
+use gatehouse_core::key::{self, Digest, IssuedKey, Stored};
+use serde_json::{Value, json};
+use std::rc::Rc;
+use worker::Env;
+
+use super::{Change, Changed, change, rows, unavailable};
+use crate::platform::database::{self, Failure, Statement};
+use crate::platform::{clock, random};
+
+/// A key that has just been minted. Its text is shown once and kept nowhere.
+pub struct Minted {
+    /// The whole key.
+    pub text: String,
+    public_id: String,
+    digest: Digest,
+}
+
+impl Minted {
+    /// Mints a key.
+    pub fn new() -> Result<Minted, Error> {
+        let text = key::mint(&random::secret_bytes()?);
+        let public_id = key::public_id(&text).map(str::to_owned);
+        let public_id =
+            public_id.map_err(|_| Error::new(Code::InternalError, "A minted key is not well-formed"))?;
+        Ok(Minted { digest: Digest::of(text.as_bytes()), public_id, text })
+    }
+
+    /// The statement that stores the secret of a key, if the statement before it changed something.
+    pub fn store(&self, key_id: &str, now_ms: u64) -> Statement {
+        Statement::new(
+            "INSERT INTO key_secrets (public_id, digest, key_id, created_ms) SELECT ?1, ?2, ?3, ?4 WHERE changes() > 0",
+            [self.public_id.as_str().into(), self.digest.to_hex().into(), key_id.into(), now_ms.into()],
+        )
+    }
+
+    /// `gw_` and ten characters.
+    pub fn public_id(&self) -> &str {
+        &self.public_id
+    }
+
+    /// The digest, in hexadecimal.
+    pub fn digest(&self) -> String {
+        self.digest.to_hex()
+    }
+}
+
+/// A claim link that has just been made.
+pub struct ClaimLink {
+    /// The token that the link ends with. Shown once and kept nowhere.
+    pub token: String,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: u64,
+    digest: String,
+}
+
+impl ClaimLink {
+    /// Makes a link that works for some hours.
+    pub fn new(hours: u32, now_ms: u64) -> Result<ClaimLink, Error> {
+        let token = claim::token(&random::secret_bytes()?);
+        let digest = claim::token_digest(&token)
+            .ok_or_else(|| Error::new(Code::InternalError, "A claim token is not well-formed"))?;
+        Ok(ClaimLink { token, digest, expires_ms: now_ms + u64::from(hours) * 3_600_000 })
+    }
+
+    /// The statement that stores it, if the statement before it changed something.
+    pub fn store(&self, key_id: &str, overlap_ms: u64, now_ms: u64) -> Statement {
+        Statement::new(
+            "INSERT INTO claims (digest, key_id, created_ms, expires_ms, overlap_ms) \
+             SELECT ?1, ?2, ?3, ?4, ?5 WHERE changes() > 0",
+            [
+                self.digest.as_str().into(),
+                key_id.into(),
+                now_ms.into(),
+                self.expires_ms.into(),
+                overlap_ms.into(),
+            ],
+        )
+    }
+}
+
+/// What a key gets to begin with.
+pub enum Opening {
+    /// A secret, which the operator sees.
+    Secret(Minted),
+    /// A claim link, by which its holder gets the secret.
+    Claim(ClaimLink),
+}
+
+impl Opening {
+    /// The statement that stores it, if the statement before it changed something.
+    pub fn store(&self, key_id: &str, now_ms: u64) -> Statement {
+        match self {
+            Opening::Secret(minted) => minted.store(key_id, now_ms),
+            Opening::Claim(link) => link.store(key_id, 0, now_ms),
+        }
+    }
+
+    /// What the audit trail says of it.
+    pub fn note(&self) -> Value {
+        match self {
+            Opening::Secret(minted) => json!({"public_id": minted.public_id}),
+            Opening::Claim(_) => json!({"delivery": "claim"}),
+        }
+    }
+}
+
+/// A key to be stored.
+pub struct Draft<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// What it may do.
+    pub settings: &'a Settings,
+    /// The developer whose key it is, if the portal knows one.
+    pub by_user: Option<&'a str>,
+    /// The request that it comes from.
+    pub request_id: Option<&'a str>,
+    /// Who makes it.
+    pub created_by: &'a str,
+}
+
+impl Draft<'_> {
+    /// The statement that stores the key: always, or only if the statement before it changed something.
+    pub fn store(&self, only_if_changed: bool, now_ms: u64) -> Statement {
+        const ALWAYS: &str = "INSERT INTO issued_keys \
+            (id, name, policies, models, endpoints, metadata, by_user, request_id, created_ms, created_by, expires_ms) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        const IF_CHANGED: &str = "INSERT INTO issued_keys \
+            (id, name, policies, models, endpoints, metadata, by_user, request_id, created_ms, created_by, expires_ms) \
+            SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE changes() > 0";
+        Statement::new(
+            if only_if_changed { IF_CHANGED } else { ALWAYS },
+            [
+                self.id.into(),
+                self.name.into(),
+                json!(self.settings.policies).to_string().into(),
+                list(self.settings.models.as_ref()),
+                list(self.settings.endpoints.as_ref()),
+                json!(self.settings.metadata).to_string().into(),
+                self.by_user.into(),
+                self.request_id.into(),
+                now_ms.into(),
+                self.created_by.into(),
+                self.settings.expires_ms.into(),
+            ],
+        )
+    }
+}
+
+fn list(items: Option<&Vec<String>>) -> Value {
+    items.map_or(Value::Null, |items| json!(items).to_string().into())
+}
+
+/// The key with a secret of this public id, for the call path: `None` if there is none, or it is revoked.
+pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Error> {
+    const SQL: &str = "SELECT k.id, k.name, k.disabled, k.expires_ms AS key_expires_ms, s.expires_ms AS secret_expires_ms, \
+        k.policies, k.models, k.endpoints, s.digest \
+        FROM key_secrets s JOIN issued_keys k ON k.id = s.key_id WHERE s.public_id = ?1 AND k.revoked_ms IS NULL";
+    match database::run(env, &[Statement::new(SQL, [public_id.into()])]).await {
+        Ok(outcomes) => Ok(outcomes.first().and_then(|outcome| outcome.rows.first()).and_then(|row| {
+            let digest = Digest::from_hex(row.get("digest")?.as_str()?)?;
+            Some((digest, Rc::new(IssuedKey::from_row(row)?)))
+        })),
+        // No database and no tables: no issued keys.
+        Err(Failure::NotBound | Failure::NotMigrated) => Ok(None),
+        Err(failure) => Err(unavailable(&failure)),
+    }
+}
+
+/// All keys that are not revoked, by name; or the one of a name.
+pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Error> {
+    const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.metadata, k.expires_ms, \
+        k.request_id, k.created_ms, k.created_by, \
+        (SELECT json_group_array(json_object('public_id', s.public_id, 'created_ms', s.created_ms, 'expires_ms', s.expires_ms)) \
+         FROM key_secrets s WHERE s.key_id = k.id) AS secrets \
+        FROM issued_keys k WHERE k.revoked_ms IS NULL AND k.name = coalesce(?1, k.name) ORDER BY k.name";
+    let found = rows(env, SQL, [name.into()]).await?;
+    found
+        .iter()
+        .map(|row| {
+            ApiKey::from_row(row)
+                .ok_or_else(|| Error::new(Code::InternalError, "A stored key cannot be read"))
+        })
+        .collect()
+}
+
+/// The key of a name.
+pub async fn get(env: &Env, name: &str) -> Result<ApiKey, Error> {
+    list_keys(env, Some(name)).await?.pop().ok_or_else(|| api_key::unknown(name))
+}
+
+/// Stores a new key.
+pub async fn create(env: &Env, draft: Draft<'_>, opening: &Opening) -> Result<(), Error> {
+    let now_ms = clock::now_ms();
+    let made = Change {
+        deciding: vec![draft.store(false, now_ms)],
+        action: Action {
+            actor: draft.created_by.to_owned(),
+            action: "key.created",
+            subject: draft.name.to_owned(),
+            detail: json!({"key_id": draft.id, "policies": draft.settings.policies, "opening": opening.note()}),
+        },
+        then: vec![opening.store(draft.id, now_ms)],
+    };
+    match change(env, made).await? {
+        Changed::Done => Ok(()),
+        Changed::Duplicate => Err(api_key::duplicate()),
+        Changed::Nothing => Err(Error::new(Code::InternalError, "The key was not stored")),
+    }
+}
+
+/// Changes the settings of a key.
+pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -> Result<(), Error> {
+    let sql = "UPDATE issued_keys SET disabled = ?2, policies = ?3, models = ?4, endpoints = ?5, metadata = ?6, \
+               expires_ms = ?7 WHERE id = ?1 AND revoked_ms IS NULL";
+    let parameters = [
+        key.id.as_str().into(),
+        u8::from(settings.disabled).into(),
+        json!(settings.policies).to_string().into(),
+        list(settings.models.as_ref()),
+        list(settings.endpoints.as_ref()),
+        json!(settings.metadata).to_string().into(),
+        settings.expires_ms.into(),
+    ];
+    let detail = json!({
+        "key_id": key.id,
+        "disabled": settings.disabled,
+        "policies": settings.policies,
+        "models": settings.models,
+        "endpoints": settings.endpoints,
+        "expires_ms": settings.expires_ms,
+    });
+    settle(env, key, Statement::new(sql, parameters), ("key.updated", detail, actor), vec![]).await
+}
+
+/// Revokes a key: its secrets and claim links are gone, its name is free.
+pub async fn revoke(env: &Env, key: &ApiKey, actor: &str) -> Result<(), Error> {
+    let id = || [Value::from(key.id.as_str())];
+    let revoked = Statement::new(
+        "UPDATE issued_keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms IS NULL",
+        [key.id.as_str().into(), clock::now_ms().into()],
+    );
+    let then = vec![
+        Statement::new("DELETE FROM key_secrets WHERE key_id = ?1", id()),
+        Statement::new("DELETE FROM claims WHERE key_id = ?1", id()),
+    ];
+    settle(env, key, revoked, ("key.revoked", json!({"key_id": key.id}), actor), then).await
+}
+
+/// Gives a key another secret, and lets the older ones end.
+pub async fn rotate(
+    env: &Env,
+    key: &ApiKey,
+    minted: &Minted,
+    overlap_ms: u64,
+    actor: &str,
+) -> Result<u64, Error> {
+    let now_ms = clock::now_ms();
+    let ends_ms = now_ms + overlap_ms;
+    let stored = Statement::new(
+        "INSERT INTO key_secrets (public_id, digest, key_id, created_ms) \
+         SELECT ?1, ?2, id, ?4 FROM issued_keys WHERE id = ?3 AND revoked_ms IS NULL",
+        [minted.public_id().into(), minted.digest().into(), key.id.as_str().into(), now_ms.into()],
+    );
+    let detail =
+        json!({"key_id": key.id, "public_id": minted.public_id(), "overlap_seconds": overlap_ms / 1000});
+    let then = end_older_secrets(&key.id, minted.public_id(), ends_ms, now_ms);
+    settle(env, key, stored, ("key.rotated", detail, actor), then).await?;
+    Ok(ends_ms)
+}
+
+/// Makes a link by which the holder of a key gets another secret.
+pub async fn offer_claim(
+    env: &Env,
+    key: &ApiKey,
+    link: &ClaimLink,
+    overlap_ms: u64,
+    actor: &str,
+) -> Result<(), Error> {
+    let offered = Statement::new(
+        "INSERT INTO claims (digest, key_id, created_ms, expires_ms, overlap_ms) \
+         SELECT ?1, id, ?3, ?4, ?5 FROM issued_keys WHERE id = ?2 AND revoked_ms IS NULL",
+        [
+            link.digest.as_str().into(),
+            key.id.as_str().into(),
+            clock::now_ms().into(),
+            link.expires_ms.into(),
+            overlap_ms.into(),
+        ],
+    );
+    let detail = json!({"key_id": key.id, "delivery": "claim", "overlap_seconds": overlap_ms / 1000});
+    settle(env, key, offered, ("key.rotated", detail, actor), vec![]).await
+}
+
+/// Statements that end the secrets of a key but one, and drop those that have ended; if that one was stored.
+pub fn end_older_secrets(key_id: &str, public_id: &str, ends_ms: u64, now_ms: u64) -> Vec<Statement> {
+    vec![
+        Statement::new(
+            "UPDATE key_secrets SET expires_ms = min(coalesce(expires_ms, ?3), ?3) WHERE key_id = ?1 AND public_id <> ?2 \
+             AND EXISTS (SELECT 1 FROM key_secrets WHERE public_id = ?2)",
+            [key_id.into(), public_id.into(), ends_ms.into()],
+        ),
+        Statement::new(
+            "DELETE FROM key_secrets WHERE key_id = ?1 AND expires_ms <= ?2",
+            [key_id.into(), now_ms.into()],
+        ),
+    ]
+}
+
+/// Makes a change of one key. If it changed nothing, the key was revoked in the meantime.
+async fn settle(
+    env: &Env,
+    key: &ApiKey,
+    deciding: Statement,
+    (action, detail, actor): (&'static str, Value, &str),
+    then: Vec<Statement>,
+) -> Result<(), Error> {
+    let action = Action { actor: actor.to_owned(), action, subject: key.name.clone(), detail };
+    match change(env, Change { deciding: vec![deciding], action, then }).await? {
+        Changed::Done => Ok(()),
+        Changed::Nothing | Changed::Duplicate => Err(api_key::unknown(&key.name)),
+    }
+}

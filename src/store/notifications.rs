@@ -1,0 +1,56 @@
+//! Notifications that are to be delivered.
+
+use gatehouse_core::access::webhook::Event;
+use gatehouse_core::error::Error;
+use serde::Deserialize;
+use serde_json::Value;
+use worker::Env;
+
+use super::{rows, run};
+use crate::platform::database::Statement;
+
+/// How many are delivered at a time.
+const BATCH: u32 = 20;
+
+/// One notification.
+#[derive(Debug, Deserialize)]
+pub struct Notification {
+    /// Its id, the same for each attempt.
+    pub id: String,
+    /// What it says.
+    pub body: String,
+    /// How many attempts there were.
+    pub attempts: u32,
+}
+
+/// The statement that writes one, if the statement before it changed something. `request` is in the portal's words.
+pub fn write(id: &str, event: Event, request: &Value, now_ms: u64) -> Statement {
+    Statement::new(
+        "INSERT INTO notifications (id, body, next_ms) SELECT ?1, ?2, ?3 WHERE changes() > 0",
+        [format!("msg_{id}").into(), event.body(request).into(), now_ms.into()],
+    )
+}
+
+/// Those whose time has come, oldest first.
+pub async fn due(env: &Env, now_ms: u64) -> Result<Vec<Notification>, Error> {
+    let sql = "SELECT id, body, attempts FROM notifications WHERE next_ms <= ?1 ORDER BY next_ms LIMIT ?2";
+    let found = rows(env, sql, [now_ms.into(), BATCH.into()]).await?;
+    Ok(found.iter().filter_map(|row| Notification::deserialize(row).ok()).collect())
+}
+
+/// When the next one's time comes, in milliseconds since 1970.
+pub async fn next_ms(env: &Env) -> Result<Option<u64>, Error> {
+    let sql = "SELECT next_ms FROM notifications WHERE next_ms IS NOT NULL ORDER BY next_ms LIMIT 1";
+    Ok(rows(env, sql, []).await?.first().and_then(|row| row.get("next_ms")?.as_u64()))
+}
+
+/// Forgets one that was taken.
+pub async fn delivered(env: &Env, id: &str) -> Result<(), Error> {
+    run(env, &[Statement::new("DELETE FROM notifications WHERE id = ?1", [id.into()])]).await.map(|_| ())
+}
+
+/// Notes a failed attempt, and when to try again; without a time it is given up.
+pub async fn failed(env: &Env, id: &str, attempts: u32, next_ms: Option<u64>) -> Result<(), Error> {
+    let sql = "UPDATE notifications SET attempts = ?2, next_ms = ?3 WHERE id = ?1";
+    run(env, &[Statement::new(sql, [id.into(), attempts.into(), next_ms.into()])]).await.map(|_| ())
+}

@@ -1,0 +1,374 @@
+//! Requests for keys.
+
+use gatehouse_core::access::api_key::Settings;
+use gatehouse_core::access::audit::Action;
+use gatehouse_core::access::key_request::{Asked, DeveloperKey, KeyRequest, State};
+use gatehouse_core::access::submission::new_request_id;
+use gatehouse_core::access::webhook::Event;
+use gatehouse_core::error::{Code, Error};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use worker::Env;
+
+use super::keys::{Draft, Opening};
+use super::notifications;
+use super::{Change, Changed, change, rows, run};
+use crate::platform::database::Statement;
+use crate::platform::{clock, random};
+
+/// How many requests a page of the list has.
+pub const PAGE_SIZE: u64 = 10;
+
+const INSERT: &str = "INSERT INTO key_requests \
+    (id, state, by_user, email, policies, fields, version, date_created, created_ms, ip_hash, user_agent_hash, \
+     idempotency_hash, body_hash, decided_ms, decided_by, key_id) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+    ON CONFLICT (idempotency_hash) DO NOTHING";
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, state, by_user, email, policies, fields, version, date_created, decided_ms, decided_by, ",
+            "decline_reason, key_id FROM key_requests ",
+            $rest
+        )
+    };
+}
+
+/// Where a stranger's submission came from: keyed hashes.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// Of the client's address.
+    pub client: String,
+    /// Of its `User-Agent`.
+    pub user_agent: Option<String>,
+    /// Of its `Idempotency-Key`, together with its address.
+    pub idempotency_key: Option<String>,
+    /// Of the body, where there is an `Idempotency-Key`.
+    pub body: Option<String>,
+}
+
+/// A key that is made together with the request for it.
+pub struct AutoIssue<'a> {
+    /// Its id.
+    pub key_id: &'a str,
+    /// Its settings.
+    pub settings: &'a Settings,
+    /// Its secret.
+    pub opening: &'a Opening,
+}
+
+/// What became of a submission.
+pub enum Submitted {
+    /// It is stored, under this id.
+    Stored(String),
+    /// The same submission was stored before, under this id.
+    Before(String),
+}
+
+/// A new request, before it is stored.
+fn draft(asked: Asked, now_ms: u64) -> KeyRequest {
+    KeyRequest {
+        id: new_request_id(now_ms, random::id_bytes()),
+        state: if asked.approved { State::Approved } else { State::Pending },
+        asked,
+        decided_ms: None,
+        decided_by: None,
+        decline_reason: None,
+        key_id: None,
+    }
+}
+
+fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Statement {
+    let asked = &request.asked;
+    Statement::new(
+        INSERT,
+        [
+            request.id.as_str().into(),
+            request.state.as_str().into(),
+            asked.by_user.as_str().into(),
+            asked.email.as_deref().into(),
+            json!(asked.policies).to_string().into(),
+            json!(asked.fields).to_string().into(),
+            asked.version.as_str().into(),
+            asked.date_created.as_str().into(),
+            now_ms.into(),
+            origin.map(|origin| origin.client.as_str()).into(),
+            origin.and_then(|origin| origin.user_agent.as_deref()).into(),
+            origin.and_then(|origin| origin.idempotency_key.as_deref()).into(),
+            origin.and_then(|origin| origin.body.as_deref()).into(),
+            request.decided_ms.into(),
+            request.decided_by.as_deref().into(),
+            request.key_id.as_deref().into(),
+        ],
+    )
+}
+
+/// What tells the statements about notifications: the configuration's webhook, if it has one, and the words.
+pub type Tell<'a> = Option<&'a dyn Fn(&KeyRequest) -> Value>;
+
+fn tell(tell: Tell<'_>, event: Event, request: &KeyRequest, now_ms: u64) -> Option<Statement> {
+    let suffix = match event {
+        Event::Submitted => "submitted",
+        Event::Approved => "approved",
+    };
+    tell.map(|words| {
+        notifications::write(&format!("{}_{suffix}", request.id), event, &words(request), now_ms)
+    })
+}
+
+/// Stores a stranger's submission, with a key if keys are issued without an operator.
+pub async fn submit(
+    env: &Env,
+    asked: Asked,
+    origin: &Origin,
+    auto: Option<AutoIssue<'_>>,
+    words: Tell<'_>,
+) -> Result<Submitted, Error> {
+    let now_ms = clock::now_ms();
+    let mut request = draft(asked, now_ms);
+    let before = origin.idempotency_key.as_deref();
+    match auto {
+        None => {
+            let mut statements = vec![insert(&request, Some(origin), now_ms)];
+            statements.extend(tell(words, Event::Submitted, &request, now_ms));
+            let outcomes = run(env, &statements).await?;
+            if outcomes.first().is_some_and(|outcome| outcome.changes > 0) {
+                return Ok(Submitted::Stored(request.id));
+            }
+        }
+        Some(AutoIssue { key_id, settings, opening }) => {
+            request.state = State::Approved;
+            request.decided_ms = Some(now_ms);
+            request.decided_by = Some("auto issue".to_owned());
+            request.key_id = Some(key_id.to_owned());
+            let key = Draft {
+                id: key_id,
+                name: &request.id,
+                settings,
+                by_user: Some(&request.asked.by_user),
+                request_id: Some(&request.id),
+                created_by: "auto issue",
+            };
+            let mut then = vec![opening.store(key_id, now_ms)];
+            then.extend(tell(words, Event::Approved, &request, now_ms));
+            let issued = Change {
+                deciding: vec![insert(&request, Some(origin), now_ms), key.store(true, now_ms)],
+                action: Action {
+                    actor: "auto issue".to_owned(),
+                    action: "request.approved",
+                    subject: request.id.clone(),
+                    detail: json!({"key_id": key_id, "policies": settings.policies, "opening": opening.note()}),
+                },
+                then,
+            };
+            if matches!(change(env, issued).await?, Changed::Done) {
+                return Ok(Submitted::Stored(request.id));
+            }
+        }
+    }
+    match submitted_before(env, before, origin.body.as_deref()).await? {
+        Some(id) => Ok(Submitted::Before(id)),
+        None => Err(Error::new(Code::InternalError, "The request was not stored")),
+    }
+}
+
+/// The id of an earlier submission with the same `Idempotency-Key`. The same key with another body is refused.
+pub async fn submitted_before(
+    env: &Env,
+    idempotency_hash: Option<&str>,
+    body_hash: Option<&str>,
+) -> Result<Option<String>, Error> {
+    let Some(hash) = idempotency_hash else { return Ok(None) };
+    let sql = "SELECT id, body_hash FROM key_requests WHERE idempotency_hash = ?1";
+    let found = rows(env, sql, [hash.into()]).await?;
+    let Some(row) = found.first() else { return Ok(None) };
+    if row.get("body_hash").and_then(Value::as_str) != body_hash {
+        return Err(Error::new(
+            Code::IdempotencyKeyReused,
+            "This 'Idempotency-Key' was used before with another body; use a new key for a new request",
+        )
+        .with_param("idempotency-key"));
+    }
+    Ok(row.get("id").and_then(Value::as_str).map(str::to_owned))
+}
+
+/// One request.
+pub async fn get(env: &Env, id: &str) -> Result<Option<KeyRequest>, Error> {
+    rows(env, select!("WHERE id = ?1"), [id.into()]).await?.first().map(read).transpose()
+}
+
+fn read(row: &Value) -> Result<KeyRequest, Error> {
+    KeyRequest::from_row(row)
+        .ok_or_else(|| Error::new(Code::InternalError, "A stored request cannot be read"))
+}
+
+/// A page of requests, newest first, and how many there are. Without a page number (from 1), all of them.
+pub async fn list(
+    env: &Env,
+    state: Option<State>,
+    page: Option<u64>,
+) -> Result<(Vec<KeyRequest>, u64), Error> {
+    let (limit, offset) = match page {
+        Some(page) => (json!(PAGE_SIZE), page.saturating_sub(1).saturating_mul(PAGE_SIZE).min(1 << 50)),
+        None => (json!(-1), 0),
+    };
+    let statements = match state {
+        Some(state) => [
+            Statement::new(
+                select!("WHERE state = ?1 ORDER BY created_ms DESC, id DESC LIMIT ?2 OFFSET ?3"),
+                [state.as_str().into(), limit, offset.into()],
+            ),
+            Statement::new(
+                "SELECT count(*) AS count FROM key_requests WHERE state = ?1",
+                [state.as_str().into()],
+            ),
+        ],
+        None => [
+            Statement::new(
+                select!("ORDER BY created_ms DESC, id DESC LIMIT ?1 OFFSET ?2"),
+                [limit, offset.into()],
+            ),
+            Statement::new("SELECT count(*) AS count FROM key_requests", []),
+        ],
+    };
+    let outcomes = run(env, &statements).await?;
+    let found = outcomes.first().map(|outcome| outcome.rows.as_slice()).unwrap_or_default();
+    let count = outcomes.get(1).and_then(|outcome| outcome.rows.first()?.get("count")?.as_u64());
+    Ok((found.iter().map(read).collect::<Result<_, _>>()?, count.unwrap_or_default()))
+}
+
+/// The live keys of some developers, by developer.
+pub async fn keys_of(env: &Env, developers: &[&str]) -> Result<Vec<(String, DeveloperKey)>, Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        by_user: String,
+        id: String,
+        policies: String,
+    }
+    let sql = "SELECT by_user, id, policies FROM issued_keys WHERE revoked_ms IS NULL \
+               AND by_user IN (SELECT value FROM json_each(?1)) ORDER BY created_ms, id";
+    let found = rows(env, sql, [json!(developers).to_string().into()]).await?;
+    Ok(found
+        .iter()
+        .filter_map(|row| Row::deserialize(row).ok())
+        .filter_map(|Row { by_user, id, policies }| {
+            Some((by_user, DeveloperKey { id, policies: serde_json::from_str(&policies).ok()? }))
+        })
+        .collect())
+}
+
+/// Stores a request that an operator made.
+pub async fn create(env: &Env, asked: Asked, actor: &str, words: Tell<'_>) -> Result<String, Error> {
+    let now_ms = clock::now_ms();
+    let request = draft(asked, now_ms);
+    let made = Change {
+        deciding: vec![insert(&request, None, now_ms)],
+        action: action(actor, "request.created", &request.id, json!({"approved": request.asked.approved})),
+        then: tell(words, Event::Submitted, &request, now_ms).into_iter().collect(),
+    };
+    match change(env, made).await? {
+        Changed::Done => Ok(request.id),
+        Changed::Nothing | Changed::Duplicate => {
+            Err(Error::new(Code::InternalError, "The request was not stored"))
+        }
+    }
+}
+
+/// Replaces what a pending request asks for. `false` if it is not pending, or not there.
+pub async fn update(env: &Env, id: &str, asked: &Asked, actor: &str) -> Result<bool, Error> {
+    let sql = "UPDATE key_requests SET state = ?2, by_user = ?3, email = coalesce(?4, email), policies = ?5, fields = ?6, \
+               version = ?7, date_created = ?8 WHERE id = ?1 AND state = 'pending'";
+    let state = if asked.approved { State::Approved } else { State::Pending };
+    let parameters = [
+        id.into(),
+        state.as_str().into(),
+        asked.by_user.as_str().into(),
+        asked.email.as_deref().into(),
+        json!(asked.policies).to_string().into(),
+        json!(asked.fields).to_string().into(),
+        asked.version.as_str().into(),
+        asked.date_created.as_str().into(),
+    ];
+    let detail = json!({"policies": asked.policies, "approved": asked.approved});
+    decide(env, Statement::new(sql, parameters), action(actor, "request.updated", id, detail), vec![]).await
+}
+
+/// Declines a pending request. `false` if it is not pending, or not there.
+pub async fn decline(env: &Env, id: &str, reason: Option<&str>, actor: &str) -> Result<bool, Error> {
+    let sql = "UPDATE key_requests SET state = 'declined', decided_ms = ?2, decided_by = ?3, decline_reason = ?4 \
+               WHERE id = ?1 AND state = 'pending'";
+    let parameters = [id.into(), clock::now_ms().into(), actor.into(), reason.into()];
+    let action = action(actor, "request.declined", id, json!({"reason": reason}));
+    decide(env, Statement::new(sql, parameters), action, vec![]).await
+}
+
+/// Removes a request. `false` if it is not there. The key that it became stays.
+pub async fn delete(env: &Env, id: &str, actor: &str) -> Result<bool, Error> {
+    let removed = Statement::new("DELETE FROM key_requests WHERE id = ?1", [id.into()]);
+    decide(env, removed, action(actor, "request.deleted", id, json!({})), vec![]).await
+}
+
+/// Approves a request as it was read: marks it, makes the key, and notes both, or does nothing. `false` if it was decided
+/// on, changed or removed since it was read. `request` is as it is to be: with its key and its final policies.
+pub async fn approve(
+    env: &Env,
+    read: &KeyRequest,
+    request: &KeyRequest,
+    settings: &Settings,
+    opening: &Opening,
+    words: Tell<'_>,
+) -> Result<bool, Error> {
+    let now_ms = clock::now_ms();
+    let actor = request.decided_by.as_deref().unwrap_or_default();
+    let key_id = request.key_id.as_deref().unwrap_or_default();
+    let marked = Statement::new(
+        "UPDATE key_requests SET state = 'approved', decided_ms = ?2, decided_by = ?3, key_id = ?4, policies = ?5 \
+         WHERE id = ?1 AND state = 'pending' AND policies = ?6 AND by_user = ?7",
+        [
+            request.id.as_str().into(),
+            request.decided_ms.into(),
+            actor.into(),
+            key_id.into(),
+            json!(request.asked.policies).to_string().into(),
+            json!(read.asked.policies).to_string().into(),
+            read.asked.by_user.as_str().into(),
+        ],
+    );
+    let key = Draft {
+        id: key_id,
+        name: &request.id,
+        settings,
+        by_user: Some(&request.asked.by_user),
+        request_id: Some(&request.id),
+        created_by: actor,
+    };
+    let detail = json!({"key_id": key_id, "policies": settings.policies, "opening": opening.note()});
+    let mut then = vec![opening.store(key_id, now_ms)];
+    then.extend(tell(words, Event::Approved, request, now_ms));
+    let approved = Change {
+        deciding: vec![marked, key.store(true, now_ms)],
+        action: action(actor, "request.approved", &request.id, detail),
+        then,
+    };
+    match change(env, approved).await? {
+        Changed::Done => Ok(true),
+        Changed::Nothing => Ok(false),
+        Changed::Duplicate => Err(Error::new(
+            Code::DuplicateName,
+            format!(
+                "There is a key of the name '{}' already, and the key of a request has its id as its name",
+                request.id
+            ),
+        )),
+    }
+}
+
+fn action(actor: &str, action: &'static str, id: &str, detail: Value) -> Action {
+    Action { actor: actor.to_owned(), action, subject: id.to_owned(), detail }
+}
+
+async fn decide(env: &Env, deciding: Statement, action: Action, then: Vec<Statement>) -> Result<bool, Error> {
+    let changed = change(env, Change { deciding: vec![deciding], action, then }).await?;
+    Ok(matches!(changed, Changed::Done))
+}

@@ -1,0 +1,1011 @@
+// @ts-check
+// The operator's command line as its operator uses it: as a process, with its arguments, streams and exit
+// status, against a gateway in this process that answers as the API says.
+//
+// What the real gateway makes of the same calls is tested elsewhere, end to end.
+// Run with: node --test "tests/operator/*.test.mjs"
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { createServer } from "node:net";
+import { join, resolve } from "node:path";
+import { suite, test } from "node:test";
+import { mint, parseKey } from "../../scripts/lib/gateway-key.mjs";
+import { columns, safeText } from "../../scripts/lib/safe-text.mjs";
+import { FakeGateway, json, portalError } from "./fake-gateway.mjs";
+
+/** @import { TestContext } from "node:test" */
+/** @import { Answer } from "./fake-gateway.mjs" */
+
+const SCRIPT = join(resolve(import.meta.dirname, "../.."), "scripts/gateway-operator.mjs");
+const PARALLEL = { concurrency: 4, timeout: 120_000 };
+const RUN_MS = 30_000;
+
+// Everything that a terminal obeys or does not show, in one text.
+const NASTY = "a\u001b[2J\u009b1m\u007f\u202e\u2066\u200e\u200b\u00ad\u{e0041}z";
+const NASTY_SHOWN =
+  "a\\u{1b}[2J\\u{9b}1m\\u{7f}\\u{202e}\\u{2066}\\u{200e}\\u{200b}\\u{ad}\\u{e0041}z";
+const OBEYED = /[^\P{C}\n]|\p{Default_Ignorable_Code_Point}/u;
+
+/**
+ * @typedef {{ status: number | null, stdout: string, stderr: string }} Result
+ * @typedef {{ input?: string, env?: NodeJS.ProcessEnv, closed?: boolean }} How
+ */
+
+/**
+ * Run the script. With `closed` nobody reads its standard output.
+ *
+ * @param {string[]} args
+ * @param {How} [how]
+ * @returns {Promise<Result>}
+ */
+function run(args, { input = "", env = {}, closed = false } = {}) {
+  const { GATEWAY_URL, GATEWAY_ADMIN_KEY, ...rest } = process.env;
+  const child = spawn(process.execPath, [SCRIPT, ...args], {
+    env: { ...rest, ...env },
+    timeout: RUN_MS,
+  });
+  const result = { status: /** @type {number | null} */ (null), stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text) => (result.stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text) => (result.stderr += text));
+  if (closed) child.stdout.destroy();
+  child.stdin.on("error", () => {});
+  child.stdin.end(input);
+  return new Promise((done, fail) => {
+    child.on("error", fail);
+    child.on("close", (status) => done({ ...result, status }));
+  });
+}
+
+/**
+ * A gateway for one test, and the script set up to talk to it. A line of arguments is split at spaces.
+ *
+ * @param {TestContext} context
+ */
+async function setUp(context) {
+  const gateway = await FakeGateway.start();
+  context.after(() => gateway.stop());
+  const env = { GATEWAY_URL: gateway.url, GATEWAY_ADMIN_KEY: gateway.operator };
+  /** @type {(line: string | string[], how?: How) => Promise<Result>} */
+  const operate = async (line, how = {}) => {
+    const args = typeof line === "string" ? line.split(" ") : line;
+    const result = await run(args, { ...how, env: { ...env, ...how.env } });
+    const everything = result.stdout + result.stderr;
+    assert.doesNotMatch(everything, OBEYED, "nothing that a terminal obeys is printed");
+    assert.ok(!everything.includes(gateway.operator), "the operator key is never printed");
+    return result;
+  };
+  return {
+    gateway,
+    operate,
+    /** @type {(line: string | string[], how?: How) => Promise<string>} */
+    async succeed(line, how) {
+      const result = await operate(line, how);
+      assert.equal(result.stderr, "");
+      assert.equal(result.status, 0);
+      return result.stdout;
+    },
+    /** @type {(line: string | string[], message: string | RegExp, how?: How) => Promise<string>} */
+    async refuse(line, message, how) {
+      const result = await operate(line, how);
+      checkRefusal(result, message);
+      return result.stdout;
+    },
+    /** What was called since the last time, as lines. */
+    called() {
+      const lines = gateway.calls.map(({ method, path }) => `${method} ${path}`);
+      gateway.calls.length = 0;
+      return lines;
+    },
+  };
+}
+
+/**
+ * A refusal is one bare sentence on stderr and exit status 1.
+ *
+ * @param {Result} result
+ * @param {string | RegExp} message
+ */
+function checkRefusal({ status, stderr }, message) {
+  assert.equal(status, 1, stderr);
+  assert.match(stderr, /^[^\n]+\n$/);
+  assert.doesNotMatch(stderr, /^\w*Error|at file:/);
+  if (typeof message === "string") assert.equal(stderr, `${message}\n`);
+  else assert.match(stderr, message);
+}
+
+/** @param {string} text */
+function lines(text) {
+  assert.ok(text.endsWith("\n"));
+  return text.slice(0, -1).split("\n");
+}
+
+suite("requests", PARALLEL, () => {
+  test("list: an aligned table, newest first", async (context) => {
+    const { gateway, succeed, called } = await setUp(context);
+    gateway.addRequest("kreq_b", {
+      apply_policies: ["free", "eu"],
+      email: "grace.hopper@example.com",
+    });
+    gateway.addRequest("kreq_a", { state: "approved", fields: { use_case: "x".repeat(61) } });
+    const out = await succeed("requests list");
+    assert.deepEqual(lines(out), [
+      "ID      STATE     EMAIL                     RECEIVED              POLICIES  USE CASE",
+      "kreq_b  pending   grace.hopper@example.com  2026-11-22 07:11 UTC  free, eu  Evaluation",
+      `kreq_a  approved  ada@example.com           2026-11-22 07:11 UTC  -         ${"x".repeat(59)}…`,
+    ]);
+    assert.deepEqual(called(), ["GET /api/portal/requests?p=1"]);
+  });
+
+  test("list: nothing", async (context) => {
+    const { succeed } = await setUp(context);
+    assert.equal(await succeed("requests list"), "No requests.\n");
+    assert.equal(await succeed("requests list --json"), "[]\n");
+  });
+
+  test("list: page by page, and as one array", async (context) => {
+    const { gateway, succeed, called } = await setUp(context);
+    const ids = Array.from({ length: 23 }, (_, at) => `kreq_${at}`);
+    for (const id of ids) gateway.addRequest(id);
+    const out = lines(await succeed("requests list"));
+    assert.deepEqual(
+      out.slice(1).map((line) => line.split(" ")[0]),
+      ids,
+    );
+    const pages = [1, 2, 3].map((page) => `GET /api/portal/requests?p=${page}`);
+    assert.deepEqual(called(), pages);
+    const text = await succeed("requests list --json");
+    assert.deepEqual(JSON.parse(text), gateway.requests);
+    assert.equal(text, `${JSON.stringify(gateway.requests, null, 2)}\n`);
+  });
+
+  test("list: a request that comes in between two pages shows nothing twice", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    const ids = Array.from({ length: 12 }, (_, at) => ({ id: `kreq_${at}` }));
+    gateway.instead = ({ path }, response) => {
+      const Data = path.includes("p=1") ? ids.slice(0, 10) : ids.slice(9);
+      json(response, 200, { Data, Pages: 2 });
+    };
+    assert.deepEqual(JSON.parse(await succeed("requests list --json")), ids);
+  });
+
+  test("list: filters", async (context) => {
+    const { gateway, succeed, called } = await setUp(context);
+    for (const state of ["pending", "approved", "declined"]) {
+      gateway.addRequest(`kreq_${state}`, { state });
+    }
+    for (const state of ["pending", "approved", "declined"]) {
+      const out = lines(await succeed(`requests list --${state}`));
+      assert.equal(out.length, 2);
+      assert.match(out[1], new RegExp(`^kreq_${state} `));
+    }
+    assert.deepEqual(called(), [
+      "GET /api/portal/requests?p=1&approved=false",
+      "GET /api/portal/requests?p=1&approved=true",
+      "GET /api/portal/requests?p=1&declined=true",
+    ]);
+  });
+
+  test("list: what strangers wrote cannot reach the terminal", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    gateway.addRequest("kreq_a", { email: NASTY, fields: { use_case: `one\n two\r\n${NASTY}` } });
+    const out = lines(await succeed("requests list"));
+    assert.equal(out.length, 2, "and no line break makes another row");
+    assert.ok(out[1].includes("a\\u{1b}[2J\\u{9b}1m\\u{7f}\\u{202e}\\u{2066}\\u{20"));
+    assert.ok(out[1].includes("one two a\\u{1b}[2J"));
+
+    const text = await succeed("requests list --json");
+    assert.deepEqual(JSON.parse(text), gateway.requests, "but JSON has every character");
+    gateway.addRequest("kreq_b", { email: "\ud800x" });
+    assert.deepEqual(JSON.parse(await succeed("requests list --json")), gateway.requests);
+  });
+
+  test("list: wide characters and combining marks keep the columns straight", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    for (const email of ["漢字@例え.jp", "한글@x", "e\u0301@x", "🦀@x", "plain@example.com"]) {
+      gateway.addRequest("kreq_a", { id: `kreq_${email.length}`, email });
+    }
+    const [title, ...rows] = lines(await succeed("requests list"));
+    const column = title.indexOf("RECEIVED");
+    for (const row of rows) assert.equal(columns(row.slice(0, row.indexOf("2026-"))), column);
+    assert.equal(columns("漢a🦀e\u0301"), 6);
+  });
+
+  test("show", async (context) => {
+    const { gateway, succeed, called } = await setUp(context);
+    gateway.addRequest("kreq_a", {
+      state: "declined",
+      decided_at: "2026-11-23T08:00:00Z",
+      decided_by: "ops",
+      decline_reason: "Not now",
+      fields: { use_case: "First line\nstate    approved", [NASTY]: NASTY },
+    });
+    assert.deepEqual(lines(await succeed("requests show kreq_a")), [
+      "id          kreq_a",
+      "state       declined",
+      "email       ada@example.com",
+      "received    2026-11-22 07:11 UTC",
+      "policies    -",
+      "decided     2026-11-23 08:00 UTC",
+      "decided by  ops",
+      "reason      Not now",
+      "",
+      "What the applicant wrote:",
+      `  ${"use_case".padEnd(columns(NASTY_SHOWN))}  First line`,
+      `  ${"".padEnd(columns(NASTY_SHOWN))}  state    approved`,
+      `  ${NASTY_SHOWN}  ${NASTY_SHOWN}`,
+    ]);
+    const found = JSON.parse(await succeed("requests show kreq_a --json"));
+    assert.deepEqual(found, gateway.requests[0]);
+    assert.deepEqual(called(), Array(2).fill("GET /api/portal/requests/kreq_a"));
+  });
+
+  test("approve prints the key once", async (context) => {
+    const { gateway, succeed, refuse } = await setUp(context);
+    gateway.addRequest("kreq_a");
+    const out = lines(await succeed("requests approve kreq_a"));
+    assert.ok(parseKey(out[2]).publicId);
+    assert.deepEqual(out, [
+      "Approved kreq_a.",
+      "",
+      out[2],
+      "",
+      "This key is shown once: the gateway keeps only its digest.",
+    ]);
+    const [{ method, path, body, headers }] = gateway.calls;
+    assert.equal(`${method} ${path}`, "PUT /api/portal/requests/approve/kreq_a");
+    assert.deepEqual(body, { delivery: "key" });
+    assert.equal(headers["content-type"], "application/json");
+    await refuse(
+      "requests approve kreq_a",
+      "Key request has already been processed. (HTTP 409, request id req-of-test)",
+    );
+    gateway.addRequest("kreq_b");
+    const { RawKey } = JSON.parse(await succeed("requests approve kreq_b --json"));
+    assert.ok(parseKey(RawKey).publicId);
+  });
+
+  test("approve with everything, as a link", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    gateway.addRequest("kreq_a");
+    const time = "2027-01-31T00:00:00+01:00";
+    const line = `requests approve --policy free kreq_a --policy eu --expires-at ${time} --claim`;
+    assert.deepEqual(lines(await succeed(line)), [
+      "Approved kreq_a.",
+      "",
+      `${gateway.url}/access/claim/clm_${"a".repeat(64)}`,
+      "",
+      "Whoever opens this link first gets the key, until 2026-11-25 07:11 UTC.",
+    ]);
+    const delivery = { delivery: "claim", apply_policies: ["free", "eu"], expires_at: time };
+    assert.deepEqual(gateway.calls[0].body, delivery);
+  });
+
+  test("approve by mail, and when the mail cannot be sent", async (context) => {
+    const { gateway, succeed, refuse } = await setUp(context);
+    gateway.addRequest("kreq_a");
+    assert.equal(
+      await succeed("requests approve kreq_a --email"),
+      "Approved kreq_a.\n" +
+        "A link that shows the key once was sent to ada@example.com, for use until 2026-11-25 07:11 UTC.\n",
+    );
+    assert.deepEqual(gateway.calls[0].body, { delivery: "email" });
+
+    const ClaimURL = "https://keys.example/access/claim/clm_1";
+    const answer = { ClaimURL, ExpiresAt: "2026-11-25T07:11:26Z", EmailError: `no\n${NASTY}` };
+    gateway.instead = (_, response) => json(response, 200, answer);
+    const message =
+      `The request is approved, but the mail was not sent: no\\u{a}${NASTY_SHOWN}. ` +
+      "Hand over the link yourself";
+    const out = await refuse("requests approve kreq_a --email", message);
+    assert.ok(out.includes(`\n${ClaimURL}\n`), "the link is not lost");
+    const text = await refuse("requests approve kreq_a --email --json", message);
+    assert.deepEqual(JSON.parse(text), answer);
+  });
+
+  test("sentences are safe as well, whatever the gateway says", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    const answer = { RawKey: NASTY, ClaimURL: NASTY, SentTo: NASTY, ExpiresAt: NASTY };
+    gateway.instead = (_, response) => json(response, 200, answer);
+    for (const delivery of ["", " --claim", " --email"]) {
+      assert.ok((await succeed(`requests approve a${delivery}`)).includes(NASTY_SHOWN));
+    }
+  });
+
+  test("decline", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    gateway.addRequest("kreq_a");
+    gateway.addRequest("kreq_b");
+    const args = ["requests", "decline", "kreq_a", "--reason", "No, sorry"];
+    assert.equal(await succeed(args), "Declined kreq_a.\n");
+    assert.equal(gateway.requests[0].decline_reason, "No, sorry");
+    const text = await succeed("requests decline kreq_b --json");
+    assert.deepEqual(JSON.parse(text), { Status: "OK", Message: "kreq_b", Meta: "" });
+    assert.deepEqual(
+      gateway.calls.map(({ path, body }) => [path, body]),
+      [
+        ["/api/portal/requests/decline/kreq_a", { reason: "No, sorry" }],
+        ["/api/portal/requests/decline/kreq_b", {}],
+      ],
+    );
+  });
+
+  test("delete", async (context) => {
+    const { gateway, succeed, refuse, called } = await setUp(context);
+    gateway.addRequest("kreq_a");
+    assert.match(
+      await succeed("requests delete kreq_a"),
+      /^Deleted the request kreq_a\. A key that was issued for it goes on working: "keys revoke"/,
+    );
+    assert.deepEqual(gateway.requests, []);
+    assert.deepEqual(called(), ["DELETE /api/portal/requests/kreq_a"]);
+    const gone = /^Could not retrieve object for deletion \(HTTP 404, /;
+    await refuse("requests delete kreq_a", gone);
+  });
+});
+
+suite("keys", PARALLEL, () => {
+  test("create prints the key once", async (context) => {
+    const { gateway, succeed, refuse } = await setUp(context);
+    const out = lines(await succeed("keys create --name web"));
+    assert.ok(parseKey(out[2]).publicId);
+    assert.deepEqual(out, [
+      "Created the key web.",
+      "",
+      out[2],
+      "",
+      "This key is shown once: the gateway keeps only its digest.",
+    ]);
+    assert.deepEqual(gateway.calls[0].body, { name: "web" });
+    await refuse(
+      "keys create --name web",
+      "An entity with this name already exists (HTTP 409, request id req-of-test)",
+    );
+  });
+
+  test("create with everything, as a link", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    const line =
+      "keys create --name web --policy free --model groq/* --model openai/gpt-5 --endpoint " +
+      "/v1/chat/completions --metadata team=core --metadata __proto__=a=b --metadata empty= " +
+      "--expires-at 2027-01-31T00:00:00Z --claim --json";
+    const answer = JSON.parse(await succeed(line));
+    assert.deepEqual(Object.keys(answer), ["id", "name", "claim_url", "claim_expires_at"]);
+    assert.deepEqual(
+      JSON.stringify(gateway.calls[0].body),
+      JSON.stringify({
+        name: "web",
+        policies: ["free"],
+        models: ["groq/*", "openai/gpt-5"],
+        endpoints: ["/v1/chat/completions"],
+        metadata: Object.fromEntries([
+          ["team", "core"],
+          ["__proto__", "a=b"],
+          ["empty", ""],
+        ]),
+        expires_at: "2027-01-31T00:00:00Z",
+        delivery: "claim",
+      }),
+    );
+    const out = await succeed("keys create --name other --claim");
+    assert.match(out, /\/access\/claim\/clm_b{64}\n\nWhoever opens this link first gets the key, /);
+  });
+
+  test("list", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    assert.equal(await succeed("keys list"), "No keys.\n");
+    gateway.addKey("web", { policies: ["free"], expires_at: "2027-01-31T00:00:00Z" });
+    gateway.addKey("claimed-later", { state: "disabled", secrets: [] });
+    assert.deepEqual(lines(await succeed("keys list")), [
+      "NAME           STATE     POLICIES  CREATED               EXPIRES               PUBLIC ID",
+      "web            active    free      2026-11-22 07:11 UTC  2027-01-31 00:00 UTC  gw_0123456789",
+      "claimed-later  disabled  -         2026-11-22 07:11 UTC  never                 -",
+    ]);
+    const text = await succeed("keys list --json");
+    assert.deepEqual(JSON.parse(text), [...gateway.keys.values()]);
+  });
+
+  test("show", async (context) => {
+    const { gateway, succeed, refuse } = await setUp(context);
+    const secret = { created_at: "2026-11-22T07:11:26Z", expires_at: null };
+    gateway.addKey("web", {
+      models: ["groq/*", "auto"],
+      metadata: { team: NASTY },
+      request_id: "kreq_a",
+      secrets: [
+        { ...secret, public_id: "gw_new", expires_at: null },
+        { ...secret, public_id: "gw_old", expires_at: "2026-11-22T08:11:26Z" },
+      ],
+    });
+    gateway.addKey("unclaimed", { secrets: [] });
+    assert.deepEqual(lines(await succeed("keys show web")), [
+      "name       web",
+      "id         id-of-web",
+      "state      active",
+      "policies   -",
+      "models     groq/*, auto",
+      "endpoints  no limit of its own",
+      "created    2026-11-22 07:11 UTC by ops",
+      "expires    never",
+      "request    kreq_a",
+      "secrets    gw_new since 2026-11-22 07:11 UTC",
+      "           gw_old since 2026-11-22 07:11 UTC, until 2026-11-22 08:11 UTC",
+      "",
+      "Metadata:",
+      `  team  ${NASTY_SHOWN}`,
+    ]);
+    assert.match(await succeed("keys show unclaimed"), /\nsecrets +none yet: nobody has opened/);
+    const text = await succeed("keys show web --json");
+    assert.deepEqual(JSON.parse(text), [gateway.keys.get("web")]);
+    await refuse("keys show absent", "Unknown API key 'absent' (HTTP 404, request id req-of-test)");
+  });
+
+  test("disable and enable", async (context) => {
+    const { gateway, succeed, called } = await setUp(context);
+    gateway.addKey("web");
+    assert.equal(
+      await succeed("keys disable web"),
+      'Disabled the key web: it is refused everywhere within 10 seconds, until "keys enable".\n',
+    );
+    assert.equal(gateway.keys.get("web").state, "disabled");
+    assert.equal(
+      await succeed("keys enable web"),
+      "Enabled the key web: it is let in everywhere within 10 seconds.\n",
+    );
+    assert.equal(gateway.keys.get("web").state, "active");
+    assert.deepEqual(called(), Array(2).fill("PATCH /v0/api_keys/web"));
+    assert.equal(JSON.parse(await succeed("keys disable web --json")).state, "disabled");
+  });
+
+  test("rotate", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    gateway.addKey("web");
+    const out = lines(await succeed("keys rotate web"));
+    assert.equal(out[0], "Rotated the key web.");
+    assert.ok(parseKey(out[2]).publicId);
+    assert.equal(out.at(-1), "The old secret goes on working until 2026-11-25 07:11 UTC.");
+    const atOnce = await succeed("keys rotate web --overlap 0");
+    assert.match(atOnce, /\nThe old secret is dead everywhere within 10 seconds\.\n$/);
+    const link = await succeed("keys rotate web --claim --overlap 60");
+    assert.match(link, /\nThe old secret goes on working; its overlap begins when the link is op/);
+    assert.match(link, /\/access\/claim\/clm_b{64}\n/);
+    assert.deepEqual(
+      gateway.calls.map(({ body }) => body),
+      [{}, { overlap_seconds: 0 }, { overlap_seconds: 60, delivery: "claim" }],
+    );
+  });
+
+  test("revoke", async (context) => {
+    const { gateway, succeed, refuse, called } = await setUp(context);
+    gateway.addKey("web");
+    gateway.addKey("other");
+    assert.equal(
+      await succeed("keys revoke web"),
+      "Revoked the key web: it is dead everywhere within 10 seconds, and its name is free again.\n",
+    );
+    assert.equal(await succeed("keys revoke other --json"), "null\n");
+    assert.deepEqual(called(), ["DELETE /v0/api_keys/web", "DELETE /v0/api_keys/other"]);
+    await refuse("keys revoke web", "Unknown API key 'web' (HTTP 404, request id req-of-test)");
+  });
+
+  test("a key whose name begins with a dash can be named", async (context) => {
+    const { gateway, succeed, refuse } = await setUp(context);
+    await succeed("keys create --name -x");
+    for (const name of ["--claim", "-"]) gateway.addKey(name);
+    for (const name of ["-x", "--claim", "-"]) await succeed(["keys", "revoke", "--", name]);
+    assert.equal(gateway.keys.size, 0);
+    await refuse("keys revoke -x", "Unknown option: -x");
+    await refuse("keys revoke -- a b", "Unexpected argument: b");
+  });
+
+  test("an id or a name is one segment of the path, whatever is in it", async (context) => {
+    const { gateway, refuse, called } = await setUp(context);
+    const odd = "../a?b#c%2e é";
+    gateway.addKey(odd);
+    await refuse(["requests", "show", odd], /^Could not retrieve portal object\. /);
+    await refuse(["keys", "rotate", `${odd}!`], /^Unknown API key /);
+    const encoded = "..%2Fa%3Fb%23c%252e%20%C3%A9";
+    assert.deepEqual(called(), [
+      `GET /api/portal/requests/${encoded}`,
+      `POST /v0/api_keys/${encoded}!/rotate`,
+    ]);
+    for (const none of ["", ".", ".."]) {
+      await refuse(["requests", "delete", none], `"${none}" is no id and no name`);
+      await refuse(["keys", "revoke", none], `"${none}" is no id and no name`);
+    }
+    assert.deepEqual(called(), []);
+  });
+});
+
+suite("audit", PARALLEL, () => {
+  /** @param {TestContext} context */
+  async function withEntries(context, count = 3) {
+    const place = await setUp(context);
+    for (let at = 1; at <= count; at += 1) {
+      place.gateway.addEntry({ action: "key.created", subject: `key-${at}`, detail: { at } });
+    }
+    return place;
+  }
+  const head = (/** @type {FakeGateway} */ gateway) => gateway.audit.at(-1)?.hash ?? "";
+
+  test("list", async (context) => {
+    const { gateway, succeed, called } = await withEntries(context, 2);
+    gateway.addEntry({ action: "request.created", subject: NASTY, detail: {} });
+    assert.deepEqual(lines(await succeed("audit list --after 1")), [
+      `SEQ  AT                    ACTOR  ACTION           ${"SUBJECT".padEnd(48)}  DETAIL`,
+      `2    2026-11-22 07:11 UTC  ops    key.created      ${"key-2".padEnd(48)}  {"at":2}`,
+      `3    2026-11-22 07:11 UTC  ops    request.created  ${NASTY_SHOWN.slice(0, 47)}…  {}`,
+    ]);
+    assert.deepEqual(called(), ["GET /v0/audit?after=1&limit=1000"]);
+    assert.deepEqual(JSON.parse(await succeed("audit list --json")), gateway.audit);
+    assert.equal(await succeed("audit list --after 3"), "No entries.\n");
+  });
+
+  test("list: an entry that is not what it should be is still shown", async (context) => {
+    const { gateway, succeed } = await withEntries(context, 1);
+    for (const [seq, entry] of ["not JSON", "null", '{"at":{"a":1},"actor":7}'].entries()) {
+      gateway.audit.push({ seq: seq + 2, entry, hash: "x" });
+    }
+    assert.deepEqual(
+      lines(await succeed("audit list --after 1")).map((line) => line.split(/ {2,}/)),
+      [
+        ["SEQ", "AT", "ACTOR", "ACTION", "SUBJECT", "DETAIL"],
+        ["2", "?", "?", "?", "?", "not JSON"],
+        ["3", "?", "?", "?", "?", "?"],
+        ["4", '{"a":1}', "7", "?", "?", "?"],
+      ],
+    );
+  });
+
+  test("verify: an intact chain, page by page", async (context) => {
+    const { gateway, succeed, called } = await withEntries(context, 2500);
+    const out = await succeed("audit verify");
+    const advice = "Intact. Note the head elsewhere, for a later audit verify --head.";
+    assert.equal(out, `entries  2500\nhead     ${head(gateway)}\n${advice}\n`);
+    assert.deepEqual(
+      called(),
+      [0, 1000, 2000].map((after) => `GET /v0/audit?after=${after}&limit=1000`),
+    );
+    assert.equal(JSON.parse(await succeed("audit list --json")).length, 2500);
+  });
+
+  test("verify: an empty log", async (context) => {
+    const { succeed } = await setUp(context);
+    const nothing = "0".repeat(64);
+    assert.match(await succeed("audit verify"), /^entries  0\nhead     0{64}\n/);
+    const text = await succeed(`audit verify --json --head ${nothing}`);
+    assert.deepEqual(JSON.parse(text), { intact: true, entries: 0, head: nothing });
+  });
+
+  test("verify: not only ASCII", async (context) => {
+    const { gateway, succeed } = await withEntries(context, 1);
+    gateway.addEntry({ action: "request.declined", detail: { reason: "né 漢 🦀\u2028" } });
+    assert.match(await succeed("audit verify"), /^entries  2\n/);
+  });
+
+  /** @type {(audit: FakeGateway["audit"], at: number, seq: number, from: string, to: string) => void} */
+  function forge(audit, at, seq, from, to) {
+    const entry = audit[at - 1].entry.replace(from, to);
+    const hash = createHash("sha256")
+      .update(`${audit[at - 2].hash}\n${entry}`)
+      .digest("hex");
+    audit[at - 1] = { seq, entry, hash };
+  }
+
+  /** @type {[string, number, (audit: FakeGateway["audit"]) => unknown][]} */
+  const tampering = [
+    ["a changed text", 2, (audit) => (audit[1].entry = audit[1].entry.replace("ops", "eve"))],
+    ["a changed hash", 2, (audit) => (audit[1].hash = audit[0].hash)],
+    ["an entry taken out", 3, (audit) => audit.splice(1, 1)],
+    ["the first entry taken out", 2, (audit) => audit.splice(0, 1)],
+    ["an entry put in twice", 2, (audit) => audit.splice(1, 0, { ...audit[0], seq: 2 })],
+    [
+      "two entries exchanged",
+      2,
+      ([, two, three]) => ([two.entry, three.entry] = [three.entry, two.entry]),
+    ],
+    ["a number changed", 4, (audit) => (audit[2].seq = 4)],
+    ["a text and its own hash rewritten", 3, (audit) => forge(audit, 2, 2, "ops", "eve")],
+    ["a gap, in hashes that fit", 7, (audit) => forge(audit, 3, 7, '"seq":3', '"seq":7')],
+    [
+      "another number in a text, in hashes that fit",
+      3,
+      (audit) => forge(audit, 3, 3, ":3,", ":4,"),
+    ],
+  ];
+  for (const [name, seq, tamper] of tampering) {
+    test(`verify: ${name}`, async (context) => {
+      const { gateway, refuse } = await withEntries(context);
+      tamper(gateway.audit);
+      const broken = new RegExp(`^The audit log is broken at entry ${seq}: (the|an) .+`);
+      const out = await refuse("audit verify", broken);
+      assert.match(out, /^entries before the break  \d\nhead +[0-9a-f]{64}\n$/);
+      const finding = JSON.parse(await refuse("audit verify --json", broken));
+      const members = ["intact", "entries", "broken_at", "reason"];
+      assert.deepEqual(Object.keys(finding), members);
+      assert.equal(finding.intact, false);
+      assert.equal(finding.broken_at, seq);
+    });
+  }
+
+  test("verify --head: the head is still there, or history was changed", async (context) => {
+    const { gateway, succeed, refuse } = await withEntries(context);
+    const noted = head(gateway);
+    assert.match(await succeed(`audit verify --head ${noted}`), /\nIntact\./);
+    gateway.addEntry({ action: "key.revoked" });
+    const upper = noted.toUpperCase();
+    assert.match(await succeed(`audit verify --head ${upper}`), /^entries  4\n/);
+
+    // Whoever owns the database can cut the log, or write another one that is a chain as well.
+    gateway.audit.splice(2);
+    const gone = new RegExp(`^The audit log is a chain, but the head ${noted} is not in it: `);
+    await refuse(`audit verify --head ${noted}`, gone);
+    gateway.addEntry({ action: "key.created", subject: "forged" });
+    gateway.addEntry({ action: "key.revoked" });
+    await succeed("audit verify");
+    const finding = JSON.parse(await refuse(`audit verify --json --head ${noted}`, gone));
+    assert.equal(finding.intact, false);
+    assert.equal(finding.entries, 4);
+    assert.equal(finding.head, head(gateway));
+  });
+
+  test("a log that leads in a circle, and one that is none", async (context) => {
+    const { gateway, refuse } = await withEntries(context);
+    const entries = gateway.audit;
+    for (const next of [0, -1, "x"]) {
+      gateway.instead = (_, response) => json(response, 200, { entries, next });
+      await refuse("audit verify", "The gateway's audit log has no end");
+    }
+    for (const answer of [
+      {},
+      [],
+      { entries: {} },
+      { entries: [null] },
+      { entries: [{ seq: 1 }] },
+    ]) {
+      gateway.instead = (_, response) => json(response, 200, answer);
+      await refuse("audit list", /^The gateway's answer is not understood: it has no /);
+    }
+  });
+});
+
+suite("mistakes on the command line", PARALLEL, () => {
+  const { key } = mint(randomBytes(31));
+  const badUrl = "The gateway's address (--url or GATEWAY_URL) must be an http or https URL";
+  const badPlace = "The gateway's address (--url or GATEWAY_URL) must be a host and a path only";
+
+  /** @type {[string, string | RegExp][]} - The arguments are split at spaces. */
+  const mistakes = [
+    ["frobnicate", "Unknown command: frobnicate"],
+    ["constructor", "Unknown command: constructor"],
+    ["list", "Unknown command: list"],
+    ["--json requests list", "Unknown command: --json"],
+    ["requests", "The word after requests must be one of: list, show, approve, decline, delete"],
+    ["audit frob", "The word after audit must be one of: list, verify"],
+    ["keys --json", /^The word after keys must be one of: create, list, show, disable, /],
+    ["help me", "Unexpected argument: me"],
+    ["requests list extra", "Unexpected argument: extra"],
+    ["requests list --", "Unknown option: --"],
+    ["requests show", "requests show needs ID"],
+    ["requests show --", "requests show needs ID"],
+    ["requests show a b", "Unexpected argument: b"],
+    ["keys revoke --json", "keys revoke needs NAME"],
+    ["keys revoke --name x", "keys revoke does not take --name"],
+    ["requests show --id x", "Unknown option: --id"],
+    ["keys create", "keys create needs --name NAME"],
+    ["keys create web", "Unexpected argument: web"],
+    ["keys create --name", "Missing value for --name"],
+    ["keys create --name --claim", "Missing value for --name"],
+    ["keys create --name=web", /^Unknown option: --name= \(write the value as an argument of its/],
+    ["keys create --name a --name b", "--name is given more than once"],
+    ["keys create --name a --email", "keys create does not take --email"],
+    ["keys create --name a --metadata x", "--metadata must be NAME=TEXT"],
+    ["keys create --name a --metadata =x", "--metadata must be NAME=TEXT"],
+    [
+      "keys create --name a --metadata x=1 --metadata x=2",
+      "--metadata x=... is given more than once",
+    ],
+    ["requests list --pending --declined", "--pending and --declined exclude each other"],
+    ["requests approve a --email --claim", "--email and --claim exclude each other"],
+    ["requests approve a --expires-at tomorrow", /^--expires-at must be a time such as /],
+    ["requests approve a --expires-at 2027-13-01T00:00:00Z", /^--expires-at must be a time/],
+    ["requests approve a --expires-at 2027-01-01", /^--expires-at must be a time/],
+    ["keys rotate a --overlap 1.5", "--overlap must be an integer from 0 to 2592000"],
+    ["keys rotate a --overlap 2592001", "--overlap must be an integer from 0 to 2592000"],
+    ["audit list --after -1", /^--after must be an integer from 0 to /],
+    ["audit verify --head abc", /^--head must be a hash of 64 hex digits/],
+    ["keys list --timeout 0", "--timeout must be an integer from 1 to 300"],
+    ["keys list --url localhost", badUrl],
+    ["keys list --url ftp://localhost", badUrl],
+    ["keys list --url http://user:secret@localhost", badPlace],
+    ["keys list --url https://example.com/?key=secret", badPlace],
+    ["keys list --url https://example.com/#secret", badPlace],
+  ];
+  for (const [line, message] of mistakes) {
+    test(line, async (context) => {
+      const { refuse, called } = await setUp(context);
+      assert.equal(await refuse(line, message), "");
+      assert.deepEqual(called(), []);
+    });
+  }
+
+  const places = [
+    ["keys", "list", "--key", key],
+    ["keys", "revoke", key],
+    ["keys", "create", "--name", key],
+    ["requests", "decline", "a", "--reason", `because ${key.slice(0, 40)}`],
+    ["keys", "list", "--url", `https://example.com/${key}`],
+    [key],
+  ];
+  for (const args of places) {
+    test(`a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async (context) => {
+      const { refuse, called } = await setUp(context);
+      await refuse(args, /^A key must not be passed as an argument: .* GATEWAY_ADMIN_KEY/);
+      const { stderr } = await run(args);
+      assert.ok(!stderr.includes(key.slice(3, 20)), "and it is not repeated");
+      assert.deepEqual(called(), []);
+    });
+  }
+
+  test("help", async () => {
+    const help = await run([]);
+    assert.equal(help.status, 0);
+    const ways = ["help", "--help", "-h", "requests --help", "keys -h", "keys revoke x --help"];
+    for (const line of ways) assert.deepEqual(await run(line.split(" ")), help, line);
+    for (const word of [
+      ..."list show approve decline delete".split(" ").map((verb) => `\n  requests ${verb} `),
+      ..."create list show disable enable rotate revoke"
+        .split(" ")
+        .map((verb) => `\n  keys ${verb} `),
+      ...["\n  audit list ", "\n  audit verify ", "\n  help "],
+      ..."GATEWAY_ADMIN_KEY GATEWAY_URL --key-stdin --insecure --timeout".split(" "),
+      "[--policy NAME]... [--expires-at TIME] [--claim | --email]",
+      "  requests show ID ",
+    ]) {
+      assert.ok(help.stdout.includes(word), word);
+    }
+    assert.ok(lines(help.stdout).every((line) => line.length <= 105));
+  });
+});
+
+suite("the operator key and where it goes", PARALLEL, () => {
+  test("it comes from the environment or from standard input", async (context) => {
+    const { gateway, succeed, refuse } = await setUp(context);
+    const wrong = { GATEWAY_ADMIN_KEY: "wrong" };
+    for (const input of [gateway.operator, `  ${gateway.operator}\r\n`]) {
+      await succeed("keys list --key-stdin", { input, env: wrong });
+    }
+    await succeed("keys list", { env: { GATEWAY_ADMIN_KEY: ` ${gateway.operator}\n` } });
+    for (const { headers } of gateway.calls) {
+      assert.equal(headers.authorization, `Bearer ${gateway.operator}`);
+    }
+    const missing = "Set GATEWAY_ADMIN_KEY to an operator key, or give it by --key-stdin";
+    for (const none of ["", " "]) {
+      await refuse("keys list", missing, { env: { GATEWAY_ADMIN_KEY: none } });
+    }
+    await refuse("keys list --key-stdin", "There is no key on standard input");
+    const two = { input: "one\ntwo" };
+    await refuse("keys list --key-stdin", /^Standard input must hold one key/, two);
+    for (const odd of ["se cret", "se\ncret", "sécret"]) {
+      const how = { env: { GATEWAY_ADMIN_KEY: odd } };
+      await refuse(
+        "keys list",
+        "The operator key must be one word of visible ASCII characters",
+        how,
+      );
+    }
+  });
+
+  test("a wrong key: what to check", async (context) => {
+    const { gateway, refuse } = await setUp(context);
+    const how = { env: { GATEWAY_ADMIN_KEY: "wrong" } };
+    const advice =
+      "\\(HTTP 401, request id req-of-test\\)\\. GATEWAY_ADMIN_KEY, or the key given by ";
+    await refuse("keys list", new RegExp(`^Unauthorized API key ${advice}`), how);
+    await refuse("requests list", new RegExp(`^Not authorised ${advice}`), how);
+    gateway.instead = (_, response) => portalError(response, 403, "access denied: no");
+    await refuse("requests list", /^access denied: no \(HTTP 403, .*must be an operator key/);
+  });
+
+  test("never in the clear to another machine, unless asked for", async (context) => {
+    const { refuse } = await setUp(context);
+    const hosts = ["example.com", "192.0.2.1:8787", "127.0.0.1.example.com", "localhost.example"];
+    for (const host of hosts) {
+      const message = new RegExp(`^The operator key would travel to ${host} in the clear: `);
+      await refuse(`keys list --url http://${host}`, message);
+      await refuse("keys list", message, { env: { GATEWAY_URL: `http://${host}` } });
+    }
+    // Asked for, it is tried: port 1 of this machine answers nobody.
+    await refuse("keys list --insecure --url http://0.0.0.0:1", /^No answer from the gateway at /);
+  });
+
+  test("loopback by any name, below a path, and the URL of --url first", async (context) => {
+    const { gateway, succeed, called } = await setUp(context);
+    const { port } = new URL(gateway.url);
+    const elsewhere = { env: { GATEWAY_URL: "http://127.0.0.1:1" } };
+    for (const url of [`http://localhost:${port}`, `http://127.1:${port}/`, `${gateway.url}//`]) {
+      await succeed(`keys list --url ${url}`, elsewhere);
+    }
+    assert.deepEqual(called(), Array(3).fill("GET /v0/api_keys"));
+    gateway.instead = (_, response) => json(response, 200, []);
+    await succeed(`keys list --url ${gateway.url}/below/here/`);
+    assert.deepEqual(called(), ["GET /below/here/v0/api_keys"]);
+  });
+
+  test("redirects are not followed", async (context) => {
+    const { gateway, refuse, called } = await setUp(context);
+    for (const status of [301, 302, 303, 307, 308]) {
+      gateway.instead = (_, response) =>
+        response.writeHead(status, { location: `${gateway.url}/elsewhere` }).end();
+      await refuse(
+        "keys list",
+        new RegExp(` redirects to ${gateway.url}/elsewhere \\(HTTP ${status}`),
+      );
+      await refuse("keys revoke web", / redirects to .*the key is not sent there/);
+    }
+    assert.ok(called().every((line) => line.endsWith("/v0/api_keys") || line.endsWith("/web")));
+  });
+});
+
+suite("gateways that fail", PARALLEL, () => {
+  test("nobody listens", async (context) => {
+    const { gateway, refuse } = await setUp(context);
+    await gateway.stop();
+    const message = `No answer from the gateway at ${gateway.url}/: connect ECONNREFUSED 127.0.0.1`;
+    for (const line of ["keys list", "keys revoke web"]) {
+      await refuse(line, new RegExp(`^${message}:\\d+\n$`));
+    }
+    const name = "keys list --timeout 5 --url https://gateway.invalid";
+    await refuse(name, /^No answer from the gateway at https:\/\/gateway\.invalid\/: .+/);
+  });
+
+  const doubt = "Whether the change was made is not known: look before you repeat it";
+
+  /** @type {[string, Answer][]} */
+  const silences = [
+    ["before the answer", () => {}],
+    ["within the answer", (_, response) => void response.writeHead(200).write('{"Raw')],
+  ];
+  for (const [name, answer] of silences) {
+    test(`silence ${name}`, async (context) => {
+      const { gateway, refuse } = await setUp(context);
+      gateway.instead = answer;
+      const silent = `No answer from the gateway at ${gateway.url}/: waited 1 s`;
+      await refuse("keys list --timeout 1", silent);
+      await refuse("requests approve a --timeout 1", `${silent}. ${doubt}`);
+    });
+  }
+
+  test("a connection that breaks", async (context) => {
+    const { gateway, refuse } = await setUp(context);
+    gateway.instead = (_, response) => void response.socket?.destroy();
+    await refuse("keys list", /^No answer from the gateway at [^ ]+: [^.]+\n$/);
+    await refuse("keys revoke web", new RegExp(`^No answer from the gateway at .*\\. ${doubt}\n$`));
+    gateway.instead = (_, response) => {
+      response.writeHead(200, { "content-length": "100" }).write("{");
+      setTimeout(() => response.destroy(), 50);
+    };
+    await refuse("keys rotate web", new RegExp(`^No answer from .*\\. ${doubt}\n$`));
+  });
+
+  test("something that does not speak HTTP", async (context) => {
+    const { refuse } = await setUp(context);
+    const server = createServer((socket) => socket.on("error", () => {}).end("SSH-2.0-x\r\n"));
+    await new Promise((done) => server.listen(0, "127.0.0.1", () => done(null)));
+    context.after(() => server.close());
+    const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+    await refuse(`keys list --url http://127.0.0.1:${port}`, /^No answer from the gateway at /);
+  });
+
+  test("answers that are not JSON", async (context) => {
+    const { gateway, refuse } = await setUp(context);
+    for (const status of [200, 404, 502]) {
+      gateway.instead = (_, response) => void response.writeHead(status).end(`<h1>${NASTY}</h1>`);
+      await refuse(
+        "requests list",
+        `The answer from ${gateway.url}/ is not JSON (HTTP ${status}, request id req-of-test): ` +
+          "is that the address of a gateway?",
+      );
+    }
+  });
+
+  test("answers that are not those of this API", async (context) => {
+    const { gateway, refuse } = await setUp(context);
+    const commands = [
+      ..."list,show a,approve a,approve a --claim,approve a --email"
+        .split(",")
+        .map((words) => `requests ${words}`),
+      ..."list,show a,create --name a,create --name a --claim,rotate a"
+        .split(",")
+        .map((words) => `keys ${words}`),
+      "audit list",
+      "audit verify",
+    ];
+    for (const answer of [{}, [], null, "text", 7, [null]]) {
+      gateway.instead = (_, response) => json(response, 200, answer);
+      for (const line of commands) {
+        if (line === "keys list" && Array.isArray(answer)) continue;
+        await refuse(line, /^The gateway's answer is not understood: it has no /);
+      }
+    }
+    gateway.instead = (_, response) => json(response, 200, {});
+    await refuse("requests approve a", /no string RawKey\. The request is approved: find its key/);
+    await refuse("keys rotate a", /no string api_key\. The key a has a new secret that nobody has/);
+  });
+
+  test("values of other types than promised are shown, not tripped over", async (context) => {
+    const { gateway, succeed } = await setUp(context);
+    const odd = { id: "a", name: "a", state: "x", secrets: [], fields: { a: 1, b: null } };
+    gateway.instead = (_, response) => json(response, 200, odd);
+    assert.match(await succeed("requests show a"), /\n {2}a {2}1\n {2}b {2}null\n$/);
+    gateway.instead = (_, response) => json(response, 200, [odd]);
+    await succeed("keys show a");
+    await succeed("keys list");
+  });
+
+  /** @type {[string, unknown, string][]} */
+  const refusals = [
+    ["the OpenAI envelope", { error: { message: "too large", code: "x" } }, "too large"],
+    ["the portal's envelope", { Status: "Error", Message: "malformed", Meta: null }, "malformed"],
+    ["the key API's envelope", { message: "bad", error_code: "X", details: null }, "bad"],
+    ["no message", {}, "The gateway refuses without a reason"],
+    ["no object", null, "The gateway refuses without a reason"],
+    ["hostile text", { message: `one\n${NASTY}` }, `one\\u{a}${NASTY_SHOWN}`],
+  ];
+  for (const [name, answer, said] of refusals) {
+    test(`a refusal: ${name}`, async (context) => {
+      const { gateway, refuse } = await setUp(context);
+      gateway.instead = (_, response) => json(response, 400, answer);
+      await refuse("keys list", `${said} (HTTP 400, request id req-of-test)`);
+    });
+  }
+
+  test("a refusal that says when to come back", async (context) => {
+    const { gateway, refuse } = await setUp(context);
+    gateway.instead = (_, response) => {
+      response.removeHeader("x-request-id");
+      response.setHeader("retry-after", "5");
+      json(response, 503, { message: "Storage is unavailable" });
+    };
+    await refuse("keys list", "Storage is unavailable (HTTP 503). Try again in 5 seconds");
+  });
+
+  test("a key that could not be printed: what to do", async (context) => {
+    const { gateway, operate } = await setUp(context);
+    gateway.addRequest("kreq_a");
+    /** @type {[string, RegExp][]} */
+    const cases = [
+      ["requests approve kreq_a", /EPIPE\. The request is approved: find its key with "keys list"/],
+      ["keys create --name web", /EPIPE\. The key web has a new secret that nobody has seen/],
+      ["keys rotate web", /EPIPE\. The key web has a new secret that nobody has seen/],
+    ];
+    for (const [line, message] of cases) {
+      checkRefusal(await operate(line, { closed: true }), message);
+    }
+  });
+});
+
+test("safe text stays as it is, and what is left out is marked", () => {
+  assert.equal(safeText(NASTY), NASTY_SHOWN);
+  assert.equal(safeText(NASTY_SHOWN), NASTY_SHOWN);
+  for (const plain of ["", "ada@example.com", "Größe 漢字 🦀 עברית", "a\\b"]) {
+    assert.equal(safeText(plain), plain);
+  }
+  const everyControl = Array.from({ length: 0xa0 }, (_, code) => String.fromCharCode(code));
+  const bidi = [
+    "\u061c",
+    "\u200e",
+    "\u200f",
+    "\u202a",
+    "\u202e",
+    "\u2066",
+    "\u2069",
+    "\ufeff",
+    "\ufff9",
+  ];
+  for (const text of [...everyControl, ...bidi, "\ud800", "\u2028", "\u3164"]) {
+    assert.doesNotMatch(safeText(text), OBEYED);
+    assert.doesNotMatch(safeText(text), /\n/);
+  }
+});
