@@ -87,8 +87,8 @@ export async function postWebhook(url, id, timestamp, signature, body) {
  * @returns {Promise<T>}
  */
 async function within(limit, promise) {
-  /** @type {number | undefined} */
-  let timer;
+  /** @type {number | null} */
+  let timer = null;
   /** @type {Promise<never>} */
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${limit} ms`)), limit);

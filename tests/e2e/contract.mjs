@@ -9,10 +9,12 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 const spec = JSON.parse(readFileSync(new URL("../../openapi.json", import.meta.url), "utf8"));
 const ajv = new Ajv2020({ strict: false, validateFormats: false }).addSchema(spec, "openapi.json");
 
-/** Path templates as regular expressions; the last parameter may have slashes. */
+/** Path templates as regular expressions; the id of a model may have slashes. */
 const templates = Object.keys(spec.paths).map((path) => ({
   path,
-  pattern: new RegExp(`^${path.replace(/\{[^}]+\}$/, ".+")}/?$`),
+  pattern: new RegExp(
+    `^${path.replace("/v1/models/{id}", "/v1/models/.+").replace(/\{[^}]+\}/g, "[^/]+")}/?$`,
+  ),
 }));
 
 /**

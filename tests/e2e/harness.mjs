@@ -3,13 +3,19 @@
 //!
 //! A gateway is started as an operator would: `wrangler dev --port N --var NAME:VALUE …`. Nothing here asserts anything.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { rm, writeFile } from "node:fs/promises";
+import { globSync, readFileSync } from "node:fs";
+import { cp, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { digest, mint } from "../../scripts/lib/gateway-key.mjs";
 import { check } from "./contract.mjs";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -19,6 +25,9 @@ export const KEY = "test";
 export const LABEL = "testing";
 /** SHA-256 of KEY: the example of the documentation of GATEWAY_API_KEY_HASHES. */
 export const KEY_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+/** A key that every gateway of the tests takes for an operator's, and its label. */
+export const OPERATOR_KEY = mint(Buffer.alloc(31, 7)).key;
+export const OPERATOR_LABEL = "ops";
 /** The gateway's own credential with the provider `demo`; no caller may ever see it. */
 export const PROVIDER_KEY = "sk-provider-secret";
 
@@ -172,25 +181,74 @@ export class Upstream {
   }
 }
 
+/**
+ * A folder for the state of a gateway, with the tables of `migrations/` and nothing in them. The migrations are applied
+ * once for all tests, and again when they change.
+ */
+export async function freshState() {
+  const migrations = globSync(`${root}migrations/*.sql`).toSorted();
+  const hash = createHash("sha256");
+  for (const path of migrations) hash.update(readFileSync(path));
+  const template = `${root}.wrangler/migrated-${hash.digest("hex").slice(0, 16)}`;
+  if (!(await exists(template))) {
+    const made = await mkdtemp(`${root}.wrangler/migrating-`);
+    await promisify(execFile)(
+      `${root}node_modules/.bin/wrangler`,
+      ["d1", "migrations", "apply", "GATEWAY_DB", "--local", "--persist-to", made],
+      { cwd: root, env: environment(), timeout: 60_000 },
+    );
+    // Another test may have been faster.
+    await rename(made, template).catch(() => rm(made, { recursive: true }));
+  }
+  const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
+  await cp(template, state, { recursive: true });
+  return state;
+}
+
+/** @param {string} path */
+const exists = (path) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+/** What wrangler is started with. */
+function environment() {
+  return {
+    ...process.env,
+    PATH: `${root}node_modules/.bin:${process.env["PATH"]}`,
+    WRANGLER_SEND_METRICS: "false",
+    CI: "1",
+  };
+}
+
 /** A gateway in the real runtime. */
 export class Gateway {
   /**
    * @param {import("node:child_process").ChildProcess} child
    * @param {string} url
    * @param {string[]} log
+   * @param {string} [state] the folder of its state
    */
-  constructor(child, url, log) {
+  constructor(child, url, log, state) {
     this.child = child;
     this.url = url;
     /** Everything that it has written. */
     this.log = log;
+    this.state = state;
+    /** Whether the state goes with the gateway. */
+    this.ownsState = false;
   }
 
   /**
+   * A gateway with a database of its own, whose tables are empty.
+   *
    * @param {Record<string, string>} variables
    * @param {string[]} [args] further arguments of wrangler
+   * @param {string} [state] a folder from `freshState`; its maker removes it
    */
-  static async start(variables, args = []) {
+  static async start(variables, args = [], state = undefined) {
+    const folder = state ?? (await freshState());
     const port = await freePort();
     const vars = Object.entries(variables).flatMap(([name, value]) => [
       "--var",
@@ -199,21 +257,17 @@ export class Gateway {
     const inspector = await freePort();
     const child = spawn(
       `${root}node_modules/.bin/wrangler`,
-      ["dev", "--port", `${port}`, "--inspector-port", `${inspector}`, ...args, ...vars],
-      {
-        cwd: root,
-        env: {
-          ...process.env,
-          PATH: `${root}node_modules/.bin:${process.env["PATH"]}`,
-          WRANGLER_SEND_METRICS: "false",
-          CI: "1",
-        },
-        stdio: ["ignore", "pipe", "pipe"],
-        detached: true,
-      },
+      [
+        "dev",
+        ...["--port", `${port}`, "--inspector-port", `${inspector}`, "--persist-to", folder],
+        ...args,
+        ...vars,
+      ],
+      { cwd: root, env: environment(), stdio: ["ignore", "pipe", "pipe"], detached: true },
     );
     const log = logOf(child);
-    const gateway = new Gateway(child, `http://127.0.0.1:${port}`, log);
+    const gateway = new Gateway(child, `http://127.0.0.1:${port}`, log, folder);
+    gateway.ownsState = state === undefined;
     await started(child, () => log.some((line) => line.includes("Ready on")), log);
     return gateway;
   }
@@ -286,8 +340,18 @@ const gateway :Workerd.Worker = (
     return eventually(() => this.events().find((event) => event.request_id === id));
   }
 
-  stop() {
-    return stop(this.child);
+  /** The gateway's database, opened from outside: to look at what is stored, and to break it. */
+  database() {
+    const [file, ...others] = globSync(`${this.state}/v3/d1/*/*.sqlite`).filter(
+      (path) => !path.endsWith("metadata.sqlite"),
+    );
+    if (file === undefined || others.length > 0) throw new Error("there is not one database");
+    return new DatabaseSync(file, { timeout: 5000 });
+  }
+
+  async stop() {
+    await stop(this.child);
+    if (this.ownsState && this.state) await rm(this.state, { recursive: true, force: true });
   }
 }
 
@@ -300,6 +364,7 @@ const gateway :Workerd.Worker = (
 export function variables(upstream, config = {}) {
   return {
     GATEWAY_API_KEY_HASHES: `${LABEL}:${KEY_HASH}`,
+    GATEWAY_ADMIN_KEY_HASHES: `${OPERATOR_LABEL}:${digest(OPERATOR_KEY)}`,
     DEMO_API_KEY: PROVIDER_KEY,
     GATEWAY_CONFIG: JSON.stringify({
       providers: { demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] } },
@@ -331,6 +396,35 @@ export function chat(gateway, body, headers = {}) {
     body: text,
   });
 }
+
+/**
+ * Calls as an operator.
+ *
+ * @param {Gateway} gateway
+ * @param {string} method
+ * @param {string} path
+ * @param {object | string} [body] an object is sent as JSON, a text as it is
+ * @param {Record<string, string>} [headers]
+ */
+export function operate(gateway, method, path, body, headers = {}) {
+  return call(`${gateway.url}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${OPERATOR_KEY}`,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+}
+
+/** An address of a client of its own, from a block that is for documentation: `cf-connecting-ip` of a test's request. */
+export function newClient() {
+  clients += 1;
+  return `2001:db8:${Math.floor(clients / 65536).toString(16)}:${(clients % 65536).toString(16)}::1`;
+}
+
+let clients = Math.floor(Math.random() * 2 ** 30);
 
 /**
  * The data of the events of a stream's text.

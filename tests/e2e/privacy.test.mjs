@@ -2,8 +2,7 @@
 //! What must stay nowhere: prompts, answers and secrets, in logs, in errors, in state on disk.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import {
@@ -13,6 +12,7 @@ import {
   Upstream,
   chat,
   eventually,
+  freshState,
   variables,
 } from "./harness.mjs";
 
@@ -21,12 +21,13 @@ const ANSWER = "answer-that-nobody-keeps";
 const CALLER_KEY = "sk-caller-key-that-nobody-keeps";
 
 test("after a run, neither logs nor state hold content or secrets", async () => {
-  const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
+  const state = await freshState();
   const upstream = await Upstream.start();
-  const gateway = await Gateway.start({ ...variables(upstream), GATEWAY_API_KEY: CALLER_KEY }, [
-    "--persist-to",
+  const gateway = await Gateway.start(
+    { ...variables(upstream), GATEWAY_API_KEY: CALLER_KEY },
+    [],
     state,
-  ]);
+  );
   try {
     const headers = { authorization: `Bearer ${CALLER_KEY}` };
     const messages = [{ role: "user", content: PROMPT }];

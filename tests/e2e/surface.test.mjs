@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, chat, variables, call } from "./harness.mjs";
+import { Gateway, KEY, OPERATOR_KEY, Upstream, chat, variables, call } from "./harness.mjs";
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -129,7 +129,8 @@ suite("methods and paths", () => {
       ["/api/portal/nothing", /^\{"Message":"Not found.*","Meta":null,"Status":"Error"\}$/],
       ["/v0/nothing", /^\{"details":null,"error_code":"NotFound","message":"Not found/],
     ])) {
-      const response = await call(`${gateway.url}${path}`, { headers: { authorization } });
+      const key = path.startsWith("/v1/") ? authorization : `Bearer ${OPERATOR_KEY}`;
+      const response = await call(`${gateway.url}${path}`, { headers: { authorization: key } });
       assert.equal(response.status, 404, path);
       assert.match(await response.text(), body);
     }
@@ -319,7 +320,7 @@ test("health tells what is configured and how it does, at no upstream's cost", a
 
 test("health tells of a database without its tables", async () => {
   const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
-  const empty = await Gateway.start(variables(upstream), ["--persist-to", state]);
+  const empty = await Gateway.start(variables(upstream), [], state);
   try {
     const health = await (await call(`${empty.url}/health`)).json();
     assert.equal(health.database, "not_migrated");
