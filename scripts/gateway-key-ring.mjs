@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // @ts-check
-// The operator's key ring: mints gateway keys, keeps their hashes in a local manifest, and uploads the
-// whole ring as the Worker secret GATEWAY_API_KEY_HASHES. Run it without arguments for its usage.
+// The key rings, that of callers and that of operators: mints gateway keys, keeps their hashes in a local
+// manifest, and uploads a whole ring as the Worker secret that it is for. Run it without arguments for its
+// usage.
 //
 // It never stores a key and never sends one: a key is printed once, when it is minted, and only its
 // SHA-256 stays. It does not read the ring back from Cloudflare, because Worker secrets are write-only:
@@ -12,6 +13,7 @@ import { randomBytes } from "node:crypto";
 import { join, relative, resolve } from "node:path";
 import { helpLines, parseArguments } from "./lib/arguments.mjs";
 import { digest, mint, parseKey, RANDOM_BYTES } from "./lib/gateway-key.mjs";
+import { readKey, refuseKeys } from "./lib/key-input.mjs";
 import { changeRing, isDigest, isLabel, readRing } from "./lib/key-ring-manifest.mjs";
 import { explain, Failure, note, print } from "./lib/terminal.mjs";
 
@@ -19,16 +21,37 @@ import { explain, Failure, note, print } from "./lib/terminal.mjs";
 /** @import { Entry } from "./lib/key-ring-manifest.mjs" */
 
 const ROOT = resolve(import.meta.dirname, "..");
-const SECRET_NAME = "GATEWAY_API_KEY_HASHES";
-const DEFAULT_MANIFEST = join(ROOT, "ops/gateway-key-hashes.local.json");
 const THIS_SCRIPT = "node scripts/gateway-key-ring.mjs";
+
+/** @typedef {{ secret: string, manifest: string, flag: string }} Ring - `flag` is what chooses it. */
+
+/** @type {Ring} */
+const CALLERS = {
+  secret: "GATEWAY_API_KEY_HASHES",
+  manifest: join(ROOT, "ops/gateway-key-hashes.local.json"),
+  flag: "",
+};
+/** @type {Ring} */
+const OPERATORS = {
+  secret: "GATEWAY_ADMIN_KEY_HASHES",
+  manifest: join(ROOT, "ops/operator-key-hashes.local.json"),
+  flag: " --operators",
+};
 
 // Cloudflare's limit on the value of one secret.
 const SECRET_BYTES = 5 * 1024;
 
 // ---- The command line: these two tables drive parsing and help --------------------------------------
 
-/** @typedef {{ label: string, sha256: string, env: string, json: boolean, manifest: string }} Options */
+/**
+ * @typedef {object} Options
+ * @property {string} label
+ * @property {string} sha256
+ * @property {string} env
+ * @property {boolean} json
+ * @property {boolean} operators
+ * @property {string} manifest
+ */
 
 /** @type {Record<keyof Options, OptionSpec>} */
 const OPTIONS = {
@@ -40,9 +63,10 @@ const OPTIONS = {
   sha256: { value: "HASH", help: "SHA-256 of a key, 64 hex digits", read: readDigest },
   env: { value: "NAME", help: "wrangler environment to upload to", read: readEnvironment },
   json: { help: "print the entries as JSON, with created_at" },
+  operators: { help: "the ring of operators, not that of callers" },
   manifest: {
     value: "PATH",
-    help: `file that holds the ring (default ${relative(ROOT, DEFAULT_MANIFEST)})`,
+    help: `file that holds the ring (default ${relative(ROOT, CALLERS.manifest)})`,
     read: (text) => resolve(text),
   },
 };
@@ -60,7 +84,7 @@ const COMMANDS = {
     run: addHash,
   },
   list: { summary: "print label:sha256 of every entry", takes: ["json"], run: list },
-  "print-secret": { summary: `print the value of ${SECRET_NAME}`, run: printSecret },
+  "print-secret": { summary: "print the value of the ring's secret", run: printSecret },
   remove: { summary: "remove an entry", needs: ["label"], run: remove },
   verify: {
     summary: "read a key from standard input and tell whether it is in the ring",
@@ -70,7 +94,7 @@ const COMMANDS = {
     run: verify,
   },
   upload: {
-    summary: `replace the Worker secret ${SECRET_NAME} by the whole ring`,
+    summary: "replace the ring's Worker secret by the whole ring",
     takes: ["env"],
     run: upload,
   },
@@ -81,34 +105,21 @@ const COMMANDS = {
 const TABLES = {
   commands: COMMANDS,
   options: OPTIONS,
-  shared: ["manifest"],
-  defaults: { label: "", sha256: "", env: "", json: false, manifest: DEFAULT_MANIFEST },
+  shared: ["operators", "manifest"],
+  defaults: { label: "", sha256: "", env: "", json: false, operators: false, manifest: "" },
 };
-
-/**
- * Runs before parsing, so that none of its messages repeats a key and no label can contain one.
- *
- * @param {string[]} argv
- */
-function refuseKeys(argv) {
-  // A public id alone is shorter than this and may be passed.
-  if (argv.some((word) => /gw_[0-9A-Za-z]{24}/.test(word))) {
-    throw new Failure(
-      "A key must not be passed as an argument: other users of this machine can see arguments, and the " +
-        "shell keeps them in its history. Treat that key as exposed and replace it. " +
-        `To check a key, give it to "${THIS_SCRIPT} verify" on standard input`,
-    );
-  }
-}
 
 function usage() {
   return [
-    `Usage: ${THIS_SCRIPT} COMMAND [--manifest PATH] [options]`,
+    `Usage: ${THIS_SCRIPT} COMMAND [--operators] [--manifest PATH] [options]`,
     "",
     ...helpLines(TABLES),
     "",
     "The manifest holds hashes only. A change reaches the gateway with the next upload, which replaces",
     "the whole ring: a key whose hash is not in the manifest stops working.",
+    "",
+    `The ring is that of callers, the secret ${CALLERS.secret}. With --operators it is that of operators,`,
+    `the secret ${OPERATORS.secret}, kept in ${relative(ROOT, OPERATORS.manifest)}.`,
     "",
     "Environment:",
     "  GATEWAY_WRANGLER  path of the program that upload runs in place of npx wrangler",
@@ -139,10 +150,33 @@ function readEnvironment(text) {
   throw new Failure("--env must be the name of a wrangler environment: letters, digits, _ and -");
 }
 
+/**
+ * The ring that a command is about.
+ *
+ * @param {Options} options
+ * @returns {Ring}
+ */
+function ringOf({ operators, manifest }) {
+  const ring = operators ? OPERATORS : CALLERS;
+  const path = manifest || ring.manifest;
+  // Either mistake is grave: every caller would be an operator, or no caller would be let in any more.
+  if (path === (operators ? CALLERS : OPERATORS).manifest) {
+    throw new Failure(
+      operators
+        ? `${path} is the ring of callers, and --operators would make all of them operators`
+        : `${path} is the ring of operators: give --operators with it`,
+    );
+  }
+  return { ...ring, manifest: path };
+}
+
 // ---- Commands ---------------------------------------------------------------------------------------
 
 /** @param {Options} options */
-async function generate({ label, manifest }) {
+async function generate(options) {
+  const { label } = options;
+  const ring = ringOf(options);
+  const { manifest } = ring;
   const { key } = mint(randomBytes(RANDOM_BYTES));
   const sha256 = digest(key);
   // The hash is on disk before the key is shown, so no key is handed out that the next upload forgets.
@@ -152,7 +186,7 @@ async function generate({ label, manifest }) {
       `key=${key}`,
       `sha256=${sha256}`,
       `manifest=${manifest}`,
-      `Upload with: ${uploadCommand(manifest)}`,
+      `Upload with: ${uploadCommand(ring)}`,
     ]);
   } catch (error) {
     throw new Failure(
@@ -163,24 +197,29 @@ async function generate({ label, manifest }) {
 }
 
 /** @param {Options} options */
-async function addHash({ label, sha256, manifest }) {
+async function addHash(options) {
+  const { label, sha256 } = options;
+  const { manifest } = ringOf(options);
   await changeRing(manifest, (entries) => withEntry(entries, label, sha256));
   await print([`added=${label}`, `manifest=${manifest}`]);
 }
 
 /** @param {Options} options */
-async function list({ json, manifest }) {
-  const entries = readRing(manifest);
-  await print(json ? [JSON.stringify(entries, null, 2)] : ringLines(entries));
+async function list(options) {
+  const entries = readRing(ringOf(options).manifest);
+  await print(options.json ? [JSON.stringify(entries, null, 2)] : ringLines(entries));
 }
 
 /** @param {Options} options */
-async function printSecret({ manifest }) {
-  await print(ringLines(readRing(manifest)));
+async function printSecret(options) {
+  await print(ringLines(readRing(ringOf(options).manifest)));
 }
 
 /** @param {Options} options */
-async function remove({ label, manifest }) {
+async function remove(options) {
+  const { label } = options;
+  const ring = ringOf(options);
+  const { manifest } = ring;
   const left = await changeRing(manifest, (entries) => {
     const others = entries.filter((entry) => entry.label !== label);
     if (others.length < entries.length) return others;
@@ -190,13 +229,14 @@ async function remove({ label, manifest }) {
     `removed=${label}`,
     `manifest=${manifest}`,
     left.length > 0
-      ? `The key keeps working until you run: ${uploadCommand(manifest)}`
-      : `The key keeps working: upload refuses a ring that is empty, as it is now. ${emptyRingAdvice()}`,
+      ? `The key keeps working until you run: ${uploadCommand(ring)}`
+      : `The key keeps working: upload refuses a ring that is empty, as it is now. ${emptyRingAdvice(ring)}`,
   ]);
 }
 
 /** @param {Options} options */
-async function verify({ manifest }) {
+async function verify(options) {
+  const { manifest } = ringOf(options);
   const key = await readKey();
   const sha256 = digest(key);
   // Looked up before its form is judged: the ring may hold hashes of keys in other formats.
@@ -224,11 +264,14 @@ const KEY_FAULTS = {
 };
 
 /** @param {Options} options */
-async function upload({ env, manifest }) {
+async function upload(options) {
+  const { env } = options;
+  const ring = ringOf(options);
+  const { manifest } = ring;
   const entries = readRing(manifest);
   if (entries.length === 0) {
     throw new Failure(
-      `The ring ${manifest} is empty, and upload refuses an empty ring. ${emptyRingAdvice()}`,
+      `The ring ${manifest} is empty, and upload refuses an empty ring. ${emptyRingAdvice(ring)}`,
     );
   }
   const secret = ringLines(entries).join("\n");
@@ -236,7 +279,7 @@ async function upload({ env, manifest }) {
   const count = entries.length === 1 ? "1 entry" : `${entries.length} entries`;
   const where = env ? ` of the environment ${env}` : "";
   await print([
-    `Uploading ${count} (${bytes} bytes) to ${SECRET_NAME}${where}.`,
+    `Uploading ${count} (${bytes} bytes) to ${ring.secret}${where}.`,
     `This REPLACES the whole ring: a key whose hash is not in ${manifest} stops working.`,
   ]);
   if (bytes > SECRET_BYTES) {
@@ -245,7 +288,7 @@ async function upload({ env, manifest }) {
 
   const wrangler = process.env.GATEWAY_WRANGLER;
   const [program, ...before] = wrangler ? [resolve(wrangler)] : ["npx", "wrangler"];
-  const words = [...before, "secret", "put", SECRET_NAME, ...(env ? ["--env", env] : [])];
+  const words = [...before, "secret", "put", ring.secret, ...(env ? ["--env", env] : [])];
   await runWithInput(program, words, secret);
 }
 
@@ -274,37 +317,22 @@ function ringLines(entries) {
 }
 
 /**
- * The command that uploads this ring: without the path it would replace the ring by that of another file.
+ * The command that uploads this ring: without the path and the flag it would upload another.
  *
- * @param {string} manifest
+ * @param {Ring} ring
  */
-function uploadCommand(manifest) {
-  const command = `${THIS_SCRIPT} upload`;
-  if (manifest === DEFAULT_MANIFEST) return command;
+function uploadCommand({ flag, manifest }) {
+  const command = `${THIS_SCRIPT} upload${flag}`;
+  if (manifest === CALLERS.manifest || manifest === OPERATORS.manifest) return command;
   const quoted = /^[\w@%+=:,./-]+$/.test(manifest)
     ? manifest
     : `'${manifest.replaceAll("'", "'\\''")}'`;
   return `${command} --manifest ${quoted}`;
 }
 
-function emptyRingAdvice() {
-  return `To shut out every key of the ring, run: npx wrangler secret delete ${SECRET_NAME}`;
-}
-
-async function readKey() {
-  const { stdin } = process;
-  if (stdin.isTTY) note("Paste the key and press Enter:");
-  let text = "";
-  stdin.setEncoding("utf8");
-  for await (const chunk of stdin) {
-    text += chunk;
-    // At a terminal a line is the whole answer; a wrong file piped in need not be read to its end.
-    if ((stdin.isTTY && text.includes("\n")) || text.length > 64 * 1024) break;
-  }
-  const key = text.trim();
-  if (!key) throw new Failure("There is no key on standard input");
-  if (/\s/.test(key)) throw new Failure("Standard input must hold one key and nothing else");
-  return key;
+/** @param {Ring} ring */
+function emptyRingAdvice({ secret }) {
+  return `To shut out every key of the ring, run: npx wrangler secret delete ${secret}`;
 }
 
 /**
@@ -340,7 +368,7 @@ function runWithInput(program, words, input) {
 
 try {
   const argv = process.argv.slice(2);
-  refuseKeys(argv);
+  refuseKeys(argv, `To check a key, give it to "${THIS_SCRIPT} verify" on standard input`);
   const { command, options } = parseArguments(argv, TABLES);
   await command.run(options);
 } catch (error) {

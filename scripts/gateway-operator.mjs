@@ -516,12 +516,14 @@ async function rotateKey(options) {
   };
   const answer = await call(await gatewayOf(options), "POST", `${keyPath(name)}/rotate`, body);
   await reportSecret(options, answer, rotateAdvice(name), () => {
-    const until = answer?.previous_expires_at;
+    const until = answer?.previous_expires_at ?? null;
     const old = claim
-      ? "The old secret goes on working; its overlap begins when the link is opened."
-      : until
-        ? `The old secret goes on working until ${moment(until)}.`
-        : `The old secret is dead ${EVERYWHERE}.`;
+      ? "An old secret goes on working; its overlap begins when the link is opened."
+      : until === null
+        ? "The key had no secret before."
+        : overlap === 0
+          ? `The old secret is dead ${EVERYWHERE}.`
+          : `The old secret goes on working until ${moment(until)}.`;
     return [`Rotated the key ${name}.`, ...deliveryLines(answer, claim), old];
   });
 }

@@ -376,8 +376,10 @@ suite("commands", PARALLEL, () => {
     }
     for (const word of [
       ..."generate add-hash list print-secret remove verify upload help".split(" "),
-      ..."--label --sha256 --env --json --manifest GATEWAY_WRANGLER".split(" "),
+      ..."--label --sha256 --env --json --operators --manifest GATEWAY_WRANGLER".split(" "),
       "ops/gateway-key-hashes.local.json",
+      "ops/operator-key-hashes.local.json",
+      "GATEWAY_ADMIN_KEY_HASHES",
     ]) {
       assert.ok(help.includes(word), word);
     }
@@ -394,6 +396,79 @@ suite("commands", PARALLEL, () => {
     assert.match(out, /\nUpload with: node scripts\/gateway-key-ring\.mjs upload\n$/);
     assert.equal(mode(manifest), "600");
     assert.equal(mode(join(folder, "ops")), "700");
+  });
+});
+
+suite("the ring of operators", PARALLEL, () => {
+  /** A repository of its own, because this is about the manifests that belong to one. */
+  function repository() {
+    const { folder } = workspace();
+    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    const ops = join(fs.realpathSync(folder), "ops");
+    const wrangler = join(folder, "fake-wrangler");
+    const lines = ["#!/bin/sh", `echo "$@" >> "$0.argv"`, `cat > "$0.stdin"`];
+    fs.writeFileSync(wrangler, `${lines.join("\n")}\n`, { mode: 0o755 });
+    return {
+      folder,
+      callers: join(ops, "gateway-key-hashes.local.json"),
+      operators: join(ops, "operator-key-hashes.local.json"),
+      how: {
+        script: join(folder, "scripts/gateway-key-ring.mjs"),
+        env: { GATEWAY_WRANGLER: wrangler },
+      },
+      /** @param {string} what */
+      noted: (what) => fs.readFileSync(`${wrangler}.${what}`, "utf8"),
+    };
+  }
+
+  test("has a manifest and a secret of its own", async () => {
+    const { callers, operators, how, noted } = repository();
+    await succeed(["generate", "--label", "app"], how);
+    const before = fs.readFileSync(callers, "utf8");
+    const out = await succeed(["generate", "--operators", "--label", "ops"], how);
+    const key = /^key=(.*)$/m.exec(out)?.[1] ?? "";
+    assert.ok(out.includes(`manifest=${operators}\n`));
+    assert.match(out, /\nUpload with: node scripts\/gateway-key-ring\.mjs upload --operators\n$/);
+    assert.equal(fs.readFileSync(callers, "utf8"), before, "callers' ring is as it was");
+    assert.equal(mode(operators), "600");
+
+    const secret = `ops:${sha256(key)}`;
+    for (const command of ["list", "print-secret"]) {
+      assert.equal(await succeed([command, "--operators"], how), `${secret}\n`);
+    }
+    const known = await succeed(["verify", "--operators"], { ...how, input: key });
+    assert.match(known, /^label=ops\n/);
+    assert.match((await run(["verify"], { ...how, input: key })).stderr, /not in the ring/);
+
+    const uploaded = await succeed(["upload", "--operators", "--env", "staging"], how);
+    assert.match(uploaded, /^Uploading 1 entry \(\d+ bytes\) to GATEWAY_ADMIN_KEY_HASHES of the /);
+    assert.equal(noted("argv"), "secret put GATEWAY_ADMIN_KEY_HASHES --env staging\n");
+    assert.equal(noted("stdin"), secret);
+
+    const removed = await succeed(["remove", "--operators", "--label", "ops"], how);
+    assert.match(removed, /wrangler secret delete GATEWAY_ADMIN_KEY_HASHES\n$/);
+    const empty = (await run(["upload", "--operators"], how)).stderr;
+    assert.match(empty, /is empty.*wrangler secret delete GATEWAY_ADMIN_KEY_HASHES\n$/);
+    assert.equal(noted("argv").split("\n").length, 2, "wrangler was not run again");
+  });
+
+  test("may lie elsewhere, and the advice says so", async () => {
+    const { manifest } = workspace();
+    const args = ["generate", "--label", "ops", "--operators", "--manifest", manifest];
+    const upload = `upload --operators --manifest ${manifest}\n`;
+    assert.ok((await succeed(args)).endsWith(`gateway-key-ring.mjs ${upload}`));
+  });
+
+  test("is never taken for the other one", async () => {
+    const { folder, callers, operators, how } = repository();
+    await succeed(["generate", "--label", "app"], how);
+    await succeed(["generate", "--label", "ops", "--operators"], how);
+    for (const command of [["upload"], ["print-secret"], ["generate", "--label", "x"]]) {
+      const admitted = [...command, "--operators", "--manifest", callers];
+      await refuse(folder, admitted, /is the ring of callers, and --operators/, how);
+      const forgotten = [...command, "--manifest", operators];
+      await refuse(folder, forgotten, /is the ring of operators: give --operators/, how);
+    }
   });
 });
 

@@ -227,7 +227,8 @@ export class FakeGateway {
       return json(response, 404, { message, error_code: "UnknownApiKey", details: { name } });
     }
     if (action === "rotate") {
-      const before = body?.overlap_seconds === 0 ? null : EXPIRES;
+      const until = body?.overlap_seconds === 0 ? new Date().toISOString() : EXPIRES;
+      const before = key.secrets.length === 0 ? null : until;
       const more = body?.delivery === "claim" ? {} : { previous_expires_at: before };
       return json(response, 200, { id: key.id, name, ...secret(), ...more });
     }

@@ -468,12 +468,17 @@ suite("keys", PARALLEL, () => {
     const atOnce = await succeed("keys rotate web --overlap 0");
     assert.match(atOnce, /\nThe old secret is dead everywhere within 10 seconds\.\n$/);
     const link = await succeed("keys rotate web --claim --overlap 60");
-    assert.match(link, /\nThe old secret goes on working; its overlap begins when the link is op/);
+    assert.match(link, /\nAn old secret goes on working; its overlap begins when the link is op/);
     assert.match(link, /\/access\/claim\/clm_b{64}\n/);
     assert.deepEqual(
       gateway.calls.map(({ body }) => body),
       [{}, { overlap_seconds: 0 }, { overlap_seconds: 60, delivery: "claim" }],
     );
+    gateway.addKey("unclaimed", { secrets: [] });
+    for (const overlap of ["", " --overlap 0"]) {
+      const first = await succeed(`keys rotate unclaimed${overlap}`);
+      assert.equal(lines(first).at(-1), "The key had no secret before.");
+    }
   });
 
   test("revoke", async (context) => {

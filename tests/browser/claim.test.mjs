@@ -1,0 +1,318 @@
+// @ts-check
+//! The pages of a claim link, in a real browser: the offer, the key, and what is left of them afterwards.
+//!
+//! Chromium is CHROMIUM or /usr/bin/chromium; without one the tests are skipped. With SCREENSHOTS set to a folder, each
+//! page is left there as a picture.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import axe from "axe-core";
+import { chromium } from "playwright-core";
+import { Gateway, KEY_HASH, OPERATOR_KEY, OPERATOR_LABEL, operate } from "../e2e/harness.mjs";
+import { digest } from "../../scripts/lib/gateway-key.mjs";
+
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const skip = existsSync(executablePath)
+  ? false
+  : `there is no Chromium at ${executablePath}: install it (apt-get install chromium), or name another in CHROMIUM`;
+const START_MS = 120_000; // the first start may build the Worker
+const KEY_TEXT = /gw_[0-9A-Za-z]{49}/;
+
+/** @typedef {import("playwright-core").Page} Page */
+
+describe("/access/claim", { skip }, () => {
+  /** @type {import("playwright-core").Browser} */
+  let browser;
+  /** @type {Gateway} */
+  let gateway;
+  let links = 0;
+
+  before(
+    async () => {
+      gateway = await Gateway.start({
+        GATEWAY_API_KEY_HASHES: `testing:${KEY_HASH}`,
+        GATEWAY_ADMIN_KEY_HASHES: `${OPERATOR_LABEL}:${digest(OPERATOR_KEY)}`,
+      });
+      browser = await chromium.launch({
+        executablePath,
+        args: [
+          "--no-sandbox",
+          "--disable-gpu",
+          "--disable-quic",
+          "--no-first-run",
+          "--disable-background-networking",
+          "--disable-component-update",
+          "--disable-sync",
+        ],
+      });
+    },
+    { timeout: START_MS },
+  );
+  after(async () => {
+    await browser?.close();
+    await gateway?.stop();
+  });
+
+  /** Makes a key that waits behind a link. */
+  async function link() {
+    links += 1;
+    const body = { name: `claimed-${links}`, delivery: "claim" };
+    const answer = await operate(gateway, "POST", "/v0/api_keys", body);
+    assert.equal(answer.status, 201);
+    const { claim_url: url } = await answer.json();
+    return { name: body.name, url: String(url) };
+  }
+
+  /** @param {string} name of a key */
+  async function secretsOf(name) {
+    const [key] = await (await operate(gateway, "GET", `/v0/api_keys/${name}`)).json();
+    return key.secrets.map((/** @type {any} */ secret) => secret.public_id);
+  }
+
+  /**
+   * Opens a page of its own and collects what the browser has to say.
+   *
+   * @param {import("playwright-core").BrowserContextOptions} options
+   * @param {(page: Page, seen: { complaints: string[], requests: string[] }) => Promise<void>} use
+   */
+  async function open(options, use) {
+    const context = await browser.newContext(options);
+    try {
+      const page = await context.newPage();
+      const seen = {
+        complaints: /** @type {string[]} */ ([]),
+        requests: /** @type {string[]} */ ([]),
+      };
+      page.on("console", (message) => seen.complaints.push(`${message.type()}: ${message.text()}`));
+      page.on("pageerror", (error) => seen.complaints.push(String(error)));
+      page.on("request", (request) => seen.requests.push(request.url()));
+      await use(page, seen);
+    } finally {
+      await context.close();
+    }
+  }
+
+  const button = (/** @type {Page} */ page) => page.getByRole("button", { name: "Show my key" });
+
+  /**
+   * @param {Page} page
+   * @returns {Promise<string>} the key
+   */
+  async function reveal(page) {
+    await button(page).click();
+    await page.getByRole("heading", { name: "Your key", exact: true }).waitFor();
+    const key = await page.locator("#key").textContent();
+    assert.match(key ?? "", KEY_TEXT);
+    return key ?? "";
+  }
+
+  /**
+   * @param {Page} page
+   * @param {string} name
+   */
+  async function picture(page, name) {
+    const folder = process.env.SCREENSHOTS;
+    if (folder) await page.screenshot({ path: `${folder}/claim-${name}.png`, fullPage: true });
+  }
+
+  /** @param {Page} page */
+  async function violations(page) {
+    await page.evaluate(axe.source);
+    const results = /** @type {import("axe-core").AxeResults} */ (await page.evaluate("axe.run()"));
+    assert.ok(results.passes.length > 8);
+    return results.violations.flatMap(({ id, help, nodes }) =>
+      nodes.map((node) => `${id}: ${help}: ${node.target.join(" ")}`),
+    );
+  }
+
+  test("a button shows the key, nothing is complained of, and no other host is asked", async () => {
+    const { name, url } = await link();
+    await open({}, async (page, { complaints, requests }) => {
+      const response = await page.goto(url);
+      assert.equal(response?.status(), 200);
+      assert.equal(await page.title(), "Your key is ready");
+      assert.ok(!KEY_TEXT.test(await page.content()));
+      assert.deepEqual(await secretsOf(name), []);
+      const key = await reveal(page);
+      assert.deepEqual(await secretsOf(name), [key.slice(0, 13)]);
+      assert.ok(await page.locator("#key").isVisible());
+      const address = await page.evaluate("location.href");
+      assert.ok(!String(address).includes("clm_"), "the link stays in the address bar");
+      assert.deepEqual(complaints, []);
+      const elsewhere = requests.filter((request) => new URL(request).origin !== gateway.url);
+      assert.deepEqual(elsewhere, []);
+    });
+  });
+
+  test("the keyboard suffices", async () => {
+    const { url } = await link();
+    await open({}, async (page) => {
+      await page.goto(url);
+      await page.keyboard.press("Tab");
+      assert.equal(await page.locator(":focus").textContent(), "Show my key");
+      const outline = "getComputedStyle(document.activeElement).outlineStyle";
+      assert.equal(await page.evaluate(outline), "solid");
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: "Your key", exact: true }).waitFor();
+      await page.keyboard.press("Tab");
+      assert.equal(await page.locator(":focus").textContent(), "Copy");
+    });
+  });
+
+  test("a button copies the key", async () => {
+    const { url } = await link();
+    const permissions = ["clipboard-read", "clipboard-write"];
+    await open({ permissions }, async (page) => {
+      await page.goto(url);
+      const key = await reveal(page);
+      await page.getByRole("button", { name: "Copy", exact: true }).click();
+      await page.getByRole("button", { name: "Copied" }).waitFor();
+      assert.equal(await page.evaluate("navigator.clipboard.readText()"), key);
+      await picture(page, "copied");
+    });
+  });
+
+  test("where copying is not allowed, it says so", async () => {
+    const { url } = await link();
+    await open({}, async (page, { complaints }) => {
+      await page.addInitScript(
+        `navigator.clipboard.writeText = () => Promise.reject(new Error("denied"))`,
+      );
+      await page.goto(url);
+      await reveal(page);
+      await page.getByRole("button", { name: "Copy", exact: true }).click();
+      await page.getByRole("button", { name: "Select the key and copy it yourself" }).waitFor();
+      assert.deepEqual(complaints, []);
+    });
+  });
+
+  test("going back, forth, and loading again do not show the key a second time", async () => {
+    const { name, url } = await link();
+    await open({}, async (page) => {
+      await page.goto(`${gateway.url}/docs`);
+      await page.goto(url);
+      const key = await reveal(page);
+      const without = async (/** @type {string} */ what) =>
+        assert.ok(!(await page.content()).includes(key), `${what} shows the key`);
+      await page.reload();
+      await without("loading again");
+      await picture(page, "reloaded");
+      await page.goBack();
+      await without("going back");
+      await picture(page, "back");
+      await page.goForward();
+      await without("going forth");
+      await page.goto(url);
+      await without("the link");
+      await page.getByRole("heading", { name: "This link has been used" }).waitFor();
+      assert.equal(await button(page).count(), 0);
+      assert.deepEqual(await secretsOf(name), [key.slice(0, 13)]);
+    });
+  });
+
+  test("going back from the key and forth again does not show it either", async () => {
+    const { name, url } = await link();
+    await open({}, async (page) => {
+      await page.goto(`${gateway.url}/docs`);
+      await page.goto(url);
+      const key = await reveal(page);
+      await page.goBack();
+      assert.ok(!(await page.content()).includes(key));
+      await page.goForward();
+      assert.ok(!(await page.content()).includes(key));
+      assert.deepEqual(await secretsOf(name), [key.slice(0, 13)]);
+    });
+  });
+
+  test("a page that was open in two windows shows the key in one", async () => {
+    const { url } = await link();
+    await open({}, async (page) => {
+      await page.goto(url);
+      await open({}, async (other) => {
+        await other.goto(url);
+        await reveal(page);
+        await button(other).click();
+        await other.getByRole("heading", { name: "This link has been used" }).waitFor();
+        assert.ok(!KEY_TEXT.test(await other.content()));
+      });
+    });
+  });
+
+  test("works without JavaScript", async () => {
+    const { url } = await link();
+    await open({ javaScriptEnabled: false }, async (page, { complaints }) => {
+      await page.goto(url);
+      await reveal(page);
+      assert.equal(await page.getByRole("button").count(), 0);
+      assert.deepEqual(complaints, []);
+      await picture(page, "without-script");
+      await page.reload();
+      assert.ok(!KEY_TEXT.test(await page.content()));
+    });
+  });
+
+  test("its policy lets no foreign script run and no other page frame it", async () => {
+    const { url } = await link();
+    await open({}, async (page) => {
+      await page.goto(url);
+      await page.evaluate(`{
+        const script = document.createElement("script");
+        script.textContent = "window.foreign = true";
+        document.body.append(script);
+        const button = document.createElement("button");
+        button.setAttribute("onclick", "window.foreign = true");
+        document.body.append(button);
+        button.click();
+      }`);
+      assert.equal(await page.evaluate("window.foreign"), undefined);
+    });
+    await open({}, async (page) => {
+      await page.goto(`${gateway.url}/health`);
+      await page.setContent(`<iframe src="${url}"></iframe>`);
+      const [, frame] = page.frames();
+      await frame?.waitForLoadState();
+      assert.match(frame?.url() ?? "", /^chrome-error:/);
+      assert.equal(await frame?.getByRole("button", { name: "Show my key" }).count(), 0);
+    });
+  });
+
+  test("fits a phone, the key too", async () => {
+    for (const width of [320, 360, 768]) {
+      const { url } = await link();
+      await open({ viewport: { width, height: 740 } }, async (page) => {
+        const fits = async () =>
+          assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width);
+        await page.goto(url);
+        await fits();
+        await picture(page, `offer-${width}`);
+        await reveal(page);
+        await fits();
+        await picture(page, `key-${width}`);
+        await page.goto(url);
+        await fits();
+        await picture(page, `used-${width}`);
+      });
+    }
+  });
+
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    test(`axe finds nothing: ${colorScheme}`, async () => {
+      const { url } = await link();
+      await open({ colorScheme, viewport: { width: 1280, height: 800 } }, async (page) => {
+        await page.goto(url);
+        assert.deepEqual(await violations(page), []);
+        await picture(page, `offer-${colorScheme}`);
+        await reveal(page);
+        assert.deepEqual(await violations(page), []);
+        await picture(page, `key-${colorScheme}`);
+        await page.goto(url);
+        assert.deepEqual(await violations(page), []);
+        await picture(page, `used-${colorScheme}`);
+        await page.goto(`${url}0`);
+        assert.deepEqual(await violations(page), []);
+        await picture(page, `nowhere-${colorScheme}`);
+      });
+    });
+  }
+});

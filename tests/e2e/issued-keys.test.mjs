@@ -1,0 +1,572 @@
+// @ts-check
+//! Issued keys on the call path: how long a revoked key lives in isolates that know it, what guessing costs, and what
+//! happens when the database is down.
+//!
+//! For many isolates, Miniflare (the simulator inside wrangler) runs the same build as several Workers that share one
+//! database.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { globSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { after, before, suite, test } from "node:test";
+import { digest, mint } from "../../scripts/lib/gateway-key.mjs";
+import {
+  Gateway,
+  KEY,
+  OPERATOR_KEY,
+  Upstream,
+  chat,
+  newClient,
+  operate,
+  root,
+  variables,
+} from "./harness.mjs";
+
+// Its types refer to packages whose types are not installed.
+const miniflare = "miniflare";
+const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
+
+const ISOLATES = 10;
+/** What is promised of revocation, and what clocks and polling may add. */
+const BOUND_MS = 10_000;
+const GRANULARITY_MS = 500;
+
+/**
+ * @typedef {object} Statement
+ * @property {(...values: string[]) => Statement} bind
+ * @property {() => Promise<unknown>} run
+ */
+/**
+ * @typedef {object} Database D1
+ * @property {(sql: string) => Statement} prepare
+ * @property {(statements: Statement[]) => Promise<unknown>} batch
+ */
+
+/** The same Worker, in several isolates that share one database. */
+class Isolates {
+  /**
+   * @param {{ dispose: () => Promise<void> }} simulator
+   * @param {Gateway[]} gateways
+   * @param {Database} database
+   */
+  constructor(simulator, gateways, database) {
+    this.simulator = simulator;
+    this.gateways = gateways;
+    this.database = database;
+  }
+
+  /**
+   * @param {number} count
+   * @param {Record<string, string>} bindings
+   */
+  static async start(count, bindings) {
+    const wrangler = readFileSync(`${root}wrangler.toml`, "utf8");
+    const compatibilityDate = wrangler.match(/^compatibility_date = "(.*)"$/m)?.[1] ?? "";
+    const flags = wrangler.match(/^compatibility_flags = \[([^\]]*)\]$/m)?.[1] ?? "";
+    const compatibilityFlags = [...flags.matchAll(/"(.*)"/g)].map((match) => match[1] ?? "");
+    // With `GET /__memory`, which comes first so that it sees the memory being made.
+    const entry =
+      `export { default } from "./tests/e2e/memory/entry.mjs";\n` +
+      `export { RateLimiter, Notifier } from "./build/index.js";\n`;
+    const simulator = new Miniflare(
+      convertV4MiniflareOptions({
+        handleStructuredLogs: () => {},
+        workers: Array.from({ length: count }, (_, index) => ({
+          name: `gateway-${index}`,
+          modulesRoot: root,
+          modules: [
+            { type: "ESModule", path: `${root}isolate.mjs`, contents: entry },
+            { type: "ESModule", path: `${root}tests/e2e/memory/entry.mjs` },
+            { type: "ESModule", path: `${root}tests/e2e/memory/capture.mjs` },
+            { type: "ESModule", path: `${root}build/index.js` },
+            { type: "CompiledWasm", path: `${root}build/index_bg.wasm` },
+          ],
+          compatibilityDate,
+          compatibilityFlags,
+          bindings,
+          d1Databases: { GATEWAY_DB: "shared" },
+          durableObjects: {
+            RATE_LIMITER: { className: "RateLimiter", useSQLite: true },
+            NOTIFIER: { className: "Notifier", useSQLite: true },
+          },
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+        })),
+      }),
+    );
+    await simulator.ready;
+    /** @type {Database} */
+    const database = await simulator.getD1Database("GATEWAY_DB", "gateway-0");
+    for (const path of globSync(`${root}migrations/*.sql`).toSorted()) {
+      // A statement ends where the next one begins; triggers have semicolons inside.
+      const statements = readFileSync(path, "utf8")
+        .replace(/--.*$/gm, "")
+        .split(/;\s*(?=CREATE|$)/)
+        .filter((statement) => statement.trim() !== "");
+      await database.batch(statements.map((statement) => database.prepare(statement)));
+    }
+    const gateways = [];
+    for (let index = 0; index < count; index += 1) {
+      const { origin } = await simulator.unsafeGetDirectURL(`gateway-${index}`);
+      // Only its address is of use here: the process is the simulator's.
+      gateways.push(/** @type {Gateway} */ (/** @type {unknown} */ ({ url: origin })));
+    }
+    return new Isolates(simulator, gateways, database);
+  }
+
+  /** @param {number} index */
+  at(index) {
+    const gateway = this.gateways[index];
+    if (gateway === undefined) throw new Error(`there is no isolate ${index}`);
+    return gateway;
+  }
+
+  /** @param {string} sql */
+  execute(sql) {
+    return this.database.prepare(sql).run();
+  }
+
+  stop() {
+    return this.simulator.dispose();
+  }
+}
+
+/** The database is there but cannot tell of a key: `no such column`. */
+const BREAK = "ALTER TABLE key_secrets RENAME COLUMN digest TO hidden";
+const MEND = "ALTER TABLE key_secrets RENAME COLUMN hidden TO digest";
+
+let made = 0;
+
+/**
+ * Issues a key.
+ *
+ * @param {Gateway} gateway
+ */
+async function issue(gateway) {
+  const name = `key-${(made += 1)}`;
+  const response = await operate(gateway, "POST", "/v0/api_keys", { name });
+  assert.equal(response.status, 201);
+  return { name, key: /** @type {string} */ ((await response.json()).api_key) };
+}
+
+/**
+ * Calls with a key, from an address of its own unless one is given: the status, and the code of an error.
+ *
+ * @param {Gateway} gateway
+ * @param {string} key
+ * @param {string} [client]
+ */
+async function use(gateway, key, client = newClient()) {
+  const response = await chat(
+    gateway,
+    {},
+    { authorization: `Bearer ${key}`, "cf-connecting-ip": client },
+  );
+  const { error } = await response.json();
+  return error ? `${response.status} ${error.code}` : `${response.status}`;
+}
+
+/** A well-formed key that nobody has issued. */
+const unknownKey = () => mint(randomBytes(31)).key;
+
+/**
+ * @template T
+ * @param {number} times
+ * @param {(index: number) => Promise<T>} act
+ */
+const atOnce = (times, act) => Promise.all(Array.from({ length: times }, (_, index) => act(index)));
+
+/** @type {Upstream} */ let upstream;
+
+before(async () => {
+  upstream = await Upstream.start();
+});
+after(() => upstream?.stop());
+
+suite(`${ISOLATES} warm isolates`, () => {
+  /** @type {Isolates} */ let isolates;
+
+  before(async () => {
+    isolates = await Isolates.start(ISOLATES, variables(upstream));
+  });
+  after(() => isolates?.stop());
+
+  /** @param {string[]} keys */
+  const warm = async (keys) => {
+    for (const key of keys) {
+      for (const gateway of isolates.gateways) assert.equal(await use(gateway, key), "200");
+    }
+  };
+
+  test("that are polled: revoking, disabling and rotating are in force within the bound", async (t) => {
+    const doomed = await issue(isolates.at(0));
+    const disabled = await issue(isolates.at(1));
+    const rotated = await issue(isolates.at(2));
+    const spared = await issue(isolates.at(3));
+    // Just before: what they remember could not be fresher.
+    await warm([doomed, disabled, rotated, spared].map(({ key }) => key));
+    const path = (/** @type {string} */ name) => `/v0/api_keys/${name}`;
+    const changes = /** @type {[string, string, string, string, object | undefined][]} */ ([
+      [doomed.key, "401 invalid_api_key", "DELETE", path(doomed.name), undefined],
+      [disabled.key, "401 api_key_disabled", "PATCH", path(disabled.name), { disabled: true }],
+      [
+        rotated.key,
+        "401 invalid_api_key",
+        "POST",
+        `${path(rotated.name)}/rotate`,
+        { overlap_seconds: 0 },
+      ],
+    ]);
+    for (const [index, [key, refusal, method, at, body]] of changes.entries()) {
+      const changed = await operate(isolates.at(4 + index), method, at, body);
+      const began = performance.now();
+      assert.equal(changed.status, 200);
+      // All that were changed until now are polled together with this one: each waits for itself.
+      changes[index] = [key, refusal, method, at, { began }];
+    }
+    const lived = await Promise.all(
+      changes.flatMap(([key, refusal, method, , state]) =>
+        isolates.gateways.map(async (gateway, index) => {
+          const { began } = /** @type {{ began: number }} */ (state);
+          for (;;) {
+            // What is answered was decided after it was asked: the time of asking counts.
+            const asked = performance.now() - began;
+            const status = await use(gateway, key);
+            if (status === refusal) return { index, method, ms: asked };
+            assert.equal(status, "200");
+            assert.ok(asked <= BOUND_MS + GRANULARITY_MS, `isolate ${index} after ${asked} ms`);
+            await sleep(200);
+          }
+        }),
+      ),
+    );
+    for (const method of ["DELETE", "PATCH", "POST"]) {
+      const times = lived.filter((one) => one.method === method).map(({ ms }) => Math.round(ms));
+      const longest = Math.max(...times);
+      t.diagnostic(`${method}: dead after at most ${longest} ms (${times.join(", ")})`);
+      assert.ok(longest <= BOUND_MS + GRANULARITY_MS);
+    }
+    for (const gateway of isolates.gateways) {
+      for (const [key, refusal] of changes) assert.equal(await use(gateway, key), refusal);
+      assert.equal(await use(gateway, spared.key), "200");
+    }
+  });
+
+  test("that are idle: after the bound none lets the key in, even as the first call", async (t) => {
+    const { name, key } = await issue(isolates.at(0));
+    await warm([key]);
+    assert.equal((await operate(isolates.at(0), "DELETE", `/v0/api_keys/${name}`)).status, 200);
+    const began = performance.now();
+    assert.equal(await use(isolates.at(0), key), "401 invalid_api_key", "here at once");
+    const early = await use(isolates.at(1), key);
+    t.diagnostic(`right after revocation, another isolate answers ${early}`);
+    assert.ok(["200", "401 invalid_api_key"].includes(early));
+    await sleep(BOUND_MS + 100 - (performance.now() - began));
+    const answers = await Promise.all(isolates.gateways.map((gateway) => use(gateway, key)));
+    assert.deepEqual(answers, Array(ISOLATES).fill("401 invalid_api_key"));
+  });
+
+  test("a key that is issued works everywhere at once", async () => {
+    const { key } = await issue(isolates.at(0));
+    const answers = await Promise.all(isolates.gateways.map((gateway) => use(gateway, key)));
+    assert.deepEqual(answers, Array(ISOLATES).fill("200"));
+  });
+});
+
+suite("cold isolates", () => {
+  /** @type {Isolates} */ let isolates;
+
+  before(async () => {
+    isolates = await Isolates.start(3, variables(upstream));
+  });
+  after(() => isolates?.stop());
+
+  test("forty calls at once with one key", async () => {
+    const { key } = await issue(isolates.at(0));
+    assert.deepEqual(await atOnce(40, () => use(isolates.at(1), key)), Array(40).fill("200"));
+  });
+
+  test("forty calls at once with forty keys", async () => {
+    const keys = [];
+    for (let count = 0; count < 40; count += 1) keys.push((await issue(isolates.at(0))).key);
+    const answers = await Promise.all(keys.map((key) => use(isolates.at(2), key)));
+    assert.deepEqual(answers, Array(40).fill("200"));
+  });
+
+  test("forty calls at once, of which some are unknown, wait for none of the others", async () => {
+    const { key } = await issue(isolates.at(0));
+    const answers = await atOnce(40, (index) =>
+      use(isolates.at(1), index % 2 === 0 ? key : unknownKey()),
+    );
+    const expected = answers.map((_, index) => (index % 2 === 0 ? "200" : "401 invalid_api_key"));
+    assert.deepEqual(answers, expected);
+  });
+});
+
+suite("keys that nobody has issued", () => {
+  /** @type {Isolates} */ let isolates;
+
+  before(async () => {
+    const access = { failed_auth_per_minute: 1000 };
+    isolates = await Isolates.start(3, variables(upstream, { access }));
+  });
+  after(() => isolates?.stop());
+
+  test("are asked for once in ten seconds", async (t) => {
+    const { name, key: other } = await issue(isolates.at(0));
+    assert.equal(await use(isolates.at(0), other), "200");
+    const key = unknownKey();
+    const began = performance.now();
+    assert.equal(await use(isolates.at(1), key), "401 invalid_api_key");
+    // From outside, so that no isolate hears of it.
+    await isolates.database
+      .prepare(
+        "INSERT INTO key_secrets (public_id, digest, key_id, created_ms) SELECT ?1, ?2, id, 0 FROM issued_keys WHERE name = ?3",
+      )
+      .bind(key.slice(0, 13), digest(key), name)
+      .run();
+    assert.equal(await use(isolates.at(2), key), "200", "an isolate that did not ask before");
+    let known = 0;
+    for (;;) {
+      const asked = performance.now() - began;
+      const status = await use(isolates.at(1), key);
+      if (status === "200") {
+        known = asked;
+        break;
+      }
+      assert.equal(status, "401 invalid_api_key");
+      assert.ok(asked <= BOUND_MS + GRANULARITY_MS, "asking does not prolong it");
+      await sleep(100);
+    }
+    t.diagnostic(`asked for again after ${Math.round(known)} ms`);
+    assert.ok(known >= BOUND_MS - GRANULARITY_MS, `asked for again after ${known} ms`);
+  });
+
+  test("a wrong secret of a known id is refused, and does not displace the right one", async () => {
+    const { key } = await issue(isolates.at(0));
+    const gateway = isolates.at(1);
+    // The same public id with another secret: well-formed, checksum and all.
+    const bytes = randomBytes(31);
+    const id = [...key.slice(3, 13)].reduce(
+      (value, digit) =>
+        value * 62n +
+        BigInt("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".indexOf(digit)),
+      0n,
+    );
+    for (let place = 0; place < 7; place += 1) {
+      bytes[place] = Number((id >> BigInt(8 * (6 - place))) & 255n);
+    }
+    const forged = mint(bytes).key;
+    assert.equal(forged.slice(0, 13), key.slice(0, 13));
+    assert.equal(await use(gateway, forged), "401 invalid_api_key", "before the key was used");
+    assert.equal(await use(gateway, key), "200");
+    assert.equal(await use(gateway, forged), "401 invalid_api_key");
+    await isolates.execute(BREAK);
+    try {
+      assert.equal(await use(gateway, forged), "401 invalid_api_key", "asks nothing");
+      assert.equal(await use(gateway, key), "200");
+    } finally {
+      await isolates.execute(MEND);
+    }
+  });
+
+  test("what is not well-formed asks the database nothing", async () => {
+    const gateway = isolates.at(0);
+    const good = unknownKey();
+    const last = good.at(-1) === "0" ? "1" : "0";
+    await isolates.execute(BREAK);
+    try {
+      for (const garbage of [
+        good.slice(0, -1) + last,
+        `gw_${"0".repeat(49)}`,
+        `gw_${"z".repeat(49)}`,
+        good.slice(0, -1),
+        `${good}0`,
+        `GW_${good.slice(3)}`,
+        "gw_",
+        "garbage",
+        "x".repeat(8000),
+      ]) {
+        assert.equal(await use(gateway, garbage), "401 invalid_api_key", garbage.slice(0, 60));
+      }
+      assert.equal(await use(gateway, good), "503 storage_unavailable", "this one asks");
+    } finally {
+      await isolates.execute(MEND);
+    }
+    assert.equal(await use(gateway, good), "401 invalid_api_key", "a failure is not remembered");
+  });
+
+  test("five thousand of them neither fill the memory nor displace a good key", async (t) => {
+    const gateway = isolates.at(0);
+    const { key } = await issue(gateway);
+    const memory = async () => Number(await (await fetch(`${gateway.url}/__memory`)).text());
+    /** @param {number} count */
+    const flood = async (count) => {
+      const clients = Array.from({ length: 25 }, newClient);
+      await Promise.all(
+        clients.map(async (client) => {
+          for (let sent = 0; sent < count / clients.length; sent += 1) {
+            assert.equal(await use(gateway, unknownKey(), client), "401 invalid_api_key");
+          }
+        }),
+      );
+    };
+    const sizes = [];
+    for (let round = 0; round < 5; round += 1) {
+      assert.equal(await use(gateway, key), "200");
+      await flood(1000);
+      sizes.push(await memory());
+    }
+    t.diagnostic(`memory after each thousand: ${sizes.join(", ")}`);
+    const growth = /** @type {number} */ (sizes.at(-1)) - /** @type {number} */ (sizes[1]);
+    assert.ok(growth <= 500_000, `memory after each thousand: ${sizes.join(", ")}`);
+    assert.equal(await use(gateway, key), "200");
+    await sleep(200);
+    await flood(200);
+    await isolates.execute(BREAK);
+    try {
+      assert.equal(await use(gateway, key), "200", "remembered, since the database cannot tell");
+    } finally {
+      await isolates.execute(MEND);
+    }
+  });
+});
+
+suite("a gateway", () => {
+  /** @type {Gateway} */ let gateway;
+  const ringKey = mint(Buffer.alloc(31, 8)).key;
+
+  before(async () => {
+    const settings = variables(upstream, { access: { failed_auth_per_minute: 5 } });
+    const ring = `${settings.GATEWAY_API_KEY_HASHES},minted:${digest(ringKey)}`;
+    gateway = await Gateway.start({ ...settings, GATEWAY_API_KEY_HASHES: ring });
+  });
+  after(() => gateway?.stop());
+
+  /** @param {string} sql */
+  const execute = (sql) => {
+    const database = gateway.database();
+    try {
+      database.exec(sql);
+    } finally {
+      database.close();
+    }
+  };
+
+  test("whose database is down knows a key for ten seconds, and then does not know", async (t) => {
+    const { key } = await issue(gateway);
+    const { key: cold } = await issue(gateway);
+    assert.equal(await use(gateway, key), "200");
+    const began = performance.now();
+    execute(BREAK);
+    try {
+      assert.equal(await use(gateway, cold), "503 storage_unavailable");
+      let last = 0;
+      for (;;) {
+        const asked = performance.now() - began;
+        const status = await use(gateway, key);
+        if (status !== "200") {
+          assert.equal(status, "503 storage_unavailable");
+          break;
+        }
+        last = asked;
+        assert.ok(asked <= BOUND_MS + GRANULARITY_MS, `known after ${asked} ms`);
+        await sleep(100);
+      }
+      t.diagnostic(`known until ${Math.round(last)} ms after the database went`);
+      assert.ok(last >= BOUND_MS - 2 * GRANULARITY_MS, `known until ${last} ms`);
+      for (let tries = 0; tries < 5; tries += 1) {
+        const response = await chat(gateway, {}, { authorization: `Bearer ${key}` });
+        assert.deepEqual([response.status, response.headers.get("retry-after")], [503, "5"]);
+        assert.equal((await response.json()).error.code, "storage_unavailable");
+        await sleep(100);
+      }
+      assert.equal(await use(gateway, KEY), "200", "the ring needs no database");
+      assert.equal(await use(gateway, ringKey), "200");
+    } finally {
+      execute(MEND);
+    }
+    assert.deepEqual([await use(gateway, key), await use(gateway, cold)], ["200", "200"]);
+  });
+
+  test("refuses a client that fails too often, and nobody else", async () => {
+    const client = newClient();
+    const { key } = await issue(gateway);
+    const { key: cold } = await issue(gateway);
+    assert.equal(await use(gateway, key, client), "200");
+    for (let failures = 0; failures < 5; failures += 1) {
+      const wrong = failures % 2 === 0 ? "guess" : unknownKey();
+      assert.equal(await use(gateway, wrong, client), "401 invalid_api_key");
+    }
+    const sixth = await chat(
+      gateway,
+      {},
+      { authorization: "Bearer guess", "cf-connecting-ip": client },
+    );
+    assert.equal(sixth.status, 429);
+    const wait = Number(sixth.headers.get("retry-after"));
+    assert.ok(wait > 0 && wait <= 60, `${wait}`);
+    assert.equal((await sixth.json()).error.code, "rate_limit_exceeded");
+
+    const refused = "429 rate_limit_exceeded";
+    for (const [sent, expected] of /** @type {[string, string][]} */ ([
+      ["guess", refused],
+      [unknownKey(), refused],
+      // Somebody could have thought of it, so that it is not compared.
+      [KEY, refused],
+      // Not remembered, so that it would have to be looked up.
+      [cold, refused],
+      [key, "200"],
+      [ringKey, "200"],
+      [OPERATOR_KEY, refused],
+    ])) {
+      assert.equal(await use(gateway, sent, client), expected, sent.slice(0, 13));
+    }
+    assert.equal(await use(gateway, KEY, client.replace(/::1$/, "::2")), refused, "the same /64");
+    for (const [sent, expected] of /** @type {[string, string][]} */ ([
+      ["guess", "401 invalid_api_key"],
+      [KEY, "200"],
+      [cold, "200"],
+    ])) {
+      assert.equal(await use(gateway, sent), expected, "another client");
+    }
+  });
+
+  test("counts failures on all routes together, and answers in the envelope of each", async () => {
+    const client = newClient();
+    const headers = { authorization: "Bearer wrong", "cf-connecting-ip": client };
+    for (const path of ["/v0/api_keys", "/api/portal/requests", "/v0/audit", "/v0/api_keys/x"]) {
+      assert.equal((await operate(gateway, "GET", path, undefined, headers)).status, 401, path);
+    }
+    assert.equal(await use(gateway, "wrong", client), "401 invalid_api_key");
+    const keys = await operate(gateway, "GET", "/v0/api_keys", undefined, headers);
+    assert.deepEqual([keys.status, (await keys.json()).error_code], [429, "RateLimitExceeded"]);
+    assert.ok(Number(keys.headers.get("retry-after")) > 0);
+    const portal = await operate(gateway, "GET", "/api/portal/requests", undefined, headers);
+    assert.deepEqual([portal.status, (await portal.json()).Status], [429, "Error"]);
+    const operator = { "cf-connecting-ip": client };
+    const allowed = await operate(gateway, "GET", "/v0/api_keys", undefined, operator);
+    assert.equal(allowed.status, 200, "an operator behind the same address");
+    const none = { authorization: "", "cf-connecting-ip": client };
+    assert.equal((await chat(gateway, {}, none)).status, 401, "no key is no guess");
+  });
+
+  test("lets no more than the limit guess, even at once", async () => {
+    const client = newClient();
+    const answers = await atOnce(20, () => use(gateway, "guess", client));
+    assert.equal(answers.filter((answer) => answer === "401 invalid_api_key").length, 5);
+    assert.equal(answers.filter((answer) => answer === "429 rate_limit_exceeded").length, 15);
+  });
+
+  test("does not hold against a client that its key is disabled or may not do something", async () => {
+    const client = newClient();
+    const { name, key } = await issue(gateway);
+    const change = { disabled: true };
+    assert.equal((await operate(gateway, "PATCH", `/v0/api_keys/${name}`, change)).status, 200);
+    for (let tries = 0; tries < 8; tries += 1) {
+      assert.equal(await use(gateway, key, client), "401 api_key_disabled");
+      assert.equal(await use(gateway, OPERATOR_KEY, client), "403 permission_denied");
+    }
+    assert.equal(await use(gateway, KEY, client), "200");
+  });
+});

@@ -1,0 +1,604 @@
+// @ts-check
+//! Who is told: the operator's webhook of requests and approvals, signed, and again until it was taken; and whoever asked
+//! for a key, by e-mail with a claim link.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { after, before, suite, test } from "node:test";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { Webhook } from "standardwebhooks";
+import {
+  Gateway,
+  Upstream,
+  call,
+  chat,
+  eventually,
+  freePort,
+  freshState,
+  newClient,
+  operate,
+  root,
+  variables,
+} from "./harness.mjs";
+
+const SECRET = `whsec_${Buffer.alloc(32, 5).toString("base64")}`;
+const KEY_TEXT = /gw_[0-9A-Za-z]{49}/;
+const TOKEN_TEXT = /clm_[0-9a-f]{64}/;
+
+const spec = JSON.parse(readFileSync(`${root}openapi.json`, "utf8"));
+const isEvent = new Ajv2020({ strict: false, validateFormats: false })
+  .addSchema(spec, "openapi.json")
+  .compile({ $ref: "openapi.json#/components/schemas/KeyRequestEvent" });
+
+/**
+ * @typedef {object} Delivery
+ * @property {string} path
+ * @property {string} method
+ * @property {Record<string, string>} headers
+ * @property {string} body
+ * @property {any} said the body, read
+ * @property {string} id
+ * @property {number} at
+ * @property {number} nth of its id, from 1
+ */
+
+/** What a receiver does with a delivery: a status, a redirect, nothing at all, or it breaks the connection. */
+/** @typedef {(delivery: Delivery) => number | "redirect" | "hang" | "break"} Behaviour */
+
+/** The receiver of a webhook. */
+class Receiver {
+  /** @type {Delivery[]} */ deliveries = [];
+  /** @type {Behaviour} */ behaviour = () => 204;
+
+  /** @param {number} port */
+  constructor(port) {
+    this.port = port;
+    this.url = `http://127.0.0.1:${port}/hook`;
+    this.server = createServer(async (request, response) => {
+      let body = "";
+      for await (const chunk of request.setEncoding("utf8")) body += chunk;
+      const headers = /** @type {Record<string, string>} */ (request.headers);
+      const id = headers["webhook-id"] ?? "";
+      const delivery = {
+        path: request.url ?? "",
+        method: request.method ?? "",
+        headers,
+        body,
+        said: body === "" ? null : JSON.parse(body),
+        id,
+        at: Date.now(),
+        nth: this.of(id).length + 1,
+      };
+      this.deliveries.push(delivery);
+      const what = this.behaviour(delivery);
+      if (what === "hang") return;
+      if (what === "break") {
+        request.socket.destroy();
+        return;
+      }
+      if (what === "redirect") response.setHeader("location", `http://127.0.0.1:${port}/elsewhere`);
+      response.writeHead(what === "redirect" ? 307 : what).end(what === 204 ? undefined : "words");
+    });
+  }
+
+  /** @param {number} [port] */
+  static async start(port) {
+    const receiver = new Receiver(port ?? (await freePort()));
+    receiver.server.listen(receiver.port, "127.0.0.1");
+    await once(receiver.server, "listening");
+    return receiver;
+  }
+
+  /**
+   * The deliveries of an id.
+   *
+   * @param {string} id
+   */
+  of(id) {
+    return this.deliveries.filter((delivery) => delivery.id === id);
+  }
+
+  /**
+   * The nth delivery about a request, once it has come.
+   *
+   * @param {string} request
+   * @param {"submitted" | "approved"} event
+   * @param {number} [nth]
+   * @param {number} [ms]
+   */
+  told(request, event, nth = 1, ms = 10_000) {
+    return eventually(() => this.of(`msg_${request}_${event}`)[nth - 1], ms);
+  }
+
+  async stop() {
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}
+
+/**
+ * Asks for a key.
+ *
+ * @param {Gateway} gateway
+ * @param {string} [use_case]
+ * @param {string} [email]
+ */
+async function ask(gateway, use_case = "being told", email = "asker@example.com") {
+  const response = await call(`${gateway.url}/access/request-key`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
+    body: JSON.stringify({ email, use_case }),
+  });
+  assert.equal(response.status, 202, await response.clone().text());
+  return String((await response.json()).request_id);
+}
+
+/**
+ * Fails unless a delivery is well-formed and signed.
+ *
+ * @param {Delivery} delivery
+ */
+function genuine({ method, path, headers, body, said, at }) {
+  assert.deepEqual([method, path], ["POST", "/hook"]);
+  assert.equal(headers["content-type"], "application/json");
+  assert.equal(headers["user-agent"], "gatehouse");
+  assert.ok(Math.abs(Number(headers["webhook-timestamp"]) * 1000 - at) < 3000);
+  const webhook = new Webhook(SECRET);
+  assert.deepEqual(webhook.verify(body, headers), said);
+  assert.throws(() => webhook.verify(`${body} `, headers));
+  assert.throws(() => webhook.verify(body, { ...headers, "webhook-id": "msg_other" }));
+  assert.throws(() => new Webhook(Buffer.alloc(32, 6).toString("base64")).verify(body, headers));
+  assert.ok(isEvent(said), JSON.stringify(isEvent.errors));
+  assert.ok(!KEY_TEXT.test(body) && !TOKEN_TEXT.test(body), "a secret was told");
+}
+
+/**
+ * The notifications that wait.
+ *
+ * @param {Gateway} gateway
+ */
+function waiting(gateway) {
+  const database = gateway.database();
+  try {
+    return database.prepare("SELECT id, attempts, next_ms FROM notifications ORDER BY id").all();
+  } finally {
+    database.close();
+  }
+}
+
+/**
+ * @param {Gateway} gateway
+ * @param {string} sql
+ */
+function execute(gateway, sql) {
+  const database = gateway.database();
+  try {
+    database.exec(sql);
+  } finally {
+    database.close();
+  }
+}
+
+/** @param {Gateway} gateway */
+async function kill(gateway) {
+  const { child } = gateway;
+  if (child.pid === undefined) throw new Error("it does not run");
+  const exited = once(child, "exit");
+  process.kill(-child.pid, "SIGKILL");
+  await exited;
+}
+
+/** @type {Upstream} */ let upstream;
+before(async () => {
+  upstream = await Upstream.start();
+});
+after(() => upstream?.stop());
+
+/** @param {Receiver} receiver */
+const told = (receiver) => ({
+  ...variables(upstream, { webhook: { url: receiver.url } }),
+  GATEWAY_WEBHOOK_SECRET: SECRET,
+});
+
+suite("the webhook", () => {
+  /** @type {Receiver} */ let receiver;
+  /** @type {Gateway} */ let gateway;
+  before(async () => {
+    receiver = await Receiver.start();
+    gateway = await Gateway.start(told(receiver));
+  });
+  after(() => Promise.all([gateway?.stop(), receiver?.stop()]));
+
+  test("is told of a request and of its approval, signed, without any secret", async () => {
+    for (const delivery of ["key", "claim"]) {
+      const email = `hook.${delivery}@example.com`;
+      const id = await ask(gateway, "größer — 日本語", email);
+      const submitted = await receiver.told(id, "submitted");
+      genuine(submitted);
+      assert.equal(submitted.said.event, "key_request_event.submitted");
+      const path = `/api/portal/requests/${id}`;
+      const asked = await (await operate(gateway, "GET", path)).json();
+      assert.deepEqual(submitted.said.data, asked);
+      assert.equal(asked.portal_developer.email, email);
+
+      const approve = `/api/portal/requests/approve/${id}`;
+      assert.equal((await operate(gateway, "PUT", approve, { delivery })).status, 200);
+      const approved = await receiver.told(id, "approved");
+      genuine(approved);
+      assert.equal(approved.said.event, "key_request_event.approved");
+      const { data } = approved.said;
+      assert.deepEqual(
+        [data.id, data.state, data.approved, data.decided_by],
+        [id, "approved", true, "ops"],
+      );
+      const [key] = await (await operate(gateway, "GET", `/v0/api_keys/${id}`)).json();
+      assert.equal(data.key_id, key.id);
+    }
+    const body = { fields: { email: "by-operator@example.com" }, by_user: "someone" };
+    const made = await (await operate(gateway, "POST", "/api/portal/requests", body)).json();
+    genuine(await receiver.told(made.Message, "submitted"));
+    await eventually(() => waiting(gateway).length === 0);
+    const ids = receiver.deliveries.map(({ id }) => id);
+    assert.equal(ids.length, 5);
+    assert.equal(new Set(ids).size, 5);
+  });
+
+  test("is told of the developer's keys, as the operator sees them", async () => {
+    const email = "with-keys@example.com";
+    for (let n = 0; n < 2; n += 1) {
+      const id = await ask(gateway, "another", email);
+      const path = `/api/portal/requests/${id}`;
+      const submitted = await receiver.told(id, "submitted");
+      const asked = await (await operate(gateway, "GET", path)).json();
+      assert.deepEqual(submitted.said.data, asked);
+      const approve = `/api/portal/requests/approve/${id}`;
+      assert.equal((await operate(gateway, "PUT", approve)).status, 200);
+      const approved = await receiver.told(id, "approved");
+      assert.deepEqual(approved.said.data, await (await operate(gateway, "GET", path)).json());
+    }
+  });
+
+  test("is not told of what was refused, declined or removed", async () => {
+    const count = receiver.deliveries.length;
+    const client = { "content-type": "application/json", "cf-connecting-ip": newClient() };
+    const url = `${gateway.url}/access/request-key`;
+    const refused = await call(url, { method: "POST", headers: client, body: "{}" });
+    assert.equal(refused.status, 400);
+    const body = JSON.stringify({ email: "once@example.com", use_case: "once" });
+    const headers = { ...client, "idempotency-key": "k" };
+    for (let n = 0; n < 3; n += 1) {
+      assert.equal((await call(url, { method: "POST", headers, body })).status, 202);
+    }
+    const id = await ask(gateway);
+    await receiver.told(id, "submitted");
+    const path = `/api/portal/requests/decline/${id}`;
+    assert.equal((await operate(gateway, "PUT", path)).status, 200);
+    assert.equal((await operate(gateway, "DELETE", `/api/portal/requests/${id}`)).status, 200);
+    await eventually(() => waiting(gateway).length === 0);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    assert.equal(receiver.deliveries.length, count + 2);
+  });
+
+  test("that fails is told again about 5 s later, under the same id", async () => {
+    receiver.behaviour = ({ nth }) => (nth === 1 ? 500 : 200);
+    const id = await ask(gateway);
+    const first = await receiver.told(id, "submitted");
+    const second = await receiver.told(id, "submitted", 2);
+    const waited = second.at - first.at;
+    assert.ok(waited > 4900 && waited < 8000, `${waited}`);
+    genuine(first);
+    genuine(second);
+    assert.equal(first.body, second.body);
+    await eventually(() => waiting(gateway).length === 0);
+    const noted = gateway.events().filter((event) => event.event === "webhook");
+    assert.deepEqual(
+      noted.map(({ id, attempts, error, given_up }) => [id, attempts, error, given_up]),
+      [[first.id, 1, "the receiver answered 500", false]],
+    );
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal(receiver.of(first.id).length, 2);
+  });
+
+  test("that redirects, breaks off or hangs is told again; a redirect is not followed", async () => {
+    receiver.behaviour = ({ nth, said }) => (nth === 1 ? said.data.fields.use_case : 204);
+    const ids = [];
+    for (const what of ["redirect", "break", "hang"]) ids.push(await ask(gateway, what));
+    for (const id of ids) {
+      const again = await receiver.told(id, "submitted", 2, 40_000);
+      genuine(again);
+      const waited = again.at - (receiver.of(again.id)[0]?.at ?? 0);
+      const noted = gateway.events().filter((event) => event.event === "webhook");
+      const came = receiver.deliveries.map(({ id, nth, at }) => [id, nth, at - again.at]);
+      assert.ok(waited > 4900, `${again.id}: ${waited} ms: ${JSON.stringify({ came, noted })}`);
+    }
+    await eventually(() => waiting(gateway).length === 0);
+    assert.ok(receiver.deliveries.every(({ path }) => path !== "/elsewhere"));
+  });
+
+  test("that fails ten times is given up, and what was not told stays to be seen", async () => {
+    receiver.behaviour = () => 503;
+    const id = await ask(gateway);
+    await receiver.told(id, "submitted");
+    await eventually(() => waiting(gateway)[0]?.["attempts"] === 1);
+    // The day that the other attempts take.
+    execute(gateway, "UPDATE notifications SET attempts = 9, next_ms = 1");
+    await receiver.told(id, "submitted", 2);
+    await eventually(() => waiting(gateway)[0]?.["next_ms"] === null);
+    const [noted] = waiting(gateway);
+    assert.deepEqual([noted?.["id"], noted?.["attempts"]], [`msg_${id}_submitted`, 10]);
+    const last = gateway.events().findLast((event) => event.event === "webhook");
+    assert.deepEqual([last?.attempts, last?.given_up], [10, true]);
+    receiver.behaviour = () => 204;
+    const other = await ask(gateway);
+    await receiver.told(other, "submitted");
+    await eventually(() => waiting(gateway).length === 1);
+    assert.equal(receiver.of(`msg_${id}_submitted`).length, 2);
+    execute(gateway, "DELETE FROM notifications");
+  });
+
+  test("is told of each of many, once", async () => {
+    const ids = await Promise.all(Array.from({ length: 50 }, () => ask(gateway)));
+    for (const id of ids) await receiver.told(id, "submitted", 1, 20_000);
+    await eventually(() => waiting(gateway).length === 0);
+    for (const id of ids) assert.equal(receiver.of(`msg_${id}_submitted`).length, 1);
+  });
+
+  test("is told even if the Worker dies before it can say that there is something to tell", async () => {
+    // A submission that fails after the notifier was told to expect one, and a row as it would have written it.
+    const broken =
+      "CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'x'); END";
+    execute(gateway, broken);
+    const url = `${gateway.url}/access/request-key`;
+    const body = JSON.stringify({ email: "dead@example.com", use_case: "none" });
+    const headers = { "content-type": "application/json", "cf-connecting-ip": newClient() };
+    assert.equal((await call(url, { method: "POST", headers, body })).status, 503);
+    execute(
+      gateway,
+      `DROP TRIGGER broken; INSERT INTO notifications (id, body, next_ms) VALUES ('msg_by-hand', '{"a":"é"}', ${Date.now()})`,
+    );
+    const delivery = await eventually(() => receiver.of("msg_by-hand")[0], 30_000);
+    new Webhook(SECRET).verify(delivery.body, delivery.headers);
+    assert.equal(delivery.body, '{"a":"é"}');
+    await eventually(() => waiting(gateway).length === 0);
+  });
+
+  test("what cannot be noted for it is not stored either", async () => {
+    const count = receiver.deliveries.length;
+    execute(
+      gateway,
+      "CREATE TRIGGER broken BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    const url = `${gateway.url}/access/request-key`;
+    const body = JSON.stringify({ email: "lost@example.com", use_case: "none" });
+    const headers = { "content-type": "application/json", "cf-connecting-ip": newClient() };
+    try {
+      assert.equal((await call(url, { method: "POST", headers, body })).status, 503);
+    } finally {
+      execute(gateway, "DROP TRIGGER broken");
+    }
+    const all = await (await operate(gateway, "GET", "/api/portal/requests?p=0")).json();
+    const emails = all.Data.map((/** @type {any} */ request) => request.portal_developer.email);
+    assert.ok(!emails.includes("lost@example.com"));
+    assert.equal(receiver.deliveries.length, count);
+  });
+
+  test("the log has neither its secret nor the addresses of those who asked", async () => {
+    const log = JSON.stringify(gateway.events());
+    for (const secret of [SECRET, SECRET.slice(6), "asker@example.com", "hook.key@example.com"]) {
+      assert.ok(!log.includes(secret), secret);
+    }
+  });
+});
+
+test("without a secret nothing is sent; requests are taken, and told once there is one", async () => {
+  const receiver = await Receiver.start();
+  const state = await freshState();
+  try {
+    /** @type {string[]} */
+    const ids = [];
+    for (const secret of [{}, { GATEWAY_WEBHOOK_SECRET: "whsec_short" }]) {
+      const mute = await Gateway.start(
+        { ...told(receiver), GATEWAY_WEBHOOK_SECRET: "", ...secret },
+        [],
+        state,
+      );
+      try {
+        const id = await ask(mute);
+        ids.push(id);
+        const approve = `/api/portal/requests/approve/${id}`;
+        assert.equal((await operate(mute, "PUT", approve)).status, 200);
+        assert.equal(waiting(mute).length, 2 * ids.length);
+        const { problems } = await (await call(`${mute.url}/health`)).json();
+        assert.match(problems.join(), /no GATEWAY_WEBHOOK_SECRET/);
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        assert.ok(!mute.log.join("\n").includes("whsec_short"));
+      } finally {
+        await mute.stop();
+      }
+    }
+    assert.deepEqual(receiver.deliveries, []);
+    const speaking = await Gateway.start(told(receiver), [], state);
+    try {
+      ids.push(await ask(speaking));
+      for (const id of ids) genuine(await receiver.told(id, "submitted"));
+      await eventually(() => waiting(speaking).length === 0);
+      assert.equal(receiver.deliveries.length, 5);
+    } finally {
+      await speaking.stop();
+    }
+  } finally {
+    await receiver.stop();
+    await rm(state, { recursive: true });
+  }
+});
+
+test("the webhook is told at the very address that is configured", async () => {
+  const receiver = await Receiver.start();
+  try {
+    for (const path of ["/hook/", "/hook?code=secret&x=%20"]) {
+      receiver.url = `http://127.0.0.1:${receiver.port}${path}`;
+      const gateway = await Gateway.start(told(receiver));
+      try {
+        const id = await ask(gateway);
+        assert.equal((await receiver.told(id, "submitted")).path, path);
+      } finally {
+        await gateway.stop();
+      }
+    }
+  } finally {
+    await receiver.stop();
+  }
+});
+
+suite("a gateway that is killed", () => {
+  for (const [what, behaviour] of /** @type {[string, Behaviour | null][]} */ ([
+    ["while nobody listens", null],
+    ["while the receiver is being told", () => "hang"],
+  ])) {
+    test(`${what} loses nothing`, async () => {
+      const state = await freshState();
+      const port = await freePort();
+      const address = new Receiver(port);
+      /** @type {Receiver | undefined} */
+      let receiver;
+      if (behaviour) {
+        receiver = await Receiver.start(port);
+        receiver.behaviour = behaviour;
+      }
+      const first = await Gateway.start(told(address), [], state);
+      /** @type {Gateway | undefined} */
+      let second;
+      try {
+        const id = await ask(first);
+        await receiver?.told(id, "submitted");
+        await kill(first);
+        await receiver?.stop();
+        receiver = await Receiver.start(port);
+        second = await Gateway.start(told(address), [], state);
+        genuine(await receiver.told(id, "submitted", 1, 60_000));
+        await eventually(() => second && waiting(second).length === 0);
+      } finally {
+        await first.stop();
+        await second?.stop();
+        await receiver?.stop();
+        await rm(state, { recursive: true });
+      }
+    });
+  }
+});
+
+suite("e-mail", () => {
+  const config = { email: { from: "keys@gatehouse.example" } };
+  /** @type {string[]} */ const folders = [];
+  after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))));
+
+  /**
+   * A gateway with a binding that sends e-mail; what is sent, `wrangler dev` writes to a file.
+   *
+   * @param {string} binding further settings of it
+   */
+  async function sending(binding) {
+    const folder = await mkdtemp(`${root}.wrangler/email-`);
+    folders.push(folder);
+    const toml = (await readFile(`${root}wrangler.toml`, "utf8"))
+      .replace(/^\[build\]\n(?:.+\n)*/m, "")
+      .replace('main = "build/', 'main = "../../build/')
+      .replace('directory = "dist"', 'directory = "../../dist"');
+    assert.ok(!toml.includes("scripts/build") && toml.includes("../../dist"));
+    await mkdir(`${folder}/.wrangler`);
+    const path = `${folder}/wrangler.toml`;
+    await writeFile(path, `${toml}\n[[send_email]]\nname = "GATEWAY_EMAIL"\n${binding}\n`);
+    return Gateway.start(variables(upstream, config), ["-c", path]);
+  }
+
+  /**
+   * Approves a request by e-mail.
+   *
+   * @param {Gateway} gateway
+   * @param {string} id
+   */
+  const approve = (gateway, id) =>
+    operate(gateway, "PUT", `/api/portal/requests/approve/${id}`, { delivery: "email" });
+
+  test("brings a claim link to whoever asked", async () => {
+    const gateway = await sending("");
+    try {
+      const id = await ask(gateway, "mail", "o'neil+keys@example.com");
+      const answer = await approve(gateway, id);
+      assert.equal(answer.status, 200);
+      const { SentTo, ExpiresAt, ...rest } = await answer.json();
+      assert.deepEqual([SentTo, rest], ["o'neil+keys@example.com", {}]);
+      const hours = (Date.parse(ExpiresAt) - Date.now()) / 3_600_000;
+      assert.ok(hours > 71.9 && hours <= 72, ExpiresAt);
+
+      const path = await eventually(() =>
+        gateway.log.map((line) => line.match(/Text: (\S+\.txt)/)?.[1]).find((found) => found),
+      );
+      const text = await readFile(String(path), "utf8");
+      const log = gateway.log.join("\n");
+      assert.match(log, /From: keys@gatehouse\.example/);
+      assert.match(log, /To: o'neil\+keys@example\.com/);
+      assert.match(log, /Subject: Your key is ready/);
+      assert.ok(text.includes(ExpiresAt), text);
+      assert.ok(!KEY_TEXT.test(text), "the key itself was sent");
+      const url = text.match(/https?:\/\/\S+/)?.[0] ?? "";
+      assert.ok(url.startsWith(`${gateway.url}/access/claim/clm_`), text);
+      assert.equal((await call(url)).status, 200);
+      const claimed = await call(url, { method: "POST" });
+      const { api_key: key, name } = await claimed.json();
+      assert.equal(name, id);
+      assert.equal((await chat(gateway, {}, { authorization: `Bearer ${key}` })).status, 200);
+      assert.equal((await approve(gateway, id)).status, 409);
+
+      const nobody = await operate(gateway, "POST", "/api/portal/requests", { by_user: "x" });
+      const refused = await approve(gateway, (await nobody.json()).Message);
+      assert.equal(refused.status, 400);
+      assert.match((await refused.json()).Message, /no e-mail address; use 'claim'/);
+      const events = JSON.stringify(gateway.events());
+      assert.ok(!TOKEN_TEXT.test(events) && !events.includes("@example.com"));
+    } finally {
+      await gateway.stop();
+    }
+  });
+
+  test("that cannot be sent leaves the link to the operator", async () => {
+    const gateway = await sending('allowed_sender_addresses = ["other@gatehouse.example"]');
+    try {
+      const id = await ask(gateway);
+      const answer = await approve(gateway, id);
+      assert.equal(answer.status, 200);
+      const { ClaimURL, EmailError, ExpiresAt, ...rest } = await answer.json();
+      assert.deepEqual(rest, {});
+      assert.match(EmailError, /keys@gatehouse\.example not allowed/);
+      assert.ok(Date.parse(ExpiresAt) > Date.now());
+      const { api_key: key } = await (await call(ClaimURL, { method: "POST" })).json();
+      assert.equal((await chat(gateway, {}, { authorization: `Bearer ${key}` })).status, 200);
+    } finally {
+      await gateway.stop();
+    }
+  });
+
+  test("needs a binding and a sender: without them the operator is told so, and nothing happens", async () => {
+    for (const given of [config, {}]) {
+      const gateway = await Gateway.start(variables(upstream, given));
+      try {
+        const id = await ask(gateway);
+        const answer = await approve(gateway, id);
+        assert.equal(answer.status, 400);
+        const { Message } = await answer.json();
+        assert.match(Message, /GATEWAY_EMAIL/);
+        assert.match(Message, /email\.from/);
+        assert.match(Message, /'claim'/);
+        const found = await (await operate(gateway, "GET", `/api/portal/requests/${id}`)).json();
+        assert.equal(found.state, "pending");
+        const { problems } = await (await call(`${gateway.url}/health`)).json();
+        assert.equal(/GATEWAY_EMAIL/.test(problems.join()), given === config);
+      } finally {
+        await gateway.stop();
+      }
+    }
+  });
+});

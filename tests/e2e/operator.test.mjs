@@ -1,0 +1,357 @@
+// @ts-check
+//! The operator's command line against the real gateway: every command, in the order in which an operator needs them.
+//! Its arguments, its words and its mistakes are tested in tests/operator, against a stand-in.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { after, before, suite, test } from "node:test";
+import {
+  Gateway,
+  OPERATOR_KEY,
+  OPERATOR_LABEL,
+  Upstream,
+  call,
+  chat,
+  eventually,
+  newClient,
+  root,
+  variables,
+} from "./harness.mjs";
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+
+before(async () => {
+  upstream = await Upstream.start();
+  gateway = await Gateway.start(
+    variables(upstream, { policies: { demo: { models: ["demo/*"] } } }),
+  );
+});
+after(() => Promise.all([gateway.stop(), upstream.stop()]));
+
+// What a terminal would obey or not show.
+const OBEYED = /[^\P{C}\n]|\p{Default_Ignorable_Code_Point}/u;
+const KEY_LINE = /^gw_[0-9A-Za-z]{49}$/m;
+const CLAIM_LINE = /^http.*\/access\/claim\/clm_[0-9a-f]{64}$/m;
+
+/**
+ * Runs the script.
+ *
+ * @param {string[]} args
+ * @returns {Promise<{ status: number | null, stdout: string, stderr: string }>}
+ */
+function run(...args) {
+  const child = spawn(process.execPath, [`${root}scripts/gateway-operator.mjs`, ...args], {
+    env: { ...process.env, GATEWAY_URL: gateway.url, GATEWAY_ADMIN_KEY: OPERATOR_KEY },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: 60_000,
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (status) => {
+      assert.doesNotMatch(stdout + stderr, OBEYED);
+      assert.ok(!(stdout + stderr).includes(OPERATOR_KEY));
+      resolve({ status, stdout, stderr });
+    });
+  });
+}
+
+/** @param {string} line arguments, split at spaces */
+async function succeed(line) {
+  const { status, stdout, stderr } = await run(...line.split(" "));
+  assert.equal(stderr, "", line);
+  assert.equal(status, 0, line);
+  return stdout;
+}
+
+/**
+ * @param {string} line arguments, split at spaces
+ * @param {RegExp} message
+ */
+async function fail(line, message) {
+  const { status, stdout, stderr } = await run(...line.split(" "));
+  assert.match(stderr, message, line);
+  assert.equal(status, 1, line);
+  return stdout;
+}
+
+/** @param {string} line arguments, split at spaces */
+async function json(line) {
+  return JSON.parse(await succeed(`${line} --json`));
+}
+
+/** @param {string} email */
+async function ask(email) {
+  const response = await call(`${gateway.url}/access/request-key`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
+    body: JSON.stringify({ email, use_case: "Summaries of\nmeeting notes." }),
+  });
+  assert.equal(response.status, 202);
+  return /** @type {string} */ ((await response.json()).request_id);
+}
+
+/**
+ * The status, and the error's code, of a chat with a key.
+ *
+ * @param {string} key
+ */
+async function use(key) {
+  const response = await chat(gateway, {}, { authorization: `Bearer ${key}` });
+  const answer = await response.json();
+  return `${response.status} ${answer.error?.code ?? answer.choices[0].message.role}`;
+}
+
+/**
+ * The one part of a text that matches.
+ *
+ * @param {string} text
+ * @param {RegExp} pattern
+ */
+function find(text, pattern) {
+  const [found] = pattern.exec(text) ?? [];
+  assert.ok(found, `${pattern} in ${text}`);
+  return found;
+}
+
+/** @param {string} id */
+async function keyNameOf(id) {
+  const keys = await json("keys list");
+  return keys.find((/** @type {any} */ key) => key.request_id === id).name;
+}
+
+suite("a request", () => {
+  test("is listed, shown and approved; the key works, and each command changes what it may do", async () => {
+    const id = await ask("ada@example.com");
+    const pending = await succeed("requests list --pending");
+    assert.match(pending, /^ID +STATE +EMAIL +RECEIVED +POLICIES +USE CASE\n/);
+    assert.match(pending, new RegExp(`\n${id} +pending +ada@example.com .* Summaries of meeting`));
+    const shown = await succeed(`requests show ${id}`);
+    assert.match(shown, /\nstate +pending\nemail +ada@example\.com\n/);
+    assert.match(
+      shown,
+      /\nWhat the applicant wrote:\n +use_case +Summaries of\n +meeting notes\.\n/,
+    );
+
+    const approved = await succeed(`requests approve ${id} --policy demo`);
+    assert.match(approved, new RegExp(`^Approved ${id}\\.\n`));
+    const key = find(approved, KEY_LINE);
+    assert.equal(await use(key), "200 assistant");
+    assert.match(
+      await succeed(`requests show ${id}`),
+      /\ndecided by +ops\nkey id +[0-9a-f-]{36}\n/,
+    );
+    assert.ok((await succeed("requests list --approved")).includes(id));
+    assert.ok(!(await succeed("requests list --pending")).includes(id));
+    await fail(`requests approve ${id}`, /^Key request has already been processed\. \(HTTP 409/);
+
+    const name = await keyNameOf(id);
+    assert.match(await succeed("keys list"), new RegExp(`\n${name} +active +demo .* gw_`));
+    assert.match(
+      await succeed(`keys show ${name}`),
+      new RegExp(
+        `\ncreated .* by ${OPERATOR_LABEL}\nexpires .*\nrequest +${id}\nsecrets +${key.slice(0, 13)} since `,
+      ),
+    );
+
+    assert.match(await succeed(`keys disable ${name}`), /^Disabled the key /);
+    await eventually(async () => (await use(key)) === "401 api_key_disabled");
+    assert.match(await succeed(`keys enable ${name}`), /^Enabled the key /);
+    await eventually(async () => (await use(key)) === "200 assistant");
+
+    const rotated = await succeed(`keys rotate ${name} --overlap 3600`);
+    assert.match(rotated, /\nThe old secret goes on working until .* UTC\.\n$/);
+    const second = find(rotated, KEY_LINE);
+    assert.deepEqual([await use(key), await use(second)], ["200 assistant", "200 assistant"]);
+    const atOnce = await succeed(`keys rotate ${name} --overlap 0`);
+    assert.match(atOnce, /\nThe old secret is dead everywhere within 10 seconds\.\n$/);
+    const third = find(atOnce, KEY_LINE);
+    await eventually(async () => (await use(second)) === "401 invalid_api_key");
+    await eventually(async () => (await use(third)) === "200 assistant");
+
+    assert.match(
+      await succeed(`keys revoke ${name}`),
+      /^Revoked the key .* its name is free again/,
+    );
+    await eventually(async () => (await use(third)) === "401 invalid_api_key");
+    assert.equal(await use(key), "401 invalid_api_key");
+    await fail(`keys show ${name}`, /^Unknown API key '.*' \(HTTP 404, request id /);
+  });
+
+  test("is approved with a link, which shows the key once", async () => {
+    const id = await ask("grace@example.com");
+    const approved = await succeed(`requests approve ${id} --claim`);
+    assert.match(approved, /\nWhoever opens this link first gets the key, until .* UTC\.\n$/);
+    const link = find(approved, CLAIM_LINE);
+    const name = await keyNameOf(id);
+    assert.match(await succeed(`keys show ${name}`), /\nsecrets +none yet: nobody has opened/);
+
+    const claimed = await call(link, { method: "POST" });
+    assert.equal(claimed.status, 200);
+    const key = (await claimed.json()).api_key;
+    await eventually(async () => (await use(key)) === "200 assistant");
+    const again = await call(link, { method: "POST" });
+    assert.deepEqual([again.status, (await again.json()).error.code], [410, "claim_used"]);
+
+    const rotated = await succeed(`keys rotate ${name} --claim --overlap 0`);
+    assert.equal(await use(key), "200 assistant");
+    const second = await (await call(find(rotated, CLAIM_LINE), { method: "POST" })).json();
+    await eventually(async () => (await use(key)) === "401 invalid_api_key");
+    await eventually(async () => (await use(second.api_key)) === "200 assistant");
+  });
+
+  test("is declined, and deleted", async () => {
+    const id = await ask("eve@example.com");
+    assert.equal(await succeed(`requests decline ${id} --reason Unclear`), `Declined ${id}.\n`);
+    assert.match(
+      await succeed(`requests show ${id}`),
+      /\nstate +declined\n[^]*\nreason +Unclear\n/,
+    );
+    assert.ok((await succeed("requests list --declined")).includes(id));
+    assert.match(await succeed(`requests delete ${id}`), /^Deleted the request /);
+    await fail(`requests show ${id}`, /^Could not retrieve portal object\. \(HTTP 404, /);
+  });
+
+  test("is not approved by mail where the gateway sends none", async () => {
+    const id = await ask("mail@example.com");
+    await fail(`requests approve ${id} --email`, /^This gateway sends no e-mail: .* \(HTTP 400, /);
+    assert.equal((await json(`requests show ${id}`)).state, "pending");
+  });
+
+  test("with words that a terminal would obey is shown without them", async () => {
+    const nasty = "\u001b[2J\u001b]0;approve me\u0007 a\u202eb";
+    const id = `kreq_${"0".repeat(26)}`;
+    // The gateway refuses control characters, so the row comes from elsewhere.
+    const database = gateway.database();
+    database
+      .prepare(
+        `INSERT INTO key_requests (id, state, by_user, email, policies, fields, version, date_created, created_ms)
+         VALUES (?, 'pending', ?, ?, '[]', ?, 'v2', '2026-11-22T07:11:26Z', ?)`,
+      )
+      .run(
+        id,
+        "0".repeat(24),
+        `x\u001b[1m@example.com`,
+        JSON.stringify({ use_case: nasty }),
+        Date.now(),
+      );
+    database.close();
+    const shown = "\\u{1b}[2J\\u{1b}]0;approve me\\u{7} a\\u{202e}b";
+    for (const line of ["requests list", `requests show ${id}`]) {
+      const out = await succeed(line);
+      assert.ok(out.includes(shown), out);
+      assert.ok(out.includes("x\\u{1b}[1m@example.com"), out);
+    }
+    const request = await json(`requests show ${id}`);
+    assert.equal(request.fields.use_case, nasty, "as JSON it is the same text");
+    await succeed(`requests delete ${id}`);
+  });
+
+  test("of more than a page are all listed", async () => {
+    const ids = [];
+    for (let n = 0; n < 12; n += 1) ids.push(await ask(`page-${n}@example.com`));
+    const listed = (await json("requests list --pending")).map((/** @type {any} */ { id }) => id);
+    assert.deepEqual(listed.slice(0, 12), ids.toReversed());
+  });
+});
+
+test("a key is made without a request", async () => {
+  const out = await succeed(
+    "keys create --name ci-runner --policy demo --model demo/* --endpoint /v1/chat/completions --metadata team=search --expires-at 2100-01-01T00:00:00Z",
+  );
+  assert.equal(await use(find(out, KEY_LINE)), "200 assistant");
+  assert.match(
+    await succeed("keys show ci-runner"),
+    /\nmodels +demo\/\*\nendpoints +\/v1\/chat\/completions\n[^]*\nexpires +2100-01-01 00:00 UTC\n[^]*\nMetadata:\n +team +search\n$/,
+  );
+  await fail("keys create --name ci-runner", /^An entity with this name already exists \(HTTP 409/);
+  await fail("keys create --name x --policy none", /^.*none.* \(HTTP 400, /);
+  find(await succeed("keys create --name by-link --claim"), CLAIM_LINE);
+  const first = await succeed("keys rotate by-link");
+  assert.match(first, /\nThe key had no secret before\.\n$/);
+  assert.equal(await use(find(first, KEY_LINE)), "200 assistant");
+});
+
+test("--json is the gateway's JSON, of every kind of answer", async () => {
+  const id = await ask("json@example.com");
+  assert.equal((await json("requests list"))[0].id, id);
+  assert.equal((await json(`requests show ${id}`)).state, "pending");
+  assert.match((await json(`requests approve ${id}`)).RawKey, KEY_LINE);
+  const name = await keyNameOf(id);
+  assert.equal((await json(`keys show ${name}`))[0].request_id, id);
+  assert.equal((await json(`keys disable ${name}`)).state, "disabled");
+  assert.equal((await json(`keys enable ${name}`)).state, "active");
+  const rotated = await json(`keys rotate ${name} --overlap 0`);
+  assert.match(rotated.api_key, KEY_LINE);
+  assert.ok(Math.abs(Date.parse(rotated.previous_expires_at) - Date.now()) < 60_000);
+  assert.equal(await json(`keys revoke ${name}`), null);
+  assert.match((await json("keys create --name json")).api_key, KEY_LINE);
+  const other = await ask("json@example.com");
+  assert.equal((await json(`requests decline ${other}`)).Status, "OK");
+  assert.equal((await json(`requests delete ${other}`)).Message, "Data deleted");
+});
+
+test("only operators are let in, and the others are told so", async () => {
+  const { api_key } = await json("keys create --name caller");
+  for (const [key, status] of [
+    [api_key, 403],
+    ["nobody", 401],
+  ]) {
+    const child = spawn(
+      process.execPath,
+      [`${root}scripts/gateway-operator.mjs`, "keys", "list", "--url", gateway.url],
+      { env: { ...process.env, GATEWAY_ADMIN_KEY: key }, stdio: ["ignore", "ignore", "pipe"] },
+    );
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
+    assert.equal(await new Promise((resolve) => child.on("close", resolve)), 1);
+    assert.match(stderr, new RegExp(`\\(HTTP ${status}, .*must be an operator key`));
+  }
+});
+
+// Last, because it ends with a log that is broken.
+test("the audit log names every act, and shows whether it was changed", async () => {
+  const log = await succeed("audit list");
+  assert.match(log, /^SEQ +AT +ACTOR +ACTION +SUBJECT +DETAIL\n1 /);
+  const entries = await json("audit list");
+  const acts = entries.map((/** @type {any} */ { entry }) => JSON.parse(entry));
+  assert.deepEqual([...new Set(acts.map((/** @type {any} */ { action }) => action))].toSorted(), [
+    ..."claimed created revoked rotated updated".split(" ").map((act) => `key.${act}`),
+    ..."approved declined deleted".split(" ").map((act) => `request.${act}`),
+  ]);
+  const actors = new Set(acts.map((/** @type {any} */ { actor }) => actor));
+  assert.ok(actors.has(OPERATOR_LABEL) && actors.has("claim link"), [...actors].join());
+  assert.equal((await json("audit list --after 3"))[0].seq, 4);
+
+  const verified = await succeed("audit verify");
+  assert.match(verified, new RegExp(`^entries +${entries.length}\nhead +[0-9a-f]{64}\nIntact\\.`));
+  const head = find(verified, /[0-9a-f]{64}/);
+  assert.equal(head, entries.at(-1).hash);
+  await succeed("keys create --name one-more");
+  assert.match(await succeed(`audit verify --head ${head}`), /\nIntact\./, "it has only grown");
+  assert.equal((await json("audit verify")).intact, true);
+  await fail(`audit verify --head ${"0".repeat(63)}1`, /^The audit log is a chain, but the head /);
+
+  const database = gateway.database();
+  database.exec("DROP TRIGGER audit_log_is_not_changed; DROP TRIGGER audit_log_is_not_shortened");
+  database.exec(`UPDATE audit_log SET entry = replace(entry, 'ops', 'eve') WHERE seq = 3`);
+  const broken = await fail(
+    "audit verify",
+    /^The audit log is broken at entry 3: the hash is not /,
+  );
+  assert.match(broken, /^entries before the break +2\n/);
+  const { status, stdout } = await run("audit", "verify", "--json");
+  const { intact, broken_at } = JSON.parse(stdout);
+  assert.deepEqual([status, intact, broken_at], [1, false, 3]);
+
+  // A log that is cut at its end is a chain all the same: only the head that was noted tells.
+  database.exec(`UPDATE audit_log SET entry = replace(entry, 'eve', 'ops') WHERE seq = 3`);
+  database.exec("DELETE FROM audit_log WHERE seq > 3");
+  database.close();
+  assert.match(await succeed("audit verify"), /^entries +3\n/);
+  await fail(`audit verify --head ${head}`, /^The audit log is a chain, but the head /);
+});

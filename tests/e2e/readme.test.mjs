@@ -1,0 +1,105 @@
+// @ts-check
+//! The commands of README.md's "A key, from request to revocation", pasted as they stand there, give what it shows.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { Gateway, OPERATOR_KEY, Upstream, chat, operate, root, variables } from "./harness.mjs";
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+
+before(async () => {
+  upstream = await Upstream.start();
+  gateway = await Gateway.start(variables(upstream));
+});
+after(() => Promise.all([gateway.stop(), upstream.stop()]));
+
+const readme = readFileSync(`${root}README.md`, "utf8");
+const section = /^## A key, from request to revocation\n([^]*?)^## /m.exec(readme)?.[1] ?? "";
+
+/**
+ * The fenced blocks of the section in one language.
+ *
+ * @param {string} language
+ */
+const blocks = (language) =>
+  [...section.matchAll(new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\`$`, "gm"))].map(
+    (match) => match[1] ?? "",
+  );
+
+/**
+ * What a shell writes that is given these lines; it ends at a command that fails.
+ *
+ * @param {string} lines
+ */
+async function paste(lines) {
+  const { stdout, stderr } = await promisify(execFile)("bash", ["-euo", "pipefail", "-c", lines], {
+    cwd: root,
+    env: { ...process.env, GATEWAY: gateway.url, OPERATOR_KEY },
+    timeout: 60_000,
+  });
+  assert.equal(stderr, "");
+  return stdout;
+}
+
+/**
+ * Fails unless everything that the README shows was written. An id or a key that it shortens ends with `…`; of JSON, members
+ * with texts are looked for, whatever their order; times and counts are others.
+ *
+ * @param {string} shown
+ * @param {string} written
+ */
+function isShown(shown, written) {
+  const own = shown.replaceAll("http://localhost:8787", gateway.url);
+  for (const line of own.split("\n").filter((one) => one !== "")) {
+    const parts = line.startsWith("{") ? (line.match(/"\w+":"[^"]*"/g) ?? []) : [line];
+    assert.ok(parts.length > 0, line);
+    for (const part of parts) {
+      const pattern = part
+        .replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
+        .replace(/\d{4}-\d\d-\d\d([T ])\d\d:\d\d(:\d\d\\\.\d+)?/g, "[-0-9]{10}$1[0-9:.]+")
+        .replace(/^entries +\d+$/, "entries +\\d+")
+        .replace(/"chatcmpl-sim-\d+"/, '"chatcmpl-sim-\\d+"')
+        .replace(/((?:kreq|clm|gw)_)?\w*…/g, "$1\\w+")
+        .replace(/(\\w\+) +/g, "$1 +");
+      assert.match(written, new RegExp(line === part ? `^${pattern}$` : pattern, "m"), part);
+    }
+  }
+}
+
+test("curl, and the operator's command line", async () => {
+  const [curl = "", commands = "", ...others] = blocks("sh");
+  const [ofCurl = "", ofCommands = ""] = blocks("console");
+  assert.ok(curl && commands && ofCurl && ofCommands && others.length === 0, "two of each");
+  const mark = "---- the second ----";
+  const began = Date.now();
+  const written = await paste(`${curl}\necho '${mark}'\n${commands}`);
+  const [first = "", second = ""] = written.split(`${mark}\n`);
+  isShown(ofCurl, first);
+  isShown(ofCommands, second);
+
+  // What is shown is what happened, in this order.
+  const lines = first.trim().split("\n");
+  const json = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+  const [asked, approved, claimed, chatted, refused] = json;
+  assert.deepEqual(
+    lines.filter((line) => /^\d{3}$/.test(line)),
+    ["202", "200", "200", "401"],
+  );
+  assert.match(asked.request_id, /^kreq_[0-9a-z]{26}$/);
+  assert.ok(lines.includes(asked.request_id), "it is listed");
+  assert.match(approved.ClaimURL, /\/access\/claim\/clm_[0-9a-f]{64}$/);
+  assert.match(claimed.api_key, /^gw_[0-9A-Za-z]{49}$/);
+  assert.equal(chatted.choices[0].message.content, "You said: Say hello");
+  assert.equal(refused.error.code, "invalid_api_key");
+  assert.ok(Date.now() - began > 10_000, "the ten seconds were waited for");
+  // The key that the command line made and revoked is dead as well.
+  const key = /^gw_\w{49}$/m.exec(second)?.[0];
+  assert.ok(key);
+  const response = await chat(gateway, {}, { authorization: `Bearer ${key}` });
+  assert.equal(response.status, 401);
+  assert.deepEqual(await (await operate(gateway, "GET", "/v0/api_keys")).json(), []);
+});
