@@ -43,7 +43,9 @@ CREATE TABLE issued_keys (
   created_ms INTEGER NOT NULL,
   created_by TEXT NOT NULL,
   expires_ms INTEGER,
-  revoked_ms INTEGER
+  revoked_ms INTEGER,
+  -- Counts changes, so that of two operators who change a key at once neither undoes the other's change.
+  version    INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
 CREATE UNIQUE INDEX issued_keys_by_name ON issued_keys (name) WHERE revoked_ms IS NULL;

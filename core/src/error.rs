@@ -147,7 +147,7 @@ error_table! {
     NameDoesNotMatchPattern, "name_does_not_match_pattern", 400, "invalid_request_error", Retry::Never,
         "A key's name has only letters, digits, `_` and `-`.";
     StorageUnavailable, "storage_unavailable", 503, "storage_error", Retry::After(5),
-        "The gateway's database does not answer; nothing was changed that it did not report.";
+        "The gateway's database does not answer. Of a change that was asked for, it is not known whether it was made.";
     ModelNotFound, "model_not_found", 404, "not_found_error", Retry::Never,
         "No configured provider has a model of this name.";
     AmbiguousModel, "ambiguous_model", 400, "invalid_request_error", Retry::Never,

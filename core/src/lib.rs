@@ -23,6 +23,7 @@ pub mod access;
 pub mod catalog;
 pub mod config;
 pub mod error;
+mod hash;
 pub mod json;
 pub mod key;
 mod name;

@@ -11,6 +11,7 @@ use gatehouse_core::access::pseudonym::Pseudonyms;
 use gatehouse_core::access::sliding_log::{Take, Verdict};
 use gatehouse_core::access::submission::{Submission, idempotency_key, received_message};
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
 use serde_json::{Value, json};
 use worker::Env;
@@ -36,8 +37,12 @@ pub async fn request_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply
     let idempotency_key = idempotency_key(call.header("idempotency-key"))?;
     let (origin, limiter) = origin(call, pseudonyms, idempotency_key.as_deref(), &body);
 
-    // A submission without a key of its own is named by the request, so that it can be taken back.
-    let name = origin.idempotency_key.clone().unwrap_or_else(|| call.id.clone());
+    // Named, so that it can be taken back. The name is nothing that a caller could choose twice, but for its
+    // Idempotency-Key, which counts once.
+    let name = origin
+        .idempotency_key
+        .clone()
+        .unwrap_or_else(|| request_id::generate(clock::now_ms(), random::id_bytes()));
     let take =
         Take { limit: gateway.config.access.requests_per_day, span_ms: DAY_MS, name: Some(name.clone()) };
     let verdict = rate_limiter::take(&call.env, &limiter, take).await.map_err(|_| {

@@ -2,7 +2,7 @@
 
 use gatehouse_core::access::api_key::{self, NewKey, Rotation, check_name};
 use gatehouse_core::access::key_request::{Delivery, expiry};
-use gatehouse_core::error::Error;
+use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
 use gatehouse_core::time;
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use crate::gateway::Gateway;
 use crate::platform::reply::{Body, Reply};
 use crate::platform::{clock, random, request};
 use crate::store::keys::{self, ClaimLink, Draft, Minted, Opening};
+
+/// How many times a change is begun anew because the key was changed meanwhile.
+const ATTEMPTS: u32 = 20;
 
 /// `GET /v0/api_keys`
 pub async fn list(call: &Call<'_>) -> Result<Reply, Error> {
@@ -66,13 +69,16 @@ pub async fn update(
 ) -> Result<Reply, Error> {
     call.require_json()?;
     let body = call.small_body().await?;
-    let mut key = keys::get(&call.env, name).await?;
-    let now_ms = clock::now_ms();
-    let settings = key.settings.clone().patched(&body, &gateway.config, now_ms)?;
-    keys::update(&call.env, &key, &settings, &operator.label).await?;
-    gateway.keys.borrow_mut().forget();
-    key.settings = settings;
-    Ok(Reply::json(200, &key.to_json(now_ms)))
+    for _ in 0..ATTEMPTS {
+        let key = keys::get(&call.env, name).await?;
+        let now_ms = clock::now_ms();
+        let settings = key.settings.clone().patched(&body, &gateway.config, now_ms)?;
+        if keys::update(&call.env, &key, &settings, &operator.label).await? {
+            gateway.keys.borrow_mut().forget();
+            return Ok(Reply::json(200, &api_key::ApiKey { settings, ..key }.to_json(now_ms)));
+        }
+    }
+    Err(Error::new(Code::StorageUnavailable, "The key is being changed by others; try again"))
 }
 
 /// `DELETE /v0/api_keys/{name}`

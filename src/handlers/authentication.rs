@@ -36,6 +36,10 @@ const MAX_BLOCKED: usize = 1_000;
 pub struct Blocked(BTreeMap<String, u64>);
 
 impl Blocked {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn until(&self, client: &str, now_ms: u64) -> Option<u64> {
         self.0.get(client).copied().filter(|until_ms| *until_ms > now_ms)
     }
@@ -55,8 +59,8 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
     check_configured(gateway, access)?;
     let Some(secret) = credential(call)? else { return Err(no_credential(call)) };
     let digest = Digest::of(secret.expose().as_bytes());
-    let public_id = key::public_id(secret.expose()).ok();
-    if public_id.is_none() {
+    let public_id = || key::public_id(secret.expose()).ok();
+    if !gateway.blocked.borrow().is_empty() && public_id().is_none() {
         check_not_blocked(call, gateway)?;
     }
     let of_ring = match access {
@@ -66,7 +70,7 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
     if let Some(caller) = of_ring {
         return Ok(caller.clone());
     }
-    let issued = match public_id {
+    let issued = match public_id() {
         Some(public_id) => issued_key(call, gateway, public_id, &digest).await?,
         None => None,
     };
@@ -84,7 +88,10 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
             let words = format!("access denied: You do not have permission to access  {}", call.path());
             Err(Error::new(Code::PermissionDenied, words))
         }
-        _ => Err(failed(call, gateway).await),
+        _ => {
+            let unauthorized = Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here");
+            Err(failed(call, gateway, unauthorized).await)
+        }
     }
 }
 
@@ -190,9 +197,10 @@ fn client(call: &Call<'_>, gateway: &Gateway) -> Option<String> {
     gateway.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &address))
 }
 
-fn check_not_blocked(call: &Call<'_>, gateway: &Gateway) -> Result<(), Error> {
+/// Whether the client may try at all.
+pub fn check_not_blocked(call: &Call<'_>, gateway: &Gateway) -> Result<(), Error> {
     let now_ms = clock::now_ms();
-    if gateway.blocked.borrow().0.is_empty() {
+    if gateway.blocked.borrow().is_empty() {
         return Ok(());
     }
     let Some(client) = client(call, gateway) else { return Ok(()) };
@@ -212,13 +220,12 @@ pub fn seconds(wait_ms: u64) -> u32 {
     u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
-/// Counts a failure and says what to answer.
-async fn failed(call: &Call<'_>, gateway: &Gateway) -> Error {
-    let unauthorized = Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here");
+/// Counts a failure and says what to answer: that there were too many, or what it was.
+pub async fn failed(call: &Call<'_>, gateway: &Gateway, what: Error) -> Error {
     if let Err(error) = check_not_blocked(call, gateway) {
         return error;
     }
-    let Some(client) = client(call, gateway) else { return unauthorized };
+    let Some(client) = client(call, gateway) else { return what };
     let take = Take { limit: gateway.config.access.failed_auth_per_minute, span_ms: MINUTE_MS, name: None };
     match rate_limiter::take(&call.env, &format!("failed authentication {client}"), take).await {
         Ok(Verdict::Refused(wait_ms)) => {
@@ -226,7 +233,7 @@ async fn failed(call: &Call<'_>, gateway: &Gateway) -> Error {
             gateway.blocked.borrow_mut().add(client, now_ms + wait_ms, now_ms);
             too_many_failures(wait_ms)
         }
-        // Where nothing counts, the key is still refused.
-        Ok(Verdict::Allowed | Verdict::Repeated) | Err(_) => unauthorized,
+        // Where nothing counts, it still failed.
+        Ok(Verdict::Allowed | Verdict::Repeated) | Err(_) => what,
     }
 }

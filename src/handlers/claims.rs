@@ -9,7 +9,7 @@ use gatehouse_core::error::{Code, Error, Surface};
 use serde_json::json;
 use ulid::Ulid;
 
-use super::Call;
+use super::{Call, authentication};
 use crate::gateway::Gateway;
 use crate::platform::reply::{Body, Reply};
 use crate::platform::{clock, random};
@@ -23,8 +23,8 @@ const KEY: &str = include_str!("claim/key.html");
 const FAULT: &str = include_str!("claim/fault.html");
 
 /// `GET /access/claim/{token}`
-pub async fn show(call: &Call<'_>, token: &str) -> Result<Reply, Error> {
-    match look_up(call, token).await {
+pub async fn show(call: &Call<'_>, gateway: &Gateway, token: &str) -> Result<Reply, Error> {
+    match look_up(call, gateway, token).await {
         Ok(_) => page(200, "Your key is ready", OFFER),
         Err(error) => fault(call, error),
     }
@@ -32,7 +32,7 @@ pub async fn show(call: &Call<'_>, token: &str) -> Result<Reply, Error> {
 
 /// `POST /access/claim/{token}`
 pub async fn redeem(call: &Call<'_>, gateway: &Rc<Gateway>, token: &str) -> Result<Reply, Error> {
-    let (name, key) = match spend(call, token).await {
+    let (name, key) = match spend(call, gateway, token).await {
         Ok(shown) => shown,
         Err(error) => return fault(call, error),
     };
@@ -45,14 +45,20 @@ pub async fn redeem(call: &Call<'_>, gateway: &Rc<Gateway>, token: &str) -> Resu
     Ok(sealed(Reply::json(200, &json!({"api_key": key, "name": name, "message": message}))))
 }
 
-async fn look_up(call: &Call<'_>, token: &str) -> Result<claims::Found, Error> {
-    let found = claims::find(&call.env, token).await?;
-    found.check(clock::now_ms())?;
-    Ok(found)
+/// The link of a token. One that leads nowhere counts as a failed authentication.
+async fn look_up(call: &Call<'_>, gateway: &Gateway, token: &str) -> Result<claims::Found, Error> {
+    authentication::check_not_blocked(call, gateway)?;
+    match claims::find(&call.env, token).await {
+        Ok(found) => found.check(clock::now_ms()).map(|()| found),
+        Err(error) if error.is(Code::ClaimNotFound) => {
+            Err(authentication::failed(call, gateway, error).await)
+        }
+        Err(error) => Err(error),
+    }
 }
 
-async fn spend(call: &Call<'_>, token: &str) -> Result<(String, String), Error> {
-    let found = look_up(call, token).await?;
+async fn spend(call: &Call<'_>, gateway: &Gateway, token: &str) -> Result<(String, String), Error> {
+    let found = look_up(call, gateway, token).await?;
     let minted = Minted::new()?;
     claims::redeem(&call.env, &found, &minted).await?;
     Ok((found.name, minted.text))

@@ -230,7 +230,7 @@ async fn public(
         Handler::GetModel => models::get(gateway, rest),
         Handler::Health => Ok(health::get(gateway, &call.env).await),
         Handler::RequestKey => access::request_key(call, gateway).await,
-        Handler::ShowClaim => claims::show(call, rest).await,
+        Handler::ShowClaim => claims::show(call, gateway, rest).await,
         Handler::RedeemClaim => claims::redeem(call, gateway, rest).await,
         // The runtime serves static files before the Worker is asked: what comes here is not one of them.
         Handler::Asset => Err(nothing_here()),

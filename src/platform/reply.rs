@@ -29,8 +29,14 @@ pub enum Body {
     Stream(web_sys::ReadableStream),
 }
 
-/// How long an automatic client should leave alone what only the operator can mend, in seconds.
-const OPERATOR_RETRY: u32 = 60;
+/// How long an automatic client should leave alone what only the operator can mend, in seconds. Clients of `/v0` are the
+/// operator's own, and know 5.
+const fn operator_retry(surface: Surface) -> u32 {
+    match surface {
+        Surface::V0 => 5,
+        Surface::OpenAi | Surface::Portal => 60,
+    }
+}
 
 impl Reply {
     /// A JSON document.
@@ -60,7 +66,7 @@ impl Reply {
             Some(Retry::After(seconds)) => reply.with("retry-after", seconds.to_string()),
             // OpenAI's SDKs retry any 5xx; this header of theirs tells them not to.
             Some(Retry::Operator) => {
-                reply.with("retry-after", OPERATOR_RETRY.to_string()).with("x-should-retry", "false")
+                reply.with("retry-after", operator_retry(surface).to_string()).with("x-should-retry", "false")
             }
             Some(Retry::Never) if error.status >= 500 => reply.with("x-should-retry", "false"),
             Some(Retry::Never) | None => reply,

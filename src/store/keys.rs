@@ -177,7 +177,7 @@ pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Err
 /// All keys that are not revoked, by name; or the one of a name.
 pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Error> {
     const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.metadata, k.expires_ms, \
-        k.request_id, k.created_ms, k.created_by, \
+        k.request_id, k.created_ms, k.created_by, k.version, \
         (SELECT json_group_array(json_object('public_id', s.public_id, 'created_ms', s.created_ms, 'expires_ms', s.expires_ms)) \
          FROM key_secrets s WHERE s.key_id = k.id) AS secrets \
         FROM issued_keys k WHERE k.revoked_ms IS NULL AND k.name = coalesce(?1, k.name) ORDER BY k.name";
@@ -216,10 +216,10 @@ pub async fn create(env: &Env, draft: Draft<'_>, opening: &Opening) -> Result<()
     }
 }
 
-/// Changes the settings of a key.
-pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -> Result<(), Error> {
+/// Changes the settings of a key as it was read. `false` if it was changed or revoked since.
+pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -> Result<bool, Error> {
     let sql = "UPDATE issued_keys SET disabled = ?2, policies = ?3, models = ?4, endpoints = ?5, metadata = ?6, \
-               expires_ms = ?7 WHERE id = ?1 AND revoked_ms IS NULL";
+               expires_ms = ?7, version = version + 1 WHERE id = ?1 AND version = ?8 AND revoked_ms IS NULL";
     let parameters = [
         key.id.as_str().into(),
         u8::from(settings.disabled).into(),
@@ -228,6 +228,7 @@ pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -
         list(settings.endpoints.as_ref()),
         json!(settings.metadata).to_string().into(),
         settings.expires_ms.into(),
+        key.version.into(),
     ];
     let detail = json!({
         "key_id": key.id,
@@ -237,7 +238,9 @@ pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -
         "endpoints": settings.endpoints,
         "expires_ms": settings.expires_ms,
     });
-    settle(env, key, Statement::new(sql, parameters), ("key.updated", detail, actor), vec![]).await
+    let action = Action { actor: actor.to_owned(), action: "key.updated", subject: key.name.clone(), detail };
+    let deciding = vec![Statement::new(sql, parameters)];
+    Ok(matches!(change(env, Change { deciding, action, then: vec![] }).await?, Changed::Done))
 }
 
 /// Revokes a key: its secrets and claim links are gone, its name is free.

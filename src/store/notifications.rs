@@ -23,12 +23,24 @@ pub struct Notification {
     pub attempts: u32,
 }
 
-/// The statement that writes one, if the statement before it changed something. `request` is in the portal's words.
-pub fn write(id: &str, event: Event, request: &Value, now_ms: u64) -> Statement {
+/// The statement that writes one about a request, if the statement before it changed something. `request` is in the
+/// portal's words.
+pub fn write(request_id: &str, event: Event, request: &Value, now_ms: u64) -> Statement {
+    let name = match event {
+        Event::Submitted => "submitted",
+        Event::Approved => "approved",
+    };
     Statement::new(
         "INSERT INTO notifications (id, body, next_ms) SELECT ?1, ?2, ?3 WHERE changes() > 0",
-        [format!("msg_{id}").into(), event.body(request).into(), now_ms.into()],
+        [format!("msg_{request_id}_{name}").into(), event.body(request).into(), now_ms.into()],
     )
+}
+
+/// The statement that forgets those about a request.
+pub fn forget(request_id: &str) -> Statement {
+    let sql =
+        "DELETE FROM notifications WHERE id IN ('msg_' || ?1 || '_submitted', 'msg_' || ?1 || '_approved')";
+    Statement::new(sql, [request_id.into()])
 }
 
 /// Those whose time has come, oldest first.

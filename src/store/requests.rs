@@ -104,17 +104,11 @@ fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Stateme
     )
 }
 
-/// What tells the statements about notifications: the configuration's webhook, if it has one, and the words.
+/// How a request is told to the webhook; `None` where there is no webhook.
 pub type Tell<'a> = Option<&'a dyn Fn(&KeyRequest) -> Value>;
 
 fn tell(tell: Tell<'_>, event: Event, request: &KeyRequest, now_ms: u64) -> Option<Statement> {
-    let suffix = match event {
-        Event::Submitted => "submitted",
-        Event::Approved => "approved",
-    };
-    tell.map(|words| {
-        notifications::write(&format!("{}_{suffix}", request.id), event, &words(request), now_ms)
-    })
+    tell.map(|words| notifications::write(&request.id, event, &words(request), now_ms))
 }
 
 /// Stores a stranger's submission, with a key if keys are issued without an operator.
@@ -306,7 +300,8 @@ pub async fn decline(env: &Env, id: &str, reason: Option<&str>, actor: &str) -> 
 /// Removes a request. `false` if it is not there. The key that it became stays.
 pub async fn delete(env: &Env, id: &str, actor: &str) -> Result<bool, Error> {
     let removed = Statement::new("DELETE FROM key_requests WHERE id = ?1", [id.into()]);
-    decide(env, removed, action(actor, "request.deleted", id, json!({})), vec![]).await
+    let then = vec![notifications::forget(id)];
+    decide(env, removed, action(actor, "request.deleted", id, json!({})), then).await
 }
 
 /// Approves a request as it was read: marks it, makes the key, and notes both, or does nothing. `false` if it was decided

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::key_request::{Delivery, check_future, check_known_policies};
-use super::pseudonym::to_hex;
 use crate::config::Config;
 use crate::error::{Code, Error};
+use crate::hash::to_hex;
 use crate::json::Object;
 use crate::key::ENDPOINTS;
 use crate::time;
@@ -226,6 +226,8 @@ pub struct ApiKey {
     pub created_ms: u64,
     /// By whom.
     pub created_by: String,
+    /// How often it has been changed, and 1.
+    pub version: u64,
     /// Its secrets: none before a claim link is opened, two during an overlap.
     pub secrets: Vec<SecretInfo>,
 }
@@ -243,6 +245,7 @@ struct Row {
     request_id: Option<String>,
     created_ms: u64,
     created_by: String,
+    version: u64,
     secrets: String,
 }
 
@@ -265,6 +268,7 @@ impl ApiKey {
             request_id: row.request_id,
             created_ms: row.created_ms,
             created_by: row.created_by,
+            version: row.version,
             secrets: serde_json::from_str(&row.secrets).ok()?,
         })
     }
@@ -408,7 +412,7 @@ mod tests {
     #[test]
     fn is_shown_without_secrets() {
         let row = json!({"id": "1", "name": "n", "disabled": 0, "policies": "[]", "models": null, "endpoints": null,
-            "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops",
+            "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops", "version": 1,
             "secrets": "[{\"public_id\":\"gw_b\",\"created_ms\":2,\"expires_ms\":null},{\"public_id\":\"gw_a\",\"created_ms\":1,\"expires_ms\":5}]"});
         let key = ApiKey::from_row(&row).unwrap();
         let shown = key.to_json(3);

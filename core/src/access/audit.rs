@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::pseudonym::to_hex;
+use crate::hash::to_hex;
 use crate::time;
 
 /// What stands before the first entry: 64 zeros.

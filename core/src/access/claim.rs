@@ -5,8 +5,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::pseudonym::to_hex;
 use crate::error::{Code, Error};
+use crate::hash::to_hex;
 use crate::time;
 
 /// Random bytes that a token needs.

@@ -3,8 +3,9 @@
 //! The key is derived from the Worker's own secrets, which never enter the database: who has only the database cannot try
 //! out all addresses. When those secrets change, so do the pseudonyms; nothing needs them to last.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
+
+use crate::hash::{hmac_sha256, to_hex};
 
 /// Makes pseudonyms with the key of one deployment.
 pub struct Pseudonyms([u8; 32]);
@@ -32,25 +33,6 @@ impl Pseudonyms {
     }
 }
 
-/// HMAC-SHA256 (RFC 2104) over the concatenation of some parts.
-pub(super) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().to_vec()
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,11 +51,5 @@ mod tests {
             Pseudonyms::new([Some("ab"), Some("c")]).unwrap().of("x", "y")
         );
         assert!(Pseudonyms::new([None, Some(" ")]).is_none());
-    }
-
-    #[test]
-    fn hmac_is_that_of_rfc_4231() {
-        let mac = hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
-        assert_eq!(to_hex(&mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 }

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 use validator::{ValidateLength, ValidateRange};
 
-use super::pseudonym::to_hex;
 use crate::error::{Code, Error};
+use crate::hash::to_hex;
 use crate::json::Object;
 
 /// The longest use case, in characters.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::pseudonym::hmac_sha256;
+use crate::hash::hmac_sha256;
 
 /// How many times a notification is tried.
 pub const MAX_ATTEMPTS: u32 = 10;

@@ -1,0 +1,29 @@
+//! Any request that `POST /api/portal/requests` accepts is shown in such a way that it can be sent back and read as the
+//! same. A refusal is short.
+#![no_main]
+
+use gatehouse_core::access::key_request::{Asked, KeyRequest, State};
+use gatehouse_core::config::Config;
+use libfuzzer_sys::fuzz_target;
+
+const NOW_MS: u64 = 1_700_000_000_000;
+
+fuzz_target!(|body: &[u8]| match Asked::read(body, NOW_MS) {
+    Ok(asked) => {
+        let request = KeyRequest {
+            id: "kreq_1".to_owned(),
+            state: if asked.approved { State::Approved } else { State::Pending },
+            asked,
+            decided_ms: None,
+            decided_by: None,
+            decline_reason: None,
+            key_id: None,
+        };
+        let shown = request.to_portal(&[], &Config::default()).to_string();
+        assert_eq!(Asked::read(shown.as_bytes(), NOW_MS), Ok(request.asked));
+    }
+    Err(error) => {
+        assert_eq!(error.status, 400);
+        assert!(error.message.len() < 700, "{} bytes of message", error.message.len());
+    }
+});
