@@ -381,15 +381,15 @@ mod tests {
         let error = Error::new(Code::InvalidType, "'model' must be a string").with_param("model");
         assert_eq!(
             error.envelope(Surface::of_path("/v1/chat/completions")).to_string(),
-            r#"{"error":{"code":"invalid_type","message":"'model' must be a string","param":"model","type":"invalid_request_error"}}"#
+            r#"{"error":{"message":"'model' must be a string","type":"invalid_request_error","param":"model","code":"invalid_type"}}"#
         );
         assert_eq!(
             error.envelope(Surface::of_path("/api/portal/requests")).to_string(),
-            r#"{"Message":"'model' must be a string","Meta":null,"Status":"Error"}"#
+            r#"{"Status":"Error","Message":"'model' must be a string","Meta":null}"#
         );
         assert_eq!(
             error.envelope(Surface::of_path("/v0/api_keys")).to_string(),
-            r#"{"details":{"param":"model"},"error_code":"InvalidType","message":"'model' must be a string"}"#
+            r#"{"message":"'model' must be a string","error_code":"InvalidType","details":{"param":"model"}}"#
         );
     }
 

@@ -6,9 +6,6 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
@@ -256,12 +253,6 @@ async function gateway() {
   const given = process.env.GATEHOUSE_URL;
   if (given) return { url: new URL(given).origin, stop: async () => {} };
 
-  const state = await mkdtemp(join(tmpdir(), "gatehouse-docs-"));
-  const args = ["--persist-to", state];
-  const own = await Gateway.start({ GATEWAY_API_KEY: KEY, OPENAI_API_KEY: "none" }, args);
-  async function stop() {
-    await own.stop();
-    await rm(state, { recursive: true, force: true });
-  }
-  return { url: own.url, stop };
+  const own = await Gateway.start({ GATEWAY_API_KEY: KEY, OPENAI_API_KEY: "none" });
+  return { url: own.url, stop: () => own.stop() };
 }

@@ -123,11 +123,11 @@ suite("methods and paths", () => {
     for (const [path, body] of /** @type {[string, RegExp][]} */ ([
       [
         "/v1/nothing",
-        /^\{"error":\{"code":"not_found",.*"param":null,"type":"not_found_error"\}\}$/,
+        /^\{"error":\{"message":"Not found.*","type":"not_found_error","param":null,"code":"not_found"\}\}$/,
       ],
-      ["/nothing?x=1#y", /^\{"error":\{"code":"not_found"/],
-      ["/api/portal/nothing", /^\{"Message":"Not found.*","Meta":null,"Status":"Error"\}$/],
-      ["/v0/nothing", /^\{"details":null,"error_code":"NotFound","message":"Not found/],
+      ["/nothing?x=1#y", /^\{"error":\{"message":"Not found/],
+      ["/api/portal/nothing", /^\{"Status":"Error","Message":"Not found.*","Meta":null\}$/],
+      ["/v0/nothing", /^\{"message":"Not found.*","error_code":"NotFound","details":null\}$/],
     ])) {
       const key = path.startsWith("/v1/") ? authorization : `Bearer ${OPERATOR_KEY}`;
       const response = await call(`${gateway.url}${path}`, { headers: { authorization: key } });

@@ -355,10 +355,9 @@ mod tests {
 
     #[test]
     fn the_duplicate_is_the_seeds_byte_for_byte() {
-        let body = duplicate().envelope(crate::error::Surface::V0);
         assert_eq!(
-            body,
-            json!({"message": "An entity with this name already exists", "error_code": "DuplicateName", "details": null})
+            duplicate().envelope(crate::error::Surface::V0).to_string(),
+            r#"{"message":"An entity with this name already exists","error_code":"DuplicateName","details":null}"#
         );
     }
 

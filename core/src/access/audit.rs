@@ -123,7 +123,7 @@ mod tests {
         let entries = chain(2);
         assert_eq!(
             entries[0].text,
-            r#"{"action":"key.revoked","actor":"ops","at":"2023-11-14T22:13:20Z","detail":{"number":0},"seq":1,"subject":"key-0"}"#
+            r#"{"seq":1,"at":"2023-11-14T22:13:20Z","actor":"ops","action":"key.revoked","subject":"key-0","detail":{"number":0}}"#
         );
         let by_hand = Sha256::digest(format!("{}\n{}", entries[0].hash, entries[1].text));
         assert_eq!(entries[1].hash, to_hex(&by_hand));

@@ -319,7 +319,7 @@ mod tests {
             "data: {\"id\":\"x\",\"choices\":[{\"finish_reason\":\"error\"}],\"error\":{\"message\":\"m\"}}\n\n",
         ] {
             let (out, stream) = closed(false, &[CONTENT, event, DONE].concat());
-            let error = "data: {\"error\":{\"code\":null,\"message\":\"m\",\"param\":null,\"type\":\"upstream_error\"}}\n\n";
+            let error = "data: {\"error\":{\"message\":\"m\",\"type\":\"upstream_error\",\"param\":null,\"code\":null}}\n\n";
             assert_eq!(
                 (out.as_str(), stream.outcome()),
                 ([CONTENT, error].concat().as_str(), Some(Outcome::UpstreamError))
