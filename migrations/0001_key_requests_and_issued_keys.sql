@@ -85,6 +85,14 @@ CREATE TABLE audit_log (
   hash  TEXT NOT NULL CHECK (length(hash) = 64)
 ) STRICT;
 
+-- REPLACE would remove an entry without the trigger below being asked. The words are those of the unique index, so that two
+-- changes at once find that the place is taken.
+CREATE TRIGGER audit_log_is_not_replaced BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
+BEGIN
+  SELECT RAISE(ABORT, 'UNIQUE constraint failed: audit_log.seq');
+END;
+
 CREATE TRIGGER audit_log_is_not_changed BEFORE UPDATE ON audit_log
 BEGIN
   SELECT RAISE(ABORT, 'the audit log is append-only');

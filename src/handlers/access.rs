@@ -55,7 +55,7 @@ pub async fn request_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply
     let email = submission.email.clone();
     let stored = store(call, gateway, submission, &origin).await;
     match stored {
-        Ok((submitted, key)) => Ok(answer(gateway, submitted, key, &email)),
+        Ok((submitted, key)) => Ok(answer(submitted, key, &email)),
         Err(error) => {
             if verdict == Verdict::Allowed && error.is(Code::StorageUnavailable) {
                 give_back(&call.env, &limiter, &name).await;
@@ -99,12 +99,12 @@ async fn store(
     let now_ms = clock::now_ms();
     let policies = gateway.config.access.policies.clone();
     let asked = Asked::by_stranger(submission, policies.clone(), now_ms);
-    let words = |request: &KeyRequest| -> Value { request.to_portal(&[], &gateway.config) };
-    let told = notify::expect(call, gateway).await?;
-    let tell = told.then_some(&words as &dyn Fn(&KeyRequest) -> Value);
+    let telling = notify::expect(call, gateway, &asked.by_user).await?;
+    let words = |request: &KeyRequest| telling.words(request);
+    let tell = telling.is_needed().then_some(&words as &dyn Fn(&KeyRequest) -> Value);
     if !gateway.auto_issue {
         let submitted = requests::submit(&call.env, asked, origin, None, tell).await?;
-        notify::wake(call, told);
+        telling.wake(call);
         return Ok((submitted, None));
     }
     check_known_policies(&gateway.config, &policies)?;
@@ -118,12 +118,12 @@ async fn store(
     let key_id = api_key::new_id(now_ms, random::id_bytes());
     let auto = AutoIssue { key_id: &key_id, settings: &settings, opening: &Opening::Secret(minted) };
     let submitted = requests::submit(&call.env, asked, origin, Some(auto), tell).await?;
-    notify::wake(call, told);
+    telling.wake(call);
     let key = matches!(submitted, Submitted::Stored(_)).then_some(key);
     Ok((submitted, key))
 }
 
-fn answer(gateway: &Gateway, submitted: Submitted, key: Option<String>, email: &str) -> Reply {
+fn answer(submitted: Submitted, key: Option<String>, email: &str) -> Reply {
     match (submitted, key) {
         (Submitted::Stored(id), Some(key)) => Reply::json(
             201,
@@ -134,7 +134,7 @@ fn answer(gateway: &Gateway, submitted: Submitted, key: Option<String>, email: &
                 "message": "Your key has been issued. Store it safely: it is shown only once.",
             }),
         ),
-        (Submitted::Before(id), _) if gateway.auto_issue => Reply::json(
+        (Submitted::Before { id, with_key: true }, _) => Reply::json(
             200,
             &json!({
                 "request_id": id,
@@ -142,7 +142,7 @@ fn answer(gateway: &Gateway, submitted: Submitted, key: Option<String>, email: &
                 "message": "Your key was issued in answer to an earlier request, and shown only then.",
             }),
         ),
-        (Submitted::Stored(id) | Submitted::Before(id), _) => Reply::json(
+        (Submitted::Stored(id) | Submitted::Before { id, .. }, _) => Reply::json(
             202,
             &json!({"request_id": id, "status": "pending", "message": received_message(email)}),
         ),

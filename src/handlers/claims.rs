@@ -70,11 +70,11 @@ fn fault(call: &Call<'_>, error: Error) -> Result<Reply, Error> {
         return Err(error);
     }
     let title = if error.is(Code::ClaimUsed) {
-        "This link has been used"
+        "Used already"
     } else if error.is(Code::ClaimExpired) {
-        "This link has ended"
+        "Too late"
     } else if error.is(Code::ClaimNotFound) {
-        "This link leads nowhere"
+        "No key here"
     } else {
         "Not now"
     };

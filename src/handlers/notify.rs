@@ -1,25 +1,53 @@
 //! Telling the webhook: around a transaction that writes a notification.
 
+use gatehouse_core::access::key_request::{DeveloperKey, KeyRequest};
 use gatehouse_core::error::{Code, Error};
+use serde_json::Value;
 
 use super::Call;
 use crate::gateway::Gateway;
 use crate::objects::notifier;
+use crate::store::requests;
 
-/// To be called before the transaction. Whether there is a webhook to be told at all.
-pub async fn expect(call: &Call<'_>, gateway: &Gateway) -> Result<bool, Error> {
-    if gateway.config.webhook.url.is_none() {
-        return Ok(false);
-    }
-    notifier::expect(&call.env).await.map(|()| true).map_err(|_| {
-        Error::new(Code::StorageUnavailable, "The gateway cannot notify its operator now; try again")
-    })
+/// What is needed to tell the webhook about a request, if there is a webhook.
+pub struct Telling<'g> {
+    gateway: &'g Gateway,
+    /// The keys that the developer has already; `None` where nobody is told.
+    keys: Option<Vec<DeveloperKey>>,
 }
 
-/// To be called after it.
-pub fn wake(call: &Call<'_>, told: bool) {
-    if told {
-        let env = call.env.clone();
-        call.context.wait_until(async move { notifier::wake(&env).await });
+/// To be called before the transaction: from then on the notification will be found, whoever dies.
+pub async fn expect<'g>(call: &Call<'_>, gateway: &'g Gateway, by_user: &str) -> Result<Telling<'g>, Error> {
+    if gateway.config.webhook.url.is_none() {
+        return Ok(Telling { gateway, keys: None });
+    }
+    notifier::expect(&call.env).await.map_err(|_| {
+        Error::new(Code::StorageUnavailable, "The gateway cannot notify its operator now; try again")
+    })?;
+    let keys = requests::keys_of(&call.env, &[by_user]).await?.into_iter().map(|(_, key)| key).collect();
+    Ok(Telling { gateway, keys: Some(keys) })
+}
+
+impl Telling<'_> {
+    /// Whether there is anybody to tell.
+    pub fn is_needed(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// The request as operators see it once the transaction is made.
+    pub fn words(&self, request: &KeyRequest) -> Value {
+        let mut keys = self.keys.clone().unwrap_or_default();
+        if let Some(id) = &request.key_id {
+            keys.push(DeveloperKey { id: id.clone(), policies: request.asked.policies.clone() });
+        }
+        request.to_portal(&keys, &self.gateway.config)
+    }
+
+    /// To be called after the transaction.
+    pub fn wake(&self, call: &Call<'_>) {
+        if self.is_needed() {
+            let env = call.env.clone();
+            call.context.wait_until(async move { notifier::wake(&env).await });
+        }
     }
 }

@@ -32,8 +32,8 @@ pub async fn list(call: &Call<'_>, gateway: &Gateway) -> Result<Reply, Error> {
         (None, _) => None,
     };
     // No page, or none that is a number: the first. Zero and below: all, without pages.
-    let page = call.query("p").and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(1);
-    let page = u64::try_from(page).ok().filter(|page| *page > 0);
+    let page = call.query("p").and_then(|text| text.trim().parse::<i128>().ok()).unwrap_or(1);
+    let page = (page > 0).then(|| u64::try_from(page).unwrap_or(u64::MAX));
     let (found, count) = requests::list(&call.env, state, page).await?;
     let shown = show_all(call, gateway, &found).await?;
     let pages = page.map_or(0, |_| count.div_ceil(PAGE_SIZE));
@@ -66,11 +66,11 @@ async fn show_all(call: &Call<'_>, gateway: &Gateway, found: &[KeyRequest]) -> R
 /// `POST /api/portal/requests`
 pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, operator: &Caller) -> Result<Reply, Error> {
     let asked = Asked::read(&call.small_body().await?, clock::now_ms())?;
-    let words = |request: &KeyRequest| request.to_portal(&[], &gateway.config);
-    let told = notify::expect(call, gateway).await?;
-    let tell = told.then_some(&words as &dyn Fn(&KeyRequest) -> Value);
+    let telling = notify::expect(call, gateway, &asked.by_user).await?;
+    let words = |request: &KeyRequest| telling.words(request);
+    let tell = telling.is_needed().then_some(&words as &dyn Fn(&KeyRequest) -> Value);
     let id = requests::create(&call.env, asked, &operator.label, tell).await?;
-    notify::wake(call, told);
+    telling.wake(call);
     Ok(done(&id))
 }
 
@@ -108,14 +108,14 @@ pub async fn approve(
     id: &str,
 ) -> Result<Reply, Error> {
     let approval = Approval::read(&call.small_body().await?, clock::now_ms())?;
-    let words = |request: &KeyRequest| request.to_portal(&[], &gateway.config);
-    let told = notify::expect(call, gateway).await?;
-    let tell = told.then_some(&words as &dyn Fn(&KeyRequest) -> Value);
     for _ in 0..ATTEMPTS {
         let read = requests::get(&call.env, id).await?.ok_or_else(not_found)?;
         if read.state != State::Pending {
             return Err(processed());
         }
+        let telling = notify::expect(call, gateway, &read.asked.by_user).await?;
+        let words = |request: &KeyRequest| telling.words(request);
+        let tell = telling.is_needed().then_some(&words as &dyn Fn(&KeyRequest) -> Value);
         let delivery = Way::choose(call, gateway, approval.delivery, &read)?;
         let now_ms = clock::now_ms();
         let policies = approval.policies.clone().unwrap_or_else(|| read.asked.policies.clone());
@@ -140,7 +140,7 @@ pub async fn approve(
             }
         };
         if requests::approve(&call.env, &read, &request, &settings, &opening, tell).await? {
-            notify::wake(call, told);
+            telling.wake(call);
             return Ok(deliver(call, delivery, opening).await);
         }
     }

@@ -26,6 +26,8 @@ extern "C" {
 const NAME: &str = "notifier";
 /// How long a transaction may take that a notification is written in.
 const SAFETY_MS: u64 = 15_000;
+/// When to look again for a secret to sign with: a deployment brings it.
+const SECRET_RETRY_MS: u64 = 60_000;
 /// When to look again after the database did not answer.
 const DATABASE_RETRY_MS: u64 = 30_000;
 
@@ -85,9 +87,9 @@ impl Notifier {
     /// Delivers what is due and says when the next is, or, where that cannot be told, how long to wait.
     async fn deliver_due(&self) -> Result<Option<u64>, u64> {
         let Ok(gateway) = gateway::of_isolate(&self.env) else { return Ok(None) };
-        let (Some(url), Some(key)) = (&gateway.config.webhook.url, &gateway.signing_key) else {
-            return Ok(None);
-        };
+        let Some(url) = &gateway.config.webhook.url else { return Ok(None) };
+        // Until there is a secret to sign with, notifications wait.
+        let Some(key) = &gateway.signing_key else { return Err(SECRET_RETRY_MS) };
         let due = notifications::due(&self.env, clock::now_ms()).await.map_err(|_| DATABASE_RETRY_MS)?;
         for notification in due {
             let failure = post(url.as_str(), key, &notification).await.err();

@@ -1,6 +1,9 @@
 // @ts-check
 //! Reading bodies with a bound, so that no caller and no upstream can fill the isolate's memory.
 
+/** How much of a body that is too large is read and thrown away, at least, in bytes: see `discard`. */
+const PATIENCE = 32 * 1024 * 1024;
+
 /**
  * The whole body of a request.
  *
@@ -11,9 +14,10 @@
 export async function readRequest(request, limit) {
   if (request.body === null) return new Uint8Array();
   const length = request.headers.get("content-length");
-  if (length === null) return collect(request.body, limit, () => {}, limit);
+  const patience = Math.max(2 * limit, PATIENCE);
+  if (length === null) return collect(request.body, limit, () => {}, patience);
   if (Number(length) <= limit) return new Uint8Array(await request.arrayBuffer());
-  await discard(request.body.getReader(), 2 * limit);
+  await discard(request.body.getReader(), patience);
   return null;
 }
 

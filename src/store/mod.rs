@@ -10,13 +10,15 @@ pub mod keys;
 pub mod notifications;
 pub mod requests;
 
+use std::time::Duration;
+
 use gatehouse_core::access::audit::Action;
 use gatehouse_core::error::{Code, Error};
 use serde_json::Value;
-use worker::Env;
+use worker::{Delay, Env};
 
-use crate::platform::clock;
 use crate::platform::database::{self, Failure, Outcome, Statement};
+use crate::platform::{clock, random};
 
 /// How long to go on when others write to the audit trail at the same time, in milliseconds.
 const PATIENCE_MS: u64 = 15_000;
@@ -67,6 +69,7 @@ enum Changed {
 async fn change(env: &Env, change: Change) -> Result<Changed, Error> {
     let began_ms = clock::now_ms();
     let decisive = change.deciding.len();
+    let mut longest_wait_ms = 5;
     loop {
         let entry = audit::head(env).await?.next(clock::now_ms(), &change.action);
         let mut statements = change.deciding.clone();
@@ -85,6 +88,10 @@ async fn change(env: &Env, change: Change) -> Result<Changed, Error> {
                 if clock::now_ms().saturating_sub(began_ms) > PATIENCE_MS {
                     return Err(unavailable(&Failure::Unavailable));
                 }
+                // By chance, and longer each time, so that many do not collide again and again.
+                longest_wait_ms = (longest_wait_ms * 2).min(1000);
+                let [share] = random::id_bytes();
+                Delay::from(Duration::from_millis(longest_wait_ms * u64::from(share) / 255)).await;
             }
             Err(Failure::Duplicate(_)) => return Ok(Changed::Duplicate),
             Err(failure) => return Err(unavailable(&failure)),

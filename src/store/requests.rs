@@ -16,6 +16,9 @@ use super::{Change, Changed, change, rows, run};
 use crate::platform::database::Statement;
 use crate::platform::{clock, random};
 
+/// What approves requests where no operator is asked.
+const AUTO_ISSUE: &str = "auto issue";
+
 /// How many requests a page of the list has.
 pub const PAGE_SIZE: u64 = 10;
 
@@ -62,8 +65,13 @@ pub struct AutoIssue<'a> {
 pub enum Submitted {
     /// It is stored, under this id.
     Stored(String),
-    /// The same submission was stored before, under this id.
-    Before(String),
+    /// The same submission was stored before.
+    Before {
+        /// Its id.
+        id: String,
+        /// Whether it was answered with a key.
+        with_key: bool,
+    },
 }
 
 /// A new request, before it is stored.
@@ -121,7 +129,6 @@ pub async fn submit(
 ) -> Result<Submitted, Error> {
     let now_ms = clock::now_ms();
     let mut request = draft(asked, now_ms);
-    let before = origin.idempotency_key.as_deref();
     match auto {
         None => {
             let mut statements = vec![insert(&request, Some(origin), now_ms)];
@@ -134,7 +141,7 @@ pub async fn submit(
         Some(AutoIssue { key_id, settings, opening }) => {
             request.state = State::Approved;
             request.decided_ms = Some(now_ms);
-            request.decided_by = Some("auto issue".to_owned());
+            request.decided_by = Some(AUTO_ISSUE.to_owned());
             request.key_id = Some(key_id.to_owned());
             let key = Draft {
                 id: key_id,
@@ -142,14 +149,14 @@ pub async fn submit(
                 settings,
                 by_user: Some(&request.asked.by_user),
                 request_id: Some(&request.id),
-                created_by: "auto issue",
+                created_by: AUTO_ISSUE,
             };
             let mut then = vec![opening.store(key_id, now_ms)];
             then.extend(tell(words, Event::Approved, &request, now_ms));
             let issued = Change {
                 deciding: vec![insert(&request, Some(origin), now_ms), key.store(true, now_ms)],
                 action: Action {
-                    actor: "auto issue".to_owned(),
+                    actor: AUTO_ISSUE.to_owned(),
                     action: "request.approved",
                     subject: request.id.clone(),
                     detail: json!({"key_id": key_id, "policies": settings.policies, "opening": opening.note()}),
@@ -161,30 +168,25 @@ pub async fn submit(
             }
         }
     }
-    match submitted_before(env, before, origin.body.as_deref()).await? {
-        Some(id) => Ok(Submitted::Before(id)),
-        None => Err(Error::new(Code::InternalError, "The request was not stored")),
-    }
+    submitted_before(env, origin).await
 }
 
-/// The id of an earlier submission with the same `Idempotency-Key`. The same key with another body is refused.
-pub async fn submitted_before(
-    env: &Env,
-    idempotency_hash: Option<&str>,
-    body_hash: Option<&str>,
-) -> Result<Option<String>, Error> {
-    let Some(hash) = idempotency_hash else { return Ok(None) };
-    let sql = "SELECT id, body_hash FROM key_requests WHERE idempotency_hash = ?1";
-    let found = rows(env, sql, [hash.into()]).await?;
-    let Some(row) = found.first() else { return Ok(None) };
-    if row.get("body_hash").and_then(Value::as_str) != body_hash {
+/// The earlier submission with the same `Idempotency-Key`. The same key with another body is refused.
+async fn submitted_before(env: &Env, origin: &Origin) -> Result<Submitted, Error> {
+    let sql = "SELECT id, body_hash, decided_by FROM key_requests WHERE idempotency_hash = ?1";
+    let found = rows(env, sql, [origin.idempotency_key.as_deref().into()]).await?;
+    let column = |name| found.first().and_then(|row| row.get(name)?.as_str());
+    let Some(id) = column("id") else {
+        return Err(Error::new(Code::InternalError, "The request was not stored"));
+    };
+    if column("body_hash") != origin.body.as_deref() {
         return Err(Error::new(
             Code::IdempotencyKeyReused,
             "This 'Idempotency-Key' was used before with another body; use a new key for a new request",
         )
         .with_param("idempotency-key"));
     }
-    Ok(row.get("id").and_then(Value::as_str).map(str::to_owned))
+    Ok(Submitted::Before { id: id.to_owned(), with_key: column("decided_by") == Some(AUTO_ISSUE) })
 }
 
 /// One request.
@@ -271,7 +273,8 @@ pub async fn create(env: &Env, asked: Asked, actor: &str, words: Tell<'_>) -> Re
 
 /// Replaces what a pending request asks for. `false` if it is not pending, or not there.
 pub async fn update(env: &Env, id: &str, asked: &Asked, actor: &str) -> Result<bool, Error> {
-    let sql = "UPDATE key_requests SET state = ?2, by_user = ?3, email = coalesce(?4, email), policies = ?5, fields = ?6, \
+    let sql = "UPDATE key_requests SET state = ?2, by_user = ?3, \
+               email = coalesce(?4, CASE WHEN ip_hash IS NULL THEN NULL ELSE email END), policies = ?5, fields = ?6, \
                version = ?7, date_created = ?8 WHERE id = ?1 AND state = 'pending'";
     let state = if asked.approved { State::Approved } else { State::Pending };
     let parameters = [
@@ -319,7 +322,7 @@ pub async fn approve(
     let key_id = request.key_id.as_deref().unwrap_or_default();
     let marked = Statement::new(
         "UPDATE key_requests SET state = 'approved', decided_ms = ?2, decided_by = ?3, key_id = ?4, policies = ?5 \
-         WHERE id = ?1 AND state = 'pending' AND policies = ?6 AND by_user = ?7",
+         WHERE id = ?1 AND state = 'pending' AND policies = ?6 AND by_user = ?7 AND email IS ?8",
         [
             request.id.as_str().into(),
             request.decided_ms.into(),
@@ -328,6 +331,7 @@ pub async fn approve(
             json!(request.asked.policies).to_string().into(),
             json!(read.asked.policies).to_string().into(),
             read.asked.by_user.as_str().into(),
+            read.asked.email.as_deref().into(),
         ],
     );
     let key = Draft {

@@ -249,6 +249,24 @@ export class Gateway {
    */
   static async start(variables, args = [], state = undefined) {
     const folder = state ?? (await freshState());
+    // Another process may take a free port before wrangler does.
+    for (let tries = 3; ; tries -= 1) {
+      try {
+        const gateway = await Gateway.startOnce(variables, args, folder);
+        gateway.ownsState = state === undefined;
+        return gateway;
+      } catch (error) {
+        if (tries === 1) throw error;
+      }
+    }
+  }
+
+  /**
+   * @param {Record<string, string>} variables
+   * @param {string[]} args
+   * @param {string} folder
+   */
+  static async startOnce(variables, args, folder) {
     const port = await freePort();
     const vars = Object.entries(variables).flatMap(([name, value]) => [
       "--var",
@@ -267,7 +285,6 @@ export class Gateway {
     );
     const log = logOf(child);
     const gateway = new Gateway(child, `http://127.0.0.1:${port}`, log, folder);
-    gateway.ownsState = state === undefined;
     await started(child, () => log.some((line) => line.includes("Ready on")), log);
     return gateway;
   }

@@ -46,17 +46,6 @@ impl BaseUrl {
         &self.text
     }
 
-    /// Whether nobody on the way can read what is sent there: `https`, or an address of this machine.
-    pub fn is_private_to_the_wire(&self) -> bool {
-        let Some(rest) = self.text.strip_prefix("http://") else { return true };
-        let authority = rest.split('/').next().unwrap_or_default();
-        let host = authority
-            .rsplit_once(':')
-            .filter(|(_, port)| !port.contains(']'))
-            .map_or(authority, |(host, _)| host);
-        matches!(host, "localhost" | "127.0.0.1" | "[::1]")
-    }
-
     /// This address, or, where it is a bare origin (`http://127.0.0.1:8080`), with the path of `default`: so that
     /// `OLLAMA_BASE_URL=http://gpu.lan:11434` means what its writer thinks.
     #[must_use]
@@ -91,22 +80,6 @@ impl Serialize for BaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_this_machine_is_reached_in_plain_text() {
-        for (text, expected) in [
-            ("https://a.example", true),
-            ("http://localhost/hook", true),
-            ("http://localhost:8080/hook", true),
-            ("http://127.0.0.1:1", true),
-            ("http://[::1]:8080", true),
-            ("http://a.example", false),
-            ("http://localhost.a.example", false),
-            ("http://127.0.0.1.a.example:80/localhost", false),
-        ] {
-            assert_eq!(BaseUrl::parse(text).unwrap().is_private_to_the_wire(), expected, "{text}");
-        }
-    }
 
     #[test]
     fn keeps_a_usable_address() {
