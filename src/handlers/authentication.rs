@@ -211,7 +211,7 @@ pub fn check_not_blocked(call: &Call<'_>, gateway: &Gateway) -> Result<(), Error
 }
 
 fn too_many_failures(wait_ms: u64) -> Error {
-    let words = "Too many failed authentications from this IP. Try again later.";
+    let words = "Too many failed authentications from this address. Try again later.";
     Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms))
 }
 

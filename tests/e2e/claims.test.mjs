@@ -233,12 +233,12 @@ suite("a link", () => {
       assert.equal(response.status, 410);
       page(response);
       assert.equal(response.headers.get("x-gateway-error-source"), "gateway");
-      assert.match(await response.text(), /<h1>This link has been used<\/h1>/);
+      assert.match(await response.text(), /<h1>Used already<\/h1>/);
     }
     const lost = await call(`${url}0`, { headers: BROWSER });
     assert.equal(lost.status, 404);
     page(lost);
-    assert.match(await lost.text(), /<h1>This link leads nowhere<\/h1>/);
+    assert.match(await lost.text(), /<h1>No key here<\/h1>/);
   });
 
   test("used by twenty at once shows one key", async () => {
@@ -269,7 +269,7 @@ suite("a link", () => {
     assert.equal(shown.status, 410);
     page(shown);
     const text = await shown.text();
-    assert.match(text, /<h1>This link has ended<\/h1>/);
+    assert.match(text, /<h1>Too late<\/h1>/);
     assert.ok(text.includes(new Date(ended).toISOString().slice(0, 19)), text);
     assert.deepEqual(secretsOf(id), []);
   });
