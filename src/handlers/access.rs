@@ -5,8 +5,9 @@
 use std::rc::Rc;
 
 use gatehouse_core::access::api_key::{self, Settings};
+use gatehouse_core::access::approval::{check_known_policies, expiry};
 use gatehouse_core::access::client_address;
-use gatehouse_core::access::key_request::{Asked, KeyRequest, check_known_policies, expiry};
+use gatehouse_core::access::key_request::{Asked, KeyRequest};
 use gatehouse_core::access::pseudonym::Pseudonyms;
 use gatehouse_core::access::sliding_log::{Take, Verdict};
 use gatehouse_core::access::submission::{Submission, idempotency_key, received_message};

@@ -1,7 +1,7 @@
 //! `/v0/api_keys`: operators make, change, rotate and revoke keys.
 
 use gatehouse_core::access::api_key::{self, NewKey, Rotation, check_name};
-use gatehouse_core::access::key_request::{Delivery, expiry};
+use gatehouse_core::access::approval::{Delivery, expiry};
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
 use gatehouse_core::time;

@@ -56,14 +56,22 @@ impl DurableObject for RateLimiter {
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let message: Message = serde_json::from_slice(&request.bytes().await?)?;
         let mut log = self.load().await?;
-        let answer = match &message {
-            Message::Take(take) => serde_json::to_string(&log.take(clock::now_ms(), take))?,
+        let (answer, changed) = match &message {
+            Message::Take(take) => {
+                let verdict = log.take(clock::now_ms(), take);
+                (serde_json::to_string(&verdict)?, verdict == Verdict::Allowed)
+            }
             Message::GiveBack(name) => {
                 log.give_back(name);
-                "null".to_owned()
+                ("null".to_owned(), true)
             }
         };
-        self.store(log).await?;
+        // What is refused costs no write, however often it is tried.
+        if changed {
+            self.store(log).await?;
+        } else {
+            self.log.replace(Some(log));
+        }
         Response::ok(answer)
     }
 

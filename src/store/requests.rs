@@ -322,7 +322,7 @@ pub async fn approve(
     let key_id = request.key_id.as_deref().unwrap_or_default();
     let marked = Statement::new(
         "UPDATE key_requests SET state = 'approved', decided_ms = ?2, decided_by = ?3, key_id = ?4, policies = ?5 \
-         WHERE id = ?1 AND state = 'pending' AND policies = ?6 AND by_user = ?7 AND email IS ?8",
+         WHERE id = ?1 AND state = 'pending' AND json(policies) = json(?6) AND by_user = ?7 AND email IS ?8",
         [
             request.id.as_str().into(),
             request.decided_ms.into(),

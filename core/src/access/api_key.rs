@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::key_request::{Delivery, check_future, check_known_policies};
+use super::approval::{Delivery, check_future, check_known_policies};
 use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::hash::to_hex;

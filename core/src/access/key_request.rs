@@ -188,7 +188,7 @@ fn short(object: &Object, name: &'static str, max: usize) -> Result<String, Erro
 }
 
 /// Checks the form of policies' names; whether there are such policies is asked when a key is made.
-fn check_policy_names(policies: &[String]) -> Result<(), Error> {
+pub(super) fn check_policy_names(policies: &[String]) -> Result<(), Error> {
     if policies.len() <= MAX_POLICIES && policies.iter().all(|name| (1..=64).contains(&name.len())) {
         return Ok(());
     }
@@ -307,107 +307,6 @@ impl KeyRequest {
     }
 }
 
-/// How a key reaches its holder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Delivery {
-    /// The operator gets it and passes it on.
-    #[default]
-    Key,
-    /// The operator gets a claim link and passes that on.
-    Claim,
-    /// The claim link is sent to the requester.
-    Email,
-}
-
-impl Delivery {
-    /// Reads the member `delivery`.
-    pub fn read(object: &Object, possible: &[Delivery]) -> Result<Delivery, Error> {
-        let text = object.string("delivery")?;
-        let read = match text {
-            None | Some("key") => Some(Delivery::Key),
-            Some("claim") => Some(Delivery::Claim),
-            Some("email") => Some(Delivery::Email),
-            Some(_) => None,
-        };
-        read.filter(|delivery| possible.contains(delivery)).ok_or_else(|| {
-            let words = if possible.contains(&Delivery::Email) {
-                "'delivery' must be 'key', 'claim' or 'email'"
-            } else {
-                "'delivery' must be 'key' or 'claim'"
-            };
-            Error::new(Code::InvalidValue, words).with_param("delivery")
-        })
-    }
-}
-
-/// What an operator may say when approving.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Approval {
-    /// How the key reaches its holder.
-    pub delivery: Delivery,
-    /// Other policies than those that the request asks for.
-    pub policies: Option<Vec<String>>,
-    /// When the key ends, in milliseconds since 1970.
-    pub expires_ms: Option<u64>,
-}
-
-impl Approval {
-    /// Reads a body, which may be missing.
-    pub fn read(body: &[u8], now_ms: u64) -> Result<Approval, Error> {
-        let object = Object::read_optional(body)?;
-        object.only(&["delivery", "apply_policies", "expires_at"])?;
-        let policies = object.strings("apply_policies")?;
-        policies.as_deref().map_or(Ok(()), check_policy_names)?;
-        let expires_ms = object.time("expires_at")?;
-        check_future(expires_ms, now_ms)?;
-        let delivery = Delivery::read(&object, &[Delivery::Key, Delivery::Claim, Delivery::Email])?;
-        Ok(Approval { delivery, policies, expires_ms })
-    }
-}
-
-/// Refuses an end that has passed.
-pub fn check_future(expires_ms: Option<u64>, now_ms: u64) -> Result<(), Error> {
-    match expires_ms {
-        Some(expires_ms) if expires_ms <= now_ms => {
-            Err(Error::new(Code::InvalidValue, "'expires_at' has passed already").with_param("expires_at"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses policies that do not exist.
-pub fn check_known_policies(config: &Config, policies: &[String]) -> Result<(), Error> {
-    config.check_policies(policies).map_err(|name| {
-        let known: Vec<_> = config.policies.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let name: String = name.chars().take(64).collect();
-        let words = format!("Unknown policy '{name}': the gateway's configuration has {known}");
-        Error::new(Code::UnknownPolicy, words).with_param("policies")
-    })
-}
-
-/// When a key with some policies ends: at the time that was said, or when the first of its policies makes it end.
-pub fn expiry(config: &Config, policies: &[String], said_ms: Option<u64>, now_ms: u64) -> Option<u64> {
-    let of_policies = policies
-        .iter()
-        .filter_map(|name| config.policies.get(name)?.expires_days)
-        .map(|days| now_ms + u64::from(days) * time::DAY_MS);
-    of_policies.chain(said_ms).min()
-}
-
-/// Reads the reason of a refusal, from a body that may be missing.
-pub fn decline_reason(body: &[u8]) -> Result<Option<String>, Error> {
-    let object = Object::read_optional(body)?;
-    object.only(&["reason"])?;
-    let reason = object.string("reason")?.map(str::trim).filter(|reason| !reason.is_empty());
-    if reason.is_some_and(|reason| reason.chars().count() > 500) {
-        return Err(
-            Error::new(Code::InvalidValue, "'reason' has at most 500 characters").with_param("reason")
-        );
-    }
-    Ok(reason.map(str::to_owned))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -505,31 +404,5 @@ mod tests {
             json!({"key": "", "oauth_info": {"redirect_uri": ""}, "remove_policies": [], "jwt_secret": null});
         assert!(read(&nothing).is_ok());
         assert!(Asked::read(b"{", NOW).unwrap_err().message.starts_with("Request body malformed"));
-    }
-
-    #[test]
-    fn approvals_and_refusals() {
-        assert_eq!(Approval::read(b"", NOW).unwrap(), Approval::default());
-        assert_eq!(Approval::read(b"null", NOW).unwrap_err().code(), Some("invalid_json"));
-        let body = br#"{"delivery":"claim","apply_policies":["open"],"expires_at":"2030-01-01T00:00:00Z"}"#;
-        let approval = Approval::read(body, NOW).unwrap();
-        assert_eq!((approval.delivery, approval.expires_ms.is_some()), (Delivery::Claim, true));
-        assert!(Approval::read(br#"{"expires_at":"2020-01-01T00:00:00Z"}"#, NOW).is_err());
-        assert!(Approval::read(br#"{"deliver":"claim"}"#, NOW).unwrap_err().is(Code::UnknownMember));
-        assert!(Approval::read(br#"{"delivery":"pigeon"}"#, NOW).is_err());
-        assert_eq!(decline_reason(br#"{"reason":" no "}"#).unwrap().as_deref(), Some("no"));
-        assert_eq!(decline_reason(b"").unwrap(), None);
-    }
-
-    #[test]
-    fn a_key_ends_when_the_first_reason_for_it_does() {
-        let both = ["basic".to_owned(), "open".to_owned()];
-        let thirty_days = NOW + 30 * time::DAY_MS;
-        assert_eq!(expiry(&config(), &both, None, NOW), Some(thirty_days));
-        assert_eq!(expiry(&config(), &both, Some(NOW + 5), NOW), Some(NOW + 5));
-        assert_eq!(expiry(&config(), &both[1..], None, NOW), None);
-        assert!(check_known_policies(&config(), &both).is_ok());
-        let error = check_known_policies(&config(), &["gold".to_owned()]).unwrap_err();
-        assert_eq!(error.message, "Unknown policy 'gold': the gateway's configuration has basic, open");
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`submission`] | what `POST /access/request-key` accepts |
 //! | [`key_request`] | what a request for a key is, in the words of `/api/portal/requests` |
+//! | [`approval`] | what an operator decides about one: delivery, policies, end |
 //! | [`api_key`] | what an issued key is, in the words of `/v0/api_keys` |
 //! | [`claim`] | what a claim link looks like, and whether it still works |
 //! | [`audit`] | the chain of operator actions, and whether it is whole |
@@ -15,6 +16,7 @@
 //! Nothing here stores anything: the Worker's `store` does, in D1.
 
 pub mod api_key;
+pub mod approval;
 pub mod audit;
 pub mod claim;
 pub mod client_address;
