@@ -90,14 +90,15 @@ impl DurableObject for RateLimiter {
 }
 
 impl RateLimiter {
-    /// Takes the log out of memory, or reads it from storage. No other message comes in between: the runtime holds them
-    /// back while storage is read.
+    /// Takes the log out of memory, or reads it from storage. Whoever takes it puts it back before waiting for anything.
     async fn load(&self) -> worker::Result<SlidingLog> {
         if let Some(log) = self.log.take() {
             return Ok(log);
         }
         let stored: Option<String> = self.state.storage().get(STORED).await?;
-        Ok(stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+        // Another message may have read it in the meantime, and counted.
+        let log = self.log.take();
+        Ok(log.or_else(|| serde_json::from_str(&stored?).ok()).unwrap_or_default())
     }
 
     /// Keeps the log, and sees to it that it is forgotten.
