@@ -1,0 +1,171 @@
+// @ts-check
+// The commands about issued keys: create, list, show, disable, enable, rotate, revoke.
+
+import { call, expectMembers, segment } from "../lib/gateway-client.mjs";
+import { details, table } from "../lib/table.mjs";
+import { Failure } from "../lib/terminal.mjs";
+import { gatewayOf } from "./connection.mjs";
+import {
+  deliveryLines,
+  enumerate,
+  EVERYWHERE,
+  moment,
+  optional,
+  report,
+  reportSecret,
+  rotateAdvice,
+} from "./report.mjs";
+
+/** @import { Column } from "../lib/table.mjs" */
+/** @import { Options } from "../gateway-operator.mjs" */
+
+/**
+ * What is shown of an issued key.
+ *
+ * @typedef {object} ApiKey
+ * @property {string} id
+ * @property {string} name
+ * @property {string} state
+ * @property {string[]} policies
+ * @property {string[] | null} models
+ * @property {string[] | null} endpoints
+ * @property {Record<string, string> | null} metadata
+ * @property {string} created_at
+ * @property {string} created_by
+ * @property {string | null} expires_at
+ * @property {string | null} request_id
+ * @property {{ public_id: string, created_at: string, expires_at: string | null }[]} secrets
+ */
+
+/** @type {Column<ApiKey>[]} */
+const KEY_COLUMNS = [
+  { title: "NAME", cell: ({ name }) => name },
+  { title: "STATE", cell: ({ state }) => state },
+  { title: "POLICIES", most: 32, cell: ({ policies }) => enumerate(policies) },
+  { title: "CREATED", cell: (key) => moment(key.created_at) },
+  { title: "EXPIRES", cell: (key) => (key.expires_at ? moment(key.expires_at) : "never") },
+  {
+    title: "PUBLIC ID",
+    cell: ({ secrets }) => enumerate(secrets?.map((secret) => secret.public_id)),
+  },
+];
+
+/** @param {Options} options */
+export async function createKey(options) {
+  const { name, policy, model, endpoint, metadata, claim } = options;
+  const names = metadata.map(([member]) => member);
+  const twice = names.find((member, at) => names.indexOf(member) !== at);
+  if (twice !== undefined) throw new Failure(`--metadata ${twice}=... is given more than once`);
+  const body = {
+    name,
+    ...(policy.length > 0 ? { policies: policy } : {}),
+    ...(model.length > 0 ? { models: model } : {}),
+    ...(endpoint.length > 0 ? { endpoints: endpoint } : {}),
+    ...(metadata.length > 0 ? { metadata: Object.fromEntries(metadata) } : {}),
+    ...(options["expires-at"] ? { expires_at: options["expires-at"] } : {}),
+    ...(claim ? { delivery: "claim" } : {}),
+  };
+  const answer = await call(await gatewayOf(options), "POST", "/v0/api_keys", body);
+  await reportSecret(options, answer, rotateAdvice(name), () => [
+    `Created the key ${name}.`,
+    ...deliveryLines(answer, claim),
+  ]);
+}
+
+/** @param {Options} options */
+export async function listKeys(options) {
+  const answer = await call(await gatewayOf(options), "GET", "/v0/api_keys");
+  await report(options, answer, (/** @type {ApiKey[]} */ keys) => {
+    expectMembers({ keys }, { keys: "array" });
+    return keys.length > 0 ? table(KEY_COLUMNS, keys) : ["No keys."];
+  });
+}
+
+/** @param {Options} options */
+export async function showKey(options) {
+  const answer = await call(await gatewayOf(options), "GET", keyPath(options.name));
+  await report(options, answer, () => {
+    const key = answer?.[0];
+    expectMembers(key, { id: "string", name: "string", state: "string", secrets: "array" });
+    return describeKey(key);
+  });
+}
+
+/** @param {ApiKey} key */
+function describeKey(key) {
+  const secrets = key.secrets.map(
+    (secret) =>
+      `${secret.public_id} since ${moment(secret.created_at)}` +
+      (secret.expires_at ? `, until ${moment(secret.expires_at)}` : ""),
+  );
+  const metadata = Object.entries(key.metadata ?? {});
+  return [
+    ...details([
+      ["name", key.name],
+      ["id", key.id],
+      ["state", key.state],
+      ["policies", enumerate(key.policies)],
+      ["models", key.models ? enumerate(key.models) : "no limit of its own"],
+      ["endpoints", key.endpoints ? enumerate(key.endpoints) : "no limit of its own"],
+      ["created", `${moment(key.created_at)} by ${key.created_by}`],
+      ["expires", key.expires_at ? moment(key.expires_at) : "never"],
+      ...optional("request", key.request_id),
+      ["secrets", secrets.join("\n") || "none yet: nobody has opened the claim link"],
+    ]),
+    ...(metadata.length > 0 ? ["", "Metadata:"] : []),
+    ...details(metadata).map((line) => `  ${line}`),
+  ];
+}
+
+/** @param {Options} options */
+export async function disableKey(options) {
+  const path = keyPath(options.name);
+  const answer = await call(await gatewayOf(options), "PATCH", path, { disabled: true });
+  await report(options, answer, () => [
+    `Disabled the key ${options.name}: it is refused ${EVERYWHERE}, until "keys enable".`,
+  ]);
+}
+
+/** @param {Options} options */
+export async function enableKey(options) {
+  const path = keyPath(options.name);
+  const answer = await call(await gatewayOf(options), "PATCH", path, { disabled: false });
+  await report(options, answer, () => [
+    `Enabled the key ${options.name}: it is let in ${EVERYWHERE}.`,
+  ]);
+}
+
+/** @param {Options} options */
+export async function rotateKey(options) {
+  const { name, overlap, claim } = options;
+  const body = {
+    ...(overlap !== null ? { overlap_seconds: overlap } : {}),
+    ...(claim ? { delivery: "claim" } : {}),
+  };
+  const answer = await call(await gatewayOf(options), "POST", `${keyPath(name)}/rotate`, body);
+  await reportSecret(options, answer, rotateAdvice(name), () => {
+    const until = answer?.previous_expires_at ?? null;
+    const old = claim
+      ? "An old secret goes on working; its overlap begins when the link is opened."
+      : until === null
+        ? "The key had no secret before."
+        : overlap === 0
+          ? `The old secret is dead ${EVERYWHERE}.`
+          : `The old secret goes on working until ${moment(until)}.`;
+    return [`Rotated the key ${name}.`, ...deliveryLines(answer, claim), old];
+  });
+}
+
+/** @param {Options} options */
+export async function revokeKey(options) {
+  const { name } = options;
+  const answer = await call(await gatewayOf(options), "DELETE", keyPath(name));
+  await report(options, answer, () => [
+    `Revoked the key ${name}: it is dead ${EVERYWHERE}, and its name is free again.`,
+  ]);
+}
+
+/** @param {string} name */
+function keyPath(name) {
+  return `/v0/api_keys/${segment(name)}`;
+}

@@ -1,0 +1,163 @@
+// @ts-check
+// The commands about requests for keys: list, show, approve, decline, delete.
+
+import { call, expectMembers, segment } from "../lib/gateway-client.mjs";
+import { details, table } from "../lib/table.mjs";
+import { Failure } from "../lib/terminal.mjs";
+import { gatewayOf } from "./connection.mjs";
+import {
+  claimLines,
+  enumerate,
+  EVERYWHERE,
+  keyLines,
+  moment,
+  optional,
+  report,
+  reportSecret,
+} from "./report.mjs";
+
+/** @import { Column } from "../lib/table.mjs" */
+/** @import { Options } from "../gateway-operator.mjs" */
+
+/**
+ * What is shown of a key request.
+ *
+ * @typedef {object} KeyRequest
+ * @property {string} id
+ * @property {string} state
+ * @property {Record<string, string>} fields
+ * @property {{ email?: string } | null} portal_developer
+ * @property {string[]} apply_policies
+ * @property {string} date_created
+ * @property {string | null} decided_at
+ * @property {string | null} decided_by
+ * @property {string | null} decline_reason
+ * @property {string | null} key_id
+ */
+
+/** @type {Column<KeyRequest>[]} */
+const REQUEST_COLUMNS = [
+  { title: "ID", cell: ({ id }) => id },
+  { title: "STATE", cell: ({ state }) => state },
+  { title: "EMAIL", most: 48, cell: emailOf },
+  { title: "RECEIVED", cell: (request) => moment(request.date_created) },
+  { title: "POLICIES", most: 32, cell: (request) => enumerate(request.apply_policies) },
+  { title: "USE CASE", most: 60, cell: ({ fields }) => fields?.use_case ?? "" },
+];
+
+/** @param {Options} options */
+export async function listRequests(options) {
+  const { pending, approved, declined } = options;
+  const filter = pending
+    ? "&approved=false"
+    : approved
+      ? "&approved=true"
+      : declined
+        ? "&declined=true"
+        : "";
+  const gateway = await gatewayOf(options);
+  // By id, because a request that comes in meanwhile moves the last one of a page to the next page.
+  /** @type {Map<string, KeyRequest>} */
+  const requests = new Map();
+  for (let page = 1, pages = 1; page <= pages; page += 1) {
+    const answer = await call(gateway, "GET", `/api/portal/requests?p=${page}${filter}`);
+    expectMembers(answer, { Data: "array", Pages: "number" });
+    if (answer.Data.length === 0) break;
+    for (const request of answer.Data) {
+      expectMembers(request, { id: "string" });
+      requests.set(request.id, request);
+    }
+    pages = answer.Pages;
+  }
+  await report(options, [...requests.values()], (rows) =>
+    rows.length > 0 ? table(REQUEST_COLUMNS, rows) : ["No requests."],
+  );
+}
+
+/** @param {Options} options */
+export async function showRequest(options) {
+  const answer = await call(await gatewayOf(options), "GET", requestPath(options.id));
+  await report(options, answer, (/** @type {KeyRequest} */ request) => {
+    expectMembers(request, { id: "string", state: "string" });
+    const fields = Object.entries(request.fields ?? {});
+    return [
+      ...details([
+        ["id", request.id],
+        ["state", request.state],
+        ["email", emailOf(request)],
+        ["received", moment(request.date_created)],
+        ["policies", enumerate(request.apply_policies)],
+        ...optional("decided", request.decided_at, moment),
+        ...optional("decided by", request.decided_by),
+        ...optional("reason", request.decline_reason),
+        ...optional("key id", request.key_id),
+      ]),
+      // Indented and under a heading: the names of these fields are the applicant's words too.
+      ...(fields.length > 0 ? ["", "What the applicant wrote:"] : []),
+      ...details(fields).map((line) => `  ${line}`),
+    ];
+  });
+}
+
+/** @param {Options} options */
+export async function approveRequest(options) {
+  const { id, policy, claim, email } = options;
+  const body = {
+    delivery: claim ? "claim" : email ? "email" : "key",
+    ...(policy.length > 0 ? { apply_policies: policy } : {}),
+    ...(options["expires-at"] ? { expires_at: options["expires-at"] } : {}),
+  };
+  const path = `/api/portal/requests/approve/${segment(id)}`;
+  const answer = await call(await gatewayOf(options), "PUT", path, body);
+  const lost = `The request is approved: find its key with "keys list" and give it a new secret with "keys rotate"`;
+  await reportSecret(options, answer, lost, () => {
+    const done = `Approved ${id}.`;
+    if (claim || answer?.EmailError !== undefined) {
+      expectMembers(answer, { ClaimURL: "string", ExpiresAt: "string" });
+      return [done, ...claimLines(answer.ClaimURL, answer.ExpiresAt)];
+    }
+    if (email) {
+      expectMembers(answer, { SentTo: "string", ExpiresAt: "string" });
+      const until = moment(answer.ExpiresAt);
+      return [
+        done,
+        `A link that shows the key once was sent to ${answer.SentTo}, for use until ${until}.`,
+      ];
+    }
+    expectMembers(answer, { RawKey: "string" });
+    return [done, ...keyLines(answer.RawKey)];
+  });
+  if (answer?.EmailError !== undefined) {
+    throw new Failure(
+      `The request is approved, but the mail was not sent: ${answer.EmailError}. Hand over the link yourself`,
+    );
+  }
+}
+
+/** @param {Options} options */
+export async function declineRequest(options) {
+  const { id, reason } = options;
+  const path = `/api/portal/requests/decline/${segment(id)}`;
+  const answer = await call(await gatewayOf(options), "PUT", path, reason ? { reason } : {});
+  await report(options, answer, () => [`Declined ${id}.`]);
+}
+
+/** @param {Options} options */
+export async function deleteRequest(options) {
+  const { id } = options;
+  const answer = await call(await gatewayOf(options), "DELETE", requestPath(id));
+  await report(options, answer, () => [
+    `Deleted the request ${id}. A key that was issued for it goes on working: "keys revoke" ends it ` +
+      `${EVERYWHERE}.`,
+  ]);
+}
+
+/** @param {string} id */
+function requestPath(id) {
+  return `/api/portal/requests/${segment(id)}`;
+}
+
+/** @param {KeyRequest} request */
+function emailOf({ portal_developer: developer, fields }) {
+  return developer?.email || fields?.email || "-";
+}
