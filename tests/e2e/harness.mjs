@@ -43,15 +43,25 @@ export async function call(url, init) {
   return response;
 }
 
-/** @returns {Promise<number>} */
+/**
+ * A port that nobody listens on. Not from the range from which systems take the ports of outgoing connections (from 32768
+ * on): one from there may be gone before it is used.
+ *
+ * @returns {Promise<number>}
+ */
 export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  for (;;) {
+    const port = 15_000 + Math.floor(Math.random() * 17_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    try {
+      await once(server, "listening");
+    } catch {
+      continue;
+    }
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** @param {number} port */

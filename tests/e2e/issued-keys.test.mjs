@@ -17,6 +17,7 @@ import {
   OPERATOR_KEY,
   Upstream,
   chat,
+  events,
   newClient,
   operate,
   root,
@@ -487,6 +488,19 @@ suite("a gateway", () => {
       execute(MEND);
     }
     assert.deepEqual([await use(gateway, key), await use(gateway, cold)], ["200", "200"]);
+  });
+
+  test("does not cut an answer that is on its way when its key is revoked", async () => {
+    const { key, name } = await issue(gateway);
+    const response = await chat(
+      gateway,
+      { stream: true, simulate: { events: 20, frame_delay_ms: 50 } },
+      { authorization: `Bearer ${key}` },
+    );
+    assert.equal(response.status, 200);
+    assert.equal((await operate(gateway, "DELETE", `/v0/api_keys/${name}`)).status, 200);
+    assert.equal(await use(gateway, key), "401 invalid_api_key");
+    assert.equal(events(await response.text()).at(-1), "[DONE]");
   });
 
   test("refuses a client that fails too often, and nobody else", async () => {
