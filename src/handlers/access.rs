@@ -14,7 +14,7 @@ use gatehouse_core::access::submission::{Submission, idempotency_key, received_m
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
-use serde_json::{Value, json};
+use serde_json::json;
 use worker::Env;
 
 use super::authentication::seconds;
@@ -102,9 +102,8 @@ async fn store(
     let asked = Asked::by_stranger(submission, policies.clone(), now_ms);
     let telling = notify::expect(call, gateway, &asked.by_user).await?;
     let words = |request: &KeyRequest| telling.words(request);
-    let tell = telling.is_needed().then_some(&words as &dyn Fn(&KeyRequest) -> Value);
     if !gateway.auto_issue {
-        let submitted = requests::submit(&call.env, asked, origin, None, tell).await?;
+        let submitted = requests::submit(&call.env, asked, origin, None, &words).await?;
         telling.wake(call);
         return Ok((submitted, None));
     }
@@ -118,7 +117,7 @@ async fn store(
     };
     let key_id = api_key::new_id(now_ms, random::id_bytes());
     let auto = AutoIssue { key_id: &key_id, settings: &settings, opening: &Opening::Secret(minted) };
-    let submitted = requests::submit(&call.env, asked, origin, Some(auto), tell).await?;
+    let submitted = requests::submit(&call.env, asked, origin, Some(auto), &words).await?;
     telling.wake(call);
     let key = matches!(submitted, Submitted::Stored(_)).then_some(key);
     Ok((submitted, key))

@@ -29,23 +29,18 @@ pub async fn expect<'g>(call: &Call<'_>, gateway: &'g Gateway, by_user: &str) ->
 }
 
 impl Telling<'_> {
-    /// Whether there is anybody to tell.
-    pub fn is_needed(&self) -> bool {
-        self.keys.is_some()
-    }
-
-    /// The request as operators see it once the transaction is made.
-    pub fn words(&self, request: &KeyRequest) -> Value {
-        let mut keys = self.keys.clone().unwrap_or_default();
+    /// The request as operators see it once the transaction is made; `None` where nobody is told.
+    pub fn words(&self, request: &KeyRequest) -> Option<Value> {
+        let mut keys = self.keys.clone()?;
         if let Some(id) = &request.key_id {
             keys.push(DeveloperKey { id: id.clone(), policies: request.asked.policies.clone() });
         }
-        request.to_portal(&keys, &self.gateway.config)
+        Some(request.to_portal(&keys, &self.gateway.config))
     }
 
     /// To be called after the transaction.
     pub fn wake(&self, call: &Call<'_>) {
-        if self.is_needed() {
+        if self.keys.is_some() {
             let env = call.env.clone();
             call.context.wait_until(async move { notifier::wake(&env).await });
         }

@@ -66,9 +66,7 @@ async fn show_all(call: &Call<'_>, gateway: &Gateway, found: &[KeyRequest]) -> R
 pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, operator: &Caller) -> Result<Reply, Error> {
     let asked = Asked::read(&call.small_body().await?, clock::now_ms())?;
     let telling = notify::expect(call, gateway, &asked.by_user).await?;
-    let words = |request: &KeyRequest| telling.words(request);
-    let tell = telling.is_needed().then_some(&words as &dyn Fn(&KeyRequest) -> Value);
-    let id = requests::create(&call.env, asked, &operator.label, tell).await?;
+    let id = requests::create(&call.env, asked, &operator.label, &|request| telling.words(request)).await?;
     telling.wake(call);
     Ok(done(&id))
 }
@@ -113,8 +111,6 @@ pub async fn approve(
             return Err(processed());
         }
         let telling = notify::expect(call, gateway, &read.asked.by_user).await?;
-        let words = |request: &KeyRequest| telling.words(request);
-        let tell = telling.is_needed().then_some(&words as &dyn Fn(&KeyRequest) -> Value);
         let delivery = Way::choose(call, gateway, approval.delivery, &read)?;
         let now_ms = clock::now_ms();
         let policies = approval.policies.clone().unwrap_or_else(|| read.asked.policies.clone());
@@ -138,7 +134,8 @@ pub async fn approve(
                 Opening::Claim(ClaimLink::new(gateway.config.access.claim_hours, now_ms)?)
             }
         };
-        if requests::approve(&call.env, &read, &request, &settings, &opening, tell).await? {
+        let words = |request: &KeyRequest| telling.words(request);
+        if requests::approve(&call.env, &read, &request, &settings, &opening, &words).await? {
             telling.wake(call);
             return Ok(deliver(call, delivery, opening).await);
         }
@@ -164,25 +161,21 @@ impl Way {
             Delivery::Key => Ok(Way::Show),
             Delivery::Claim => Ok(Way::Link),
             Delivery::Email => {
-                let fault = |words| Err(Error::new(Code::InvalidValue, words).with_param("delivery"));
-                let Some(from) = gateway.config.email.from.clone().filter(|_| email::is_bound(&call.env))
-                else {
-                    return fail_without_email();
-                };
-                match request.asked.email.clone() {
-                    Some(to) => Ok(Way::Send { from, to }),
-                    None => {
-                        fault("This request has no e-mail address; use 'claim' and pass the link on yourself")
-                    }
-                }
+                let refused = |words| Error::new(Code::InvalidValue, words).with_param("delivery");
+                let sender = gateway.config.email.from.clone().filter(|_| email::is_bound(&call.env));
+                let from = sender.ok_or_else(|| {
+                    refused(
+                        "This gateway sends no e-mail: it needs the binding GATEWAY_EMAIL and email.from in gateway.toml; \
+                         use 'claim'",
+                    )
+                })?;
+                let to = request.asked.email.clone().ok_or_else(|| {
+                    refused("This request has no e-mail address; use 'claim' and pass the link on yourself")
+                })?;
+                Ok(Way::Send { from, to })
             }
         }
     }
-}
-
-fn fail_without_email() -> Result<Way, Error> {
-    let words = "This gateway sends no e-mail: it needs the binding GATEWAY_EMAIL and email.from in gateway.toml; use 'claim'";
-    Err(Error::new(Code::InvalidValue, words).with_param("delivery"))
 }
 
 /// The answer to an approval. From here on nothing fails: an e-mail that cannot be sent leaves the link to the operator.

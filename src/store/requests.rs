@@ -112,11 +112,11 @@ fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Stateme
     )
 }
 
-/// How a request is told to the webhook; `None` where there is no webhook.
-pub type Tell<'a> = Option<&'a dyn Fn(&KeyRequest) -> Value>;
+/// The words in which a request is told to the webhook; `None` where there is no webhook.
+pub type Words<'a> = &'a dyn Fn(&KeyRequest) -> Option<Value>;
 
-fn tell(tell: Tell<'_>, event: Event, request: &KeyRequest, now_ms: u64) -> Option<Statement> {
-    tell.map(|words| notifications::write(&request.id, event, &words(request), now_ms))
+fn tell(words: Words<'_>, event: Event, request: &KeyRequest, now_ms: u64) -> Option<Statement> {
+    words(request).map(|words| notifications::write(&request.id, event, &words, now_ms))
 }
 
 /// Stores a stranger's submission, with a key if keys are issued without an operator.
@@ -125,7 +125,7 @@ pub async fn submit(
     asked: Asked,
     origin: &Origin,
     auto: Option<AutoIssue<'_>>,
-    words: Tell<'_>,
+    words: Words<'_>,
 ) -> Result<Submitted, Error> {
     let now_ms = clock::now_ms();
     let mut request = draft(asked, now_ms);
@@ -255,7 +255,7 @@ pub async fn keys_of(env: &Env, developers: &[&str]) -> Result<Vec<(String, Deve
 }
 
 /// Stores a request that an operator made.
-pub async fn create(env: &Env, asked: Asked, actor: &str, words: Tell<'_>) -> Result<String, Error> {
+pub async fn create(env: &Env, asked: Asked, actor: &str, words: Words<'_>) -> Result<String, Error> {
     let now_ms = clock::now_ms();
     let request = draft(asked, now_ms);
     let made = Change {
@@ -315,7 +315,7 @@ pub async fn approve(
     request: &KeyRequest,
     settings: &Settings,
     opening: &Opening,
-    words: Tell<'_>,
+    words: Words<'_>,
 ) -> Result<bool, Error> {
     let now_ms = clock::now_ms();
     let actor = request.decided_by.as_deref().unwrap_or_default();
