@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use gatehouse_core::access::api_key::{self, Settings};
 use gatehouse_core::access::approval::{check_known_policies, expiry};
-use gatehouse_core::access::client_address;
 use gatehouse_core::access::key_request::{Asked, KeyRequest};
 use gatehouse_core::access::pseudonym::Pseudonyms;
 use gatehouse_core::access::sliding_log::{Take, Verdict};
@@ -73,7 +72,7 @@ fn origin(
     idempotency_key: Option<&str>,
     body: &[u8],
 ) -> (Origin, String) {
-    let address = client_address::client(call.header("cf-connecting-ip").as_deref());
+    let address = call.client();
     let origin = Origin {
         client: pseudonyms.of("client", &address),
         user_agent: call.header("user-agent").map(|agent| pseudonyms.of("user agent", &agent)),

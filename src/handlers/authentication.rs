@@ -13,7 +13,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use gatehouse_core::access::client_address;
 use gatehouse_core::access::sliding_log::{Take, Verdict};
 use gatehouse_core::error::{Code, Error, Surface};
 use gatehouse_core::key::{self, Caller, Digest, IssuedKey, Remembered, Secret, Stored};
@@ -193,8 +192,7 @@ async fn check_issued(call: &Call<'_>, gateway: &Gateway, key: &IssuedKey) -> Re
 
 /// The client's pseudonym.
 fn client(call: &Call<'_>, gateway: &Gateway) -> Option<String> {
-    let address = client_address::client(call.header("cf-connecting-ip").as_deref());
-    gateway.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &address))
+    gateway.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &call.client()))
 }
 
 /// Whether the client may try at all.

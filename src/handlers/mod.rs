@@ -14,7 +14,7 @@ pub mod portal;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use gatehouse_core::access::MAX_BODY_BYTES;
+use gatehouse_core::access::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::error::{Code, Error, Source, Surface};
 use gatehouse_core::key::Caller;
 use gatehouse_core::request_id;
@@ -75,6 +75,11 @@ impl<'a> Call<'a> {
     /// A header of the request.
     pub fn header(&self, name: &str) -> Option<String> {
         request::header(self.request, name)
+    }
+
+    /// Who counts as one client.
+    pub fn client(&self) -> String {
+        client_address::client(self.header("cf-connecting-ip").as_deref())
     }
 
     /// Milliseconds since the request began.

@@ -129,14 +129,10 @@ pub struct Draft<'a> {
 impl Draft<'_> {
     /// The statement that stores the key: always, or only if the statement before it changed something.
     pub fn store(&self, only_if_changed: bool, now_ms: u64) -> Statement {
-        const ALWAYS: &str = "INSERT INTO issued_keys \
-            (id, name, policies, models, endpoints, metadata, by_user, request_id, created_ms, created_by, expires_ms) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-        const IF_CHANGED: &str = "INSERT INTO issued_keys \
-            (id, name, policies, models, endpoints, metadata, by_user, request_id, created_ms, created_by, expires_ms) \
-            SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE changes() > 0";
         Statement::new(
-            if only_if_changed { IF_CHANGED } else { ALWAYS },
+            "INSERT INTO issued_keys \
+             (id, name, policies, models, endpoints, metadata, by_user, request_id, created_ms, created_by, expires_ms) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?12 = 0 OR changes() > 0",
             [
                 self.id.into(),
                 self.name.into(),
@@ -149,6 +145,7 @@ impl Draft<'_> {
                 now_ms.into(),
                 self.created_by.into(),
                 self.settings.expires_ms.into(),
+                u8::from(only_if_changed).into(),
             ],
         )
     }

@@ -143,26 +143,8 @@ pub async fn submit(
             request.decided_ms = Some(now_ms);
             request.decided_by = Some(AUTO_ISSUE.to_owned());
             request.key_id = Some(key_id.to_owned());
-            let key = Draft {
-                id: key_id,
-                name: &request.id,
-                settings,
-                by_user: Some(&request.asked.by_user),
-                request_id: Some(&request.id),
-                created_by: AUTO_ISSUE,
-            };
-            let mut then = vec![opening.store(key_id, now_ms)];
-            then.extend(tell(words, Event::Approved, &request, now_ms));
-            let issued = Change {
-                deciding: vec![insert(&request, Some(origin), now_ms), key.store(true, now_ms)],
-                action: Action {
-                    actor: AUTO_ISSUE.to_owned(),
-                    action: "request.approved",
-                    subject: request.id.clone(),
-                    detail: json!({"key_id": key_id, "policies": settings.policies, "opening": opening.note()}),
-                },
-                then,
-            };
+            let stored = insert(&request, Some(origin), now_ms);
+            let issued = approval(stored, &request, settings, opening, words, now_ms);
             if matches!(change(env, issued).await?, Changed::Done) {
                 return Ok(Submitted::Stored(request.id));
             }
@@ -318,22 +300,45 @@ pub async fn approve(
     words: Words<'_>,
 ) -> Result<bool, Error> {
     let now_ms = clock::now_ms();
-    let actor = request.decided_by.as_deref().unwrap_or_default();
-    let key_id = request.key_id.as_deref().unwrap_or_default();
     let marked = Statement::new(
         "UPDATE key_requests SET state = 'approved', decided_ms = ?2, decided_by = ?3, key_id = ?4, policies = ?5 \
          WHERE id = ?1 AND state = 'pending' AND json(policies) = json(?6) AND by_user = ?7 AND email IS ?8",
         [
             request.id.as_str().into(),
             request.decided_ms.into(),
-            actor.into(),
-            key_id.into(),
+            request.decided_by.as_deref().into(),
+            request.key_id.as_deref().into(),
             json!(request.asked.policies).to_string().into(),
             json!(read.asked.policies).to_string().into(),
             read.asked.by_user.as_str().into(),
             read.asked.email.as_deref().into(),
         ],
     );
+    let approved = approval(marked, request, settings, opening, words, now_ms);
+    match change(env, approved).await? {
+        Changed::Done => Ok(true),
+        Changed::Nothing => Ok(false),
+        Changed::Duplicate => Err(Error::new(
+            Code::DuplicateName,
+            format!(
+                "There is a key of the name '{}' already, and the key of a request has its id as its name",
+                request.id
+            ),
+        )),
+    }
+}
+
+/// The change that approves a request: `marked` stores it as approved, and then its key is made, with what opens it.
+fn approval(
+    marked: Statement,
+    request: &KeyRequest,
+    settings: &Settings,
+    opening: &Opening,
+    words: Words<'_>,
+    now_ms: u64,
+) -> Change {
+    let actor = request.decided_by.as_deref().unwrap_or_default();
+    let key_id = request.key_id.as_deref().unwrap_or_default();
     let key = Draft {
         id: key_id,
         name: &request.id,
@@ -345,21 +350,10 @@ pub async fn approve(
     let detail = json!({"key_id": key_id, "policies": settings.policies, "opening": opening.note()});
     let mut then = vec![opening.store(key_id, now_ms)];
     then.extend(tell(words, Event::Approved, request, now_ms));
-    let approved = Change {
+    Change {
         deciding: vec![marked, key.store(true, now_ms)],
         action: action(actor, "request.approved", &request.id, detail),
         then,
-    };
-    match change(env, approved).await? {
-        Changed::Done => Ok(true),
-        Changed::Nothing => Ok(false),
-        Changed::Duplicate => Err(Error::new(
-            Code::DuplicateName,
-            format!(
-                "There is a key of the name '{}' already, and the key of a request has its id as its name",
-                request.id
-            ),
-        )),
     }
 }
 

@@ -5,17 +5,12 @@
 //! page is left there as a picture.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import axe from "axe-core";
-import { chromium } from "playwright-core";
 import { Gateway, KEY_HASH, OPERATOR_KEY, OPERATOR_LABEL, operate } from "../e2e/harness.mjs";
+import { launch, skip } from "./chromium.mjs";
 import { digest } from "../../scripts/lib/gateway-key.mjs";
 
-const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const skip = existsSync(executablePath)
-  ? false
-  : `there is no Chromium at ${executablePath}: install it (apt-get install chromium), or name another in CHROMIUM`;
 const START_MS = 120_000; // the first start may build the Worker
 const KEY_TEXT = /gw_[0-9A-Za-z]{49}/;
 
@@ -34,18 +29,7 @@ describe("/access/claim", { skip }, () => {
         GATEWAY_API_KEY_HASHES: `testing:${KEY_HASH}`,
         GATEWAY_ADMIN_KEY_HASHES: `${OPERATOR_LABEL}:${digest(OPERATOR_KEY)}`,
       });
-      browser = await chromium.launch({
-        executablePath,
-        args: [
-          "--no-sandbox",
-          "--disable-gpu",
-          "--disable-quic",
-          "--no-first-run",
-          "--disable-background-networking",
-          "--disable-component-update",
-          "--disable-sync",
-        ],
-      });
+      browser = await launch();
     },
     { timeout: START_MS },
   );

@@ -5,16 +5,11 @@
 //! /usr/bin/chromium; without one the tests are skipped.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import axe from "axe-core";
-import { chromium } from "playwright-core";
 import { Gateway, KEY } from "../e2e/harness.mjs";
+import { launch, skip } from "./chromium.mjs";
 
-const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const skip = existsSync(executablePath)
-  ? false
-  : `there is no Chromium at ${executablePath}: install it (apt-get install chromium), or name another in CHROMIUM`;
 const START_MS = 120_000; // the first start may build the Worker
 
 /** @typedef {import("playwright-core").Page} Page */
@@ -28,18 +23,7 @@ describe("/docs", { skip }, () => {
   before(
     async () => {
       gatehouse = await gateway();
-      browser = await chromium.launch({
-        executablePath,
-        args: [
-          "--no-sandbox",
-          "--disable-gpu",
-          "--disable-quic",
-          "--no-first-run",
-          "--disable-background-networking",
-          "--disable-component-update",
-          "--disable-sync",
-        ],
-      });
+      browser = await launch();
     },
     { timeout: START_MS },
   );

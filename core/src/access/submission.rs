@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
-use ulid::Ulid;
 use validator::{ValidateLength, ValidateRange};
 
 use crate::error::{Code, Error};
 use crate::hash::to_hex;
 use crate::json::Object;
+use crate::request_id;
 
 /// The longest use case, in characters.
 pub const MAX_USE_CASE: u64 = 2000;
@@ -99,8 +99,7 @@ pub fn developer_id(email: &str) -> String {
 
 /// A new id of a request: `kreq_` and a ULID in lower case.
 pub fn new_request_id(now_ms: u64, random: [u8; 10]) -> String {
-    let random = random.iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte));
-    format!("kreq_{}", Ulid::from_parts(now_ms, random).to_string().to_ascii_lowercase())
+    format!("kreq_{}", request_id::generate(now_ms, random).to_ascii_lowercase())
 }
 
 /// The words of the answer.
