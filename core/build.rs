@@ -17,9 +17,22 @@ struct Row {
     cached_input_usd_per_mtok: Option<f64>,
     cache_write_usd_per_mtok: Option<f64>,
     tools: Option<bool>,
+    json_mode: Option<bool>,
     json_schema: Option<bool>,
     vision: Option<bool>,
     reasoning: Option<bool>,
+    tier: Option<Tier>,
+    priority: Option<u8>,
+    requests_per_day: Option<u32>,
+    automatic: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Tier {
+    Low,
+    Medium,
+    High,
 }
 
 fn main() {
@@ -30,42 +43,72 @@ fn main() {
 }
 
 fn compile() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=data/models.jsonl");
     let mut table = String::from(
-        "/// All known models, by provider and id.\n#[allow(clippy::unreadable_literal, reason = \"generated\")]\npub static MODELS: &[Model] = &[\n",
+        "/// All known models: by provider, then by id.\n\
+         #[allow(clippy::unreadable_literal, reason = \"generated\")]\n\
+         static MODELS: &[(&str, &[Row])] = &[\n",
     );
+    let mut last = (String::new(), String::new());
     for (line, text) in fs::read_to_string("data/models.jsonl")?.lines().enumerate() {
-        let row: Row =
-            serde_json::from_str(text).map_err(|error| format!("models.jsonl line {}: {error}", line + 1))?;
-        writeln!(
-            table,
-            "Model {{ provider: {:?}, id: {:?}, context: {}, max_output: {}, price: Price {{ input: {}, output: {}, \
-             cached_input: {}, cache_write: {} }}, tools: {}, json_schema: {}, vision: {}, reasoning: {} }},",
-            row.provider,
-            row.id,
-            option(row.context),
-            option(row.max_output),
-            option(micro_usd(row.input_usd_per_mtok)?),
-            option(micro_usd(row.output_usd_per_mtok)?),
-            option(micro_usd(row.cached_input_usd_per_mtok)?),
-            option(micro_usd(row.cache_write_usd_per_mtok)?),
-            option(row.tools),
-            option(row.json_schema),
-            option(row.vision),
-            option(row.reasoning),
-        )?;
+        let at = |error: &dyn Display| format!("models.jsonl line {}: {error}", line + 1);
+        let row: Row = serde_json::from_str(text).map_err(|error| at(&error))?;
+        let name = (row.provider.clone(), row.id.clone());
+        if name <= last {
+            return Err(at(&"not sorted by provider and id").into());
+        }
+        if name.0 != last.0 {
+            let end = if line > 0 { "]),\n" } else { "" };
+            writeln!(table, "{end}({:?}, &[", name.0)?;
+        }
+        table.push_str(&packed(&row).map_err(|error| at(&error))?);
+        last = name;
     }
-    table.push_str("];\n");
+    table.push_str("]),\n];\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("models.rs"), table)?;
     Ok(())
 }
 
-fn option(value: Option<impl Display>) -> String {
-    value.map_or_else(|| "None".to_owned(), |value| format!("Some({value})"))
+/// A row as `catalog::models` has it.
+fn packed(row: &Row) -> Result<String, String> {
+    if row.priority.is_some_and(|percent| percent > 100) {
+        return Err("a priority is a percentage".to_owned());
+    }
+    let tier = match row.tier {
+        None => "None",
+        Some(Tier::Low) => "Some(Tier::Low)",
+        Some(Tier::Medium) => "Some(Tier::Medium)",
+        Some(Tier::High) => "Some(Tier::High)",
+    };
+    let capabilities = [row.tools, row.json_mode, row.json_schema, row.vision, row.reasoning];
+    let flags = format!("flags({capabilities:?}, {tier}, {})", row.automatic == Some(false));
+    Ok(format!(
+        "Row {{ id: {:?}, context: {}, max_output: {}, input: {}, output: {}, cached_input: {}, cache_write: {}, \
+         requests_per_day: {}, flags: {flags}, priority: {} }},\n",
+        row.id,
+        number(row.context)?,
+        number(row.max_output)?,
+        number(micro_usd(row.input_usd_per_mtok)?)?,
+        number(micro_usd(row.output_usd_per_mtok)?)?,
+        number(micro_usd(row.cached_input_usd_per_mtok)?)?,
+        number(micro_usd(row.cache_write_usd_per_mtok)?)?,
+        number(row.requests_per_day)?,
+        row.priority.map_or_else(|| "UNRATED".to_owned(), |percent| percent.to_string()),
+    ))
 }
 
-/// US dollars as whole millionths. A price with more digits than that fails the build instead of being rounded.
-fn micro_usd(usd: Option<f64>) -> Result<Option<u64>, String> {
+fn number(value: Option<u32>) -> Result<String, String> {
+    match value {
+        None => Ok("UNKNOWN".to_owned()),
+        Some(u32::MAX) => Err(format!("{} stands for unknown", u32::MAX)),
+        Some(value) => Ok(value.to_string()),
+    }
+}
+
+/// US dollars as whole millionths. A price that is too large, or has more digits than that, fails the build instead of
+/// being rounded.
+fn micro_usd(usd: Option<f64>) -> Result<Option<u32>, String> {
     let Some(usd) = usd else { return Ok(None) };
     let micro = (usd * 1e6).round();
     if usd < 0.0 || (micro / 1e6 - usd).abs() > 1e-9 {

@@ -1,5 +1,5 @@
-//! What an isolate knows: configuration, key rings and providers, read once; what it remembers of issued keys; and the
-//! tally of its calls.
+//! What an isolate knows: configuration, key rings and providers, read once; what it remembers of issued keys; and how
+//! the providers have been doing.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -10,12 +10,14 @@ use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{KeyCache, Ring, RingReport};
-use gatehouse_core::route::Tally;
+use gatehouse_core::route::health::Board;
 use serde_json::json;
 use worker::Env;
 
 use crate::handlers::authentication::Blocked;
+use crate::handlers::chat::AI_BINDING;
 use crate::platform::database::DatabaseState;
+use crate::platform::upstream::Limits;
 use crate::platform::{log, variables};
 
 /// `gateway.toml`, checked and turned into JSON by the build.
@@ -41,8 +43,12 @@ pub struct Gateway {
     pub auto_issue: bool,
     /// Where calls can go.
     pub registry: Registry,
-    /// How calls went, in this isolate.
-    pub tally: RefCell<Tally>,
+    /// How providers, models and keys have been doing.
+    pub board: RefCell<Board>,
+    /// Until when a call of this isolate waits to tell the others what was seen, in milliseconds since 1970.
+    pub telling_ms: Cell<u64>,
+    /// Limits of every exchange with an upstream.
+    pub limits: Limits,
     /// What the database last answered, and when, in milliseconds since 1970.
     pub database: Cell<Option<(u64, DatabaseState)>>,
 }
@@ -71,7 +77,12 @@ fn build(env: &Env) -> Result<Gateway, Error> {
     let pseudonyms = Pseudonyms::new([&operator_hashes, &hashes, &primary].map(Option::as_deref));
     let signing_key = secret("GATEWAY_WEBHOOK_SECRET").as_deref().and_then(SigningKey::read);
     let auto_issue = secret("AUTO_ISSUE_KEYS").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    let registry = Registry::new(&config, secret);
+    // The binding is in wrangler.toml or not; whether it may be used is said besides, since it costs.
+    let may_use_binding =
+        secret("WORKERS_AI_ENABLED").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
+    let has_binding = may_use_binding && variables::binding(env, AI_BINDING).is_some();
+    let registry = Registry::new(&config, has_binding, secret);
+    let limits = Limits::of(&config);
     let active = registry.entries().iter().filter(|entry| entry.is_active());
     let malformed = |RingReport { malformed, .. }: RingReport| malformed;
     log::line(&json!({
@@ -92,7 +103,9 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         signing_key,
         auto_issue,
         registry,
-        tally: RefCell::default(),
+        board: RefCell::default(),
+        telling_ms: Cell::default(),
+        limits,
         database: Cell::default(),
     })
 }

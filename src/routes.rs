@@ -19,6 +19,12 @@ pub enum Access {
 pub enum Handler {
     /// `handlers::chat::create`
     ChatCompletions,
+    /// `handlers::chat::explain`
+    ExplainRouting,
+    /// `handlers::routing::status`
+    RoutingStatus,
+    /// `handlers::routing::provider_stats`
+    ProviderStats,
     /// `handlers::models::list`
     ListModels,
     /// `handlers::models::get`
@@ -95,6 +101,9 @@ impl Route {
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
     route("POST",   "/v1/chat/completions",              Access::Inference, Handler::ChatCompletions),
+    route("POST",   "/v1/routing/explain",               Access::Inference, Handler::ExplainRouting),
+    route("GET",    "/v1/routing/status",                Access::Public,    Handler::RoutingStatus),
+    route("GET",    "/v1/stats/providers",               Access::Public,    Handler::ProviderStats),
     route("GET",    "/v1/models",                        Access::Public,    Handler::ListModels),
     route("GET",    "/v1/models/{id…}",                  Access::Public,    Handler::GetModel),
     route("GET",    "/health",                           Access::Public,    Handler::Health),

@@ -154,6 +154,8 @@ error_table! {
         "Several providers have a model of this name; address it as provider/model.";
     ProviderNotConfigured, "provider_not_configured", 503, "configuration_error", Retry::Operator,
         "The provider is known, but the operator has not given it a key or a usable address.";
+    NoCandidate, "no_candidate", 503, "service_unavailable", Retry::Never,
+        "No model that the name stands for can do what the call needs, or none can be asked now; then `retry-after` tells when.";
     UpstreamUnreachable, "upstream_unreachable", 502, "upstream_error", Retry::After(1),
         "The provider could not be reached, or closed the connection without an answer.";
     UpstreamTimeout, "upstream_timeout", 504, "upstream_error", Retry::After(1),

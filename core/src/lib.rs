@@ -27,6 +27,7 @@ mod hash;
 pub mod json;
 pub mod key;
 mod name;
+mod order;
 pub mod protocol;
 pub mod request_id;
 pub mod route;

@@ -1,9 +1,13 @@
-//! `GET /health`: what is configured, and how it has been doing in this isolate. Calls no upstream; asks the database for
+//! `GET /health`: what is configured, and how it has been doing. Calls no upstream; asks the database for
 //! one row, and that at most every [`DATABASE_INTERVAL_MS`].
 
-use serde_json::{Value, json};
+use std::rc::Rc;
+
+use gatehouse_core::route::report;
+use serde_json::json;
 use worker::Env;
 
+use super::{Call, board};
 use crate::gateway::Gateway;
 use crate::platform::clock;
 use crate::platform::database::{self, DatabaseState};
@@ -14,7 +18,9 @@ use crate::platform::reply::Reply;
 const DATABASE_INTERVAL_MS: u64 = 10_000;
 
 /// The state of the gateway. `ok` says that it runs; `problems` what keeps it from being of use.
-pub async fn get(gateway: &Gateway, env: &Env) -> Reply {
+pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
+    let env = &call.env;
+    let news = board::news(call, gateway);
     let mut problems = Vec::new();
     if gateway.ring.is_empty() && gateway.operators.is_empty() {
         problems.push("no gateway key is configured, so nobody can call");
@@ -47,8 +53,8 @@ pub async fn get(gateway: &Gateway, env: &Env) -> Reply {
     if active.is_empty() {
         problems.push("no provider is configured, so nothing can be called");
     }
-    let tally = gateway.tally.borrow();
-    let models: Vec<Value> = tally.rows().map(|row| json!(row)).collect();
+    news.await;
+    let models = report::health(&gateway.board.borrow(), &gateway.registry, clock::now_ms());
     Reply::json(
         200,
         &json!({

@@ -4,12 +4,14 @@ pub mod access;
 pub mod api_keys;
 pub mod audit;
 pub mod authentication;
+pub mod board;
 pub mod chat;
 pub mod claims;
 pub mod health;
 pub mod models;
 pub mod notify;
 pub mod portal;
+pub mod routing;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -46,11 +48,11 @@ pub struct Call<'a> {
 
 /// Headers of ours that scripts of other origins may read.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
-                               x-gateway-error-source, retry-after, retry-after-ms, x-should-retry, server-timing, \
+                               x-gateway-route, x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, retry-after, retry-after-ms, x-should-retry, server-timing, \
                                www-authenticate, allow";
 /// Request headers that a preflight may send if it does not say which.
-const USUAL_HEADERS: &str =
-    "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id";
+const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id, x-session-id, \
+     x-gateway-force-provider, x-gateway-force-model";
 
 impl<'a> Call<'a> {
     /// Reads what every request has.
@@ -233,7 +235,9 @@ async fn public(
     match handler {
         Handler::ListModels => Ok(models::list(gateway)),
         Handler::GetModel => models::get(gateway, rest),
-        Handler::Health => Ok(health::get(gateway, &call.env).await),
+        Handler::Health => Ok(health::get(call, gateway).await),
+        Handler::RoutingStatus => Ok(routing::status(call, gateway).await),
+        Handler::ProviderStats => Ok(routing::provider_stats(call, gateway).await),
         Handler::RequestKey => access::request_key(call, gateway).await,
         Handler::ShowClaim => claims::show(call, gateway, rest).await,
         Handler::RedeemClaim => claims::redeem(call, gateway, rest).await,
@@ -253,6 +257,7 @@ async fn private(
 ) -> Result<Reply, Error> {
     match handler {
         Handler::ChatCompletions => chat::create(call, gateway, caller).await,
+        Handler::ExplainRouting => chat::explain(call, gateway, caller).await,
         Handler::ListRequests => portal::list(call, gateway).await,
         Handler::CreateRequest => portal::create(call, gateway, caller).await,
         Handler::GetRequest => portal::get(call, gateway, rest).await,

@@ -1,15 +1,15 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: what can be called here.
 
 use gatehouse_core::catalog::MODELS_AS_OF;
+use gatehouse_core::config::{AUTO, Group};
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::route;
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::platform::reply::Reply;
 use crate::platform::request;
 
-/// All models of the active providers, and the aliases.
+/// All models of the active providers, the aliases, the groups, and `auto`.
 pub fn list(gateway: &Gateway) -> Reply {
     Reply::json(200, &json!({"object": "list", "data": all(gateway).collect::<Vec<_>>()}))
 }
@@ -18,8 +18,10 @@ pub fn list(gateway: &Gateway) -> Reply {
 pub fn get(gateway: &Gateway, id: &str) -> Result<Reply, Error> {
     let id = request::percent_decode(id);
     let found = listed(gateway, &id).or_else(|| {
-        let target = route::resolve(&gateway.registry, &gateway.config, &id).ok()?;
-        listed(gateway, &format!("{}/{}", target.provider.name, target.model))
+        // A bare id that one provider alone has.
+        let mut having = gateway.registry.models().filter(|(_, model)| model.id == id);
+        let (_, model) = having.next()?;
+        having.next().is_none().then(|| model.to_json())
     });
     found.map(|model| Reply::json(200, &model)).ok_or_else(|| {
         let shown: String = id.chars().take(100).collect();
@@ -35,12 +37,28 @@ fn all(gateway: &Gateway) -> impl Iterator<Item = Value> {
     let models = gateway.registry.models().map(|(_, model)| model.to_json());
     let aliases =
         gateway.config.aliases.iter().filter_map(|(alias, target)| alias_json(gateway, alias, target));
-    models.chain(aliases)
+    let groups = gateway.config.groups.iter().map(|(name, group)| group_json(name, group));
+    models.chain(aliases).chain(groups).chain(auto_json(gateway))
 }
 
 /// What the list has under an id.
 fn listed(gateway: &Gateway, id: &str) -> Option<Value> {
-    model_json(gateway, id).or_else(|| alias_json(gateway, id, gateway.config.aliases.get(id)?))
+    model_json(gateway, id)
+        .or_else(|| alias_json(gateway, id, gateway.config.aliases.get(id)?))
+        .or_else(|| Some(group_json(id, gateway.config.groups.get(id)?)))
+        .or_else(|| auto_json(gateway).filter(|_| id == AUTO))
+}
+
+/// A group.
+fn group_json(name: &str, group: &Group) -> Value {
+    json!({"id": name, "object": "model", "created": MODELS_AS_OF, "owned_by": "gatehouse", "group_of": group.models})
+}
+
+/// `auto`, unless an alias of the operator's has that name, or there is nothing to choose from.
+fn auto_json(gateway: &Gateway) -> Option<Value> {
+    gateway.registry.models().next()?;
+    let taken = gateway.config.aliases.contains_key(AUTO);
+    (!taken).then(|| json!({"id": AUTO, "object": "model", "created": MODELS_AS_OF, "owned_by": "gatehouse"}))
 }
 
 /// A listed model, by `provider/model`.

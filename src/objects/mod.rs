@@ -4,6 +4,7 @@
 //! decides is decided in `gatehouse-core`.
 
 pub mod notifier;
+pub mod provider_health;
 pub mod rate_limiter;
 
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
@@ -15,7 +16,7 @@ use crate::platform::variables;
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
     #[wasm_bindgen(js_name = askObject)]
-    fn ask_object(namespace: &JsValue, name: &str, message: &str) -> js_sys::Promise;
+    fn ask_object(namespace: &JsValue, name: &str, message: &str, limit_ms: f64) -> js_sys::Promise;
 }
 
 /// Why an object did not answer.
@@ -27,11 +28,28 @@ pub enum ObjectError {
     Failed(String),
 }
 
+/// How long an object may take, in milliseconds, where its caller has nothing better to do than to wait.
+const PATIENCE_MS: u32 = 10_000;
+
 /// Sends a message to an object and gives its answer.
 async fn ask(env: &Env, namespace: &str, name: &str, message: &str) -> Result<String, ObjectError> {
-    let namespace = variables::binding(env, namespace).ok_or(ObjectError::NotBound)?;
-    let answer = JsFuture::from(ask_object(&namespace, name, message)).await;
-    answer
-        .map(|text| text.as_string().unwrap_or_default())
-        .map_err(|error| ObjectError::Failed(variables::words(&error)))
+    ask_within(PATIENCE_MS, env, namespace, name, message).await
+}
+
+/// The same within some milliseconds. The message is sent at once, not only when the answer is awaited.
+fn ask_within(
+    limit_ms: u32,
+    env: &Env,
+    namespace: &str,
+    name: &str,
+    message: &str,
+) -> impl Future<Output = Result<String, ObjectError>> + use<> {
+    let promise = variables::binding(env, namespace)
+        .map(|namespace| ask_object(&namespace, name, message, limit_ms.into()));
+    async move {
+        let answer = JsFuture::from(promise.ok_or(ObjectError::NotBound)?).await;
+        answer
+            .map(|text| text.as_string().unwrap_or_default())
+            .map_err(|error| ObjectError::Failed(variables::words(&error)))
+    }
 }

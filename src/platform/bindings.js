@@ -29,10 +29,18 @@ export async function runStatements(database, statements) {
  * @param {DurableObjectNamespace} namespace
  * @param {string} name of the object
  * @param {string} message
+ * @param {number} limit in milliseconds
  * @returns {Promise<string>}
  */
-export async function askObject(namespace, name, message) {
-  const stub = namespace.get(namespace.idFromName(name));
+export async function askObject(namespace, name, message, limit) {
+  return within(limit, answerOf(namespace.get(namespace.idFromName(name)), message));
+}
+
+/**
+ * @param {DurableObjectStub} stub
+ * @param {string} message
+ */
+async function answerOf(stub, message) {
   const response = await stub.fetch("https://object/", { method: "POST", body: message });
   const text = await response.text();
   if (!response.ok) throw new Error(`the object answered ${response.status}: ${text}`);

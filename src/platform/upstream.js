@@ -14,12 +14,47 @@ import { collect } from "./body.js";
  * What came of sending a request.
  *
  * @typedef {object} Exchange
- * @property {"" | "client" | "timeout" | "unreachable" | "broken" | "too_large"} failure empty when there is an answer
+ * @property {"" | "client" | "timeout" | "unreachable" | "broken" | "too_large" | "ended"} failure empty when there is an
+ *   answer; ended: the stream ended before its first content, and the hooks know why
  * @property {string} detail the runtime's words for the failure, for the log
  * @property {number} status
  * @property {Uint8Array | undefined} body the whole answer, unless it is to be relayed
  * @property {Response | undefined} response
  * @property {Watch} watch
+ * @property {Hooks | undefined} hooks
+ * @property {ReadableStreamDefaultReader<Uint8Array> | undefined} reader of a stream that is to be relayed
+ * @property {Uint8Array[]} held what has been read of it already, for the client
+ * @property {boolean} over whether that is all of it
+ */
+
+/**
+ * What decides about a stream.
+ *
+ * @typedef {object} Hooks
+ * @property {(chunk: Uint8Array) => Uint8Array | undefined} push what to send on for a chunk; undefined: the chunk itself
+ * @property {() => "held" | "begun" | "over"} state held: no content has come yet; over: the client has all it will get
+ * @property {(ending: "closed" | "broken" | "silent") => Uint8Array} end the last bytes for the client
+ */
+
+/**
+ * Limits that are the same for every exchange.
+ *
+ * @typedef {object} Limits
+ * @property {number} idleMs the longest silence inside an answer
+ * @property {number} holdMs how long a stream is held until its first content
+ * @property {number} holdBytes how much of it
+ * @property {number} maxBytes of a whole answer
+ * @property {number} maxErrorBytes of an answer that is not a success
+ */
+
+/**
+ * Where a request goes: over HTTP, or through the binding `AI`.
+ *
+ * @typedef {object} Target
+ * @property {string} url of the endpoint; for a binding, the model
+ * @property {string | undefined} header the name of the header with the credential
+ * @property {string | undefined} credential
+ * @property {{ run(model: string, inputs: object, options: object): Promise<unknown> } | undefined} binding
  */
 
 /** Calls back when nothing happened for some time, and when the client leaves. */
@@ -27,8 +62,9 @@ class Watch {
   /**
    * @param {AbortSignal} client
    * @param {number} limit in milliseconds
+   * @param {number} total from now until everything must be over, in milliseconds
    */
-  constructor(client, limit) {
+  constructor(client, limit, total) {
     this.controller = new AbortController();
     /** @type {"" | "client" | "timeout"} why the upstream was abandoned */
     this.reason = "";
@@ -40,6 +76,7 @@ class Watch {
     this.timer = null;
     this.limit = 0;
     this.since = 0;
+    this.until = Date.now() + total;
     this.allow(limit);
   }
 
@@ -53,16 +90,21 @@ class Watch {
     this.since = Infinity;
   }
 
+  /** From here on only silence counts. */
+  commit() {
+    this.until = Infinity;
+  }
+
   /** @param {number} limit from now on, in milliseconds */
   allow(limit) {
     clearTimeout(this.timer);
     this.limit = limit;
     this.since = Date.now();
-    this.timer = setTimeout(() => this.check(), limit);
+    this.timer = setTimeout(() => this.check(), Math.min(limit, this.until - this.since));
   }
 
   check() {
-    const left = this.since + this.limit - Date.now();
+    const left = Math.min(this.since + this.limit, this.until) - Date.now();
     if (left > 0) {
       this.timer = setTimeout(() => this.check(), Math.min(left, this.limit));
     } else {
@@ -83,31 +125,40 @@ class Watch {
 }
 
 /**
- * Sends a request. Resolves always; what went wrong is in `failure`.
+ * Sends a request. `settled` resolves always; what went wrong is in its `failure`. Of a successful event stream it resolves
+ * once the first content has come, or as much as may be held; of anything else once it has come whole.
  *
  * @param {AbortSignal} client aborted when the client leaves
- * @param {string} url
- * @param {string | undefined} authorization
+ * @param {Target} target
  * @param {Uint8Array} body
- * @param {boolean} stream whether a successful event stream is to be relayed instead of collected
- * @param {number} firstByteMs
- * @param {number} idleMs
- * @param {number} maxBytes of a whole answer
- * @param {number} maxErrorBytes of an answer that is not a success
+ * @param {Limits} limits
+ * @param {number} firstByteMs until the status line
+ * @param {number} stallMs the longest silence of a stream before its first content
+ * @param {number} totalMs until the answer has come, or the stream has begun
+ * @param {Hooks | undefined} hooks for a stream; undefined: none was asked for
+ * @returns {{ settled: Promise<Exchange>, cancel: () => void }}
+ */
+export function send(client, target, body, limits, firstByteMs, stallMs, totalMs, hooks) {
+  const watch = new Watch(client, firstByteMs, totalMs);
+  return {
+    settled: exchange(watch, target, body, limits, stallMs, hooks),
+    cancel: () => {
+      watch.stop();
+      watch.controller.abort();
+    },
+  };
+}
+
+/**
+ * @param {Watch} watch
+ * @param {Target} target
+ * @param {Uint8Array} body
+ * @param {Limits} limits
+ * @param {number} stallMs
+ * @param {Hooks | undefined} hooks
  * @returns {Promise<Exchange>}
  */
-export async function send(
-  client,
-  url,
-  authorization,
-  body,
-  stream,
-  firstByteMs,
-  idleMs,
-  maxBytes,
-  maxErrorBytes,
-) {
-  const watch = new Watch(client, firstByteMs);
+async function exchange(watch, target, body, limits, stallMs, hooks) {
   /** @type {Exchange} */
   const exchange = {
     failure: "",
@@ -116,7 +167,55 @@ export async function send(
     body: undefined,
     response: undefined,
     watch,
+    hooks,
+    reader: undefined,
+    held: [],
+    over: false,
   };
+  /** @type {Exchange["failure"]} */
+  let failure = "unreachable";
+  try {
+    const response = await (target.binding === undefined
+      ? post(target, body, hooks !== undefined, watch.controller.signal)
+      : run(target.binding, target.url, body, watch.controller.signal));
+    failure = "broken";
+    exchange.status = response.status;
+    exchange.response = response;
+    if (hooks !== undefined && response.status === 200 && response.body && isEventStream(response)) {
+      exchange.reader = response.body.getReader();
+      watch.allow(stallMs);
+      await hold(exchange, exchange.reader, hooks, limits);
+      if (exchange.failure === "") {
+        watch.commit();
+        watch.allow(limits.idleMs);
+        return exchange;
+      }
+      watch.controller.abort();
+    } else {
+      watch.allow(limits.idleMs);
+      const limit = response.ok ? limits.maxBytes : limits.maxErrorBytes;
+      const whole =
+        response.body === null
+          ? new Uint8Array()
+          : await collect(response.body, limit, () => watch.touch(), 0);
+      if (whole === null && response.ok) exchange.failure = "too_large";
+      exchange.body = whole ?? undefined;
+    }
+  } catch (error) {
+    exchange.failure = watch.reason || failure;
+    exchange.detail = String(error);
+  }
+  watch.stop();
+  return exchange;
+}
+
+/**
+ * @param {Target} target
+ * @param {Uint8Array} body
+ * @param {boolean} stream
+ * @param {AbortSignal} signal
+ */
+function post(target, body, stream, signal) {
   // The whole list: nothing of the caller's headers reaches an upstream.
   /** @type {Record<string, string>} */
   const headers = {
@@ -126,37 +225,133 @@ export async function send(
     "accept-encoding": "identity",
     "user-agent": "gatehouse",
   };
-  if (authorization !== undefined) headers["authorization"] = authorization;
-  /** @type {Exchange["failure"]} */
-  let failure = "unreachable";
+  if (target.header !== undefined) headers[target.header] = target.credential ?? "";
+  return fetch(target.url, { method: "POST", headers, body, redirect: "manual", signal });
+}
+
+/** Errors of the binding that mean "not now": the daily allocation is used up, or no capacity is left. */
+const BINDING_BUSY = /^(3036|3040|4006)\b/;
+
+/**
+ * Runs a model of Workers AI. Models that answer in OpenAI's format do so here too.
+ *
+ * @param {NonNullable<Target["binding"]>} binding
+ * @param {string} model
+ * @param {Uint8Array} body
+ * @param {AbortSignal} signal
+ * @returns {Promise<Response>}
+ */
+async function run(binding, model, body, signal) {
+  const { model: _, ...inputs } = JSON.parse(new TextDecoder().decode(body));
   try {
-    const response = await fetch(url, {
-      method: "POST",
-      headers,
-      body,
-      redirect: "manual",
-      signal: watch.controller.signal,
-    });
-    failure = "broken";
-    exchange.status = response.status;
-    exchange.response = response;
-    watch.allow(idleMs);
-    if (stream && response.status === 200 && response.body !== null && isEventStream(response)) {
-      return exchange;
+    const running = binding.run(model, inputs, { returnRawResponse: true, signal });
+    const result = await Promise.race([running, aborted(signal)]);
+    if (result instanceof Response) return result;
+    if (result instanceof ReadableStream) {
+      return new Response(result, { headers: { "content-type": "text/event-stream" } });
     }
-    const limit = response.ok ? maxBytes : maxErrorBytes;
-    const whole =
-      response.body === null
-        ? new Uint8Array()
-        : await collect(response.body, limit, () => watch.touch(), 0);
-    if (whole === null && response.ok) exchange.failure = "too_large";
-    exchange.body = whole ?? undefined;
+    return Response.json(result);
   } catch (error) {
-    exchange.failure = watch.reason || failure;
-    exchange.detail = String(error);
+    if (signal.aborted) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    return Response.json({ error: message }, { status: BINDING_BUSY.test(message) ? 429 : 502 });
   }
-  watch.stop();
-  return exchange;
+}
+
+/**
+ * @param {AbortSignal} signal
+ * @returns {Promise<never>}
+ */
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+}
+
+/**
+ * Reads a stream until its first content has come, so that one that fails before can be replaced unseen. What is read is
+ * kept for the client, in bounds: when they are reached, the stream counts as begun.
+ *
+ * @param {Exchange} exchange
+ * @param {ReadableStreamDefaultReader<Uint8Array>} reader
+ * @param {Hooks} hooks
+ * @param {Limits} limits
+ */
+async function hold(exchange, reader, hooks, limits) {
+  const { watch } = exchange;
+  const until = Date.now() + limits.holdMs;
+  let size = 0;
+  /** @param {Uint8Array} bytes */
+  const keep = (bytes) => {
+    size += bytes.byteLength;
+    if (bytes.byteLength > 0) exchange.held.push(bytes);
+  };
+  while (size < limits.holdBytes && Date.now() < until) {
+    /** @type {ReadableStreamReadResult<Uint8Array>} */
+    let read;
+    try {
+      read = await reader.read();
+    } catch (error) {
+      if (watch.reason !== "") throw error;
+      hooks.end("broken");
+      exchange.failure = "ended";
+      return;
+    }
+    if (read.done) {
+      keep(hooks.end("closed"));
+      exchange.failure = "ended";
+      return;
+    }
+    watch.touch();
+    keep(hooks.push(read.value) ?? read.value);
+    const state = hooks.state();
+    exchange.over = state === "over";
+    if (state !== "held") {
+      break;
+    }
+  }
+}
+
+/**
+ * Waits until one of several exchanges has settled, or some time has passed.
+ *
+ * @param {{ settled: Promise<Exchange> }[]} flights
+ * @param {number} ms
+ * @returns {Promise<number>} which one; -1: none yet
+ */
+export async function first(flights, ms) {
+  /** @type {number | null} */
+  let timer = null;
+  /** @type {Promise<number>} */
+  const late = new Promise((resolve) => {
+    timer = setTimeout(() => resolve(-1), ms);
+  });
+  const settled = flights.map((flight, index) => flight.settled.then(() => index));
+  const which = await Promise.race([...settled, late]);
+  clearTimeout(timer);
+  return which;
+}
+
+/**
+ * Waits, unless the client leaves.
+ *
+ * @param {AbortSignal} client
+ * @param {number} ms
+ * @returns {Promise<boolean>} whether the client is still there
+ */
+export function pause(client, ms) {
+  return new Promise((resolve) => {
+    if (client.aborted) return resolve(false);
+    const left = () => {
+      clearTimeout(timer);
+      resolve(false);
+    };
+    const timer = setTimeout(() => {
+      client.removeEventListener("abort", left);
+      resolve(true);
+    }, ms);
+    client.addEventListener("abort", left);
+  });
 }
 
 /** @param {Response} response */
@@ -169,16 +364,14 @@ function isEventStream(response) {
  *
  * @param {Exchange} exchange
  * @param {number} pingMs how long the client may get nothing before it gets a comment
- * @param {(chunk: Uint8Array) => Uint8Array | undefined} push what to send on for a chunk; undefined: the chunk itself
- * @param {() => boolean} isOver whether the client has all it will get, asked after each chunk that push gave
- * @param {(ending: "closed" | "broken" | "silent") => Uint8Array} end the last bytes for the client
  * @returns {{ readable: ReadableStream, finished: Promise<boolean> }} finished: whether the client stayed to the end
  */
-export function relay(exchange, pingMs, push, isOver, end) {
+export function relay(exchange, pingMs) {
   const { readable, writable } = new IdentityTransformStream();
   const client = new Client(writable.getWriter(), pingMs);
-  const finished = pump(exchange, client, push, isOver, end);
-  return { readable, finished };
+  const { reader, hooks } = exchange;
+  if (reader === undefined || hooks === undefined) throw new Error("this exchange is no stream");
+  return { readable, finished: pump(exchange, reader, hooks, client) };
 }
 
 /** The client's end of a stream. Between two writes it is always between two events, since events are sent on whole. */
@@ -218,20 +411,23 @@ const PING = new TextEncoder().encode(": ping\n\n");
 
 /**
  * @param {Exchange} exchange
+ * @param {ReadableStreamDefaultReader<Uint8Array>} upstream
+ * @param {Hooks} hooks
  * @param {Client} client
- * @param {(chunk: Uint8Array) => Uint8Array | undefined} push
- * @param {() => boolean} isOver
- * @param {(ending: "closed" | "broken" | "silent") => Uint8Array} end
  * @returns {Promise<boolean>}
  */
-async function pump({ response, watch }, client, push, isOver, end) {
-  const upstream = /** @type {ReadableStream<Uint8Array>} */ (response?.body).getReader();
+async function pump(exchange, upstream, hooks, client) {
+  const { watch } = exchange;
   // Tells that the client left even while the upstream is silent.
   client.writer.closed.catch(() => watch.abandon("client"));
   try {
-    const ending = await relayChunks(upstream, watch, client, push, isOver);
+    watch.pause();
+    for (const bytes of exchange.held) await client.write(bytes);
+    exchange.held = [];
+    watch.touch();
+    const ending = exchange.over ? "over" : await relayChunks(upstream, watch, hooks, client);
     if (ending !== "over") {
-      const last = end(ending);
+      const last = hooks.end(ending);
       if (last.byteLength > 0) await client.write(last);
     }
     await client.close();
@@ -254,12 +450,11 @@ async function pump({ response, watch }, client, push, isOver, end) {
 /**
  * @param {ReadableStreamDefaultReader<Uint8Array>} upstream
  * @param {Watch} watch
+ * @param {Hooks} hooks
  * @param {Client} client
- * @param {(chunk: Uint8Array) => Uint8Array | undefined} push
- * @param {() => boolean} isOver
  * @returns {Promise<"over" | "closed" | "broken" | "silent">}
  */
-async function relayChunks(upstream, watch, client, push, isOver) {
+async function relayChunks(upstream, watch, hooks, client) {
   for (;;) {
     watch.touch();
     let read;
@@ -270,7 +465,7 @@ async function relayChunks(upstream, watch, client, push, isOver) {
       return watch.reason === "timeout" ? "silent" : "broken";
     }
     if (read.done) return "closed";
-    const instead = push(read.value);
+    const instead = hooks.push(read.value);
     const chunk = instead ?? read.value;
     if (chunk.byteLength > 0) {
       // A client that reads slowly is not a silent upstream.
@@ -278,7 +473,7 @@ async function relayChunks(upstream, watch, client, push, isOver) {
       await client.write(chunk);
       watch.touch();
     }
-    if (instead !== undefined && isOver()) return "over";
+    if (instead !== undefined && hooks.state() === "over") return "over";
   }
 }
 

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatehouse_core::config::Config;
-use gatehouse_core::key::Secret;
 use gatehouse_core::protocol::chat_stream::{ChatStream, Ending, Relayed};
 use gatehouse_core::protocol::upstream_error::MAX_BODY as MAX_ERROR_BYTES;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::Closure, prelude::wasm_bindgen};
@@ -15,24 +14,27 @@ use worker::{Context, js_sys, web_sys};
 extern "C" {
     fn send(
         client: &web_sys::AbortSignal,
-        url: &str,
-        authorization: Option<&str>,
+        target: &js_sys::Object,
         body: &js_sys::Uint8Array,
-        stream: bool,
+        limits: &js_sys::Object,
         first_byte_ms: f64,
-        idle_ms: f64,
-        max_bytes: f64,
-        max_error_bytes: f64,
-    ) -> js_sys::Promise;
+        stall_ms: f64,
+        total_ms: f64,
+        hooks: Option<&js_sys::Object>,
+    ) -> JsFlight;
+
+    fn first(flights: &js_sys::Array, ms: f64) -> js_sys::Promise;
+
+    fn pause(client: &web_sys::AbortSignal, ms: f64) -> js_sys::Promise;
 
     #[wasm_bindgen(catch)]
-    fn relay(
-        exchange: &JsExchange,
-        ping_ms: f64,
-        push: &Closure<dyn FnMut(js_sys::Uint8Array) -> JsValue>,
-        is_over: &Closure<dyn FnMut() -> bool>,
-        end: &Closure<dyn FnMut(String) -> js_sys::Uint8Array>,
-    ) -> Result<JsRelay, JsValue>;
+    fn relay(exchange: &JsExchange, ping_ms: f64) -> Result<JsRelay, JsValue>;
+
+    type JsFlight;
+    #[wasm_bindgen(method, getter)]
+    fn settled(this: &JsFlight) -> js_sys::Promise;
+    #[wasm_bindgen(method)]
+    fn cancel(this: &JsFlight);
 
     type JsExchange;
     #[wasm_bindgen(method, getter)]
@@ -45,6 +47,8 @@ extern "C" {
     fn body(this: &JsExchange) -> Option<js_sys::Uint8Array>;
     #[wasm_bindgen(method, getter)]
     fn response(this: &JsExchange) -> Option<web_sys::Response>;
+    #[wasm_bindgen(method, getter)]
+    fn reader(this: &JsExchange) -> JsValue;
 
     type JsRelay;
     #[wasm_bindgen(method, getter)]
@@ -66,6 +70,8 @@ pub enum Failure {
     Broken,
     /// The answer is larger than the limit.
     TooLarge,
+    /// The stream ended before its first content: its [`ChatStream`] knows why.
+    Ended,
 }
 
 /// An upstream's answer.
@@ -81,12 +87,15 @@ pub struct Answer {
 pub enum AnswerBody {
     /// All of it; `None` when it was an error's body and larger than [`MAX_ERROR_BYTES`].
     Whole(Option<js_sys::Uint8Array>),
-    /// An event stream, to be given to [`relay_stream`].
+    /// An event stream that has begun, to be given to [`relay_stream`].
     Stream(EventStream),
 }
 
-/// An event stream that has not been read.
-pub struct EventStream(JsExchange);
+/// An event stream that has begun.
+pub struct EventStream {
+    exchange: JsExchange,
+    hooks: Hooks,
+}
 
 impl Answer {
     /// One of its headers.
@@ -95,104 +104,218 @@ impl Answer {
     }
 }
 
-/// What to send.
-pub struct Request<'a> {
-    /// Where to.
-    pub url: &'a str,
-    /// What goes into `Authorization: Bearer`.
-    pub key: Option<&'a Secret>,
-    /// The body.
-    pub body: &'a js_sys::Uint8Array,
-    /// Whether the answer is to be an event stream.
-    pub stream: bool,
+/// Where a request goes.
+pub enum Target<'a> {
+    /// Over HTTP: the address, and the header with the credential.
+    Http(&'a str, Option<(&'a str, String)>),
+    /// Through the binding `AI`: the model.
+    Binding(JsValue, &'a str),
 }
 
-/// Sends a request and waits for the answer: for all of it, or for the head of an event stream. On failure, the second
-/// member is the runtime's words, for the log.
-pub async fn exchange(
-    client: &web_sys::AbortSignal,
-    config: &Config,
-    request: Request<'_>,
-) -> Result<Answer, (Failure, String)> {
-    let authorization = request.key.map(|key| format!("Bearer {}", key.expose()));
-    let promise = send(
-        client,
-        request.url,
-        authorization.as_deref(),
-        request.body,
-        request.stream,
-        config.timeouts.first_byte_ms.into(),
-        config.timeouts.idle_ms.into(),
-        config.answers.max_bytes.into(),
-        u32::try_from(MAX_ERROR_BYTES).unwrap_or(u32::MAX).into(),
-    );
-    let exchange: JsValue =
-        JsFuture::from(promise).await.map_err(|error| (Failure::Unreachable, format!("{error:?}")))?;
-    let exchange: JsExchange = exchange.unchecked_into();
-    let failure = match exchange.failure().as_str() {
-        "" => None,
-        "client" => Some(Failure::ClientLeft),
-        "timeout" => Some(Failure::Timeout),
-        "broken" => Some(Failure::Broken),
-        "too_large" => Some(Failure::TooLarge),
-        _ => Some(Failure::Unreachable),
-    };
-    match (failure, exchange.response()) {
-        (None, Some(response)) => {
-            let status = exchange.status();
-            let body = match exchange.body() {
-                None if request.stream && status == 200 => AnswerBody::Stream(EventStream(exchange)),
-                whole => AnswerBody::Whole(whole),
-            };
-            Ok(Answer { status, body, response })
-        }
-        (failure, _) => Err((failure.unwrap_or(Failure::Unreachable), exchange.detail())),
+/// The limits of one attempt, in milliseconds.
+#[derive(Clone, Copy)]
+pub struct AttemptLimits {
+    /// Until the status line.
+    pub first_byte_ms: u32,
+    /// The longest silence of a stream before its first content.
+    pub stall_ms: u32,
+    /// Until the answer has come, or the stream has begun.
+    pub total_ms: u32,
+}
+
+/// The limits that are the same for every exchange, as `upstream.js` reads them: made once for each isolate.
+pub struct Limits(js_sys::Object);
+
+impl Limits {
+    /// Those of the configuration.
+    pub fn of(config: &Config) -> Limits {
+        let max_error_bytes = u32::try_from(MAX_ERROR_BYTES).unwrap_or(u32::MAX);
+        Limits(object(&[
+            ("idleMs", config.timeouts.idle_ms.into()),
+            ("holdMs", config.routing.hold_ms.into()),
+            ("holdBytes", config.routing.hold_bytes.into()),
+            ("maxBytes", config.answers.max_bytes.into()),
+            ("maxErrorBytes", max_error_bytes.into()),
+        ]))
     }
 }
 
-/// Relays an event stream through a [`ChatStream`]: gives what the client reads, with a comment whenever `ping_ms` passed
-/// without an event, and calls `finished` when it has ended,
-/// however it ended, with whether the client stayed.
+fn object(members: &[(&str, JsValue)]) -> js_sys::Object {
+    let object = js_sys::Object::new();
+    for (name, value) in members {
+        // Setting a member of a plain object cannot fail.
+        let _ = js_sys::Reflect::set(&object, &JsValue::from_str(name), value);
+    }
+    object
+}
+
+/// What decides about a stream, as functions that `upstream.js` calls.
+struct Hooks {
+    stream: Rc<RefCell<ChatStream>>,
+    object: js_sys::Object,
+    _push: Closure<dyn FnMut(js_sys::Uint8Array) -> JsValue>,
+    _state: Closure<dyn FnMut() -> JsValue>,
+    _end: Closure<dyn FnMut(String) -> js_sys::Uint8Array>,
+}
+
+impl Hooks {
+    fn new(stream: ChatStream) -> Hooks {
+        let stream = Rc::new(RefCell::new(stream));
+        let push = {
+            let stream = Rc::clone(&stream);
+            Closure::new(move |chunk: js_sys::Uint8Array| {
+                let mut stream = stream.borrow_mut();
+                match stream.push(&chunk.to_vec()) {
+                    Relayed::AsIs if stream.outcome().is_none() => JsValue::UNDEFINED,
+                    Relayed::AsIs => chunk.into(),
+                    Relayed::Instead(bytes) => js_sys::Uint8Array::from(bytes.as_slice()).into(),
+                }
+            })
+        };
+        let state = {
+            let stream = Rc::clone(&stream);
+            Closure::new(move || {
+                let stream = stream.borrow();
+                JsValue::from_str(match stream.outcome() {
+                    Some(_) => "over",
+                    None if stream.has_begun() => "begun",
+                    None => "held",
+                })
+            })
+        };
+        let end = {
+            let stream = Rc::clone(&stream);
+            Closure::new(move |ending: String| {
+                let ending = match ending.as_str() {
+                    "closed" => Ending::Closed,
+                    "silent" => Ending::Silent,
+                    _ => Ending::Broken,
+                };
+                js_sys::Uint8Array::from(stream.borrow_mut().end(ending).as_slice())
+            })
+        };
+        let function = |closure: &JsValue| closure.clone();
+        let members = [
+            ("push", function(push.as_ref())),
+            ("state", function(state.as_ref())),
+            ("end", function(end.as_ref())),
+        ];
+        Hooks { stream, object: object(&members), _push: push, _state: state, _end: end }
+    }
+}
+
+/// An exchange that is under way.
+pub struct Flight {
+    flight: JsFlight,
+    hooks: Option<Hooks>,
+}
+
+/// Sends a request. `stream` is what an event stream is read with; `None` where none was asked for.
+pub fn begin(
+    client: &web_sys::AbortSignal,
+    target: Target<'_>,
+    body: &js_sys::Uint8Array,
+    limits: &Limits,
+    attempt: AttemptLimits,
+    stream: Option<ChatStream>,
+) -> Flight {
+    let target = match target {
+        Target::Http(url, None) => object(&[("url", url.into())]),
+        Target::Http(url, Some((header, credential))) => {
+            object(&[("url", url.into()), ("header", header.into()), ("credential", credential.into())])
+        }
+        Target::Binding(binding, model) => object(&[("url", model.into()), ("binding", binding)]),
+    };
+    let hooks = stream.map(Hooks::new);
+    let AttemptLimits { first_byte_ms, stall_ms, total_ms } = attempt;
+    let flight = send(
+        client,
+        &target,
+        body,
+        &limits.0,
+        first_byte_ms.into(),
+        stall_ms.into(),
+        total_ms.into(),
+        hooks.as_ref().map(|hooks| &hooks.object),
+    );
+    Flight { flight, hooks }
+}
+
+/// What came of an exchange: an answer; or a failure, with the runtime's words for the log, and what ended a stream before
+/// its first content.
+pub type Outcome = Result<Answer, (Failure, String, Option<gatehouse_core::error::Error>)>;
+
+impl Flight {
+    /// Waits for the answer: for all of it, or for the first content of an event stream.
+    pub async fn settle(self) -> Outcome {
+        let Flight { flight, hooks } = self;
+        let settled = JsFuture::from(flight.settled()).await;
+        let exchange: JsValue =
+            settled.map_err(|error| (Failure::Unreachable, format!("{error:?}"), None))?;
+        let exchange: JsExchange = exchange.unchecked_into();
+        let early = hooks.as_ref().and_then(|hooks| hooks.stream.borrow().early_end());
+        let failure = match exchange.failure().as_str() {
+            "" if early.is_some() => Some(Failure::Ended),
+            "" => None,
+            "client" => Some(Failure::ClientLeft),
+            "timeout" => Some(Failure::Timeout),
+            "broken" => Some(Failure::Broken),
+            "too_large" => Some(Failure::TooLarge),
+            "ended" => Some(Failure::Ended),
+            _ => Some(Failure::Unreachable),
+        };
+        match (failure, exchange.response()) {
+            (None, Some(response)) => {
+                let status = exchange.status();
+                let body = match hooks {
+                    Some(hooks) if !exchange.reader().is_undefined() => {
+                        AnswerBody::Stream(EventStream { exchange, hooks })
+                    }
+                    _ => AnswerBody::Whole(exchange.body()),
+                };
+                Ok(Answer { status, body, response })
+            }
+            (failure, _) => {
+                // Of a stream that is over before it has begun, nobody reads the rest.
+                flight.cancel();
+                Err((failure.unwrap_or(Failure::Unreachable), exchange.detail(), early))
+            }
+        }
+    }
+
+    /// Lets the upstream go: another one was faster.
+    pub fn cancel(self) {
+        self.flight.cancel();
+    }
+}
+
+/// Waits until one of several exchanges has settled, and says which; `None` if none has after some time.
+pub async fn first_of(flights: impl Iterator<Item = &Flight>, ms: u32) -> Option<usize> {
+    let list: js_sys::Array = flights.map(|flight| JsValue::from(&flight.flight)).collect();
+    let which = JsFuture::from(first(&list, ms.into())).await.ok()?.as_f64()?;
+    (0..list.length()).find(|index| f64::from(*index) == which).map(|index| index as usize)
+}
+
+/// Waits, unless the client leaves; says whether it is still there.
+pub async fn wait(client: &web_sys::AbortSignal, ms: u32) -> bool {
+    JsFuture::from(pause(client, ms.into())).await.is_ok_and(|stayed| stayed.is_truthy())
+}
+
+/// Relays an event stream: gives what the client reads, with a comment whenever `ping_ms` passed without an event, and calls
+/// `finished` when it has ended, however it ended, with whether the client stayed.
 pub fn relay_stream(
     context: &Context,
-    EventStream(exchange): EventStream,
+    EventStream { exchange, hooks }: EventStream,
     ping_ms: u32,
-    stream: ChatStream,
-    finished: impl FnOnce(&ChatStream, bool) + 'static,
+    finished: impl AsyncFnOnce(&ChatStream, bool) + 'static,
 ) -> Result<web_sys::ReadableStream, JsValue> {
-    let stream = Rc::new(RefCell::new(stream));
-    let push = {
-        let stream = Rc::clone(&stream);
-        Closure::new(move |chunk: js_sys::Uint8Array| {
-            let mut stream = stream.borrow_mut();
-            match stream.push(&chunk.to_vec()) {
-                Relayed::AsIs if stream.outcome().is_none() => JsValue::UNDEFINED,
-                Relayed::AsIs => chunk.into(),
-                Relayed::Instead(bytes) => js_sys::Uint8Array::from(bytes.as_slice()).into(),
-            }
-        })
-    };
-    let is_over = {
-        let stream = Rc::clone(&stream);
-        Closure::new(move || stream.borrow().outcome().is_some())
-    };
-    let end = {
-        let stream = Rc::clone(&stream);
-        Closure::new(move |ending: String| {
-            let ending = match ending.as_str() {
-                "closed" => Ending::Closed,
-                "silent" => Ending::Silent,
-                _ => Ending::Broken,
-            };
-            js_sys::Uint8Array::from(stream.borrow_mut().end(ending).as_slice())
-        })
-    };
-    let relayed = relay(&exchange, ping_ms.into(), &push, &is_over, &end)?;
+    let relayed = relay(&exchange, ping_ms.into())?;
     let promise = relayed.finished();
     context.wait_until(async move {
         let stayed = JsFuture::from(promise).await.is_ok_and(|stayed| stayed.is_truthy());
-        finished(&stream.borrow(), stayed);
-        drop((push, is_over, end));
+        // Nothing more is pushed: the stream is nobody else's.
+        let stream = hooks.stream.replace(ChatStream::new("", None, false, 0));
+        finished(&stream, stayed).await;
     });
     Ok(relayed.readable())
 }

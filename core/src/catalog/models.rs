@@ -1,12 +1,13 @@
 //! The models of the built-in providers, compiled from `core/data/models.jsonl` by `core/build.rs`.
+//!
+//! The table is a constant of the program: it takes no time at start-up and no memory of its own. Its rows are packed
+//! (see [`Row`]), and what is asked for is unpacked as [`Facts`].
+
+use serde::{Deserialize, Serialize};
 
 /// What is known of a model. `None` is unknown: not zero, not false.
-#[derive(Debug)]
-pub struct Model {
-    /// A name of [`super::PROVIDERS`].
-    pub provider: &'static str,
-    /// The id that the provider knows it by.
-    pub id: &'static str,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
     /// The longest input, in tokens.
     pub context: Option<u32>,
     /// The longest output, in tokens.
@@ -15,12 +16,62 @@ pub struct Model {
     pub price: Price,
     /// Whether it can call tools.
     pub tools: Option<bool>,
+    /// Whether it can be held to JSON of any shape.
+    pub json_mode: Option<bool>,
     /// Whether it can be held to a JSON schema.
     pub json_schema: Option<bool>,
     /// Whether it sees images.
     pub vision: Option<bool>,
     /// Whether it reasons before it answers.
     pub reasoning: Option<bool>,
+    /// How capable it is, where somebody has judged it. See [`Facts::effective_tier`].
+    pub tier: Option<Tier>,
+    /// How much it is preferred to others, in percent.
+    pub priority: Option<u8>,
+    /// Calls that its provider's free tier allows in a day.
+    pub requests_per_day: Option<u32>,
+    /// Whether it is only used when a caller names it: because it is not made for conversation, or because it may not be
+    /// there.
+    pub not_automatic: bool,
+}
+
+impl Facts {
+    /// How capable it is. Where nobody has judged it, its price tells: under one US dollar per million tokens of output
+    /// low, under six medium, else high. Of the models without a price, those that reason count as high, the others as
+    /// medium.
+    pub fn effective_tier(&self) -> Tier {
+        match (self.tier, self.price.output) {
+            (Some(tier), _) => tier,
+            (None, Some(0..1_000_000)) => Tier::Low,
+            (None, Some(1_000_000..6_000_000)) => Tier::Medium,
+            (None, Some(_)) => Tier::High,
+            (None, None) if self.reasoning == Some(true) => Tier::High,
+            (None, None) => Tier::Medium,
+        }
+    }
+}
+
+/// How capable a model is, in the words of `reasoning_effort`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Quick and cheap.
+    Low,
+    /// In between.
+    Medium,
+    /// For what is hard.
+    High,
+}
+
+impl Tier {
+    /// The word for it: `low`, `medium` or `high`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tier::Low => "low",
+            Tier::Medium => "medium",
+            Tier::High => "high",
+        }
+    }
 }
 
 /// Prices in micro-USD (millionths of a US dollar) per million tokens; `None` is unknown, never free.
@@ -40,6 +91,109 @@ pub struct Price {
 /// provider publishes that of all of its models.
 pub const MODELS_AS_OF: u64 = 1_793_491_200;
 
+/// What is known of a built-in provider's model.
+pub fn facts(provider: &str, id: &str) -> Option<Facts> {
+    let rows = rows(provider);
+    let at = rows.binary_search_by(|row| row.id.cmp(id)).ok()?;
+    rows.get(at).map(Row::facts)
+}
+
+/// The models of a built-in provider, by id.
+pub fn of_provider(provider: &str) -> impl Iterator<Item = (&'static str, Facts)> + use<> {
+    rows(provider).iter().map(|row| (row.id, row.facts()))
+}
+
+fn rows(provider: &str) -> &'static [Row] {
+    MODELS
+        .binary_search_by(|(name, _)| (*name).cmp(provider))
+        .ok()
+        .and_then(|at| MODELS.get(at))
+        .map_or(&[], |(_, rows)| rows)
+}
+
+/// A row of the table, in less than half the space of [`Facts`]: more than a thousand are in every copy of the Wasm. As
+/// they stand they compress to 20 KB; dictionaries of prices and limits would make it 17 and the code harder to read.
+/// Prices are in micro-USD per million tokens, as in [`Price`].
+struct Row {
+    id: &'static str,
+    context: u32,
+    max_output: u32,
+    input: u32,
+    output: u32,
+    cached_input: u32,
+    cache_write: u32,
+    requests_per_day: u32,
+    flags: u16,
+    priority: u8,
+}
+
+/// A number that is not known; `core/build.rs` sees to it that no known number is this one.
+const UNKNOWN: u32 = u32::MAX;
+/// A priority that is not known.
+const UNRATED: u8 = u8::MAX;
+
+/// Packs what is no number: two bits for each capability and for the tier, of which 0 is unknown; one for the rest.
+const fn flags(capabilities: [Option<bool>; 5], tier: Option<Tier>, not_automatic: bool) -> u16 {
+    let [tools, json_mode, json_schema, vision, reasoning] = capabilities;
+    let tier = match tier {
+        None => 0,
+        Some(Tier::Low) => 1,
+        Some(Tier::Medium) => 2,
+        Some(Tier::High) => 3,
+    };
+    capability_bits(tools)
+        | capability_bits(json_mode) << 2
+        | capability_bits(json_schema) << 4
+        | capability_bits(vision) << 6
+        | capability_bits(reasoning) << 8
+        | tier << 10
+        | (not_automatic as u16) << 12
+}
+
+const fn capability_bits(capability: Option<bool>) -> u16 {
+    match capability {
+        None => 0,
+        Some(false) => 1,
+        Some(true) => 2,
+    }
+}
+
+impl Row {
+    fn facts(&self) -> Facts {
+        let number = |value: u32| (value != UNKNOWN).then_some(value);
+        let price = |value: u32| number(value).map(u64::from);
+        let capability = |shift: u32| match self.flags >> shift & 3 {
+            1 => Some(false),
+            2 => Some(true),
+            _ => None,
+        };
+        Facts {
+            context: number(self.context),
+            max_output: number(self.max_output),
+            price: Price {
+                input: price(self.input),
+                output: price(self.output),
+                cached_input: price(self.cached_input),
+                cache_write: price(self.cache_write),
+            },
+            tools: capability(0),
+            json_mode: capability(2),
+            json_schema: capability(4),
+            vision: capability(6),
+            reasoning: capability(8),
+            tier: match self.flags >> 10 & 3 {
+                1 => Some(Tier::Low),
+                2 => Some(Tier::Medium),
+                3 => Some(Tier::High),
+                _ => None,
+            },
+            priority: (self.priority != UNRATED).then_some(self.priority),
+            requests_per_day: number(self.requests_per_day),
+            not_automatic: self.flags >> 12 & 1 == 1,
+        }
+    }
+}
+
 include!(concat!(env!("OUT_DIR"), "/models.rs"));
 
 #[cfg(test)]
@@ -49,18 +203,67 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_names_only_known_providers() {
-        assert!(MODELS.is_sorted_by(|a, b| (a.provider, a.id) < (b.provider, b.id)));
-        assert!(MODELS.len() > 200);
-        for model in MODELS {
-            assert!(PROVIDERS.iter().any(|provider| provider.name == model.provider), "{model:?}");
+        assert!(MODELS.is_sorted_by(|(a, _), (b, _)| a < b));
+        for (name, rows) in MODELS {
+            assert!(PROVIDERS.iter().any(|provider| provider.name == *name), "{name}");
+            assert!(!rows.is_empty() && rows.is_sorted_by(|a, b| a.id < b.id), "{name}");
         }
     }
 
     #[test]
+    fn every_model_is_found_by_its_name() {
+        for provider in PROVIDERS {
+            for (id, known) in of_provider(provider.name) {
+                assert_eq!(facts(provider.name, id), Some(known), "{id}");
+            }
+        }
+        assert_eq!(facts("openai", "gpt-4"), None);
+        assert_eq!(facts("nobody", "gpt-4o"), None);
+        assert_eq!(of_provider("nobody").count(), 0);
+    }
+
+    /// What the table says is what the file says: nothing is lost by packing.
+    #[test]
+    fn the_table_is_the_file() {
+        let file = include_str!("../../data/models.jsonl");
+        let mut count = 0;
+        for line in file.lines() {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            let known = facts(row["provider"].as_str().unwrap(), row["id"].as_str().unwrap()).unwrap();
+            let number = |member: &str| row[member].as_u64();
+            let price =
+                |member: &str| row[member].as_f64().map(|usd| format!("{:.0}", usd * 1e6).parse().unwrap());
+            let capability = |member: &str| row[member].as_bool();
+            let expected = Facts {
+                context: number("context").map(|value| value.try_into().unwrap()),
+                max_output: number("max_output").map(|value| value.try_into().unwrap()),
+                price: Price {
+                    input: price("input_usd_per_mtok"),
+                    output: price("output_usd_per_mtok"),
+                    cached_input: price("cached_input_usd_per_mtok"),
+                    cache_write: price("cache_write_usd_per_mtok"),
+                },
+                tools: capability("tools"),
+                json_mode: capability("json_mode"),
+                json_schema: capability("json_schema"),
+                vision: capability("vision"),
+                reasoning: capability("reasoning"),
+                tier: row.get("tier").map(|tier| serde_json::from_value(tier.clone()).unwrap()),
+                priority: number("priority").map(|value| value.try_into().unwrap()),
+                requests_per_day: number("requests_per_day").map(|value| value.try_into().unwrap()),
+                not_automatic: capability("automatic") == Some(false),
+            };
+            assert_eq!(known, expected, "{line}");
+            count += 1;
+        }
+        assert_eq!(count, MODELS.iter().map(|(_, rows)| rows.len()).sum::<usize>());
+        assert!(count > 1000);
+    }
+
+    #[test]
     fn prices_are_exact_integers_and_unknown_ones_are_none() {
-        let find = |id: &str| MODELS.iter().find(|model| model.id == id).unwrap();
         assert_eq!(
-            find("gpt-4o-mini").price,
+            facts("openai", "gpt-4o-mini").unwrap().price,
             Price {
                 input: Some(150_000),
                 output: Some(600_000),
@@ -68,6 +271,47 @@ mod tests {
                 cache_write: None
             }
         );
-        assert!(MODELS.iter().any(|model| model.price.input.is_none()));
+        assert_eq!(facts("github_models", "openai/gpt-4o-mini").unwrap().price, Price::default());
+        assert_eq!(facts("zai", "glm-4.7-flash").unwrap().price.output, Some(0));
+    }
+
+    #[test]
+    fn what_is_judged_by_hand_is_there() {
+        let known = facts("groq", "llama-3.3-70b-versatile").unwrap();
+        assert_eq!((known.tier, known.priority), (Some(Tier::High), Some(91)));
+        assert_eq!((known.requests_per_day, known.json_mode), (Some(300), Some(true)));
+        assert_eq!((known.vision, known.json_schema, known.not_automatic), (Some(false), None, false));
+        assert!(facts("groq", "openai/gpt-oss-safeguard-20b").unwrap().not_automatic);
+    }
+
+    #[test]
+    fn the_tier_is_as_judged_or_as_priced() {
+        let priced = |output: Option<u64>, reasoning: Option<bool>| {
+            let price = Price { output, ..Price::default() };
+            Facts { price, reasoning, ..Facts::default() }.effective_tier()
+        };
+        for (output, reasoning, tier) in [
+            (Some(0), None, Tier::Low),
+            (Some(999_999), Some(true), Tier::Low),
+            (Some(1_000_000), None, Tier::Medium),
+            (Some(5_999_999), None, Tier::Medium),
+            (Some(6_000_000), None, Tier::High),
+            (None, None, Tier::Medium),
+            (None, Some(false), Tier::Medium),
+            (None, Some(true), Tier::High),
+        ] {
+            assert_eq!(priced(output, reasoning), tier, "{output:?} {reasoning:?}");
+        }
+        let judged = Facts { tier: Some(Tier::Low), reasoning: Some(true), ..Facts::default() };
+        assert_eq!(judged.effective_tier(), Tier::Low);
+        assert!(Tier::Low < Tier::Medium && Tier::Medium < Tier::High);
+    }
+
+    #[test]
+    fn tiers_have_one_word_each() {
+        for tier in [Tier::Low, Tier::Medium, Tier::High] {
+            assert_eq!(serde_json::to_value(tier).unwrap(), tier.as_str());
+            assert_eq!(serde_json::from_value::<Tier>(tier.as_str().into()).unwrap(), tier);
+        }
     }
 }

@@ -1,18 +1,46 @@
 //! The built-in providers. One row each; everything that differs between them is a column.
+//!
+//! Every row is a chat endpoint in OpenAI's format behind a key that does not change, so that one piece of code calls
+//! them all. Two things have no column, because they need none: where an error's text stands is found out for each
+//! answer (`protocol::upstream_error` knows every shape, at every provider), and what a model can do is in the table
+//! of models.
+//!
+//! Left out, because they have no such endpoint: Reka, Snowflake Cortex (a format of their own), Oracle OCI and
+//! `SageMaker` (signed requests), Replicate (jobs that are polled), Vertex AI (tokens that live an hour and have to be
+//! signed for), Voyage, Jina and Nomic (embeddings only), `ModelScope` (no address is known). Anthropic, Gemini, Cohere,
+//! Bedrock and Workers AI are called through their compatible endpoints. Any other compatible endpoint can be configured
+//! (see [`crate::config::CustomProvider`]).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::config::Auth;
 
 /// What Gatehouse knows of a provider.
 #[derive(Debug)]
 pub struct Provider {
-    /// The name in `provider/model`, and, in upper case, in the names of its variables.
+    /// The name in `provider/model`, and, in upper case, in the names of its variables. Lower case, `_` between words.
     pub name: &'static str,
-    /// What `/chat/completions` is appended to.
+    /// Where it lives, without a final slash. May hold placeholders, each the name of a variable in braces:
+    /// `https://{AZURE_RESOURCE}.openai.azure.com/openai/v1`.
     pub base_url: &'static str,
+    /// What is appended to the base URL for chat completions.
+    pub chat_path: &'static str,
     /// How it wants to be authenticated to.
     pub auth: Auth,
+    /// Further names of the secret that holds its key, besides `<NAME>_API_KEY`; the earlier one counts.
+    pub key_variables: &'static [&'static str],
     /// When its streams tell usage.
     pub stream_usage: StreamUsage,
+    /// What has to be changed in a request so that it is taken.
+    pub quirks: &'static [Quirk],
+    /// The headers of its answers that tell how much is left of a limit.
+    pub limit_headers: &'static [LimitHeader],
+    /// Whether it stops billing a stream whose connection is closed; `None` is unknown.
+    pub cancel_stops_billing: Option<bool>,
+    /// Whether it routes between models itself, and so takes the members `models` and `provider`.
+    pub own_routing: bool,
 }
 
 /// When a provider's streams tell the usage.
@@ -22,27 +50,349 @@ pub enum StreamUsage {
     OnRequest,
     /// Always; some of these refuse `stream_options` as an unknown parameter.
     Always,
+    /// Never, and asking is of no use.
+    Never,
 }
 
+/// A change to the members of a request without which a provider would refuse it. What decides the meaning of a call
+/// (`messages`, `tools`, `response_format`, …) is never dropped: routing keeps such calls away instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Quirk {
+    /// The provider refuses this member: it is left out.
+    Drop(Cow<'static, str>),
+    /// The provider knows the first member by the name that is the second. If a request has both, the first is dropped.
+    Rename(Cow<'static, str>, Cow<'static, str>),
+    /// The smallest value that the provider takes for a member, as the text of a JSON number.
+    AtLeast(Cow<'static, str>, Cow<'static, str>),
+    /// The largest value that the provider takes for a member, as the text of a JSON number.
+    AtMost(Cow<'static, str>, Cow<'static, str>),
+}
+
+impl Quirk {
+    const fn drop(member: &'static str) -> Quirk {
+        Quirk::Drop(Cow::Borrowed(member))
+    }
+
+    const fn rename(member: &'static str, other: &'static str) -> Quirk {
+        Quirk::Rename(Cow::Borrowed(member), Cow::Borrowed(other))
+    }
+
+    const fn at_least(member: &'static str, least: &'static str) -> Quirk {
+        Quirk::AtLeast(Cow::Borrowed(member), Cow::Borrowed(least))
+    }
+}
+
+/// Headers that tell of one limit. Names are in lower case; an empty one means that there is no such header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitHeader {
+    /// What is counted.
+    pub resource: Resource,
+    /// Over which time.
+    pub window: Window,
+    /// The header with the most that is allowed in the window.
+    pub limit: &'static str,
+    /// The header with what is left of it.
+    pub remaining: &'static str,
+    /// The header that tells when the window begins anew: a duration, seconds or a time, as the provider likes.
+    pub reset: &'static str,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// Calls.
+    Requests,
+    /// Tokens, as the provider counts them.
+    Tokens,
+}
+
+/// The time over which a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// A minute.
+    Minute,
+    /// A day.
+    Day,
+    /// The provider does not say, or it varies.
+    Unknown,
+}
+
+// Who knows the limit on output only by its older name refuses the newer one or, worse, ignores it.
+const MAX_TOKENS: Quirk = Quirk::rename("max_completion_tokens", "max_tokens");
+const ONLY_MAX_TOKENS: &[Quirk] = &[MAX_TOKENS];
+
+const CEREBRAS: &[Quirk] = &[
+    Quirk::drop("prompt_cache_key"),
+    Quirk::drop("service_tier"),
+    Quirk::drop("store"),
+    Quirk::drop("verbosity"),
+];
+const GROQ: &[Quirk] = &[
+    Quirk::drop("logit_bias"),
+    Quirk::drop("logprobs"),
+    Quirk::drop("top_logprobs"),
+    Quirk::at_least("temperature", "1e-8"),
+];
+const MISTRAL: &[Quirk] = &[MAX_TOKENS, Quirk::rename("seed", "random_seed")];
+const PERPLEXITY: &[Quirk] = &[
+    MAX_TOKENS,
+    Quirk::drop("logprobs"),
+    Quirk::drop("seed"),
+    Quirk::drop("stop"),
+    Quirk::drop("top_logprobs"),
+];
+
+/// The limit headers of OpenAI, which most others copy.
+pub(super) const OPENAI_LIMITS: &[LimitHeader] = &[
+    LimitHeader {
+        resource: Resource::Requests,
+        window: Window::Minute,
+        limit: "x-ratelimit-limit-requests",
+        remaining: "x-ratelimit-remaining-requests",
+        reset: "x-ratelimit-reset-requests",
+    },
+    LimitHeader {
+        resource: Resource::Tokens,
+        window: Window::Minute,
+        limit: "x-ratelimit-limit-tokens",
+        remaining: "x-ratelimit-remaining-tokens",
+        reset: "x-ratelimit-reset-tokens",
+    },
+];
+const ANTHROPIC_LIMITS: &[LimitHeader] = &[
+    LimitHeader {
+        resource: Resource::Requests,
+        window: Window::Minute,
+        limit: "anthropic-ratelimit-requests-limit",
+        remaining: "anthropic-ratelimit-requests-remaining",
+        reset: "anthropic-ratelimit-requests-reset",
+    },
+    LimitHeader {
+        resource: Resource::Tokens,
+        window: Window::Minute,
+        limit: "anthropic-ratelimit-tokens-limit",
+        remaining: "anthropic-ratelimit-tokens-remaining",
+        reset: "anthropic-ratelimit-tokens-reset",
+    },
+];
+const CEREBRAS_LIMITS: &[LimitHeader] = &[
+    LimitHeader {
+        resource: Resource::Requests,
+        window: Window::Day,
+        limit: "x-ratelimit-limit-requests-day",
+        remaining: "x-ratelimit-remaining-requests-day",
+        reset: "x-ratelimit-reset-requests-day",
+    },
+    LimitHeader {
+        resource: Resource::Tokens,
+        window: Window::Minute,
+        limit: "x-ratelimit-limit-tokens-minute",
+        remaining: "x-ratelimit-remaining-tokens-minute",
+        reset: "x-ratelimit-reset-tokens-minute",
+    },
+];
+// OpenAI's names, but the requests are those of a day.
+const GROQ_LIMITS: &[LimitHeader] = &[
+    LimitHeader {
+        resource: Resource::Requests,
+        window: Window::Day,
+        limit: "x-ratelimit-limit-requests",
+        remaining: "x-ratelimit-remaining-requests",
+        reset: "x-ratelimit-reset-requests",
+    },
+    LimitHeader {
+        resource: Resource::Tokens,
+        window: Window::Minute,
+        limit: "x-ratelimit-limit-tokens",
+        remaining: "x-ratelimit-remaining-tokens",
+        reset: "x-ratelimit-reset-tokens",
+    },
+];
+const MISTRAL_LIMITS: &[LimitHeader] = &[LimitHeader {
+    resource: Resource::Tokens,
+    window: Window::Minute,
+    limit: "x-ratelimitbysize-limit-minute",
+    remaining: "x-ratelimitbysize-remaining-minute",
+    reset: "ratelimitbysize-reset",
+}];
+const SAMBANOVA_LIMITS: &[LimitHeader] = &[
+    LimitHeader {
+        resource: Resource::Requests,
+        window: Window::Minute,
+        limit: "x-ratelimit-limit-requests",
+        remaining: "x-ratelimit-remaining-requests",
+        reset: "x-ratelimit-reset-requests",
+    },
+    LimitHeader {
+        resource: Resource::Requests,
+        window: Window::Day,
+        limit: "x-ratelimit-limit-requests-day",
+        remaining: "x-ratelimit-remaining-requests-day",
+        reset: "x-ratelimit-reset-requests-day",
+    },
+];
+// It changes its windows with the load.
+const TOGETHER_LIMITS: &[LimitHeader] = &[
+    LimitHeader {
+        resource: Resource::Requests,
+        window: Window::Unknown,
+        limit: "x-ratelimit-limit",
+        remaining: "x-ratelimit-remaining",
+        reset: "x-ratelimit-reset",
+    },
+    LimitHeader {
+        resource: Resource::Tokens,
+        window: Window::Unknown,
+        limit: "x-tokenlimit-limit",
+        remaining: "x-tokenlimit-remaining",
+        reset: "",
+    },
+];
+
+/// A provider like most: a key as a bearer token, and nothing special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {
-    Provider { name, base_url, auth: Auth::Bearer, stream_usage: StreamUsage::OnRequest }
+    with_auth(name, base_url, Auth::Bearer)
+}
+
+/// A provider that takes the bare key in a header of its own.
+const fn with_header(name: &'static str, base_url: &'static str, header: &'static str) -> Provider {
+    with_auth(name, base_url, Auth::Header(Cow::Borrowed(header)))
+}
+
+const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Provider {
+    Provider {
+        name,
+        base_url,
+        chat_path: "/chat/completions",
+        auth,
+        key_variables: &[],
+        stream_usage: StreamUsage::OnRequest,
+        quirks: &[],
+        limit_headers: &[],
+        cancel_stops_billing: None,
+        own_routing: false,
+    }
+}
+
+/// What a row of the table says besides a name and an address.
+impl Provider {
+    const fn chat_path(mut self, path: &'static str) -> Provider {
+        self.chat_path = path;
+        self
+    }
+
+    const fn keys(mut self, variables: &'static [&'static str]) -> Provider {
+        self.key_variables = variables;
+        self
+    }
+
+    const fn usage(mut self, usage: StreamUsage) -> Provider {
+        self.stream_usage = usage;
+        self
+    }
+
+    const fn quirks(mut self, quirks: &'static [Quirk]) -> Provider {
+        self.quirks = quirks;
+        self
+    }
+
+    const fn limits(mut self, headers: &'static [LimitHeader]) -> Provider {
+        self.limit_headers = headers;
+        self
+    }
+
+    const fn cancel_stops_billing(mut self, stops: bool) -> Provider {
+        self.cancel_stops_billing = Some(stops);
+        self
+    }
+
+    const fn own_routing(mut self) -> Provider {
+        self.own_routing = true;
+        self
+    }
 }
 
 /// All built-in providers, by name. Addresses as of mid-2026.
 #[rustfmt::skip]
 pub static PROVIDERS: &[Provider] = &[
-    provider("cerebras",   "https://api.cerebras.ai/v1"),
-    provider("deepseek",   "https://api.deepseek.com/v1"),
-    provider("gemini",     "https://generativelanguage.googleapis.com/v1beta/openai"),
-    provider("groq",       "https://api.groq.com/openai/v1"),
-    Provider { stream_usage: StreamUsage::Always,
-        ..provider("mistral", "https://api.mistral.ai/v1") },
-    Provider { auth: Auth::None,
-        ..provider("ollama", "http://localhost:11434/v1") },
-    provider("openai",     "https://api.openai.com/v1"),
-    provider("openrouter", "https://openrouter.ai/api/v1"),
-    provider("together",   "https://api.together.xyz/v1"),
-    provider("xai",        "https://api.x.ai/v1"),
+    provider("ai21", "https://api.ai21.com/studio/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("ai302", "https://api.302.ai/v1"),
+    provider("anthropic", "https://api.anthropic.com/v1").limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
+    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key")
+        .keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true),
+    provider("azure_ai", "https://models.inference.ai.azure.com").limits(OPENAI_LIMITS),
+    provider("baseten", "https://inference.baseten.co/v1"),
+    provider("bedrock", "https://bedrock-runtime.{BEDROCK_REGION}.amazonaws.com/openai/v1")
+        .keys(&["AWS_BEARER_TOKEN_BEDROCK"]).cancel_stops_billing(false),
+    provider("cerebras", "https://api.cerebras.ai/v1").quirks(CEREBRAS).limits(CEREBRAS_LIMITS),
+    provider("chutes", "https://llm.chutes.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("cohere", "https://api.cohere.ai/compatibility/v1")
+        .keys(&["CO_API_KEY"]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("cometapi", "https://api.cometapi.com/v1"),
+    provider("command_code", "https://api.commandcode.ai/provider/v1"),
+    provider("crusoe", "https://managed-inference-api-proxy.crusoecloud.com/v1").quirks(ONLY_MAX_TOKENS),
+    provider("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+        .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("deepinfra", "https://api.deepinfra.com/v1/openai").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("deepseek", "https://api.deepseek.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("featherless", "https://api.featherless.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("fireworks", "https://api.fireworks.ai/inference/v1")
+        .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("friendli", "https://api.friendli.ai/serverless/v1")
+        .keys(&["FRIENDLI_TOKEN"]).cancel_stops_billing(true),
+    provider("gemini", "https://generativelanguage.googleapis.com/v1beta/openai")
+        .keys(&["GOOGLE_API_KEY"]).cancel_stops_billing(false),
+    provider("github_models", "https://models.github.ai/inference").keys(&["GITHUB_TOKEN"]),
+    provider("gmi", "https://api.gmi-serving.com/v1"),
+    provider("groq", "https://api.groq.com/openai/v1").quirks(GROQ).limits(GROQ_LIMITS).cancel_stops_billing(false),
+    provider("huggingface", "https://router.huggingface.co/v1")
+        .keys(&["HF_TOKEN"]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("hunyuan", "https://api.hunyuan.cloud.tencent.com/v1").quirks(ONLY_MAX_TOKENS),
+    provider("hyperbolic", "https://api.hyperbolic.xyz/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("inference_net", "https://api.inference.net/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("io_net", "https://api.intelligence.io.solutions/api/v1").keys(&["IOINTELLIGENCE_API_KEY"]),
+    provider("kluster", "https://api.kluster.ai/v1").cancel_stops_billing(false),
+    provider("krutrim", "https://cloud.olakrutrim.com/v1").quirks(ONLY_MAX_TOKENS),
+    provider("lambda", "https://api.lambdalabs.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("lemonfox", "https://api.lemonfox.ai/v1").quirks(ONLY_MAX_TOKENS),
+    provider("lingyi", "https://api.lingyiwanwu.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("minimax", "https://api.minimax.chat/v1").cancel_stops_billing(false),
+    provider("mistral", "https://api.mistral.ai/v1")
+        .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
+    provider("moonshot", "https://api.moonshot.ai/v1"),
+    provider("nano_gpt", "https://nano-gpt.com/api/v1").keys(&["NANOGPT_API_KEY"]).quirks(ONLY_MAX_TOKENS),
+    provider("nebius", "https://api.studio.nebius.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("novita", "https://api.novita.ai/v3/openai").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("nscale", "https://inference.api.nscale.com/v1").quirks(ONLY_MAX_TOKENS),
+    provider("nvidia", "https://integrate.api.nvidia.com/v1").quirks(ONLY_MAX_TOKENS),
+    with_auth("ollama", "http://localhost:11434/v1", Auth::None).quirks(ONLY_MAX_TOKENS),
+    provider("openai", "https://api.openai.com/v1").limits(OPENAI_LIMITS).cancel_stops_billing(true),
+    provider("openrouter", "https://openrouter.ai/api/v1").own_routing(),
+    provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
+    provider("perplexity", "https://api.perplexity.ai").quirks(PERPLEXITY).cancel_stops_billing(false),
+    provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS),
+    // Its key may be the word "anonymous".
+    provider("pollinations", "https://text.pollinations.ai/openai").chat_path(""),
+    provider("sambanova", "https://api.sambanova.ai/v1")
+        .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).limits(SAMBANOVA_LIMITS).cancel_stops_billing(false),
+    with_header("sarvam", "https://api.sarvam.ai/v1", "api-subscription-key").quirks(ONLY_MAX_TOKENS),
+    provider("scaleway", "https://api.scaleway.ai/v1").keys(&["SCW_SECRET_KEY"]),
+    provider("siliconflow", "https://api.siliconflow.cn/v1").quirks(ONLY_MAX_TOKENS),
+    provider("stepfun", "https://api.stepfun.com/v1").quirks(ONLY_MAX_TOKENS),
+    provider("synthetic", "https://api.synthetic.new/openai/v1").quirks(ONLY_MAX_TOKENS),
+    provider("together", "https://api.together.xyz/v1")
+        .quirks(ONLY_MAX_TOKENS).limits(TOGETHER_LIMITS).cancel_stops_billing(true),
+    provider("upstage", "https://api.upstage.ai/v1/solar").quirks(ONLY_MAX_TOKENS),
+    provider("venice", "https://api.venice.ai/api/v1").keys(&["VENICE_AI_API_KEY"]),
+    provider("volcengine", "https://ark.cn-beijing.volces.com/api/v3").keys(&["ARK_API_KEY"]),
+    provider("workers_ai", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1")
+        .keys(&["CLOUDFLARE_WORKERS_AI_API_KEY", "CLOUDFLARE_API_TOKEN"])
+        .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("xai", "https://api.x.ai/v1").cancel_stops_billing(true),
+    provider("zai", "https://api.z.ai/api/paas/v4").quirks(ONLY_MAX_TOKENS),
+    provider("zhipu", "https://open.bigmodel.cn/api/paas/v4").quirks(ONLY_MAX_TOKENS),
 ];
 
 /// The Worker secret that holds a provider's key: `my-llm` → `MY_LLM_API_KEY`.
@@ -64,17 +414,93 @@ mod tests {
     use super::*;
     use crate::config::BaseUrl;
 
+    fn is_variable(name: &str) -> bool {
+        name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    }
+
+    fn is_header(name: &str) -> bool {
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    }
+
     #[test]
-    fn the_table_is_sorted_and_every_address_is_valid() {
+    fn the_table_is_sorted_and_names_are_usable() {
         assert!(PROVIDERS.is_sorted_by(|a, b| a.name < b.name));
         for provider in PROVIDERS {
-            assert_eq!(BaseUrl::parse(provider.base_url).unwrap().as_str(), provider.base_url);
+            let name = provider.name;
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'),
+                "{name}"
+            );
+            let own = api_key_variable(name);
+            assert!(is_variable(&own), "{own}");
+            for variable in provider.key_variables {
+                assert!(is_variable(variable) && *variable != own, "{variable}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_valid_once_their_placeholders_are_filled() {
+        let mut placeholders = Vec::new();
+        for provider in PROVIDERS {
+            let mut filled = String::new();
+            let mut rest = provider.base_url;
+            while let Some((before, after)) = rest.split_once('{') {
+                let (name, after) = after.split_once('}').unwrap();
+                assert!(name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{name}");
+                placeholders.push(name);
+                filled = filled + before + "x";
+                rest = after;
+            }
+            filled += rest;
+            assert_eq!(BaseUrl::parse(&filled).unwrap().as_str(), filled);
+            assert!(
+                provider.chat_path.is_empty() || provider.chat_path.starts_with('/'),
+                "{}",
+                provider.name
+            );
+        }
+        assert_eq!(placeholders, ["AZURE_RESOURCE", "BEDROCK_REGION", "CLOUDFLARE_ACCOUNT_ID"]);
+    }
+
+    #[test]
+    fn quirks_never_take_away_what_a_call_means() {
+        let kept =
+            ["messages", "model", "n", "response_format", "stream", "stream_options", "tool_choice", "tools"];
+        for provider in PROVIDERS {
+            for quirk in provider.quirks {
+                match quirk {
+                    Quirk::Drop(member) | Quirk::Rename(member, _) => {
+                        assert!(!kept.contains(&&**member), "{member}");
+                    }
+                    Quirk::AtLeast(_, number) | Quirk::AtMost(_, number) => {
+                        assert!(serde_json::from_str::<serde_json::Number>(number).is_ok(), "{number}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn header_names_are_lower_case() {
+        for provider in PROVIDERS {
+            if let Auth::Header(name) = &provider.auth {
+                assert!(!name.is_empty() && is_header(name), "{name}");
+            }
+            for headers in provider.limit_headers {
+                assert!(!headers.remaining.is_empty(), "{}", provider.name);
+                for name in [headers.limit, headers.remaining, headers.reset] {
+                    assert!(is_header(name), "{name}");
+                }
+            }
         }
     }
 
     #[test]
     fn variables_are_upper_case_names() {
         assert_eq!(api_key_variable("openai"), "OPENAI_API_KEY");
+        assert_eq!(api_key_variable("github_models"), "GITHUB_MODELS_API_KEY");
         assert_eq!(base_url_variable("my-llm"), "MY_LLM_BASE_URL");
     }
 }

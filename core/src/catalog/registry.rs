@@ -1,11 +1,21 @@
-//! What one deployment can reach: providers with their secrets and addresses, and the models that can be listed.
+//! What one deployment can reach: providers with their secrets and addresses, and what is known of their models.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::models::{MODELS, MODELS_AS_OF, Model};
-use super::providers::{PROVIDERS, Provider, StreamUsage, api_key_variable, base_url_variable};
-use crate::config::{Auth, BaseUrl, Config};
+use super::models::{self, Facts, MODELS_AS_OF};
+use super::providers::{
+    LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, api_key_variable, base_url_variable,
+};
+use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::key::Secret;
+
+/// The provider that can be reached without a key, through the Worker's binding `AI`.
+pub const WORKERS_AI: &str = "workers_ai";
+/// The most keys of one provider.
+const MAX_KEYS: usize = 16;
 
 /// A provider in this deployment.
 #[derive(Debug)]
@@ -14,22 +24,34 @@ pub struct Entry {
     pub name: String,
     /// When its streams tell usage.
     pub stream_usage: StreamUsage,
+    /// Members of a request that it does not take as they are.
+    pub quirks: Cow<'static, [Quirk]>,
+    /// The headers by which it tells what is left of its limits.
+    pub limit_headers: &'static [LimitHeader],
+    /// Whether it stops charging when a call is cancelled; `None` is not known.
+    pub cancel_stops_billing: Option<bool>,
+    /// Whether it takes `models` and `provider` itself.
+    pub own_routing: bool,
     /// Whether and how it can be called.
     pub access: Access,
-    /// Ids of the models that the operator listed for it.
-    custom_models: Vec<String>,
+    /// What the operator says of its models, by id.
+    settings: BTreeMap<String, ModelSettings>,
 }
 
 /// Whether and how a provider can be called.
 #[derive(Debug)]
 pub enum Access {
-    /// It can.
+    /// It can, over HTTP.
     Active {
         /// Where to send chat completions.
         chat_url: String,
-        /// What goes into `Authorization: Bearer`, if anything.
-        key: Option<Secret>,
+        /// In which header the key goes, and in which form.
+        auth: Auth,
+        /// Its keys: one at least, unless it needs none.
+        keys: Vec<Secret>,
     },
+    /// It can, through the binding `AI`.
+    Binding,
     /// It cannot, for a reason that names the variable to set.
     Inactive(String),
 }
@@ -37,11 +59,48 @@ pub enum Access {
 impl Entry {
     /// Whether it can be called.
     pub fn is_active(&self) -> bool {
-        matches!(self.access, Access::Active { .. })
+        !matches!(self.access, Access::Inactive(_))
+    }
+
+    /// Its keys; empty where it needs none.
+    pub fn keys(&self) -> &[Secret] {
+        match &self.access {
+            Access::Active { keys, .. } => keys,
+            Access::Binding | Access::Inactive(_) => &[],
+        }
+    }
+
+    /// What is known of a model; `None` if it is not listed.
+    pub fn facts(&self, id: &str) -> Option<Facts> {
+        let known = models::facts(&self.name, id);
+        match self.settings.get(id) {
+            None => known,
+            Some(settings) => Some(settings.over(known.or_else(|| like(settings)).unwrap_or_default())),
+        }
+    }
+
+    /// Its models, by id, but for those that the operator hides.
+    pub fn models(&self) -> impl Iterator<Item = (&str, Facts)> {
+        let listed = models::of_provider(&self.name).map(|(id, facts): (&str, Facts)| (id, facts));
+        let listed = listed.filter(|(id, _)| !self.settings.contains_key(*id));
+        let set = self.settings.iter().filter(|(_, settings)| !settings.hidden);
+        listed.chain(set.map(|(id, _)| (id.as_str(), self.facts(id).unwrap_or_default())))
+    }
+
+    /// Whether it lists a model of this id.
+    pub fn lists(&self, id: &str) -> bool {
+        self.settings
+            .get(id)
+            .map_or_else(|| models::facts(&self.name, id).is_some(), |settings| !settings.hidden)
     }
 }
 
-/// All providers and models of this deployment.
+fn like(settings: &ModelSettings) -> Option<Facts> {
+    let (provider, id) = settings.like.as_deref()?.split_once('/')?;
+    models::facts(provider, id)
+}
+
+/// All providers of this deployment.
 #[derive(Debug)]
 pub struct Registry {
     entries: Vec<Entry>,
@@ -54,76 +113,144 @@ pub struct ListedModel<'a> {
     pub provider: &'a str,
     /// The provider's id of it.
     pub id: &'a str,
-    /// What is known of it, if it is in the table.
-    pub known: Option<&'static Model>,
+    /// What is known of it.
+    pub facts: Facts,
 }
 
 impl Registry {
-    /// Joins the built-in table, the configuration and the variables and secrets that `variable` looks up.
-    pub fn new(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Registry {
-        let built_in = PROVIDERS.iter().map(|provider| Entry {
-            name: provider.name.to_owned(),
-            stream_usage: provider.stream_usage,
-            access: built_in_access(provider, &variable),
-            custom_models: Vec::new(),
-        });
-        let custom = config.providers.iter().map(|(name, provider)| Entry {
-            name: name.clone(),
-            stream_usage: StreamUsage::OnRequest,
-            access: access(name, Ok(provider.base_url.clone()), provider.auth, &variable),
-            custom_models: provider.models.clone(),
-        });
-        Registry { entries: built_in.chain(custom).collect() }
+    /// Joins the built-in table, the configuration and the variables and secrets that `variable` looks up. `has_binding`
+    /// tells whether the Worker has the binding `AI` and may use it.
+    pub fn new(config: &Config, has_binding: bool, variable: impl Fn(&str) -> Option<String>) -> Registry {
+        let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
+        let mut entries: Vec<Entry> = PROVIDERS
+            .iter()
+            .map(|provider| Entry {
+                name: provider.name.to_owned(),
+                stream_usage: provider.stream_usage,
+                quirks: Cow::Borrowed(provider.quirks),
+                limit_headers: provider.limit_headers,
+                cancel_stops_billing: provider.cancel_stops_billing,
+                own_routing: provider.own_routing,
+                access: match built_in_access(provider, &variable) {
+                    Access::Inactive(_) if has_binding && provider.name == WORKERS_AI => Access::Binding,
+                    access => access,
+                },
+                settings: settings(config, provider.name, &[]),
+            })
+            .collect();
+        for (name, provider) in &config.providers {
+            let entry = Entry {
+                name: name.clone(),
+                stream_usage: StreamUsage::OnRequest,
+                quirks: Cow::Owned(quirks(provider)),
+                limit_headers: super::providers::OPENAI_LIMITS,
+                cancel_stops_billing: provider.cancel_stops_billing,
+                own_routing: false,
+                access: access(
+                    name,
+                    Ok(provider.base_url.clone()),
+                    "/chat/completions",
+                    &provider.auth,
+                    &[],
+                    &variable,
+                ),
+                settings: settings(config, name, &provider.models),
+            };
+            let place = entries.partition_point(|known| known.name < *name);
+            entries.insert(place, entry);
+        }
+        Registry { entries }
     }
 
-    /// All providers, active or not.
+    /// All providers, active or not, by name.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The provider of this name.
-    pub fn provider(&self, name: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.name == name)
+    /// The providers themselves.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
     }
 
-    /// Whether a provider is known to have a model of this id.
-    pub fn lists(&self, provider: &Entry, id: &str) -> bool {
-        MODELS.binary_search_by(|model| (model.provider, model.id).cmp(&(provider.name.as_str(), id))).is_ok()
-            || provider.custom_models.iter().any(|known| known == id)
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&Entry> {
+        let index = self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok()?;
+        self.entries.get(index)
     }
 
     /// The models of all active providers.
     pub fn models(&self) -> impl Iterator<Item = (&Entry, ListedModel<'_>)> {
         self.entries.iter().filter(|entry| entry.is_active()).flat_map(|entry| {
-            let known = MODELS.iter().filter(|model| model.provider == entry.name).map(|model| ListedModel {
-                provider: model.provider,
-                id: model.id,
-                known: Some(model),
-            });
-            let custom =
-                entry.custom_models.iter().map(|id| ListedModel { provider: &entry.name, id, known: None });
-            known.chain(custom).map(move |model| (entry, model))
+            entry.models().map(move |(id, facts)| (entry, ListedModel { provider: &entry.name, id, facts }))
         })
     }
+}
+
+/// What the configuration says of a provider's models: what it lists for it, and what it says of single ones.
+fn settings(config: &Config, provider: &str, listed: &[String]) -> BTreeMap<String, ModelSettings> {
+    let listed = listed.iter().map(|id| (id.clone(), ModelSettings::default()));
+    let set = config.models.iter().filter_map(|(address, settings)| match address.split_once('/') {
+        Some((name, id)) if name == provider => Some((id.to_owned(), settings.clone())),
+        _ => None,
+    });
+    let mut settings = BTreeMap::new();
+    settings.extend(listed.chain(set));
+    settings
+}
+
+fn quirks(provider: &CustomProvider) -> Vec<Quirk> {
+    let dropped = provider.drop.iter().map(|name| Quirk::Drop(Cow::Owned(name.clone())));
+    let renamed = provider
+        .rename
+        .iter()
+        .map(|(old, new)| Quirk::Rename(Cow::Owned(old.clone()), Cow::Owned(new.clone())));
+    dropped.chain(renamed).collect()
 }
 
 /// A built-in provider that needs no key is there when its address is given: its usual one is this very machine, which
 /// the gateway cannot reach once it is deployed.
 fn built_in_access(provider: &Provider, variable: &impl Fn(&str) -> Option<String>) -> Access {
     let address = base_url_variable(provider.name);
-    if provider.auth == Auth::None && variable(&address).is_none_or(|text| text.trim().is_empty()) {
+    if provider.auth == Auth::None && variable(&address).is_none() {
         return Access::Inactive(format!("{address} is not set"));
     }
-    access(provider.name, BaseUrl::parse(provider.base_url), provider.auth, variable)
+    let default = match filled(provider.base_url, variable) {
+        Ok(base_url) => BaseUrl::parse(&base_url),
+        Err(missing) if variable(&address).is_none() => return Access::Inactive(missing),
+        Err(_) => Err("has no default"),
+    };
+    access(provider.name, default, provider.chat_path, &provider.auth, provider.key_variables, variable)
+}
+
+/// An address with its placeholders replaced by the variables that they name; the error says which is missing. Their values
+/// are names of accounts, regions and the like: nothing that could lead to another host.
+fn filled(base_url: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = base_url;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, after)) = after.split_once('}') else { break };
+        let value = variable(name).ok_or_else(|| format!("{name} is not set"))?;
+        let value = value.trim();
+        if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(format!("{name} must be letters, digits and '-'"));
+        }
+        out.push_str(before);
+        out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
 }
 
 fn access(
     name: &str,
     default: Result<BaseUrl, &'static str>,
-    auth: Auth,
+    chat_path: &str,
+    auth: &Auth,
+    key_variables: &[&str],
     variable: &impl Fn(&str) -> Option<String>,
 ) -> Access {
-    let address = match (default, variable(&base_url_variable(name)).filter(|text| !text.trim().is_empty())) {
+    let address = match (default, variable(&base_url_variable(name))) {
         (default, None) => default,
         (default, Some(text)) => BaseUrl::parse(&text).map(|address| match &default {
             Ok(default) => address.with_path_of(default),
@@ -134,59 +261,64 @@ fn access(
         Ok(address) => address,
         Err(why) => return Access::Inactive(format!("{} {why}", base_url_variable(name))),
     };
-    let key = variable(&api_key_variable(name)).as_deref().and_then(Secret::new);
-    if auth == Auth::Bearer && key.is_none() {
-        return Access::Inactive(format!("the secret {} is not set", api_key_variable(name)));
-    }
-    Access::Active { chat_url: format!("{}/chat/completions", base_url.as_str()), key }
+    let secret =
+        variable(&api_key_variable(name)).or_else(|| key_variables.iter().find_map(|name| variable(name)));
+    // Several keys stand in one secret, separated by commas or white space, which no provider's keys contain.
+    let keys: Vec<Secret> = secret
+        .iter()
+        .flat_map(|text| text.split([',', ' ', '\n', '\r', '\t']))
+        .filter_map(Secret::new)
+        .take(MAX_KEYS)
+        .collect();
+    let auth = match auth {
+        Auth::None if !keys.is_empty() => Auth::Bearer,
+        auth if *auth != Auth::None && keys.is_empty() => {
+            return Access::Inactive(format!("the secret {} is not set", api_key_variable(name)));
+        }
+        auth => auth.clone(),
+    };
+    Access::Active { chat_url: format!("{}{chat_path}", base_url.as_str()), auth, keys }
 }
 
 impl ListedModel<'_> {
     /// The object of `GET /v1/models`: OpenAI's four members, then what else is known. Prices are US dollars per million
     /// tokens, as decimal text so that nothing is lost to floating point.
     pub fn to_json(&self) -> Value {
-        let mut object = json!({
+        let Facts { context, max_output, price, tools, json_mode, json_schema, vision, reasoning, .. } =
+            self.facts;
+        let architecture = vision.map(|vision| {
+            let input: &[&str] = if vision { &["text", "image"] } else { &["text"] };
+            json!({"input_modalities": input, "output_modalities": ["text"]})
+        });
+        let capabilities = [tools, json_schema, vision, reasoning].iter().any(Option::is_some).then(|| {
+            json!({
+                "tools": tools,
+                "json_mode": json_mode.or(json_schema.filter(|can| *can)),
+                "json_schema": json_schema,
+                "vision": vision,
+                "reasoning": reasoning,
+            })
+        });
+        let pricing = (price.input.is_some() || price.output.is_some()).then(|| {
+            json!({
+                "unit": "USD per million tokens",
+                "input": price.input.map(decimal_usd),
+                "output": price.output.map(decimal_usd),
+                "cached_input": price.cached_input.map(decimal_usd),
+                "cache_write": price.cache_write.map(decimal_usd),
+            })
+        });
+        json!({
             "id": format!("{}/{}", self.provider, self.id),
             "object": "model",
             "created": MODELS_AS_OF,
             "owned_by": self.provider,
-            "context_length": self.known.and_then(|model| model.context),
-            "max_output_tokens": self.known.and_then(|model| model.max_output),
-            "architecture": null,
-            "capabilities": null,
-            "pricing": null,
-        });
-        let (Some(model), Some(members)) = (self.known, object.as_object_mut()) else { return object };
-        if let Some(vision) = model.vision {
-            let input: &[&str] = if vision { &["text", "image"] } else { &["text"] };
-            members.insert(
-                "architecture".to_owned(),
-                json!({"input_modalities": input, "output_modalities": ["text"]}),
-            );
-        }
-        members.insert(
-            "capabilities".to_owned(),
-            json!({
-                "tools": model.tools,
-                "json_schema": model.json_schema,
-                "vision": model.vision,
-                "reasoning": model.reasoning,
-            }),
-        );
-        let price = model.price;
-        if price.input.is_some() || price.output.is_some() {
-            members.insert(
-                "pricing".to_owned(),
-                json!({
-                    "unit": "USD per million tokens",
-                    "input": price.input.map(decimal_usd),
-                    "output": price.output.map(decimal_usd),
-                    "cached_input": price.cached_input.map(decimal_usd),
-                    "cache_write": price.cache_write.map(decimal_usd),
-                }),
-            );
-        }
-        object
+            "context_length": context,
+            "max_output_tokens": max_output,
+            "architecture": architecture,
+            "capabilities": capabilities,
+            "pricing": pricing,
+        })
     }
 }
 
@@ -206,7 +338,7 @@ mod tests {
         let variables: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = Config::read("{}", Some(config)).unwrap();
-        Registry::new(&config, |name| variables.get(name).cloned())
+        Registry::new(&config, false, |name| variables.get(name).cloned())
     }
 
     #[test]
@@ -246,6 +378,7 @@ mod tests {
         let url = |name: &str| match &registry.provider(name).unwrap().access {
             Access::Active { chat_url, .. } => chat_url.clone(),
             Access::Inactive(why) => why.clone(),
+            Access::Binding => "binding".to_owned(),
         };
         assert_eq!(url("openai"), "http://127.0.0.1:1/v9/chat/completions");
         assert_eq!(url("groq"), "http://127.0.0.1:1/openai/v1/chat/completions");

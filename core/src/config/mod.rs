@@ -7,22 +7,28 @@
 //! Secrets are not configuration: they come from Worker secrets (see [`crate::key`] and [`crate::catalog`]).
 
 mod base_url;
+mod routing;
 mod webhook_url;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 pub use base_url::BaseUrl;
+pub use routing::{Group, MicroUsd, ModelSettings, Routing};
 pub use webhook_url::WebhookUrl;
 
 use crate::access::sliding_log::MAX_LIMIT;
 use crate::access::submission::email;
-use crate::catalog::PROVIDERS;
+use crate::catalog::{PROVIDERS, facts};
 use crate::key::ENDPOINTS;
 use crate::name::is_name;
+
+/// The model name by which the gateway chooses.
+pub const AUTO: &str = "auto";
 
 /// All settings. Every table and member has a default, and a member that is not listed here is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,8 +48,14 @@ pub struct Config {
     pub webhook: Webhook,
     /// How claim links are sent.
     pub email: Email,
+    /// How calls find their upstream.
+    pub routing: Routing,
     /// Names for models: `fast = "groq/llama-3.1-8b-instant"`.
     pub aliases: BTreeMap<String, String>,
+    /// Names for several models each.
+    pub groups: BTreeMap<String, Group>,
+    /// What the operator says of single models, by `provider/model`.
+    pub models: BTreeMap<String, ModelSettings>,
     /// Providers beyond the built-in table, by name.
     pub providers: BTreeMap<String, CustomProvider>,
 }
@@ -78,8 +90,14 @@ pub enum ProjectIdRule {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// From sending the request to the status line. Providers think before it when the answer is not streamed.
+    /// From the request to the answer or, of a stream, its beginning: all attempts and waits together.
+    pub total_ms: u32,
+    /// From sending a request to the status line. Providers think before it when the answer is not streamed.
     pub first_byte_ms: u32,
+    /// The same where the answer is streamed.
+    pub stream_first_byte_ms: u32,
+    /// The longest silence between a stream's status line and its first content, while another upstream could be asked.
+    pub stall_ms: u32,
     /// The longest silence inside an answer or a stream.
     pub idle_ms: u32,
     /// How long a stream may be silent before the client gets a comment, so that no proxy takes it for dead, and so that
@@ -89,7 +107,14 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { first_byte_ms: 300_000, idle_ms: 120_000, ping_ms: 15_000 }
+        Timeouts {
+            total_ms: 600_000,
+            first_byte_ms: 300_000,
+            stream_first_byte_ms: 60_000,
+            stall_ms: 20_000,
+            idle_ms: 120_000,
+            ping_ms: 15_000,
+        }
     }
 }
 
@@ -133,7 +158,7 @@ impl Default for Access {
 pub struct Policy {
     /// A line for people.
     pub description: String,
-    /// Models: `provider/model`, `provider/*` or an alias. Absent: all.
+    /// Models: `provider/model`, `provider/*`, an alias, a group or `auto`. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
     /// Endpoints: paths of [`ENDPOINTS`]. Absent: all.
@@ -174,20 +199,58 @@ pub struct CustomProvider {
     /// How it wants to be authenticated to.
     #[serde(default)]
     pub auth: Auth,
-    /// Ids of models it has, for `GET /v1/models` and for bare model names. Other ids work as `provider/id`.
+    /// Ids of models it has, for `GET /v1/models`, for `auto` and for bare model names. Other ids work as `provider/id`.
     #[serde(default)]
     pub models: Vec<String>,
+    /// Members of a request that it refuses: they are left out, and the caller is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<String>,
+    /// Members of a request that it knows by another name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<String, String>,
+    /// Whether it stops charging when a call is cancelled. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_stops_billing: Option<bool>,
 }
 
-/// How a provider wants to be authenticated to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+/// How a provider wants to be authenticated to, with the secret `<PROVIDER>_API_KEY`. Written as `"bearer"`, `"none"`, or
+/// the name of the header that the key is to stand in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// `Authorization: Bearer` with the secret `<PROVIDER>_API_KEY`.
+    /// `Authorization: Bearer`.
     #[default]
     Bearer,
     /// Not at all.
     None,
+    /// The bare key in this header: `api-key`.
+    Header(Cow<'static, str>),
+}
+
+impl<'de> Deserialize<'de> for Auth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "bearer" => Ok(Auth::Bearer),
+            "none" => Ok(Auth::None),
+            name if name.contains("key")
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') =>
+            {
+                Ok(Auth::Header(Cow::Owned(name.to_owned())))
+            }
+            _ => Err(serde::de::Error::custom(
+                "auth must be \"bearer\", \"none\", or the lower-case name of a header for keys, as \"api-key\"",
+            )),
+        }
+    }
+}
+
+impl Serialize for Auth {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Auth::Bearer => "bearer",
+            Auth::None => "none",
+            Auth::Header(name) => name,
+        })
+    }
 }
 
 /// What is wrong with a configuration, and where.
@@ -213,9 +276,10 @@ impl Config {
                 if !patch.is_object() {
                     return Err(ConfigError("GATEWAY_CONFIG is not a JSON object".to_owned()));
                 }
-                serde_json::from_str(built).and_then(|mut config| {
+                // By way of text, which is read in one way: to read trees too would be another 40 KB of the Wasm.
+                serde_json::from_str(built).and_then(|mut config: Value| {
                     merge(&mut config, patch);
-                    serde_json::from_value(config)
+                    serde_json::from_str(&config.to_string())
                 })
             }
         };
@@ -230,9 +294,15 @@ impl Config {
         for (member, value) in [
             ("requests.max_body_bytes", self.requests.max_body_bytes),
             ("answers.max_bytes", self.answers.max_bytes),
+            ("timeouts.total_ms", self.timeouts.total_ms),
             ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
+            ("timeouts.stream_first_byte_ms", self.timeouts.stream_first_byte_ms),
+            ("timeouts.stall_ms", self.timeouts.stall_ms),
             ("timeouts.idle_ms", self.timeouts.idle_ms),
             ("timeouts.ping_ms", self.timeouts.ping_ms),
+            ("routing.hold_ms", self.routing.hold_ms),
+            ("routing.hold_bytes", self.routing.hold_bytes),
+            ("routing.backoff_ms", self.routing.backoff_ms),
         ] {
             if value == 0 {
                 return fail(format!("{member} must be greater than 0"));
@@ -257,20 +327,76 @@ impl Config {
                 return fail(format!("providers.{provider}.models has an empty id '{id}'"));
             }
         }
+        self.check_models()
+    }
+
+    /// The rules about names of models.
+    fn check_models(&self) -> Result<(), ConfigError> {
+        let fail = |message: String| Err(ConfigError(message));
+        let routing = &self.routing;
+        if !(1..=10).contains(&routing.max_attempts) || routing.retries > 5 {
+            return fail(
+                "routing.max_attempts must be between 1 and 10, routing.retries at most 5".to_owned(),
+            );
+        }
+        for pattern in routing.auto.iter().flatten() {
+            self.check_model_pattern(pattern)
+                .map_err(|what| ConfigError(format!("routing.auto: '{pattern}' {what}")))?;
+        }
         for (alias, target) in &self.aliases {
             if alias.trim().is_empty() {
                 return fail("aliases has an empty name".to_owned());
             }
-            let Some((provider, model)) = target.split_once('/') else {
-                return fail(format!("aliases.{alias} is '{target}'; it must be provider/model"));
-            };
-            let known =
-                self.providers.contains_key(provider) || PROVIDERS.iter().any(|known| known.name == provider);
-            if !known || model.is_empty() {
-                return fail(format!("aliases.{alias} is '{target}'; there is no provider '{provider}'"));
+            self.check_address(&format!("aliases.{alias}"), target)?;
+        }
+        for (name, group) in &self.groups {
+            if name.trim().is_empty() || name == AUTO || self.aliases.contains_key(name) {
+                return fail(format!("groups.{name}: the name is empty, '{AUTO}', or that of an alias"));
+            }
+            if group.models.is_empty() {
+                return fail(format!("groups.{name} has no models"));
+            }
+            for (index, model) in group.models.iter().enumerate() {
+                self.check_address(&format!("groups.{name}.models"), model)?;
+                if group.models.iter().take(index).any(|earlier| earlier == model) {
+                    return fail(format!("groups.{name}.models has '{model}' twice"));
+                }
+            }
+            if let Some(weights) = &group.weights
+                && (weights.len() != group.models.len()
+                    || weights.iter().any(|weight| !(1..=1000).contains(weight)))
+            {
+                return fail(format!(
+                    "groups.{name}.weights must be one number from 1 to 1000 for each model"
+                ));
+            }
+        }
+        for (address, settings) in &self.models {
+            self.check_address("models", address)?;
+            if settings.priority.is_some_and(|priority| priority > 100) {
+                return fail(format!("models.\"{address}\".priority must be between 0 and 100"));
+            }
+            if let Some(like) = &settings.like
+                && like.split_once('/').is_none_or(|(provider, id)| facts(provider, id).is_none())
+            {
+                return fail(format!("models.\"{address}\".like is '{like}', which is not in the catalogue"));
             }
         }
         Ok(())
+    }
+
+    fn check_address(&self, place: &str, target: &str) -> Result<(), ConfigError> {
+        let Some((provider, model)) = target.split_once('/') else {
+            return Err(ConfigError(format!("{place} is '{target}'; it must be provider/model")));
+        };
+        if !self.is_provider(provider) || model.is_empty() {
+            return Err(ConfigError(format!("{place} is '{target}'; there is no provider '{provider}'")));
+        }
+        Ok(())
+    }
+
+    fn is_provider(&self, name: &str) -> bool {
+        self.providers.contains_key(name) || PROVIDERS.iter().any(|known| known.name == name)
     }
 
     /// The rules about keys.
@@ -329,16 +455,18 @@ impl Config {
 
     /// Whether a text can stand in a list of models; the error says why not.
     pub fn check_model_pattern(&self, pattern: &str) -> Result<(), String> {
-        if self.aliases.contains_key(pattern) {
+        if pattern == AUTO || self.aliases.contains_key(pattern) || self.groups.contains_key(pattern) {
             return Ok(());
         }
         match pattern.split_once('/') {
             Some((provider, model)) if !model.is_empty() && pattern.len() <= 200 => {
-                let known = self.providers.contains_key(provider)
-                    || PROVIDERS.iter().any(|known| known.name == provider);
-                if known { Ok(()) } else { Err("begins with no provider that is known here".to_owned()) }
+                if self.is_provider(provider) {
+                    Ok(())
+                } else {
+                    Err("begins with no provider that is known here".to_owned())
+                }
             }
-            _ => Err("must be provider/model, provider/* or an alias".to_owned()),
+            _ => Err("must be provider/model, provider/*, an alias, a group or 'auto'".to_owned()),
         }
     }
 }

@@ -92,7 +92,7 @@ impl IssuedKey {
     pub fn check_model(&self, config: &Config, asked: &str, canonical: &str) -> Result<(), Error> {
         let policies = self.policies(config)?;
         let allows = |list: &Option<Vec<String>>| {
-            list.as_ref().is_none_or(|list| list.iter().any(|pattern| matches(pattern, asked, canonical)))
+            list.as_ref().is_none_or(|list| list.iter().any(|pattern| covers(pattern, asked, canonical)))
         };
         let allowed = allows(&self.models)
             && (policies.is_empty() || policies.iter().any(|policy| allows(&policy.models)));
@@ -124,8 +124,9 @@ impl IssuedKey {
     }
 }
 
-/// Whether a pattern (`provider/model`, `provider/*` or an alias) covers a model.
-fn matches(pattern: &str, asked: &str, canonical: &str) -> bool {
+/// Whether a pattern (`provider/model`, `provider/*`, an alias, a group or `auto`) covers a model: `asked` is the name that
+/// the call gave, `canonical` is `provider/model`.
+pub fn covers(pattern: &str, asked: &str, canonical: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) if prefix.ends_with('/') => canonical.starts_with(prefix),
         _ => pattern == canonical || pattern == asked,

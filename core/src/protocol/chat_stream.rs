@@ -6,6 +6,7 @@
 
 use memchr::memmem;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::members::{self, Members};
 use super::sse::{self, Framed, Framer};
@@ -44,6 +45,10 @@ pub struct ChatStream {
     framer: Framer,
     usage: Usage,
     outcome: Option<Outcome>,
+    /// Whether any content has come.
+    begun: bool,
+    /// What it ended with, if that was no `[DONE]`.
+    error: Option<Error>,
 }
 
 /// How a stream ended for the caller.
@@ -69,7 +74,32 @@ impl ChatStream {
             framer: Framer::default(),
             usage: Usage::default(),
             outcome: None,
+            begun: false,
+            error: None,
         }
+    }
+
+    /// Whether the first content has come: anything of an answer but its role. What comes before can be thrown away and the
+    /// call sent elsewhere, and nobody is the wiser.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Why it ended without any content; `None` if it did not.
+    pub fn early_end(&self) -> Option<Error> {
+        match self.outcome {
+            Some(Outcome::Done) if !self.begun => Some(Error::new(
+                Code::UpstreamInvalidResponse,
+                format!("{} ended its stream without an answer", self.provider),
+            )),
+            Some(_) if !self.begun => self.error.clone(),
+            _ => None,
+        }
+    }
+
+    /// What it ended with, if that was no `[DONE]`.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
     }
 
     /// What the stream has told of its usage: the last that was told.
@@ -88,10 +118,17 @@ impl ChatStream {
             return Relayed::Instead(Vec::new());
         }
         let relayed = match self.framer.push(chunk) {
-            Framed::Whole(events) if !needs_a_look(events) => return Relayed::AsIs,
-            Framed::Whole(events) => self.relay(events),
-            Framed::Joined(events) if !needs_a_look(&events) => events,
-            Framed::Joined(events) => self.relay(&events),
+            Framed::Whole(events) => {
+                self.look_for_content(events);
+                if !needs_a_look(events) {
+                    return Relayed::AsIs;
+                }
+                self.relay(events)
+            }
+            Framed::Joined(events) => {
+                self.look_for_content(&events);
+                if needs_a_look(&events) { self.relay(&events) } else { events }
+            }
         };
         if self.outcome.is_none() && self.framer.partial().len() > self.max_event {
             let error = Error::new(
@@ -99,7 +136,9 @@ impl ChatStream {
                 format!("{} sent an event of more than {} bytes", self.provider, self.max_event),
             );
             self.outcome = Some(Outcome::Cut);
-            return Relayed::Instead([relayed, error.stream_event()].concat());
+            let event = error.stream_event();
+            self.error = Some(error);
+            return Relayed::Instead([relayed, event].concat());
         }
         if relayed == chunk { Relayed::AsIs } else { Relayed::Instead(relayed) }
     }
@@ -131,8 +170,16 @@ impl ChatStream {
             );
             last.extend_from_slice(&error.stream_event());
             self.outcome = Some(Outcome::Cut);
+            self.error = Some(error);
         }
         last
+    }
+
+    /// Looks only until the first content has come.
+    fn look_for_content(&mut self, events: &[u8]) {
+        if !self.begun {
+            self.begun = sse::events(events).any(|event| has_content(&sse::parse(event).data));
+        }
     }
 
     fn relay(&mut self, events: &[u8]) -> Vec<u8> {
@@ -162,6 +209,7 @@ impl ChatStream {
         {
             out.extend_from_slice(&error.stream_event());
             self.outcome = Some(Outcome::UpstreamError);
+            self.error = Some(error);
             return;
         }
         match self.usage_of(&parsed.data) {
@@ -212,6 +260,37 @@ fn is_empty_array(value: &str) -> bool {
     value.strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
 }
 
+/// Whether a chunk carries content: text, a tool call, a refusal, reasoning, an end of the answer; not only who speaks. An
+/// error is none, whatever else stands beside it.
+fn has_content(data: &[u8]) -> bool {
+    let Ok(Members { found: [choices, error], .. }) = members::read(data, &["choices", "error"]) else {
+        return false;
+    };
+    if error.is_some_and(|error| error.value != "null") {
+        return false;
+    }
+    let choices: Vec<Choice<'_>> =
+        choices.and_then(|choices| serde_json::from_str(choices.value).ok()).unwrap_or_default();
+    let says = |delta: &RawValue| {
+        let members = members::read_all(delta.get().as_bytes(), &["role"]);
+        members.is_ok_and(|members| members.others.iter().any(|(_, member)| !is_nothing(member.value)))
+    };
+    choices.iter().any(|choice| choice.finish_reason.is_some() || choice.delta.is_some_and(says))
+}
+
+fn is_nothing(value: &str) -> bool {
+    matches!(value, "null" | "\"\"") || is_empty_array(value)
+}
+
+/// What of a choice tells whether it carries content.
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+}
+
 /// Whether events may hold something that has to be acted on. The needles can only be JSON names or SSE fields: inside a
 /// JSON text a quote is escaped.
 fn needs_a_look(events: &[u8]) -> bool {
@@ -252,6 +331,33 @@ mod tests {
 
     fn closed(hide_usage: bool, text: &str) -> (String, ChatStream) {
         relay(hide_usage, &[text.as_bytes()], Ending::Closed)
+    }
+
+    #[test]
+    fn content_begins_with_anything_but_the_role() {
+        for (chunk, begins) in [
+            (r#"{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#, false),
+            (r#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[]}}]}"#, false),
+            (r#"{"choices":[],"prompt_filter_results":[{}]}"#, false),
+            (r#"{"choices":[],"usage":{"prompt_tokens":1}}"#, false),
+            (
+                r#"{"error":{"message":"m"},"choices":[{"delta":{"content":"x"},"finish_reason":"error"}]}"#,
+                false,
+            ),
+            ("not json", false),
+            (r#"{"choices":[{"delta":{"content":"a"}}]}"#, true),
+            (r#"{"choices":[{"delta":{}},{"delta":{"reasoning_content":"hm"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#, true),
+        ] {
+            let (_, stream) = relay(true, &[format!("data: {chunk}\n\n").as_bytes()], Ending::Broken);
+            assert_eq!(stream.has_begun(), begins, "{chunk}");
+            assert_eq!(stream.early_end().is_some(), !begins, "{chunk}");
+        }
+        let (_, empty) = closed(true, DONE);
+        assert!(empty.early_end().unwrap().is(Code::UpstreamInvalidResponse));
+        let (_, refused) = closed(true, "data: {\"error\":{\"message\":\"m\",\"code\":429}}\n\n");
+        assert_eq!(refused.early_end().unwrap().status, 429);
     }
 
     #[test]

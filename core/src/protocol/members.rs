@@ -3,6 +3,7 @@
 //! One pass of `serde_json` checks the whole text and tells where the members of interest are; nothing is copied and no
 //! tree is built.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
@@ -11,6 +12,8 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::order::by_rank;
+
 /// One member of interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
@@ -18,8 +21,10 @@ pub struct Member<'a> {
     pub value: &'a str,
     /// Where the value is.
     pub place: Range<usize>,
-    /// What to cut to remove the member with its name and one comma.
+    /// What to cut to remove the member with its name and one comma. See [`removals`] for several.
     pub extent: Range<usize>,
+    /// Whether it is the first of the object.
+    pub first: bool,
 }
 
 /// The members of interest of an object, in the order in which they were asked for.
@@ -31,6 +36,8 @@ pub struct Members<'a, const N: usize> {
     pub end: usize,
     /// Whether the object has any member at all, so that an inserted one needs a comma.
     pub any: bool,
+    /// All other members, in their order. Only [`read_all`] fills this.
+    pub others: Vec<(Cow<'a, str>, Member<'a>)>,
 }
 
 /// Why an object could not be read.
@@ -47,9 +54,25 @@ pub fn read<'a, const N: usize>(
     text: &'a [u8],
     names: &'static [&'static str; N],
 ) -> Result<Members<'a, N>, ReadError> {
+    visit(text, names, false)
+}
+
+/// The same, with all other members too.
+pub fn read_all<'a, const N: usize>(
+    text: &'a [u8],
+    names: &'static [&'static str; N],
+) -> Result<Members<'a, N>, ReadError> {
+    visit(text, names, true)
+}
+
+fn visit<'a, const N: usize>(
+    text: &'a [u8],
+    names: &'static [&'static str; N],
+    keep_others: bool,
+) -> Result<Members<'a, N>, ReadError> {
     let progress = Progress::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let object = ObjectVisitor { text, names, progress: &progress };
+    let object = ObjectVisitor { text, names, keep_others, progress: &progress };
     let members =
         deserializer.deserialize_map(object).and_then(|members| deserializer.end().map(|()| members));
     members.map_err(|error| match progress.duplicate.get() {
@@ -89,6 +112,7 @@ struct Progress {
 struct ObjectVisitor<'a, 'p, const N: usize> {
     text: &'a [u8],
     names: &'static [&'static str; N],
+    keep_others: bool,
     progress: &'p Progress,
 }
 
@@ -104,26 +128,38 @@ impl<'a, const N: usize> Visitor<'a> for ObjectVisitor<'a, '_, N> {
         // The end of the member before, or the place after the opening brace.
         let mut before = memchr::memchr(b'{', self.text).map_or(0, |brace| brace + 1);
         let mut any = false;
-        while let Some(name) = map.next_key_seed(NameSeed(self.names))? {
-            self.progress.member.set(name.or(self.progress.member.get()));
+        let mut others = Vec::new();
+        while let Some(name) =
+            map.next_key_seed(NameSeed { names: self.names, keep_others: self.keep_others })?
+        {
+            if let Name::Known(index) = name {
+                self.progress.member.set(Some(index));
+            }
             let raw: &RawValue = map.next_value()?;
             let value = raw.get();
             // The value borrows from the text, so their addresses tell where it is.
             let start = (value.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
             let place = start..start + value.len();
-            if let Some((slot, name)) = name.and_then(|index| found.get_mut(index).zip(self.names.get(index)))
-            {
-                if slot.is_some() {
-                    self.progress.duplicate.set(Some(name));
-                    return Err(A::Error::custom("duplicate member"));
+            let end = place.end;
+            let extent = if any { before..end } else { before..after_comma(self.text, end) };
+            let member = Member { value, place, extent, first: !any };
+            match name {
+                Name::Known(index) => {
+                    if let Some((slot, name)) = found.get_mut(index).zip(self.names.get(index)) {
+                        if slot.is_some() {
+                            self.progress.duplicate.set(Some(name));
+                            return Err(A::Error::custom("duplicate member"));
+                        }
+                        *slot = Some(member);
+                    }
                 }
-                let extent = if any { before..place.end } else { before..after_comma(self.text, place.end) };
-                *slot = Some(Member { value, place: place.clone(), extent });
+                Name::Other(Some(name)) => others.push((name, member)),
+                Name::Other(None) => {}
             }
             any = true;
-            before = place.end;
+            before = end;
         }
-        Ok(Members { found, end: before, any })
+        Ok(Members { found, end: before, any, others })
     }
 }
 
@@ -136,26 +172,47 @@ fn after_comma(text: &[u8], end: usize) -> usize {
     }
 }
 
-/// Reads a member's name as its index among the names of interest, without allocating.
-struct NameSeed(&'static [&'static str]);
+/// A member's name: its index among the names of interest, or, where others are kept, itself.
+enum Name<'a> {
+    Known(usize),
+    Other(Option<Cow<'a, str>>),
+}
+
+/// Reads a member's name; of interest or not, it allocates only for names with escapes that are kept.
+struct NameSeed {
+    names: &'static [&'static str],
+    keep_others: bool,
+}
+
+impl NameSeed {
+    fn known<'a>(&self, name: &str) -> Option<Name<'a>> {
+        self.names.iter().position(|known| *known == name).map(Name::Known)
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for NameSeed {
-    type Value = Option<usize>;
+    type Value = Name<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for NameSeed {
-    type Value = Option<usize>;
+impl<'de> Visitor<'de> for NameSeed {
+    type Value = Name<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a member name")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|known| *known == name))
+        let other = || self.keep_others.then(|| Cow::Owned(name.to_owned()));
+        Ok(self.known(name).unwrap_or_else(|| Name::Other(other())))
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        let other = || self.keep_others.then_some(Cow::Borrowed(name));
+        Ok(self.known(name).unwrap_or_else(|| Name::Other(other())))
     }
 }
 
@@ -164,7 +221,30 @@ pub fn value<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Option<T>, serde_j
     serde_json::from_str(text)
 }
 
-/// A text with some places replaced. The changes must be in order and must not overlap.
+/// Things in the order of their places in a text.
+#[expect(clippy::cast_precision_loss, reason = "texts are far shorter than 2^52 bytes")]
+pub fn by_place<T>(things: Vec<T>, place: impl Fn(&T) -> usize) -> Vec<T> {
+    if things.len() < 2 { things } else { by_rank(things, |thing| [place(thing) as f64]) }
+}
+
+/// What to cut to remove several members of one object. Where the first of the object goes, those that follow it at once
+/// take the comma behind them along, not the one before.
+pub fn removals(text: &[u8], members: Vec<&Member<'_>>) -> Vec<(Range<usize>, Vec<u8>)> {
+    let mut head_end = None;
+    by_place(members, |member| member.place.start)
+        .into_iter()
+        .map(|member| {
+            let of_head = member.first || head_end == Some(member.extent.start);
+            if !of_head {
+                return (member.extent.clone(), Vec::new());
+            }
+            head_end = Some(member.place.end);
+            (member.extent.start..after_comma(text, member.place.end), Vec::new())
+        })
+        .collect()
+}
+
+/// A text with some places replaced. The changes must be in order; where two overlap, the first stands.
 pub fn splice(text: &[u8], changes: &[(Range<usize>, Vec<u8>)]) -> Vec<u8> {
     let added: usize = changes.iter().map(|(_, replacement)| replacement.len()).sum();
     let mut out = Vec::with_capacity(text.len() + added);
@@ -276,6 +356,23 @@ mod tests {
             prop_assert_eq!(members.any, !object.as_object().unwrap().is_empty());
             let changed = splice(text.as_bytes(), &changes);
             prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), expected);
+        }
+
+        /// Removing any set of members leaves exactly the others.
+        #[test]
+        fn removes_any_set_of_members(
+            object in proptest::collection::btree_map("[a-f]", any_json(), 0..7),
+            gone in proptest::collection::btree_set("[a-f]", 0..6),
+            pretty: bool,
+        ) {
+            let mut object = Value::Object(object.into_iter().collect());
+            let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
+            let members = read_all(text.as_bytes(), &[]).unwrap();
+            let going = members.others.iter().filter(|(name, _)| gone.contains(&**name)).map(|(_, member)| member);
+            let changes = removals(text.as_bytes(), going.collect());
+            let left = splice(text.as_bytes(), &changes);
+            object.as_object_mut().unwrap().retain(|name, _| !gone.contains(name));
+            prop_assert_eq!(serde_json::from_slice::<Value>(&left).unwrap(), object);
         }
 
         #[test]

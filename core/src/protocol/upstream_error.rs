@@ -42,7 +42,10 @@ pub fn read_event(data: &[u8], named_error: bool, key: Option<&Secret>) -> Optio
         return None;
     }
     let fields = fields(&value)?;
-    Some(fields.into_error(502))
+    // Some tell the status that the answer would have had, had the stream not begun. 401 would be taken for the caller's.
+    let told = fields.code.as_deref().and_then(|code| code.parse().ok());
+    let told = told.filter(|code| (400..600).contains(code) && *code != 401);
+    Some(fields.into_error(told.unwrap_or(502)))
 }
 
 /// Reads JSON and blots out the key wherever it stands, before anything is cut to length.

@@ -1,10 +1,18 @@
-//! Which provider answers a model name ([`resolve`]), and how the providers have been doing ([`Tally`]).
+//! Which upstreams could answer a call, in which order they are asked, and what is done when one fails.
 //!
-//! One name leads to one provider here. Trying another provider after a failure is not in this module yet; it will be a
-//! plan of several [`Target`]s.
+//! A call goes through [`candidates::select`] (which models could answer, and why others not), [`plan::Plan`] (which is
+//! asked when), and, for each attempt that fails, [`failure::Failure`] (what that says, and where to go next). What is known
+//! of how they are doing is on a [`health::Board`]. All of it is told to callers and operators by [`report`].
+//!
+//! Nothing here sends anything: the Worker's `handlers/chat/attempts.rs` drives the plan.
 
-mod address;
-mod tally;
-
-pub use address::{Target, resolve};
-pub use tally::{ModelTally, Tally};
+pub mod candidates;
+pub mod draw;
+pub mod failure;
+pub mod health;
+pub mod needs;
+pub mod plan;
+pub mod preferences;
+pub mod quota;
+pub mod report;
+pub mod score;

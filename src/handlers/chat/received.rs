@@ -7,7 +7,7 @@ use gatehouse_core::protocol::{chat_answer, upstream_error};
 use worker::js_sys::Uint8Array;
 
 use crate::handlers::is_json_type;
-use crate::platform::upstream::{Answer, AnswerBody, EventStream, Failure};
+use crate::platform::upstream::{self, Answer, AnswerBody, EventStream, Failure};
 
 /// An answer to pass on.
 pub enum Received {
@@ -51,11 +51,11 @@ pub fn read(
     provider: &str,
     key: Option<&Secret>,
     stream: bool,
-    exchange: Result<Answer, (Failure, String)>,
+    outcome: upstream::Outcome,
 ) -> Result<Received, Refusal> {
-    let answer = exchange.map_err(|(failure, detail)| Refusal {
-        detail: Some(detail),
-        ..Refusal::from(no_answer(provider, failure))
+    let answer = outcome.map_err(|(failure, detail, early)| Refusal {
+        detail: Some(detail).filter(|detail| !detail.is_empty()),
+        ..Refusal::from(early.unwrap_or_else(|| no_answer(provider, failure)))
     })?;
     if !(200..300).contains(&answer.status) {
         let retry_headers = RETRY_HEADERS
@@ -87,7 +87,7 @@ fn no_answer(provider: &str, failure: Failure) -> Error {
             Code::UpstreamUnreachable,
             "could not be reached, or closed the connection without an answer",
         ),
-        Failure::Broken => {
+        Failure::Broken | Failure::Ended => {
             error(Code::UpstreamInvalidResponse, "broke the connection in the middle of its answer")
         }
         Failure::TooLarge => error(

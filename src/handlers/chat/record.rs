@@ -1,15 +1,17 @@
-//! What is noted of a call once it is over: in this isolate's tally, and as the request's one log line. Never its content.
+//! What is noted of a call once it is over: the request's one log line. Never its content.
 
 use std::rc::Rc;
 
 use gatehouse_core::protocol::usage::Usage;
+use gatehouse_core::route::failure::Failure;
+use gatehouse_core::route::health::{OTHER, Place};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::gateway::Gateway;
-use crate::platform::{clock, log};
+use crate::platform::{clock, log, random};
 
-/// What is noted of a call once it is over: in this isolate's tally, and as the request's one log line.
+/// A call, as it is noted once it is over.
 pub struct Record {
     /// The isolate that it ran in.
     pub gateway: Rc<Gateway>,
@@ -19,17 +21,21 @@ pub struct Record {
     pub caller: Rc<str>,
     /// The project that it named.
     pub project: Option<String>,
-    /// The provider that was asked.
-    pub provider: String,
+    /// The provider that answered, or whose failure was told; `None` when nobody was asked.
+    pub provider: Option<String>,
     /// The provider's id of the model.
-    pub model: String,
+    pub model: Option<String>,
     /// Whether the model is one that `GET /v1/models` shows.
     pub listed: bool,
+    /// The place of the key that it was asked with.
+    pub key: u8,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// When it began, in milliseconds since 1970.
     pub began_ms: u64,
-    /// Until the upstream's status line, or, of a whole answer, its end.
+    /// How many upstream calls it took.
+    pub attempts: u32,
+    /// Until the first content of a stream, or the end of a whole answer, in milliseconds.
     pub upstream_ms: u64,
 }
 
@@ -59,12 +65,16 @@ impl Outcome {
 }
 
 impl Record {
+    /// Notes that a stream broke after it had begun.
+    pub fn broke(&self, failure: &Failure) {
+        let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
+        let place = Place { provider, model: if self.listed { model } else { OTHER }, key: self.key };
+        let chance = u32::from_le_bytes(random::id_bytes());
+        self.gateway.board.borrow_mut().failed(place, failure, true, clock::now_ms(), chance);
+    }
+
     /// Notes the end of the call.
     pub fn close(&self, status: u16, outcome: Outcome, usage: Usage, detail: Option<&str>) {
-        // Whose fault it was matters: a caller's bad requests do not make a provider look ill.
-        let success = outcome != Outcome::Failed;
-        let model = self.listed.then_some(self.model.as_str());
-        self.gateway.tally.borrow_mut().record(&self.provider, model, success, self.upstream_ms);
         log::line(&json!({
             "event": "call",
             "request_id": self.request_id,
@@ -72,6 +82,7 @@ impl Record {
             "project": self.project,
             "provider": self.provider,
             "model": self.model,
+            "attempts": self.attempts,
             "stream": self.stream,
             "status": status,
             "outcome": outcome,

@@ -9,12 +9,13 @@ use hyper::header::{
     TRANSFER_ENCODING,
 };
 
-use crate::body::{Ending, Frames, Mark, Script};
+use crate::body::{Comments, Ending, Frames, Mark, Script};
 use crate::chat::{Chat, Refusal};
 use crate::faults::Fault;
 use crate::reply::Reply;
 use crate::simulate::{BodyShape, Chunking, ContentType, Cut, Hang, Simulate};
 use crate::stream;
+use crate::throttle::Throttled;
 use crate::whole::{Head, completion};
 
 const JSON: &str = "application/json";
@@ -44,6 +45,18 @@ impl Answer {
         Self::json(status, fault.envelope())
     }
 
+    /// The answer to a chat request whose path is throttled.
+    pub(crate) fn throttled(throttled: Throttled, n: u64) -> Result<Self, Refusal> {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let fault = Fault { status: status.as_u16(), message: None, code: None, param: None };
+        let mut answer = Self::json(status, fault.envelope());
+        shape_headers(&mut answer.headers, &Simulate::default(), n)?;
+        if let Some(after) = throttled.retry_after {
+            answer.headers.insert(RETRY_AFTER, after);
+        }
+        Ok(answer)
+    }
+
     /// The answer to a chat request.
     pub(crate) fn to(chat: &Chat, head: &Head) -> Result<Self, Refusal> {
         let simulate = &chat.simulate;
@@ -65,6 +78,7 @@ impl Answer {
         }
         if simulate.hang == Some(Hang::Body) {
             answer.script.bytes.clear();
+            answer.script.comments = Comments::default();
             answer.script.ending = Ending::Hang;
         }
         shape_headers(&mut answer.headers, simulate, head.n)?;
@@ -137,7 +151,12 @@ impl Answer {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let newline = simulate.newline.unwrap_or_default().text();
         let script = Script {
+            comments: Comments {
+                text: format!(": PROCESSING{newline}{newline}").into(),
+                rest: Duration::from_millis(simulate.comments_ms.unwrap_or(0)),
+            },
             bytes: text.into(),
             promised: None,
             marks,

@@ -16,6 +16,8 @@ use crate::socket::Connection;
 
 /// How often a body that is about to break looks whether its bytes have left.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// How often a comment is sent before the first byte.
+const COMMENT_EVERY: Duration = Duration::from_millis(50);
 /// A reset throws away what the other side has not fetched from the network yet: on loopback this is time
 /// enough to fetch it.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
@@ -41,6 +43,27 @@ pub(crate) struct Mark {
     pub(crate) is_event: bool,
     /// Completion tokens that it carries.
     pub(crate) tokens: u64,
+}
+
+/// Comments before the first byte, each a frame of its own: the first at once.
+#[derive(Default)]
+pub(crate) struct Comments {
+    /// One of them.
+    pub(crate) text: Bytes,
+    /// How long they still go on; 0: no more.
+    pub(crate) rest: Duration,
+}
+
+impl Comments {
+    /// The next one, and how long to wait after it.
+    fn next(&mut self) -> Option<(Bytes, Duration)> {
+        if self.rest.is_zero() {
+            return None;
+        }
+        let wait = self.rest.min(COMMENT_EVERY);
+        self.rest = self.rest.saturating_sub(wait);
+        Some((self.text.clone(), wait))
+    }
 }
 
 /// How the bytes are divided into frames.
@@ -72,6 +95,8 @@ pub(crate) enum Ending {
 
 /// Everything that is to be sent after the headers.
 pub(crate) struct Script {
+    /// What comes before the bytes; no part of them.
+    pub(crate) comments: Comments,
     /// The bytes that really are sent.
     pub(crate) bytes: Bytes,
     /// The `content-length` that is promised; none means a chunked body.
@@ -91,6 +116,7 @@ impl Script {
     pub(crate) fn plain(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self {
+            comments: Comments::default(),
             promised: Some(bytes.len() as u64),
             bytes,
             marks: Vec::new(),
@@ -119,6 +145,7 @@ enum Stage {
 
 /// The playing of a [`Script`].
 pub(crate) struct AnswerBody {
+    comments: Comments,
     rest: Bytes,
     sent: usize,
     promised: Option<u64>,
@@ -135,6 +162,7 @@ pub(crate) struct AnswerBody {
 impl AnswerBody {
     pub(crate) fn new(script: Script, ticket: Option<Ticket>, connection: Arc<Connection>) -> Self {
         Self {
+            comments: script.comments,
             rest: script.bytes,
             sent: 0,
             promised: script.promised,
@@ -210,6 +238,10 @@ impl Body for AnswerBody {
         let this = self.get_mut();
         loop {
             let next = match &mut this.stage {
+                Stage::Send if let Some((comment, wait)) = this.comments.next() => {
+                    this.stage = Stage::Wait(Box::pin(tokio::time::sleep(wait)));
+                    return Poll::Ready(Some(Ok(Frame::data(comment))));
+                }
                 Stage::Send if this.rest.is_empty() => this.ending_stage(),
                 Stage::Send => {
                     let frame = this.next_frame();

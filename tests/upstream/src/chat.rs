@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::simulate::Simulate;
+use crate::when::Caller;
 
 /// A request body that is refused with status 400.
 #[derive(Debug)]
@@ -48,8 +49,8 @@ pub(crate) enum Asked {
 const MOST_CHOICES: u64 = 128;
 
 impl Chat {
-    /// Reads a request body.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Refusal> {
+    /// Reads a request body. Who asks decides only which faults there are.
+    pub(crate) fn read(body: &[u8], caller: &Caller<'_>) -> Result<Self, Refusal> {
         let value: Value = serde_json::from_slice(body).map_err(|error| Refusal {
             message: format!("We could not parse the JSON body of your request: {error}"),
             param: None,
@@ -60,7 +61,7 @@ impl Chat {
         let truth = |name: &str| value.get(name).and_then(Value::as_bool).unwrap_or(false);
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
         let stream = truth("stream");
-        let simulate = Simulate::read(value.get("simulate").unwrap_or(&Value::Null), stream)
+        let simulates = Simulate::read(value.get("simulate").unwrap_or(&Value::Null), stream)
             .map_err(|message| Refusal { message, param: Some("simulate") })?;
         let n = number("n").unwrap_or(1);
         if !(1..=MOST_CHOICES).contains(&n) {
@@ -68,8 +69,9 @@ impl Chat {
         }
         let messages: &[Value] = value.get("messages").and_then(Value::as_array).map_or(&[], Vec::as_slice);
         let format = value.pointer("/response_format/type").and_then(Value::as_str);
+        let model = value.get("model").and_then(Value::as_str);
         Ok(Self {
-            model: value.get("model").and_then(Value::as_str).unwrap_or("simulated").to_owned(),
+            model: model.unwrap_or("simulated").to_owned(),
             stream,
             include_usage: value
                 .pointer("/stream_options/include_usage")
@@ -81,8 +83,15 @@ impl Chat {
             json: matches!(format, Some("json_object" | "json_schema")),
             prompt_tokens: messages.iter().map(|message| words(&text(message))).sum(),
             asked: asked(&value, messages),
-            simulate,
+            // After everything that refuses the request: this counts it.
+            simulate: Simulate::choose(simulates, caller, model),
         })
+    }
+
+    /// The same for tests in which it does not matter who asks.
+    #[cfg(test)]
+    pub(crate) fn read_alone(body: &[u8]) -> Result<Self, Refusal> {
+        Self::read(body, &Caller::new("/", &hyper::HeaderMap::new(), &crate::when::Times::default()))
     }
 }
 
@@ -144,7 +153,7 @@ mod tests {
     use super::*;
 
     fn read(value: &Value) -> Chat {
-        Chat::read(value.to_string().as_bytes()).map_err(|refusal| refusal.message).unwrap()
+        Chat::read_alone(value.to_string().as_bytes()).map_err(|refusal| refusal.message).unwrap()
     }
 
     #[test]
@@ -166,8 +175,8 @@ mod tests {
     #[test]
     fn the_newer_limit_wins() {
         assert_eq!(read(&json!({"max_tokens": 5, "max_completion_tokens": 3})).limit, Some(3));
-        assert!(Chat::read(b"{\"n\":0}").is_err());
-        assert!(Chat::read(b"[]").is_err());
-        assert!(Chat::read(b"{\"a\":").is_err());
+        assert!(Chat::read_alone(b"{\"n\":0}").is_err());
+        assert!(Chat::read_alone(b"[]").is_err());
+        assert!(Chat::read_alone(b"{\"a\":").is_err());
     }
 }

@@ -1,13 +1,17 @@
-//! The routes that tests look through: `/_requests`, `/_stats`, `/_health`.
+//! The routes that tests look through: `/_requests`, `/_stats`, `/_health`; and the one with which they throttle:
+//! `/_throttle`.
 //! Their own requests are neither recorded nor counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::answer::Answer;
+use crate::provider::Provider;
 use crate::record::{Entry, Received, Recorder, Totals};
 
 /// A client may ask about an answer the instant it has read it, before the task that wrote it went on to note
@@ -15,8 +19,9 @@ use crate::record::{Entry, Received, Recorder, Totals};
 const PATIENCE: usize = 100;
 
 /// Answers a control request.
-pub(crate) async fn answer(recorder: &Recorder, method: &Method, path: &str, query: &str) -> Answer {
-    match (method, path) {
+pub(crate) async fn answer(provider: &Provider, request: &Parts, body: &[u8]) -> Answer {
+    let recorder = &provider.recorder;
+    match (&request.method, request.uri.path()) {
         (&Method::GET, "/_health") => Answer::json(StatusCode::OK, "{\"status\":\"ok\"}"),
         (&Method::GET, "/_stats") => {
             settle(recorder).await;
@@ -24,7 +29,7 @@ pub(crate) async fn answer(recorder: &Recorder, method: &Method, path: &str, que
         }
         (&Method::GET, "/_requests") => {
             settle(recorder).await;
-            match last(query) {
+            match last(request.uri.query().unwrap_or("")) {
                 Ok(last) => {
                     let entries = recorder.entries();
                     let skip = last.map_or(0, |last| entries.len().saturating_sub(last));
@@ -35,7 +40,15 @@ pub(crate) async fn answer(recorder: &Recorder, method: &Method, path: &str, que
             }
         }
         (&Method::DELETE, "/_requests") => {
-            recorder.clear();
+            provider.clear();
+            Answer::json(StatusCode::OK, "{\"deleted\":true}")
+        }
+        (&Method::POST, "/_throttle") => match provider.throttles.add(body, Instant::now()) {
+            Ok(()) => Answer::json(StatusCode::OK, "{\"throttled\":true}"),
+            Err(message) => Answer::error(StatusCode::BAD_REQUEST, &message, None),
+        },
+        (&Method::DELETE, "/_throttle") => {
+            provider.throttles.clear();
             Answer::json(StatusCode::OK, "{\"deleted\":true}")
         }
         (&Method::GET, path) => {

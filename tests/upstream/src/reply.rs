@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn reply(value: &Value) -> (String, &'static str, u64) {
-        let reply = Reply::to(&Chat::read(value.to_string().as_bytes()).unwrap());
+        let reply = Reply::to(&Chat::read_alone(value.to_string().as_bytes()).unwrap());
         let text = match reply.said {
             Said::Text { text, .. } => text,
             Said::Call(name) => format!("call {name}"),

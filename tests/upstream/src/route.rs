@@ -10,14 +10,17 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::body::{AnswerBody, Cut};
 use crate::chat::Chat;
 use crate::control;
-use crate::record::{Outcome, Recorder, Ticket};
+use crate::provider::Provider;
+use crate::record::{Outcome, Ticket};
 use crate::simulate;
 use crate::socket::Connection;
+use crate::when::Caller;
 use crate::whole::Head;
 
 /// Largest request body that is read.
@@ -29,16 +32,17 @@ const MODELS: &str = "{\"object\":\"list\",\"data\":[\
 
 /// Answers one request. The error makes hyper close the connection without an answer.
 pub(crate) async fn respond(
-    recorder: Arc<Recorder>,
+    provider: Arc<Provider>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Cut> {
     let (parts, incoming) = request.into_parts();
     if parts.uri.path().starts_with("/_") {
-        let query = parts.uri.query().unwrap_or("");
-        let answer = control::answer(&recorder, &parts.method, parts.uri.path(), query).await;
+        let Ok(body) = read(incoming).await else { return Err(Cut) };
+        let answer = control::answer(&provider, &parts, &body).await;
         return Ok(begin(answer, None, connection));
     }
+    let recorder = &provider.recorder;
     let mut ticket = recorder.open(&parts);
     let body = match read(incoming).await {
         Ok(body) => body,
@@ -53,7 +57,7 @@ pub(crate) async fn respond(
     };
     recorder.keep_body(&ticket, &body);
     let answer = match kind(&parts) {
-        Ok(Kind::Chat) => match chat(&body, &mut ticket, &connection).await? {
+        Ok(Kind::Chat) => match chat(&provider, &parts, &body, &mut ticket, &connection).await? {
             Ok(answer) => answer,
             Err(refusal) => Answer::error(StatusCode::BAD_REQUEST, &refusal.message, refusal.param),
         },
@@ -90,11 +94,17 @@ fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
 type Refused = crate::chat::Refusal;
 
 async fn chat(
+    provider: &Provider,
+    request: &Parts,
     body: &[u8],
     ticket: &mut Ticket,
     connection: &Connection,
 ) -> Result<Result<Answer, Refused>, Cut> {
-    let chat = match Chat::read(body) {
+    let path = request.uri.path();
+    if let Some(throttled) = provider.throttles.find(path, Instant::now()) {
+        return Ok(Answer::throttled(throttled, ticket.n()));
+    }
+    let chat = match Chat::read(body, &Caller::new(path, &request.headers, &provider.times)) {
         Ok(chat) => chat,
         Err(refusal) => return Ok(Err(refusal)),
     };

@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::args::Options;
-use crate::record::Recorder;
+use crate::provider::Provider;
 use crate::route;
 use crate::socket::{Connection, Socket};
 
@@ -23,7 +23,7 @@ const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(10);
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    recorder: Arc<Recorder>,
+    provider: Arc<Provider>,
 }
 
 impl Server {
@@ -35,7 +35,7 @@ impl Server {
     pub async fn bind(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, recorder: Arc::new(Recorder::new(options.record)) })
+        Ok(Self { listener, address, provider: Arc::new(Provider::new(options.record)) })
     }
 
     /// Where it listens.
@@ -56,7 +56,7 @@ impl Server {
             match accepted.await {
                 None => return,
                 Some(Ok((stream, _))) => {
-                    tokio::spawn(serve(stream, Arc::clone(&self.recorder)));
+                    tokio::spawn(serve(stream, Arc::clone(&self.provider)));
                 }
                 Some(Err(_)) => tokio::time::sleep(AFTER_FAILED_ACCEPT).await,
             }
@@ -64,13 +64,13 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, recorder: Arc<Recorder>) {
+async fn serve(stream: TcpStream, provider: Arc<Provider>) {
     // Every frame is to leave on its own. A socket that refuses the option is dying anyway.
     let _ = stream.set_nodelay(true);
     let connection = Arc::new(Connection::default());
     let socket = Socket::new(stream, Arc::clone(&connection));
     let service =
-        service_fn(move |request| route::respond(Arc::clone(&recorder), Arc::clone(&connection), request));
+        service_fn(move |request| route::respond(Arc::clone(&provider), Arc::clone(&connection), request));
     // The error is a client that went away or a cut of our own; both are in the record.
     let _ = http1::Builder::new().serve_connection(socket, service).await;
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::when::{Caller, When};
+
 /// Most content that is made up, so that a slip of the pen does not take the memory of the machine.
 pub(crate) const MOST_CONTENT: usize = 64 << 20;
 /// Most events that are made up.
@@ -17,6 +19,8 @@ pub(crate) const MOST_EVENTS: usize = 1_000_000;
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "the switches are independent of each other on the wire")]
 pub(crate) struct Simulate {
+    // Which requests all this is for.
+    pub(crate) when: Option<When>,
     // Answers other than 200.
     pub(crate) status: Option<u16>,
     pub(crate) error_shape: Option<ErrorShape>,
@@ -39,6 +43,7 @@ pub(crate) struct Simulate {
     pub(crate) newline: Option<Newline>,
     pub(crate) frame_delay_ms: Option<u64>,
     pub(crate) comments: bool,
+    pub(crate) comments_ms: Option<u64>,
     pub(crate) done: Option<bool>,
     pub(crate) usage: UsageMode,
     // Content.
@@ -210,14 +215,36 @@ pub(crate) enum BodyShape {
 }
 
 impl Simulate {
-    /// Reads the member; the error names what is wrong.
-    pub(crate) fn read(value: &Value, stream: bool) -> Result<Self, String> {
-        if value.is_null() {
-            return Ok(Self::default());
+    /// Reads the member, which is one object or an array of them. All of it is checked, also what is not for this
+    /// request; the error names what is wrong.
+    pub(crate) fn read(value: &Value, stream: bool) -> Result<Vec<Self>, String> {
+        match value {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(list) => list
+                .iter()
+                .enumerate()
+                .map(|(at, value)| Self::one(value, stream, &format!("simulate[{at}]")))
+                .collect(),
+            value => Ok(vec![Self::one(value, stream, "simulate")?]),
         }
-        let simulate = Self::deserialize(value).map_err(|error| format!("simulate: {error}"))?;
-        simulate.check(stream)?;
-        Ok(simulate)
+    }
+
+    fn one(value: &Value, stream: bool, name: &str) -> Result<Self, String> {
+        // Serde would take an array for the members in their order.
+        if !value.is_object() || value.get("when").is_some_and(|when| !when.is_object()) {
+            return Err(format!("{name}: it is an object, and so is its when"));
+        }
+        let simulate = Self::deserialize(value).map_err(|error| format!("{name}: {error}"))?;
+        match simulate.fault(stream) {
+            Some(rule) => Err(format!("{name}: {rule}")),
+            None => Ok(simulate),
+        }
+    }
+
+    /// The first that is for this request; none: the usual answer.
+    pub(crate) fn choose(all: Vec<Self>, caller: &Caller<'_>, model: Option<&str>) -> Self {
+        let mut all = all.into_iter();
+        all.find(|one| one.when.as_ref().is_none_or(|when| when.is_met_by(caller, model))).unwrap_or_default()
     }
 
     /// Whether the answer is an event stream, given that the request asked for one.
@@ -225,7 +252,8 @@ impl Simulate {
         self.status.is_none() && self.redirect.is_none() && self.body.is_none()
     }
 
-    fn check(&self, asked_stream: bool) -> Result<(), String> {
+    /// What is wrong, if its faults could not happen.
+    fn fault(&self, asked_stream: bool) -> Option<&'static str> {
         let stream = asked_stream && self.streams();
         let in_stream = matches!(self.cut, Some(Cut::Stream | Cut::Clean))
             || self.hang == Some(Hang::Stream)
@@ -269,10 +297,8 @@ impl Simulate {
                 "only one of content, content_bytes and events can be the content",
             ),
         ];
-        match rules.into_iter().find(|(broken, _)| *broken) {
-            Some((_, rule)) => Err(format!("simulate: {rule}")),
-            None => Ok(()),
-        }
+        let broken = rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule);
+        broken.or_else(|| self.when.as_ref()?.fault())
     }
 }
 
@@ -296,11 +322,19 @@ mod tests {
         assert!(wrong(&json!({"status": 200}), true).contains("201 to 599"));
         assert!(wrong(&json!({"chunking": "bytes:0"}), true).contains("bytes:N"));
         assert!(wrong(&json!({"events": 1, "content": ""}), true).contains("only one"));
+        assert!(wrong(&json!({"when": {"pth": "/"}}), true).contains("`pth`"));
+        assert!(wrong(&json!({"when": {"times": 1}}), true).contains("when.id"));
+        assert!(wrong(&json!({"when": ["/"]}), true).contains("is an object"));
+        assert!(wrong(&json!([500]), true).contains("simulate[0]: it is an object"));
+        assert!(wrong(&json!([[500]]), true).contains("simulate[0]: it is an object"));
+        // Also what comes after one that is for every request.
+        let list = json!([{"status": 500}, {"statsu": 500, "when": {"path": "/b"}}]);
+        assert!(wrong(&list, true).contains("simulate[1]: unknown field `statsu`"));
     }
 
     #[test]
     fn null_content_type_is_told_from_none() {
-        let read = |value| Simulate::read(&value, false).unwrap().content_type;
+        let read = |value| Simulate::read(&value, false).unwrap().remove(0).content_type;
         assert_eq!(read(json!({})), ContentType::Usual);
         assert_eq!(read(json!({"content_type": null})), ContentType::None);
         assert_eq!(read(json!({"content_type": "a/b"})), ContentType::Given("a/b".to_owned()));

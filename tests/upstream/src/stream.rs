@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     fn build(body: &str) -> Events {
-        let chat = Chat::read(body.as_bytes()).unwrap();
+        let chat = Chat::read_alone(body.as_bytes()).unwrap();
         events(&chat, &Reply::to(&chat), &Head { n: 7, created: 1 })
     }
 
@@ -281,7 +281,7 @@ mod tests {
             "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[{\"function\":{\"name\":\"f\"}}]}",
             "{\"simulate\":{\"content_bytes\":1000}}",
         ] {
-            let chat = Chat::read(body.as_bytes()).unwrap();
+            let chat = Chat::read_alone(body.as_bytes()).unwrap();
             let total: u64 = build(body).marks.iter().map(|mark| mark.tokens).sum();
             assert_eq!(total, Reply::to(&chat).tokens * chat.n);
         }

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use client::{
-    Answer, End, SAID, call, chat, connect, drain, get, record, send, settled, simulate, start, start_with,
+    Answer, End, SAID, call, chat, connect, drain, get, parse, read_for, record, send, send_with, settled,
+    simulate, start, start_with,
 };
 
 #[test]
@@ -374,6 +375,165 @@ fn errors_inside_a_stream_follow_the_events() {
 }
 
 #[test]
+fn a_fault_can_be_for_some_requests_only() {
+    let server = start();
+    let ask = |path: &str, headers: &str, model: &str, simulate: &Value| {
+        let body = json!({"model": model, "messages": [], "simulate": simulate}).to_string();
+        let request =
+            send_with(server, "POST", &format!("{path}/v1/chat/completions?a=/b"), headers, body.as_bytes());
+        let (bytes, end) = drain(&request);
+        parse(&bytes, end).status
+    };
+    // One failure, at one of two upstreams.
+    let first = json!({"status": 500, "when": {"path": "/first"}});
+    assert_eq!((ask("/first", "", "m", &first), ask("/second", "", "m", &first)), (500, 200));
+    // The first that matches decides; none: a plain answer.
+    let list = json!([
+        {"status": 501, "when": {"path": "/first", "model": "sim-small", "key": "sk-1"}},
+        {"status": 502, "when": {"path": "/first", "model": "sim-small"}},
+        {"status": 503, "when": {"key": "sk-2"}},
+    ]);
+    let bearer = "Authorization: Bearer sk-1\r\n";
+    for (path, headers, model, status) in [
+        ("/first", bearer, "sim-small", 501),
+        ("/first", "api-key: sk-1\r\n", "sim-small", 501),
+        ("/first", "X-Api-Key: sk-1\r\n", "sim-small", 501),
+        ("/first", "Authorization: Basic sk-1\r\n", "sim-small", 502),
+        ("/first/more", "", "sim-small", 502),
+        ("/first", bearer, "sim-large", 200),
+        ("/second", "authorization: bearer sk-2\r\n", "sim-large", 503),
+        ("/b", bearer, "sim-small", 200),
+    ] {
+        assert_eq!(ask(path, headers, model, &list), status, "{path} {headers} {model}");
+    }
+    assert_eq!(ask("", "", "m", &json!([{"status": 500}, {"status": 501}])), 500);
+    assert_eq!(ask("", "", "m", &json!([])), 200);
+    assert_eq!(record(server, 1)["path"], "/first/v1/chat/completions?a=/b");
+}
+
+#[test]
+fn a_fault_can_be_for_the_first_requests_only() {
+    let server = start();
+    let ask = |fault: &Value| simulate(server, false, fault).status;
+    let twice = json!({"status": 500, "when": {"times": 2, "id": "a", "model": "m"}});
+    assert_eq!([0; 4].map(|_| ask(&twice)), [500, 500, 200, 200]);
+    // Another name is another count, and what does not match otherwise does not count.
+    let other = json!({"status": 500, "when": {"times": 1, "id": "b", "model": "other"}});
+    let list = json!([other, {"status": 501, "when": {"times": 1, "id": "c"}}, {"status": 502}]);
+    assert_eq!([0; 2].map(|_| ask(&list)), [501, 502]);
+    // A request that is refused counts for nothing.
+    let wrong = json!({"n": 0, "simulate": {"status": 500, "when": {"times": 1, "id": "d"}}});
+    assert_eq!(chat(server, &wrong).status, 400);
+    assert_eq!([0; 2].map(|_| ask(&json!(wrong["simulate"]))), [500, 200]);
+    call(server, "DELETE", "/_requests", b"");
+    assert_eq!([0; 3].map(|_| ask(&twice)), [500, 500, 200]);
+}
+
+#[test]
+fn a_path_can_be_throttled() {
+    let server = start();
+    let throttle = |body: &Value| call(server, "POST", "/_throttle", body.to_string().as_bytes()).status;
+    let ask = |path: &str| call(server, "POST", path, b"{\"simulate\":{\"status\":500}}");
+    let start = Instant::now();
+    assert_eq!(throttle(&json!({"path": "/first", "for_ms": 800, "retry_after": 3})), 200);
+    let refused = ask("/first/v1/chat/completions");
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("3")));
+    assert_eq!(refused.header("x-request-id"), Some("req-sim-1"));
+    assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
+    assert_eq!(ask("/second/chat/completions").status, 500);
+    assert_eq!(get(server, "/first/models")["object"], "list");
+    while ask("/first/chat/completions").status == 429 {
+        assert!(start.elapsed() < Duration::from_secs(5), "it does not end");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(start.elapsed() >= Duration::from_millis(800));
+
+    assert_eq!(throttle(&json!({"path": "/", "for_ms": 60_000})), 200);
+    let refused = ask("/first/chat/completions");
+    assert_eq!((refused.status, refused.header("retry-after")), (429, None));
+    assert_eq!(settled(server, 1)["outcome"], "completed");
+    // It is no request that could be forgotten.
+    call(server, "DELETE", "/_requests", b"");
+    assert_eq!(ask("/first/chat/completions").status, 429);
+    assert_eq!(call(server, "DELETE", "/_throttle", b"").status, 200);
+    assert_eq!(ask("/first/chat/completions").status, 500);
+    for wrong in [
+        json!({"path": "first", "for_ms": 1}),
+        json!({"path": "/"}),
+        json!({"path": "/", "for_ms": 1, "x": 1}),
+    ] {
+        assert_eq!(throttle(&wrong), 400, "{wrong}");
+    }
+    assert_eq!(get(server, "/_stats")["requests"], 2);
+}
+
+#[test]
+fn a_stream_can_fail_after_the_role_chunk() {
+    let server = start();
+    let role = |answer: &Answer| {
+        let chunk = answer.chunks_of_stream()[0].clone();
+        assert_eq!(
+            chunk["choices"][0]["delta"],
+            json!({"role": "assistant", "content": "", "refusal": null})
+        );
+    };
+    let cut = simulate(server, true, &json!({"cut": "stream", "after_events": 1}));
+    assert_eq!((cut.events().len(), cut.complete), (1, false));
+    role(&cut);
+    let error = simulate(server, true, &json!({"error_event": true, "after_events": 1, "message": "boom"}));
+    assert_eq!((error.events().len(), error.complete), (2, true));
+    role(&error);
+    assert_eq!(error.chunks_of_stream()[1]["error"]["message"], "boom");
+    let body = b"{\"stream\":true,\"simulate\":{\"hang\":\"stream\",\"after_events\":1}}";
+    let hanging = send(server, "POST", "/chat/completions", body);
+    let seen = read_for(&hanging, Duration::from_millis(300));
+    assert_eq!(seen.matches("data: ").count(), 1);
+    assert!(seen.contains("\"role\":\"assistant\""));
+    let record = record(server, 3);
+    assert_eq!((&record["outcome"], &record["events_sent"]), (&json!("pending"), &json!(1)));
+}
+
+#[test]
+fn comments_can_come_before_the_first_chunk() {
+    let server = start();
+    for (newline, end) in [("lf", "\n"), ("crlf", "\r\n"), ("cr", "\r")] {
+        let start = Instant::now();
+        let answer =
+            simulate(server, true, &json!({"comments_ms": 120, "newline": newline, "chunking": "bytes:40"}));
+        assert!(start.elapsed() >= Duration::from_millis(120));
+        let comment = format!(": PROCESSING{end}{end}");
+        assert!(answer.complete && answer.text().starts_with(&format!("{}data: ", comment.repeat(3))));
+        assert!(answer.chunks[..3].iter().all(|chunk| *chunk == comment.as_bytes()));
+        assert_eq!(answer.text().matches(": PROCESSING").count(), 3);
+        assert_eq!(answer.content(0), SAID);
+    }
+    assert_eq!(record(server, 3)["events_sent"], 11);
+    // Before a fault, and alone.
+    let cut = simulate(server, true, &json!({"comments_ms": 60, "cut": "stream"}));
+    assert_eq!((cut.text(), cut.complete), (": PROCESSING\n\n: PROCESSING\n\n", false));
+    let clean = simulate(server, true, &json!({"comments_ms": 50, "cut": "clean"}));
+    assert_eq!((clean.text(), clean.complete), (": PROCESSING\n\n", true));
+    let reset = simulate(server, true, &json!({"comments_ms": 1, "cut": "stream", "reset": true}));
+    assert_eq!((reset.text(), &reset.end), (": PROCESSING\n\n", &End::Reset));
+    let error = simulate(server, true, &json!({"comments_ms": 60, "error_event": true}));
+    assert!(error.text().starts_with(": PROCESSING\n\n: PROCESSING\n\ndata: {\"error\""));
+    let none = simulate(server, true, &json!({"comments_ms": 0}));
+    assert!(none.text().starts_with("data: "));
+    assert!(simulate(server, false, &json!({"comments_ms": 60_000})).complete, "a whole answer has none");
+    // The head and the first one are there at once.
+    let body = b"{\"stream\":true,\"simulate\":{\"comments_ms\":60000}}";
+    let waiting = send(server, "POST", "/chat/completions", body);
+    let seen = read_for(&waiting, Duration::from_millis(400));
+    assert!(seen.starts_with("HTTP/1.1 200") && !seen.contains("data: "));
+    assert!((2..=9).contains(&seen.matches(": PROCESSING").count()), "{seen}");
+    drop(waiting);
+    assert_eq!(settled(server, 10)["outcome"], "cancelled");
+    let body = b"{\"stream\":true,\"simulate\":{\"comments_ms\":60000,\"hang\":\"body\"}}";
+    let silent = read_for(&send(server, "POST", "/chat/completions", body), Duration::from_millis(200));
+    assert!(silent.ends_with("\r\n\r\n"), "{silent}");
+}
+
+#[test]
 fn content_and_bodies_are_made_to_order() {
     let server = start();
     let exact = " \n\"quoted\"\u{0}\u{7f} é🦀\r\n ";
@@ -514,6 +674,9 @@ fn what_is_wrong_is_refused_in_the_envelope() {
         json!({"headers": {"a b": "1"}}),
         json!({"status": 100}),
         json!({"cut": "stream"}),
+        json!([{"status": 500}, {"when": {"path": "/"}, "statsu": 500}]),
+        json!({"status": 500, "when": {"model_name": "m"}}),
+        json!({"status": 500, "when": {"times": 1}}),
         json!({"usage": "sometimes"}),
         json!(7),
     ] {

@@ -97,14 +97,39 @@ pub(crate) fn connect(server: SocketAddr) -> TcpStream {
 }
 
 pub(crate) fn send(server: SocketAddr, method: &str, path: &str, body: &[u8]) -> TcpStream {
+    send_with(server, method, path, "X-Trace: a\r\nX-Trace: b\r\n", body)
+}
+
+/// The same with other headers, each with its line end.
+pub(crate) fn send_with(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> TcpStream {
     let mut stream = connect(server);
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: upstream\r\nX-Trace: a\r\nX-Trace: b\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: upstream\r\n{headers}Connection: close\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
     stream
+}
+
+/// What arrives in so long a time, of an answer that then has not ended.
+pub(crate) fn read_for(mut stream: &TcpStream, time: Duration) -> String {
+    let (mut all, mut buffer, start) = (Vec::new(), [0; 16384], Instant::now());
+    while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        stream.set_read_timeout(Some(left)).unwrap();
+        match stream.read(&mut buffer) {
+            Ok(0) => panic!("the connection ended"),
+            Ok(read) => all.extend_from_slice(&buffer[..read]),
+            Err(error) => assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        }
+    }
+    String::from_utf8(all).unwrap()
 }
 
 /// Everything until the connection ends.

@@ -1,0 +1,534 @@
+//! From a request to the models that could answer it, in order, and the reason for each that was left out.
+//!
+//! What a name leads to: an alias, a group, `auto`, `provider/model`, or a bare id. What is asked of each model where there
+//! is a choice: that the key may use it, the caller's preferences, and what the call needs ([`Needs`]). How the lanes are
+//! doing only orders what `auto` finds here; whether they can be asked now is the business of [`super::plan`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::catalog::{Access, Entry, Facts, Registry};
+use crate::config::{AUTO, Config, Group, MicroUsd};
+use crate::error::{Code, Error};
+use crate::key::{IssuedKey, covers};
+use crate::order::by_rank;
+use crate::protocol::chat_request::ChatRequest;
+
+use super::draw::Draw;
+use super::health::{Board, Lane, OTHER, Place};
+use super::needs::{Lack, Needs};
+use super::preferences::{self, Preferences, Sort};
+use super::score;
+
+/// The most candidates of a plan.
+const MAX_CANDIDATES: usize = 32;
+
+/// A model that could answer.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// Its provider.
+    pub provider: &'a Entry,
+    /// The provider's id of it.
+    pub model: Cow<'a, str>,
+    /// What is known of it.
+    pub facts: Facts,
+    /// Whether `GET /v1/models` lists it.
+    pub listed: bool,
+    /// Its score, where `auto` chose it.
+    pub score: Option<f64>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(provider: &'a Entry, model: &str) -> Candidate<'a> {
+        let facts = provider.facts(model).unwrap_or_default();
+        let listed = provider.lists(model);
+        Candidate { provider, model: Cow::Owned(model.to_owned()), facts, listed, score: None }
+    }
+
+    /// `provider/model`.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.provider.name, self.model)
+    }
+
+    /// Its lane, asked with a key.
+    pub fn lane(&self, key: u8) -> Place<'_> {
+        Place { provider: &self.provider.name, model: if self.listed { &self.model } else { OTHER }, key }
+    }
+}
+
+/// Why a model was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The caller's key may not use it.
+    NotAllowed,
+    /// Its provider cannot be called, for this reason.
+    Inactive(String),
+    /// There is no such name.
+    Unknown,
+    /// The caller's preferences leave its provider out.
+    NotPreferred,
+    /// It costs more than the caller pays, or nobody knows what it costs.
+    TooExpensive,
+    /// Its provider would have to drop this parameter.
+    WouldDrop(String),
+    /// It lacks what the call needs.
+    Lacks(Vec<Lack>),
+    /// The caller wants no other than the first.
+    NoFallbacks,
+}
+
+impl Reason {
+    /// A stable word for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::NotAllowed => "not_allowed",
+            Reason::Inactive(_) => "provider_not_configured",
+            Reason::Unknown => "unknown_model",
+            Reason::NotPreferred => "not_preferred",
+            Reason::TooExpensive => "too_expensive",
+            Reason::WouldDrop(_) => "would_drop_parameter",
+            Reason::Lacks(_) => "not_capable",
+            Reason::NoFallbacks => "no_fallbacks",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::NotAllowed => formatter.write_str("this key may not use it"),
+            Reason::Inactive(why) => write!(formatter, "its provider is not configured: {why}"),
+            Reason::Unknown => formatter.write_str("there is no model of this name here"),
+            Reason::NotPreferred => formatter.write_str("'provider' leaves its provider out"),
+            Reason::TooExpensive => {
+                formatter.write_str("its price is above 'provider.max_price', or not known")
+            }
+            Reason::WouldDrop(name) => write!(formatter, "its provider does not take '{name}'"),
+            Reason::Lacks(lacks) => {
+                for (index, lack) in lacks.iter().enumerate() {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(formatter, "{comma}{lack}")?;
+                }
+                Ok(())
+            }
+            Reason::NoFallbacks => formatter.write_str("'provider.allow_fallbacks' is false"),
+        }
+    }
+}
+
+/// A model that was left out.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    /// `provider/model`, or the name that led nowhere.
+    pub model: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Selection<'a> {
+    /// The candidates, in order; never empty.
+    pub candidates: Vec<Candidate<'a>>,
+    /// What was left out. `auto` tells only of models that the call might have meant: those that lack something.
+    pub dropped: Vec<Dropped>,
+    /// What the call needs; `None` where nobody asked, since one model was named.
+    pub needs: Option<Needs>,
+}
+
+/// What selecting goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a, 'b> {
+    /// The request.
+    pub request: &'b ChatRequest<'b>,
+    /// The model that a header puts in the place of the body's.
+    pub force_model: Option<&'b str>,
+    /// The one provider that a header asks for.
+    pub force_provider: Option<&'b str>,
+    /// The caller's key, if it was issued.
+    pub key: Option<&'b IssuedKey>,
+    /// The operator's configuration.
+    pub config: &'a Config,
+    /// The providers.
+    pub registry: &'a Registry,
+    /// How they are doing.
+    pub board: &'b Board,
+    /// The draw among equals.
+    pub draw: Draw,
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// What a name leads to.
+enum Named<'a> {
+    One(Candidate<'a>),
+    /// Several, in order: a group, or a bare id that several providers have.
+    Several(Vec<Candidate<'a>>),
+    Auto,
+    Nothing(Error, Reason),
+}
+
+/// Finds the candidates for a request.
+pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
+    let name = asked.force_model.unwrap_or(&asked.request.model);
+    let first = named(asked, name);
+    // A provider that routes by itself gets these members as they are.
+    let own_routing = matches!(&first, Named::One(candidate) if candidate.provider.own_routing);
+    let (mut preferences, fallbacks) = if own_routing {
+        (Preferences::default(), Vec::new())
+    } else {
+        (Preferences::read(asked.request)?, preferences::fallbacks(asked.request)?)
+    };
+    if let Some(provider) = asked.force_provider {
+        preferences.only = vec![provider.to_owned()];
+    }
+    check_providers(asked.registry, &preferences)?;
+
+    let plain = fallbacks.is_empty() && preferences == Preferences::default();
+    if plain && let Named::One(candidate) = first {
+        check_allowed(asked, name, &candidate)?;
+        check_active(&candidate)?;
+        return Ok(Selection { candidates: vec![candidate], dropped: Vec::new(), needs: None });
+    }
+
+    let mut choice = Choice {
+        asked,
+        preferences: &preferences,
+        needs: Needs::of(asked.request),
+        candidates: Vec::new(),
+        dropped: Vec::new(),
+    };
+    match first {
+        Named::Nothing(error, _) if fallbacks.is_empty() => return Err(error),
+        Named::Several(_) if is_ambiguous(asked, name) && preferences.says_nothing_of_providers() => {
+            return Err(ambiguous(name, asked.registry));
+        }
+        first => choice.take(name, first),
+    }
+    for name in &fallbacks {
+        choice.take(name, named(asked, name));
+    }
+    choice.finish(name)
+}
+
+fn check_allowed(asked: &Asked<'_, '_>, name: &str, candidate: &Candidate<'_>) -> Result<(), Error> {
+    asked.key.map_or(Ok(()), |key| key.check_model(asked.config, name, &candidate.address()))
+}
+
+fn check_active(candidate: &Candidate<'_>) -> Result<(), Error> {
+    match &candidate.provider.access {
+        Access::Active { .. } | Access::Binding => Ok(()),
+        Access::Inactive(why) => Err(not_configured(&candidate.provider.name, why)),
+    }
+}
+
+fn not_configured(provider: &str, why: &str) -> Error {
+    Error::new(Code::ProviderNotConfigured, format!("provider '{provider}' is not configured: {why}"))
+        .with_param("model")
+}
+
+/// Providers that a caller names must exist: a misspelt one would change nothing, silently.
+fn check_providers(registry: &Registry, preferences: &Preferences) -> Result<(), Error> {
+    let named = preferences.order.iter().chain(&preferences.only).chain(&preferences.ignore);
+    match named.into_iter().find(|name| registry.provider(name).is_none()) {
+        None => Ok(()),
+        Some(name) => {
+            let shown: String = name.chars().take(100).collect();
+            let words =
+                format!("there is no provider '{shown}' here; GET /health lists those that can be called");
+            Err(Error::new(Code::InvalidValue, words).with_param("provider"))
+        }
+    }
+}
+
+fn named<'a>(asked: &Asked<'a, '_>, name: &str) -> Named<'a> {
+    let config = asked.config;
+    let name = config.aliases.get(name).map_or(name, String::as_str);
+    if let Some(group) = config.groups.get(name) {
+        return Named::Several(of_group(asked, group));
+    }
+    if name == AUTO {
+        return Named::Auto;
+    }
+    if let Some((provider, model)) = name.split_once('/')
+        && let Some(entry) = asked.registry.provider(provider)
+        && !model.is_empty()
+    {
+        return Named::One(Candidate::new(entry, model));
+    }
+    let mut found: Vec<Candidate<'a>> = asked
+        .registry
+        .entries()
+        .iter()
+        .filter(|entry| entry.is_active() && entry.lists(name))
+        .map(|entry| Candidate::new(entry, name))
+        .collect();
+    match (found.len(), found.pop()) {
+        (1, Some(one)) => Named::One(one),
+        (_, Some(last)) => {
+            found.push(last);
+            Named::Several(found)
+        }
+        (_, None) => Named::Nothing(not_found(name), Reason::Unknown),
+    }
+}
+
+/// A group's models: as they are listed, or drawn by weight.
+fn of_group<'a>(asked: &Asked<'a, '_>, group: &'a Group) -> Vec<Candidate<'a>> {
+    let even = vec![1; group.models.len()];
+    let weights = group.weights.as_ref().unwrap_or(&even);
+    let mut models: Vec<(&String, &u32)> = group.models.iter().zip(weights).collect();
+    if group.weights.is_some() {
+        models = by_rank(models, |(name, weight)| [asked.draw.place(name, f64::from(**weight))]);
+    }
+    models
+        .into_iter()
+        .filter_map(|(name, _)| {
+            let (provider, model) = name.split_once('/')?;
+            Some(Candidate::new(asked.registry.provider(provider)?, model))
+        })
+        .collect()
+}
+
+/// Whether several providers have a model of this bare name, and nothing of the configuration says which is meant.
+fn is_ambiguous(asked: &Asked<'_, '_>, name: &str) -> bool {
+    !asked.config.aliases.contains_key(name) && !asked.config.groups.contains_key(name)
+}
+
+fn ambiguous(name: &str, registry: &Registry) -> Error {
+    let having = registry.entries().iter().filter(|entry| entry.is_active() && entry.lists(name));
+    let names: Vec<_> = having.map(|entry| format!("'{}/{name}'", entry.name)).collect();
+    let (first, others) =
+        names.split_first().map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
+    Error::new(
+        Code::AmbiguousModel,
+        format!(
+            "several providers have '{name}'; choose {first} or {}, or say which with 'provider': {{\"order\": […]}}",
+            others.join(" or ")
+        ),
+    )
+    .with_param("model")
+}
+
+fn not_found(name: &str) -> Error {
+    let shown: String = name.chars().take(100).collect();
+    Error::new(
+        Code::ModelNotFound,
+        format!("Model '{shown}' is not known here; GET /v1/models lists those that are, and provider/model reaches any other"),
+    )
+    .with_param("model")
+}
+
+/// A candidate for `auto`.
+struct Scored<'a> {
+    /// The place of its tier in the order that the effort asks for.
+    tier: f64,
+    score: f64,
+    /// Its place among equals.
+    drawn: f64,
+    candidate: Candidate<'a>,
+}
+
+/// Candidates as they are gathered.
+struct Choice<'c, 'a> {
+    asked: &'c Asked<'a, 'c>,
+    preferences: &'c Preferences,
+    needs: Needs,
+    candidates: Vec<Candidate<'a>>,
+    dropped: Vec<Dropped>,
+}
+
+impl<'a> Choice<'_, 'a> {
+    fn take(&mut self, name: &str, named: Named<'a>) {
+        match named {
+            Named::One(candidate) => self.consider(name, candidate),
+            Named::Several(candidates) => {
+                for candidate in candidates {
+                    self.consider(name, candidate);
+                }
+            }
+            Named::Auto => self.automatic(name),
+            Named::Nothing(_, reason) => {
+                self.dropped.push(Dropped { model: name.chars().take(100).collect(), reason });
+            }
+        }
+    }
+
+    fn consider(&mut self, name: &str, candidate: Candidate<'a>) {
+        if self.has(&candidate) {
+            return;
+        }
+        match self.reason(name, &candidate) {
+            Some(reason) => self.dropped.push(Dropped { model: candidate.address(), reason }),
+            None => self.candidates.push(candidate),
+        }
+    }
+
+    /// Why a model is left out, if it is. The first reason counts, and it is the same for every caller: what a key may not
+    /// use comes first, so that nobody learns more of it.
+    fn reason(&self, name: &str, candidate: &Candidate<'_>) -> Option<Reason> {
+        if check_allowed(self.asked, name, candidate).is_err() {
+            return Some(Reason::NotAllowed);
+        }
+        if let Access::Inactive(why) = &candidate.provider.access {
+            return Some(Reason::Inactive(why.clone()));
+        }
+        let Preferences { only, ignore, max_price, require_parameters, .. } = self.preferences;
+        let provider = &candidate.provider.name;
+        if (!only.is_empty() && !only.contains(provider)) || ignore.contains(provider) {
+            return Some(Reason::NotPreferred);
+        }
+        let price = &candidate.facts.price;
+        let above = |max: Option<MicroUsd>, price: Option<u64>| {
+            max.is_some_and(|MicroUsd(max)| price.is_none_or(|price| price > max))
+        };
+        if above(max_price.prompt, price.input) || above(max_price.completion, price.output) {
+            return Some(Reason::TooExpensive);
+        }
+        if *require_parameters && let Some(name) = self.asked.request.dropped_by(&candidate.provider.quirks) {
+            return Some(Reason::WouldDrop(name));
+        }
+        let lacks = self.needs.lacks(&candidate.facts);
+        (!lacks.is_empty()).then_some(Reason::Lacks(lacks))
+    }
+
+    /// All models that the operator leaves to `auto`, the best first.
+    fn automatic(&mut self, name: &str) {
+        let Asked { config, registry, board, draw, now_ms, .. } = *self.asked;
+        let mut found = Vec::new();
+        for (entry, model) in registry.models() {
+            let address = format!("{}/{}", entry.name, model.id);
+            let chosen = match &config.routing.auto {
+                Some(patterns) => patterns.iter().any(|pattern| covers(pattern, "", &address)),
+                None => !model.facts.not_automatic,
+            };
+            if !chosen {
+                continue;
+            }
+            let mut candidate = Candidate {
+                provider: entry,
+                model: Cow::Borrowed(model.id),
+                facts: model.facts,
+                listed: true,
+                score: None,
+            };
+            if let Some(reason) = self.reason(name, &candidate) {
+                // Of hundreds of models, those that the caller ruled out are no news.
+                if matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_)) {
+                    self.dropped.push(Dropped { model: address, reason });
+                }
+                continue;
+            }
+            let score = score::score(&candidate.facts, board.lane(candidate.lane(0)), now_ms);
+            candidate.score = Some(score);
+            let tier = score::tier_place(self.needs.effort, candidate.facts.effective_tier());
+            found.push(Scored { tier, score, drawn: draw.place(&address, 1.0), candidate });
+        }
+        let mut found = by_rank(found, |one| [one.tier, -one.score, one.drawn]);
+        // The best that can be asked now is the measure for its equals, among which the draw decides.
+        let open = |one: &Scored<'_>| super::plan::is_open(board, &one.candidate, now_ms);
+        if let Some((tier, best)) = found.iter().find(|one| open(one)).map(|one| (one.tier, one.score)) {
+            let is_equal = |one: &Scored<'_>| {
+                // Tiers are small whole numbers.
+                (one.tier - tier).abs() < 0.5 && best - one.score <= score::MARGIN && open(one)
+            };
+            found = by_rank(found, |one| if is_equal(one) { [0.0, one.drawn] } else { [1.0, 0.0] });
+        }
+        for Scored { candidate, .. } in found {
+            if !self.has(&candidate) {
+                self.candidates.push(candidate);
+            }
+        }
+    }
+
+    fn has(&self, candidate: &Candidate<'_>) -> bool {
+        let is_same = |known: &Candidate<'_>| {
+            std::ptr::eq(known.provider, candidate.provider) && known.model == candidate.model
+        };
+        self.candidates.iter().any(is_same)
+    }
+
+    fn finish(mut self, name: &str) -> Result<Selection<'a>, Error> {
+        if self.candidates.is_empty() {
+            return Err(self.nothing(name));
+        }
+        let Preferences { order, sort, allow_fallbacks, .. } = self.preferences;
+        if let Some(sort) = sort {
+            let board = self.asked.board;
+            self.candidates = by_rank(self.candidates, |candidate| [sort_value(board, *sort, candidate)]);
+        }
+        if !order.is_empty() {
+            let place = |candidate: &Candidate<'_>| {
+                let place = order.iter().position(|name| *name == candidate.provider.name);
+                place.and_then(|place| u32::try_from(place).ok()).map_or(f64::MAX, f64::from)
+            };
+            self.candidates = by_rank(self.candidates, |candidate| [place(candidate)]);
+        }
+        let most = if *allow_fallbacks == Some(false) { 1 } else { MAX_CANDIDATES };
+        for candidate in self.candidates.split_off(self.candidates.len().min(most)) {
+            if most == 1 {
+                self.dropped.push(Dropped { model: candidate.address(), reason: Reason::NoFallbacks });
+            }
+        }
+        Ok(Selection { candidates: self.candidates, dropped: self.dropped, needs: Some(self.needs) })
+    }
+
+    /// The error when nothing is left: what was asked for, and what came nearest.
+    fn nothing(&self, name: &str) -> Error {
+        let shown: String = name.chars().take(100).collect();
+        if let Some(first) = self.dropped.first() {
+            if self.dropped.iter().all(|dropped| dropped.reason == Reason::NotAllowed) {
+                let words = format!("This key may not use the model '{shown}'");
+                return Error::new(Code::ModelNotAllowed, words).with_param("model");
+            }
+            if let Reason::Inactive(why) = &first.reason
+                && self.dropped.iter().all(|dropped| matches!(dropped.reason, Reason::Inactive(_)))
+            {
+                let provider = first.model.split('/').next().unwrap_or_default();
+                return not_configured(provider, why);
+            }
+        }
+        if let [provider] = self.preferences.only.as_slice()
+            && let Some(Access::Inactive(why)) =
+                self.asked.registry.provider(provider).map(|entry| &entry.access)
+        {
+            return not_configured(provider, why);
+        }
+        let lacks = |dropped: &&Dropped| match &dropped.reason {
+            Reason::Lacks(lacks) => lacks.len(),
+            Reason::WouldDrop(_) | Reason::TooExpensive => 10,
+            _ => 20,
+        };
+        let nearest =
+            self.dropped.iter().filter(|dropped| dropped.reason != Reason::NotAllowed).min_by_key(lacks);
+        let nearest = match nearest {
+            Some(Dropped { model, reason }) => {
+                format!("; the nearest is '{model}', which is left out: {reason}")
+            }
+            None => "; no configured provider has a model for it".to_owned(),
+        };
+        Error::new(
+            Code::NoCandidate,
+            format!(
+                "No model that '{shown}' stands for can answer this call, which needs {}{nearest}",
+                self.needs.describe()
+            ),
+        )
+        .with_param("model")
+    }
+}
+
+/// What candidates are sorted by; what is not known comes last.
+fn sort_value(board: &Board, sort: Sort, candidate: &Candidate<'_>) -> f64 {
+    let known = match sort {
+        Sort::Price => score::usd_per_mtok(&candidate.facts.price),
+        Sort::Latency => board.lane(candidate.lane(0)).and_then(Lane::latency_ms),
+    };
+    known.unwrap_or(f64::MAX)
+}
+
+impl Preferences {
+    fn says_nothing_of_providers(&self) -> bool {
+        self.order.is_empty() && self.only.is_empty() && self.sort.is_none()
+    }
+}

@@ -1,0 +1,471 @@
+//! What one isolate knows of all lanes.
+
+use super::lane::{self, Lane, Outage, Recent, Today, Totals};
+use super::shared::{Answer, Report};
+use super::{Lanes, Place};
+use crate::route::failure::{Breakdown, Class, Failure};
+use crate::route::quota::Reading;
+
+/// After this many milliseconds what the others know is asked for again, behind an answer.
+pub const REFRESH_MS: u64 = 1_000;
+/// After this many milliseconds it is asked for before a call is sent: so that what one isolate has found out, every other
+/// knows two seconds later.
+pub const STALE_MS: u64 = 1_900;
+/// A report that has not come back after this many milliseconds is taken for lost.
+const LOST_MS: u64 = 10_000;
+/// How long one call may try a lane that is just coming back, before another may, in milliseconds.
+const PROBE_MS: u64 = 5_000;
+/// From so many failures in a row on, a lane that comes back is tried by one call at a time.
+const PROBE_STREAK: u32 = 3;
+
+/// Whether a lane can be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// It can.
+    Open,
+    /// It had better be left alone.
+    Out {
+        /// Until when, in milliseconds since 1970.
+        until_ms: u64,
+        /// Why, in a word.
+        why: &'static str,
+        /// Whether the provider itself named the time: then it is not asked before, whatever else is left.
+        stated: bool,
+    },
+}
+
+/// A lane that comes back after several failures, and that one call is trying.
+#[derive(Debug)]
+struct Probe {
+    provider: String,
+    model: String,
+    key: u8,
+    until_ms: u64,
+}
+
+impl Probe {
+    fn is_of(&self, place: Place<'_>) -> bool {
+        (self.provider.as_str(), self.model.as_str(), self.key) == (place.provider, place.model, place.key)
+    }
+}
+
+/// One report among those of an isolate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    number: u64,
+    sent_ms: u64,
+}
+
+/// What one isolate knows: what it was told by the others, and what it has seen since.
+#[derive(Debug, Default)]
+pub struct Board {
+    view: Lanes,
+    unsent: Lanes,
+    /// What a report that is under way carries, which one it is, and since when.
+    sending: Option<(Lanes, Token, u64)>,
+    /// Reports made so far.
+    reports: u64,
+    /// When the others were last heard of: when the report that was answered was sent.
+    heard_ms: Option<u64>,
+    /// Which state of the object the view has.
+    seen: Option<(u64, u64)>,
+    /// Whether something happened that the others should know at once.
+    urgent: bool,
+    /// Lanes that are being tried.
+    probes: Vec<Probe>,
+}
+
+impl Board {
+    /// Everything that is known.
+    pub fn lanes(&self) -> &Lanes {
+        &self.view
+    }
+
+    /// What is known of a lane.
+    pub fn lane(&self, place: Place<'_>) -> Option<&Lane> {
+        self.view.get(place)
+    }
+
+    /// Whether a lane can be asked now. `per_day` is the limit that the catalogue knows.
+    pub fn availability(&self, place: Place<'_>, per_day: Option<u32>, now_ms: u64) -> Availability {
+        let lane = self.lane(place);
+        let on =
+            |lane: Option<&Lane>| lane.and_then(|lane| lane.outage).filter(|outage| outage.until_ms > now_ms);
+        let (of_key, of_lane) = (on(self.lane(place.of_key())), on(lane));
+        let outage =
+            [of_key, of_lane].into_iter().flatten().max_by_key(|outage| (outage.stated, outage.until_ms));
+        if let Some(outage) = outage {
+            return Availability::Out {
+                until_ms: outage.until_ms,
+                why: outage.cause.as_str(),
+                stated: outage.stated,
+            };
+        }
+        let Some(lane) = lane else { return Availability::Open };
+        if let Some(until_ms) = lane.spent_until_ms(now_ms) {
+            return Availability::Out { until_ms, why: "limit_used_up", stated: true };
+        }
+        if per_day.is_some_and(|limit| lane.used_today(now_ms) >= limit) {
+            let until_ms = lane::day_end_ms(now_ms);
+            return Availability::Out { until_ms, why: "daily_limit_used_up", stated: false };
+        }
+        match self.probes.iter().find(|probe| probe.is_of(place) && probe.until_ms > now_ms) {
+            Some(Probe { until_ms, .. }) => {
+                Availability::Out { until_ms: *until_ms, why: "being_tried", stated: false }
+            }
+            None => Availability::Open,
+        }
+    }
+
+    /// A call is sent. Of a lane that comes back after several failures, one call at a time finds out whether it is well.
+    pub fn begin(&mut self, place: Place<'_>, now_ms: u64) {
+        let streak = self.lane(place).and_then(|lane| lane.outage).map_or(0, |outage| outage.streak);
+        if streak >= PROBE_STREAK {
+            self.probes.retain(|probe| probe.until_ms > now_ms && !probe.is_of(place));
+            self.probes.push(Probe {
+                provider: place.provider.to_owned(),
+                model: place.model.to_owned(),
+                key: place.key,
+                until_ms: now_ms + PROBE_MS,
+            });
+        }
+    }
+
+    /// A call that was sent at `sent_ms` was answered, or its stream has begun.
+    pub fn answered(&mut self, place: Place<'_>, sent_ms: u64, now_ms: u64) {
+        let mut lane = Lane {
+            totals: Totals { attempts: 1, answered: 1, ..Totals::default() },
+            recent: Recent::of(now_ms, true, Some(now_ms.saturating_sub(sent_ms))),
+            today: Today { day: lane::day_of(now_ms), used: 1 },
+            ..Lane::default()
+        };
+        self.probes.retain(|probe| !probe.is_of(place));
+        // An outage that was found after this call was sent is news that it does not know of.
+        let over = |lane: Option<&Lane>| {
+            let outage = lane?.outage.filter(|outage| outage.streak > 0 && outage.since_ms <= sent_ms)?;
+            Some(Outage { until_ms: 0, since_ms: now_ms, streak: 0, ..outage })
+        };
+        lane.outage = over(self.lane(place));
+        let key = over(self.lane(place.of_key()));
+        self.urgent |= lane.outage.is_some() || key.is_some();
+        self.add(place, &lane, key);
+    }
+
+    /// A call failed, or a stream that had begun broke (`begun`: it has been counted). `chance` is any number: outages
+    /// differ by up to a fifth, so that not everybody comes back at once.
+    pub fn failed(&mut self, place: Place<'_>, failure: &Failure, begun: bool, now_ms: u64, chance: u32) {
+        let class = failure.class;
+        let Some(breakdown) = class.breakdown() else { return };
+        let mut totals = Totals { attempts: u64::from(!begun), ..Totals::default() };
+        match breakdown {
+            Breakdown::SafetyRefusal => totals.safety_refusal = 1,
+            Breakdown::UsageRetriable => totals.usage_retriable = 1,
+            Breakdown::InputNonretriable => totals.input_nonretriable = 1,
+            Breakdown::ProviderFatal => totals.provider_fatal = 1,
+        }
+        let fault = class.is_fault();
+        totals.answered = u64::from(!fault && !begun);
+        totals.throttles = u64::from(class == Class::Throttled);
+        // Only models that are listed can be gone: of others, callers invent any number.
+        let counts = fault && !(class == Class::ModelGone && place.model == OTHER);
+        let mut lane = Lane { totals, recent: Recent::of(now_ms, !counts, None), ..Lane::default() };
+        let mut key = None;
+        if counts {
+            let at = if class.is_of_key() { place.of_key() } else { place };
+            let known = self.lane(at).and_then(|lane| lane.outage);
+            let outage = outage(known, failure, now_ms, chance);
+            lane.totals.outages = 1;
+            if class.is_of_key() {
+                key = Some(outage);
+            } else {
+                lane.outage = Some(outage);
+            }
+            self.urgent = true;
+        }
+        self.add(place, &lane, key);
+    }
+
+    /// What an answer's headers said of what is left.
+    pub fn quota(&mut self, place: Place<'_>, readings: Vec<Reading>) {
+        self.urgent |= readings.iter().any(|reading| reading.remaining == Some(0));
+        if !readings.is_empty() {
+            self.add(place, &Lane { quota: readings, ..Lane::default() }, None);
+        }
+    }
+
+    fn add(&mut self, place: Place<'_>, lane: &Lane, key: Option<Outage>) {
+        let key = key.map(|outage| Lane { outage: Some(outage), ..Lane::default() });
+        for lanes in [&mut self.view, &mut self.unsent] {
+            lanes.add(place, lane);
+            if let Some(key) = &key {
+                lanes.add(place.of_key(), key);
+            }
+        }
+    }
+
+    /// Whether what is known of the others is so old that a call should wait for news.
+    pub fn is_stale(&self, now_ms: u64) -> bool {
+        self.heard_ms.is_none_or(|heard_ms| now_ms.saturating_sub(heard_ms) >= STALE_MS)
+    }
+
+    /// Whether it is time to report and to ask what the others have to say.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        let old = self.heard_ms.is_none_or(|heard_ms| now_ms.saturating_sub(heard_ms) >= REFRESH_MS);
+        !self.is_telling(now_ms) && (self.urgent || old)
+    }
+
+    fn is_telling(&self, now_ms: u64) -> bool {
+        self.sending.as_ref().is_some_and(|(_, _, since_ms)| now_ms.saturating_sub(*since_ms) < LOST_MS)
+    }
+
+    /// Whether there is something that the others do not know yet.
+    pub fn has_news(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// What to tell the others now, and what to ask; [`Board::heard`] or [`Board::not_heard`] takes what came of it. While a
+    /// report is under way another only asks: nobody waits for somebody else's answer.
+    pub fn report(&mut self, now_ms: u64) -> (Report, Token) {
+        self.reports += 1;
+        let token = Token { number: self.reports, sent_ms: now_ms };
+        let mut lanes = Lanes::default();
+        if !self.is_telling(now_ms) {
+            // One that was lost may have been counted or not: rather not at all than twice.
+            lanes = std::mem::take(&mut self.unsent);
+            self.sending = Some((lanes.clone(), token, now_ms));
+            self.urgent = false;
+        }
+        (Report { seen: self.seen, lanes }, token)
+    }
+
+    /// A report was answered.
+    pub fn heard(&mut self, answer: &Answer, token: Token) {
+        self.sending.take_if(|(_, sent, _)| *sent == token);
+        // Another object than before knows nothing of what this isolate saw in the meantime.
+        let is_other = self.seen.is_none_or(|(epoch, _)| epoch != answer.state.0);
+        if is_other {
+            self.view = Lanes::default();
+        } else if self.seen.is_some_and(|(_, version)| version > answer.state.1) {
+            // An answer that was overtaken by a later one.
+            return;
+        }
+        self.view.replace(&answer.lanes);
+        // What was seen since stands on top of what the object told.
+        if is_other {
+            self.view.absorb(&self.unsent);
+        } else {
+            self.view.absorb(&self.unsent.within(&answer.lanes));
+        }
+        self.seen = Some(answer.state);
+        self.heard_ms = Some(self.heard_ms.unwrap_or(0).max(token.sent_ms));
+    }
+
+    /// A report was not answered: what it carried is told again. The view stands.
+    pub fn not_heard(&mut self, token: Token) {
+        if let Some((lanes, ..)) = self.sending.take_if(|(_, sent, _)| *sent == token) {
+            self.unsent.absorb(&lanes);
+        }
+        // Not at once: an object that does not answer is not to hold up every call.
+        self.heard_ms = Some(self.heard_ms.unwrap_or(0).max(token.sent_ms));
+    }
+}
+
+/// What is counted of models that are not listed.
+pub const OTHER: &str = "other";
+
+fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u32) -> Outage {
+    // Failures of calls that were under way together are one failure.
+    let streak = match known {
+        Some(outage) if outage.until_ms > now_ms => outage.streak.max(1),
+        Some(outage) => outage.streak.saturating_add(1),
+        None => 1,
+    };
+    let guess_ms = failure.class.outage_ms(streak);
+    let guess_ms = guess_ms + guess_ms * u64::from(chance % 1000) / 5000;
+    let until_ms = now_ms + failure.retry_after_ms.unwrap_or(guess_ms);
+    let until_ms = match known {
+        // A later word never shortens what the provider itself has named.
+        Some(outage) if outage.stated && failure.retry_after_ms.is_none() => until_ms.max(outage.until_ms),
+        _ => until_ms,
+    };
+    let stated = failure.retry_after_ms.is_some()
+        || known.is_some_and(|outage| outage.stated && outage.until_ms == until_ms);
+    Outage { until_ms, since_ms: now_ms, streak, cause: failure.class, stated }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::health::Shared;
+    use proptest::prelude::*;
+
+    const A: Place<'_> = Place { provider: "acme", model: "a", key: 0 };
+    const B: Place<'_> = Place { provider: "acme", model: "b", key: 0 };
+    const A1: Place<'_> = Place { key: 1, ..A };
+
+    fn failure(class: Class, retry_after_ms: Option<u64>) -> Failure {
+        Failure { class, retry_after_ms }
+    }
+
+    fn is_open(board: &Board, place: Place<'_>, now_ms: u64) -> bool {
+        board.availability(place, None, now_ms) == Availability::Open
+    }
+
+    fn exchange(board: &mut Board, shared: &mut Shared, now_ms: u64) {
+        let (report, token) = board.report(now_ms);
+        let report: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+        let answer = serde_json::to_string(&shared.take(&report)).unwrap();
+        board.heard(&serde_json::from_str(&answer).unwrap(), token);
+    }
+
+    #[test]
+    fn a_throttled_lane_is_out_until_its_time_is_over() {
+        let mut board = Board::default();
+        board.failed(A, &failure(Class::Throttled, Some(3000)), false, 1000, 0);
+        assert_eq!(
+            board.availability(A, None, 3999),
+            Availability::Out { until_ms: 4000, why: "throttled", stated: true }
+        );
+        assert!(is_open(&board, A, 4000) && is_open(&board, B, 1000) && is_open(&board, A1, 1000));
+        assert!(board.is_due(1000), "the others should know at once");
+    }
+
+    #[test]
+    fn a_bad_key_is_out_for_all_models_and_a_good_answer_brings_it_back() {
+        let mut board = Board::default();
+        board.failed(A, &failure(Class::CredentialRejected, None), false, 1000, 0);
+        assert!(!is_open(&board, A, 1000) && !is_open(&board, B, 1000) && is_open(&board, A1, 1000));
+        board.answered(B, 999, 1500);
+        assert!(!is_open(&board, A, 1500), "a call that was sent before proves nothing");
+        board.answered(B, 1001, 1600);
+        assert!(is_open(&board, A, 1600));
+    }
+
+    #[test]
+    fn outages_grow_with_failures_in_a_row_and_not_with_failures_at_once() {
+        let mut board = Board::default();
+        let mut now_ms = 1000;
+        for expected_ms in [2000, 4000, 8000, 16_000] {
+            for _ in 0..5 {
+                board.failed(A, &failure(Class::ServerError, None), false, now_ms, 0);
+            }
+            let Availability::Out { until_ms, stated: false, .. } = board.availability(A, None, now_ms)
+            else {
+                panic!("open");
+            };
+            assert_eq!(until_ms - now_ms, expected_ms);
+            now_ms = until_ms;
+        }
+        board.begin(A, now_ms);
+        assert!(!is_open(&board, A, now_ms), "one call finds out");
+        board.answered(A, now_ms, now_ms + 10);
+        assert!(is_open(&board, A, now_ms + 10));
+        board.failed(A, &failure(Class::ServerError, None), false, now_ms + 20, 0);
+        assert!(is_open(&board, A, now_ms + 2020), "the count began anew");
+    }
+
+    #[test]
+    fn a_caller_can_make_no_lane_look_ill() {
+        let mut board = Board::default();
+        let other = Place { model: OTHER, ..A };
+        for class in [Class::Refused, Class::TooLong, Class::ContentRefused, Class::ClientLeft] {
+            board.failed(A, &failure(class, None), false, 1000, 0);
+        }
+        board.failed(other, &failure(Class::ModelGone, None), false, 1000, 0);
+        assert!(is_open(&board, A, 1000) && is_open(&board, other, 1000));
+        assert!(board.lane(A).unwrap().success(1000) > 0.9);
+        board.failed(A, &failure(Class::ModelGone, None), false, 1000, 0);
+        assert!(!is_open(&board, A, 1000));
+    }
+
+    #[test]
+    fn a_daily_limit_is_kept_until_midnight() {
+        let mut board = Board::default();
+        board.answered(A, 0, 1000);
+        assert!(is_open(&board, A, 1000));
+        assert!(matches!(
+            board.availability(A, Some(1), 1000),
+            Availability::Out { until_ms: 86_400_000, stated: false, .. }
+        ));
+    }
+
+    #[test]
+    fn isolates_tell_each_other_by_way_of_the_object() {
+        let mut shared = Shared::new(7, Lanes::default());
+        let (mut one, mut two) = (Board::default(), Board::default());
+        exchange(&mut two, &mut shared, 0);
+        one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
+        exchange(&mut one, &mut shared, 1000);
+        assert!(is_open(&two, A, 1900) && two.is_stale(1900));
+        two.answered(A1, 100, 1950);
+        exchange(&mut two, &mut shared, 2000);
+        assert!(!is_open(&two, A, 2000));
+        assert_eq!(two.lane(A).unwrap().totals.throttles, 1);
+        exchange(&mut one, &mut shared, 3000);
+        assert_eq!(one.lane(A1).unwrap().totals.attempts, 1);
+        assert_eq!(one.lane(A).unwrap().totals.attempts, 1, "its own report is not counted twice");
+    }
+
+    #[test]
+    fn a_report_that_is_not_answered_is_told_again() {
+        let mut shared = Shared::new(7, Lanes::default());
+        let mut board = Board::default();
+        board.answered(A, 0, 10);
+        let (_, token) = board.report(10);
+        assert!(!board.is_due(10), "one at a time");
+        assert!(board.report(10).0.lanes.is_empty(), "another only asks");
+        board.not_heard(token);
+        board.answered(A, 0, 20);
+        exchange(&mut board, &mut shared, 2000);
+        assert_eq!(board.lane(A).unwrap().totals.attempts, 2);
+        // Another object begins with nothing: the view follows it, and what it was not told yet stands.
+        let mut shared = Shared::new(8, Lanes::default());
+        board.answered(B, 0, 30);
+        exchange(&mut board, &mut shared, 4000);
+        assert_eq!(board.lane(A), None);
+        assert_eq!(board.lane(B).unwrap().totals.attempts, 1);
+    }
+
+    #[test]
+    fn an_object_keeps_its_state_over_a_restart() {
+        let mut shared = Shared::new(7, Lanes::default());
+        let mut board = Board::default();
+        board.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
+        exchange(&mut board, &mut shared, 1000);
+        let kept = serde_json::from_str(&serde_json::to_string(shared.lanes()).unwrap()).unwrap();
+        let mut fresh = Board::default();
+        exchange(&mut fresh, &mut Shared::new(8, kept), 2000);
+        assert!(!is_open(&fresh, A, 2000));
+    }
+
+    proptest! {
+        /// However reports of several isolates interleave, get lost or are sent again: once all is quiet every isolate has
+        /// the same view, and it counts each call once.
+        #[test]
+        fn all_isolates_end_with_one_view(steps in proptest::collection::vec((0usize..3, 0u8..5), 1..80)) {
+            let mut shared = Shared::new(1, Lanes::default());
+            let mut boards = [Board::default(), Board::default(), Board::default()];
+            let mut calls = 0;
+            let mut now_ms = 0;
+            for (isolate, action) in steps {
+                now_ms += 100;
+                let board = &mut boards[isolate];
+                match action {
+                    0 | 1 => { board.answered(A, now_ms - 50, now_ms); calls += 1; }
+                    2 => { board.failed(A, &failure(Class::ServerError, None), false, now_ms, 0); calls += 1; }
+                    3 => exchange(board, &mut shared, now_ms),
+                    _ => { let (_, token) = board.report(now_ms); board.not_heard(token); }
+                }
+            }
+            for round in 0..2 {
+                for board in &mut boards {
+                    exchange(board, &mut shared, now_ms + 10_000 * (round + 1));
+                }
+            }
+            for board in &boards {
+                prop_assert_eq!(board.lane(A).map_or(0, |lane| lane.totals.attempts), calls);
+                prop_assert_eq!(board.lane(A), boards[0].lane(A));
+            }
+        }
+    }
+}

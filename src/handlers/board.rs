@@ -1,0 +1,74 @@
+//! Keeping the board of this isolate and those of the others together, by way of the `ProviderHealth` object.
+//!
+//! A call whose isolate has heard nothing for nearly two seconds asks before it is sent, while its body is being read;
+//! otherwise news is fetched behind an answer. What an isolate has seen is told at once if the others should act on it, and
+//! within a second otherwise.
+
+use std::rc::Rc;
+
+use gatehouse_core::route::health::REFRESH_MS;
+use worker::{Env, web_sys};
+
+use super::Call;
+use crate::gateway::Gateway;
+use crate::objects::provider_health;
+use crate::platform::{clock, upstream};
+
+/// Sees to it that what is known is less than two seconds old. What this returns is to be awaited before the board is read;
+/// the question is on its way before that.
+pub fn news(call: &Call<'_>, gateway: &Rc<Gateway>) -> impl Future<Output = ()> + use<> {
+    let now_ms = clock::now_ms();
+    let stale = gateway.board.borrow().is_stale(now_ms);
+    if !stale && gateway.board.borrow().is_due(now_ms) {
+        call.context.wait_until(exchange(gateway, &call.env));
+    }
+    let asked = stale.then(|| exchange(gateway, &call.env));
+    async move {
+        if let Some(asked) = asked {
+            asked.await;
+        }
+    }
+}
+
+/// Tells what was seen: behind the answer of a call.
+pub fn tell_behind(call: &Call<'_>, gateway: &Rc<Gateway>) {
+    call.context.wait_until(tell(Rc::clone(gateway), call.env.clone()));
+}
+
+/// Tells what was seen, at once or, if nobody needs it at once, together with what comes in the next second.
+pub async fn tell(gateway: Rc<Gateway>, env: Env) {
+    let now_ms = clock::now_ms();
+    if !gateway.board.borrow().has_news() {
+        return;
+    }
+    if gateway.board.borrow().is_due(now_ms) {
+        return exchange(&gateway, &env).await;
+    }
+    // One call of the isolate waits for all.
+    if gateway.telling_ms.get() > now_ms {
+        return;
+    }
+    gateway.telling_ms.set(now_ms + u64::from(WAIT_MS));
+    if let Ok(controller) = web_sys::AbortController::new() {
+        upstream::wait(&controller.signal(), WAIT_MS).await;
+    }
+    if gateway.board.borrow().has_news() {
+        exchange(&gateway, &env).await;
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a second")]
+const WAIT_MS: u32 = REFRESH_MS as u32;
+
+/// One exchange with the object, begun at once.
+fn exchange(gateway: &Rc<Gateway>, env: &Env) -> impl Future<Output = ()> + use<> {
+    let (report, token) = gateway.board.borrow_mut().report(clock::now_ms());
+    let answer = provider_health::tell(env, &report);
+    let gateway = Rc::clone(gateway);
+    async move {
+        match answer.await {
+            Ok(answer) => gateway.board.borrow_mut().heard(&answer, token),
+            Err(_) => gateway.board.borrow_mut().not_heard(token),
+        }
+    }
+}

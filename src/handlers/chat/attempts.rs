@@ -1,0 +1,323 @@
+//! Drives the attempt plan of one call: sends, waits, notes how each attempt went, and gives the first answer, or the
+//! failure that says most.
+//!
+//! What to do next is decided by `gatehouse_core::route::plan`; how a failure is to be taken, by `route::failure`.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use gatehouse_core::catalog::Access;
+use gatehouse_core::config::Auth;
+use gatehouse_core::error::{Code, Error};
+use gatehouse_core::key::Secret;
+use gatehouse_core::protocol::chat_request::ChatRequest;
+use gatehouse_core::protocol::chat_stream::ChatStream;
+use gatehouse_core::route::candidates::Candidate;
+use gatehouse_core::route::failure::{Class, Failure};
+use gatehouse_core::route::plan::{Lane, Plan, Step};
+use gatehouse_core::route::quota;
+use worker::js_sys::Uint8Array;
+
+use super::received::{self, Received, Refusal};
+use crate::gateway::Gateway;
+use crate::handlers::Call;
+use crate::handlers::authentication::seconds;
+use crate::platform::upstream::{self, AttemptLimits, Flight, Target};
+use crate::platform::{clock, random, variables};
+
+/// Calls of which fewer latencies are known have no percentile to hedge by.
+const ENOUGH_LATENCIES: f64 = 20.0;
+/// The binding of Workers AI.
+pub const AI_BINDING: &str = "AI";
+
+/// The attempts of one call.
+pub struct Attempts<'c> {
+    /// The call.
+    pub call: &'c Call<'c>,
+    /// The isolate that it runs in.
+    pub gateway: &'c Rc<Gateway>,
+    /// What was asked.
+    pub request: &'c ChatRequest<'c>,
+    /// Its bytes, as the runtime has them.
+    pub body: &'c Uint8Array,
+    /// Who could answer.
+    pub candidates: &'c [Candidate<'c>],
+    /// Who is asked when.
+    pub plan: Plan,
+    /// How each attempt went, as `x-gateway-route` tells it.
+    pub route: String,
+}
+
+/// The attempt that was answered.
+pub struct Won {
+    /// Its lane.
+    pub lane: Lane,
+    /// The answer.
+    pub received: Received,
+    /// What was dropped or changed for the provider's sake.
+    pub adjusted: Vec<String>,
+    /// From sending to the answer, or to the first content of a stream, in milliseconds.
+    pub upstream_ms: u64,
+}
+
+/// The call when nobody answered.
+pub struct Lost {
+    /// The lane whose failure is told; `None` when nobody was asked.
+    pub lane: Option<Lane>,
+    /// What is told.
+    pub refusal: Refusal,
+    /// How that attempt failed.
+    pub class: Option<Class>,
+    /// How long that attempt took, in milliseconds.
+    pub upstream_ms: u64,
+}
+
+/// An attempt that is under way.
+struct Attempt {
+    lane: Lane,
+    sent_ms: u64,
+    flight: Flight,
+    adjusted: Vec<String>,
+}
+
+impl Attempts<'_> {
+    /// Runs the plan to its end.
+    pub async fn run(&mut self) -> Result<Won, Lost> {
+        let mut lost: Option<Lost> = None;
+        loop {
+            match self.plan.next(clock::now_ms()) {
+                Step::Send(lane) => match self.begin(lane) {
+                    Ok(attempt) => {
+                        if let Some(won) = self.land(attempt, &mut lost).await {
+                            return Ok(won);
+                        }
+                    }
+                    Err(error) => {
+                        return Err(Lost { lane: None, refusal: error.into(), class: None, upstream_ms: 0 });
+                    }
+                },
+                Step::Wait(ms) => {
+                    if !upstream::wait(&self.call.request.signal(), ms).await {
+                        let left = Error::new(Code::ClientClosedRequest, "The client left before the answer");
+                        let class = Some(Class::ClientLeft);
+                        let lane = lost.and_then(|lost| lost.lane);
+                        return Err(Lost { lane, refusal: left.into(), class, upstream_ms: 0 });
+                    }
+                }
+                Step::GiveUp(again_ms) => return Err(self.lost(lost, again_ms)),
+            }
+        }
+    }
+
+    fn candidate(&self, lane: Lane) -> Result<&Candidate<'_>, Error> {
+        self.candidates
+            .get(lane.candidate)
+            .ok_or_else(|| Error::new(Code::InternalError, "A call was routed to a model that is not there"))
+    }
+
+    fn key(&self, lane: Lane) -> Option<&Secret> {
+        self.candidates.get(lane.candidate)?.provider.keys().get(usize::from(lane.key))
+    }
+
+    fn begin(&self, lane: Lane) -> Result<Attempt, Error> {
+        let candidate = self.candidate(lane)?;
+        let key = self.key(lane);
+        let outgoing = self.request.outgoing(&candidate.model, candidate.provider);
+        let config = &self.gateway.config;
+        let now_ms = clock::now_ms();
+        let target = match &candidate.provider.access {
+            Access::Active { chat_url, auth, .. } => {
+                Target::Http(chat_url, key.and_then(|key| header(auth, key)))
+            }
+            Access::Binding => {
+                let binding = variables::binding(&self.call.env, AI_BINDING).ok_or_else(|| {
+                    Error::new(Code::ProviderNotConfigured, "there is no binding AI for workers_ai")
+                })?;
+                Target::Binding(binding, &candidate.model)
+            }
+            Access::Inactive(_) => {
+                return Err(Error::new(
+                    Code::InternalError,
+                    "A call was routed to a provider that is not active",
+                ));
+            }
+        };
+        let timeouts = &config.timeouts;
+        let limits = AttemptLimits {
+            first_byte_ms: if self.request.stream {
+                timeouts.stream_first_byte_ms.min(timeouts.first_byte_ms)
+            } else {
+                timeouts.first_byte_ms
+            },
+            // Where nobody could take its place, a slow beginning is better than none.
+            stall_ms: if self.plan.has_another(now_ms) {
+                timeouts.stall_ms.min(timeouts.idle_ms)
+            } else {
+                timeouts.idle_ms
+            },
+            total_ms: u32::try_from(self.plan.left_ms(now_ms)).unwrap_or(u32::MAX),
+        };
+        let stream = self.request.stream.then(|| {
+            let max_event = config.answers.max_bytes as usize;
+            ChatStream::new(&candidate.provider.name, key.cloned(), outgoing.hide_usage, max_event)
+        });
+        let body = outgoing.body.as_deref().map(Uint8Array::from);
+        let body = body.as_ref().unwrap_or(self.body);
+        self.gateway.board.borrow_mut().begin(candidate.lane(lane.key), now_ms);
+        let flight =
+            upstream::begin(&self.call.request.signal(), target, body, &self.gateway.limits, limits, stream);
+        Ok(Attempt { lane, sent_ms: now_ms, flight, adjusted: outgoing.adjusted })
+    }
+
+    /// Waits for an attempt, and for the one that it is hedged with.
+    async fn land(&mut self, attempt: Attempt, lost: &mut Option<Lost>) -> Option<Won> {
+        let mut hedge_ms = self.hedge_ms(attempt.lane);
+        let mut attempts = vec![attempt];
+        while !attempts.is_empty() {
+            let index = if hedge_ms.is_none() && attempts.len() == 1 {
+                0
+            } else {
+                let left_ms = u32::try_from(self.plan.left_ms(clock::now_ms())).unwrap_or(u32::MAX);
+                let flights = attempts.iter().map(|attempt| &attempt.flight);
+                match upstream::first_of(flights, hedge_ms.take().unwrap_or(left_ms)).await {
+                    Some(index) if index < attempts.len() => index,
+                    _ => {
+                        attempts.extend(self.second());
+                        continue;
+                    }
+                }
+            };
+            if let Some(won) = self.settle(attempts.remove(index), lost).await {
+                attempts.into_iter().for_each(|attempt| attempt.flight.cancel());
+                return Some(won);
+            }
+        }
+        None
+    }
+
+    /// After how many milliseconds without content a second lane is asked too; `None`: never. Not where a cancelled call is
+    /// charged all the same.
+    fn hedge_ms(&self, lane: Lane) -> Option<u32> {
+        let usual_ms = self.gateway.config.routing.hedge_ms;
+        let candidate = self.candidate(lane).ok()?;
+        if usual_ms == 0 || !self.request.stream || !may_be_hedged(candidate) {
+            return None;
+        }
+        let board = self.gateway.board.borrow();
+        let slow_ms =
+            board.lane(candidate.lane(lane.key)).and_then(|lane| lane.percentile_ms(0.95, ENOUGH_LATENCIES));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the end of a latency class"
+        )]
+        Some(slow_ms.map_or(usual_ms, |ms| ms as u32))
+    }
+
+    fn second(&mut self) -> Option<Attempt> {
+        let candidates = self.candidates;
+        let may = |lane: Lane| candidates.get(lane.candidate).is_some_and(may_be_hedged);
+        let lane = self.plan.hedge(clock::now_ms(), may)?;
+        self.begin(lane).ok()
+    }
+
+    /// Waits for one attempt, and notes how it went.
+    async fn settle(&mut self, attempt: Attempt, lost: &mut Option<Lost>) -> Option<Won> {
+        let Attempt { lane, sent_ms, flight, adjusted } = attempt;
+        let outcome = flight.settle().await;
+        let now_ms = clock::now_ms();
+        let upstream_ms = now_ms.saturating_sub(sent_ms);
+        let candidate = self.candidates.get(lane.candidate)?;
+        let key = self.key(lane);
+        let place = candidate.lane(lane.key);
+        let board = &self.gateway.board;
+        if let Ok(answer) = &outcome {
+            let limits = candidate.provider.limit_headers;
+            // What is left is told with every answer; once a second is enough to know.
+            let is_old = |lane: &gatehouse_core::route::health::Lane| {
+                lane.quota.iter().all(|reading| now_ms.saturating_sub(reading.seen_ms) > 1000)
+            };
+            if !limits.is_empty() && (answer.status != 200 || board.borrow().lane(place).is_none_or(is_old)) {
+                let readings = quota::read(limits, |name| answer.header(name), now_ms);
+                board.borrow_mut().quota(place, readings);
+            }
+        }
+        match received::read(&candidate.provider.name, key, self.request.stream, outcome) {
+            Ok(received) => {
+                board.borrow_mut().answered(place, sent_ms, now_ms);
+                self.note(lane, "ok", upstream_ms);
+                Some(Won { lane, received, adjusted, upstream_ms })
+            }
+            Err(refusal) => {
+                let header = |name| {
+                    refusal
+                        .retry_headers
+                        .iter()
+                        .find(|(known, _)| *known == name)
+                        .map(|(_, value)| value.as_str())
+                };
+                let retry_after_ms =
+                    quota::retry_after_ms(header("retry-after"), header("retry-after-ms"), now_ms);
+                let failure = Failure::of(&refusal.error, retry_after_ms);
+                let [chance, other] = [random::id_bytes(), random::id_bytes()].map(u32::from_le_bytes);
+                board.borrow_mut().failed(place, &failure, false, now_ms, chance);
+                self.plan.failed(lane, &failure, now_ms, other);
+                self.note(lane, failure.class.as_str(), upstream_ms);
+                let class = failure.class;
+                let rank = |lost: &Lost| lost.class.map_or(0, Class::rank);
+                if lost.as_ref().is_none_or(|lost| class.rank() > rank(lost)) {
+                    *lost = Some(Lost { lane: Some(lane), refusal, class: Some(class), upstream_ms });
+                }
+                None
+            }
+        }
+    }
+
+    fn note(&mut self, lane: Lane, how: &str, upstream_ms: u64) {
+        if !self.route.is_empty() {
+            self.route.push_str(", ");
+        }
+        if let Some(candidate) = self.candidates.get(lane.candidate) {
+            let address = super::visible_ascii(&candidate.address());
+            let _ = write!(self.route, "{address};{how};dur={upstream_ms}");
+        }
+    }
+
+    /// What is told when nobody answered.
+    fn lost(&self, lost: Option<Lost>, again_ms: Option<u64>) -> Lost {
+        let Some(mut lost) = lost else {
+            let error = Error::new(
+                Code::NoCandidate,
+                "Every upstream that could answer this call is resting: it was throttled, failed, or has used up a limit",
+            );
+            let error = match again_ms {
+                Some(ms) => error.with_retry_after(seconds(ms).max(1)),
+                None => error.with_retry_after(1),
+            };
+            return Lost {
+                lane: None,
+                refusal: error.with_param("model").into(),
+                class: None,
+                upstream_ms: 0,
+            };
+        };
+        if self.plan.attempts() > 1 && lost.class.is_some_and(Class::goes_on) {
+            let attempts = self.route.replace(";dur=", " after ").replace(';', ": ").replace(", ", " ms; ");
+            let _ = write!(lost.refusal.error.message, " ({} attempts: {attempts} ms)", self.plan.attempts());
+        }
+        lost
+    }
+}
+
+/// Whether a call may be cancelled without being charged, as far as is known.
+fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
+    candidate.provider.cancel_stops_billing != Some(false)
+}
+
+fn header<'a>(auth: &'a Auth, key: &Secret) -> Option<(&'a str, String)> {
+    match auth {
+        Auth::Bearer => Some(("authorization", format!("Bearer {}", key.expose()))),
+        Auth::Header(name) => Some((name, key.expose().to_owned())),
+        Auth::None => None,
+    }
+}

@@ -1,0 +1,71 @@
+//! `ProviderHealth`: one object that adds up what all isolates see of the providers, and tells each what the others saw.
+//!
+//! Its state is that of `gatehouse_core::route::health`; it stands in memory and is written down every few seconds, since
+//! an object that is moved or restarted should not forget who is throttled. What is lost with it is found out again.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use gatehouse_core::route::health::{Answer, Report, Shared};
+use worker::wasm_bindgen::{self, JsValue};
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
+
+use super::{ObjectError, ask_within};
+use crate::platform::random;
+
+/// There is one, of this name.
+const NAME: &str = "providers";
+/// How long a call waits for news, in milliseconds: what one isolate knows by itself is better than a late answer.
+const PATIENCE_MS: u32 = 500;
+/// How often the state is written down, at most.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
+const STORED: &str = "health";
+
+/// Tells what an isolate has seen, and asks what the others have. It is sent at once, not only when awaited.
+pub fn tell(env: &Env, report: &Report) -> impl Future<Output = Result<Answer, ObjectError>> + use<> {
+    let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
+    let message = serde_json::to_string(report).map_err(failed);
+    let answer = message.map(|message| ask_within(PATIENCE_MS, env, "PROVIDER_HEALTH", NAME, &message));
+    async move { serde_json::from_str(&answer?.await?).map_err(failed) }
+}
+
+/// The object.
+#[durable_object(alarm)]
+pub struct ProviderHealth {
+    state: State,
+    /// Read from storage by the first message.
+    shared: RefCell<Option<Shared>>,
+}
+
+impl DurableObject for ProviderHealth {
+    fn new(state: State, _: Env) -> Self {
+        ProviderHealth { state, shared: RefCell::new(None) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let report: Report = serde_json::from_slice(&request.bytes().await?)?;
+        if self.shared.borrow().is_none() {
+            let stored: Option<String> = self.state.storage().get(STORED).await?;
+            // Another message may have read it in the meantime, and counted.
+            if self.shared.borrow().is_none() {
+                let kept = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+                let epoch = u32::from_le_bytes(random::id_bytes()).into();
+                self.shared.replace(Some(Shared::new(epoch, kept)));
+            }
+        }
+        let answer = self.shared.borrow_mut().as_mut().map(|shared| shared.take(&report));
+        if !report.lanes.is_empty() && self.state.storage().get_alarm().await?.is_none() {
+            self.state.storage().set_alarm(KEEP_EVERY).await?;
+        }
+        Response::ok(serde_json::to_string(&answer.unwrap_or_default())?)
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        let text =
+            self.shared.borrow().as_ref().map(|shared| serde_json::to_string(shared.lanes())).transpose()?;
+        if let Some(text) = text {
+            self.state.storage().put_raw(STORED, JsValue::from_str(&text)).await?;
+        }
+        Response::ok("")
+    }
+}
