@@ -283,7 +283,6 @@ async function hold(exchange, reader, hooks, limits) {
   let size = 0;
   /** @param {Uint8Array} bytes */
   const keep = (bytes) => {
-    size += bytes.byteLength;
     if (bytes.byteLength > 0) exchange.held.push(bytes);
   };
   while (size < limits.holdBytes && Date.now() < until) {
@@ -303,6 +302,8 @@ async function hold(exchange, reader, hooks, limits) {
       return;
     }
     watch.touch();
+    // What has come, not what goes on: part of it may be kept back until its event is whole.
+    size += read.value.byteLength;
     keep(hooks.push(read.value) ?? read.value);
     const state = hooks.state();
     exchange.over = state === "over";

@@ -313,8 +313,9 @@ pub fn relay_stream(
     let promise = relayed.finished();
     context.wait_until(async move {
         let stayed = JsFuture::from(promise).await.is_ok_and(|stayed| stayed.is_truthy());
-        // Nothing more is pushed: the stream is nobody else's.
+        // Nothing more is pushed: the stream is nobody else's, and the functions that it was pushed by can go.
         let stream = hooks.stream.replace(ChatStream::new("", None, false, 0));
+        drop(hooks);
         finished(&stream, stayed).await;
     });
     Ok(relayed.readable())

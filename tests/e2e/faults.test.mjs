@@ -251,12 +251,9 @@ suite("streams that break", () => {
   for (const [name, simulate, code] of /** @type {[string, object, string][]} */ ([
     ["cut", { cut: "stream", after_events: 3 }, "upstream_stream_cut"],
     ["reset", { cut: "stream", after_events: 3, reset: true }, "upstream_stream_cut"],
-    ["cut at once", { cut: "stream" }, "upstream_stream_cut"],
     ["ended without [DONE]", { cut: "clean", after_events: 3 }, "upstream_stream_cut"],
-    ["ended empty", { cut: "clean" }, "upstream_stream_cut"],
     ["finished without [DONE]", { done: false }, "upstream_stream_cut"],
     ["silent", { hang: "stream", after_events: 3 }, "upstream_timeout"],
-    ["silent at once", { hang: "body" }, "upstream_timeout"],
   ])) {
     for (const chunking of ["event", "bytes:5"]) {
       test(`${name} (${chunking}): ends with a typed error event and no [DONE]`, async () => {
@@ -281,20 +278,45 @@ suite("streams that break", () => {
     }
   }
 
+  for (const [name, simulate, status, code] of /** @type {[string, object, number, string][]} */ ([
+    ["cut", { cut: "stream" }, 502, "upstream_stream_cut"],
+    ["cut after the role", { cut: "stream", after_events: 1 }, 502, "upstream_stream_cut"],
+    ["ended empty", { cut: "clean" }, 502, "upstream_stream_cut"],
+    ["silent", { hang: "body" }, 504, "upstream_timeout"],
+    ["silent after the role", { hang: "stream", after_events: 1 }, 504, "upstream_timeout"],
+  ])) {
+    test(`${name} before its first content: a plain error with a status`, async () => {
+      const response = await chat(gateway, { stream: true, simulate });
+      assert.equal(response.status, status);
+      const error = await errorOf(response);
+      assert.deepEqual([error.code, error.type], [code, "upstream_error"]);
+      assert.match(error.message, /^demo /);
+    });
+  }
+
   for (const error_event_shape of ["openai", "text", "named", "openrouter"]) {
-    for (const after_events of [0, 3]) {
-      test(`an error event (${error_event_shape}, after ${after_events}) is folded and ends the stream`, async () => {
+    test(`an error event (${error_event_shape}) is folded and ends the stream`, async () => {
+      const response = await chat(gateway, {
+        stream: true,
+        simulate: { error_event: true, error_event_shape, after_events: 3, message: "went wrong" },
+      });
+      const seen = events(await response.text());
+      const { error } = JSON.parse(seen.at(-1) ?? "{}");
+      assert.deepEqual(Object.keys(error).sort(), ["code", "message", "param", "type"]);
+      assert.equal(error.message, "went wrong");
+      assert.equal(seen.length, 4);
+    });
+
+    test(`an error event (${error_event_shape}) before the first content: a plain error with a status`, async () => {
+      for (const after_events of [0, 1]) {
         const response = await chat(gateway, {
           stream: true,
           simulate: { error_event: true, error_event_shape, after_events, message: "went wrong" },
         });
-        const seen = events(await response.text());
-        const { error } = JSON.parse(seen.at(-1) ?? "{}");
-        assert.deepEqual(Object.keys(error).sort(), ["code", "message", "param", "type"]);
-        assert.equal(error.message, "went wrong");
-        assert.equal(seen.length, after_events + 1);
-      });
-    }
+        assert.equal(response.status, 502);
+        assert.match((await errorOf(response)).message, /^went wrong/);
+      }
+    });
   }
 
   test("a slow stream is not a silent one", async () => {

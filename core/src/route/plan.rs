@@ -11,7 +11,8 @@
 //!
 //! Rules:
 //! - Lanes are asked in the order of the candidates; of one candidate's keys, in the order of the draw.
-//! - A lane that is out is asked only when no other is left, and not before its time if its provider named that time.
+//! - A lane that is out is asked only when no other is left, and not before its time if its provider named that time: unless
+//!   it is the only lane there is, since then its provider's answer is as good as ours.
 //! - When all have failed, those that may be asked again are, after a jittered wait that doubles, or after what the
 //!   provider named.
 //! - No wait is longer than `routing.max_wait_ms`, no step begins after the deadline, and there are at most
@@ -240,8 +241,10 @@ impl Plan {
         if let Some((index, _)) = left().find(|(_, state)| state.tries == 0 && state.ready_ms <= now_ms) {
             return Ok((index, 0));
         }
-        // One that had better be left alone, by our own guess: better than no answer.
-        let guessed = left().filter(|(_, state)| state.tries == 0 && !state.stated);
+        // One that had better be left alone, by our own guess: better than no answer. Where there is but one lane, its
+        // provider is the judge of that.
+        let guessed =
+            left().filter(|(_, state)| state.tries == 0 && (!state.stated || self.states.len() == 1));
         if let Some((index, _)) = guessed.min_by_key(|(_, state)| state.ready_ms) {
             return Ok((index, 0));
         }

@@ -301,9 +301,10 @@ impl Attempts<'_> {
                 upstream_ms: 0,
             };
         };
-        if self.plan.attempts() > 1 && lost.class.is_some_and(Class::goes_on) {
-            let attempts = self.route.replace(";dur=", " after ").replace(';', ": ").replace(", ", " ms; ");
-            let _ = write!(lost.refusal.error.message, " ({} attempts: {attempts} ms)", self.plan.attempts());
+        // The words of the upstream stand as they are where it alone was asked.
+        if self.candidates.len() > 1 && self.plan.attempts() > 1 && lost.class.is_some_and(Class::goes_on) {
+            let tried = self.route.replace(";dur=", " after ").replace(';', ": ").replace(", ", " ms; ");
+            let _ = write!(lost.refusal.error.message, " (nobody answered: {tried} ms)");
         }
         lost
     }
