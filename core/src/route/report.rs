@@ -12,11 +12,12 @@ use crate::catalog::{Entry, Facts, ListedModel, Registry};
 use crate::order::by_rank;
 use crate::time::to_rfc3339;
 
-use super::candidates::{Asked, Candidate, Dropped, Selection};
+use super::candidates::{Asked, Candidate, Selection};
 use super::draw::Stickiness;
 use super::health::{Availability, Board, Lane, OTHER, Place, Totals};
 use super::plan::Plan;
 use super::quota::Reading;
+use super::reason::Dropped;
 use super::score;
 
 /// Below this share of good answers a model is degraded.
