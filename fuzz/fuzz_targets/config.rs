@@ -31,6 +31,7 @@ fuzz_target!(|patch: &str| {
             board: &board,
             draw: Draw::of("", None, "", 7),
             now_ms: 0,
+            explain: false,
         };
         if let Err(error) = select(&asked) {
             assert!(error.is(Code::ProviderNotConfigured) || error.is(Code::NoCandidate), "{name}: {}", error.message);

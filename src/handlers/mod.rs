@@ -233,7 +233,7 @@ async fn public(
     rest: &str,
 ) -> Result<Reply, Error> {
     match handler {
-        Handler::ListModels => Ok(models::list(gateway)),
+        Handler::ListModels => Ok(models::list(call, gateway).await),
         Handler::GetModel => models::get(gateway, rest),
         Handler::Health => Ok(health::get(call, gateway).await),
         Handler::RoutingStatus => Ok(routing::status(call, gateway).await),

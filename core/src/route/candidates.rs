@@ -89,6 +89,8 @@ pub struct Asked<'a, 'b> {
     pub draw: Draw,
     /// Milliseconds since 1970.
     pub now_ms: u64,
+    /// Whether what `auto` leaves out is wanted too. It is found out in any case where nothing is left.
+    pub explain: bool,
 }
 
 /// What a name leads to.
@@ -139,6 +141,9 @@ pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     }
     for name in &fallbacks {
         choice.take(name, named(asked, name));
+    }
+    if choice.candidates.is_empty() && !asked.explain {
+        return select(&Asked { explain: true, ..*asked });
     }
     choice.finish(name)
 }
@@ -330,9 +335,9 @@ impl<'a> Choice<'_, 'a> {
         let mut found = Vec::new();
         let mut not_allowed = false;
         for (entry, model) in registry.models() {
-            let address = format!("{}/{}", entry.name, model.id);
+            let address = || format!("{}/{}", entry.name, model.id);
             let chosen = match &config.routing.auto {
-                Some(patterns) => patterns.iter().any(|pattern| covers(pattern, "", &address)),
+                Some(patterns) => patterns.iter().any(|pattern| covers(pattern, "", &address())),
                 None => !model.facts.not_automatic,
             };
             if !chosen {
@@ -348,15 +353,17 @@ impl<'a> Choice<'_, 'a> {
             if let Some(reason) = self.reason(name, &candidate) {
                 not_allowed |= reason == Reason::NotAllowed;
                 // Of hundreds of models, those that the caller ruled out are no news.
-                if matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_)) {
-                    self.dropped.push(Dropped { model: address, reason });
+                let is_news =
+                    matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_));
+                if self.asked.explain && is_news {
+                    self.dropped.push(Dropped { model: address(), reason });
                 }
                 continue;
             }
             let score = score::score(&candidate.facts, board.lane(candidate.lane(0)), now_ms);
             candidate.score = Some(score);
             let tier = score::tier_place(self.needs.effort, candidate.facts.effective_tier());
-            found.push(Scored { tier, score, drawn: draw.place(&address, 1.0), candidate });
+            found.push(Scored { tier, score, drawn: draw.place(&address(), 1.0), candidate });
         }
         if not_allowed && found.is_empty() && self.dropped.is_empty() {
             self.dropped.push(Dropped { model: name.to_owned(), reason: Reason::NotAllowed });
@@ -371,8 +378,9 @@ impl<'a> Choice<'_, 'a> {
             };
             found = by_rank(found, |one| if is_equal(one) { [0.0, one.drawn] } else { [1.0, 0.0] });
         }
+        let first = self.candidates.is_empty();
         for Scored { candidate, .. } in found {
-            if !self.has(&candidate) {
+            if first || !self.has(&candidate) {
                 self.candidates.push(candidate);
             }
         }
@@ -535,6 +543,7 @@ mod tests {
                 board: &self.board,
                 draw: Draw { seed: self.seed, by: Stickiness::None },
                 now_ms: 1000,
+                explain: true,
             };
             match select(&asked) {
                 Ok(selection) => {

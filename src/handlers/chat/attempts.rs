@@ -188,7 +188,9 @@ impl Attempts<'_> {
                 }
             };
             if let Some(won) = self.settle(attempts.remove(index), lost).await {
-                attempts.into_iter().for_each(|attempt| attempt.flight.cancel());
+                for Attempt { flight, .. } in attempts {
+                    flight.cancel();
+                }
                 return Some(won);
             }
         }

@@ -135,7 +135,7 @@ pub async fn explain(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) ->
     news.await;
     let forced = Forced::of(call);
     let board = gateway.board.borrow();
-    let asked = asked(call, gateway, caller, &request, &forced, &board);
+    let asked = Asked { explain: true, ..asked(call, gateway, caller, &request, &forced, &board) };
     let selection = candidates::select(&asked)?;
     let limits = Limits::of(&gateway.config, call.began_ms);
     let plan = Plan::new(&selection.candidates, &board, asked.draw, limits, asked.now_ms);
@@ -168,6 +168,7 @@ fn asked<'a, 'b>(
         board,
         draw,
         now_ms: clock::now_ms(),
+        explain: false,
     }
 }
 
