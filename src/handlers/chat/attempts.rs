@@ -264,6 +264,8 @@ impl Attempts<'_> {
                 let [chance, other] = [random::id_bytes(), random::id_bytes()].map(u32::from_le_bytes);
                 board.borrow_mut().failed(place, &failure, false, now_ms, chance);
                 self.plan.failed(lane, &failure, now_ms, other);
+                // The others should not have to wait until this call is over.
+                crate::handlers::board::tell_behind(self.call, self.gateway);
                 self.note(lane, failure.class.as_str(), upstream_ms);
                 let class = failure.class;
                 let rank = |lost: &Lost| lost.class.map_or(0, Class::rank);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::route::failure::Class;
 use crate::route::quota::Reading;
+use crate::time::DAY_MS;
 
 /// How fast outcomes fade: after this many milliseconds one counts half.
 const OUTCOME_HALF_LIFE_MS: f64 = 120_000.0;
@@ -18,7 +19,6 @@ const BUCKETS: usize = 26;
 const FIRST_BUCKET_MS: f64 = 50.0;
 /// How many distances between throttles are remembered.
 const MAX_GAPS: usize = 16;
-const DAY_MS: u64 = 86_400_000;
 
 /// The record of one lane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
