@@ -232,7 +232,7 @@ impl Plan {
                 // Only a model that is known to read more, where it is known how much this one reads.
                 Class::TooLong => {
                     same_model
-                        || context.is_some_and(|context| state.context.is_some_and(|other| other <= context))
+                        || context.is_some_and(|context| state.context.is_none_or(|other| other <= context))
                 }
                 _ => false,
             };
