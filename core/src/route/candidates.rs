@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::catalog::{Access, Entry, Facts, Registry};
+use crate::catalog::{Access, Entry, Facts, ListedModel, Registry};
 use crate::config::{AUTO, Config, Group, MicroUsd};
 use crate::error::{Code, Error};
 use crate::key::{IssuedKey, covers};
@@ -36,6 +36,8 @@ pub struct Candidate<'a> {
     pub listed: bool,
     /// Its score, where `auto` chose it.
     pub score: Option<f64>,
+    /// Whether the call's `models` and `provider` are for the provider: it routes by itself, and the call names it.
+    pub own_routing: bool,
 }
 
 impl<'a> Candidate<'a> {
@@ -43,7 +45,14 @@ impl<'a> Candidate<'a> {
     pub fn of(provider: &'a Entry, model: &str) -> Candidate<'a> {
         let facts = provider.facts(model).unwrap_or_default();
         let listed = provider.lists(model);
-        Candidate { provider, model: Cow::Owned(model.to_owned()), facts, listed, score: None }
+        Candidate {
+            provider,
+            model: Cow::Owned(model.to_owned()),
+            facts,
+            listed,
+            score: None,
+            own_routing: false,
+        }
     }
 
     /// `provider/model`.
@@ -105,18 +114,26 @@ enum Named<'a> {
 /// Finds the candidates for a request.
 pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     let name = asked.force_model.unwrap_or(&asked.request.model);
-    let first = named(asked, name);
+    let mut first = named(asked, name);
     // A provider that routes by itself gets these members as they are.
-    let own_routing = matches!(&first, Named::One(candidate) if candidate.provider.own_routing);
+    let mut own_routing = false;
+    if let Named::One(candidate) = &mut first {
+        own_routing = candidate.provider.own_routing;
+        candidate.own_routing = own_routing;
+    }
     let (mut preferences, fallbacks) = if own_routing {
         (Preferences::default(), Vec::new())
     } else {
         (Preferences::read(asked.request)?, preferences::fallbacks(asked.request)?)
     };
     if let Some(provider) = asked.force_provider {
+        check_provider(asked.registry, provider, "x-gateway-force-provider")?;
         preferences.only = vec![provider.to_owned()];
     }
-    check_providers(asked.registry, &preferences)?;
+    let Preferences { order, only, ignore, .. } = &preferences;
+    for provider in order.iter().chain(only).chain(ignore) {
+        check_provider(asked.registry, provider, "provider")?;
+    }
 
     let plain = fallbacks.is_empty() && preferences == Preferences::default();
     if plain && let Named::One(candidate) = first {
@@ -165,17 +182,13 @@ fn not_configured(provider: &str, why: &str) -> Error {
 }
 
 /// Providers that a caller names must exist: a misspelt one would change nothing, silently.
-fn check_providers(registry: &Registry, preferences: &Preferences) -> Result<(), Error> {
-    let named = preferences.order.iter().chain(&preferences.only).chain(&preferences.ignore);
-    match named.into_iter().find(|name| registry.provider(name).is_none()) {
-        None => Ok(()),
-        Some(name) => {
-            let shown: String = name.chars().take(100).collect();
-            let words =
-                format!("there is no provider '{shown}' here; GET /health lists those that can be called");
-            Err(Error::new(Code::InvalidValue, words).with_param("provider"))
-        }
+fn check_provider(registry: &Registry, name: &str, param: &'static str) -> Result<(), Error> {
+    if registry.provider(name).is_some() {
+        return Ok(());
     }
+    let shown: String = name.chars().take(100).collect();
+    let words = format!("there is no provider '{shown}' here; GET /health lists those that can be called");
+    Err(Error::new(Code::InvalidValue, words).with_param(param))
 }
 
 fn named<'a>(asked: &Asked<'a, '_>, name: &str) -> Named<'a> {
@@ -266,6 +279,17 @@ struct Scored<'a> {
     candidate: Candidate<'a>,
 }
 
+/// Whether the operator leaves a model to `auto`.
+pub fn is_automatic(config: &Config, model: &ListedModel<'_>) -> bool {
+    match &config.routing.auto {
+        Some(patterns) => {
+            let address = format!("{}/{}", model.provider, model.id);
+            patterns.iter().any(|pattern| covers(pattern, "", &address))
+        }
+        None => !model.facts.not_automatic,
+    }
+}
+
 /// Candidates as they are gathered.
 struct Choice<'c, 'a> {
     asked: &'c Asked<'a, 'c>,
@@ -336,11 +360,7 @@ impl<'a> Choice<'_, 'a> {
         let mut not_allowed = false;
         for (entry, model) in registry.models() {
             let address = || format!("{}/{}", entry.name, model.id);
-            let chosen = match &config.routing.auto {
-                Some(patterns) => patterns.iter().any(|pattern| covers(pattern, "", &address())),
-                None => !model.facts.not_automatic,
-            };
-            if !chosen {
+            if !is_automatic(config, &model) {
                 continue;
             }
             let mut candidate = Candidate {
@@ -349,6 +369,7 @@ impl<'a> Choice<'_, 'a> {
                 facts: model.facts,
                 listed: true,
                 score: None,
+                own_routing: false,
             };
             if let Some(reason) = self.reason(name, &candidate) {
                 not_allowed |= reason == Reason::NotAllowed;

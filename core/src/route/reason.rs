@@ -47,7 +47,9 @@ impl fmt::Display for Reason {
             Reason::NotAllowed => formatter.write_str("this key may not use it"),
             Reason::Inactive(why) => write!(formatter, "its provider is not configured: {why}"),
             Reason::Unknown => formatter.write_str("there is no model of this name here"),
-            Reason::NotPreferred => formatter.write_str("'provider' leaves its provider out"),
+            Reason::NotPreferred => {
+                formatter.write_str("'provider', or x-gateway-force-provider, leaves its provider out")
+            }
             Reason::TooExpensive => {
                 formatter.write_str("its price is above 'provider.max_price', or not known")
             }

@@ -122,7 +122,7 @@ impl Attempts<'_> {
     fn begin(&self, lane: Lane) -> Result<Attempt, Error> {
         let candidate = self.candidate(lane)?;
         let key = self.key(lane);
-        let outgoing = self.request.outgoing(&candidate.model, candidate.provider);
+        let outgoing = self.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing);
         let config = &self.gateway.config;
         let now_ms = clock::now_ms();
         let target = match &candidate.provider.access {
@@ -188,8 +188,9 @@ impl Attempts<'_> {
                 }
             };
             if let Some(won) = self.settle(attempts.remove(index), lost).await {
-                for Attempt { flight, .. } in attempts {
+                for Attempt { lane, sent_ms, flight, .. } in attempts {
                     flight.cancel();
+                    self.outrun(lane, sent_ms);
                 }
                 return Some(won);
             }
@@ -275,6 +276,14 @@ impl Attempts<'_> {
                 None
             }
         }
+    }
+
+    /// Notes that another lane was faster.
+    fn outrun(&mut self, lane: Lane, sent_ms: u64) {
+        let Some(candidate) = self.candidates.get(lane.candidate) else { return };
+        let now_ms = clock::now_ms();
+        self.gateway.board.borrow_mut().outrun(candidate.lane(lane.key), sent_ms, now_ms);
+        self.note(lane, "cancelled", now_ms.saturating_sub(sent_ms));
     }
 
     fn note(&mut self, lane: Lane, how: &str, upstream_ms: u64) {

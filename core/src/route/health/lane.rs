@@ -46,8 +46,6 @@ pub struct Lane {
 pub struct Totals {
     /// Calls sent.
     pub attempts: u64,
-    /// Of them: answered, or refused by the caller's own fault.
-    pub answered: u64,
     /// Of them: refused because there were too many.
     pub throttles: u64,
     /// How often it was put aside.
@@ -240,7 +238,6 @@ pub(super) fn later(mine: Option<Outage>, theirs: Option<Outage>) -> Option<Outa
 impl Totals {
     fn add(&mut self, other: &Totals) {
         self.attempts += other.attempts;
-        self.answered += other.answered;
         self.throttles += other.throttles;
         self.outages += other.outages;
         self.safety_refusal += other.safety_refusal;
@@ -324,7 +321,7 @@ mod tests {
 
     fn answered(at_ms: u64, latency_ms: u64) -> Lane {
         Lane {
-            totals: Totals { attempts: 1, answered: 1, ..Totals::default() },
+            totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(at_ms, true, Some(latency_ms)),
             today: Today { day: day_of(at_ms), used: 1 },
             ..Lane::default()
