@@ -173,11 +173,12 @@ impl Lane {
         }
     }
 
-    /// The share of calls that went well of late, 0 to 1: a lane of which little is known is taken to be nearly good.
+    /// The share of calls that went well of late, 0 to 1. A lane of which nothing is known is taken to be good: were it
+    /// worth less than one that has answered, the first of several equals to be asked would get all further calls.
     pub fn success(&self, now_ms: u64) -> f64 {
         let fade = self.recent.fade(now_ms, OUTCOME_HALF_LIFE_MS);
         let (good, bad) = (self.recent.good * fade, self.recent.bad * fade);
-        (good + 1.8) / (good + bad + 2.0)
+        (good + 2.0) / (good + bad + 2.0)
     }
 
     /// The plain share of calls that went well of late, 0 to 1, for people; `None` where there were none.
@@ -339,7 +340,7 @@ mod tests {
     #[test]
     fn success_follows_the_last_minutes() {
         let mut lane = Lane::default();
-        assert!((lane.success(0) - 0.9).abs() < 1e-9);
+        assert!((lane.success(0) - 1.0).abs() < 1e-9);
         for second in 0..20 {
             lane.absorb(&throttled(second * 1000));
         }
