@@ -94,7 +94,11 @@ fn fields(value: &Value) -> Option<Fields> {
     let inner = ["error", "fault"].iter().find_map(|name| value.get(name).filter(|inner| !inner.is_null()));
     let inner = inner.or_else(|| value.get("errors").and_then(|errors| errors.get(0))).unwrap_or(value);
     let message = text(Some(inner), MAX_MESSAGE)
-        .or_else(|| ["message", "faultstring", "description"].iter().find_map(|name| text(inner.get(name), MAX_MESSAGE)))
+        .or_else(|| {
+            ["message", "faultstring", "description"]
+                .iter()
+                .find_map(|name| text(inner.get(name), MAX_MESSAGE))
+        })
         .or_else(|| detail(inner.get("detail")?))?;
     let token = |name: &str| text(inner.get(name), MAX_TOKEN);
     let code = token("code").or_else(|| token("internalCode"));
