@@ -7,7 +7,7 @@ import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { globSync, readFileSync } from "node:fs";
-import { cp, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -201,6 +201,7 @@ export async function freshState() {
   for (const path of migrations) hash.update(readFileSync(path));
   const template = `${root}.wrangler/migrated-${hash.digest("hex").slice(0, 16)}`;
   if (!(await exists(template))) {
+    await mkdir(`${root}.wrangler`, { recursive: true });
     const made = await mkdtemp(`${root}.wrangler/migrating-`);
     await promisify(execFile)(
       `${root}node_modules/.bin/wrangler`,

@@ -38,7 +38,7 @@ pub fn render(call: &Call<'_>, gateway: &Gateway, state: &State, now_ms: u64) ->
     let seen = Seen {
         registry,
         now_ms,
-        status: report::status(&board, registry, now_ms),
+        status: report::status(&board, &gateway.config, registry, now_ms),
         providers: report::provider_stats(&board, registry, now_ms),
         models: report::health(&board, registry, now_ms),
     };
