@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, freshState } from "./harness.mjs";
+import { Gateway, KEY, Upstream, freshState, call } from "./harness.mjs";
 import { Isolates } from "./isolates.mjs";
 import { QUESTION, ask, assertAnswered, configured, lane, sent } from "./lanes.mjs";
 
@@ -42,8 +42,7 @@ const variables = () =>
  * @param {string} path
  */
 async function get(gateway, path) {
-  // TODO call
-  const response = await fetch(`${gateway.url}${path}`);
+  const response = await call(`${gateway.url}${path}`);
   assert.equal(response.status, 200);
   return response.json();
 }
@@ -318,8 +317,7 @@ suite(`${ISOLATES} isolates`, () => {
         for (;;) {
           const at = performance.now() - began;
           // Goes by the same knowledge as a call does, and finds out nothing by itself.
-          // TODO call
-          const response = await fetch(`${gateway.url}/v1/routing/explain`, {
+          const response = await call(`${gateway.url}/v1/routing/explain`, {
             method: "POST",
             headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
             body: JSON.stringify({ model: "a", messages: [{ role: "user", content: QUESTION }] }),

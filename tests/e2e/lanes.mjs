@@ -3,7 +3,7 @@
 //! sent to whom.
 
 import assert from "node:assert/strict";
-import { KEY, events, variables } from "./harness.mjs";
+import { KEY, call, events, variables } from "./harness.mjs";
 
 /** @typedef {import("./harness.mjs").Gateway} Gateway */
 /** @typedef {import("./harness.mjs").Upstream} Upstream */
@@ -64,8 +64,7 @@ let asked = 0;
 export async function ask(gateway, body, headers = {}) {
   const tag = `ask-${(asked += 1)}`;
   const began = performance.now();
-  // TODO call
-  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+  const response = await call(`${gateway.url}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },
     body: JSON.stringify({

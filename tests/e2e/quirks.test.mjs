@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Gateway, KEY, Upstream } from "./harness.mjs";
+import { Gateway, KEY, Upstream, call } from "./harness.mjs";
 import { ask, assertRefused, configured, lane } from "./lanes.mjs";
 
 /** @type {Upstream} */ let upstream;
@@ -49,8 +49,7 @@ after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
  */
 async function pass(body) {
   await upstream.forget();
-  // TODO call
-  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+  const response = await call(`${gateway.url}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
     body,

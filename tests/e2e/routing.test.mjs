@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, operate } from "./harness.mjs";
+import { Gateway, KEY, Upstream, operate, call } from "./harness.mjs";
 import {
   ANSWER,
   QUESTION,
@@ -99,8 +99,7 @@ async function goesTo(body, headers) {
  * @param {Record<string, string>} [headers]
  */
 async function explain(body, headers = {}) {
-  // TODO call
-  const response = await fetch(`${gateway.url}/v1/routing/explain`, {
+  const response = await call(`${gateway.url}/v1/routing/explain`, {
     method: "POST",
     headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },
     body: JSON.stringify({ messages: [{ role: "user", content: QUESTION }], ...body }),
@@ -196,8 +195,7 @@ suite("a name leads to", () => {
   });
 
   test("a hidden model is not listed", async () => {
-    // TODO call
-    const models = (await (await fetch(`${gateway.url}/v1/models`)).json()).data;
+    const models = (await (await call(`${gateway.url}/v1/models`)).json()).data;
     const ids = models.map((/** @type {{ id: string }} */ model) => model.id);
     assert.ok(ids.includes("able/tools"), ids);
     assert.ok(!ids.includes("able/hidden"), ids);
@@ -405,8 +403,7 @@ suite("what a caller says of routing", () => {
       '{ "models" : ["second/plain"], "model":"first/plain","provider":{"order":["first"]} ,' +
       '"min_reasoning_level":"low", "temperature":1.50,"x":{"models":[1e3]},' +
       '"messages":[{"role":"user","content":"golden"}],"reasoning_effort":"auto" }';
-    // TODO call
-    const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+    const response = await call(`${gateway.url}/v1/chat/completions`, {
       method: "POST",
       headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
       body: text,

@@ -151,7 +151,7 @@ pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     };
     match first {
         Named::Nothing(error, _) if fallbacks.is_empty() => return Err(error),
-        Named::Several(_) if is_ambiguous(asked, name) && preferences.says_nothing_of_providers() => {
+        Named::Several(found) if is_ambiguous(asked, name) && preferences.leaves_open(&found) => {
             return Err(ambiguous(name, asked.registry));
         }
         first => choice.take(name, first),
@@ -494,8 +494,10 @@ fn sort_value(board: &Board, sort: Sort, candidate: &Candidate<'_>) -> f64 {
 }
 
 impl Preferences {
-    fn says_nothing_of_providers(&self) -> bool {
-        self.order.is_empty() && self.only.is_empty() && self.sort.is_none()
+    /// Whether they do not say which of several providers is meant.
+    fn leaves_open(&self, found: &[Candidate<'_>]) -> bool {
+        let left = found.iter().filter(|candidate| !self.ignore.contains(&candidate.provider.name));
+        self.order.is_empty() && self.only.is_empty() && self.sort.is_none() && left.count() > 1
     }
 }
 
@@ -700,6 +702,7 @@ mod tests {
         );
         assert!(prefer("acme/small", r#""only":["beta"]"#).starts_with("503 no_candidate"));
         assert!(prefer("twin", r#""ignore":["nokey"]"#).starts_with("400 ambiguous_model"));
+        assert_eq!(prefer("twin", r#""ignore":["acme"]"#), "beta/twin -acme/twin:not_preferred");
     }
 
     #[test]
