@@ -47,6 +47,8 @@ pub struct Gateway {
     pub board: RefCell<Board>,
     /// Until when a call of this isolate waits to tell the others what was seen, in milliseconds since 1970.
     pub telling_ms: Cell<u64>,
+    /// When an answer was last looked at for what it says of limits, in milliseconds since 1970.
+    pub looked_ms: Cell<u64>,
     /// Limits of every exchange with an upstream.
     pub limits: Limits,
     /// What the database last answered, and when, in milliseconds since 1970.
@@ -105,6 +107,7 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         registry,
         board: RefCell::default(),
         telling_ms: Cell::default(),
+        looked_ms: Cell::default(),
         limits,
         database: Cell::default(),
     })

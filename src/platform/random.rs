@@ -1,5 +1,7 @@
 //! Randomness from `crypto.getRandomValues`.
 
+use std::cell::Cell;
+
 use gatehouse_core::error::{Code, Error};
 
 /// Random bytes. Should the runtime refuse them, they are zero: use this for ids, not for secrets.
@@ -7,6 +9,25 @@ pub fn id_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     let _ = getrandom::fill(&mut bytes);
     bytes
+}
+
+/// A number to draw lots with, for jitter and for choosing among equals: cheap, and not for ids or secrets (xorshift64*,
+/// begun with random bytes once for each isolate).
+pub fn chance() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = const { Cell::new(0) };
+    }
+    STATE.with(|state| {
+        let mut bits = match state.get() {
+            0 => u64::from_le_bytes(id_bytes()) | 1,
+            bits => bits,
+        };
+        bits ^= bits >> 12;
+        bits ^= bits << 25;
+        bits ^= bits >> 27;
+        state.set(bits);
+        bits.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    })
 }
 
 /// Random bytes for secrets: without randomness there is none.

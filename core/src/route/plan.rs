@@ -205,7 +205,7 @@ impl Plan {
     }
 
     /// The attempt on a lane failed. `chance` is any number, for the jitter.
-    pub fn failed(&mut self, lane: Lane, failure: &Failure, now_ms: u64, chance: u32) {
+    pub fn failed(&mut self, lane: Lane, failure: &Failure, now_ms: u64, chance: u64) {
         let Some(index) = self.states.iter().position(|state| state.lane == lane) else { return };
         let Some((provider, context)) = self.states.get(index).map(|state| (state.provider, state.context))
         else {
@@ -218,7 +218,7 @@ impl Plan {
             state.over = !class.can_repeat() || state.tries > limits.retries;
             let doubled = limits.backoff_ms.saturating_mul(1 << state.tries.saturating_sub(1).min(10));
             // Between half and the whole of it, so that calls that failed together do not come back together.
-            let jittered = doubled / 2 + doubled / 2 * u64::from(chance % 1000) / 1000;
+            let jittered = doubled / 2 + doubled / 2 * (chance % 1000) / 1000;
             state.stated = failure.retry_after_ms.is_some();
             state.ready_ms = now_ms + failure.retry_after_ms.unwrap_or(jittered).max(1);
         }

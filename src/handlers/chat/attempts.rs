@@ -27,6 +27,8 @@ use crate::platform::{clock, random, variables};
 
 /// Calls of which fewer latencies are known have no percentile to hedge by.
 const ENOUGH_LATENCIES: f64 = 20.0;
+/// How often good answers of an isolate are looked at for what they say of limits, in milliseconds.
+const LOOK_EVERY_MS: u64 = 100;
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
 
@@ -236,11 +238,11 @@ impl Attempts<'_> {
         let board = &self.gateway.board;
         if let Ok(answer) = &outcome {
             let limits = candidate.provider.limit_headers;
-            // What is left is told with every answer; once a second is enough to know.
-            let is_old = |lane: &gatehouse_core::route::health::Lane| {
-                lane.quota.iter().all(|reading| now_ms.saturating_sub(reading.seen_ms) > 1000)
-            };
-            if !limits.is_empty() && (answer.status != 200 || board.borrow().lane(place).is_none_or(is_old)) {
+            // What is left is told with every answer; some of them are enough to know.
+            let looked_ms = &self.gateway.looked_ms;
+            let is_time = now_ms.saturating_sub(looked_ms.get()) >= LOOK_EVERY_MS;
+            if !limits.is_empty() && (answer.status != 200 || is_time) {
+                looked_ms.set(now_ms);
                 let readings = quota::read(limits, |name| answer.header(name), now_ms);
                 board.borrow_mut().quota(place, readings);
             }
@@ -262,9 +264,8 @@ impl Attempts<'_> {
                 let retry_after_ms =
                     quota::retry_after_ms(header("retry-after"), header("retry-after-ms"), now_ms);
                 let failure = Failure::of(&refusal.error, retry_after_ms);
-                let [chance, other] = [random::id_bytes(), random::id_bytes()].map(u32::from_le_bytes);
-                board.borrow_mut().failed(place, &failure, false, now_ms, chance);
-                self.plan.failed(lane, &failure, now_ms, other);
+                board.borrow_mut().failed(place, &failure, false, now_ms, random::chance());
+                self.plan.failed(lane, &failure, now_ms, random::chance());
                 // The others should not have to wait until this call is over.
                 crate::handlers::board::tell_behind(self.call, self.gateway);
                 self.note(lane, failure.class.as_str(), upstream_ms);

@@ -152,7 +152,7 @@ fn asked<'a, 'b>(
 ) -> Asked<'a, 'b> {
     let session = call.header(SESSION_HEADER);
     let session = session.as_deref().or_else(|| request.member("prompt_cache_key"));
-    let chance = u64::from_le_bytes(random::id_bytes());
+    let chance = random::chance();
     let draw = if gateway.config.routing.sticky {
         Draw::of(&caller.label, session, request.messages, chance)
     } else {

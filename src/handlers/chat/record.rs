@@ -69,8 +69,7 @@ impl Record {
     pub fn broke(&self, failure: &Failure) {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
         let place = Place { provider, model: if self.listed { model } else { OTHER }, key: self.key };
-        let chance = u32::from_le_bytes(random::id_bytes());
-        self.gateway.board.borrow_mut().failed(place, failure, true, clock::now_ms(), chance);
+        self.gateway.board.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
     }
 
     /// Notes the end of the call.

@@ -163,7 +163,7 @@ impl Board {
 
     /// A call failed, or a stream that had begun broke (`begun`: it has been counted). `chance` is any number: outages
     /// differ by up to a fifth, so that not everybody comes back at once.
-    pub fn failed(&mut self, place: Place<'_>, failure: &Failure, begun: bool, now_ms: u64, chance: u32) {
+    pub fn failed(&mut self, place: Place<'_>, failure: &Failure, begun: bool, now_ms: u64, chance: u64) {
         let class = failure.class;
         let Some(breakdown) = class.breakdown() else { return };
         let mut totals = Totals { attempts: u64::from(!begun), ..Totals::default() };
@@ -282,7 +282,7 @@ impl Board {
 /// What is counted of models that are not listed.
 pub const OTHER: &str = "other";
 
-fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u32) -> Outage {
+fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u64) -> Outage {
     // Failures of calls that were under way together are one failure.
     let streak = match known {
         Some(outage) if outage.until_ms > now_ms => outage.streak.max(1),
@@ -290,7 +290,7 @@ fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u32) ->
         None => 1,
     };
     let guess_ms = failure.class.outage_ms(streak);
-    let guess_ms = guess_ms + guess_ms * u64::from(chance % 1000) / 5000;
+    let guess_ms = guess_ms + guess_ms * (chance % 1000) / 5000;
     let until_ms = now_ms + failure.retry_after_ms.unwrap_or(guess_ms);
     let until_ms = match known {
         // A later word never shortens what the provider itself has named.
