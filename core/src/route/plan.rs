@@ -13,6 +13,7 @@
 //! - Lanes are asked in the order of the candidates; of one candidate's keys, in the order of the draw.
 //! - A lane that is out is asked only when no other is left, and not before its time if its provider named that time: unless
 //!   it is the only lane there is, since then its provider's answer is as good as ours.
+//! - Where a provider fails (and does not just throttle a key), the other keys of the same model come after other models.
 //! - When all have failed, those that may be asked again are, after a jittered wait that doubles, or after what the
 //!   provider named.
 //! - No wait is longer than `routing.max_wait_ms`, no step begins after the deadline, and there are at most
@@ -207,7 +208,8 @@ impl Plan {
         let limits = self.limits;
         if let Some(state) = self.states.get_mut(index) {
             state.in_flight = false;
-            state.over = !class.can_repeat() || state.tries > limits.retries;
+            // What another attempt has found out about it while this one was under way stands.
+            state.over |= !class.can_repeat() || state.tries > limits.retries;
             let doubled = limits.backoff_ms.saturating_mul(1 << state.tries.saturating_sub(1).min(10));
             // Between half and the whole of it, so that calls that failed together do not come back together.
             let jittered = doubled / 2 + doubled / 2 * u64::from(chance % 1000) / 1000;
@@ -228,6 +230,15 @@ impl Plan {
                 }
                 _ => false,
             };
+            // Another key of the same model would meet the same fate: first the other models, and of one that hangs, all.
+            if same_model && state.tries == 0 && !state.stated {
+                let rest_ms = match class {
+                    Class::ServerError | Class::Unreachable | Class::Broken => now_ms + class.outage_ms(1),
+                    Class::TimedOut => limits.deadline_ms,
+                    _ => 0,
+                };
+                state.ready_ms = state.ready_ms.max(rest_ms);
+            }
         }
     }
 
@@ -263,5 +274,91 @@ impl Plan {
         state.in_flight = true;
         self.attempts += 1;
         Step::Send(state.lane)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Registry;
+    use crate::protocol::chat_request::ChatRequest;
+    use crate::route::candidates::{self, Asked};
+    use crate::route::draw::Stickiness;
+
+    const DRAW: Draw = Draw { seed: 1, by: Stickiness::None };
+
+    /// A plan for the models `a/m`, `b/m` and `c/m`, of which `a` has two keys, with six attempts.
+    fn plan(board: &Board, now_ms: u64) -> Plan {
+        let provider = r#"{"base_url":"https://a.example","models":["m"]}"#;
+        let config = format!(
+            r#"{{"providers":{{"a":{provider},"b":{provider},"c":{provider}}},"routing":{{"max_attempts":6}},
+               "groups":{{"all":{{"models":["a/m","b/m","c/m"]}}}}}}"#
+        );
+        let config = Config::read("{}", Some(&config)).unwrap();
+        let registry = Registry::new(&config, false, |name| match name {
+            "A_API_KEY" => Some("one,two".to_owned()),
+            "B_API_KEY" | "C_API_KEY" => Some("one".to_owned()),
+            _ => None,
+        });
+        let request = ChatRequest::read(br#"{"model":"all","messages":[]}"#).unwrap();
+        let asked = Asked {
+            request: &request,
+            force_model: None,
+            force_provider: None,
+            key: None,
+            config: &config,
+            registry: &registry,
+            board,
+            draw: DRAW,
+            now_ms,
+        };
+        let selection = candidates::select(&asked).unwrap();
+        Plan::new(&selection.candidates, board, DRAW, Limits::of(&config, now_ms), now_ms)
+    }
+
+    fn failed(plan: &mut Plan, lane: Lane, class: Class, now_ms: u64) {
+        plan.failed(lane, &Failure { class, retry_after_ms: None }, now_ms, 0);
+    }
+
+    fn sent(step: Step) -> Lane {
+        let Step::Send(lane) = step else { panic!("{step:?}") };
+        lane
+    }
+
+    #[test]
+    fn what_ends_a_call_ends_it_for_a_hedge_too() {
+        for class in [Class::Refused, Class::ContentRefused] {
+            let mut plan = plan(&Board::default(), 1000);
+            let first = sent(plan.next(1000));
+            let second = plan.hedge(1000, |lane| lane.candidate != first.candidate).unwrap();
+            failed(&mut plan, first, class, 1100);
+            failed(&mut plan, second, Class::ServerError, 1200);
+            assert_eq!(plan.next(1200), Step::GiveUp(None), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_hangs_is_not_asked_with_its_other_key_while_there_are_others() {
+        let mut plan = plan(&Board::default(), 1000);
+        let asked: Vec<Lane> = (1..=4)
+            .map(|attempt| {
+                let now_ms = attempt * 60_000;
+                let lane = sent(plan.next(now_ms));
+                failed(&mut plan, lane, Class::TimedOut, now_ms + 50_000);
+                lane
+            })
+            .collect();
+        assert_eq!(asked.iter().map(|lane| lane.candidate).collect::<Vec<_>>(), [0, 1, 2, 0]);
+        assert_ne!(asked[0].key, asked[3].key);
+    }
+
+    #[test]
+    fn a_throttled_key_is_followed_by_the_other_key() {
+        let mut plan = plan(&Board::default(), 1000);
+        let first = sent(plan.next(1000));
+        failed(&mut plan, first, Class::Throttled, 1100);
+        let second = sent(plan.next(1100));
+        assert_eq!((first.candidate, second.candidate), (0, 0));
+        assert_ne!(first.key, second.key);
     }
 }
