@@ -261,6 +261,8 @@ impl Attempts<'_> {
                 let failure = Failure::of(&refusal.error, retry_after_ms);
                 let [chance, other] = [random::id_bytes(), random::id_bytes()].map(u32::from_le_bytes);
                 board.borrow_mut().failed(place, &failure, false, now_ms, chance);
+                // At once: what comes next for this call may take long.
+                crate::handlers::board::tell_behind(self.call, self.gateway);
                 self.plan.failed(lane, &failure, now_ms, other);
                 self.note(lane, failure.class.as_str(), upstream_ms);
                 let class = failure.class;
