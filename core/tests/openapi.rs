@@ -1,5 +1,5 @@
 //! The API contract in `openapi.json` and on the page at `/docs`, checked against the tables it is drawn from: the route
-//! table and the error table. And the router itself, which is a function of the route table.
+//! table, the error table and the provider table. And the router itself, which is a function of the route table.
 
 #![allow(
     unreachable_pub,
@@ -15,6 +15,7 @@ mod routes;
 
 use std::collections::BTreeSet;
 
+use gatehouse_core::catalog::PROVIDERS;
 use gatehouse_core::error::{Code, Retry, Surface};
 use routes::{Access, Handler, Match, ROUTES};
 use serde_json::Value;
@@ -364,16 +365,28 @@ fn the_page_has_exactly_the_rows_of_the_error_table() {
 }
 
 #[test]
+fn the_page_lists_exactly_the_built_in_providers() {
+    let (before, list) = PAGE.split_once("<p id=\"built-in\">").unwrap();
+    let (list, _) = list.split_once("</p>").unwrap();
+    let names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name).collect();
+    assert_eq!(text_of(list), format!("{}.", names.join(", ")));
+    assert!(text_of(before).ends_with(&format!("Built in are {}:", names.len())));
+}
+
+#[test]
 fn the_router_finds_what_the_table_has() {
     use Handler::{
         ApproveRequest, Asset, ChatCompletions, CreateApiKey, CreateRequest, DeclineRequest, DeleteRequest,
-        GetApiKey, GetModel, GetRequest, Health, ListApiKeys, ListAudit, ListModels, ListRequests,
-        RedeemClaim, RequestKey, RevokeApiKey, RotateApiKey, ShowClaim, UpdateApiKey, UpdateRequest,
-        VerifyAudit,
+        ExplainRouting, GetApiKey, GetModel, GetRequest, Health, ListApiKeys, ListAudit, ListModels,
+        ListRequests, ProviderStats, RedeemClaim, RequestKey, RevokeApiKey, RotateApiKey, RoutingStatus,
+        ShowClaim, UpdateApiKey, UpdateRequest, VerifyAudit,
     };
     for (method, path, handler, rest) in [
         ("POST", "/v1/chat/completions", ChatCompletions, ""),
         ("POST", "/v1/chat/completions/", ChatCompletions, ""),
+        ("POST", "/v1/routing/explain", ExplainRouting, ""),
+        ("GET", "/v1/routing/status", RoutingStatus, ""),
+        ("HEAD", "/v1/stats/providers/", ProviderStats, ""),
         ("GET", "/v1/models", ListModels, ""),
         ("HEAD", "/v1/models", ListModels, ""),
         ("GET", "/v1/models/", ListModels, ""),
@@ -433,6 +446,9 @@ fn the_router_tells_a_wrong_method_from_nothing() {
     for (method, path, expected) in [
         ("GET", "/v1/chat/completions", Match::WrongMethod),
         ("HEAD", "/v1/chat/completions", Match::WrongMethod),
+        ("GET", "/v1/routing/explain", Match::WrongMethod),
+        ("POST", "/v1/routing/status", Match::WrongMethod),
+        ("GET", "/v1/routing", Match::Nothing),
         ("POST", "/v1/models", Match::WrongMethod),
         ("DELETE", "/v1/models/a/b", Match::WrongMethod),
         ("POST", "/health", Match::WrongMethod),
@@ -493,6 +509,12 @@ fn nobody_without_a_key_learns_what_exists_under_protected_prefixes() {
     for (method, path, access) in [
         ("POST", "/v1/chat/completions", Access::Inference),
         ("GET", "/v1/chat/completions", Access::Inference),
+        ("POST", "/v1/routing/explain", Access::Inference),
+        ("GET", "/v1/routing/explain", Access::Inference),
+        ("GET", "/v1/routing/status", Access::Public),
+        ("POST", "/v1/routing/status", Access::Inference),
+        ("GET", "/v1/stats/providers", Access::Public),
+        ("GET", "/v1/stats", Access::Inference),
         ("GET", "/v1/models", Access::Public),
         ("HEAD", "/v1/models/a/b", Access::Public),
         ("POST", "/v1/models", Access::Inference),

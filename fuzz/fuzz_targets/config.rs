@@ -1,21 +1,40 @@
 //! Any `GATEWAY_CONFIG` is accepted or refused. What is accepted passes the build's check, survives being written and read
-//! again, and every alias of it leads to a provider.
+//! again, and every alias and group of it leads to a provider.
 #![no_main]
 
 use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::Code;
-use gatehouse_core::route;
+use gatehouse_core::protocol::chat_request::ChatRequest;
+use gatehouse_core::route::candidates::{Asked, select};
+use gatehouse_core::route::draw::Draw;
+use gatehouse_core::route::health::Board;
 use libfuzzer_sys::fuzz_target;
+use serde_json::json;
 
 fuzz_target!(|patch: &str| {
     let Ok(config) = Config::read(&written(&Config::default()), Some(patch)) else { return };
     assert_eq!(config.check(), Ok(()));
     assert_eq!(Config::read(&written(&config), None).as_ref(), Ok(&config));
-    let registry = Registry::new(&config, |_| None);
-    for alias in config.aliases.keys() {
-        if let Err(error) = route::resolve(&registry, &config, alias) {
-            assert!(error.is(Code::ProviderNotConfigured), "{alias}: {}", error.message);
+    let registry = Registry::new(&config, false, |_| None);
+    let board = Board::default();
+    for name in config.aliases.keys().chain(config.groups.keys()) {
+        let body = json!({"model": "m", "messages": []}).to_string();
+        let Ok(request) = ChatRequest::read(body.as_bytes()) else { panic!("not read") };
+        let asked = Asked {
+            request: &request,
+            force_model: Some(name),
+            force_provider: None,
+            key: None,
+            config: &config,
+            registry: &registry,
+            board: &board,
+            draw: Draw::of("", None, "", 7),
+            now_ms: 0,
+            explain: false,
+        };
+        if let Err(error) = select(&asked) {
+            assert!(error.is(Code::ProviderNotConfigured) || error.is(Code::NoCandidate), "{name}: {}", error.message);
         }
     }
 });

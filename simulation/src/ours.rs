@@ -240,13 +240,13 @@ impl<'w> Driver<'w, '_> {
                 if let Some(isolate) = self.isolates.get_mut(index) {
                     isolate.board.heard(&news, token);
                 }
-                self.plan_of(waiting, index, now_ms);
+                self.exchanged(index, waiting, now_ms);
             }
             Event::Unanswered { isolate: index, token, waiting } => {
                 if let Some(isolate) = self.isolates.get_mut(index) {
                     isolate.board.not_heard(token);
                 }
-                self.plan_of(waiting, index, now_ms);
+                self.exchanged(index, waiting, now_ms);
             }
             Event::Keep => {
                 self.object.keeping = false;
@@ -259,9 +259,12 @@ impl<'w> Driver<'w, '_> {
         }
     }
 
-    /// The call that waited for news, if one did, goes on.
-    fn plan_of(&mut self, waiting: Option<usize>, isolate: usize, now_ms: u64) {
-        if let Some(call) = waiting {
+    /// An exchange is over. What the others should know at once, and was seen in the meantime, is told now; the call that
+    /// waited for news, if one did, goes on after that.
+    fn exchanged(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
+        if self.isolates.get(isolate).is_some_and(|isolate| isolate.board.is_due(now_ms)) {
+            self.exchange(isolate, waiting, now_ms);
+        } else if let Some(call) = waiting {
             self.plan(call, isolate, now_ms);
         }
     }
@@ -362,6 +365,7 @@ impl<'w> Driver<'w, '_> {
                 board,
                 draw,
                 now_ms,
+                explain: false,
             };
             let selection = candidates::select(&asked)?;
             let limits = Limits::of(&world.config, call.at_ms);
@@ -492,6 +496,9 @@ impl<'w> Driver<'w, '_> {
                 (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure: None });
                 self.tally.answered(world, call, spot, now_ms, reply.charge, answer.cut);
                 for other in std::mem::take(&mut running.flights) {
+                    if let Some(slower) = running.candidates.get(other.lane.candidate) {
+                        board.outrun(slower.lane(other.lane.key), other.sent_ms, now_ms);
+                    }
                     (self.watch)(now_ms, &Seen::Cancelled { call, spot: other.spot });
                     self.tally.wasted(world.price(other.spot, call, 0.0));
                 }

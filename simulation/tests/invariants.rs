@@ -259,6 +259,8 @@ impl Checks<'_> {
                 self.settled(now_ms, call, *isolate, *spot, *sent_ms, failure.as_ref());
             }
             Seen::Cancelled { call, spot } => {
+                // It is counted, though nobody knows how it would have ended.
+                self.settled += 1;
                 self.calls.entry(call.id).or_default().in_flight.remove(spot);
             }
             Seen::Broke { spot } => {

@@ -94,6 +94,19 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
     }
 }
 
+/// The issued key that came with a call of a public route, if it works: what is listed can then be what it may use. A wrong
+/// key is nobody's there, and no failure.
+pub async fn known_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Option<Rc<IssuedKey>> {
+    let secret = credential(call).ok()??;
+    let public_id = key::public_id(secret.expose()).ok()?;
+    let digest = Digest::of(secret.expose().as_bytes());
+    if gateway.ring.authenticate(&digest).is_some() {
+        return None;
+    }
+    let key = issued_key(call, gateway, public_id, &digest).await.ok()??;
+    key.check_alive(clock::now_ms()).is_ok().then_some(key)
+}
+
 /// Nobody can be let in where nobody has a key: neither of a ring, nor from an operator.
 fn check_configured(gateway: &Gateway, access: Access) -> Result<(), Error> {
     let words = match access {

@@ -32,21 +32,26 @@ pub fn news(call: &Call<'_>, gateway: &Rc<Gateway>) -> impl Future<Output = ()> 
 
 /// Tells what was seen: behind the answer of a call.
 pub fn tell_behind(call: &Call<'_>, gateway: &Rc<Gateway>) {
-    call.context.wait_until(tell(Rc::clone(gateway), call.env.clone()));
+    if has_to_tell(gateway) {
+        call.context.wait_until(tell(Rc::clone(gateway), call.env.clone()));
+    }
+}
+
+/// Whether this call is the one that tells: of those that could wait, one of the isolate waits for all.
+fn has_to_tell(gateway: &Gateway) -> bool {
+    let now_ms = clock::now_ms();
+    let board = gateway.board.borrow();
+    board.has_news() && (board.is_due(now_ms) || gateway.telling_ms.get() <= now_ms)
 }
 
 /// Tells what was seen, at once or, if nobody needs it at once, together with what comes in the next second.
 pub async fn tell(gateway: Rc<Gateway>, env: Env) {
-    let now_ms = clock::now_ms();
-    if !gateway.board.borrow().has_news() {
+    if !has_to_tell(&gateway) {
         return;
     }
+    let now_ms = clock::now_ms();
     if gateway.board.borrow().is_due(now_ms) {
         return exchange(&gateway, &env).await;
-    }
-    // One call of the isolate waits for all.
-    if gateway.telling_ms.get() > now_ms {
-        return;
     }
     gateway.telling_ms.set(now_ms + u64::from(WAIT_MS));
     if let Ok(controller) = web_sys::AbortController::new() {
@@ -62,13 +67,23 @@ const WAIT_MS: u32 = REFRESH_MS as u32;
 
 /// One exchange with the object, begun at once.
 fn exchange(gateway: &Rc<Gateway>, env: &Env) -> impl Future<Output = ()> + use<> {
-    let (report, token) = gateway.board.borrow_mut().report(clock::now_ms());
-    let answer = provider_health::tell(env, &report);
-    let gateway = Rc::clone(gateway);
+    let (report, mut token) = gateway.board.borrow_mut().report(clock::now_ms());
+    let mut answer = Box::pin(provider_health::tell(env, &report));
+    let (gateway, env) = (Rc::clone(gateway), env.clone());
     async move {
-        match answer.await {
-            Ok(answer) => gateway.board.borrow_mut().heard(&answer, token),
-            Err(_) => gateway.board.borrow_mut().not_heard(token),
+        loop {
+            match answer.await {
+                Ok(answer) => gateway.board.borrow_mut().heard(&answer, token),
+                Err(_) => gateway.board.borrow_mut().not_heard(token),
+            }
+            // What the others should know at once, and what was seen in the meantime.
+            let now_ms = clock::now_ms();
+            if !gateway.board.borrow().is_due(now_ms) {
+                return;
+            }
+            let (report, next) = gateway.board.borrow_mut().report(now_ms);
+            token = next;
+            answer = Box::pin(provider_health::tell(&env, &report));
         }
     }
 }

@@ -7,17 +7,17 @@ use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error, Surface};
 use serde_json::json;
-use ulid::Ulid;
 
 use super::{Call, authentication};
 use crate::gateway::Gateway;
-use crate::platform::reply::{Body, Reply};
-use crate::platform::{clock, random};
+use crate::platform::clock;
+use crate::platform::page::{Page, escaped, sealed};
+use crate::platform::reply::Reply;
 use crate::store::claims;
 use crate::store::keys::Minted;
 
-/// The frame of all pages here: style, and places for a title and the content.
-const FRAME: &str = include_str!("claim/frame.html");
+/// The style of all pages here.
+const HEAD: &str = include_str!("claim/head.html");
 const OFFER: &str = include_str!("claim/offer.html");
 const KEY: &str = include_str!("claim/key.html");
 const FAULT: &str = include_str!("claim/fault.html");
@@ -25,7 +25,7 @@ const FAULT: &str = include_str!("claim/fault.html");
 /// `GET /access/claim/{token}`
 pub async fn show(call: &Call<'_>, gateway: &Gateway, token: &str) -> Result<Reply, Error> {
     match look_up(call, gateway, token).await {
-        Ok(_) => page(200, "Your key is ready", OFFER),
+        Ok(_) => page(200, "Your key is ready", OFFER, &[]),
         Err(error) => fault(call, error),
     }
 }
@@ -38,8 +38,7 @@ pub async fn redeem(call: &Call<'_>, gateway: &Rc<Gateway>, token: &str) -> Resu
     };
     gateway.keys.borrow_mut().forget();
     if call.wants_page() {
-        // A key has only letters, digits and underscores, so it can stand in a page as it is.
-        return page(200, "Your key", &KEY.replace("{{key}}", &key));
+        return page(200, "Your key", KEY, &[("key", &escaped(&key))]);
     }
     let message = "Store it safely: it is shown only once.";
     Ok(sealed(Reply::json(200, &json!({"api_key": key, "name": name, "message": message}))))
@@ -78,8 +77,7 @@ fn fault(call: &Call<'_>, error: Error) -> Result<Reply, Error> {
     } else {
         "Not now"
     };
-    let message = error.message.replace('&', "&amp;").replace('<', "&lt;");
-    let shown = page(error.status, title, &FAULT.replace("{{message}}", &message))?;
+    let shown = page(error.status, title, FAULT, &[("message", &escaped(&error.message))])?;
     // The headers of the error stay: who refused, and when to try again.
     let headers = Reply::error(&error, Surface::OpenAi).headers.into_iter();
     Ok(headers
@@ -87,19 +85,8 @@ fn fault(call: &Call<'_>, error: Error) -> Result<Reply, Error> {
         .fold(shown, |reply, (name, value)| reply.with(name, value)))
 }
 
-fn page(status: u16, title: &str, content: &str) -> Result<Reply, Error> {
-    let nonce = Ulid::from_bytes(random::secret_bytes()?).to_string();
-    let text = FRAME.replace("{{title}}", title).replace("{{content}}", content).replace("{{nonce}}", &nonce);
-    // Nothing but its own style and script; nowhere to send anything but here; in nobody's frame.
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action 'self'; \
-         base-uri 'none'; frame-ancestors 'none'"
-    );
-    Ok(sealed(Reply::new(status, "text/html; charset=utf-8", Body::Text(text.into())))
-        .with("content-security-policy", policy))
-}
-
-/// Kept by no cache, found by no search engine.
-fn sealed(reply: Reply) -> Reply {
-    reply.with("cache-control", "no-store").with("x-robots-tag", "noindex, nofollow")
+fn page(status: u16, title: &str, content: &str, values: &[(&str, &str)]) -> Result<Reply, Error> {
+    let page = Page::new()?;
+    let (head, content) = (page.fill(HEAD, &[]), page.fill(content, values));
+    Ok(page.reply(status, title, &head, &content))
 }

@@ -1,8 +1,12 @@
-//! `GET /health`: what is configured, and how it has been doing. Calls no upstream; asks the database for
-//! one row, and that at most every [`DATABASE_INTERVAL_MS`].
+//! `GET /health`: what is configured, and how it has been doing; a page for browsers, JSON for everybody else. Calls no
+//! upstream; asks the database for one row, and that at most every [`DATABASE_INTERVAL_MS`].
+
+mod page;
 
 use std::rc::Rc;
 
+use gatehouse_core::catalog::Entry;
+use gatehouse_core::error::Error;
 use gatehouse_core::route::report;
 use serde_json::json;
 use worker::Env;
@@ -17,10 +21,36 @@ use crate::platform::reply::Reply;
 /// How long an answer of the database stands, in milliseconds.
 const DATABASE_INTERVAL_MS: u64 = 10_000;
 
-/// The state of the gateway. `ok` says that it runs; `problems` what keeps it from being of use.
-pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
-    let env = &call.env;
+/// The state of the gateway, but for how its models are doing.
+struct State {
+    /// Whether there is any key, so that anybody can call.
+    keys: bool,
+    database: DatabaseState,
+    /// What keeps it from being of use.
+    problems: Vec<&'static str>,
+}
+
+/// `GET /health`
+pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
     let news = board::news(call, gateway);
+    let state = state(call, gateway).await;
+    news.await;
+    let now_ms = clock::now_ms();
+    let reply = if is_shown(call) {
+        page::render(call, gateway, &state, now_ms)?
+    } else {
+        json(gateway, &state, now_ms)
+    };
+    Ok(reply.with("vary", "accept, sec-fetch-dest"))
+}
+
+/// Whether a browser will show the answer as a page of its own. One that only fetches says so, whatever it accepts.
+fn is_shown(call: &Call<'_>) -> bool {
+    call.wants_page() && call.header("sec-fetch-dest").is_none_or(|what| what == "document")
+}
+
+async fn state(call: &Call<'_>, gateway: &Gateway) -> State {
+    let env = &call.env;
     let mut problems = Vec::new();
     if gateway.ring.is_empty() && gateway.operators.is_empty() {
         problems.push("no gateway key is configured, so nobody can call");
@@ -43,28 +73,25 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
         DatabaseState::Unreachable => problems.push("the database does not answer"),
         DatabaseState::NotBound => problems.push("there is no database binding GATEWAY_DB"),
     }
-    let active: Vec<&str> = gateway
-        .registry
-        .entries()
-        .iter()
-        .filter(|entry| entry.is_active())
-        .map(|entry| entry.name.as_str())
-        .collect();
-    if active.is_empty() {
+    if !gateway.registry.entries().iter().any(Entry::is_active) {
         problems.push("no provider is configured, so nothing can be called");
     }
-    news.await;
-    let models = report::health(&gateway.board.borrow(), &gateway.registry, clock::now_ms());
+    State { keys: !gateway.ring.is_empty() || !gateway.operators.is_empty(), database, problems }
+}
+
+/// `ok` says that it runs.
+fn json(gateway: &Gateway, state: &State, now_ms: u64) -> Reply {
+    let active = gateway.registry.entries().iter().filter(|entry| entry.is_active());
     Reply::json(
         200,
         &json!({
             "ok": true,
             "version": env!("CARGO_PKG_VERSION"),
-            "auth": {"configured": !gateway.ring.is_empty() || !gateway.operators.is_empty()},
-            "database": database,
-            "providers": active,
-            "models": models,
-            "problems": problems,
+            "auth": {"configured": state.keys},
+            "database": state.database,
+            "providers": active.map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
+            "models": report::health(&gateway.board.borrow(), &gateway.registry, now_ms),
+            "problems": state.problems,
         }),
     )
 }

@@ -233,9 +233,9 @@ async fn public(
     rest: &str,
 ) -> Result<Reply, Error> {
     match handler {
-        Handler::ListModels => Ok(models::list(gateway)),
+        Handler::ListModels => Ok(models::list(call, gateway).await),
         Handler::GetModel => models::get(gateway, rest),
-        Handler::Health => Ok(health::get(call, gateway).await),
+        Handler::Health => health::get(call, gateway).await,
         Handler::RoutingStatus => Ok(routing::status(call, gateway).await),
         Handler::ProviderStats => Ok(routing::provider_stats(call, gateway).await),
         Handler::RequestKey => access::request_key(call, gateway).await,

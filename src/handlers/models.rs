@@ -1,17 +1,38 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: what can be called here.
 
+use std::rc::Rc;
+
 use gatehouse_core::catalog::MODELS_AS_OF;
 use gatehouse_core::config::{AUTO, Group};
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::key::IssuedKey;
 use serde_json::{Value, json};
 
+use super::{Call, authentication};
 use crate::gateway::Gateway;
 use crate::platform::reply::Reply;
 use crate::platform::request;
 
-/// All models of the active providers, the aliases, the groups, and `auto`.
-pub fn list(gateway: &Gateway) -> Reply {
-    Reply::json(200, &json!({"object": "list", "data": all(gateway).collect::<Vec<_>>()}))
+/// All models of the active providers, the aliases, the groups, and `auto`. With an issued key: those that it may use.
+pub async fn list(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
+    let key = authentication::known_key(call, gateway).await;
+    let may_use = |model: &Value| key.as_deref().is_none_or(|key| may_use(gateway, key, model));
+    let models: Vec<Value> = all(gateway).filter(may_use).collect();
+    Reply::json(200, &json!({"object": "list", "data": models})).with("vary", "authorization, x-api-key")
+}
+
+/// Whether a key may use what is listed: by its name, or, of a group, any of its models.
+fn may_use(gateway: &Gateway, key: &IssuedKey, model: &Value) -> bool {
+    let id = model["id"].as_str().unwrap_or_default();
+    let allows = |canonical: &str| key.check_model(&gateway.config, id, canonical).is_ok();
+    match (model["alias_of"].as_str(), gateway.config.groups.get(id)) {
+        (Some(target), _) => allows(target),
+        (None, Some(group)) => group.models.iter().any(|canonical| allows(canonical)),
+        (None, None) if id == AUTO => {
+            gateway.registry.models().any(|(_, model)| allows(&format!("{}/{}", model.provider, model.id)))
+        }
+        (None, None) => allows(id),
+    }
 }
 
 /// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.

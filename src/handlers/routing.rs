@@ -12,7 +12,10 @@ use crate::platform::reply::Reply;
 /// Every listed model, in the order in which `auto` would try them.
 pub async fn status(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
     board::news(call, gateway).await;
-    Reply::json(200, &report::status(&gateway.board.borrow(), &gateway.registry, clock::now_ms()))
+    Reply::json(
+        200,
+        &report::status(&gateway.board.borrow(), &gateway.config, &gateway.registry, clock::now_ms()),
+    )
 }
 
 /// What has been counted of each provider.

@@ -1,5 +1,5 @@
-//! Everything that talks to the runtime: time, randomness, variables, logs, requests, replies, upstreams, the database and
-//! e-mail.
+//! Everything that talks to the runtime: time, randomness, variables, logs, requests, replies, pages, upstreams, the
+//! database and e-mail.
 //!
 //! Nothing here decides anything about a call.
 
@@ -7,6 +7,7 @@ pub mod clock;
 pub mod database;
 pub mod email;
 pub mod log;
+pub mod page;
 pub mod random;
 pub mod reply;
 pub mod request;

@@ -181,7 +181,12 @@ async function exchange(watch, target, body, limits, stallMs, hooks) {
     failure = "broken";
     exchange.status = response.status;
     exchange.response = response;
-    if (hooks !== undefined && response.status === 200 && response.body && isEventStream(response)) {
+    if (
+      hooks !== undefined &&
+      response.status === 200 &&
+      response.body &&
+      isEventStream(response)
+    ) {
       exchange.reader = response.body.getReader();
       watch.allow(stallMs);
       await hold(exchange, exchange.reader, hooks, limits);

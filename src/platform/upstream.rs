@@ -114,6 +114,7 @@ pub enum Target<'a> {
 
 /// The limits of one attempt, in milliseconds.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "a time has its unit in its name")]
 pub struct AttemptLimits {
     /// Until the status line.
     pub first_byte_ms: u32,
@@ -293,7 +294,8 @@ impl Flight {
 pub async fn first_of(flights: impl Iterator<Item = &Flight>, ms: u32) -> Option<usize> {
     let list: js_sys::Array = flights.map(|flight| JsValue::from(&flight.flight)).collect();
     let which = JsFuture::from(first(&list, ms.into())).await.ok()?.as_f64()?;
-    (0..list.length()).find(|index| f64::from(*index) == which).map(|index| index as usize)
+    #[expect(clippy::cast_possible_truncation, reason = "an index of the list, or -1")]
+    usize::try_from(which as i64).ok()
 }
 
 /// Waits, unless the client leaves; says whether it is still there.

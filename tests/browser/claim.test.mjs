@@ -250,7 +250,7 @@ describe("/access/claim", { skip }, () => {
       assert.equal(await page.evaluate("window.foreign"), undefined);
     });
     await open({}, async (page) => {
-      await page.goto(`${gateway.url}/health`);
+      await page.goto(`${gateway.url}/v1/models`);
       await page.setContent(`<iframe src="${url}"></iframe>`);
       const [, frame] = page.frames();
       await frame?.waitForLoadState();

@@ -7,7 +7,7 @@ import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { globSync, readFileSync } from "node:fs";
-import { cp, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -201,6 +201,7 @@ export async function freshState() {
   for (const path of migrations) hash.update(readFileSync(path));
   const template = `${root}.wrangler/migrated-${hash.digest("hex").slice(0, 16)}`;
   if (!(await exists(template))) {
+    await mkdir(`${root}.wrangler`, { recursive: true });
     const made = await mkdtemp(`${root}.wrangler/migrating-`);
     await promisify(execFile)(
       `${root}node_modules/.bin/wrangler`,
@@ -305,9 +306,10 @@ export class Gateway {
    * production. No database and no static files.
    *
    * @param {Record<string, string>} variables
-   * @param {{ wait?: boolean }} [options] wait: false gives a gateway that listens but has answered nothing yet
+   * @param {{ wait?: boolean, ai?: string }} [options] wait: false gives a gateway that listens but has answered nothing
+   *   yet; ai: the address of an upstream that answers for the binding `AI`, by way of ai/service.mjs
    */
-  static async startBare(variables, { wait = true } = {}) {
+  static async startBare(variables, { wait = true, ai } = {}) {
     const port = await freePort();
     const modules = [
       "tests/e2e/memory/entry.mjs",
@@ -315,18 +317,31 @@ export class Gateway {
       "build/index.js",
       "build/index_bg.wasm",
     ];
+    const texts = Object.entries(variables).map(
+      ([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`,
+    );
+    // As in production: the runtime's own client, and behind it something that speaks its protocol.
+    const binding = `(name = "AI", wrapped = (moduleName = "cloudflare-internal:ai-api", innerBindings = [(name = "fetcher", service = "ai")]))`;
+    const compatibility = `compatibilityDate = "${setting("compatibility_date")[0]}",
+  compatibilityFlags = ${JSON.stringify(setting("compatibility_flags"))}`;
     const config = `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "gateway", worker = .gateway), (name = "internet", network = (allow = ["private", "public"]))],
+  services = [
+    (name = "gateway", worker = .gateway),
+    (name = "ai", worker = .ai),
+    (name = "internet", network = (allow = ["private", "public"])),
+  ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "gateway")],
 );
 const gateway :Workerd.Worker = (
   modules = [${modules.map((name) => `(name = "${name}", ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed "../${name}")`).join(", ")}],
-  bindings = [${Object.entries(variables)
-    .map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`)
-    .join(", ")}],
-  compatibilityDate = "${setting("compatibility_date")[0]}",
-  compatibilityFlags = ${JSON.stringify(setting("compatibility_flags"))},
+  bindings = [${[...texts, ...(ai === undefined ? [] : [binding])].join(", ")}],
+  ${compatibility},
+);
+const ai :Workerd.Worker = (
+  modules = [(name = "service.mjs", esModule = embed "../tests/e2e/ai/service.mjs")],
+  bindings = [(name = "UPSTREAM", text = "${ai ?? ""}")],
+  ${compatibility},
 );
 `;
     const path = `${root}.wrangler/bare-${port}.capnp`;

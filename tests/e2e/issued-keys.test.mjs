@@ -1,13 +1,9 @@
 // @ts-check
 //! Issued keys on the call path: how long a revoked key lives in isolates that know it, what guessing costs, and what
 //! happens when the database is down.
-//!
-//! For many isolates, Miniflare (the simulator inside wrangler) runs the same build as several Workers that share one
-//! database.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { globSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, suite, test } from "node:test";
 import { digest, mint } from "../../scripts/lib/gateway-key.mjs";
@@ -20,117 +16,14 @@ import {
   events,
   newClient,
   operate,
-  root,
   variables,
 } from "./harness.mjs";
-
-// Its types refer to packages whose types are not installed.
-const miniflare = "miniflare";
-const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
+import { Isolates } from "./isolates.mjs";
 
 const ISOLATES = 10;
 /** What is promised of revocation, and what clocks and polling may add. */
 const BOUND_MS = 10_000;
 const GRANULARITY_MS = 500;
-
-/**
- * @typedef {object} Statement
- * @property {(...values: string[]) => Statement} bind
- * @property {() => Promise<unknown>} run
- */
-/**
- * @typedef {object} Database D1
- * @property {(sql: string) => Statement} prepare
- * @property {(statements: Statement[]) => Promise<unknown>} batch
- */
-
-/** The same Worker, in several isolates that share one database. */
-class Isolates {
-  /**
-   * @param {{ dispose: () => Promise<void> }} simulator
-   * @param {Gateway[]} gateways
-   * @param {Database} database
-   */
-  constructor(simulator, gateways, database) {
-    this.simulator = simulator;
-    this.gateways = gateways;
-    this.database = database;
-  }
-
-  /**
-   * @param {number} count
-   * @param {Record<string, string>} bindings
-   */
-  static async start(count, bindings) {
-    const wrangler = readFileSync(`${root}wrangler.toml`, "utf8");
-    const compatibilityDate = wrangler.match(/^compatibility_date = "(.*)"$/m)?.[1] ?? "";
-    const flags = wrangler.match(/^compatibility_flags = \[([^\]]*)\]$/m)?.[1] ?? "";
-    const compatibilityFlags = [...flags.matchAll(/"(.*)"/g)].map((match) => match[1] ?? "");
-    // With `GET /__memory`, which comes first so that it sees the memory being made.
-    const entry =
-      `export { default } from "./tests/e2e/memory/entry.mjs";\n` +
-      `export { RateLimiter, Notifier } from "./build/index.js";\n`;
-    const simulator = new Miniflare(
-      convertV4MiniflareOptions({
-        handleStructuredLogs: () => {},
-        workers: Array.from({ length: count }, (_, index) => ({
-          name: `gateway-${index}`,
-          modulesRoot: root,
-          modules: [
-            { type: "ESModule", path: `${root}isolate.mjs`, contents: entry },
-            { type: "ESModule", path: `${root}tests/e2e/memory/entry.mjs` },
-            { type: "ESModule", path: `${root}tests/e2e/memory/capture.mjs` },
-            { type: "ESModule", path: `${root}build/index.js` },
-            { type: "CompiledWasm", path: `${root}build/index_bg.wasm` },
-          ],
-          compatibilityDate,
-          compatibilityFlags,
-          bindings,
-          d1Databases: { GATEWAY_DB: "shared" },
-          durableObjects: {
-            RATE_LIMITER: { className: "RateLimiter", useSQLite: true },
-            NOTIFIER: { className: "Notifier", useSQLite: true },
-          },
-          unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
-        })),
-      }),
-    );
-    await simulator.ready;
-    /** @type {Database} */
-    const database = await simulator.getD1Database("GATEWAY_DB", "gateway-0");
-    for (const path of globSync(`${root}migrations/*.sql`).toSorted()) {
-      // A statement ends where the next one begins; triggers have semicolons inside.
-      const statements = readFileSync(path, "utf8")
-        .replace(/--.*$/gm, "")
-        .split(/;\s*(?=CREATE|$)/)
-        .filter((statement) => statement.trim() !== "");
-      await database.batch(statements.map((statement) => database.prepare(statement)));
-    }
-    const gateways = [];
-    for (let index = 0; index < count; index += 1) {
-      const { origin } = await simulator.unsafeGetDirectURL(`gateway-${index}`);
-      // Only its address is of use here: the process is the simulator's.
-      gateways.push(/** @type {Gateway} */ (/** @type {unknown} */ ({ url: origin })));
-    }
-    return new Isolates(simulator, gateways, database);
-  }
-
-  /** @param {number} index */
-  at(index) {
-    const gateway = this.gateways[index];
-    if (gateway === undefined) throw new Error(`there is no isolate ${index}`);
-    return gateway;
-  }
-
-  /** @param {string} sql */
-  execute(sql) {
-    return this.database.prepare(sql).run();
-  }
-
-  stop() {
-    return this.simulator.dispose();
-  }
-}
 
 /** The database is there but cannot tell of a key: `no such column`. */
 const BREAK = "ALTER TABLE key_secrets RENAME COLUMN digest TO hidden";

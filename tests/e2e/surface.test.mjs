@@ -268,7 +268,7 @@ suite("models", () => {
     }
     assert.deepEqual(
       [...new Set(data.map((/** @type {any} */ model) => model.owned_by))],
-      ["groq", "together", "demo"],
+      ["demo", "groq", "together"],
     );
     const ids = data.map((/** @type {any} */ model) => model.id);
     assert.equal(new Set(ids).size, ids.length);
@@ -307,7 +307,7 @@ test("health tells what is configured and how it does, at no upstream's cost", a
   assert.deepEqual(await upstream.requests(), []);
   assert.equal(health.ok, true);
   assert.deepEqual(health.auth, { configured: true });
-  assert.deepEqual(health.providers, ["groq", "together", "demo"]);
+  assert.deepEqual(health.providers, ["demo", "groq", "together"]);
   assert.equal(health.database, "ready");
   assert.deepEqual(health.problems, []);
   assert.equal((await chat(gateway, { model: "demo/what-only-its-owner-knows" })).status, 200);

@@ -290,15 +290,16 @@ impl ListedModel<'_> {
             let input: &[&str] = if vision { &["text", "image"] } else { &["text"] };
             json!({"input_modalities": input, "output_modalities": ["text"]})
         });
-        let capabilities = [tools, json_schema, vision, reasoning].iter().any(Option::is_some).then(|| {
-            json!({
-                "tools": tools,
-                "json_mode": json_mode.or(json_schema.filter(|can| *can)),
-                "json_schema": json_schema,
-                "vision": vision,
-                "reasoning": reasoning,
-            })
-        });
+        let capabilities =
+            [tools, json_mode, json_schema, vision, reasoning].iter().any(Option::is_some).then(|| {
+                json!({
+                    "tools": tools,
+                    "json_mode": json_mode.or(json_schema.filter(|can| *can)),
+                    "json_schema": json_schema,
+                    "vision": vision,
+                    "reasoning": reasoning,
+                })
+            });
         let pricing = (price.input.is_some() || price.output.is_some()).then(|| {
             json!({
                 "unit": "USD per million tokens",

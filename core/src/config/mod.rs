@@ -340,8 +340,7 @@ impl Config {
             );
         }
         for pattern in routing.auto.iter().flatten() {
-            self.check_model_pattern(pattern)
-                .map_err(|what| ConfigError(format!("routing.auto: '{pattern}' {what}")))?;
+            self.check_address("routing.auto", pattern)?;
         }
         for (alias, target) in &self.aliases {
             if alias.trim().is_empty() {

@@ -26,7 +26,7 @@ pub struct Routing {
     pub hedge_ms: u32,
     /// Whether calls of one session, or with one long prompt, go to the same upstream.
     pub sticky: bool,
-    /// What `auto` may choose: patterns as in a policy. Absent: every listed model.
+    /// What `auto` may choose: `provider/model` or `provider/*`. Absent: every listed model that is fit for chats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto: Option<Vec<String>>,
 }

@@ -211,15 +211,16 @@ impl<'a> ChatRequest<'a> {
         })
     }
 
-    /// The body for a provider that knows the model as `model`.
-    pub fn outgoing(&self, model: &str, provider: &Entry) -> Outgoing {
+    /// The body for a provider that knows the model as `model`. `own_routing`: `models` and `provider` are for it, not for
+    /// the gateway.
+    pub fn outgoing(&self, model: &str, provider: &Entry, own_routing: bool) -> Outgoing {
         let hide_usage = self.stream && !self.wants_usage && provider.stream_usage == StreamUsage::OnRequest;
         let mut adjusted = Vec::new();
         let mut gone: Vec<&Member<'_>> = Vec::new();
         let mut changes: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
         gone.extend(self.find("project_id"));
         gone.extend(self.find("min_reasoning_level"));
-        if !provider.own_routing {
+        if !own_routing {
             gone.extend(self.find("models"));
             gone.extend(self.find("provider"));
         }
@@ -380,7 +381,7 @@ mod tests {
     }
 
     fn sent(body: &str, model: &str, provider: &Entry) -> (String, Outgoing) {
-        let out = ChatRequest::read(body.as_bytes()).unwrap().outgoing(model, provider);
+        let out = ChatRequest::read(body.as_bytes()).unwrap().outgoing(model, provider, provider.own_routing);
         (
             out.body
                 .as_ref()
@@ -494,7 +495,7 @@ mod tests {
     #[test]
     fn an_unchanged_body_is_not_copied() {
         let request = ChatRequest::read(br#"{"model":"m","messages":[]}"#).unwrap();
-        assert_eq!(request.outgoing("m", &provider("", StreamUsage::OnRequest)).body, None);
+        assert_eq!(request.outgoing("m", &provider("", StreamUsage::OnRequest), false).body, None);
     }
 
     #[test]

@@ -89,14 +89,20 @@ fn fields(value: &Value) -> Option<Fields> {
     // Gemini's compatible endpoint: [{"error": {…}}].
     let value = value.as_array().and_then(|items| items.first()).unwrap_or(value);
     // {"error": {…}} (OpenAI, Anthropic, OpenRouter), {"error": "text"} (Hugging Face, Ollama), {"fault": {…}}
-    // (Fireworks' front), {"errors": [{…}]} (Cloudflare), or the members right here (Mistral, Cohere).
+    // (Fireworks' front), {"errors": [{…}]} (Cloudflare), or the members right here (Mistral, Cohere, and the binding of
+    // Workers AI: {"internalCode": 3040, "description": "text"}).
     let inner = ["error", "fault"].iter().find_map(|name| value.get(name).filter(|inner| !inner.is_null()));
     let inner = inner.or_else(|| value.get("errors").and_then(|errors| errors.get(0))).unwrap_or(value);
     let message = text(Some(inner), MAX_MESSAGE)
-        .or_else(|| ["message", "faultstring"].iter().find_map(|name| text(inner.get(name), MAX_MESSAGE)))
+        .or_else(|| {
+            ["message", "faultstring", "description"]
+                .iter()
+                .find_map(|name| text(inner.get(name), MAX_MESSAGE))
+        })
         .or_else(|| detail(inner.get("detail")?))?;
     let token = |name: &str| text(inner.get(name), MAX_TOKEN);
-    Some(Fields { message, kind: token("type"), code: token("code"), param: token("param") })
+    let code = token("code").or_else(|| token("internalCode"));
+    Some(Fields { message, kind: token("type"), code, param: token("param") })
 }
 
 /// `{"detail": "text"}` or `{"detail": [{"loc": ["body", "x"], "msg": "text"}]}` (FastAPI).
@@ -164,6 +170,12 @@ mod tests {
             ),
             (r#"{"error":"m"}"#, "rate_limit_error", None, "m"),
             (r#"{"fault":{"faultstring":"m"}}"#, "rate_limit_error", None, "m"),
+            (
+                r#"{"internalCode":3040,"description":"m","name":"AiError"}"#,
+                "rate_limit_error",
+                Some("3040"),
+                "m",
+            ),
             (
                 r#"{"success":false,"errors":[{"code":10000,"message":"m"}]}"#,
                 "rate_limit_error",

@@ -5,9 +5,8 @@
 //! doing only orders what `auto` finds here; whether they can be asked now is the business of [`super::plan`].
 
 use std::borrow::Cow;
-use std::fmt;
 
-use crate::catalog::{Access, Entry, Facts, Registry};
+use crate::catalog::{Access, Entry, Facts, ListedModel, Registry};
 use crate::config::{AUTO, Config, Group, MicroUsd};
 use crate::error::{Code, Error};
 use crate::key::{IssuedKey, covers};
@@ -16,8 +15,9 @@ use crate::protocol::chat_request::ChatRequest;
 
 use super::draw::Draw;
 use super::health::{Board, Lane, OTHER, Place};
-use super::needs::{Lack, Needs};
+use super::needs::Needs;
 use super::preferences::{self, Preferences, Sort};
+use super::reason::{Dropped, Reason};
 use super::score;
 
 /// The most candidates of a plan.
@@ -36,13 +36,23 @@ pub struct Candidate<'a> {
     pub listed: bool,
     /// Its score, where `auto` chose it.
     pub score: Option<f64>,
+    /// Whether the call's `models` and `provider` are for the provider: it routes by itself, and the call names it.
+    pub own_routing: bool,
 }
 
 impl<'a> Candidate<'a> {
-    fn new(provider: &'a Entry, model: &str) -> Candidate<'a> {
+    /// A model of a provider.
+    pub fn of(provider: &'a Entry, model: &str) -> Candidate<'a> {
         let facts = provider.facts(model).unwrap_or_default();
         let listed = provider.lists(model);
-        Candidate { provider, model: Cow::Owned(model.to_owned()), facts, listed, score: None }
+        Candidate {
+            provider,
+            model: Cow::Owned(model.to_owned()),
+            facts,
+            listed,
+            score: None,
+            own_routing: false,
+        }
     }
 
     /// `provider/model`.
@@ -54,75 +64,6 @@ impl<'a> Candidate<'a> {
     pub fn lane(&self, key: u8) -> Place<'_> {
         Place { provider: &self.provider.name, model: if self.listed { &self.model } else { OTHER }, key }
     }
-}
-
-/// Why a model was left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The caller's key may not use it.
-    NotAllowed,
-    /// Its provider cannot be called, for this reason.
-    Inactive(String),
-    /// There is no such name.
-    Unknown,
-    /// The caller's preferences leave its provider out.
-    NotPreferred,
-    /// It costs more than the caller pays, or nobody knows what it costs.
-    TooExpensive,
-    /// Its provider would have to drop this parameter.
-    WouldDrop(String),
-    /// It lacks what the call needs.
-    Lacks(Vec<Lack>),
-    /// The caller wants no other than the first.
-    NoFallbacks,
-}
-
-impl Reason {
-    /// A stable word for it.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Reason::NotAllowed => "not_allowed",
-            Reason::Inactive(_) => "provider_not_configured",
-            Reason::Unknown => "unknown_model",
-            Reason::NotPreferred => "not_preferred",
-            Reason::TooExpensive => "too_expensive",
-            Reason::WouldDrop(_) => "would_drop_parameter",
-            Reason::Lacks(_) => "not_capable",
-            Reason::NoFallbacks => "no_fallbacks",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Reason::NotAllowed => formatter.write_str("this key may not use it"),
-            Reason::Inactive(why) => write!(formatter, "its provider is not configured: {why}"),
-            Reason::Unknown => formatter.write_str("there is no model of this name here"),
-            Reason::NotPreferred => formatter.write_str("'provider' leaves its provider out"),
-            Reason::TooExpensive => {
-                formatter.write_str("its price is above 'provider.max_price', or not known")
-            }
-            Reason::WouldDrop(name) => write!(formatter, "its provider does not take '{name}'"),
-            Reason::Lacks(lacks) => {
-                for (index, lack) in lacks.iter().enumerate() {
-                    let comma = if index > 0 { ", " } else { "" };
-                    write!(formatter, "{comma}{lack}")?;
-                }
-                Ok(())
-            }
-            Reason::NoFallbacks => formatter.write_str("'provider.allow_fallbacks' is false"),
-        }
-    }
-}
-
-/// A model that was left out.
-#[derive(Clone, Debug)]
-pub struct Dropped {
-    /// `provider/model`, or the name that led nowhere.
-    pub model: String,
-    /// Why.
-    pub reason: Reason,
 }
 
 /// What was found.
@@ -157,6 +98,8 @@ pub struct Asked<'a, 'b> {
     pub draw: Draw,
     /// Milliseconds since 1970.
     pub now_ms: u64,
+    /// Whether what `auto` leaves out is wanted too. It is found out in any case where nothing is left.
+    pub explain: bool,
 }
 
 /// What a name leads to.
@@ -171,18 +114,26 @@ enum Named<'a> {
 /// Finds the candidates for a request.
 pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     let name = asked.force_model.unwrap_or(&asked.request.model);
-    let first = named(asked, name);
+    let mut first = named(asked, name);
     // A provider that routes by itself gets these members as they are.
-    let own_routing = matches!(&first, Named::One(candidate) if candidate.provider.own_routing);
+    let mut own_routing = false;
+    if let Named::One(candidate) = &mut first {
+        own_routing = candidate.provider.own_routing;
+        candidate.own_routing = own_routing;
+    }
     let (mut preferences, fallbacks) = if own_routing {
         (Preferences::default(), Vec::new())
     } else {
         (Preferences::read(asked.request)?, preferences::fallbacks(asked.request)?)
     };
     if let Some(provider) = asked.force_provider {
+        check_provider(asked.registry, provider, "x-gateway-force-provider")?;
         preferences.only = vec![provider.to_owned()];
     }
-    check_providers(asked.registry, &preferences)?;
+    let Preferences { order, only, ignore, .. } = &preferences;
+    for provider in order.iter().chain(only).chain(ignore) {
+        check_provider(asked.registry, provider, "provider")?;
+    }
 
     let plain = fallbacks.is_empty() && preferences == Preferences::default();
     if plain && let Named::One(candidate) = first {
@@ -200,13 +151,16 @@ pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     };
     match first {
         Named::Nothing(error, _) if fallbacks.is_empty() => return Err(error),
-        Named::Several(_) if is_ambiguous(asked, name) && preferences.says_nothing_of_providers() => {
+        Named::Several(found) if is_ambiguous(asked, name) && preferences.leaves_open(&found) => {
             return Err(ambiguous(name, asked.registry));
         }
         first => choice.take(name, first),
     }
     for name in &fallbacks {
         choice.take(name, named(asked, name));
+    }
+    if choice.candidates.is_empty() && !asked.explain {
+        return select(&Asked { explain: true, ..*asked });
     }
     choice.finish(name)
 }
@@ -228,17 +182,13 @@ fn not_configured(provider: &str, why: &str) -> Error {
 }
 
 /// Providers that a caller names must exist: a misspelt one would change nothing, silently.
-fn check_providers(registry: &Registry, preferences: &Preferences) -> Result<(), Error> {
-    let named = preferences.order.iter().chain(&preferences.only).chain(&preferences.ignore);
-    match named.into_iter().find(|name| registry.provider(name).is_none()) {
-        None => Ok(()),
-        Some(name) => {
-            let shown: String = name.chars().take(100).collect();
-            let words =
-                format!("there is no provider '{shown}' here; GET /health lists those that can be called");
-            Err(Error::new(Code::InvalidValue, words).with_param("provider"))
-        }
+fn check_provider(registry: &Registry, name: &str, param: &'static str) -> Result<(), Error> {
+    if registry.provider(name).is_some() {
+        return Ok(());
     }
+    let shown: String = name.chars().take(100).collect();
+    let words = format!("there is no provider '{shown}' here; GET /health lists those that can be called");
+    Err(Error::new(Code::InvalidValue, words).with_param(param))
 }
 
 fn named<'a>(asked: &Asked<'a, '_>, name: &str) -> Named<'a> {
@@ -254,14 +204,14 @@ fn named<'a>(asked: &Asked<'a, '_>, name: &str) -> Named<'a> {
         && let Some(entry) = asked.registry.provider(provider)
         && !model.is_empty()
     {
-        return Named::One(Candidate::new(entry, model));
+        return Named::One(Candidate::of(entry, model));
     }
     let mut found: Vec<Candidate<'a>> = asked
         .registry
         .entries()
         .iter()
         .filter(|entry| entry.is_active() && entry.lists(name))
-        .map(|entry| Candidate::new(entry, name))
+        .map(|entry| Candidate::of(entry, name))
         .collect();
     match (found.len(), found.pop()) {
         (1, Some(one)) => Named::One(one),
@@ -285,7 +235,7 @@ fn of_group<'a>(asked: &Asked<'a, '_>, group: &'a Group) -> Vec<Candidate<'a>> {
         .into_iter()
         .filter_map(|(name, _)| {
             let (provider, model) = name.split_once('/')?;
-            Some(Candidate::new(asked.registry.provider(provider)?, model))
+            Some(Candidate::of(asked.registry.provider(provider)?, model))
         })
         .collect()
 }
@@ -327,6 +277,17 @@ struct Scored<'a> {
     /// Its place among equals.
     drawn: f64,
     candidate: Candidate<'a>,
+}
+
+/// Whether the operator leaves a model to `auto`.
+pub fn is_automatic(config: &Config, model: &ListedModel<'_>) -> bool {
+    match &config.routing.auto {
+        Some(patterns) => {
+            let address = format!("{}/{}", model.provider, model.id);
+            patterns.iter().any(|pattern| covers(pattern, "", &address))
+        }
+        None => !model.facts.not_automatic,
+    }
 }
 
 /// Candidates as they are gathered.
@@ -396,13 +357,10 @@ impl<'a> Choice<'_, 'a> {
     fn automatic(&mut self, name: &str) {
         let Asked { config, registry, board, draw, now_ms, .. } = *self.asked;
         let mut found = Vec::new();
+        let mut not_allowed = false;
         for (entry, model) in registry.models() {
-            let address = format!("{}/{}", entry.name, model.id);
-            let chosen = match &config.routing.auto {
-                Some(patterns) => patterns.iter().any(|pattern| covers(pattern, "", &address)),
-                None => !model.facts.not_automatic,
-            };
-            if !chosen {
+            let address = || format!("{}/{}", entry.name, model.id);
+            if !is_automatic(config, &model) {
                 continue;
             }
             let mut candidate = Candidate {
@@ -411,18 +369,25 @@ impl<'a> Choice<'_, 'a> {
                 facts: model.facts,
                 listed: true,
                 score: None,
+                own_routing: false,
             };
             if let Some(reason) = self.reason(name, &candidate) {
+                not_allowed |= reason == Reason::NotAllowed;
                 // Of hundreds of models, those that the caller ruled out are no news.
-                if matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_)) {
-                    self.dropped.push(Dropped { model: address, reason });
+                let is_news =
+                    matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_));
+                if self.asked.explain && is_news {
+                    self.dropped.push(Dropped { model: address(), reason });
                 }
                 continue;
             }
             let score = score::score(&candidate.facts, board.lane(candidate.lane(0)), now_ms);
             candidate.score = Some(score);
             let tier = score::tier_place(self.needs.effort, candidate.facts.effective_tier());
-            found.push(Scored { tier, score, drawn: draw.place(&address, 1.0), candidate });
+            found.push(Scored { tier, score, drawn: draw.place(&address(), 1.0), candidate });
+        }
+        if not_allowed && found.is_empty() && self.dropped.is_empty() {
+            self.dropped.push(Dropped { model: name.to_owned(), reason: Reason::NotAllowed });
         }
         let mut found = by_rank(found, |one| [one.tier, -one.score, one.drawn]);
         // The best that can be asked now is the measure for its equals, among which the draw decides.
@@ -434,8 +399,9 @@ impl<'a> Choice<'_, 'a> {
             };
             found = by_rank(found, |one| if is_equal(one) { [0.0, one.drawn] } else { [1.0, 0.0] });
         }
+        let first = self.candidates.is_empty();
         for Scored { candidate, .. } in found {
-            if !self.has(&candidate) {
+            if first || !self.has(&candidate) {
                 self.candidates.push(candidate);
             }
         }
@@ -528,7 +494,260 @@ fn sort_value(board: &Board, sort: Sort, candidate: &Candidate<'_>) -> f64 {
 }
 
 impl Preferences {
-    fn says_nothing_of_providers(&self) -> bool {
-        self.order.is_empty() && self.only.is_empty() && self.sort.is_none()
+    /// Whether they do not say which of several providers is meant.
+    fn leaves_open(&self, found: &[Candidate<'_>]) -> bool {
+        let left = found.iter().filter(|candidate| !self.ignore.contains(&candidate.provider.name));
+        self.order.is_empty() && self.only.is_empty() && self.sort.is_none() && left.count() > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::draw::Stickiness;
+    use crate::route::failure::{Class, Failure};
+
+    const CONFIG: &str = r#"{
+        "aliases": {"quick": "acme/small", "gone": "nokey/x"},
+        "groups": {
+            "pair": {"models": ["beta/big", "acme/small"]},
+            "weighted": {"models": ["acme/small", "beta/big"], "weights": [3, 1]}
+        },
+        "providers": {
+            "acme": {"base_url": "http://a.example", "auth": "none", "models": ["small", "twin"], "drop": ["seed"]},
+            "beta": {"base_url": "http://b.example", "auth": "none", "models": ["big", "twin"]},
+            "nokey": {"base_url": "http://n.example", "models": ["x"]}
+        },
+        "models": {
+            "acme/small": {"context": 1000, "max_output": 100, "tools": false, "tier": "low",
+                "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4},
+            "beta/big": {"context": 100000, "max_output": 5000, "tools": true, "vision": true, "tier": "high",
+                "input_usd_per_mtok": 2, "output_usd_per_mtok": 8},
+            "beta/secret": {"hidden": true}
+        }
+    }"#;
+
+    struct World {
+        config: Config,
+        registry: Registry,
+        board: Board,
+        key: Option<IssuedKey>,
+        seed: u64,
+    }
+
+    impl World {
+        fn new() -> World {
+            let config = Config::read("{}", Some(CONFIG)).unwrap();
+            let registry = Registry::new(&config, false, |_| None);
+            World { config, registry, board: Board::default(), key: None, seed: 0 }
+        }
+
+        /// The candidates and what was left out, or the error, in one line.
+        fn select(&self, model: &str, rest: &str) -> String {
+            self.forced(model, rest, None, None)
+        }
+
+        fn forced(
+            &self,
+            model: &str,
+            rest: &str,
+            force_model: Option<&str>,
+            force_provider: Option<&str>,
+        ) -> String {
+            let body = format!(r#"{{"model":"{model}","messages":[]{rest}}}"#);
+            let request = ChatRequest::read(body.as_bytes()).unwrap();
+            let asked = Asked {
+                request: &request,
+                force_model,
+                force_provider,
+                key: self.key.as_ref(),
+                config: &self.config,
+                registry: &self.registry,
+                board: &self.board,
+                draw: Draw { seed: self.seed, by: Stickiness::None },
+                now_ms: 1000,
+                explain: true,
+            };
+            match select(&asked) {
+                Ok(selection) => {
+                    let kept: Vec<_> = selection.candidates.iter().map(Candidate::address).collect();
+                    let dropped =
+                        selection.dropped.iter().map(|one| format!(" -{}:{}", one.model, one.reason.code()));
+                    format!("{}{}", kept.join(" "), dropped.collect::<String>())
+                }
+                Err(error) => {
+                    format!("{} {} {}", error.status, error.code().unwrap_or_default(), error.message)
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_lead_to_models() {
+        let world = World::new();
+        for (name, found) in [
+            ("acme/small", "acme/small"),
+            ("acme/of/any/depth", "acme/of/any/depth"),
+            ("quick", "acme/small"),
+            ("small", "acme/small"),
+            ("beta/secret", "beta/secret"),
+            ("pair", "beta/big acme/small"),
+        ] {
+            assert_eq!(world.select(name, ""), found, "{name}");
+        }
+        for (name, error) in [
+            ("secret", "404 model_not_found Model 'secret' is not known here"),
+            ("gpt-99", "404 model_not_found Model 'gpt-99' is not known here"),
+            ("acme/", "404 model_not_found"),
+            ("/x", "404 model_not_found"),
+            ("twin", "400 ambiguous_model several providers have 'twin'; choose 'acme/twin' or 'beta/twin'"),
+            (
+                "gone",
+                "503 provider_not_configured provider 'nokey' is not configured: the secret NOKEY_API_KEY",
+            ),
+            (
+                "groq/x",
+                "503 provider_not_configured provider 'groq' is not configured: the secret GROQ_API_KEY",
+            ),
+        ] {
+            assert!(world.select(name, "").starts_with(error), "{name}: {}", world.select(name, ""));
+        }
+    }
+
+    #[test]
+    fn auto_finds_what_can_do_it() {
+        let world = World::new();
+        // Nothing at all is known of the twins, and a medium tier is tried first.
+        assert!(
+            world.select("auto", "").starts_with("acme/twin beta/twin")
+                || world.select("auto", "").starts_with("beta/twin")
+        );
+        assert!(world.select("auto", r#","reasoning_effort":"low""#).starts_with("acme/small "));
+        assert!(world.select("auto", r#","reasoning_effort":"high""#).starts_with("beta/big "));
+        let tools = world.select("auto", r#","tools":[{}],"min_reasoning_level":"high""#);
+        assert_eq!(tools, "beta/big -acme/small:not_capable -acme/twin:not_capable -beta/twin:not_capable");
+        let nothing = world.select("auto", r#","tools":[{}],"min_reasoning_level":"high","max_tokens":6000"#);
+        assert_eq!(
+            nothing,
+            "503 no_candidate No model that 'auto' stands for can answer this call, which needs tools, about 1 tokens of \
+             context, 6000 tokens of output, reasoning level high or above; the nearest is 'acme/twin', which is left out: \
+             is of reasoning level medium, below high"
+        );
+    }
+
+    #[test]
+    fn equals_are_drawn_and_the_ill_come_last() {
+        let mut world = World::new();
+        let firsts: std::collections::BTreeSet<_> = (0..50)
+            .map(|seed| {
+                world.seed = seed;
+                world.select("auto", "").split(' ').next().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(firsts.len(), 2, "the twins are equals");
+        let twin = Place { provider: "acme", model: "twin", key: 0 };
+        let failure = Failure { class: Class::ServerError, retry_after_ms: None };
+        for _ in 0..5 {
+            world.board.failed(twin, &failure, false, 900, 0);
+        }
+        for seed in 0..50 {
+            world.seed = seed;
+            assert!(world.select("auto", "").starts_with("beta/twin "), "{}", world.select("auto", ""));
+        }
+    }
+
+    #[test]
+    fn weights_order_a_group() {
+        let mut world = World::new();
+        let firsts = (0..1000).filter(|seed| {
+            world.seed = *seed;
+            world.select("weighted", "").starts_with("acme/small beta/big")
+        });
+        assert!((680..820).contains(&firsts.count()));
+    }
+
+    #[test]
+    fn callers_name_what_to_fall_back_on() {
+        let world = World::new();
+        assert_eq!(
+            world.select("beta/big", r#","models":["quick","nope","beta/big","groq/x"]"#),
+            "beta/big acme/small -nope:unknown_model -groq/x:provider_not_configured"
+        );
+        assert_eq!(world.select("nope", r#","models":["quick"]"#), "acme/small -nope:unknown_model");
+        assert_eq!(
+            world.select("quick", r#","tools":[{}],"models":["beta/big"]"#),
+            "beta/big -acme/small:not_capable"
+        );
+        assert!(world.select("nope", "").starts_with("404"));
+    }
+
+    #[test]
+    fn preferences_hold() {
+        let world = World::new();
+        let prefer = |model: &str, what: &str| world.select(model, &format!(r#","provider":{{{what}}}"#));
+        assert_eq!(prefer("twin", r#""order":["beta"]"#), "beta/twin acme/twin");
+        assert_eq!(prefer("pair", r#""order":["acme"]"#), "acme/small beta/big");
+        assert_eq!(prefer("pair", r#""only":["acme"]"#), "acme/small -beta/big:not_preferred");
+        assert_eq!(prefer("pair", r#""ignore":["acme"]"#), "beta/big -acme/small:not_preferred");
+        assert_eq!(prefer("pair", r#""max_price":{"completion":1}"#), "acme/small -beta/big:too_expensive");
+        assert_eq!(prefer("pair", r#""sort":"price""#), "acme/small beta/big");
+        assert_eq!(prefer("pair", r#""allow_fallbacks":false"#), "beta/big -acme/small:no_fallbacks");
+        assert_eq!(
+            world.select("pair", r#","seed":1,"provider":{"require_parameters":true}"#),
+            "beta/big -acme/small:would_drop_parameter"
+        );
+        assert!(
+            prefer("pair", r#""only":["acmee"]"#)
+                .starts_with("400 invalid_value there is no provider 'acmee'")
+        );
+        assert!(prefer("acme/small", r#""only":["beta"]"#).starts_with("503 no_candidate"));
+        assert!(prefer("twin", r#""ignore":["nokey"]"#).starts_with("400 ambiguous_model"));
+        assert_eq!(prefer("twin", r#""ignore":["acme"]"#), "beta/twin -acme/twin:not_preferred");
+    }
+
+    #[test]
+    fn headers_force() {
+        let world = World::new();
+        assert_eq!(world.forced("auto", "", Some("quick"), None), "acme/small");
+        assert_eq!(world.forced("twin", "", None, Some("beta")), "beta/twin -acme/twin:not_preferred");
+        assert!(
+            world
+                .forced("auto", "", None, Some("groq"))
+                .starts_with("503 provider_not_configured provider 'groq'")
+        );
+        assert!(world.forced("auto", "", None, Some("nope")).starts_with("400 invalid_value"));
+    }
+
+    #[test]
+    fn a_key_sees_only_what_it_may_use() {
+        let mut world = World::new();
+        world.key = Some(IssuedKey { models: Some(vec!["acme/*".to_owned()]), ..IssuedKey::default() });
+        assert_eq!(world.select("pair", ""), "acme/small -beta/big:not_allowed");
+        assert!(!world.select("auto", "").contains("beta"));
+        assert!(world.select("beta/big", "").starts_with("403 model_not_allowed"));
+        assert_eq!(world.select("beta/big", r#","models":["quick"]"#), "acme/small -beta/big:not_allowed");
+        world.key = Some(IssuedKey { models: Some(vec!["pair".to_owned()]), ..IssuedKey::default() });
+        assert_eq!(world.select("pair", ""), "beta/big acme/small");
+        assert!(
+            world
+                .select("auto", "")
+                .starts_with("403 model_not_allowed This key may not use the model 'auto'")
+        );
+        world.key = Some(IssuedKey { models: Some(vec!["auto".to_owned()]), ..IssuedKey::default() });
+        assert!(world.select("auto", "").contains("beta/big"));
+    }
+
+    #[test]
+    fn openrouter_gets_its_own_members() {
+        let config = Config::default();
+        let world = World {
+            registry: Registry::new(&config, false, |name| {
+                (name == "OPENROUTER_API_KEY").then(|| "k".to_owned())
+            }),
+            config,
+            ..World::new()
+        };
+        let own = r#","models":["x/y"],"provider":{"data_collection":"deny"}"#;
+        assert_eq!(world.select("openrouter/a/b", own), "openrouter/a/b");
     }
 }

@@ -78,7 +78,12 @@ impl Class {
         }
         match error.status {
             402 => Class::QuotaSpent,
-            429 if code == "insufficient_quota" || error.kind() == "insufficient_quota" => Class::QuotaSpent,
+            // 3036 and 4006 are how Workers AI says that the day's allocation is used up.
+            429 if ["insufficient_quota", "3036", "4006"].contains(&code)
+                || error.kind() == "insufficient_quota" =>
+            {
+                Class::QuotaSpent
+            }
             429 => Class::Throttled,
             401 => Class::CredentialRejected,
             // Gemini says so with a 400.
@@ -226,6 +231,7 @@ mod tests {
         for (status, code, message, class) in [
             (429, "rate_limit_exceeded", "slow down", Class::Throttled),
             (429, "insufficient_quota", "pay", Class::QuotaSpent),
+            (429, "3036", "used up", Class::QuotaSpent),
             (402, "", "pay", Class::QuotaSpent),
             (401, "", "key", Class::CredentialRejected),
             (

@@ -14,5 +14,6 @@ pub mod needs;
 pub mod plan;
 pub mod preferences;
 pub mod quota;
+pub mod reason;
 pub mod report;
 pub mod score;

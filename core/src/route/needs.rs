@@ -20,6 +20,7 @@ const NEEDED_PER_CENT: usize = 120;
 
 /// What a call needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "capabilities are independent of each other")]
 pub struct Needs {
     /// To call tools.
     pub tools: bool,

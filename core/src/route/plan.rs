@@ -92,6 +92,21 @@ struct State {
     in_flight: bool,
 }
 
+impl State {
+    fn new(lane: Lane) -> State {
+        State {
+            lane,
+            provider: 0,
+            context: None,
+            ready_ms: 0,
+            stated: false,
+            tries: 0,
+            over: false,
+            in_flight: false,
+        }
+    }
+}
+
 /// The plan of one call.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -130,21 +145,14 @@ impl Plan {
             let same_provider = |other: &Candidate<'_>| std::ptr::eq(other.provider, candidate.provider);
             let provider = candidates.iter().position(same_provider).unwrap_or(index);
             for key in keys_in_order(candidate, draw) {
-                let availability =
-                    board.availability(candidate.lane(key), candidate.facts.requests_per_day, now_ms);
-                let (ready_ms, stated) = match availability {
-                    Availability::Open => (0, false),
-                    Availability::Out { until_ms, stated, .. } => (until_ms, stated),
-                };
-                states.push(State {
-                    lane: Lane { candidate: index, key },
-                    provider,
-                    context: candidate.facts.context,
-                    ready_ms,
-                    stated,
-                    tries: 0,
-                    over: false,
-                    in_flight: false,
+                let lane = Lane { candidate: index, key };
+                let state = State { provider, context: candidate.facts.context, ..State::new(lane) };
+                let per_day = candidate.facts.requests_per_day;
+                states.push(match board.availability(candidate.lane(key), per_day, now_ms) {
+                    Availability::Open => state,
+                    Availability::Out { until_ms, stated, .. } => {
+                        State { ready_ms: until_ms, stated, ..state }
+                    }
                 });
             }
         }
@@ -170,7 +178,7 @@ impl Plan {
     /// What to do next. The lane of a [`Step::Send`] counts as begun.
     pub fn next(&mut self, now_ms: u64) -> Step {
         match self.look(now_ms) {
-            Ok((index, wait_ms)) if wait_ms == 0 => self.begin(index),
+            Ok((index, 0)) => self.begin(index),
             Ok((_, wait_ms)) => Step::Wait(u32::try_from(wait_ms).unwrap_or(u32::MAX)),
             Err(again_ms) => Step::GiveUp(again_ms),
         }
@@ -226,7 +234,7 @@ impl Plan {
                 // Only a model that is known to read more, where it is known how much this one reads.
                 Class::TooLong => {
                     same_model
-                        || context.is_some_and(|context| state.context.is_some_and(|other| other <= context))
+                        || context.is_some_and(|context| state.context.is_none_or(|other| other <= context))
                 }
                 _ => false,
             };
@@ -280,85 +288,187 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Registry;
-    use crate::protocol::chat_request::ChatRequest;
-    use crate::route::candidates::{self, Asked};
     use crate::route::draw::Stickiness;
 
-    const DRAW: Draw = Draw { seed: 1, by: Stickiness::None };
+    const LIMITS: Limits =
+        Limits { max_attempts: 4, retries: 1, backoff_ms: 100, max_wait_ms: 1000, deadline_ms: 10_000 };
 
-    /// A plan for the models `a/m`, `b/m` and `c/m`, of which `a` has two keys, with six attempts.
-    fn plan(board: &Board, now_ms: u64) -> Plan {
-        let provider = r#"{"base_url":"https://a.example","models":["m"]}"#;
-        let config = format!(
-            r#"{{"providers":{{"a":{provider},"b":{provider},"c":{provider}}},"routing":{{"max_attempts":6}},
-               "groups":{{"all":{{"models":["a/m","b/m","c/m"]}}}}}}"#
-        );
-        let config = Config::read("{}", Some(&config)).unwrap();
-        let registry = Registry::new(&config, false, |name| match name {
-            "A_API_KEY" => Some("one,two".to_owned()),
-            "B_API_KEY" | "C_API_KEY" => Some("one".to_owned()),
-            _ => None,
+    /// A plan of lanes: the provider of each, and its longest input.
+    fn plan(lanes: &[(usize, Option<u32>)]) -> Plan {
+        let states = lanes.iter().enumerate().map(|(candidate, (provider, context))| State {
+            provider: *provider,
+            context: *context,
+            ..State::new(Lane { candidate, key: 0 })
         });
-        let request = ChatRequest::read(br#"{"model":"all","messages":[]}"#).unwrap();
-        let asked = Asked {
-            request: &request,
-            force_model: None,
-            force_provider: None,
-            key: None,
-            config: &config,
-            registry: &registry,
-            board,
-            draw: DRAW,
-            now_ms,
+        Plan { limits: LIMITS, states: states.collect(), attempts: 0 }
+    }
+
+    /// What a plan does when the lanes fail in these ways, one after the other; waits are taken.
+    fn run(plan: &mut Plan, failures: &[(Class, Option<u64>)]) -> String {
+        let mut now_ms = 0;
+        let mut failures = failures.iter();
+        let mut told = Vec::new();
+        loop {
+            match plan.next(now_ms) {
+                Step::Send(lane) => {
+                    told.push(lane.candidate.to_string());
+                    let Some((class, retry_after_ms)) = failures.next() else { return told.join(" ") };
+                    plan.failed(
+                        lane,
+                        &Failure { class: *class, retry_after_ms: *retry_after_ms },
+                        now_ms,
+                        999,
+                    );
+                }
+                Step::Wait(ms) => {
+                    told.push(format!("+{ms}"));
+                    now_ms += u64::from(ms);
+                }
+                Step::GiveUp(again_ms) => {
+                    told.push(again_ms.map_or("end".to_owned(), |ms| format!("end+{ms}")));
+                    return told.join(" ");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_failure_leads_where_it_should() {
+        use Class::{
+            Broken, ClientLeft, ContentRefused, CredentialRejected, Forbidden, ModelGone, QuotaSpent,
+            Refused, ServerError, Throttled, TimedOut, TooLong, Unreachable,
         };
-        let selection = candidates::select(&asked).unwrap();
-        Plan::new(&selection.candidates, board, DRAW, Limits::of(&config, now_ms), now_ms)
-    }
-
-    fn failed(plan: &mut Plan, lane: Lane, class: Class, now_ms: u64) {
-        plan.failed(lane, &Failure { class, retry_after_ms: None }, now_ms, 0);
-    }
-
-    fn sent(step: Step) -> Lane {
-        let Step::Send(lane) = step else { panic!("{step:?}") };
-        lane
+        let two_of_one_and_another = [(0, Some(8)), (0, Some(16)), (2, Some(8))];
+        for (failures, told) in [
+            (&[][..], "0"),
+            (&[(ServerError, None)], "0 1"),
+            (&[(Throttled, Some(500))], "0 1"),
+            (&[(Forbidden, None)], "0 1"),
+            (&[(ModelGone, None)], "0 1"),
+            (&[(CredentialRejected, None)], "0 2"),
+            (&[(QuotaSpent, None)], "0 2"),
+            (&[(TooLong, None)], "0 1"),
+            (&[(TooLong, None), (TooLong, None)], "0 1 end"),
+            (&[(Refused, None)], "0 end"),
+            (&[(ContentRefused, None)], "0 end"),
+            (&[(ClientLeft, None)], "0 end"),
+            (&[(TimedOut, None), (TimedOut, None), (TimedOut, None)], "0 1 2 end"),
+            // After all, the first that may be asked again, when its time has come.
+            (&[(Unreachable, None), (Broken, None), (TimedOut, None)], "0 1 2 +99 0"),
+            (&[(Throttled, Some(400)), (Throttled, Some(300)), (Throttled, Some(5000))], "0 1 2 +300 1"),
+            (&[(Throttled, Some(4000)), (Throttled, Some(3000)), (Throttled, Some(5000))], "0 1 2 end+3000"),
+            (
+                &[(ServerError, None), (ServerError, None), (ServerError, None), (ServerError, None)],
+                "0 1 2 +99 0 end",
+            ),
+        ] {
+            assert_eq!(run(&mut plan(&two_of_one_and_another), failures), told, "{failures:?}");
+        }
     }
 
     #[test]
     fn what_ends_a_call_ends_it_for_a_hedge_too() {
         for class in [Class::Refused, Class::ContentRefused] {
-            let mut plan = plan(&Board::default(), 1000);
-            let first = sent(plan.next(1000));
-            let second = plan.hedge(1000, |lane| lane.candidate != first.candidate).unwrap();
-            failed(&mut plan, first, class, 1100);
-            failed(&mut plan, second, Class::ServerError, 1200);
-            assert_eq!(plan.next(1200), Step::GiveUp(None), "{class:?}");
+            let mut plan = plan(&[(0, None), (1, None), (2, None)]);
+            let Step::Send(first) = plan.next(0) else { panic!("not sent") };
+            let second = plan.hedge(0, |_| true).unwrap();
+            plan.failed(first, &Failure { class, retry_after_ms: None }, 100, 0);
+            plan.failed(second, &Failure { class: Class::ServerError, retry_after_ms: None }, 200, 0);
+            assert_eq!(plan.next(200), Step::GiveUp(None), "{class:?}");
         }
     }
 
     #[test]
-    fn a_model_that_hangs_is_not_asked_with_its_other_key_while_there_are_others() {
-        let mut plan = plan(&Board::default(), 1000);
-        let asked: Vec<Lane> = (1..=4)
-            .map(|attempt| {
-                let now_ms = attempt * 60_000;
-                let lane = sent(plan.next(now_ms));
-                failed(&mut plan, lane, Class::TimedOut, now_ms + 50_000);
-                lane
-            })
-            .collect();
-        assert_eq!(asked.iter().map(|lane| lane.candidate).collect::<Vec<_>>(), [0, 1, 2, 0]);
-        assert_ne!(asked[0].key, asked[3].key);
+    fn the_other_keys_of_a_model_that_fails_come_after_other_models() {
+        let asked = |class: Class| {
+            let mut plan = plan(&[(0, None), (1, None), (2, None)]);
+            // Two keys of the first.
+            plan.states.insert(1, State::new(Lane { candidate: 0, key: 1 }));
+            let mut told = Vec::new();
+            for now_ms in [0, 2_500, 5_000, 7_500] {
+                let Step::Send(lane) = plan.next(now_ms) else { panic!("not sent") };
+                told.push(format!("{}#{}", lane.candidate, lane.key));
+                plan.failed(lane, &Failure { class, retry_after_ms: None }, now_ms + 1_000, 0);
+            }
+            told.join(" ")
+        };
+        assert_eq!(asked(Class::TimedOut), "0#0 1#0 2#0 0#1");
+        // It may have been bad luck: it rests for as long as a first failure lets it.
+        assert_eq!(asked(Class::ServerError), "0#0 1#0 0#1 2#0");
+        assert_eq!(asked(Class::Throttled), "0#0 0#1 1#0 2#0");
     }
 
     #[test]
-    fn a_throttled_key_is_followed_by_the_other_key() {
-        let mut plan = plan(&Board::default(), 1000);
-        let first = sent(plan.next(1000));
-        failed(&mut plan, first, Class::Throttled, 1100);
-        let second = sent(plan.next(1100));
-        assert_eq!((first.candidate, second.candidate), (0, 0));
-        assert_ne!(first.key, second.key);
+    fn one_lane_is_tried_again_within_its_limits() {
+        let one = [(0, None)];
+        let failed = (Class::ServerError, None);
+        assert_eq!(run(&mut plan(&one), &[failed]), "0 +99 0");
+        assert_eq!(run(&mut plan(&one), &[failed, failed]), "0 +99 0 end");
+        assert_eq!(run(&mut plan(&one), &[(Class::Throttled, Some(700))]), "0 +700 0");
+        assert_eq!(run(&mut plan(&one), &[(Class::Throttled, Some(7000))]), "0 end+7000");
+        let mut thrice = plan(&one);
+        thrice.limits.retries = 3;
+        assert_eq!(run(&mut thrice, &[failed, failed, failed]), "0 +99 0 +199 0 +399 0");
+    }
+
+    #[test]
+    fn nothing_begins_after_the_deadline() {
+        let mut plan = plan(&[(0, None), (1, None)]);
+        plan.limits.deadline_ms = 50;
+        let Step::Send(lane) = plan.next(0) else { panic!("not sent") };
+        let failure = Failure { class: Class::ServerError, retry_after_ms: None };
+        plan.failed(lane, &failure, 49, 0);
+        assert_eq!(plan.left_ms(49), 1);
+        assert_eq!(plan.clone().next(50), Step::GiveUp(None));
+        let Step::Send(lane) = plan.next(49) else { panic!("not sent") };
+        plan.failed(lane, &failure, 49, 0);
+        assert!(matches!(plan.next(49), Step::GiveUp(Some(_))), "a wait would end after it");
+    }
+
+    #[test]
+    fn lanes_that_rest_are_the_last_resort_unless_their_time_is_stated() {
+        let resting = |index: usize, plan: &mut Plan, ready_ms, stated| {
+            plan.states[index].ready_ms = ready_ms;
+            plan.states[index].stated = stated;
+        };
+        let mut plan = plan(&[(0, None), (1, None), (2, None)]);
+        resting(0, &mut plan, 60_000, true);
+        resting(1, &mut plan, 90_000, false);
+        let timed_out = (Class::TimedOut, None);
+        assert_eq!(run(&mut plan.clone(), &[timed_out, timed_out]), "2 1 end+60000");
+        resting(0, &mut plan, 500, true);
+        assert_eq!(run(&mut plan, &[timed_out, timed_out]), "2 1 +500 0");
+        let mut only = super::tests::plan(&[(0, None)]);
+        resting(0, &mut only, 60_000, true);
+        assert_eq!(run(&mut only, &[]), "0", "its provider is the judge");
+    }
+
+    #[test]
+    fn a_second_lane_is_asked_besides_the_first() {
+        let mut plan = plan(&[(0, None), (1, None)]);
+        assert!(plan.has_another(0));
+        let Step::Send(first) = plan.next(0) else { panic!("not sent") };
+        assert_eq!(plan.hedge(0, |_| false), None);
+        let second = plan.hedge(0, |_| true).unwrap();
+        assert_eq!((first.candidate, second.candidate, plan.attempts()), (0, 1, 2));
+        assert_eq!(plan.hedge(0, |_| true), None);
+        assert!(!plan.has_another(0));
+    }
+
+    #[test]
+    fn keys_are_drawn_for_each_session() {
+        use crate::catalog::Registry;
+        let config = Config::read(
+            "{}",
+            Some(r#"{"providers":{"acme":{"base_url":"http://a.example","models":["m"]}}}"#),
+        );
+        let registry = Registry::new(&config.unwrap(), false, |name| {
+            (name == "ACME_API_KEY").then(|| "k1, k2\nk3".to_owned())
+        });
+        let candidate = Candidate::of(registry.provider("acme").unwrap(), "m");
+        let keys = |seed| keys_in_order(&candidate, Draw { seed, by: Stickiness::Session });
+        assert_eq!(keys(7), keys(7));
+        assert!((0..20).any(|seed| keys(seed)[0] != keys(7)[0]));
+        assert_eq!(keys(7).len(), 3);
     }
 }

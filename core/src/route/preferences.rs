@@ -55,7 +55,10 @@ impl Preferences {
     pub fn read(request: &ChatRequest<'_>) -> Result<Preferences, Error> {
         let Some(text) = request.member("provider") else { return Ok(Preferences::default()) };
         serde_json::from_str(text).map_err(|error| {
-            Error::new(Code::InvalidValue, format!("'provider' is not what it can be: {error}"))
+            // Its place would be one in the member, not in the body.
+            let words = error.to_string();
+            let what = words.split(" at line ").next().unwrap_or_default();
+            Error::new(Code::InvalidValue, format!("'provider' is not what it can be: {what}"))
                 .with_param("provider")
         })
     }

@@ -9,14 +9,16 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::catalog::{Entry, Facts, ListedModel, Registry};
+use crate::config::Config;
 use crate::order::by_rank;
 use crate::time::to_rfc3339;
 
-use super::candidates::{Asked, Candidate, Dropped, Selection};
+use super::candidates::{Asked, Candidate, Selection, is_automatic};
 use super::draw::Stickiness;
 use super::health::{Availability, Board, Lane, OTHER, Place, Totals};
 use super::plan::Plan;
 use super::quota::Reading;
+use super::reason::Dropped;
 use super::score;
 
 /// Below this share of good answers a model is degraded.
@@ -159,7 +161,7 @@ pub fn provider_stats(board: &Board, registry: &Registry, now_ms: u64) -> Value 
             "total_attempts": totals.attempts,
             "throttle_count": totals.throttles,
             "throttle_rate": share(totals.throttles),
-            "success_rate": share(totals.answered),
+            "success_rate": share(totals.attempts.saturating_sub(totals.usage_retriable + totals.provider_fatal)),
             "avg_latency_ms": rounded(sum.latency_ms().unwrap_or(0.0), 1),
             "p50_latency_ms": sum.percentile_ms(0.5, 0.0).map(|ms| rounded(ms, 1)),
             "p90_latency_ms": sum.percentile_ms(0.9, 0.0).map(|ms| rounded(ms, 1)),
@@ -198,14 +200,14 @@ fn quota(reading: &Reading, now_ms: u64) -> Value {
 }
 
 /// `GET /v1/routing/status`: every listed model, in the order in which `auto` would try them.
-pub fn status(board: &Board, registry: &Registry, now_ms: u64) -> Value {
+pub fn status(board: &Board, config: &Config, registry: &Registry, now_ms: u64) -> Value {
     let rows: Vec<(bool, f64, f64, Row<'_>)> = registry
         .models()
         .map(|(entry, model)| {
             let row = Row::of(board, entry, model, now_ms);
             let tier = score::tier_place(None, model.facts.effective_tier());
             let score = score::score(&model.facts, Some(&row.condition.lane), now_ms);
-            let last = matches!(row.status, "cooldown" | "exhausted") || model.facts.not_automatic;
+            let last = matches!(row.status, "cooldown" | "exhausted") || !is_automatic(config, &model);
             (last, tier, score, row)
         })
         .collect();
@@ -375,7 +377,7 @@ pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) ->
 }
 
 fn kept(asked: &Asked<'_, '_>, candidate: &Candidate<'_>) -> Value {
-    let outgoing = asked.request.outgoing(&candidate.model, candidate.provider);
+    let outgoing = asked.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing);
     let facts = &candidate.facts;
     json!({
         "id": candidate.address(),

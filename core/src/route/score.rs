@@ -57,7 +57,7 @@ pub fn tier_place(effort: Option<Tier>, tier: Tier) -> f64 {
 /// The score of a lane, 0 to 1.
 pub fn score(facts: &Facts, lane: Option<&Lane>, now_ms: u64) -> f64 {
     let (success, latency_ms, headroom) = match lane {
-        None => (0.9, None, 1.0),
+        None => (1.0, None, 1.0),
         Some(lane) => {
             (lane.success(now_ms), lane.latency_ms(), lane.headroom(facts.requests_per_day, now_ms))
         }

@@ -122,7 +122,7 @@ impl Attempts<'_> {
     fn begin(&self, lane: Lane) -> Result<Attempt, Error> {
         let candidate = self.candidate(lane)?;
         let key = self.key(lane);
-        let outgoing = self.request.outgoing(&candidate.model, candidate.provider);
+        let outgoing = self.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing);
         let config = &self.gateway.config;
         let now_ms = clock::now_ms();
         let target = match &candidate.provider.access {
@@ -188,7 +188,10 @@ impl Attempts<'_> {
                 }
             };
             if let Some(won) = self.settle(attempts.remove(index), lost).await {
-                attempts.into_iter().for_each(|attempt| attempt.flight.cancel());
+                for Attempt { lane, sent_ms, flight, .. } in attempts {
+                    flight.cancel();
+                    self.outrun(lane, sent_ms);
+                }
                 return Some(won);
             }
         }
@@ -261,9 +264,9 @@ impl Attempts<'_> {
                 let failure = Failure::of(&refusal.error, retry_after_ms);
                 let [chance, other] = [random::id_bytes(), random::id_bytes()].map(u32::from_le_bytes);
                 board.borrow_mut().failed(place, &failure, false, now_ms, chance);
-                // At once: what comes next for this call may take long.
-                crate::handlers::board::tell_behind(self.call, self.gateway);
                 self.plan.failed(lane, &failure, now_ms, other);
+                // The others should not have to wait until this call is over.
+                crate::handlers::board::tell_behind(self.call, self.gateway);
                 self.note(lane, failure.class.as_str(), upstream_ms);
                 let class = failure.class;
                 let rank = |lost: &Lost| lost.class.map_or(0, Class::rank);
@@ -273,6 +276,14 @@ impl Attempts<'_> {
                 None
             }
         }
+    }
+
+    /// Notes that another lane was faster.
+    fn outrun(&mut self, lane: Lane, sent_ms: u64) {
+        let Some(candidate) = self.candidates.get(lane.candidate) else { return };
+        let now_ms = clock::now_ms();
+        self.gateway.board.borrow_mut().outrun(candidate.lane(lane.key), sent_ms, now_ms);
+        self.note(lane, "cancelled", now_ms.saturating_sub(sent_ms));
     }
 
     fn note(&mut self, lane: Lane, how: &str, upstream_ms: u64) {

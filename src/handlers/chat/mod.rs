@@ -135,7 +135,7 @@ pub async fn explain(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) ->
     news.await;
     let forced = Forced::of(call);
     let board = gateway.board.borrow();
-    let asked = asked(call, gateway, caller, &request, &forced, &board);
+    let asked = Asked { explain: true, ..asked(call, gateway, caller, &request, &forced, &board) };
     let selection = candidates::select(&asked)?;
     let limits = Limits::of(&gateway.config, call.began_ms);
     let plan = Plan::new(&selection.candidates, &board, asked.draw, limits, asked.now_ms);
@@ -168,6 +168,7 @@ fn asked<'a, 'b>(
         board,
         draw,
         now_ms: clock::now_ms(),
+        explain: false,
     }
 }
 
@@ -199,7 +200,12 @@ fn event_stream(readable: ReadableStream) -> Reply {
 
 /// An answer, with what was dropped or changed for the provider's sake.
 fn told(reply: Reply, adjusted: &[String]) -> Reply {
-    if adjusted.is_empty() { reply } else { reply.with("x-gateway-dropped-params", adjusted.join(", ")) }
+    if adjusted.is_empty() {
+        return reply;
+    }
+    // The operator may have renamed a member to anything.
+    let adjusted: Vec<String> = adjusted.iter().map(|what| visible_ascii(what)).collect();
+    reply.with("x-gateway-dropped-params", adjusted.join(", "))
 }
 
 /// A reply, with where the call went.
@@ -223,7 +229,7 @@ fn routed(reply: Reply, record: &Record, route: String) -> Reply {
     reply
 }
 
-/// A model id as a header value: what is not visible ASCII is percent-encoded.
+/// A name as a header value: what is not visible ASCII is percent-encoded.
 fn visible_ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -135,7 +135,7 @@ impl Board {
     /// A call that was sent at `sent_ms` was answered, or its stream has begun.
     pub fn answered(&mut self, place: Place<'_>, sent_ms: u64, now_ms: u64) {
         let mut lane = Lane {
-            totals: Totals { attempts: 1, answered: 1, ..Totals::default() },
+            totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(now_ms, true, Some(now_ms.saturating_sub(sent_ms))),
             today: Today { day: lane::day_of(now_ms), used: 1 },
             ..Lane::default()
@@ -150,6 +150,16 @@ impl Board {
         let key = over(self.lane(place.of_key()));
         self.urgent |= lane.outage.is_some() || key.is_some();
         self.add(place, &lane, key);
+    }
+
+    /// A call was let go, because another one was faster. It says how slow the lane is at least, and nothing else.
+    pub fn outrun(&mut self, place: Place<'_>, sent_ms: u64, now_ms: u64) {
+        let lane = Lane {
+            totals: Totals { attempts: 1, ..Totals::default() },
+            recent: Recent::of(now_ms, true, Some(now_ms.saturating_sub(sent_ms))),
+            ..Lane::default()
+        };
+        self.add(place, &lane, None);
     }
 
     /// A call failed, or a stream that had begun broke (`begun`: it has been counted). `chance` is any number: outages
@@ -168,7 +178,6 @@ impl Board {
             Breakdown::ProviderFatal => totals.provider_fatal = 1,
         }
         let fault = class.is_fault();
-        totals.answered = u64::from(!fault && !begun);
         totals.throttles = u64::from(class == Class::Throttled);
         // Only models that are listed can be gone: of others, callers invent any number.
         let counts = fault && !(class == Class::ModelGone && place.model == OTHER);
@@ -234,7 +243,7 @@ impl Board {
         let token = Token { number: self.reports, sent_ms: now_ms };
         let mut lanes = Lanes::default();
         if !self.is_telling(now_ms) {
-            // One that was lost may have been counted or not: rather not at all than twice.
+            // One that is not answered may have been counted all the same, and is told again: health is an estimate.
             lanes = std::mem::take(&mut self.unsent);
             self.sending = Some((lanes.clone(), token, now_ms));
             self.urgent = false;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::route::failure::Class;
 use crate::route::quota::Reading;
+use crate::time::DAY_MS;
 
 /// How fast outcomes fade: after this many milliseconds one counts half.
 const OUTCOME_HALF_LIFE_MS: f64 = 120_000.0;
@@ -18,7 +19,6 @@ const BUCKETS: usize = 26;
 const FIRST_BUCKET_MS: f64 = 50.0;
 /// How many distances between throttles are remembered.
 const MAX_GAPS: usize = 16;
-const DAY_MS: u64 = 86_400_000;
 
 /// The record of one lane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,8 +46,6 @@ pub struct Lane {
 pub struct Totals {
     /// Calls sent.
     pub attempts: u64,
-    /// Of them: answered, or refused by the caller's own fault.
-    pub answered: u64,
     /// Of them: refused because there were too many.
     pub throttles: u64,
     /// How often it was put aside.
@@ -175,11 +173,12 @@ impl Lane {
         }
     }
 
-    /// The share of calls that went well of late, 0 to 1: a lane of which little is known is taken to be nearly good.
+    /// The share of calls that went well of late, 0 to 1. A lane of which nothing is known is taken to be good: were it
+    /// worth less than one that has answered, the first of several equals to be asked would get all further calls.
     pub fn success(&self, now_ms: u64) -> f64 {
         let fade = self.recent.fade(now_ms, OUTCOME_HALF_LIFE_MS);
         let (good, bad) = (self.recent.good * fade, self.recent.bad * fade);
-        (good + 1.8) / (good + bad + 2.0)
+        (good + 2.0) / (good + bad + 2.0)
     }
 
     /// The plain share of calls that went well of late, 0 to 1, for people; `None` where there were none.
@@ -248,7 +247,6 @@ pub(super) fn later(mine: Option<Outage>, theirs: Option<Outage>) -> Option<Outa
 impl Totals {
     fn add(&mut self, other: &Totals) {
         self.attempts += other.attempts;
-        self.answered += other.answered;
         self.throttles += other.throttles;
         self.outages += other.outages;
         self.safety_refusal += other.safety_refusal;
@@ -332,7 +330,7 @@ mod tests {
 
     fn answered(at_ms: u64, latency_ms: u64) -> Lane {
         Lane {
-            totals: Totals { attempts: 1, answered: 1, ..Totals::default() },
+            totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(at_ms, true, Some(latency_ms)),
             today: Today { day: day_of(at_ms), used: 1 },
             ..Lane::default()
@@ -350,7 +348,7 @@ mod tests {
     #[test]
     fn success_follows_the_last_minutes() {
         let mut lane = Lane::default();
-        assert!((lane.success(0) - 0.9).abs() < 1e-9);
+        assert!((lane.success(0) - 1.0).abs() < 1e-9);
         for second in 0..20 {
             lane.absorb(&throttled(second * 1000));
         }

@@ -1,0 +1,30 @@
+// @ts-check
+//! What stands behind the binding `AI` in tests: takes what the runtime's client of Workers AI sends, has it answered by the
+//! simulated provider, and tells errors as Workers AI does.
+
+export default {
+  /**
+   * @param {Request} request
+   * @param {{ UPSTREAM: string }} env
+   */
+  async fetch(request, env) {
+    /** @type {{ inputs: Record<string, unknown>, options: unknown }} */
+    const { inputs, options } = await request.json();
+    const model = request.headers.get("cf-consn-model-id");
+    // The simulated provider records all of it.
+    const body = JSON.stringify({ model, ...inputs, options });
+    const init = { method: "POST", body, signal: request.signal };
+    const response = await fetch(`${env.UPSTREAM}/chat/completions`, init);
+    if (response.ok) return response;
+    const { error } = /** @type {{ error: { message: string, code: string | null } }} */ (
+      await response.json()
+    );
+    // Of a service that fails, the client throws what it says.
+    if (error.code === "throw") throw new Error(error.message);
+    const [code, description] = error.message.split(": ");
+    return Response.json(
+      { internalCode: Number(code), description, name: "AiError" },
+      { status: response.status },
+    );
+  },
+};

@@ -1,0 +1,119 @@
+// @ts-check
+//! Many isolates at once: Miniflare (the simulator inside wrangler) runs the same build as several Workers that share one
+//! database.
+
+import { globSync, readFileSync } from "node:fs";
+import { root } from "./harness.mjs";
+
+/** @typedef {import("./harness.mjs").Gateway} Gateway */
+
+// Its types refer to packages whose types are not installed.
+const miniflare = "miniflare";
+const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
+
+/**
+ * @typedef {object} Statement
+ * @property {(...values: string[]) => Statement} bind
+ * @property {() => Promise<unknown>} run
+ */
+/**
+ * @typedef {object} Database D1
+ * @property {(sql: string) => Statement} prepare
+ * @property {(statements: Statement[]) => Promise<unknown>} batch
+ */
+
+/** The same Worker, in several isolates that share one database and one object that knows how providers are doing. */
+export class Isolates {
+  /**
+   * @param {{ dispose: () => Promise<void> }} simulator
+   * @param {Gateway[]} gateways
+   * @param {Database} database
+   */
+  constructor(simulator, gateways, database) {
+    this.simulator = simulator;
+    this.gateways = gateways;
+    this.database = database;
+  }
+
+  /**
+   * @param {number} count
+   * @param {Record<string, string>} bindings
+   * @param {string} [health] the code of another ProviderHealth than that of the build
+   */
+  static async start(count, bindings, health = "") {
+    const wrangler = readFileSync(`${root}wrangler.toml`, "utf8");
+    const compatibilityDate = wrangler.match(/^compatibility_date = "(.*)"$/m)?.[1] ?? "";
+    const flags = wrangler.match(/^compatibility_flags = \[([^\]]*)\]$/m)?.[1] ?? "";
+    const compatibilityFlags = [...flags.matchAll(/"(.*)"/g)].map((match) => match[1] ?? "");
+    // With `GET /__memory`, which comes first so that it sees the memory being made.
+    const entry =
+      `export { default } from "./tests/e2e/memory/entry.mjs";\n` +
+      `export { RateLimiter, Notifier } from "./build/index.js";\n` +
+      (health || `export { ProviderHealth } from "./build/index.js";\n`);
+    const simulator = new Miniflare(
+      convertV4MiniflareOptions({
+        handleStructuredLogs: () => {},
+        workers: Array.from({ length: count }, (_, index) => ({
+          name: `gateway-${index}`,
+          modulesRoot: root,
+          modules: [
+            { type: "ESModule", path: `${root}isolate.mjs`, contents: entry },
+            { type: "ESModule", path: `${root}tests/e2e/memory/entry.mjs` },
+            { type: "ESModule", path: `${root}tests/e2e/memory/capture.mjs` },
+            { type: "ESModule", path: `${root}build/index.js` },
+            { type: "CompiledWasm", path: `${root}build/index_bg.wasm` },
+          ],
+          compatibilityDate,
+          compatibilityFlags,
+          bindings,
+          d1Databases: { GATEWAY_DB: "shared" },
+          durableObjects: {
+            RATE_LIMITER: { className: "RateLimiter", useSQLite: true },
+            NOTIFIER: { className: "Notifier", useSQLite: true },
+            // One for all: it lives in the first of them.
+            PROVIDER_HEALTH: {
+              className: "ProviderHealth",
+              useSQLite: true,
+              ...(index > 0 ? { scriptName: "gateway-0" } : {}),
+            },
+          },
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+        })),
+      }),
+    );
+    await simulator.ready;
+    /** @type {Database} */
+    const database = await simulator.getD1Database("GATEWAY_DB", "gateway-0");
+    for (const path of globSync(`${root}migrations/*.sql`).toSorted()) {
+      // A statement ends where the next one begins; triggers have semicolons inside.
+      const statements = readFileSync(path, "utf8")
+        .replace(/--.*$/gm, "")
+        .split(/;\s*(?=CREATE|$)/)
+        .filter((statement) => statement.trim() !== "");
+      await database.batch(statements.map((statement) => database.prepare(statement)));
+    }
+    const gateways = [];
+    for (let index = 0; index < count; index += 1) {
+      const { origin } = await simulator.unsafeGetDirectURL(`gateway-${index}`);
+      // Only its address is of use here: the process is the simulator's.
+      gateways.push(/** @type {Gateway} */ (/** @type {unknown} */ ({ url: origin })));
+    }
+    return new Isolates(simulator, gateways, database);
+  }
+
+  /** @param {number} index */
+  at(index) {
+    const gateway = this.gateways[index];
+    if (gateway === undefined) throw new Error(`there is no isolate ${index}`);
+    return gateway;
+  }
+
+  /** @param {string} sql */
+  execute(sql) {
+    return this.database.prepare(sql).run();
+  }
+
+  stop() {
+    return this.simulator.dispose();
+  }
+}

@@ -1,0 +1,154 @@
+// @ts-check
+//! What the tests of routing share: several providers on one simulated upstream, and calls of which it is known what was
+//! sent to whom.
+
+import assert from "node:assert/strict";
+import { KEY, call, events, variables } from "./harness.mjs";
+
+/** @typedef {import("./harness.mjs").Gateway} Gateway */
+/** @typedef {import("./harness.mjs").Upstream} Upstream */
+/** @typedef {import("./harness.mjs").Recorded} Recorded */
+
+/** What every call says, unless it says something else, and what is answered to that. */
+export const QUESTION = "one two three";
+export const ANSWER = `You said: ${QUESTION}`;
+
+/**
+ * The settings of a provider at `/name` of the simulated upstream.
+ *
+ * @param {Upstream} upstream
+ * @param {string} name
+ * @param {object} [settings]
+ */
+export function lane(upstream, name, settings = {}) {
+  return { base_url: `${upstream.url}/${name}/v1`, auth: "none", ...settings };
+}
+
+/**
+ * The variables of a gateway with this configuration and no other provider.
+ *
+ * @param {Upstream} upstream
+ * @param {object} config
+ */
+export const configured = (upstream, config) =>
+  variables(upstream, { aliases: {}, providers: {}, ...config });
+
+/**
+ * A chat completion, read to its end.
+ *
+ * @typedef {object} Answered
+ * @property {number} status
+ * @property {Headers} headers
+ * @property {string} text
+ * @property {any} body of a whole answer
+ * @property {any} error
+ * @property {string} content of a whole answer or a stream
+ * @property {any[]} events of a stream, as JSON, without `[DONE]`
+ * @property {boolean} done whether the stream has a `[DONE]`
+ * @property {number} ms until its end
+ * @property {string | null} provider
+ * @property {number} attempts
+ * @property {string} tag by which `sent` finds what was sent upstream for it
+ */
+
+let asked = 0;
+
+/**
+ * Asks for a chat completion and reads all of the answer.
+ *
+ * @param {Gateway} gateway
+ * @param {object} body
+ * @param {Record<string, string>} [headers]
+ * @returns {Promise<Answered>}
+ */
+export async function ask(gateway, body, headers = {}) {
+  const tag = `ask-${(asked += 1)}`;
+  const began = performance.now();
+  const response = await call(`${gateway.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },
+    body: JSON.stringify({
+      messages: [{ role: "user", content: QUESTION }],
+      user: tag,
+      ...body,
+    }),
+  });
+  const text = await response.text();
+  const answered = {
+    status: response.status,
+    headers: response.headers,
+    text,
+    ms: performance.now() - began,
+    provider: response.headers.get("x-gateway-provider"),
+    attempts: Number(response.headers.get("x-gateway-attempts")),
+    tag,
+  };
+  if (!response.headers.get("content-type")?.startsWith("text/event-stream")) {
+    const json = JSON.parse(text);
+    const content = json.choices?.[0].message.content;
+    return { ...answered, body: json, error: json.error, content, events: [], done: false };
+  }
+  const data = events(text);
+  const done = data.at(-1) === "[DONE]";
+  const parsed = (done ? data.slice(0, -1) : data).map((event) => JSON.parse(event));
+  const deltas = parsed.map((event) => event.choices?.[0]?.delta?.content ?? "");
+  const error = parsed.find((event) => event.error)?.error;
+  return {
+    ...answered,
+    body: undefined,
+    error,
+    content: deltas.join(""),
+    events: parsed,
+    done,
+  };
+}
+
+/**
+ * What was sent upstream for a call: the provider (by its path), the body and the record.
+ *
+ * @param {Upstream} upstream
+ * @param {Answered} answered
+ */
+export async function sent(upstream, { tag }) {
+  const records = await upstream.requests();
+  return records.flatMap((record) => {
+    const body = JSON.parse(record.body_text ?? "{}");
+    const to = record.path.split("/")[1] ?? "";
+    return body.user === tag ? [{ to, body, record }] : [];
+  });
+}
+
+/**
+ * Asserts that a call was answered, whole and by one upstream alone.
+ *
+ * @param {Answered} answered
+ * @param {string} [content]
+ */
+export function assertAnswered(answered, content = ANSWER) {
+  assert.equal(answered.status, 200, answered.text);
+  assert.equal(answered.error, undefined, answered.text);
+  assert.equal(answered.content, content);
+  if (answered.events.length > 0) {
+    assert.ok(answered.done, answered.text);
+    const ids = new Set(answered.events.map((event) => event.id));
+    assert.equal(ids.size, 1, answered.text);
+    const roles = answered.events.filter((event) => event.choices?.[0]?.delta?.role !== undefined);
+    assert.equal(roles.length, 1, answered.text);
+  }
+}
+
+/**
+ * Asserts that a call was answered with an error in the envelope of this API.
+ *
+ * @param {Answered} answered
+ * @param {number} status
+ * @param {string | null} [code] undefined: any
+ */
+export function assertRefused(answered, status, code) {
+  assert.equal(answered.status, status, answered.text);
+  assert.equal(answered.headers.get("content-type"), "application/json");
+  assert.deepEqual(Object.keys(answered.body), ["error"]);
+  assert.deepEqual(Object.keys(answered.error).sort(), ["code", "message", "param", "type"]);
+  assert.equal(typeof answered.error.type, "string");
+  if (code !== undefined) assert.equal(answered.error.code, code, answered.text);
+}

@@ -1,0 +1,209 @@
+// @ts-check
+//! What providers do not take as it is: what is dropped, renamed or changed for them, and that the caller is told; where
+//! they want their key; and what is missing when one cannot be called.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Gateway, KEY, Upstream, call } from "./harness.mjs";
+import { ask, assertRefused, configured, lane } from "./lanes.mjs";
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+
+before(async () => {
+  upstream = await Upstream.start();
+  const at = (/** @type {string} */ name) => `${upstream.url}/${name}/v1`;
+  gateway = await Gateway.startBare({
+    ...configured(upstream, {
+      providers: {
+        plain: lane(upstream, "plain"),
+        choosy: lane(upstream, "choosy", {
+          drop: ["logprobs", "seed"],
+          rename: { max_completion_tokens: "max_tokens", "x y": "ü" },
+        }),
+        headed: { base_url: at("headed"), auth: "x-api-key" },
+      },
+      groups: { both: { models: ["plain/m", "choosy/m"] } },
+    }),
+    HEADED_API_KEY: "sk-headed",
+    GROQ_API_KEY: "sk-groq",
+    GROQ_BASE_URL: at("groq"),
+    MISTRAL_API_KEY: "sk-mistral",
+    MISTRAL_BASE_URL: at("mistral"),
+    AZURE_API_KEY: "sk-azure",
+    AZURE_BASE_URL: at("azure"),
+    BEDROCK_API_KEY: "sk-bedrock",
+    CLOUDFLARE_API_TOKEN: "sk-cloudflare",
+    AZURE_AI_API_KEY: "sk-azure-ai",
+    AZURE_AI_BASE_URL: at("azure-ai"),
+    OPENROUTER_API_KEY: "sk-openrouter",
+    OPENROUTER_BASE_URL: at("openrouter"),
+  });
+});
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
+
+/**
+ * Sends a body as it is written, and gives what arrived upstream, and what the caller was told of it.
+ *
+ * @param {string} body
+ */
+async function pass(body) {
+  await upstream.forget();
+  const response = await call(`${gateway.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+    body,
+  });
+  assert.equal(response.status, 200, await response.clone().text());
+  await response.arrayBuffer();
+  const { body_text, headers } = await upstream.lastRequest();
+  return { got: body_text, told: response.headers.get("x-gateway-dropped-params"), headers };
+}
+
+const M = '"messages":[{"role":"user","content":"Hi"}]';
+
+for (const [
+  name,
+  given,
+  expected,
+  told,
+] of /** @type {[string, string, string, string | null][]} */ ([
+  [
+    "a provider that takes everything",
+    `{"model":"plain/m", ${M},"logprobs":true,"seed":1,"max_completion_tokens":5}`,
+    `{"model":"m", ${M},"logprobs":true,"seed":1,"max_completion_tokens":5}`,
+    null,
+  ],
+  [
+    "a custom provider: dropped and renamed",
+    `{"model":"choosy/m", ${M}, "logprobs" : true , "x y":1e3,"seed":1.0,"max_completion_tokens" :5}`,
+    `{"model":"m", ${M} , "ü":1e3,"max_tokens" :5}`,
+    "logprobs, seed, max_completion_tokens>max_tokens, x%20y>%C3%BC",
+  ],
+  [
+    "of a name that is there already, the renamed one goes",
+    `{"model":"choosy/m",${M},"max_tokens":7,"max_completion_tokens":5}`,
+    `{"model":"m",${M},"max_tokens":7}`,
+    "max_completion_tokens",
+  ],
+  [
+    "what is null is as good as absent",
+    `{"model":"choosy/m",${M},"seed":null,"logprobs":null}`,
+    `{"model":"m",${M},"seed":null,"logprobs":null}`,
+    null,
+  ],
+  [
+    "names deeper inside are not touched",
+    `{"model":"choosy/m",${M},"x":{"seed":1,"model":"choosy/m"}}`,
+    `{"model":"m",${M},"x":{"seed":1,"model":"choosy/m"}}`,
+    null,
+  ],
+  [
+    "groq: logprobs and the temperature 0",
+    `{"model":"groq/m","logprobs":true,${M},"top_logprobs":2,"temperature":0}`,
+    `{"model":"m",${M},"temperature":1e-8}`,
+    "logprobs, top_logprobs, temperature=1e-8",
+  ],
+  [
+    "groq: a temperature that it takes",
+    `{"model":"groq/m",${M},"temperature":0.70}`,
+    `{"model":"m",${M},"temperature":0.70}`,
+    null,
+  ],
+  [
+    "mistral: names of its own",
+    `{"model":"mistral/m",${M},"seed":42,"max_completion_tokens":5}`,
+    `{"model":"m",${M},"random_seed":42,"max_tokens":5}`,
+    "max_completion_tokens>max_tokens, seed>random_seed",
+  ],
+  [
+    "mistral: streams that tell usage unasked",
+    `{"model":"mistral/m",${M},"stream":true}`,
+    `{"model":"m",${M},"stream":true}`,
+    null,
+  ],
+  [
+    "groq: streams that tell usage when asked",
+    `{"model":"groq/m",${M},"stream":true,"logit_bias":{}}`,
+    `{"model":"m",${M},"stream":true,"stream_options":{"include_usage":true}}`,
+    "logit_bias",
+  ],
+  [
+    "openrouter: routes by itself",
+    `{"model":"openrouter/m","models":["a","b"],${M},"provider":{"quantizations":["int4"]}}`,
+    `{"model":"m","models":["a","b"],${M},"provider":{"quantizations":["int4"]}}`,
+    null,
+  ],
+])) {
+  test(name, async () => {
+    const { got, told: header } = await pass(given);
+    assert.equal(got, expected);
+    assert.equal(header, told);
+  });
+}
+
+test("after a failover the caller is told what was dropped for the one that answered", async () => {
+  const answered = await ask(gateway, {
+    model: "both",
+    logprobs: true,
+    simulate: { status: 500, when: { path: "/plain" } },
+  });
+  assert.equal(answered.provider, "choosy");
+  assert.equal(answered.headers.get("x-gateway-dropped-params"), "logprobs");
+});
+
+test("the key stands where the provider wants it, and only there", async () => {
+  for (const [model, header, value] of /** @type {[string, string, string][]} */ ([
+    ["azure/m", "api-key", "sk-azure"],
+    ["azure_ai/m", "authorization", "Bearer sk-azure-ai"],
+    ["groq/m", "authorization", "Bearer sk-groq"],
+    ["headed/m", "x-api-key", "sk-headed"],
+  ])) {
+    const { headers } = await pass(`{"model":"${model}",${M}}`);
+    assert.equal(headers[header], value);
+    const text = JSON.stringify(headers);
+    assert.equal(text.split("sk-").length, 2, text);
+    assert.ok(!text.includes(KEY) || !text.includes(`Bearer ${KEY}"`), text);
+  }
+  const { headers } = await pass(`{"model":"plain/m",${M}}`);
+  assert.ok(!("authorization" in headers), JSON.stringify(headers));
+});
+
+test("a provider whose address lacks something says what", async () => {
+  for (const [model, missing] of /** @type {[string, RegExp][]} */ ([
+    ["bedrock/m", /BEDROCK_REGION is not set/],
+    ["workers_ai/m", /CLOUDFLARE_ACCOUNT_ID is not set/],
+    ["openai/m", /OPENAI_API_KEY is not set/],
+    ["ollama/m", /OLLAMA_BASE_URL is not set/],
+  ])) {
+    const answered = await ask(gateway, { model });
+    assertRefused(answered, 503, "provider_not_configured");
+    assert.match(answered.error.message, missing);
+  }
+  const health = await (await fetch(`${gateway.url}/health`)).json();
+  assert.deepEqual(health.providers, [
+    "azure",
+    "azure_ai",
+    "choosy",
+    "groq",
+    "headed",
+    "mistral",
+    "openrouter",
+    "plain",
+  ]);
+});
+
+test("what stands in the place of a region cannot lead to another host", async () => {
+  const other = await Gateway.startBare({
+    ...configured(upstream, {}),
+    BEDROCK_API_KEY: "sk-bedrock",
+    BEDROCK_REGION: "x.evil.example/#",
+  });
+  try {
+    const answered = await ask(other, { model: "bedrock/m" });
+    assertRefused(answered, 503, "provider_not_configured");
+    assert.match(answered.error.message, /BEDROCK_REGION must be letters, digits and '-'/);
+  } finally {
+    await other.stop();
+  }
+});
