@@ -13,6 +13,7 @@
 //! - Lanes are asked in the order of the candidates; of one candidate's keys, in the order of the draw.
 //! - A lane that is out is asked only when no other is left, and not before its time if its provider named that time: unless
 //!   it is the only lane there is, since then its provider's answer is as good as ours.
+//! - Where a provider fails (and does not just throttle a key), the other keys of the same model come after other models.
 //! - When all have failed, those that may be asked again are, after a jittered wait that doubles, or after what the
 //!   provider named.
 //! - No wait is longer than `routing.max_wait_ms`, no step begins after the deadline, and there are at most
@@ -215,7 +216,8 @@ impl Plan {
         let limits = self.limits;
         if let Some(state) = self.states.get_mut(index) {
             state.in_flight = false;
-            state.over = !class.can_repeat() || state.tries > limits.retries;
+            // What another attempt has found out about it while this one was under way stands.
+            state.over |= !class.can_repeat() || state.tries > limits.retries;
             let doubled = limits.backoff_ms.saturating_mul(1 << state.tries.saturating_sub(1).min(10));
             // Between half and the whole of it, so that calls that failed together do not come back together.
             let jittered = doubled / 2 + doubled / 2 * (chance % 1000) / 1000;
@@ -236,6 +238,15 @@ impl Plan {
                 }
                 _ => false,
             };
+            // Another key of the same model would meet the same fate: first the other models, and of one that hangs, all.
+            if same_model && state.tries == 0 && !state.stated {
+                let rest_ms = match class {
+                    Class::ServerError | Class::Unreachable | Class::Broken => now_ms + class.outage_ms(1),
+                    Class::TimedOut => limits.deadline_ms,
+                    _ => 0,
+                };
+                state.ready_ms = state.ready_ms.max(rest_ms);
+            }
         }
     }
 
@@ -353,6 +364,38 @@ mod tests {
         ] {
             assert_eq!(run(&mut plan(&two_of_one_and_another), failures), told, "{failures:?}");
         }
+    }
+
+    #[test]
+    fn what_ends_a_call_ends_it_for_a_hedge_too() {
+        for class in [Class::Refused, Class::ContentRefused] {
+            let mut plan = plan(&[(0, None), (1, None), (2, None)]);
+            let Step::Send(first) = plan.next(0) else { panic!("not sent") };
+            let second = plan.hedge(0, |_| true).unwrap();
+            plan.failed(first, &Failure { class, retry_after_ms: None }, 100, 0);
+            plan.failed(second, &Failure { class: Class::ServerError, retry_after_ms: None }, 200, 0);
+            assert_eq!(plan.next(200), Step::GiveUp(None), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn the_other_keys_of_a_model_that_fails_come_after_other_models() {
+        let asked = |class: Class| {
+            let mut plan = plan(&[(0, None), (1, None), (2, None)]);
+            // Two keys of the first.
+            plan.states.insert(1, State::new(Lane { candidate: 0, key: 1 }));
+            let mut told = Vec::new();
+            for now_ms in [0, 2_500, 5_000, 7_500] {
+                let Step::Send(lane) = plan.next(now_ms) else { panic!("not sent") };
+                told.push(format!("{}#{}", lane.candidate, lane.key));
+                plan.failed(lane, &Failure { class, retry_after_ms: None }, now_ms + 1_000, 0);
+            }
+            told.join(" ")
+        };
+        assert_eq!(asked(Class::TimedOut), "0#0 1#0 2#0 0#1");
+        // It may have been bad luck: it rests for as long as a first failure lets it.
+        assert_eq!(asked(Class::ServerError), "0#0 1#0 0#1 2#0");
+        assert_eq!(asked(Class::Throttled), "0#0 0#1 1#0 2#0");
     }
 
     #[test]

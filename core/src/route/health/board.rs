@@ -13,8 +13,9 @@ pub const REFRESH_MS: u64 = 1_000;
 pub const STALE_MS: u64 = 1_900;
 /// A report that has not come back after this many milliseconds is taken for lost.
 const LOST_MS: u64 = 10_000;
-/// How long one call may try a lane that is just coming back, before another may, in milliseconds.
-const PROBE_MS: u64 = 5_000;
+/// How long one call may try a lane that is just coming back, before another may, in milliseconds: as long as a provider
+/// that hangs usually keeps it.
+const PROBE_MS: u64 = 60_000;
 /// From so many failures in a row on, a lane that comes back is tried by one call at a time.
 const PROBE_STREAK: u32 = 3;
 
@@ -140,10 +141,10 @@ impl Board {
             ..Lane::default()
         };
         self.probes.retain(|probe| !probe.is_of(place));
-        // An outage that was found after this call was sent is news that it does not know of.
+        // An outage that was found after this call was sent is news that it does not know of, whichever isolate found it.
         let over = |lane: Option<&Lane>| {
-            let outage = lane?.outage.filter(|outage| outage.streak > 0 && outage.since_ms <= sent_ms)?;
-            Some(Outage { until_ms: 0, since_ms: now_ms, streak: 0, ..outage })
+            let outage = lane?.outage.filter(|outage| outage.streak > 0 && outage.since_ms < sent_ms)?;
+            Some(Outage { until_ms: 0, since_ms: sent_ms, streak: 0, ..outage })
         };
         lane.outage = over(self.lane(place));
         let key = over(self.lane(place.of_key()));
@@ -165,6 +166,9 @@ impl Board {
     /// differ by up to a fifth, so that not everybody comes back at once.
     pub fn failed(&mut self, place: Place<'_>, failure: &Failure, begun: bool, now_ms: u64, chance: u64) {
         let class = failure.class;
+        if !begun {
+            self.probes.retain(|probe| !probe.is_of(place));
+        }
         let Some(breakdown) = class.breakdown() else { return };
         let mut totals = Totals { attempts: u64::from(!begun), ..Totals::default() };
         match breakdown {
@@ -265,6 +269,10 @@ impl Board {
         } else {
             self.view.absorb(&self.unsent.within(&answer.lanes));
         }
+        // What a report carries that is still under way may be told already, or not: only what can be said twice.
+        if let Some((lanes, ..)) = &self.sending {
+            self.view.absorb(&lanes.standing());
+        }
         self.seen = Some(answer.state);
         self.heard_ms = Some(self.heard_ms.unwrap_or(0).max(token.sent_ms));
     }
@@ -292,13 +300,7 @@ fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u64) ->
     let guess_ms = failure.class.outage_ms(streak);
     let guess_ms = guess_ms + guess_ms * (chance % 1000) / 5000;
     let until_ms = now_ms + failure.retry_after_ms.unwrap_or(guess_ms);
-    let until_ms = match known {
-        // A later word never shortens what the provider itself has named.
-        Some(outage) if outage.stated && failure.retry_after_ms.is_none() => until_ms.max(outage.until_ms),
-        _ => until_ms,
-    };
-    let stated = failure.retry_after_ms.is_some()
-        || known.is_some_and(|outage| outage.stated && outage.until_ms == until_ms);
+    let stated = failure.retry_after_ms.is_some();
     Outage { until_ms, since_ms: now_ms, streak, cause: failure.class, stated }
 }
 
@@ -413,6 +415,89 @@ mod tests {
         exchange(&mut one, &mut shared, 3000);
         assert_eq!(one.lane(A1).unwrap().totals.attempts, 1);
         assert_eq!(one.lane(A).unwrap().totals.attempts, 1, "its own report is not counted twice");
+    }
+
+    #[test]
+    fn a_guess_does_not_displace_what_the_provider_said() {
+        let until = |board: &Board| match board.availability(A, None, 1600) {
+            Availability::Out { until_ms, stated, .. } => (until_ms, stated),
+            Availability::Open => panic!("open"),
+        };
+        let mut shared = Shared::new(7, Lanes::default());
+        let (mut one, mut two) = (Board::default(), Board::default());
+        one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
+        two.failed(A, &failure(Class::TimedOut, None), false, 1500, 0);
+        for board in [&mut one, &mut two] {
+            exchange(board, &mut shared, 1500);
+        }
+        exchange(&mut one, &mut shared, 1500);
+        assert_eq!((until(&one), until(&two)), ((61_000, true), (61_000, true)));
+        // What the provider said last counts, though a guess came after it elsewhere.
+        let mut board = Board::default();
+        board.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1200, 0);
+        board.failed(A, &failure(Class::TimedOut, None), false, 1500, 0);
+        let mut shared = Shared::new(8, Lanes::default());
+        for (retry_after_ms, at_ms) in [(5_000, 1100), (60_000, 1400)] {
+            let mut other = Board::default();
+            other.failed(A, &failure(Class::Throttled, Some(retry_after_ms)), false, at_ms, 0);
+            exchange(&mut other, &mut shared, 1500);
+        }
+        exchange(&mut board, &mut shared, 1500);
+        assert_eq!(until(&board), (61_400, true));
+        // Nor is a longer guess more than a guess.
+        let mut board = Board::default();
+        board.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1000, 0);
+        board.failed(A, &failure(Class::ServerError, None), false, 1500, 0);
+        assert_eq!(until(&board), (2000, true));
+    }
+
+    #[test]
+    fn a_good_answer_proves_nothing_of_what_was_found_after_it_was_asked_for() {
+        let mut shared = Shared::new(7, Lanes::default());
+        let (mut one, mut two) = (Board::default(), Board::default());
+        one.failed(A, &failure(Class::Throttled, Some(100)), false, 1000, 0);
+        for board in [&mut one, &mut two] {
+            exchange(board, &mut shared, 1000);
+        }
+        // Both ask once its time is over; one is throttled again, and then the other is answered.
+        one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 2100, 0);
+        two.answered(A, 2000, 2200);
+        for board in [&mut one, &mut two] {
+            exchange(board, &mut shared, 2200);
+        }
+        exchange(&mut one, &mut shared, 2200);
+        assert!(!is_open(&one, A, 2200) && !is_open(&two, A, 2200));
+    }
+
+    #[test]
+    fn one_call_tries_a_lane_that_hangs() {
+        let mut board = Board::default();
+        let mut now_ms = 1000;
+        for _ in 0..3 {
+            board.failed(A, &failure(Class::TimedOut, None), false, now_ms, 0);
+            now_ms += 60_000;
+        }
+        board.begin(A, now_ms);
+        assert!(!is_open(&board, A, now_ms + 59_999), "it is being tried");
+        board.failed(A, &failure(Class::Refused, None), false, now_ms + 10, 0);
+        assert!(is_open(&board, A, now_ms + 10), "it answers, though the request was at fault");
+    }
+
+    #[test]
+    fn what_a_report_carries_is_not_forgotten_while_it_is_under_way() {
+        let mut shared = Shared::new(7, Lanes::default());
+        let (mut one, mut two) = (Board::default(), Board::default());
+        exchange(&mut one, &mut shared, 0);
+        one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
+        let (report, token) = one.report(1000);
+        // Another has something to say of the same lane, and a question overtakes the report.
+        two.answered(A, 500, 1000);
+        exchange(&mut two, &mut shared, 1000);
+        exchange(&mut one, &mut shared, 1001);
+        assert!(!is_open(&one, A, 1001));
+        one.heard(&shared.take(&report), token);
+        assert!(!is_open(&one, A, 1002));
+        assert_eq!(one.lane(A).unwrap().totals.attempts, 2);
     }
 
     #[test]

@@ -231,9 +231,17 @@ impl Lane {
     }
 }
 
-/// The later of two words on an outage.
+/// The later of two words on an outage. While a time stands that the provider itself has named, guesses do not count: the
+/// word stays as old as it is, so that a later one of the provider, heard elsewhere, takes its place.
 pub(super) fn later(mine: Option<Outage>, theirs: Option<Outage>) -> Option<Outage> {
-    [mine, theirs].into_iter().flatten().max_by_key(|outage| (outage.since_ms, outage.until_ms))
+    let (Some(mine), Some(theirs)) = (mine, theirs) else { return mine.or(theirs) };
+    let age = |outage: Outage| (outage.since_ms, outage.until_ms);
+    let (earlier, later) = if age(mine) > age(theirs) { (theirs, mine) } else { (mine, theirs) };
+    let is_guess = later.streak > 0 && !later.stated;
+    if is_guess && earlier.stated && earlier.until_ms > later.since_ms {
+        return Some(Outage { streak: earlier.streak.max(later.streak), ..earlier });
+    }
+    Some(later)
 }
 
 impl Totals {

@@ -115,6 +115,16 @@ impl Lanes {
         }
     }
 
+    /// What can be said twice: no counts.
+    fn standing(&self) -> Lanes {
+        let standing = |record: &Record| {
+            let Lane { outage, quota, .. } = &record.lane;
+            let lane = Lane { outage: *outage, quota: quota.clone(), ..Lane::default() };
+            Record { lane, ..record.clone() }
+        };
+        Lanes(self.0.iter().map(standing).collect())
+    }
+
     /// Those of these lanes that the others have too.
     fn within(&self, others: &Lanes) -> Lanes {
         Lanes(self.0.iter().filter(|record| others.find(record.place()).is_ok()).cloned().collect())

@@ -1,0 +1,160 @@
+//! What the two ways of routing that Gatehouse is compared with have in common: one list, two attempts, and streams that
+//! are passed on as they come, so that nothing can be done about one that fails after its status line.
+//!
+//! They get more than their like usually have: all keys in turn, health that is known everywhere at once, the same time
+//! limits, and groups and fallbacks as lists.
+
+use std::collections::BTreeMap;
+
+use gatehouse_core::error::Error;
+
+use crate::fleet::{Fleet, Patience, Reply};
+use crate::queue::Queue;
+use crate::rng::Rng;
+use crate::scenario::{Call, Fate, Spot, Wish, World};
+use crate::tally::Tally;
+
+/// How often a call is sent.
+const ATTEMPTS: u32 = 2;
+
+/// A way of routing.
+pub trait Router {
+    /// The models to ask, the best first; their keys do not matter.
+    fn order(&mut self, world: &World, call: &Call, now_ms: u64) -> Vec<Spot>;
+    /// An attempt is over: how it went, as far as this way of routing looks.
+    fn settled(&mut self, spot: Spot, latency_ms: u64, result: Result<(), &Error>, now_ms: u64);
+    /// Whether another attempt may follow a failure.
+    fn goes_on(&self, error: &Error) -> bool;
+    /// The wait before it, in milliseconds.
+    fn wait_ms(&self, rng: &mut Rng) -> u64;
+}
+
+/// The models that a call names, in its order; `auto` names all.
+pub fn named(world: &World, call: &Call) -> Vec<Spot> {
+    let of_addresses = |addresses: &[String]| -> Vec<Spot> {
+        let spot = |address: &String| {
+            let (provider, model) = address.split_once('/')?;
+            world.spot(provider, model)
+        };
+        addresses.iter().filter_map(spot).collect()
+    };
+    match &call.wish {
+        Wish::Auto => world
+            .scenario
+            .providers
+            .iter()
+            .enumerate()
+            .flat_map(|(provider, of)| {
+                (0..of.models.len()).map(move |model| Spot { provider, model, key: 0 })
+            })
+            .collect(),
+        Wish::Group(name) => {
+            world.config.groups.get(name).map(|group| of_addresses(&group.models)).unwrap_or_default()
+        }
+        Wish::Models(models) => of_addresses(models),
+    }
+}
+
+/// Those of them that can read the call and have the tools that it needs.
+pub fn capable(world: &World, call: &Call) -> Vec<Spot> {
+    let can = |spot: &Spot| {
+        world.model(*spot).is_some_and(|model| {
+            (!call.tools || model.tools)
+                && u64::from(call.input()) * 12 / 10 + 100 <= u64::from(model.context)
+        })
+    };
+    named(world, call).into_iter().filter(can).collect()
+}
+
+enum Event {
+    Attempt(usize),
+    Settle(usize, Box<Reply>),
+}
+
+struct Running {
+    order: Vec<Spot>,
+    spot: Spot,
+    sent_ms: u64,
+    attempts: u32,
+}
+
+/// Runs a world.
+pub fn run(world: &World, router: &mut dyn Router) -> Tally {
+    let scenario = &world.scenario;
+    let mut rng = Rng::of(&[scenario.seed, 0xBA5E]);
+    let mut fleet = Fleet::new(world);
+    let mut tally = Tally::default();
+    let mut queue = Queue::default();
+    let mut running: BTreeMap<usize, Running> = BTreeMap::new();
+    let mut turns: BTreeMap<(usize, usize), u8> = BTreeMap::new();
+    for call in &scenario.calls {
+        queue.at(call.at_ms, Event::Attempt(call.id));
+    }
+    let timeouts = &world.config.timeouts;
+    while let Some((now_ms, event)) = queue.pop() {
+        match event {
+            Event::Attempt(index) => {
+                let Some(call) = scenario.calls.get(index) else { continue };
+                let run = running.entry(index).or_insert_with(|| Running {
+                    order: router.order(world, call, now_ms),
+                    spot: Spot { provider: 0, model: 0, key: 0 },
+                    sent_ms: now_ms,
+                    attempts: 0,
+                });
+                let next = run.order.get(run.attempts as usize).or(run.order.first());
+                let Some(spot) = next.copied() else {
+                    fail(&mut tally, world, call, now_ms);
+                    continue;
+                };
+                // The keys of a model take turns.
+                let keys = world.provider(spot).map_or(1, |provider| provider.keys.max(1));
+                let turn = turns.entry((spot.provider, spot.model)).or_default();
+                *turn = (*turn + 1) % keys;
+                let spot = Spot { key: *turn, ..spot };
+                run.attempts += 1;
+                (run.spot, run.sent_ms) = (spot, now_ms);
+                let first_byte_ms = if call.stream {
+                    timeouts.stream_first_byte_ms.min(timeouts.first_byte_ms)
+                } else {
+                    timeouts.first_byte_ms
+                };
+                let left_ms = (call.at_ms + u64::from(timeouts.total_ms)).saturating_sub(now_ms);
+                let patience = Patience {
+                    first_byte_ms: first_byte_ms.into(),
+                    stall_ms: timeouts.idle_ms.into(),
+                    total_ms: left_ms,
+                };
+                let reply = fleet.send(spot, call, run.attempts, now_ms, patience);
+                tally.sent(reply.status);
+                queue.at(reply.settled_ms, Event::Settle(index, Box::new(reply)));
+            }
+            Event::Settle(index, reply) => {
+                let (Some(call), Some(run)) = (scenario.calls.get(index), running.get(&index)) else {
+                    continue;
+                };
+                let latency_ms = now_ms.saturating_sub(run.sent_ms);
+                // A stream that has begun counts as answered, whatever comes of it.
+                let result = if reply.inside { Ok(()) } else { reply.result.as_ref().map(|_| ()) };
+                router.settled(run.spot, latency_ms, result, now_ms);
+                match &reply.result {
+                    Ok(answer) => tally.answered(world, call, run.spot, now_ms, reply.charge, answer.cut),
+                    Err(error) => {
+                        tally.wasted(reply.charge);
+                        if run.attempts < ATTEMPTS && !reply.inside && router.goes_on(error) {
+                            queue.at(now_ms + router.wait_ms(&mut rng), Event::Attempt(index));
+                        } else {
+                            fail(&mut tally, world, call, now_ms);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    tally
+}
+
+fn fail(tally: &mut Tally, world: &World, call: &Call, now_ms: u64) {
+    if call.fate == Fate::Fine {
+        tally.failed(world, call, now_ms);
+    }
+}

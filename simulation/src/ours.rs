@@ -1,0 +1,572 @@
+//! Gatehouse's routing: the code of `gatehouse-core`, driven as the Worker drives it (`src/handlers/chat/attempts.rs`,
+//! `src/handlers/board.rs`), in several isolates that tell each other what they see. Decides nothing itself.
+
+use std::collections::BTreeMap;
+
+use gatehouse_core::protocol::chat_request::ChatRequest;
+use gatehouse_core::route::candidates::{self, Asked, Candidate};
+use gatehouse_core::route::draw::Draw;
+use gatehouse_core::route::failure::{Class, Failure};
+use gatehouse_core::route::health::{
+    Answer as News, Availability, Board, Lanes, REFRESH_MS, Report, Shared, Token,
+};
+use gatehouse_core::route::plan::{Lane, Limits, Plan, Step};
+use gatehouse_core::route::quota;
+
+use crate::fleet::{Fleet, Patience, Reply};
+use crate::queue::Queue;
+use crate::rng::Rng;
+use crate::scenario::{Call, Fate, Spot, World};
+use crate::tally::Tally;
+
+/// How long a call waits for news, in milliseconds: as `src/objects/provider_health.rs` has it.
+pub const PATIENCE_MS: u64 = 500;
+/// After how many milliseconds the object writes down what it knows.
+const KEEP_MS: u64 = 5_000;
+/// Calls of which fewer latencies are known have no percentile to hedge by.
+const ENOUGH_LATENCIES: f64 = 20.0;
+
+/// Something that can be seen from outside.
+#[derive(Debug)]
+pub enum Seen<'s> {
+    /// A call's plan was made.
+    Planned {
+        /// The call.
+        call: &'s Call,
+        /// Its isolate.
+        isolate: usize,
+        /// Its lanes, in order, and whether each can be asked.
+        lanes: &'s [(Spot, Availability)],
+    },
+    /// An attempt began.
+    Sent {
+        /// The call.
+        call: &'s Call,
+        /// Whom it was sent to.
+        spot: Spot,
+        /// Whether another attempt is under way.
+        hedge: bool,
+    },
+    /// An attempt is over.
+    Settled {
+        /// The call.
+        call: &'s Call,
+        /// Its isolate.
+        isolate: usize,
+        /// Whom it was sent to.
+        spot: Spot,
+        /// When, in milliseconds since 1970.
+        sent_ms: u64,
+        /// How it failed, if it did.
+        failure: Option<Failure>,
+    },
+    /// An attempt was cancelled since another was answered.
+    Cancelled {
+        /// The call.
+        call: &'s Call,
+        /// Whom it was sent to.
+        spot: Spot,
+    },
+    /// A stream that had begun was cut.
+    Broke {
+        /// Whom it was sent to.
+        spot: Spot,
+    },
+    /// The call waits for so many milliseconds.
+    Waits {
+        /// The call.
+        call: &'s Call,
+        /// For how long.
+        ms: u32,
+    },
+    /// The call is over: it has its answer, or it will get none.
+    Ended {
+        /// The call.
+        call: &'s Call,
+        /// Whether it has its answer.
+        answered: bool,
+    },
+}
+
+/// Looks on: when it happened, in milliseconds since 1970, and what.
+pub type Watch<'w> = &'w mut dyn FnMut(u64, &Seen<'_>);
+
+/// What is left when all is over.
+#[derive(Debug)]
+pub struct Aftermath {
+    /// The measurements.
+    pub tally: Tally,
+    /// What each isolate knows in the end, when all have told all.
+    pub boards: Vec<Board>,
+}
+
+enum Event {
+    Arrive(usize),
+    Wake(usize),
+    Hedge { call: usize, flight: u64 },
+    Settle { call: usize, flight: u64 },
+    Ends { isolate: usize, spot: Spot, cut: bool },
+    TellLater(usize),
+    Told { exchange: Box<Told>, answered: bool },
+    Answered { isolate: usize, news: Box<News>, token: Token, waiting: Option<usize> },
+    Unanswered { isolate: usize, token: Token, waiting: Option<usize> },
+    Keep,
+    Restart,
+}
+
+/// A report on its way.
+struct Told {
+    isolate: usize,
+    report: Report,
+    token: Token,
+    sent_ms: u64,
+    waiting: Option<usize>,
+}
+
+#[derive(Default)]
+struct Isolate {
+    board: Board,
+    telling_ms: u64,
+}
+
+struct Flight {
+    number: u64,
+    lane: Lane,
+    spot: Spot,
+    sent_ms: u64,
+    reply: Reply,
+}
+
+struct Running<'w> {
+    isolate: usize,
+    candidates: Vec<Candidate<'w>>,
+    plan: Plan,
+    flights: Vec<Flight>,
+}
+
+struct Object {
+    shared: Shared,
+    kept: Lanes,
+    keeping: bool,
+    epoch: u64,
+}
+
+struct Driver<'w, 'o> {
+    world: &'w World,
+    watch: Watch<'o>,
+    queue: Queue<Event>,
+    rng: Rng,
+    fleet: Fleet<'w>,
+    tally: Tally,
+    isolates: Vec<Isolate>,
+    /// Which isolate runs in which place.
+    places: Vec<usize>,
+    ends_ms: Vec<u64>,
+    running: BTreeMap<usize, Running<'w>>,
+    object: Object,
+    flights: u64,
+}
+
+/// Runs a world; `watch` sees what happens.
+pub fn run(world: &World, watch: Watch<'_>) -> Aftermath {
+    let scenario = &world.scenario;
+    let mut driver = Driver {
+        world,
+        watch,
+        queue: Queue::default(),
+        rng: Rng::of(&[scenario.seed, 0x0425]),
+        fleet: Fleet::new(world),
+        tally: Tally::default(),
+        isolates: Vec::new(),
+        places: Vec::new(),
+        ends_ms: Vec::new(),
+        running: BTreeMap::new(),
+        object: Object {
+            shared: Shared::new(1, Lanes::default()),
+            kept: Lanes::default(),
+            keeping: false,
+            epoch: 1,
+        },
+        flights: 0,
+    };
+    let begin_ms = scenario.calls.first().map_or(0, |call| call.at_ms);
+    for _ in 0..scenario.isolates.max(1) {
+        let isolate = driver.isolates.len();
+        driver.isolates.push(Isolate::default());
+        driver.places.push(isolate);
+        let life = driver.life_ms();
+        driver.ends_ms.push(begin_ms.saturating_add(life));
+    }
+    for call in &scenario.calls {
+        driver.queue.at(call.at_ms, Event::Arrive(call.id));
+    }
+    for at_ms in &scenario.restarts {
+        driver.queue.at(*at_ms, Event::Restart);
+    }
+    let mut last_ms = begin_ms;
+    while let Some((now_ms, event)) = driver.queue.pop() {
+        last_ms = now_ms;
+        driver.handle(event, now_ms);
+    }
+    driver.quiet(last_ms)
+}
+
+impl<'w> Driver<'w, '_> {
+    fn life_ms(&mut self) -> u64 {
+        match self.world.scenario.isolate_life_ms {
+            None => u64::MAX,
+            Some(mean) => self.rng.wait(mean as f64) as u64,
+        }
+    }
+
+    fn call(&self, index: usize) -> Option<&'w Call> {
+        self.world.scenario.calls.get(index)
+    }
+
+    fn handle(&mut self, event: Event, now_ms: u64) {
+        match event {
+            Event::Arrive(call) => self.arrive(call, now_ms),
+            Event::Wake(call) => self.step(call, now_ms),
+            Event::Hedge { call, flight } => self.hedge(call, flight, now_ms),
+            Event::Settle { call, flight } => self.settle(call, flight, now_ms),
+            Event::Ends { isolate, spot, cut } => self.ends(isolate, spot, cut, now_ms),
+            Event::TellLater(isolate) => {
+                if self.isolates.get(isolate).is_some_and(|isolate| isolate.board.has_news()) {
+                    self.exchange(isolate, None, now_ms);
+                }
+            }
+            Event::Told { exchange, answered } => self.told(*exchange, answered, now_ms),
+            Event::Answered { isolate: index, news, token, waiting } => {
+                if let Some(isolate) = self.isolates.get_mut(index) {
+                    isolate.board.heard(&news, token);
+                }
+                self.exchanged(index, waiting, now_ms);
+            }
+            Event::Unanswered { isolate: index, token, waiting } => {
+                if let Some(isolate) = self.isolates.get_mut(index) {
+                    isolate.board.not_heard(token);
+                }
+                self.exchanged(index, waiting, now_ms);
+            }
+            Event::Keep => {
+                self.object.keeping = false;
+                self.object.kept = self.object.shared.lanes().clone();
+            }
+            Event::Restart => {
+                self.object.epoch += 1;
+                self.object.shared = Shared::new(self.object.epoch, self.object.kept.clone());
+            }
+        }
+    }
+
+    /// An exchange is over. What the others should know at once, and was seen in the meantime, is told now; the call that
+    /// waited for news, if one did, goes on after that.
+    fn exchanged(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
+        if self.isolates.get(isolate).is_some_and(|isolate| isolate.board.is_due(now_ms)) {
+            self.exchange(isolate, waiting, now_ms);
+        } else if let Some(call) = waiting {
+            self.plan(call, isolate, now_ms);
+        }
+    }
+
+    // --- The exchange, as src/handlers/board.rs has it ---------------------------------------------------------------
+
+    fn exchange(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
+        let Some(Isolate { board, .. }) = self.isolates.get_mut(isolate) else { return };
+        let (report, token) = board.report(now_ms);
+        let exchange = self.world.scenario.exchange;
+        let way_ms = self.rng.within(exchange.way_ms.0, exchange.way_ms.1 + 1);
+        if self.rng.chance(exchange.lost) {
+            return self.queue.at(now_ms + PATIENCE_MS, Event::Unanswered { isolate, token, waiting });
+        }
+        let answered = !self.rng.chance(exchange.unanswered);
+        let told = Box::new(Told { isolate, report, token, sent_ms: now_ms, waiting });
+        self.queue.at(now_ms + way_ms, Event::Told { exchange: told, answered });
+    }
+
+    fn told(&mut self, told: Told, answered: bool, now_ms: u64) {
+        let Told { isolate, report, token, sent_ms, waiting } = told;
+        let news = self.object.shared.take(&report);
+        if !report.lanes.is_empty() && !self.object.keeping {
+            self.object.keeping = true;
+            self.queue.at(now_ms + KEEP_MS, Event::Keep);
+        }
+        let way_ms = self.world.scenario.exchange.way_ms;
+        let back_ms = now_ms + self.rng.within(way_ms.0, way_ms.1 + 1);
+        if answered && back_ms < sent_ms + PATIENCE_MS {
+            self.queue.at(back_ms, Event::Answered { isolate, news: Box::new(news), token, waiting });
+        } else {
+            self.queue.at(sent_ms + PATIENCE_MS, Event::Unanswered { isolate, token, waiting });
+        }
+    }
+
+    fn tell(&mut self, index: usize, now_ms: u64) {
+        let Some(isolate) = self.isolates.get_mut(index) else { return };
+        if !isolate.board.has_news() {
+            return;
+        }
+        if isolate.board.is_due(now_ms) {
+            return self.exchange(index, None, now_ms);
+        }
+        if isolate.telling_ms <= now_ms {
+            isolate.telling_ms = now_ms + REFRESH_MS;
+            self.queue.at(isolate.telling_ms, Event::TellLater(index));
+        }
+    }
+
+    // --- A call, as src/handlers/chat has it -------------------------------------------------------------------------
+
+    fn arrive(&mut self, index: usize, now_ms: u64) {
+        let Some(call) = self.call(index) else { return };
+        let place = call.isolate % self.places.len().max(1);
+        if self.ends_ms.get(place).is_some_and(|ends_ms| *ends_ms <= now_ms) {
+            // A new isolate knows nothing.
+            let (isolate, life_ms) = (self.isolates.len(), self.life_ms());
+            self.isolates.push(Isolate::default());
+            if let (Some(at), Some(ends_ms)) = (self.places.get_mut(place), self.ends_ms.get_mut(place)) {
+                (*at, *ends_ms) = (isolate, now_ms.saturating_add(life_ms));
+            }
+        }
+        let isolate = self.isolate_of(call);
+        let Some(Isolate { board, .. }) = self.isolates.get(isolate) else { return };
+        if board.is_stale(now_ms) {
+            return self.exchange(isolate, Some(index), now_ms);
+        }
+        if board.is_due(now_ms) {
+            self.exchange(isolate, None, now_ms);
+        }
+        self.plan(index, isolate, now_ms);
+    }
+
+    fn isolate_of(&self, call: &Call) -> usize {
+        self.places.get(call.isolate % self.places.len().max(1)).copied().unwrap_or(0)
+    }
+
+    fn plan(&mut self, index: usize, isolate: usize, now_ms: u64) {
+        let Some(call) = self.call(index) else { return };
+        let world = self.world;
+        let body = call.body();
+        let chance = self.rng.number();
+        let Some(Isolate { board, .. }) = self.isolates.get(isolate) else { return };
+        let selected = ChatRequest::read(&body).and_then(|request| {
+            let session = call.session.map(|session| session.to_string());
+            let draw = if world.config.routing.sticky {
+                Draw::of("caller", session.as_deref(), request.messages, chance)
+            } else {
+                Draw::of("", None, "", chance)
+            };
+            let asked = Asked {
+                request: &request,
+                force_model: None,
+                force_provider: None,
+                key: None,
+                config: &world.config,
+                registry: &world.registry,
+                board,
+                draw,
+                now_ms,
+                explain: false,
+            };
+            let selection = candidates::select(&asked)?;
+            let limits = Limits::of(&world.config, call.at_ms);
+            let plan = Plan::new(&selection.candidates, board, draw, limits, now_ms);
+            Ok((selection.candidates, plan))
+        });
+        match selected {
+            Ok((candidates, plan)) => {
+                let lanes: Vec<(Spot, Availability)> = plan
+                    .lanes()
+                    .filter_map(|(lane, _)| {
+                        let candidate = candidates.get(lane.candidate)?;
+                        let per_day = candidate.facts.requests_per_day;
+                        let availability = board.availability(candidate.lane(lane.key), per_day, now_ms);
+                        Some((spot(world, candidate, lane)?, availability))
+                    })
+                    .collect();
+                (self.watch)(now_ms, &Seen::Planned { call, isolate, lanes: &lanes });
+                self.running.insert(index, Running { isolate, candidates, plan, flights: Vec::new() });
+                self.step(index, now_ms);
+            }
+            Err(_) => self.end(index, isolate, now_ms),
+        }
+    }
+
+    fn step(&mut self, index: usize, now_ms: u64) {
+        let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
+        match running.plan.next(now_ms) {
+            Step::Send(lane) => self.begin(index, lane, false, now_ms),
+            Step::Wait(ms) => {
+                (self.watch)(now_ms, &Seen::Waits { call, ms });
+                self.queue.at(now_ms + u64::from(ms), Event::Wake(index));
+            }
+            Step::GiveUp(_) => {
+                let isolate = running.isolate;
+                self.running.remove(&index);
+                self.end(index, isolate, now_ms);
+            }
+        }
+    }
+
+    /// A call ends without an answer.
+    fn end(&mut self, index: usize, isolate: usize, now_ms: u64) {
+        let Some(call) = self.call(index) else { return };
+        (self.watch)(now_ms, &Seen::Ended { call, answered: false });
+        if call.fate == Fate::Fine {
+            self.tally.failed(self.world, call, now_ms);
+        }
+        self.tell(isolate, now_ms);
+    }
+
+    fn begin(&mut self, index: usize, lane: Lane, hedge: bool, now_ms: u64) {
+        let world = self.world;
+        let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
+        let Some(candidate) = running.candidates.get(lane.candidate) else { return };
+        let Some(spot) = spot(world, candidate, lane) else { return };
+        let timeouts = &world.config.timeouts;
+        let patience = Patience {
+            first_byte_ms: if call.stream {
+                timeouts.stream_first_byte_ms.min(timeouts.first_byte_ms).into()
+            } else {
+                timeouts.first_byte_ms.into()
+            },
+            stall_ms: if running.plan.has_another(now_ms) {
+                timeouts.stall_ms.min(timeouts.idle_ms).into()
+            } else {
+                timeouts.idle_ms.into()
+            },
+            total_ms: running.plan.left_ms(now_ms),
+        };
+        (self.watch)(now_ms, &Seen::Sent { call, spot, hedge });
+        let mut hedge_ms = None;
+        if let Some(Isolate { board, .. }) = self.isolates.get_mut(running.isolate) {
+            board.begin(candidate.lane(lane.key), now_ms);
+            let usual_ms = world.config.routing.hedge_ms;
+            if usual_ms > 0 && call.stream && may_be_hedged(candidate) {
+                let known = board.lane(candidate.lane(lane.key));
+                let slow_ms = known.and_then(|lane| lane.percentile_ms(0.95, ENOUGH_LATENCIES));
+                hedge_ms = Some(slow_ms.map_or(u64::from(usual_ms), |ms| ms as u64));
+            }
+        }
+        let reply = self.fleet.send(spot, call, running.plan.attempts(), now_ms, patience);
+        self.tally.sent(reply.status);
+        self.flights += 1;
+        let flight = self.flights;
+        self.queue.at(reply.settled_ms, Event::Settle { call: index, flight });
+        if let (Some(ms), false) = (hedge_ms, hedge) {
+            self.queue.at(now_ms + ms, Event::Hedge { call: index, flight });
+        }
+        running.flights.push(Flight { number: flight, lane, spot, sent_ms: now_ms, reply });
+    }
+
+    /// The time has come to ask a second lane, if the first is still silent.
+    fn hedge(&mut self, index: usize, flight: u64, now_ms: u64) {
+        let Some(running) = self.running.get_mut(&index) else { return };
+        if !matches!(running.flights.as_slice(), [only] if only.number == flight) {
+            return;
+        }
+        let candidates = &running.candidates;
+        let may = |lane: Lane| candidates.get(lane.candidate).is_some_and(may_be_hedged);
+        if let Some(lane) = running.plan.hedge(now_ms, may) {
+            self.begin(index, lane, true, now_ms);
+        }
+    }
+
+    fn settle(&mut self, index: usize, number: u64, now_ms: u64) {
+        let world = self.world;
+        let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
+        let Some(at) = running.flights.iter().position(|flight| flight.number == number) else { return };
+        let Flight { lane, spot, sent_ms, reply, .. } = running.flights.remove(at);
+        let (Some(candidate), Some(Isolate { board, .. })) =
+            (running.candidates.get(lane.candidate), self.isolates.get_mut(running.isolate))
+        else {
+            return;
+        };
+        let isolate = running.isolate;
+        let place = candidate.lane(lane.key);
+        let limits = candidate.provider.limit_headers;
+        let is_old = |lane: &gatehouse_core::route::health::Lane| {
+            lane.quota.iter().all(|reading| now_ms.saturating_sub(reading.seen_ms) > 1000)
+        };
+        if reply.status != 0 && (reply.status != 200 || board.lane(place).is_none_or(is_old)) {
+            board.quota(place, quota::read(limits, |name| reply.header(name), now_ms));
+        }
+        match &reply.result {
+            Ok(answer) => {
+                board.answered(place, sent_ms, now_ms);
+                (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure: None });
+                self.tally.answered(world, call, spot, now_ms, reply.charge, answer.cut);
+                for other in std::mem::take(&mut running.flights) {
+                    if let Some(slower) = running.candidates.get(other.lane.candidate) {
+                        board.outrun(slower.lane(other.lane.key), other.sent_ms, now_ms);
+                    }
+                    (self.watch)(now_ms, &Seen::Cancelled { call, spot: other.spot });
+                    self.tally.wasted(world.price(other.spot, call, 0.0));
+                }
+                (self.watch)(now_ms, &Seen::Ended { call, answered: true });
+                self.running.remove(&index);
+                self.tell(isolate, now_ms);
+                if call.stream {
+                    let ends = Event::Ends { isolate, spot, cut: answer.cut };
+                    self.queue.at(answer.ends_ms, ends);
+                }
+            }
+            Err(error) => {
+                let retry_after = reply.header("retry-after");
+                let retry_after_ms = quota::retry_after_ms(retry_after.as_deref(), None, now_ms);
+                let failure = Failure::of(error, retry_after_ms);
+                let (chance, other) = (self.rng.short(), self.rng.short());
+                board.failed(place, &failure, false, now_ms, chance);
+                running.plan.failed(lane, &failure, now_ms, other);
+                let is_last = running.flights.is_empty();
+                self.tally.wasted(reply.charge);
+                let failure = Some(failure);
+                (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure });
+                self.tell(isolate, now_ms);
+                if is_last {
+                    self.step(index, now_ms);
+                }
+            }
+        }
+    }
+
+    /// A stream has ended.
+    fn ends(&mut self, isolate: usize, spot: Spot, cut: bool, now_ms: u64) {
+        let world = self.world;
+        if cut && let Some(Isolate { board, .. }) = self.isolates.get_mut(isolate) {
+            let failure = Failure { class: Class::Broken, retry_after_ms: None };
+            let chance = self.rng.short();
+            if let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) {
+                let place = gatehouse_core::route::health::Place {
+                    provider: &provider.name,
+                    model: &model.id,
+                    key: spot.key,
+                };
+                board.failed(place, &failure, true, now_ms, chance);
+            }
+            (self.watch)(now_ms, &Seen::Broke { spot });
+        }
+        self.tell(isolate, now_ms);
+    }
+
+    /// All is over: everybody tells what is left to tell, twice, so that the first knows what the last has told.
+    fn quiet(mut self, last_ms: u64) -> Aftermath {
+        for round in 1..=2 {
+            for isolate in &mut self.isolates {
+                let (report, token) = isolate.board.report(last_ms + round * 20_000);
+                let news = self.object.shared.take(&report);
+                isolate.board.heard(&news, token);
+            }
+        }
+        let boards = self.isolates.into_iter().map(|isolate| isolate.board).collect();
+        Aftermath { tally: self.tally, boards }
+    }
+}
+
+fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
+    candidate.provider.cancel_stops_billing != Some(false)
+}
+
+fn spot(world: &World, candidate: &Candidate<'_>, lane: Lane) -> Option<Spot> {
+    let spot = world.spot(&candidate.provider.name, &candidate.model)?;
+    Some(Spot { key: lane.key, ..spot })
+}
