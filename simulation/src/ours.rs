@@ -20,7 +20,9 @@ use crate::scenario::{Call, Fate, Spot, World};
 use crate::tally::Tally;
 
 /// How long a call waits for news, in milliseconds: as `src/objects/provider_health.rs` has it.
-pub const PATIENCE_MS: u64 = 500;
+pub const CALL_PATIENCE_MS: u64 = 500;
+/// How long a report behind an answer waits.
+pub const PATIENCE_MS: u64 = 5_000;
 /// After how many milliseconds the object writes down what it knows.
 const KEEP_MS: u64 = 5_000;
 /// Calls of which fewer latencies are known have no percentile to hedge by.
@@ -259,13 +261,13 @@ impl<'w> Driver<'w, '_> {
         }
     }
 
-    /// An exchange is over. What the others should know at once, and was seen in the meantime, is told now; the call that
-    /// waited for news, if one did, goes on after that.
+    /// An exchange is over. The call that waited for news, if one did, goes on; otherwise what the others should know at
+    /// once, and was seen in the meantime, is told now.
     fn exchanged(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
-        if self.isolates.get(isolate).is_some_and(|isolate| isolate.board.is_due(now_ms)) {
-            self.exchange(isolate, waiting, now_ms);
-        } else if let Some(call) = waiting {
+        if let Some(call) = waiting {
             self.plan(call, isolate, now_ms);
+        } else if self.isolates.get(isolate).is_some_and(|isolate| isolate.board.is_due(now_ms)) {
+            self.exchange(isolate, None, now_ms);
         }
     }
 
@@ -273,11 +275,16 @@ impl<'w> Driver<'w, '_> {
 
     fn exchange(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
         let Some(Isolate { board, .. }) = self.isolates.get_mut(isolate) else { return };
-        let (report, token) = board.report(now_ms);
+        let (report, token) = match waiting {
+            Some(_) => board.question(now_ms),
+            None => board.report(now_ms),
+        };
         let exchange = self.world.scenario.exchange;
         let way_ms = self.rng.within(exchange.way_ms.0, exchange.way_ms.1 + 1);
         if self.rng.chance(exchange.lost) {
-            return self.queue.at(now_ms + PATIENCE_MS, Event::Unanswered { isolate, token, waiting });
+            return self
+                .queue
+                .at(now_ms + patience_ms(waiting), Event::Unanswered { isolate, token, waiting });
         }
         let answered = !self.rng.chance(exchange.unanswered);
         let told = Box::new(Told { isolate, report, token, sent_ms: now_ms, waiting });
@@ -293,10 +300,11 @@ impl<'w> Driver<'w, '_> {
         }
         let way_ms = self.world.scenario.exchange.way_ms;
         let back_ms = now_ms + self.rng.within(way_ms.0, way_ms.1 + 1);
-        if answered && back_ms < sent_ms + PATIENCE_MS {
+        let until_ms = sent_ms + patience_ms(waiting);
+        if answered && back_ms < until_ms {
             self.queue.at(back_ms, Event::Answered { isolate, news: Box::new(news), token, waiting });
         } else {
-            self.queue.at(sent_ms + PATIENCE_MS, Event::Unanswered { isolate, token, waiting });
+            self.queue.at(until_ms, Event::Unanswered { isolate, token, waiting });
         }
     }
 
@@ -514,7 +522,7 @@ impl<'w> Driver<'w, '_> {
                 let retry_after = reply.header("retry-after");
                 let retry_after_ms = quota::retry_after_ms(retry_after.as_deref(), None, now_ms);
                 let failure = Failure::of(error, retry_after_ms);
-                let (chance, other) = (self.rng.short(), self.rng.short());
+                let (chance, other) = (self.rng.number(), self.rng.number());
                 board.failed(place, &failure, false, now_ms, chance);
                 running.plan.failed(lane, &failure, now_ms, other);
                 let is_last = running.flights.is_empty();
@@ -534,7 +542,7 @@ impl<'w> Driver<'w, '_> {
         let world = self.world;
         if cut && let Some(Isolate { board, .. }) = self.isolates.get_mut(isolate) {
             let failure = Failure { class: Class::Broken, retry_after_ms: None };
-            let chance = self.rng.short();
+            let chance = self.rng.number();
             if let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) {
                 let place = gatehouse_core::route::health::Place {
                     provider: &provider.name,
@@ -569,4 +577,9 @@ fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
 fn spot(world: &World, candidate: &Candidate<'_>, lane: Lane) -> Option<Spot> {
     let spot = world.spot(&candidate.provider.name, &candidate.model)?;
     Some(Spot { key: lane.key, ..spot })
+}
+
+/// How long an exchange may take: not long where a call waits for it.
+fn patience_ms(waiting: Option<usize>) -> u64 {
+    if waiting.is_some() { CALL_PATIENCE_MS } else { PATIENCE_MS }
 }

@@ -24,11 +24,6 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// The same in 32 bits.
-    pub fn short(&mut self) -> u32 {
-        (self.number() >> 32) as u32
-    }
-
     /// From 0 to 1, without 1.
     pub fn unit(&mut self) -> f64 {
         (self.number() >> 11) as f64 / (1_u64 << 53) as f64

@@ -6,27 +6,40 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::route::health::REFRESH_MS;
+use gatehouse_core::route::health::{Answer, REFRESH_MS, Token};
 use worker::{Env, web_sys};
 
 use super::Call;
 use crate::gateway::Gateway;
-use crate::objects::provider_health;
+use crate::objects::{ObjectError, provider_health};
 use crate::platform::{clock, upstream};
 
 /// Sees to it that what is known is less than two seconds old. What this returns is to be awaited before the board is read;
 /// the question is on its way before that.
 pub fn news(call: &Call<'_>, gateway: &Rc<Gateway>) -> impl Future<Output = ()> + use<> {
     let now_ms = clock::now_ms();
+    // A borrow of its own: it must have ended where the question is made.
     let stale = gateway.board.borrow().is_stale(now_ms);
-    if !stale && gateway.board.borrow().is_due(now_ms) {
+    let asked = stale.then(|| {
+        let (question, token) = gateway.board.borrow_mut().question(now_ms);
+        (provider_health::ask(&call.env, &question), token)
+    });
+    if asked.is_none() && gateway.board.borrow().is_due(now_ms) {
         call.context.wait_until(exchange(gateway, &call.env));
     }
-    let asked = stale.then(|| exchange(gateway, &call.env));
+    let gateway = Rc::clone(gateway);
     async move {
-        if let Some(asked) = asked {
-            asked.await;
+        if let Some((answer, token)) = asked {
+            take(&gateway, answer.await, token);
         }
+    }
+}
+
+fn take(gateway: &Gateway, answer: Result<Answer, ObjectError>, token: Token) {
+    let mut board = gateway.board.borrow_mut();
+    match answer {
+        Ok(answer) => board.heard(&answer, token),
+        Err(_) => board.not_heard(token),
     }
 }
 
@@ -72,10 +85,7 @@ fn exchange(gateway: &Rc<Gateway>, env: &Env) -> impl Future<Output = ()> + use<
     let (gateway, env) = (Rc::clone(gateway), env.clone());
     async move {
         loop {
-            match answer.await {
-                Ok(answer) => gateway.board.borrow_mut().heard(&answer, token),
-                Err(_) => gateway.board.borrow_mut().not_heard(token),
-            }
+            take(&gateway, answer.await, token);
             // What the others should know at once, and what was seen in the meantime.
             let now_ms = clock::now_ms();
             if !gateway.board.borrow().is_due(now_ms) {

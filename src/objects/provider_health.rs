@@ -16,16 +16,31 @@ use crate::platform::random;
 /// There is one, of this name.
 const NAME: &str = "providers";
 /// How long a call waits for news, in milliseconds: what one isolate knows by itself is better than a late answer.
-const PATIENCE_MS: u32 = 500;
+const CALL_PATIENCE_MS: u32 = 500;
+/// How long a report behind an answer waits: not as long as the board takes it for under way.
+const PATIENCE_MS: u32 = 5_000;
 /// How often the state is written down, at most.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 const STORED: &str = "health";
 
 /// Tells what an isolate has seen, and asks what the others have. It is sent at once, not only when awaited.
 pub fn tell(env: &Env, report: &Report) -> impl Future<Output = Result<Answer, ObjectError>> + use<> {
+    exchange(PATIENCE_MS, env, report)
+}
+
+/// The same for a call that waits for the answer.
+pub fn ask(env: &Env, question: &Report) -> impl Future<Output = Result<Answer, ObjectError>> + use<> {
+    exchange(CALL_PATIENCE_MS, env, question)
+}
+
+fn exchange(
+    patience_ms: u32,
+    env: &Env,
+    report: &Report,
+) -> impl Future<Output = Result<Answer, ObjectError>> + use<> {
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
     let message = serde_json::to_string(report).map_err(failed);
-    let answer = message.map(|message| ask_within(PATIENCE_MS, env, "PROVIDER_HEALTH", NAME, &message));
+    let answer = message.map(|message| ask_within(patience_ms, env, "PROVIDER_HEALTH", NAME, &message));
     async move { serde_json::from_str(&answer?.await?).map_err(failed) }
 }
 

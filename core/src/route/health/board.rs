@@ -239,16 +239,21 @@ impl Board {
     /// What to tell the others now, and what to ask; [`Board::heard`] or [`Board::not_heard`] takes what came of it. While a
     /// report is under way another only asks: nobody waits for somebody else's answer.
     pub fn report(&mut self, now_ms: u64) -> (Report, Token) {
-        self.reports += 1;
-        let token = Token { number: self.reports, sent_ms: now_ms };
-        let mut lanes = Lanes::default();
+        let (mut report, token) = self.question(now_ms);
         if !self.is_telling(now_ms) {
             // One that is not answered may have been counted all the same, and is told again: health is an estimate.
-            lanes = std::mem::take(&mut self.unsent);
-            self.sending = Some((lanes.clone(), token, now_ms));
+            report.lanes = std::mem::take(&mut self.unsent);
+            self.sending = Some((report.lanes.clone(), token, now_ms));
             self.urgent = false;
         }
-        (Report { seen: self.seen, lanes }, token)
+        (report, token)
+    }
+
+    /// What to ask the others when there is no time to lose: it carries nothing that could be counted twice should its answer
+    /// come too late.
+    pub fn question(&mut self, now_ms: u64) -> (Report, Token) {
+        self.reports += 1;
+        (Report { seen: self.seen, lanes: Lanes::default() }, Token { number: self.reports, sent_ms: now_ms })
     }
 
     /// A report was answered.
