@@ -40,6 +40,13 @@ pub enum Seen<'s> {
         /// Its lanes, in order, and whether each can be asked.
         lanes: &'s [(Spot, Availability)],
     },
+    /// A plan was told what has been found out since.
+    LookedAgain {
+        /// The call.
+        call: &'s Call,
+        /// Its lanes, and whether each can be asked.
+        lanes: &'s [(Spot, Availability)],
+    },
     /// An attempt began.
     Sent {
         /// The call.
@@ -382,15 +389,7 @@ impl<'w> Driver<'w, '_> {
         });
         match selected {
             Ok((candidates, plan)) => {
-                let lanes: Vec<(Spot, Availability)> = plan
-                    .lanes()
-                    .filter_map(|(lane, _)| {
-                        let candidate = candidates.get(lane.candidate)?;
-                        let per_day = candidate.facts.requests_per_day;
-                        let availability = board.availability(candidate.lane(lane.key), per_day, now_ms);
-                        Some((spot(world, candidate, lane)?, availability))
-                    })
-                    .collect();
+                let lanes = lanes_of(world, &plan, &candidates, board, now_ms);
                 (self.watch)(now_ms, &Seen::Planned { call, isolate, lanes: &lanes });
                 self.running.insert(index, Running { isolate, candidates, plan, flights: Vec::new() });
                 self.step(index, now_ms);
@@ -401,6 +400,13 @@ impl<'w> Driver<'w, '_> {
 
     fn step(&mut self, index: usize, now_ms: u64) {
         let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
+        if running.plan.attempts() > 0
+            && let Some(Isolate { board, .. }) = self.isolates.get(running.isolate)
+        {
+            running.plan.look_again(&running.candidates, board, now_ms);
+            let lanes = lanes_of(self.world, &running.plan, &running.candidates, board, now_ms);
+            (self.watch)(now_ms, &Seen::LookedAgain { call, lanes: &lanes });
+        }
         match running.plan.next(now_ms) {
             Step::Send(lane) => self.begin(index, lane, false, now_ms),
             Step::Wait(ms) => {
@@ -577,6 +583,23 @@ fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
 fn spot(world: &World, candidate: &Candidate<'_>, lane: Lane) -> Option<Spot> {
     let spot = world.spot(&candidate.provider.name, &candidate.model)?;
     Some(Spot { key: lane.key, ..spot })
+}
+
+/// The lanes of a plan, and whether each can be asked.
+fn lanes_of(
+    world: &World,
+    plan: &Plan,
+    candidates: &[Candidate<'_>],
+    board: &Board,
+    now_ms: u64,
+) -> Vec<(Spot, Availability)> {
+    let lanes = plan.lanes().filter_map(|(lane, _)| {
+        let candidate = candidates.get(lane.candidate)?;
+        let per_day = candidate.facts.requests_per_day;
+        let availability = board.availability(candidate.lane(lane.key), per_day, now_ms);
+        Some((spot(world, candidate, lane)?, availability))
+    });
+    lanes.collect()
 }
 
 /// How long an exchange may take: not long where a call waits for it.

@@ -254,6 +254,9 @@ impl Checks<'_> {
         }
         match seen {
             Seen::Planned { call, isolate, lanes } => self.planned(now_ms, call, *isolate, lanes),
+            Seen::LookedAgain { call, lanes } => {
+                self.calls.entry(call.id).or_default().lanes = lanes.to_vec();
+            }
             Seen::Sent { call, spot, hedge } => self.sent(now_ms, call, *spot, *hedge),
             Seen::Settled { call, isolate, spot, sent_ms, failure } => {
                 self.settled(now_ms, call, *isolate, *spot, *sent_ms, failure.as_ref());
@@ -374,9 +377,9 @@ impl Checks<'_> {
         if followed.stated_ms(spot).is_some_and(|stated_ms| now_ms < stated_ms) {
             faults.push(format!("comes back to {spot:?} before the time that it was told"));
         }
-        let at_first = followed.lanes.iter().find(|(lane, _)| *lane == spot).map(|(_, at_first)| *at_first);
+        let as_known = followed.lanes.iter().find(|(lane, _)| *lane == spot).map(|(_, as_known)| *as_known);
         if followed.lanes.len() > 1
-            && let Some(Availability::Out { until_ms, stated: true, .. }) = at_first
+            && let Some(Availability::Out { until_ms, stated: true, .. }) = as_known
             && now_ms < until_ms
         {
             faults.push(format!("is sent to {spot:?}, which its provider wants to be left alone"));
@@ -442,7 +445,7 @@ impl Checks<'_> {
             .iter()
             .any(|(_, failure, _)| matches!(failure.class, Class::Refused | Class::ContentRefused));
         let over = answered || refused || followed.attempts >= routing.max_attempts || now_ms >= deadline_ms;
-        for (spot, at_first) in if over { &[][..] } else { &followed.lanes } {
+        for (spot, as_known) in if over { &[][..] } else { &followed.lanes } {
             if followed.is_excluded(self.world, *spot) {
                 continue;
             }
@@ -450,7 +453,7 @@ impl Checks<'_> {
             let too_far = |ready_ms: u64| {
                 ready_ms.saturating_sub(now_ms) > routing.max_wait_ms.into() || ready_ms >= deadline_ms
             };
-            let is_left = match at_first {
+            let is_left = match as_known {
                 Availability::Out { until_ms, stated: true, .. } if tries == 0 => {
                     followed.lanes.len() == 1 || !too_far(*until_ms)
                 }
@@ -462,7 +465,12 @@ impl Checks<'_> {
                     let wait_ms = failure
                         .retry_after_ms
                         .unwrap_or(u64::from(routing.backoff_ms) << (tries - 1).min(10));
-                    tries <= routing.retries
+                    let is_out = matches!(
+                        as_known,
+                        Availability::Out { until_ms, stated: true, .. } if too_far(*until_ms)
+                    );
+                    !is_out
+                        && tries <= routing.retries
                         && matches!(
                             failure.class,
                             Class::Throttled | Class::ServerError | Class::Unreachable | Class::Broken
@@ -471,7 +479,7 @@ impl Checks<'_> {
                 }
             };
             if is_left {
-                faults.push(format!("is given up, though {spot:?} is left ({at_first:?}, {tries} tries)"));
+                faults.push(format!("is given up, though {spot:?} is left ({as_known:?}, {tries} tries)"));
             }
         }
         for fault in faults {

@@ -50,8 +50,6 @@ pub enum StreamUsage {
     OnRequest,
     /// Always; some of these refuse `stream_options` as an unknown parameter.
     Always,
-    /// Never, and asking is of no use.
-    Never,
 }
 
 /// A change to the members of a request without which a provider would refuse it. What decides the meaning of a call

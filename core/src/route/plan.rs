@@ -11,6 +11,7 @@
 //!
 //! Rules:
 //! - Lanes are asked in the order of the candidates; of one candidate's keys, in the order of the draw.
+//! - Before each further attempt the plan looks at the board again: what others have found out in the meantime counts.
 //! - A lane that is out is asked only when no other is left, and not before its time if its provider named that time: unless
 //!   it is the only lane there is, since then its provider's answer is as good as ours.
 //! - Where a provider fails (and does not just throttle a key), the other keys of the same model come after other models.
@@ -75,6 +76,15 @@ impl Limits {
     }
 }
 
+/// Until when something had better be left alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    /// In milliseconds since 1970; 0: it need not be.
+    until_ms: u64,
+    /// Whether it must not be asked before.
+    stated: bool,
+}
+
 /// One lane, and how it stands.
 #[derive(Clone, Debug)]
 struct State {
@@ -82,10 +92,10 @@ struct State {
     /// The provider and the longest input, to know which lanes share a failure.
     provider: usize,
     context: Option<u32>,
-    /// When it can be asked; 0: now.
-    ready_ms: u64,
-    /// Whether it must not be asked before that.
-    stated: bool,
+    /// What the board says of it.
+    out: Rest,
+    /// What this call has found out about it.
+    rest: Rest,
     tries: u32,
     /// Whether it will not be asked (again).
     over: bool,
@@ -98,12 +108,31 @@ impl State {
             lane,
             provider: 0,
             context: None,
-            ready_ms: 0,
-            stated: false,
+            out: Rest::default(),
+            rest: Rest::default(),
             tries: 0,
             over: false,
             in_flight: false,
         }
+    }
+
+    /// When it can be asked; 0: now.
+    fn ready_ms(&self) -> u64 {
+        self.rest.until_ms.max(self.out.until_ms)
+    }
+
+    /// Before when it must not be asked, since its provider has named that time; 0: none has.
+    fn stated_ms(&self) -> u64 {
+        let stated = [self.rest, self.out].into_iter().filter(|rest| rest.stated);
+        stated.map(|rest| rest.until_ms).max().unwrap_or(0)
+    }
+}
+
+/// How a lane stands on the board.
+fn rest_of(board: &Board, candidate: &Candidate<'_>, key: u8, now_ms: u64) -> Rest {
+    match board.availability(candidate.lane(key), candidate.facts.requests_per_day, now_ms) {
+        Availability::Open => Rest::default(),
+        Availability::Out { until_ms, stated, .. } => Rest { until_ms, stated },
     }
 }
 
@@ -146,14 +175,8 @@ impl Plan {
             let provider = candidates.iter().position(same_provider).unwrap_or(index);
             for key in keys_in_order(candidate, draw) {
                 let lane = Lane { candidate: index, key };
-                let state = State { provider, context: candidate.facts.context, ..State::new(lane) };
-                let per_day = candidate.facts.requests_per_day;
-                states.push(match board.availability(candidate.lane(key), per_day, now_ms) {
-                    Availability::Open => state,
-                    Availability::Out { until_ms, stated, .. } => {
-                        State { ready_ms: until_ms, stated, ..state }
-                    }
-                });
+                let out = rest_of(board, candidate, key, now_ms);
+                states.push(State { provider, context: candidate.facts.context, out, ..State::new(lane) });
             }
         }
         Plan { limits, states, attempts: 0 }
@@ -171,8 +194,19 @@ impl Plan {
 
     /// The lanes, in the order in which they will be asked if nothing changes, and when each can be.
     pub fn lanes(&self) -> impl Iterator<Item = (Lane, u64)> {
-        let rank = |state: &&State| [f64::from(u8::from(state.stated)), millis(state.ready_ms)];
-        by_rank(self.states.iter().collect(), rank).into_iter().map(|state| (state.lane, state.ready_ms))
+        let rank = |state: &&State| [f64::from(u8::from(state.stated_ms() > 0)), millis(state.ready_ms())];
+        by_rank(self.states.iter().collect(), rank).into_iter().map(|state| (state.lane, state.ready_ms()))
+    }
+
+    /// Takes what has been found out since the plan was made, by other calls and other isolates: an attempt may have taken
+    /// minutes.
+    pub fn look_again(&mut self, candidates: &[Candidate<'_>], board: &Board, now_ms: u64) {
+        for state in self.states.iter_mut().filter(|state| !state.over) {
+            let Some(candidate) = candidates.get(state.lane.candidate) else { continue };
+            let out = rest_of(board, candidate, state.lane.key, now_ms);
+            // Of a lane that has been asked, the plan knows by itself when to come back, unless its provider says otherwise.
+            state.out = if state.tries == 0 || out.stated { out } else { Rest::default() };
+        }
     }
 
     /// What to do next. The lane of a [`Step::Send`] counts as begun.
@@ -190,7 +224,7 @@ impl Plan {
             return None;
         }
         let is_fresh =
-            |state: &State| state.tries == 0 && !state.over && state.ready_ms <= now_ms && may(state.lane);
+            |state: &State| state.tries == 0 && !state.over && state.ready_ms() <= now_ms && may(state.lane);
         let index = self.states.iter().position(is_fresh)?;
         match self.begin(index) {
             Step::Send(lane) => Some(lane),
@@ -201,7 +235,7 @@ impl Plan {
     /// Whether a lane other than those in flight could still be asked at once.
     pub fn has_another(&self, now_ms: u64) -> bool {
         let is_open =
-            |state: &State| !state.over && !state.in_flight && state.tries == 0 && state.ready_ms <= now_ms;
+            |state: &State| !state.over && !state.in_flight && state.tries == 0 && state.ready_ms() <= now_ms;
         self.attempts < self.limits.max_attempts && self.states.iter().any(is_open)
     }
 
@@ -221,8 +255,9 @@ impl Plan {
             let doubled = limits.backoff_ms.saturating_mul(1 << state.tries.saturating_sub(1).min(10));
             // Between half and the whole of it, so that calls that failed together do not come back together.
             let jittered = doubled / 2 + doubled / 2 * (chance % 1000) / 1000;
-            state.stated = failure.retry_after_ms.is_some();
-            state.ready_ms = now_ms + failure.retry_after_ms.unwrap_or(jittered).max(1);
+            let until_ms = now_ms + failure.retry_after_ms.unwrap_or(jittered).max(1);
+            state.rest = Rest { until_ms, stated: failure.retry_after_ms.is_some() };
+            state.out = Rest::default();
         }
         for state in &mut self.states {
             let same_key = state.provider == provider && state.lane.key == lane.key;
@@ -239,13 +274,13 @@ impl Plan {
                 _ => false,
             };
             // Another key of the same model would meet the same fate: first the other models, and of one that hangs, all.
-            if same_model && state.tries == 0 && !state.stated {
-                let rest_ms = match class {
+            if same_model && state.tries == 0 {
+                let until_ms = match class {
                     Class::ServerError | Class::Unreachable | Class::Broken => now_ms + class.outage_ms(1),
                     Class::TimedOut => limits.deadline_ms,
                     _ => 0,
                 };
-                state.ready_ms = state.ready_ms.max(rest_ms);
+                state.rest.until_ms = state.rest.until_ms.max(until_ms);
             }
         }
     }
@@ -257,19 +292,20 @@ impl Plan {
         }
         let left = || self.states.iter().enumerate().filter(|(_, state)| !state.over && !state.in_flight);
         // One that is open and has not been asked.
-        if let Some((index, _)) = left().find(|(_, state)| state.tries == 0 && state.ready_ms <= now_ms) {
+        if let Some((index, _)) = left().find(|(_, state)| state.tries == 0 && state.ready_ms() <= now_ms) {
             return Ok((index, 0));
         }
         // One that had better be left alone, by our own guess: better than no answer. Where there is but one lane, its
         // provider is the judge of that.
-        let guessed =
-            left().filter(|(_, state)| state.tries == 0 && (!state.stated || self.states.len() == 1));
-        if let Some((index, _)) = guessed.min_by_key(|(_, state)| state.ready_ms) {
+        let guessed = left()
+            .filter(|(_, state)| state.tries == 0 && (state.stated_ms() <= now_ms || self.states.len() == 1));
+        if let Some((index, _)) = guessed.min_by_key(|(_, state)| state.ready_ms()) {
             return Ok((index, 0));
         }
         // One to wait for.
-        let Some((index, state)) = left().min_by_key(|(_, state)| state.ready_ms) else { return Err(None) };
-        let wait_ms = state.ready_ms.saturating_sub(now_ms);
+        let until_ms = |state: &State| if state.tries == 0 { state.stated_ms() } else { state.ready_ms() };
+        let Some((index, state)) = left().min_by_key(|(_, state)| until_ms(state)) else { return Err(None) };
+        let wait_ms = until_ms(state).saturating_sub(now_ms);
         if wait_ms > self.limits.max_wait_ms || now_ms + wait_ms >= self.limits.deadline_ms {
             return Err(Some(wait_ms));
         }
@@ -428,8 +464,7 @@ mod tests {
     #[test]
     fn lanes_that_rest_are_the_last_resort_unless_their_time_is_stated() {
         let resting = |index: usize, plan: &mut Plan, ready_ms, stated| {
-            plan.states[index].ready_ms = ready_ms;
-            plan.states[index].stated = stated;
+            plan.states[index].out = Rest { until_ms: ready_ms, stated };
         };
         let mut plan = plan(&[(0, None), (1, None), (2, None)]);
         resting(0, &mut plan, 60_000, true);
@@ -441,6 +476,23 @@ mod tests {
         let mut only = super::tests::plan(&[(0, None)]);
         resting(0, &mut only, 60_000, true);
         assert_eq!(run(&mut only, &[]), "0", "its provider is the judge");
+    }
+
+    #[test]
+    fn what_was_found_out_in_the_meantime_counts() {
+        use crate::catalog::Registry;
+        let provider = r#"{"base_url":"http://a.example","auth":"none","models":["m"]}"#;
+        let config = format!(r#"{{"providers":{{"a":{provider},"b":{provider},"c":{provider}}}}}"#);
+        let registry = Registry::new(&Config::read("{}", Some(&config)).unwrap(), false, |_| None);
+        let candidates = ["a", "b", "c"].map(|name| Candidate::of(registry.provider(name).unwrap(), "m"));
+        let mut board = Board::default();
+        let mut plan = Plan::new(&candidates, &board, Draw { seed: 0, by: Stickiness::None }, LIMITS, 0);
+        let Step::Send(first) = plan.next(0) else { panic!("not sent") };
+        let throttled = Failure { class: Class::Throttled, retry_after_ms: Some(60_000) };
+        board.failed(candidates[1].lane(0), &throttled, false, 50, 0);
+        plan.failed(first, &Failure { class: Class::TimedOut, retry_after_ms: None }, 100, 0);
+        plan.look_again(&candidates, &board, 100);
+        assert_eq!(plan.next(100), Step::Send(Lane { candidate: 2, key: 0 }));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::time::to_rfc3339;
 
 use super::candidates::{Asked, Candidate, Selection, is_automatic};
 use super::draw::Stickiness;
-use super::health::{Availability, Board, Lane, OTHER, Place, Totals};
+use super::health::{Availability, Board, Lane, Place, Totals};
 use super::plan::Plan;
 use super::quota::Reading;
 use super::reason::Dropped;
@@ -383,7 +383,7 @@ fn kept(asked: &Asked<'_, '_>, candidate: &Candidate<'_>) -> Value {
         "id": candidate.address(),
         "provider": candidate.provider.name,
         "model": candidate.model,
-        "listed": candidate.listed && candidate.model != OTHER,
+        "listed": candidate.listed,
         "tier": facts.effective_tier(),
         "score": candidate.score.map(|score| rounded(score, 4)),
         "usd_per_mtok": score::usd_per_mtok(&facts.price).map(|usd| rounded(usd, 6)),

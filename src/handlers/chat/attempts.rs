@@ -87,7 +87,11 @@ impl Attempts<'_> {
     pub async fn run(&mut self) -> Result<Won, Lost> {
         let mut lost: Option<Lost> = None;
         loop {
-            match self.plan.next(clock::now_ms()) {
+            let now_ms = clock::now_ms();
+            if self.plan.attempts() > 0 {
+                self.plan.look_again(self.candidates, &self.gateway.board.borrow(), now_ms);
+            }
+            match self.plan.next(now_ms) {
                 Step::Send(lane) => match self.begin(lane) {
                     Ok(attempt) => {
                         if let Some(won) = self.land(attempt, &mut lost).await {
@@ -304,10 +308,7 @@ impl Attempts<'_> {
                 Code::NoCandidate,
                 "Every upstream that could answer this call is resting: it was throttled, failed, or has used up a limit",
             );
-            let error = match again_ms {
-                Some(ms) => error.with_retry_after(seconds(ms).max(1)),
-                None => error.with_retry_after(1),
-            };
+            let error = error.with_retry_after(again_ms.map_or(1, seconds).max(1));
             return Lost {
                 lane: None,
                 refusal: error.with_param("model").into(),
