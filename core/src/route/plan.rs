@@ -205,7 +205,9 @@ impl Plan {
             let Some(candidate) = candidates.get(state.lane.candidate) else { continue };
             let out = rest_of(board, candidate, state.lane.key, now_ms);
             // Of a lane that has been asked, the plan knows by itself when to come back, unless its provider says otherwise.
-            state.out = if state.tries == 0 || out.stated { out } else { Rest::default() };
+            // Models that are not listed share a lane on the board: what this call met at one of them is not said of the next.
+            let is_news = state.tries == 0 && candidate.listed;
+            state.out = if is_news || out.stated { out } else { Rest::default() };
         }
     }
 
