@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use super::members::{self, Member, Members, ReadError, by_place};
+use super::members::{self, Member, Members, ReadError, by_place, is_empty_array};
 use crate::catalog::{Entry, Quirk, StreamUsage, Tier};
 use crate::error::{Code, Error};
 
@@ -315,10 +315,6 @@ fn effort_tier(value: &str) -> Option<Tier> {
         "high" | "xhigh" => Some(Tier::High),
         _ => None,
     }
-}
-
-fn is_empty_array(value: &str) -> bool {
-    value.strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
 }
 
 fn json_text(text: &str) -> Vec<u8> {

@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::members::{self, Members};
+use super::members::{self, Members, is_empty_array};
 use super::sse::{self, Framed, Framer};
 use super::upstream_error;
 use super::usage::Usage;
@@ -254,10 +254,6 @@ enum Shown {
     AsIs,
     Not,
     Instead(Vec<u8>),
-}
-
-fn is_empty_array(value: &str) -> bool {
-    value.strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
 }
 
 /// Whether a chunk carries content: text, a tool call, a refusal, reasoning, an end of the answer; not only who speaks. An

@@ -216,6 +216,11 @@ impl<'de> Visitor<'de> for NameSeed {
     }
 }
 
+/// Whether a value is an array without items.
+pub fn is_empty_array(value: &str) -> bool {
+    value.strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
+}
+
 /// A value read from the text of a member; `null` counts as absent.
 pub fn value<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Option<T>, serde_json::Error> {
     serde_json::from_str(text)
