@@ -25,7 +25,8 @@ pub fn news(call: &Call<'_>, gateway: &Rc<Gateway>) -> impl Future<Output = ()> 
         (provider_health::ask(&call.env, &question), token)
     });
     if asked.is_none() && gateway.board.borrow().is_due(now_ms) {
-        call.context.wait_until(exchange(gateway, &call.env));
+        let (gateway, env) = (Rc::clone(gateway), call.env.clone());
+        call.context.wait_until(async move { exchange(&gateway, &env).await });
     }
     let gateway = Rc::clone(gateway);
     async move {
@@ -78,22 +79,14 @@ pub async fn tell(gateway: Rc<Gateway>, env: Env) {
 #[expect(clippy::cast_possible_truncation, reason = "a second")]
 const WAIT_MS: u32 = REFRESH_MS as u32;
 
-/// One exchange with the object, begun at once.
-fn exchange(gateway: &Rc<Gateway>, env: &Env) -> impl Future<Output = ()> + use<> {
-    let (report, mut token) = gateway.board.borrow_mut().report(clock::now_ms());
-    let mut answer = Box::pin(provider_health::tell(env, &report));
-    let (gateway, env) = (Rc::clone(gateway), env.clone());
-    async move {
-        loop {
-            take(&gateway, answer.await, token);
-            // What the others should know at once, and what was seen in the meantime.
-            let now_ms = clock::now_ms();
-            if !gateway.board.borrow().is_due(now_ms) {
-                return;
-            }
-            let (report, next) = gateway.board.borrow_mut().report(now_ms);
-            token = next;
-            answer = Box::pin(provider_health::tell(&env, &report));
+/// Tells the object what was seen, and takes what it answers; then again what the others should know at once and was seen in
+/// the meantime.
+async fn exchange(gateway: &Gateway, env: &Env) {
+    loop {
+        let (report, token) = gateway.board.borrow_mut().report(clock::now_ms());
+        take(gateway, provider_health::tell(env, &report).await, token);
+        if !gateway.board.borrow().is_due(clock::now_ms()) {
+            return;
         }
     }
 }

@@ -1,7 +1,9 @@
 // @ts-check
 //! The browser of the tests: CHROMIUM, or /usr/bin/chromium.
 
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -25,4 +27,19 @@ export function launch() {
       "--disable-sync",
     ],
   });
+}
+
+/**
+ * What axe finds wrong with a page; empty if nothing.
+ *
+ * @param {import("playwright-core").Page} page
+ */
+export async function violations(page) {
+  // Not by a script element, which the policies of the pages forbid.
+  await page.evaluate(axe.source);
+  const results = /** @type {import("axe-core").AxeResults} */ (await page.evaluate("axe.run()"));
+  assert.ok(results.passes.length > 8);
+  return results.violations.flatMap(({ id, help, nodes }) =>
+    nodes.map((node) => `${id}: ${help}: ${node.target.join(" ")}`),
+  );
 }

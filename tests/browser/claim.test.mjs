@@ -6,9 +6,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import axe from "axe-core";
 import { Gateway, KEY_HASH, OPERATOR_KEY, OPERATOR_LABEL, operate } from "../e2e/harness.mjs";
-import { launch, skip } from "./chromium.mjs";
+import { launch, skip, violations } from "./chromium.mjs";
 import { digest } from "../../scripts/lib/gateway-key.mjs";
 
 const START_MS = 120_000; // the first start may build the Worker
@@ -98,16 +97,6 @@ describe("/access/claim", { skip }, () => {
   async function picture(page, name) {
     const folder = process.env.SCREENSHOTS;
     if (folder) await page.screenshot({ path: `${folder}/claim-${name}.png`, fullPage: true });
-  }
-
-  /** @param {Page} page */
-  async function violations(page) {
-    await page.evaluate(axe.source);
-    const results = /** @type {import("axe-core").AxeResults} */ (await page.evaluate("axe.run()"));
-    assert.ok(results.passes.length > 8);
-    return results.violations.flatMap(({ id, help, nodes }) =>
-      nodes.map((node) => `${id}: ${help}: ${node.target.join(" ")}`),
-    );
   }
 
   test("a button shows the key, nothing is complained of, and no other host is asked", async () => {

@@ -7,9 +7,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import axe from "axe-core";
 import { Gateway, Upstream, chat, eventually, variables } from "../e2e/harness.mjs";
-import { launch, skip } from "./chromium.mjs";
+import { launch, skip, violations } from "./chromium.mjs";
 
 const START_MS = 120_000; // the first start may build the Worker
 /** Ids of models that would do harm if they were not shown as text. */
@@ -97,17 +96,6 @@ describe("/health", { skip }, () => {
   async function picture(page, name) {
     const folder = process.env.SCREENSHOTS;
     if (folder) await page.screenshot({ path: `${folder}/health-${name}.png`, fullPage: true });
-  }
-
-  /** @param {Page} page */
-  async function violations(page) {
-    // Not by a script element, which the policy of the page forbids.
-    await page.evaluate(axe.source);
-    const results = /** @type {import("axe-core").AxeResults} */ (await page.evaluate("axe.run()"));
-    assert.ok(results.passes.length > 8);
-    return results.violations.flatMap(({ id, help, nodes }) =>
-      nodes.map((node) => `${id}: ${help}: ${node.target.join(" ")}`),
-    );
   }
 
   /**

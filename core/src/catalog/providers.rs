@@ -142,111 +142,64 @@ const PERPLEXITY: &[Quirk] = &[
     Quirk::drop("top_logprobs"),
 ];
 
+const fn limit(
+    resource: Resource,
+    window: Window,
+    [limit, remaining, reset]: [&'static str; 3],
+) -> LimitHeader {
+    LimitHeader { resource, window, limit, remaining, reset }
+}
+
+const REQUESTS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+const TOKENS: [&str; 3] =
+    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+const REQUESTS_DAY: [&str; 3] = [
+    "x-ratelimit-limit-requests-day",
+    "x-ratelimit-remaining-requests-day",
+    "x-ratelimit-reset-requests-day",
+];
+
 /// The limit headers of OpenAI, which most others copy.
+#[rustfmt::skip]
 pub(super) const OPENAI_LIMITS: &[LimitHeader] = &[
-    LimitHeader {
-        resource: Resource::Requests,
-        window: Window::Minute,
-        limit: "x-ratelimit-limit-requests",
-        remaining: "x-ratelimit-remaining-requests",
-        reset: "x-ratelimit-reset-requests",
-    },
-    LimitHeader {
-        resource: Resource::Tokens,
-        window: Window::Minute,
-        limit: "x-ratelimit-limit-tokens",
-        remaining: "x-ratelimit-remaining-tokens",
-        reset: "x-ratelimit-reset-tokens",
-    },
+    limit(Resource::Requests, Window::Minute, REQUESTS),
+    limit(Resource::Tokens,   Window::Minute, TOKENS),
 ];
+#[rustfmt::skip]
 const ANTHROPIC_LIMITS: &[LimitHeader] = &[
-    LimitHeader {
-        resource: Resource::Requests,
-        window: Window::Minute,
-        limit: "anthropic-ratelimit-requests-limit",
-        remaining: "anthropic-ratelimit-requests-remaining",
-        reset: "anthropic-ratelimit-requests-reset",
-    },
-    LimitHeader {
-        resource: Resource::Tokens,
-        window: Window::Minute,
-        limit: "anthropic-ratelimit-tokens-limit",
-        remaining: "anthropic-ratelimit-tokens-remaining",
-        reset: "anthropic-ratelimit-tokens-reset",
-    },
+    limit(Resource::Requests, Window::Minute,
+        ["anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"]),
+    limit(Resource::Tokens,   Window::Minute,
+        ["anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"]),
 ];
+#[rustfmt::skip]
 const CEREBRAS_LIMITS: &[LimitHeader] = &[
-    LimitHeader {
-        resource: Resource::Requests,
-        window: Window::Day,
-        limit: "x-ratelimit-limit-requests-day",
-        remaining: "x-ratelimit-remaining-requests-day",
-        reset: "x-ratelimit-reset-requests-day",
-    },
-    LimitHeader {
-        resource: Resource::Tokens,
-        window: Window::Minute,
-        limit: "x-ratelimit-limit-tokens-minute",
-        remaining: "x-ratelimit-remaining-tokens-minute",
-        reset: "x-ratelimit-reset-tokens-minute",
-    },
+    limit(Resource::Requests, Window::Day,    REQUESTS_DAY),
+    limit(Resource::Tokens,   Window::Minute,
+        ["x-ratelimit-limit-tokens-minute", "x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"]),
 ];
 // OpenAI's names, but the requests are those of a day.
+#[rustfmt::skip]
 const GROQ_LIMITS: &[LimitHeader] = &[
-    LimitHeader {
-        resource: Resource::Requests,
-        window: Window::Day,
-        limit: "x-ratelimit-limit-requests",
-        remaining: "x-ratelimit-remaining-requests",
-        reset: "x-ratelimit-reset-requests",
-    },
-    LimitHeader {
-        resource: Resource::Tokens,
-        window: Window::Minute,
-        limit: "x-ratelimit-limit-tokens",
-        remaining: "x-ratelimit-remaining-tokens",
-        reset: "x-ratelimit-reset-tokens",
-    },
+    limit(Resource::Requests, Window::Day,    REQUESTS),
+    limit(Resource::Tokens,   Window::Minute, TOKENS),
 ];
-const MISTRAL_LIMITS: &[LimitHeader] = &[LimitHeader {
-    resource: Resource::Tokens,
-    window: Window::Minute,
-    limit: "x-ratelimitbysize-limit-minute",
-    remaining: "x-ratelimitbysize-remaining-minute",
-    reset: "ratelimitbysize-reset",
-}];
+#[rustfmt::skip]
+const MISTRAL_LIMITS: &[LimitHeader] = &[
+    limit(Resource::Tokens,   Window::Minute,
+        ["x-ratelimitbysize-limit-minute", "x-ratelimitbysize-remaining-minute", "ratelimitbysize-reset"]),
+];
+#[rustfmt::skip]
 const SAMBANOVA_LIMITS: &[LimitHeader] = &[
-    LimitHeader {
-        resource: Resource::Requests,
-        window: Window::Minute,
-        limit: "x-ratelimit-limit-requests",
-        remaining: "x-ratelimit-remaining-requests",
-        reset: "x-ratelimit-reset-requests",
-    },
-    LimitHeader {
-        resource: Resource::Requests,
-        window: Window::Day,
-        limit: "x-ratelimit-limit-requests-day",
-        remaining: "x-ratelimit-remaining-requests-day",
-        reset: "x-ratelimit-reset-requests-day",
-    },
+    limit(Resource::Requests, Window::Minute, REQUESTS),
+    limit(Resource::Requests, Window::Day,    REQUESTS_DAY),
 ];
 // It changes its windows with the load.
+#[rustfmt::skip]
 const TOGETHER_LIMITS: &[LimitHeader] = &[
-    LimitHeader {
-        resource: Resource::Requests,
-        window: Window::Unknown,
-        limit: "x-ratelimit-limit",
-        remaining: "x-ratelimit-remaining",
-        reset: "x-ratelimit-reset",
-    },
-    LimitHeader {
-        resource: Resource::Tokens,
-        window: Window::Unknown,
-        limit: "x-tokenlimit-limit",
-        remaining: "x-tokenlimit-remaining",
-        reset: "",
-    },
+    limit(Resource::Requests, Window::Unknown, ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]),
+    limit(Resource::Tokens,   Window::Unknown, ["x-tokenlimit-limit", "x-tokenlimit-remaining", ""]),
 ];
 
 /// A provider like most: a key as a bearer token, and nothing special.
