@@ -12,6 +12,7 @@
 //! | [`catalog`] | which providers and models exist |
 //! | [`route`] | which provider answers a model name, and how the providers have been doing |
 //! | [`protocol`] | how requests, answers, streams and upstream errors are read and rewritten |
+//! | [`ledger`] | what calls use and cost, and what is told of it |
 //! | [`error`] | every error: code, status, type, and how it looks on each surface |
 
 #![cfg_attr(
@@ -26,6 +27,7 @@ pub mod error;
 mod hash;
 pub mod json;
 pub mod key;
+pub mod ledger;
 mod name;
 mod order;
 pub mod protocol;
