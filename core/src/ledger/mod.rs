@@ -1,6 +1,25 @@
-//! The ledger: what calls use, what they cost, and what is added up of them.
+//! What calls cost, and limits that hold.
 //!
-//! Tokens are whole tokens, money is whole micro-USD, times are milliseconds: nothing here is a float, and what is not
-//! known is never written as 0. Nothing here knows a database, an object or a clock.
+//! One key has one ledger. Its owner is the [`Book`], which stands in a Durable Object and is exact. An isolate does not ask
+//! the book for every call: its [`Purse`] holds a lease, an amount that the book has set aside for it, and calls spend from
+//! that. Before an attempt is sent, the most that it can cost is set aside as a hold; afterwards it is settled with what it did
+//! cost. What is set aside counts as spent until it is settled or given back, so that a budget cannot be overrun; a lease of
+//! which nothing is heard any more expires, and is then charged, since its isolate may have spent it.
+//!
+//! Each call that reached an upstream leaves a [`receipt`], which the book chains to those before it.
+//!
+//! Nothing here knows a clock, a network or a database: messages and times come in, answers and [`Changes`] to be stored go out.
 
+mod book;
+mod limit;
+mod message;
+mod purse;
+pub mod receipt;
 pub mod tally;
+mod window;
+
+pub use book::{Book, Changes, Page, State, Stored};
+pub use limit::{Kind, Limit, Limits, usd};
+pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
+pub use purse::{Hold, IDLE_MS, Purse, RENEW_MS, Reserved};
+pub use window::{Span, Window};
