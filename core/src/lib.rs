@@ -11,6 +11,7 @@
 //! | [`config`] | what `gateway.toml` may say |
 //! | [`catalog`] | which providers and models exist |
 //! | [`route`] | which provider answers a model name, and how the providers have been doing |
+//! | [`ledger`] | what calls use, may cost and have cost |
 //! | [`protocol`] | how requests, answers, streams and upstream errors are read and rewritten |
 //! | [`error`] | every error: code, status, type, and how it looks on each surface |
 
@@ -26,6 +27,7 @@ pub mod error;
 mod hash;
 pub mod json;
 pub mod key;
+pub mod ledger;
 mod name;
 mod order;
 pub mod protocol;
