@@ -11,8 +11,10 @@
 //! Nothing here knows a clock, a network or a database: messages and times come in, answers and [`Changes`] to be stored go out.
 
 mod book;
+pub mod estimate;
 mod limit;
 mod message;
+pub mod price;
 mod purse;
 pub mod receipt;
 pub mod tally;

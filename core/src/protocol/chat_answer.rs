@@ -20,8 +20,7 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage,
             Err(ReadError::Duplicate(name)) => return Err(claims(&format!("two members '{name}'"))),
         };
     if choices.is_some_and(|choices| choices.value.starts_with('[')) {
-        let usage = usage.and_then(|usage| members::value(usage.value).ok().flatten());
-        return Ok(usage.unwrap_or_default());
+        return Ok(usage.and_then(|usage| Usage::read(usage.value)).unwrap_or_default());
     }
     match error {
         Some(error) if error.value != "null" => Err(upstream_error::read(provider, 502, true, body, key)),
@@ -46,7 +45,7 @@ mod tests {
             let (prompt_tokens, completion_tokens) = usage;
             assert_eq!(
                 check("acme", body.as_bytes(), None).unwrap(),
-                Usage { prompt_tokens, completion_tokens },
+                Usage { prompt_tokens, completion_tokens, ..Usage::default() },
                 "{body}"
             );
         }

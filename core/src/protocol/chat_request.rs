@@ -13,7 +13,7 @@ use super::members::{self, Member, Members, ReadError, by_place, is_empty_array}
 use crate::catalog::{Entry, Quirk, StreamUsage, Tier};
 use crate::error::{Code, Error};
 
-const NAMES: &[&str; 15] = &[
+const NAMES: &[&str; 16] = &[
     "model",
     "messages",
     "stream",
@@ -29,7 +29,12 @@ const NAMES: &[&str; 15] = &[
     "reasoning_effort",
     "min_reasoning_level",
     "prompt_cache_key",
+    "n",
 ];
+/// The members that limit the output, in tokens.
+const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+/// The most answers that are asked for at once; no provider gives more.
+const MOST_CHOICES: u64 = 128;
 const INCLUDE_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
 /// A request, checked as far as the gateway acts on it.
@@ -48,11 +53,13 @@ pub struct ChatRequest<'a> {
     pub messages: &'a str,
     /// The longest answer that is asked for, in tokens.
     pub max_output: Option<u64>,
+    /// How many answers are asked for: `n`, at least 1.
+    pub choices: u64,
     /// The tier that `reasoning_effort` asks for; `None`: any, `auto`, or a word that only a provider knows.
     pub effort: Option<Tier>,
     /// The lowest tier that will do.
     pub min_tier: Option<Tier>,
-    members: Members<'a, 15>,
+    members: Members<'a, 16>,
 }
 
 /// What to send upstream.
@@ -99,8 +106,9 @@ impl<'a> ChatRequest<'a> {
                     .with_param(name)
             }
         })?;
-        let [model, messages, stream, stream_options, project_id, .., effort, min_tier, _] = &members.found;
-        let [.., max_tokens, max_completion_tokens, _, _, _] = &members.found;
+        let [model, messages, stream, stream_options, project_id, .., effort, min_tier, _, n] =
+            &members.found;
+        let [.., max_tokens, max_completion_tokens, _, _, _, _] = &members.found;
 
         let model_name = match model {
             Some(member) => typed::<String>(body, "model", member, "a string")?,
@@ -154,6 +162,7 @@ impl<'a> ChatRequest<'a> {
         let tokens =
             |member: &Option<Member<'_>>| member.as_ref().and_then(|member| member.value.parse().ok());
         let max_output = tokens(max_completion_tokens).or_else(|| tokens(max_tokens));
+        let choices = n.as_ref().and_then(|member| lenient_count(member.value));
         let effort = effort.as_ref().and_then(|member| effort_tier(member.value));
         Ok(ChatRequest {
             body,
@@ -163,6 +172,7 @@ impl<'a> ChatRequest<'a> {
             project_id,
             messages,
             max_output,
+            choices: choices.unwrap_or(1).clamp(1, MOST_CHOICES),
             effort,
             min_tier,
             members,
@@ -191,6 +201,13 @@ impl<'a> ChatRequest<'a> {
         ["tools", "functions"].iter().any(|name| {
             self.member(name).is_some_and(|value| value.starts_with('[') && !is_empty_array(value))
         })
+    }
+
+    /// The longest answer that a provider may understand the request to ask for, in tokens: the larger of the two members
+    /// for it, of which some providers know only one.
+    pub fn asked_output(&self) -> Option<u64> {
+        let asked = OUTPUT_LIMITS.iter().filter_map(|name| lenient_count(self.member(name)?));
+        asked.filter(|tokens| *tokens > 0).max()
     }
 
     /// How JSON is asked for, if it is.
@@ -315,6 +332,16 @@ fn effort_tier(value: &str) -> Option<Tier> {
         "high" | "xhigh" => Some(Tier::High),
         _ => None,
     }
+}
+
+/// A count as a lenient provider may read it: also from a fraction, an exponent or a string. Fractions count as the next
+/// whole number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn lenient_count(value: &str) -> Option<u64> {
+    let value = value.trim_matches('"');
+    let rounded =
+        || value.parse::<f64>().ok().filter(|number| *number >= 0.0).map(|number| number.ceil() as u64);
+    value.parse().ok().or_else(rounded)
 }
 
 fn json_text(text: &str) -> Vec<u8> {

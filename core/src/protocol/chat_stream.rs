@@ -233,11 +233,9 @@ impl ChatStream {
         else {
             return Shown::AsIs;
         };
-        if let Some(told) = x_groq.and_then(|member| members::value::<XGroq>(member.value).ok().flatten()) {
-            self.usage = told.usage.unwrap_or(self.usage);
-        }
+        self.usage = x_groq.and_then(|x_groq| groq_usage(x_groq.value)).unwrap_or(self.usage);
         let Some(usage) = usage else { return Shown::AsIs };
-        let told = members::value::<Usage>(usage.value).ok().flatten();
+        let told = Usage::read(usage.value);
         self.usage = told.unwrap_or(self.usage);
         if !self.hide_usage {
             Shown::AsIs
@@ -296,9 +294,9 @@ fn needs_a_look(events: &[u8]) -> bool {
 }
 
 /// Groq tells usage in a member of its own.
-#[derive(Deserialize)]
-struct XGroq {
-    usage: Option<Usage>,
+fn groq_usage(x_groq: &str) -> Option<Usage> {
+    let Members { found: [usage], .. } = members::read(x_groq.as_bytes(), &["usage"]).ok()?;
+    Usage::read(usage?.value)
 }
 
 #[cfg(test)]
@@ -310,7 +308,14 @@ mod tests {
     const SHOWN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"é\"}}]}\n\n";
     const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\n";
     const DONE: &str = "data: [DONE]\n\n";
-    const TOLD: Usage = Usage { prompt_tokens: Some(3), completion_tokens: Some(5) };
+    const TOLD: Usage = Usage {
+        prompt_tokens: Some(3),
+        cached_tokens: None,
+        cache_write_tokens: None,
+        completion_tokens: Some(5),
+        reasoning_tokens: None,
+        image_tokens: None,
+    };
 
     fn relay(hide_usage: bool, chunks: &[&[u8]], ending: Ending) -> (String, ChatStream) {
         let mut stream = ChatStream::new("acme", None, hide_usage, 1000);

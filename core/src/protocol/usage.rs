@@ -1,12 +1,237 @@
-//! What an upstream says that a call has used.
+//! What an upstream says that a call has used, in whichever words it says it.
+//!
+//! Read are the members' names of every dialect at once; which provider speaks is not asked. What a call costs is decided
+//! elsewhere (`ledger::price`).
 
-use serde::{Deserialize, Serialize};
+use super::members;
 
-/// Tokens of one call. Members that an upstream leaves out are `None`: unknown, not zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// More tokens than any call can use. What is told beyond it is an error of the upstream, and counts as not told.
+const MOST: u64 = 1 << 40;
+
+/// The names for numbers and for objects with further numbers. Objects are read by the same list, since the numbers in
+/// them have the names that some upstreams use outside of them.
+const NAMES: &[&str; 16] = &[
+    "prompt_tokens",
+    "input_tokens",
+    "completion_tokens",
+    "output_tokens",
+    "total_tokens",
+    "prompt_tokens_details",
+    "input_tokens_details",
+    "completion_tokens_details",
+    "output_tokens_details",
+    // OpenAI's, inside of the details; Moonshot's, outside of them.
+    "cached_tokens",
+    // DeepSeek.
+    "prompt_cache_hit_tokens",
+    // Anthropic.
+    "cache_read_input_tokens",
+    // OpenAI and OpenRouter.
+    "cache_write_tokens",
+    // Anthropic.
+    "cache_creation_input_tokens",
+    "reasoning_tokens",
+    "image_tokens",
+];
+
+/// Tokens of one call. What an upstream does not tell is `None`: unknown, not zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the input.
+    /// Tokens of the input, those of the prompt cache included.
     pub prompt_tokens: Option<u64>,
+    /// Of the input, those that were read from the provider's prompt cache.
+    pub cached_tokens: Option<u64>,
+    /// Of the input, those that were written to the provider's prompt cache.
+    pub cache_write_tokens: Option<u64>,
     /// Tokens of the output, reasoning included.
     pub completion_tokens: Option<u64>,
+    /// Of the output, those of the reasoning.
+    pub reasoning_tokens: Option<u64>,
+    /// Of input and output together, those of images.
+    pub image_tokens: Option<u64>,
+}
+
+impl Usage {
+    /// Reads a `usage` object, as it is written. `None` if it is `null` or no object; a number that cannot be one of tokens
+    /// is not told.
+    pub fn read(text: &str) -> Option<Usage> {
+        let Told { mut usage, total, details, cache_apart } = Told::read(text)?;
+        for more in details.into_iter().flatten().filter_map(|text| Some(Told::read(text)?.usage)) {
+            // The same number may stand at two places; a place that is always 0 is no reason to forget the other.
+            usage.cached_tokens = usage.cached_tokens.max(more.cached_tokens);
+            usage.cache_write_tokens = usage.cache_write_tokens.max(more.cache_write_tokens);
+            usage.reasoning_tokens = usage.reasoning_tokens.max(more.reasoning_tokens);
+            // These are different images: seen ones and made ones.
+            usage.image_tokens = match (usage.image_tokens, more.image_tokens) {
+                (Some(some), Some(more)) => Some(some + more),
+                (some, more) => some.or(more),
+            };
+        }
+        let cache = usage.cached_tokens.unwrap_or(0) + usage.cache_write_tokens.unwrap_or(0);
+        usage.prompt_tokens = usage.prompt_tokens.map(|prompt| {
+            // Parts that are more than the whole are none of it.
+            if cache_apart || cache > prompt { prompt + cache } else { prompt }
+        });
+        // xAI and Gemini leave the reasoning out of the output, but not out of the total.
+        let rest = total.zip(usage.prompt_tokens).and_then(|(total, prompt)| total.checked_sub(prompt));
+        usage.completion_tokens = usage.completion_tokens.max(rest.filter(|rest| *rest > 0));
+        Some(usage)
+    }
+
+    /// Whether it tells both what was read and what was written.
+    pub fn is_known(&self) -> bool {
+        self.prompt_tokens.is_some() && self.completion_tokens.is_some()
+    }
+}
+
+/// What one object tells: the usage itself, or details of it.
+struct Told<'a> {
+    usage: Usage,
+    total: Option<u64>,
+    /// The objects with details.
+    details: [Option<&'a str>; 4],
+    /// Whether the input is told as Anthropic does in its own format: without what the cache was read or written for.
+    cache_apart: bool,
+}
+
+impl Told<'_> {
+    fn read(text: &str) -> Option<Told<'_>> {
+        let values = members::read(text.as_bytes(), NAMES).ok()?.found.map(|member| Some(member?.value));
+        let [_, _, _, _, _, prompt_details, input_details, completion_details, output_details, ..] = values;
+        let count = |value: Option<&str>| value?.parse().ok().filter(|tokens| *tokens <= MOST);
+        let [prompt, input, completion, output, total, _, _, _, _, cached, hit, cache_read, ..] =
+            values.map(count);
+        let [.., written, creation, reasoning_tokens, image_tokens] = values.map(count);
+        Some(Told {
+            usage: Usage {
+                prompt_tokens: prompt.or(input),
+                cached_tokens: cached.max(hit).max(cache_read),
+                cache_write_tokens: written.max(creation),
+                completion_tokens: completion.or(output),
+                reasoning_tokens,
+                image_tokens,
+            },
+            total,
+            details: [prompt_details, input_details, completion_details, output_details],
+            cache_apart: prompt.is_none() && input_details.is_none() && cache_read.or(creation).is_some(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Prompt, cached, cache-write, completion, reasoning, image.
+    fn told(text: &str) -> Option<[Option<u64>; 6]> {
+        let usage = Usage::read(text)?;
+        Some([
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.cache_write_tokens,
+            usage.completion_tokens,
+            usage.reasoning_tokens,
+            usage.image_tokens,
+        ])
+    }
+
+    #[test]
+    fn understands_every_dialect() {
+        let n = None;
+        for (text, expected) in [
+            (r#"{"prompt_tokens":3,"completion_tokens":5,"x":1}"#, [Some(3), n, n, Some(5), n, n]),
+            (r#"{"prompt_tokens":3,"total_tokens":3}"#, [Some(3), n, n, n, n, n]),
+            ("{}", [n; 6]),
+            // OpenAI and OpenRouter.
+            (
+                r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,"cost":0.95,"prompt_tokens_details":
+                {"cached_tokens":1920,"cache_write_tokens":7,"audio_tokens":0,"image_tokens":11},
+                "completion_tokens_details":{"reasoning_tokens":250,"image_tokens":20}}"#,
+                [Some(2006), Some(1920), Some(7), Some(300), Some(250), Some(31)],
+            ),
+            // DeepSeek.
+            (
+                r#"{"prompt_tokens":100,"completion_tokens":5,"total_tokens":105,"prompt_cache_hit_tokens":64,
+                "prompt_cache_miss_tokens":36,"completion_tokens_details":{"reasoning_tokens":4}}"#,
+                [Some(100), Some(64), n, Some(5), Some(4), n],
+            ),
+            // Anthropic's words beside OpenAI's; the input includes them.
+            (
+                r#"{"prompt_tokens":100,"completion_tokens":5,"total_tokens":105,"cache_read_input_tokens":60,
+                "cache_creation_input_tokens":30,"prompt_tokens_details":{"cached_tokens":0}}"#,
+                [Some(100), Some(60), Some(30), Some(5), n, n],
+            ),
+            // Anthropic's own, where it does not.
+            (
+                r#"{"input_tokens":100,"output_tokens":5,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}"#,
+                [Some(190), Some(60), Some(30), Some(5), n, n],
+            ),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":115,"cache_read_input_tokens":100}"#,
+                [Some(110), Some(100), n, Some(5), n, n],
+            ),
+            // OpenAI's newer words.
+            (
+                r#"{"input_tokens":100,"output_tokens":5,"input_tokens_details":{"cached_tokens":60},
+                "output_tokens_details":{"reasoning_tokens":2}}"#,
+                [Some(100), Some(60), n, Some(5), Some(2), n],
+            ),
+            // Moonshot.
+            (
+                r#"{"prompt_tokens":100,"completion_tokens":5,"cached_tokens":60}"#,
+                [Some(100), Some(60), n, Some(5), n, n],
+            ),
+            // xAI.
+            (
+                r#"{"prompt_tokens":10120,"completion_tokens":1499,"total_tokens":14428,
+                "prompt_tokens_details":{"cached_tokens":128},"completion_tokens_details":{"reasoning_tokens":2809}}"#,
+                [Some(10120), Some(128), n, Some(4308), Some(2809), n],
+            ),
+            // Gemini, which does not tell what it left out; and does not tell an output of nothing but reasoning.
+            (
+                r#"{"prompt_tokens":20,"completion_tokens":198,"total_tokens":623}"#,
+                [Some(20), n, n, Some(603), n, n],
+            ),
+            (r#"{"prompt_tokens":21,"total_tokens":81}"#, [Some(21), n, n, Some(60), n, n]),
+        ] {
+            assert_eq!(told(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_not_told() {
+        for text in ["null", "7", "[]", "\"odd\"", "", "{", r#"{"prompt_tokens":1,"prompt_tokens":2}"#] {
+            assert_eq!(told(text), None, "{text}");
+        }
+        for number in ["-1", "1.5", "1e3", "\"3\"", "null", "[]", "1099511627777", "99999999999999999999999"]
+        {
+            let text = format!(
+                r#"{{"prompt_tokens":{number},"completion_tokens":{number},"total_tokens":{number},"cached_tokens":{number},
+                "prompt_tokens_details":{number},"completion_tokens_details":{{"reasoning_tokens":{number}}}}}"#
+            );
+            assert_eq!(told(&text), Some([None; 6]), "{text}");
+        }
+        assert!(!Usage::read(r#"{"prompt_tokens":1}"#).unwrap().is_known());
+        assert!(Usage::read(r#"{"prompt_tokens":1,"completion_tokens":0}"#).unwrap().is_known());
+    }
+
+    proptest! {
+        /// Whatever is told, nothing overflows, and the cache's part of the input is never more than the input.
+        #[test]
+        fn any_numbers_are_read(numbers in proptest::collection::vec(proptest::option::of(0u64..=MOST), 16)) {
+            let members: Vec<String> = NAMES
+                .iter()
+                .zip(numbers)
+                .filter(|(name, _)| !name.ends_with("details"))
+                .filter_map(|(name, number)| Some(format!("\"{name}\":{}", number?)))
+                .collect();
+            let members = members.join(",");
+            let comma = if members.is_empty() { "" } else { "," };
+            let text = format!("{{{members}{comma}\"prompt_tokens_details\":{{{members}}},\"output_tokens_details\":{{{members}}}}}");
+            let usage = Usage::read(&text).unwrap();
+            let cache = usage.cached_tokens.unwrap_or(0) + usage.cache_write_tokens.unwrap_or(0);
+            prop_assert!(usage.prompt_tokens.is_none_or(|prompt| prompt >= cache), "{usage:?}");
+        }
+    }
 }

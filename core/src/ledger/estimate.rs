@@ -1,0 +1,232 @@
+//! What a call may use and cost, before it is sent.
+//!
+//! Nothing is tokenised: what is likely goes by the usual length of a token, what is possible by the shortest. What a call
+//! has cost is in [`super::price`].
+
+use super::price::{TOKENS_OF_PRICE, whole};
+use crate::catalog::{Facts, Price};
+use crate::protocol::chat_request::ChatRequest;
+use crate::route::needs::{BYTES_PER_TOKEN, Images, TOKENS_PER_IMAGE};
+
+/// The most that an image is taken to cost, in tokens.
+const MOST_TOKENS_PER_IMAGE: usize = 4_096;
+/// What a provider may put around the messages, in tokens.
+const FRAME_TOKENS: usize = 64;
+/// What a provider may put around tools, in tokens: it tells the model how to call them.
+const TOOL_FRAME_TOKENS: usize = 512;
+/// The longest output where neither the caller nor the table has a limit, in tokens.
+const UNLIMITED_OUTPUT: u64 = 16_384;
+
+/// What a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Tokens of the input, likely.
+    pub prompt_tokens: u64,
+    /// Tokens of the input, at most.
+    pub max_prompt_tokens: u64,
+    /// The longest output that is asked for, in tokens of all choices together; `None` if none is asked for.
+    pub max_output: Option<u64>,
+    /// How many answers are asked for, from 1 to 128. Each of them has an output of its own; the input is read once.
+    pub choices: u64,
+}
+
+impl Estimate {
+    /// What a request may use.
+    pub fn of(request: &ChatRequest<'_>) -> Estimate {
+        let images = Images::of(request.messages.as_bytes());
+        let messages = request.messages.len().saturating_sub(images.bytes);
+        let others = ["tools", "functions", "response_format"].iter().map(|name| request.size(name));
+        let text = messages + others.sum::<usize>();
+        let tools = if request.wants_tools() { TOOL_FRAME_TOKENS } else { 0 };
+        Estimate {
+            prompt_tokens: (text / BYTES_PER_TOKEN + images.count * TOKENS_PER_IMAGE) as u64,
+            // A token is at least a byte.
+            max_prompt_tokens: (text + images.count * MOST_TOKENS_PER_IMAGE + FRAME_TOKENS + tools) as u64,
+            max_output: request.asked_output().map(|tokens| tokens.saturating_mul(request.choices)),
+            choices: request.choices,
+        }
+    }
+
+    /// The longest output of each choice that is to be reckoned with, in tokens: what was asked for, but not more than the
+    /// model can.
+    pub fn output_bound(&self, facts: &Facts) -> u64 {
+        let asked = self.max_output.map(|tokens| tokens / self.choices.max(1));
+        let able = facts.max_output.map(u64::from);
+        match (asked, able) {
+            (Some(asked), Some(able)) => asked.min(able),
+            (asked, able) => asked.or(able).unwrap_or(UNLIMITED_OUTPUT),
+        }
+    }
+
+    /// What an attempt costs at most, in micro-USD, if each choice has at most so many tokens of output. `None` if the price
+    /// of the input or of the output is not known.
+    pub fn most(&self, output_tokens_per_choice: u64, price: &Price) -> Option<u64> {
+        let (input, output) = self.sums(price)?;
+        Some(whole(input.saturating_add(output.saturating_mul(output_tokens_per_choice.into()))))
+    }
+
+    /// The longest output of each choice, in tokens, with which an attempt costs at most so much, in micro-USD. `None` if a
+    /// price is not known, or not even the input can be paid.
+    pub fn affordable_output(&self, micro_usd: u64, price: &Price) -> Option<u64> {
+        let (input, output) = self.sums(price)?;
+        let left = (u128::from(micro_usd) * TOKENS_OF_PRICE).checked_sub(input)?;
+        Some(left.checked_div(output).map_or(u64::MAX, |tokens| u64::try_from(tokens).unwrap_or(u64::MAX)))
+    }
+
+    /// The cost of the input, as if all of it were of the dearest kind, and of one token of output of each choice; both in
+    /// micro-USD times a million.
+    fn sums(&self, price: &Price) -> Option<(u128, u128)> {
+        let input = price.input?.max(price.cached_input.unwrap_or(0)).max(price.cache_write.unwrap_or(0));
+        let product = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
+        Some((product(self.max_prompt_tokens, input), product(self.choices, price.output?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::price::cost;
+    use crate::protocol::usage::Usage;
+    use proptest::prelude::*;
+
+    fn estimate(rest: &str) -> Estimate {
+        let body = format!(r#"{{"model":"m",{rest}}}"#);
+        Estimate::of(&ChatRequest::read(body.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn reckons_with_what_a_request_holds() {
+        let bare = estimate(r#""messages":[]"#);
+        assert_eq!(
+            bare,
+            Estimate { prompt_tokens: 0, max_prompt_tokens: 2 + 64, max_output: None, choices: 1 }
+        );
+        let text = estimate(&format!(r#""messages":["{}"]"#, "a".repeat(396)));
+        assert_eq!((text.prompt_tokens, text.max_prompt_tokens), (100, 400 + 64));
+        let all = estimate(r#""messages":[],"tools":[{}],"functions":[ ],"response_format":{"type":"x"}"#);
+        assert_eq!(all.max_prompt_tokens, 2 + 4 + 3 + 12 + 64 + 512);
+        let image = format!(
+            r#""messages":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}]"#,
+            "A".repeat(1_000_000)
+        );
+        let image = estimate(&image);
+        assert!((1000..1050).contains(&image.prompt_tokens), "{image:?}");
+        assert!((4096 + 64..4096 + 64 + 100).contains(&image.max_prompt_tokens), "{image:?}");
+    }
+
+    #[test]
+    fn reckons_with_what_is_asked_for() {
+        for (asked, max_output, choices) in [
+            ("", None, 1),
+            (r#","max_tokens":7"#, Some(7), 1),
+            (r#","max_tokens":7,"n":3"#, Some(21), 3),
+            (r#","max_completion_tokens":7,"max_tokens":9,"n":1000"#, Some(9 * 128), 128),
+            (r#","max_completion_tokens":9,"max_tokens":7,"n":0"#, Some(9), 1),
+            (r#","max_tokens":null,"n":null"#, None, 1),
+            (r#","max_tokens":-1,"n":-1"#, None, 1),
+            (r#","max_tokens":0,"n":"x""#, None, 1),
+            (r#","max_tokens":"8","n":2.0"#, Some(16), 2),
+            (r#","max_tokens":1e3,"n":1e300"#, Some(128_000), 128),
+            (r#","max_tokens":18446744073709551615,"n":2"#, Some(u64::MAX), 2),
+        ] {
+            let estimate = estimate(&format!(r#""messages":[]{asked}"#));
+            assert_eq!((estimate.max_output, estimate.choices), (max_output, choices), "{asked}");
+        }
+    }
+
+    #[test]
+    fn the_output_is_bounded_by_who_allows_less() {
+        for (asked, able, bound) in [
+            (None, None, 16_384),
+            (Some(30), None, 10),
+            (None, Some(20), 20),
+            (Some(30), Some(20), 10),
+            (Some(90), Some(20), 20),
+        ] {
+            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens: 0, max_output: asked, choices: 3 };
+            let facts = Facts { max_output: able, ..Facts::default() };
+            assert_eq!(estimate.output_bound(&facts), bound, "{asked:?} {able:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_price_has_no_bound() {
+        let price = Price { input: Some(1_000_000), output: Some(2_000_000), ..Price::default() };
+        let estimate = Estimate { prompt_tokens: 1, max_prompt_tokens: 100, max_output: None, choices: 2 };
+        assert_eq!(estimate.most(10, &price), Some(100 + 40));
+        assert_eq!(estimate.most(10, &Price { cache_write: Some(1_500_000), ..price }), Some(150 + 40));
+        assert_eq!(estimate.affordable_output(140, &price), Some(10));
+        assert_eq!(estimate.affordable_output(143, &price), Some(10));
+        assert_eq!(estimate.affordable_output(100, &price), Some(0));
+        assert_eq!(estimate.affordable_output(99, &price), None);
+        assert_eq!(estimate.affordable_output(100, &Price { output: Some(0), ..price }), Some(u64::MAX));
+        for unknown in [Price { input: None, ..price }, Price { output: None, ..price }] {
+            assert_eq!(estimate.most(10, &unknown), None);
+            assert_eq!(estimate.affordable_output(u64::MAX, &unknown), None);
+        }
+        let most = u64::MAX;
+        let huge = Estimate { prompt_tokens: most, max_prompt_tokens: most, max_output: None, choices: 128 };
+        let dear = Price { input: Some(most), output: Some(most), cached_input: None, cache_write: None };
+        assert_eq!(huge.most(most, &dear), Some(most));
+        assert_eq!(huge.affordable_output(most, &dear), None);
+    }
+
+    prop_compose! {
+        fn any_price()(input in 0u64..200_000_000, cached_input in proptest::option::of(0u64..200_000_000),
+            cache_write in proptest::option::of(0u64..200_000_000), output in 0u64..200_000_000)
+            -> Price { Price { input: Some(input), output: Some(output), cached_input, cache_write } }
+    }
+
+    proptest! {
+        /// What is affordable is paid by the money, and one token more is not.
+        #[test]
+        fn the_money_is_enough_and_no_more(
+            money in 0u64..1 << 40,
+            max_prompt_tokens in 0u64..1 << 24,
+            choices in 1u64..=128,
+            price in any_price(),
+        ) {
+            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, max_output: None, choices };
+            match estimate.affordable_output(money, &price) {
+                None => prop_assert!(estimate.most(0, &price).unwrap() > money),
+                Some(u64::MAX) => prop_assert_eq!(price.output, Some(0)),
+                Some(tokens) => {
+                    prop_assert!(estimate.most(tokens, &price).unwrap() <= money);
+                    prop_assert!(estimate.most(tokens + 1, &price).unwrap() > money);
+                }
+            }
+        }
+
+        /// No use within the bounds costs more than the most.
+        #[test]
+        fn no_use_costs_more_than_the_most(
+            max_prompt_tokens in 0u64..1 << 24,
+            choices in 1u64..=128,
+            output in 0u64..1 << 20,
+            parts: [u8; 4],
+            price in any_price(),
+        ) {
+            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, max_output: None, choices };
+            let part = |whole: u64, part: u8| Some(whole * u64::from(part) / 255);
+            let prompt = part(max_prompt_tokens, parts[0]);
+            let used = Usage {
+                prompt_tokens: prompt,
+                cached_tokens: part(prompt.unwrap(), parts[1]),
+                cache_write_tokens: part(prompt.unwrap(), parts[2]),
+                completion_tokens: part(output * choices, parts[3]),
+                ..Usage::default()
+            };
+            prop_assert!(cost(&used, &price).unwrap() <= estimate.most(output, &price).unwrap());
+        }
+
+        #[test]
+        fn any_numbers_are_bounded(numbers: [u64; 6], prices: [Option<u64>; 4]) {
+            let [prompt_tokens, max_prompt_tokens, max_output, choices, money, output_tokens] = numbers;
+            let estimate = Estimate { prompt_tokens, max_prompt_tokens, max_output: Some(max_output), choices };
+            let [input, output, cached_input, cache_write] = prices;
+            let price = Price { input, output, cached_input, cache_write };
+            let _ = (estimate.most(output_tokens, &price), estimate.affordable_output(money, &price));
+            let _ = estimate.output_bound(&Facts::default());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a call has cost, by what it has used and what its model's tokens cost.
+//!
+//! What a call may cost before it is sent is in [`super::estimate`].
+
+use crate::catalog::Price;
+use crate::protocol::usage::Usage;
+
+/// Prices are for so many tokens.
+pub(super) const TOKENS_OF_PRICE: u128 = 1_000_000;
+
+/// What was used, in micro-USD: the exact sum, rounded up once. `None` if the tokens are not known, or a price that is
+/// needed: that of tokens of which there are none is not.
+///
+/// Tokens that the cache was read or written for cost as the input does where they have no price of their own.
+pub fn cost(usage: &Usage, price: &Price) -> Option<u64> {
+    let (prompt, completion) = (usage.prompt_tokens?, usage.completion_tokens?);
+    let cached = usage.cached_tokens.unwrap_or(0).min(prompt);
+    let written = usage.cache_write_tokens.unwrap_or(0).min(prompt - cached);
+    let fresh = prompt - cached - written;
+    let parts = [
+        (fresh, price.input),
+        (cached, price.cached_input.or(price.input)),
+        (written, price.cache_write.or(price.input)),
+        (completion, price.output),
+    ];
+    let mut sum = 0_u128;
+    for (tokens, price) in parts {
+        if tokens > 0 {
+            sum = sum.saturating_add(u128::from(tokens) * u128::from(price?));
+        }
+    }
+    Some(whole(sum))
+}
+
+/// A sum of tokens times prices, rounded up to a whole micro-USD.
+pub(super) fn whole(sum: u128) -> u64 {
+    u64::try_from(sum.div_ceil(TOKENS_OF_PRICE)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn usage(prompt: u64, cached: u64, written: u64, completion: u64) -> Usage {
+        Usage {
+            prompt_tokens: Some(prompt),
+            cached_tokens: Some(cached),
+            cache_write_tokens: Some(written),
+            completion_tokens: Some(completion),
+            ..Usage::default()
+        }
+    }
+
+    fn price(input: u64, cached: Option<u64>, written: Option<u64>, output: u64) -> Price {
+        Price { input: Some(input), output: Some(output), cached_input: cached, cache_write: written }
+    }
+
+    #[test]
+    fn each_kind_of_token_has_its_price() {
+        let all = price(2_000_000, Some(200_000), Some(2_500_000), 8_000_000);
+        for (used, price, micro_usd) in [
+            (usage(1000, 0, 0, 100), all, 2000 + 800),
+            (usage(1000, 600, 100, 100), all, 600 + 120 + 250 + 800),
+            (usage(1000, 600, 100, 100), price(2_000_000, None, None, 8_000_000), 2000 + 800),
+            // More of it cached than there is: all is.
+            (usage(1000, 5000, 900, 0), all, 200),
+            (usage(1000, 600, 900, 0), all, 120 + 1000),
+            (usage(0, 0, 0, 0), all, 0),
+            // Rounded once and up.
+            (usage(1, 0, 0, 1), price(1, None, None, 1), 1),
+            (usage(3, 1, 1, 1), price(250_000, None, None, 250_000), 1),
+            (usage(4, 1, 1, 1), price(250_000, None, None, 250_000), 2),
+            (usage(5, 0, 0, 5), price(0, None, None, 0), 0),
+        ] {
+            assert_eq!(cost(&used, &price), Some(micro_usd), "{used:?} {price:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_free() {
+        let all = price(1, Some(1), Some(1), 1);
+        let known = usage(10, 10, 0, 5);
+        assert_eq!(cost(&Usage::default(), &all), None);
+        assert_eq!(cost(&Usage { prompt_tokens: None, ..known }, &all), None);
+        assert_eq!(cost(&Usage { completion_tokens: None, ..known }, &all), None);
+        assert_eq!(cost(&known, &Price { output: None, ..all }), None);
+        assert_eq!(cost(&usage(10, 9, 0, 5), &Price { input: None, ..all }), None);
+        assert_eq!(cost(&usage(10, 0, 10, 5), &Price { input: None, cache_write: None, ..all }), None);
+        // Not needed.
+        assert_eq!(cost(&known, &Price { input: None, ..all }), Some(1));
+        assert_eq!(cost(&usage(10, 0, 0, 0), &Price { output: None, ..all }), Some(1));
+        let plain = Usage { cached_tokens: None, cache_write_tokens: None, ..known };
+        assert_eq!(cost(&plain, &all), Some(1), "nothing is told of a cache");
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        let most = u64::MAX;
+        assert_eq!(cost(&usage(most, most, most, most), &price(most, Some(most), None, most)), Some(most));
+        assert_eq!(cost(&usage(most, 7, 7, most), &price(most, Some(most), Some(most), most)), Some(most));
+    }
+
+    prop_compose! {
+        fn any_usage()(prompt in 0u64..1 << 40, cached in 0u64..1 << 40, written in 0u64..1 << 40, completion in 0u64..1 << 40)
+            -> Usage { usage(prompt, cached, written, completion) }
+    }
+
+    prop_compose! {
+        fn any_price()(input in 0u64..200_000_000, cached in proptest::option::of(0u64..200_000_000),
+            written in proptest::option::of(0u64..200_000_000), output in 0u64..200_000_000)
+            -> Price { price(input, cached, written, output) }
+    }
+
+    proptest! {
+        /// The parts, each rounded up, are the whole, but for a micro-USD of each part.
+        #[test]
+        fn the_parts_are_the_whole(used in any_usage(), price in any_price()) {
+            let of = |used: Usage| cost(&used, &price).unwrap();
+            let prompt = used.prompt_tokens.unwrap();
+            let cached = used.cached_tokens.unwrap().min(prompt);
+            let written = used.cache_write_tokens.unwrap().min(prompt - cached);
+            let parts = of(usage(prompt - cached - written, 0, 0, 0))
+                + of(usage(cached, cached, 0, 0))
+                + of(usage(written, 0, written, 0))
+                + of(usage(0, 0, 0, used.completion_tokens.unwrap()));
+            let whole = of(used);
+            prop_assert!(whole <= parts && parts < whole + 4, "{whole} {parts}");
+        }
+
+        #[test]
+        fn more_tokens_or_higher_prices_never_cost_less(used in any_usage(), price in any_price(), more in 0u64..1000) {
+            let before = cost(&used, &price).unwrap();
+            let up = |number: Option<u64>| number.map(|number| number + more);
+            let longer = Usage { completion_tokens: up(used.completion_tokens), ..used };
+            prop_assert!(cost(&longer, &price).unwrap() >= before);
+            let fresh = Usage { cached_tokens: Some(0), cache_write_tokens: Some(0), ..used };
+            let before_fresh = cost(&fresh, &price).unwrap();
+            let larger = Usage { prompt_tokens: up(used.prompt_tokens), ..fresh };
+            prop_assert!(cost(&larger, &price).unwrap() >= before_fresh);
+            let dearer = Price {
+                input: up(price.input),
+                output: up(price.output),
+                cached_input: up(price.cached_input),
+                cache_write: up(price.cache_write),
+            };
+            prop_assert!(cost(&used, &dearer).unwrap() >= before);
+        }
+
+        #[test]
+        fn nothing_costs_more_than_all_of_it_at_the_dearest_price(used in any_usage(), price in any_price()) {
+            let dearest = [price.input, price.cached_input, price.cache_write, price.output].into_iter().max().flatten();
+            let tokens = u128::from(used.prompt_tokens.unwrap() + used.completion_tokens.unwrap());
+            prop_assert!(cost(&used, &price).unwrap() <= whole(tokens * u128::from(dearest.unwrap())));
+        }
+
+        #[test]
+        fn any_numbers_are_priced(numbers: [Option<u64>; 8]) {
+            let [prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, input, output, cached_input, cache_write] =
+                numbers;
+            let used = Usage { prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, ..Usage::default() };
+            let _ = cost(&used, &Price { input, output, cached_input, cache_write });
+        }
+    }
+}
