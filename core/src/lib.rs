@@ -13,7 +13,6 @@
 //! | [`route`] | which provider answers a model name, and how the providers have been doing |
 //! | [`ledger`] | what calls use, may cost and have cost |
 //! | [`protocol`] | how requests, answers, streams and upstream errors are read and rewritten |
-//! | [`ledger`] | what calls use and cost, and what is told of it |
 //! | [`error`] | every error: code, status, type, and how it looks on each surface |
 
 #![cfg_attr(
