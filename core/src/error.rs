@@ -92,6 +92,12 @@ error_table! {
         "A policy of the key is no longer in the operator's configuration, so it is unclear what the key may do.";
     RateLimitExceeded, "rate_limit_exceeded", 429, "rate_limit_error", Retry::After(1),
         "Too many requests from this address or with this key; `retry-after` tells when there is room again.";
+    InsufficientQuota, "insufficient_quota", 429, "insufficient_quota", Retry::Never,
+        "A budget of the key is spent; the message says which, and when it begins anew.";
+    PriceUnknown, "price_unknown", 403, "permission_error", Retry::Never,
+        "The key has a budget, and the price of the model is not known, so that the call could not be charged.";
+    ReceiptNotFound, "receipt_not_found", 404, "not_found_error", Retry::Never,
+        "The key has no receipt of this id, or not any more.";
     ConflictingCredentials, "conflicting_credentials", 400, "invalid_request_error", Retry::Never,
         "`Authorization` and `x-api-key` carry different keys.";
     AuthNotConfigured, "auth_not_configured", 503, "configuration_error", Retry::Operator,

@@ -226,7 +226,11 @@ impl World {
         }
         let tally = Tally { requests: 1, cost_micro_usd: used, ..Tally::default() };
         let receipt = format!("{{\"id\":\"rcpt_{:08}\"}}", self.calls);
-        purse.settle(Settled { receipt: Some(receipt), row: row(tally).to_json(), charges: call.charges });
+        purse.settle(Settled {
+            receipt: Some(receipt),
+            rows: vec![row(tally).to_json()],
+            charges: call.charges,
+        });
     }
 
     fn report(&mut self, isolate: usize) {

@@ -25,6 +25,7 @@ use crate::access::sliding_log::MAX_LIMIT;
 use crate::access::submission::email;
 use crate::catalog::{PROVIDERS, facts};
 use crate::key::ENDPOINTS;
+use crate::ledger::Limits;
 use crate::name::is_name;
 
 /// The model name by which the gateway chooses.
@@ -44,6 +45,8 @@ pub struct Config {
     pub access: Access,
     /// What an issued key may do, by name.
     pub policies: BTreeMap<String, Policy>,
+    /// How calls are charged.
+    pub ledger: Ledger,
     /// Who is told about requests for keys.
     pub webhook: Webhook,
     /// How claim links are sent.
@@ -164,12 +167,32 @@ pub struct Policy {
     /// Endpoints: paths of [`ENDPOINTS`]. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<String>>,
-    /// Requests in any minute. Absent: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_minute: Option<u32>,
+    /// How much, of all models together.
+    pub limits: Limits,
+    /// How much of some models, besides: by `provider/model`, `provider/*`, an alias, a group or `auto`.
+    pub model_limits: BTreeMap<String, Limits>,
     /// How long a key lives, in days from its making. Absent: until it is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_days: Option<u32>,
+}
+
+/// How calls are charged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// What becomes of a call whose price is not known, where its key has a limit in US dollars.
+    pub unknown_price: UnknownPrice,
+}
+
+/// What becomes of a call whose price is not known, where its key has a limit in US dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownPrice {
+    /// It is refused: what cannot be counted cannot be limited.
+    #[default]
+    Refuse,
+    /// It counts as a request, with its tokens, and costs nothing.
+    CountTokens,
 }
 
 /// Who is told about requests for keys.
@@ -419,13 +442,15 @@ impl Config {
                     "policies.{name}: a policy's name is 1 to 64 characters of [A-Za-z0-9._:-]"
                 ));
             }
-            for (member, value, max) in [
-                ("requests_per_minute", policy.requests_per_minute, MAX_LIMIT),
-                ("expires_days", policy.expires_days, 36_500),
-            ] {
-                if value.is_some_and(|value| !(1..=max).contains(&value)) {
-                    return fail(format!("policies.{name}.{member} must be between 1 and {max}"));
-                }
+            if policy.expires_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
+                return fail(format!("policies.{name}.expires_days must be between 1 and 36500"));
+            }
+            check_limits(&format!("policies.{name}.limits"), &policy.limits)?;
+            for (models, limits) in &policy.model_limits {
+                let place = format!("policies.{name}.model_limits");
+                self.check_model_pattern(models)
+                    .map_err(|what| ConfigError(format!("{place}: '{models}' {what}")))?;
+                check_limits(&format!("{place}.\"{models}\""), limits)?;
             }
             for model in policy.models.iter().flatten() {
                 self.check_model_pattern(model)
@@ -467,6 +492,14 @@ impl Config {
             }
             _ => Err("must be provider/model, provider/*, an alias, a group or 'auto'".to_owned()),
         }
+    }
+}
+
+/// A limit of 0 is a key that may do nothing, and more likely a mistake.
+fn check_limits(place: &str, limits: &Limits) -> Result<(), ConfigError> {
+    match limits.table().into_iter().find(|(.., amount)| *amount == Some(0)) {
+        Some((name, ..)) => Err(ConfigError(format!("{place}.{name} must be greater than 0"))),
+        None => Ok(()),
     }
 }
 
@@ -535,9 +568,17 @@ mod tests {
             (r#"{"policies":{"a b":{}}}"#, "policies.a b: a policy's name"),
             (r#"{"policies":{"a":{"rpm":5}}}"#, "unknown field `rpm`"),
             (
-                r#"{"policies":{"a":{"requests_per_minute":0}}}"#,
-                "policies.a.requests_per_minute must be between",
+                r#"{"policies":{"a":{"limits":{"requests_per_minute":0}}}}"#,
+                "policies.a.limits.requests_per_minute must be greater than 0",
             ),
+            (
+                r#"{"policies":{"a":{"model_limits":{"groq/*":{"usd_total":0}}}}}"#,
+                "policies.a.model_limits.\"groq/*\".usd_total must be greater than 0",
+            ),
+            (r#"{"policies":{"a":{"model_limits":{"gpt-4o":{}}}}}"#, "'gpt-4o' must be provider/model"),
+            (r#"{"policies":{"a":{"limits":{"usd_per_day":0.0000001}}}}"#, "at most six decimals"),
+            (r#"{"policies":{"a":{"limits":{"usd_per_hour":1}}}}"#, "unknown field `usd_per_hour`"),
+            (r#"{"ledger":{"unknown_price":"guess"}}"#, "unknown variant `guess`"),
             (r#"{"policies":{"a":{"models":["gpt-4o"]}}}"#, "'gpt-4o' must be provider/model"),
             (r#"{"policies":{"a":{"models":["nowhere/*"]}}}"#, "begins with no provider"),
             (

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::config::{Config, Policy};
 use crate::error::{Code, Error};
+use crate::ledger::Limit;
 
 /// The endpoints that a key can be narrowed to: the routes for callers with an inference key.
 pub const ENDPOINTS: &[&str] = &["/v1/chat/completions", "/v1/routing/explain"];
@@ -103,9 +104,16 @@ impl IssuedKey {
             .with_param("model"))
     }
 
-    /// How many requests a minute it may make, if that is limited.
-    pub fn requests_per_minute(&self, config: &Config) -> Result<Option<u32>, Error> {
-        Ok(self.policies(config)?.iter().filter_map(|policy| policy.requests_per_minute).min())
+    /// Its limits: of several policies' limits of one kind the strictest.
+    pub fn limits(&self, config: &Config) -> Result<Vec<Limit>, Error> {
+        let mut limits = Vec::new();
+        for policy in self.policies(config)? {
+            Limit::gather(&mut limits, &policy.limits, None);
+            for (models, stated) in &policy.model_limits {
+                Limit::gather(&mut limits, stated, Some(models));
+            }
+        }
+        Ok(limits)
     }
 
     /// A policy that is gone closes the key: what it allowed is not known any more.
@@ -142,8 +150,9 @@ mod tests {
         serde_json::from_value(json!({
             "aliases": {"fast": "groq/a"},
             "policies": {
-                "small": {"models": ["groq/*", "fast"], "requests_per_minute": 10},
-                "big": {"models": ["openai/gpt-4o"], "endpoints": ["/v1/embeddings"], "requests_per_minute": 5},
+                "small": {"models": ["groq/*", "fast"], "limits": {"requests_per_minute": 10}},
+                "big": {"models": ["openai/gpt-4o"], "endpoints": ["/v1/embeddings"],
+                    "limits": {"requests_per_minute": 5}, "model_limits": {"groq/*": {"usd_per_day": 0.5}}},
                 "open": {},
             },
         }))
@@ -185,7 +194,7 @@ mod tests {
     fn without_lists_and_policies_everything_is_allowed() {
         assert!(model(&key(&[]), "openai/anything"));
         assert!(key(&[]).check_endpoint(&config(), "/v1/chat/completions/").is_ok());
-        assert_eq!(key(&[]).requests_per_minute(&config()).unwrap(), None);
+        assert_eq!(key(&[]).limits(&config()).unwrap(), []);
     }
 
     #[test]
@@ -194,7 +203,9 @@ mod tests {
         assert!(!model(&key(&["small"]), "groqs/b") && !model(&key(&["big"]), "openai/gpt-4o-mini"));
         let both = key(&["small", "big"]);
         assert!(model(&both, "groq/b") && model(&both, "openai/gpt-4o") && !model(&both, "xai/x"));
-        assert_eq!(both.requests_per_minute(&config()).unwrap(), Some(5));
+        let limits = both.limits(&config()).unwrap();
+        let limits: Vec<_> = limits.iter().map(|limit| (limit.counter(), limit.amount)).collect();
+        assert_eq!(limits, [("requests_per_minute".into(), 5), ("usd_per_day groq/*".into(), 500_000)]);
         assert!(model(&key(&["small", "open"]), "xai/x"));
         assert!(
             key(&["big"])

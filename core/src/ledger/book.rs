@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::limit::{Kind, Limit};
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Standing};
 use super::receipt::{Chain, Totals, id_of};
-use super::tally::Row;
+use super::tally::{Row, Tally};
 use super::window::Window;
 
 /// How long a lease lasts without word from its isolate, in milliseconds.
@@ -394,11 +394,14 @@ impl Book {
         let mut page: Option<Page> = None;
         let mut rows: Vec<Row> = Vec::new();
         for settled in &report.settled {
-            let (Some(receipt), Some(row)) = (&settled.receipt, Row::from_json(&settled.row)) else {
-                continue;
-            };
+            let Some(receipt) = &settled.receipt else { continue };
             let id = id_of(receipt).unwrap_or_default();
-            let text = self.chain.add(receipt, &row.tally);
+            let mut tally = Tally::default();
+            for row in settled.rows.iter().filter_map(Row::from_json) {
+                tally.add(&row.tally);
+                merge(&mut rows, self.bounded(row));
+            }
+            let text = self.chain.add(receipt, &tally);
             let page = page.get_or_insert_with(|| Page {
                 first: self.chain.count,
                 last: 0,
@@ -420,7 +423,6 @@ impl Book {
             }
             page.receipts.push_str(&text);
             page.receipts.push('\n');
-            merge(&mut rows, self.bounded(row));
         }
         let mut page = page?;
         page.last = self.chain.count;

@@ -107,8 +107,8 @@ pub struct Charge {
 pub struct Settled {
     /// Its receipt, as [`super::receipt::Receipt::to_text`] writes it; `None` where nothing was sent.
     pub receipt: Option<String>,
-    /// What it adds to the sums, as [`super::tally::Row::to_json`] writes it; `null` where nothing was sent.
-    pub row: Value,
+    /// What it adds to the sums, as [`super::tally::Row::to_json`] writes it: a row for each model that it was sent to.
+    pub rows: Vec<Value>,
     /// Its holds.
     pub charges: Vec<Charge>,
 }

@@ -17,6 +17,7 @@ mod message;
 pub mod price;
 mod purse;
 pub mod receipt;
+mod spending;
 pub mod tally;
 mod window;
 
@@ -24,4 +25,5 @@ pub use book::{Book, Changes, Page, State, Stored};
 pub use limit::{Kind, Limit, Limits, usd};
 pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 pub use purse::{Hold, IDLE_MS, Purse, RENEW_MS, Reserved};
+pub use spending::{End, Spending, Target};
 pub use window::{Span, Window};

@@ -8,11 +8,191 @@
 
 use serde_json::{Value, json};
 
-use super::tally::Tally;
+use super::tally::{Row, Slice, Tally};
+use crate::catalog::Price;
 use crate::key::Digest;
+use crate::protocol::usage::Usage;
+use crate::time::{DAY_MS, to_rfc3339};
 
 /// The hash before the first receipt.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// One upstream call, as it is charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The provider.
+    pub provider: String,
+    /// Its id of the model.
+    pub model: String,
+    /// `ok`, `cancelled`, or the class of the failure.
+    pub outcome: &'static str,
+    /// Until the answer, the first content of a stream, or the failure, in milliseconds.
+    pub duration_ms: u64,
+    /// What it used.
+    pub usage: Usage,
+    /// Whether the provider did not tell that, or not all of it.
+    pub estimated: bool,
+    /// What it cost, in micro-USD, at the price of its time.
+    pub cost_micro_usd: Option<u64>,
+    /// That price.
+    pub price: Option<Price>,
+}
+
+/// What is recorded of a call. See the module for what the book adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id: [`Receipt::id`].
+    pub id: String,
+    /// `x-request-id`.
+    pub request_id: String,
+    /// When the call began, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The project that it named.
+    pub project: Option<String>,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// The status that the caller got.
+    pub status: u16,
+    /// `answered`, `refused`, `failed` or `client_left`.
+    pub outcome: &'static str,
+    /// Until the first content of a stream, in milliseconds.
+    pub first_token_ms: Option<u64>,
+    /// Until the end, in milliseconds.
+    pub duration_ms: u64,
+    /// Whether the caller got a part of an answer only.
+    pub partial: bool,
+    /// The attempts, at least one. The last is the one that was answered, or whose failure was told.
+    pub attempts: Vec<Attempt>,
+}
+
+fn price_json(price: &Price) -> Value {
+    json!({
+        "input": price.input,
+        "cached_input": price.cached_input,
+        "cache_write": price.cache_write,
+        "output": price.output,
+    })
+}
+
+impl Receipt {
+    /// A new id: of the time, in milliseconds since 1970, and ten random bytes. The caller's own request id would not do: it
+    /// may be sent twice.
+    pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
+        format!("rcpt_{}", crate::request_id::generate(now_ms, random))
+    }
+
+    /// What all attempts used of something: `None` where none of them tells.
+    fn sum(&self, of: impl Fn(&Usage) -> Option<u64>) -> Option<u64> {
+        let told = self.attempts.iter().filter_map(|attempt| of(&attempt.usage));
+        told.reduce(u64::saturating_add)
+    }
+
+    /// What the call cost, in micro-USD; `None` if that is not known of every attempt.
+    pub fn cost_micro_usd(&self) -> Option<u64> {
+        let mut sum = 0u64;
+        for attempt in &self.attempts {
+            sum = sum.saturating_add(attempt.cost_micro_usd?);
+        }
+        Some(sum)
+    }
+
+    /// What it used, all attempts together.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            prompt_tokens: self.sum(|usage| usage.prompt_tokens),
+            cached_tokens: self.sum(|usage| usage.cached_tokens),
+            cache_write_tokens: self.sum(|usage| usage.cache_write_tokens),
+            completion_tokens: self.sum(|usage| usage.completion_tokens),
+            reasoning_tokens: self.sum(|usage| usage.reasoning_tokens),
+            image_tokens: self.sum(|usage| usage.image_tokens),
+        }
+    }
+
+    /// Whether some of what it used was estimated.
+    pub fn is_estimated(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.estimated)
+    }
+
+    /// Its text, as [`Chain::add`] wants it.
+    pub fn to_text(&self) -> String {
+        let last = self.attempts.last();
+        let usage = self.usage();
+        let attempt = |attempt: &Attempt| {
+            json!({
+                "provider": attempt.provider,
+                "model": attempt.model,
+                "outcome": attempt.outcome,
+                "duration_ms": attempt.duration_ms,
+                "prompt_tokens": attempt.usage.prompt_tokens,
+                "completion_tokens": attempt.usage.completion_tokens,
+                "cost_micro_usd": attempt.cost_micro_usd,
+                "price": attempt.price.as_ref().map(price_json),
+            })
+        };
+        json!({
+            "id": self.id,
+            "request_id": self.request_id,
+            "time": to_rfc3339(self.at_ms),
+            "project": self.project,
+            "provider": last.map(|last| last.provider.as_str()),
+            "model": last.map(|last| last.model.as_str()),
+            "stream": self.stream,
+            "status": self.status,
+            "outcome": self.outcome,
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
+            "image_tokens": usage.image_tokens,
+            "cost_micro_usd": self.cost_micro_usd(),
+            "first_token_ms": self.first_token_ms,
+            "duration_ms": self.duration_ms,
+            "partial": self.partial,
+            "estimated": self.is_estimated(),
+            "attempts": self.attempts.iter().map(attempt).collect::<Vec<_>>(),
+        })
+        .to_string()
+    }
+
+    /// What it adds to the sums: a row for each model that it was sent to. The call itself counts for the last. `name` is
+    /// what a model is counted as.
+    pub fn rows(&self, name: impl Fn(&Attempt) -> String) -> Vec<Row> {
+        let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
+        let last = self.attempts.len().saturating_sub(1);
+        let mut rows = Vec::with_capacity(self.attempts.len());
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            let slice = Slice {
+                day,
+                project: self.project.clone().unwrap_or_default(),
+                provider: attempt.provider.clone(),
+                model: name(attempt),
+            };
+            let usage = attempt.usage;
+            let mut tally = Tally {
+                attempts: 1,
+                prompt_tokens: usage.prompt_tokens.unwrap_or(0),
+                cached_tokens: usage.cached_tokens.unwrap_or(0),
+                cache_write_tokens: usage.cache_write_tokens.unwrap_or(0),
+                completion_tokens: usage.completion_tokens.unwrap_or(0),
+                reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
+                cost_micro_usd: attempt.cost_micro_usd.unwrap_or(0),
+                ..Tally::default()
+            };
+            if index == last {
+                tally.requests = 1;
+                tally.successful = u64::from(self.outcome == "answered");
+                tally.unpriced = u64::from(self.cost_micro_usd().is_none());
+                tally.estimated = u64::from(self.is_estimated());
+                tally.duration_ms = self.duration_ms;
+                tally.streams = u64::from(self.first_token_ms.is_some());
+                tally.first_token_ms = self.first_token_ms.unwrap_or(0);
+            }
+            rows.push(Row { slice, tally });
+        }
+        rows
+    }
+}
 
 /// The sums that stand in every receipt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
