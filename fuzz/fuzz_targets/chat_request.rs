@@ -26,7 +26,7 @@ fuzz_target!(|body: &[u8]| {
     let Some(mut provider) = entries.into_iter().find(|entry| entry.name == "acme") else { panic!("no provider") };
     for usage in [StreamUsage::OnRequest, StreamUsage::Always] {
         provider.stream_usage = usage;
-        let outgoing = request.outgoing("m", &provider, false);
+        let outgoing = request.outgoing("m", &provider, false, None);
         assert_eq!(
             outgoing.hide_usage,
             request.stream && !request.wants_usage && usage == StreamUsage::OnRequest

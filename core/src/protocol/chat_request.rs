@@ -229,8 +229,14 @@ impl<'a> ChatRequest<'a> {
     }
 
     /// The body for a provider that knows the model as `model`. `own_routing`: `models` and `provider` are for it, not for
-    /// the gateway.
-    pub fn outgoing(&self, model: &str, provider: &Entry, own_routing: bool) -> Outgoing {
+    /// the gateway. `output_limit`: no choice is to have more tokens of output, whatever the caller asked for.
+    pub fn outgoing(
+        &self,
+        model: &str,
+        provider: &Entry,
+        own_routing: bool,
+        output_limit: Option<u64>,
+    ) -> Outgoing {
         let hide_usage = self.stream && !self.wants_usage && provider.stream_usage == StreamUsage::OnRequest;
         let mut adjusted = Vec::new();
         let mut gone: Vec<&Member<'_>> = Vec::new();
@@ -246,6 +252,9 @@ impl<'a> ChatRequest<'a> {
         for quirk in &*provider.quirks {
             self.adjust(quirk, &mut gone, &mut changes, &mut adjusted);
         }
+        if let Some(limit) = output_limit {
+            self.limit_output(limit, provider, &gone, &mut changes, &mut adjusted);
+        }
         if let Some(member) = self.find("model")
             && self.model != model
         {
@@ -254,6 +263,10 @@ impl<'a> ChatRequest<'a> {
         if hide_usage {
             changes.push(self.ask_for_usage(self.find("stream_options")));
         }
+        // What goes is not changed as well.
+        changes.retain(|(place, _)| {
+            !gone.iter().any(|gone| gone.extent.start <= place.start && place.start < gone.extent.end)
+        });
         changes.extend(members::removals(self.body, gone));
         let changes = by_place(changes, |(place, _)| place.start);
         let body = (!changes.is_empty()).then(|| members::splice(self.body, &changes));
@@ -278,7 +291,10 @@ impl<'a> ChatRequest<'a> {
             }
             Quirk::Rename(old, new) => {
                 let Some(member) = present(old) else { return };
-                if self.find(new).is_some() {
+                // Two members may have one new name.
+                let is_given =
+                    || adjusted.iter().any(|told| told.split_once('>').is_some_and(|(_, to)| to == new));
+                if self.find(new).is_some() || is_given() {
                     gone.push(member);
                     adjusted.push(old.to_string());
                 } else {
@@ -299,6 +315,83 @@ impl<'a> ChatRequest<'a> {
                     adjusted.push(format!("{name}={bound}"));
                 }
             }
+        }
+    }
+
+    /// Sees to it that no choice has more than so many tokens of output. Comes after the quirks, which decide which members
+    /// for it are left and under which names.
+    fn limit_output(
+        &self,
+        limit: u64,
+        provider: &Entry,
+        gone: &[&Member<'_>],
+        changes: &mut Vec<(Range<usize>, Vec<u8>)>,
+        adjusted: &mut Vec<String>,
+    ) {
+        let text = limit.to_string();
+        // The first is the one to insert: OpenAI's reasoning models take no other, and others may know no other.
+        let mut names: Vec<&str> = OUTPUT_LIMITS.to_vec();
+        if !matches!(provider.name.as_str(), "openai" | "azure") {
+            names.reverse();
+        }
+        for quirk in &*provider.quirks {
+            if let Quirk::Rename(old, new) = quirk {
+                match (names.contains(&&**old), names.contains(&&**new)) {
+                    (true, false) => names.push(new),
+                    (false, true) => names.push(old),
+                    _ => {}
+                }
+            }
+        }
+        let is_taken = |name: &str| {
+            let refuses =
+                |quirk: &Quirk| matches!(quirk, Quirk::Drop(old) | Quirk::Rename(old, _) if old == name);
+            !provider.quirks.iter().any(refuses)
+        };
+        let mut is_limited = false;
+        let mut empty = None;
+        for name in &names {
+            let others =
+                self.members.others.iter().filter(|(other, _)| other == name).map(|(_, member)| member);
+            for member in self.find(name).into_iter().chain(others) {
+                if gone.iter().any(|gone| gone.place == member.place) {
+                    continue;
+                }
+                if member.value == "null" {
+                    // As good as absent, and only needed where there is no other: some providers refuse two.
+                    empty = empty.or_else(|| is_taken(name).then_some((*name, member)));
+                    continue;
+                }
+                is_limited = true;
+                let quirked = changes.iter_mut().find(|(place, _)| *place == member.place);
+                let value = quirked.as_ref().and_then(|(_, value)| str::from_utf8(value).ok());
+                // What is no number from 1 on may mean that there is no limit.
+                if lenient_count(value.unwrap_or(member.value))
+                    .is_some_and(|tokens| (1..=limit).contains(&tokens))
+                {
+                    continue;
+                }
+                match quirked {
+                    Some((_, value)) => *value = text.clone().into_bytes(),
+                    None => changes.push((member.place.clone(), text.clone().into_bytes())),
+                }
+                adjusted.push(format!("{name}={text}"));
+            }
+        }
+        if is_limited {
+            return;
+        }
+        if let Some((name, member)) = empty {
+            changes.push((member.place.clone(), text.clone().into_bytes()));
+            adjusted.push(format!("{name}={text}"));
+        } else if let Some(name) = names.into_iter().find(|name| is_taken(name)) {
+            // There is at least the model to put a comma after.
+            let end = self.members.end;
+            let mut member = b",".to_vec();
+            member.extend(json_text(name));
+            member.extend(format!(":{text}").into_bytes());
+            changes.push((end..end, member));
+            adjusted.push(format!("{name}={text}"));
         }
     }
 
@@ -391,6 +484,7 @@ mod tests {
 
     use crate::catalog::Registry;
     use crate::config::Config;
+    use proptest::prelude::*;
 
     /// A provider with these settings.
     fn provider(settings: &str, usage: StreamUsage) -> Entry {
@@ -404,7 +498,8 @@ mod tests {
     }
 
     fn sent(body: &str, model: &str, provider: &Entry) -> (String, Outgoing) {
-        let out = ChatRequest::read(body.as_bytes()).unwrap().outgoing(model, provider, provider.own_routing);
+        let out =
+            ChatRequest::read(body.as_bytes()).unwrap().outgoing(model, provider, provider.own_routing, None);
         (
             out.body
                 .as_ref()
@@ -470,6 +565,197 @@ mod tests {
         assert_eq!(first, r#"{"random_seed":7,"model":"m","messages":[]}"#);
     }
 
+    fn renaming(old: &'static str, new: &'static str) -> Quirk {
+        Quirk::Rename(old.into(), new.into())
+    }
+
+    #[test]
+    fn the_output_is_limited_by_whatever_member_is_left() {
+        const BOTH: [&str; 2] = OUTPUT_LIMITS;
+        let newer = || vec![renaming(BOTH[1], BOTH[0])];
+        let older = || vec![renaming(BOTH[0], BOTH[1])];
+        for (name, quirks, given, expected, told) in [
+            ("acme", vec![], "", r#","max_tokens":9"#, "max_tokens=9"),
+            ("openai", vec![], "", r#","max_completion_tokens":9"#, "max_completion_tokens=9"),
+            ("azure", newer(), "", r#","max_completion_tokens":9"#, "max_completion_tokens=9"),
+            ("azure", older(), "", r#","max_tokens":9"#, "max_tokens=9"),
+            ("acme", newer(), "", r#","max_completion_tokens":9"#, "max_completion_tokens=9"),
+            ("acme", vec![], r#","max_tokens":9"#, r#","max_tokens":9"#, ""),
+            ("acme", vec![], r#", "max_tokens" : 10 "#, r#", "max_tokens" : 9 "#, "max_tokens=9"),
+            ("acme", vec![], r#","max_tokens":null"#, r#","max_tokens":9"#, "max_tokens=9"),
+            (
+                "acme",
+                vec![],
+                r#","max_completion_tokens":null"#,
+                r#","max_completion_tokens":9"#,
+                "max_completion_tokens=9",
+            ),
+            (
+                "acme",
+                vec![],
+                r#","max_completion_tokens":99,"max_tokens":5"#,
+                r#","max_completion_tokens":9,"max_tokens":5"#,
+                "max_completion_tokens=9",
+            ),
+            (
+                "openai",
+                vec![],
+                r#","max_completion_tokens":null,"max_tokens":5"#,
+                r#","max_completion_tokens":null,"max_tokens":5"#,
+                "",
+            ),
+            (
+                "acme",
+                older(),
+                r#","max_completion_tokens":99"#,
+                r#","max_tokens":9"#,
+                "max_completion_tokens>max_tokens max_completion_tokens=9",
+            ),
+            (
+                "acme",
+                older(),
+                r#","max_completion_tokens":1,"max_tokens":99"#,
+                r#","max_tokens":9"#,
+                "max_completion_tokens max_tokens=9",
+            ),
+            (
+                "acme",
+                older(),
+                r#","max_completion_tokens":null"#,
+                r#","max_completion_tokens":null,"max_tokens":9"#,
+                "max_tokens=9",
+            ),
+            (
+                "acme",
+                newer(),
+                r#","max_completion_tokens":null,"max_tokens":99"#,
+                r#","max_completion_tokens":9"#,
+                "max_tokens max_completion_tokens=9",
+            ),
+            (
+                "acme",
+                vec![Quirk::Drop("max_tokens".into())],
+                r#","max_tokens":99"#,
+                r#","max_completion_tokens":9"#,
+                "max_tokens max_completion_tokens=9",
+            ),
+            (
+                "acme",
+                vec![renaming(BOTH[1], "longest")],
+                r#","longest":99,"max_tokens":5"#,
+                r#","longest":9"#,
+                "max_tokens longest=9",
+            ),
+            (
+                "acme",
+                vec![Quirk::AtLeast("max_tokens".into(), "16".into())],
+                r#","max_tokens":1"#,
+                r#","max_tokens":9"#,
+                "max_tokens=16 max_tokens=9",
+            ),
+            ("acme", vec![], r#","max_tokens":-1"#, r#","max_tokens":9"#, "max_tokens=9"),
+            ("acme", vec![], r#","max_tokens":"10""#, r#","max_tokens":9"#, "max_tokens=9"),
+            ("acme", vec![], r#","max_tokens":1e1"#, r#","max_tokens":9"#, "max_tokens=9"),
+        ] {
+            let mut acme = provider("", StreamUsage::Always);
+            name.clone_into(&mut acme.name);
+            acme.quirks = quirks.into();
+            let body = format!(r#"{{"model":"m","messages":[]{given}}}"#);
+            let out = ChatRequest::read(body.as_bytes()).unwrap().outgoing("m", &acme, false, Some(9));
+            let sent = out.body.map_or_else(|| body.clone(), |body| String::from_utf8(body).unwrap());
+            assert_eq!(sent, format!(r#"{{"model":"m","messages":[]{expected}}}"#), "{name} {given}");
+            assert_eq!(out.adjusted.join(" "), told, "{name} {given}");
+        }
+    }
+
+    fn any_quirk() -> impl Strategy<Value = Quirk> {
+        let name =
+            || prop_oneof![Just(OUTPUT_LIMITS[0]), Just(OUTPUT_LIMITS[1]), Just("longest"), Just("seed")];
+        prop_oneof![
+            name().prop_map(|name| Quirk::Drop(name.into())),
+            (0usize..3, 1usize..3).prop_map(|(old, by)| {
+                let names = [OUTPUT_LIMITS[0], OUTPUT_LIMITS[1], "longest"];
+                renaming(names[old], names[(old + by) % 3])
+            }),
+            (name(), "[1-9][0-9]{0,2}").prop_map(|(name, bound)| Quirk::AtLeast(name.into(), bound.into())),
+            (name(), "[1-9][0-9]{0,2}").prop_map(|(name, bound)| Quirk::AtMost(name.into(), bound.into())),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is asked for and whatever the provider's quirks: what is sent is an object without a name twice, no
+        /// member for the output in it is above the limit, there is one unless the provider takes none, and what is not
+        /// concerned is written as it was.
+        #[test]
+        fn no_output_is_above_the_limit(
+            order in Just(vec![
+                ("model", "\"x\""), ("messages", "[ 1,{} ]"), ("stream", "true"), ("project_id", "\"p\""), ("other", " [\"}\" ,1]"),
+                ("max_tokens", ""), ("max_completion_tokens", ""), ("longest", ""), ("stream_options", "{ }"),
+            ]).prop_shuffle(),
+            left_out in proptest::collection::vec(any::<bool>(), 9),
+            values in proptest::collection::vec(
+                prop_oneof![Just("null".to_owned()), Just("\"99\"".to_owned()), "-?[1-9][0-9]{0,3}", "[0-9]\\.5", "[1-9]e[0-9]"], 9),
+            quirks in proptest::collection::vec(any_quirk(), 0..4),
+            limit in 1u64..200,
+            is_openai: bool,
+            spaces: bool,
+        ) {
+            let mut acme = provider("", StreamUsage::OnRequest);
+            if is_openai {
+                "openai".clone_into(&mut acme.name);
+            }
+            acme.quirks = quirks.into();
+            let needed = |name: &str| matches!(name, "model" | "messages" | "other");
+            let given: Vec<String> = order
+                .iter()
+                .zip(values)
+                .zip(left_out)
+                .filter(|((member, _), left_out)| !left_out || needed(member.0))
+                .map(|(((name, value), number), _)| {
+                    let value = if value.is_empty() { &*number } else { value };
+                    if spaces { format!(" \"{name}\" : {value} ") } else { format!("\"{name}\":{value}") }
+                })
+                .collect();
+            let body = format!("{{{}}}", given.join(","));
+            let request = ChatRequest::read(body.as_bytes()).unwrap();
+            let out = request.outgoing("m", &acme, false, Some(limit));
+            let sent = out.body.unwrap();
+            let members = members::read_all(&sent, &[]);
+            prop_assert!(members.is_ok(), "{}", String::from_utf8_lossy(&sent));
+            let members = members.unwrap().others;
+            let of = |wanted: &str| -> Vec<&str> {
+                members.iter().filter(|(name, _)| name == wanted).map(|(_, member)| member.value).collect()
+            };
+            prop_assert_eq!(of("model"), ["\"m\""]);
+            prop_assert_eq!(of("messages"), ["[ 1,{} ]"]);
+            prop_assert_eq!(of("other"), ["[\"}\" ,1]"]);
+            prop_assert!(of("project_id").is_empty());
+            let is_renamed_to = |new: &str| {
+                acme.quirks.iter().any(|quirk| matches!(quirk, Quirk::Rename(old, to) if to == new && OUTPUT_LIMITS.contains(&&**old)))
+            };
+            let mut limits = 0;
+            for name in ["max_tokens", "max_completion_tokens", "longest"] {
+                if !OUTPUT_LIMITS.contains(&name) && !is_renamed_to(name) {
+                    continue;
+                }
+                let values = of(name);
+                prop_assert!(values.len() < 2, "{name} twice");
+                for value in values.into_iter().filter(|value| *value != "null") {
+                    let tokens = value.trim_matches('"').parse::<f64>().unwrap();
+                    prop_assert!((0.5..=200.0).contains(&tokens), "{name}: {value}");
+                    prop_assert!(lenient_count(value).unwrap() <= limit, "{name}: {value}");
+                    limits += 1;
+                }
+            }
+            let takes = |name: &str| {
+                !acme.quirks.iter().any(|quirk| matches!(quirk, Quirk::Drop(old) | Quirk::Rename(old, _) if old == name))
+            };
+            if OUTPUT_LIMITS.iter().any(|name| takes(name)) {
+                prop_assert!(limits > 0, "{}", String::from_utf8_lossy(&sent));
+            }
+        }
+    }
+
     #[test]
     fn reads_what_routing_goes_by() {
         let read = |rest: &str| {
@@ -518,7 +804,7 @@ mod tests {
     #[test]
     fn an_unchanged_body_is_not_copied() {
         let request = ChatRequest::read(br#"{"model":"m","messages":[]}"#).unwrap();
-        assert_eq!(request.outgoing("m", &provider("", StreamUsage::OnRequest), false).body, None);
+        assert_eq!(request.outgoing("m", &provider("", StreamUsage::OnRequest), false, None).body, None);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct ChatStream {
     begun: bool,
     /// What it ended with, if that was no `[DONE]`.
     error: Option<Error>,
+    /// How much content has come.
+    content: Content,
 }
 
 /// How a stream ended for the caller.
@@ -76,6 +78,7 @@ impl ChatStream {
             outcome: None,
             begun: false,
             error: None,
+            content: Content::default(),
         }
     }
 
@@ -107,6 +110,12 @@ impl ChatStream {
         self.usage
     }
 
+    /// How many tokens of output have come, as far as can be told without the upstream's word for it: an estimate for streams
+    /// that end without their usage. An event is taken for one token, or more if it is long.
+    pub fn produced(&self) -> u64 {
+        self.content.tokens(self.outcome == Some(Outcome::Done))
+    }
+
     /// How it ended; `None` while it runs. Once it has, nothing more goes to the caller.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
@@ -119,15 +128,21 @@ impl ChatStream {
         }
         let relayed = match self.framer.push(chunk) {
             Framed::Whole(events) => {
-                self.look_for_content(events);
+                let begins = self.look_for_content(events);
                 if !needs_a_look(events) {
+                    self.content.count(events.get(begins..).unwrap_or_default());
                     return Relayed::AsIs;
                 }
-                self.relay(events)
+                self.relay(events, begins)
             }
             Framed::Joined(events) => {
-                self.look_for_content(&events);
-                if needs_a_look(&events) { self.relay(&events) } else { events }
+                let begins = self.look_for_content(&events);
+                if needs_a_look(&events) {
+                    self.relay(&events, begins)
+                } else {
+                    self.content.count(events.get(begins..).unwrap_or_default());
+                    events
+                }
             }
         };
         if self.outcome.is_none() && self.framer.partial().len() > self.max_event {
@@ -152,7 +167,7 @@ impl ChatStream {
         let mut last = Vec::new();
         if ending == Ending::Closed && sse::parse(self.framer.partial()).data == b"[DONE]" {
             last = [self.framer.partial(), b"\n\n"].concat();
-            last = self.relay(&last);
+            last = self.relay(&last, 0);
         }
         if self.outcome.is_none() {
             let (code, what) = match ending {
@@ -175,21 +190,38 @@ impl ChatStream {
         last
     }
 
-    /// Looks only until the first content has come.
-    fn look_for_content(&mut self, events: &[u8]) {
-        if !self.begun {
-            self.begun = sse::events(events).any(|event| has_content(&sse::parse(event).data));
+    /// Where in these events content begins, or goes on; it looks only until the first has come.
+    fn look_for_content(&mut self, events: &[u8]) -> usize {
+        if self.begun {
+            return 0;
         }
+        let mut begins = 0;
+        for event in sse::events(events) {
+            if let Some(bytes) = content_bytes(&sse::parse(event).data) {
+                self.begun = true;
+                self.content = Content::beginning_with(event, bytes);
+                break;
+            }
+            begins += event.len();
+        }
+        begins
     }
 
-    fn relay(&mut self, events: &[u8]) -> Vec<u8> {
+    /// `begins`: where in the events content begins.
+    fn relay(&mut self, events: &[u8], begins: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(events.len());
+        let mut at = 0;
         for event in sse::events(events) {
+            let mut has_content = true;
             if needs_a_look(event) {
-                self.relay_event(event, &mut out);
+                has_content = self.relay_event(event, &mut out);
             } else {
                 out.extend_from_slice(event);
             }
+            if self.begun && has_content && at >= begins {
+                self.content.count(event);
+            }
+            at += event.len();
             if self.outcome.is_some() {
                 break;
             }
@@ -197,12 +229,13 @@ impl ChatStream {
         out
     }
 
-    fn relay_event(&mut self, event: &[u8], out: &mut Vec<u8>) {
+    /// Relays one event, and tells whether it can be one with content.
+    fn relay_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> bool {
         let parsed = sse::parse(event);
         if parsed.data == b"[DONE]" {
             self.outcome = Some(Outcome::Done);
             out.extend_from_slice(event);
-            return;
+            return false;
         }
         if let Some(error) =
             upstream_error::read_event(&parsed.data, parsed.name == b"error", self.key.as_ref())
@@ -210,9 +243,10 @@ impl ChatStream {
             out.extend_from_slice(&error.stream_event());
             self.outcome = Some(Outcome::UpstreamError);
             self.error = Some(error);
-            return;
+            return false;
         }
-        match self.usage_of(&parsed.data) {
+        let Looked { shown, has_content } = self.usage_of(&parsed.data);
+        match shown {
             Shown::AsIs => out.extend_from_slice(event),
             Shown::Not => {}
             Shown::Instead(data) => {
@@ -224,27 +258,37 @@ impl ChatStream {
                 out.push(b'\n');
             }
         }
+        has_content
     }
 
     /// Notes the usage that a chunk tells, and decides what of the chunk the caller sees.
-    fn usage_of(&mut self, data: &[u8]) -> Shown {
+    fn usage_of(&mut self, data: &[u8]) -> Looked {
         let Ok(Members { found: [choices, usage, x_groq], .. }) =
             members::read(data, &["choices", "usage", "x_groq"])
         else {
-            return Shown::AsIs;
+            return Looked { shown: Shown::AsIs, has_content: true };
         };
+        let is_empty = choices.is_some_and(|choices| is_empty_array(choices.value));
+        let looked = |shown| Looked { shown, has_content: !is_empty };
         self.usage = x_groq.and_then(|x_groq| groq_usage(x_groq.value)).unwrap_or(self.usage);
-        let Some(usage) = usage else { return Shown::AsIs };
+        let Some(usage) = usage else { return looked(Shown::AsIs) };
         let told = Usage::read(usage.value);
         self.usage = told.unwrap_or(self.usage);
-        if !self.hide_usage {
+        looked(if !self.hide_usage {
             Shown::AsIs
-        } else if told.is_some() && choices.is_some_and(|choices| is_empty_array(choices.value)) {
+        } else if told.is_some() && is_empty {
             Shown::Not
         } else {
             Shown::Instead(members::splice(data, &[(usage.extent, Vec::new())]))
-        }
+        })
     }
+}
+
+/// What was found in a chunk that was looked at.
+struct Looked {
+    shown: Shown,
+    /// Whether it has any choices.
+    has_content: bool,
 }
 
 /// What the caller sees of a chunk.
@@ -254,22 +298,86 @@ enum Shown {
     Instead(Vec<u8>),
 }
 
-/// Whether a chunk carries content: text, a tool call, a refusal, reasoning, an end of the answer; not only who speaks. An
-/// error is none, whatever else stands beside it.
-fn has_content(data: &[u8]) -> bool {
-    let Ok(Members { found: [choices, error], .. }) = members::read(data, &["choices", "error"]) else {
-        return false;
-    };
+/// What of a tool call's first event is not the call itself, in bytes: members' names, an id.
+const TOOL_CALL_FRAME: usize = 90;
+/// Bytes of text that make a token, roughly.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// How much content has come, reckoned by the size of events. They are not read for it, since they pass a chunk at a time.
+#[derive(Debug, Default)]
+struct Content {
+    /// The events with content, and whatever else came after the first of them.
+    events: u64,
+    /// The bytes of their data, in all.
+    bytes: u64,
+    /// The bytes of one event's data that are not content.
+    envelope: u64,
+}
+
+impl Content {
+    /// Before anything is counted: `event` is the first with content, of which it has so many bytes.
+    fn beginning_with(event: &[u8], content_bytes: usize) -> Content {
+        let mut first = Content::default();
+        first.count(event);
+        Content { envelope: first.bytes.saturating_sub(content_bytes as u64), ..Content::default() }
+    }
+
+    /// Counts whole events. Lines of comments and of other fields than data are none.
+    fn count(&mut self, events: &[u8]) {
+        let mut was_data = false;
+        for line in lines(events) {
+            let is_data = line.starts_with(b"data:");
+            if is_data {
+                self.bytes += line.len() as u64;
+                // The data of an event may take several lines.
+                self.events += u64::from(!was_data);
+            }
+            was_data = is_data;
+        }
+    }
+
+    /// About how many tokens it is. The end of a complete stream has the reason for the end and no content.
+    fn tokens(&self, is_complete: bool) -> u64 {
+        let content = self.bytes.saturating_sub(self.envelope.saturating_mul(self.events));
+        self.events.saturating_sub(u64::from(is_complete)).max(content / BYTES_PER_TOKEN)
+    }
+}
+
+/// The lines of whole events.
+fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr::memchr2_iter(b'\n', b'\r', events).map(move |end| {
+        let line = events.get(start..end).unwrap_or_default();
+        start = end + 1;
+        line
+    })
+}
+
+/// How much content a chunk carries, in bytes as they are written; `None` if it carries none, nor the end of the answer.
+/// Content is text, a tool call, a refusal, reasoning; not only who speaks. An error has none, whatever else stands beside
+/// it.
+fn content_bytes(data: &[u8]) -> Option<usize> {
+    let Members { found: [choices, error], .. } = members::read(data, &["choices", "error"]).ok()?;
     if error.is_some_and(|error| error.value != "null") {
-        return false;
+        return None;
     }
     let choices: Vec<Choice<'_>> =
         choices.and_then(|choices| serde_json::from_str(choices.value).ok()).unwrap_or_default();
-    let says = |delta: &RawValue| {
-        let members = members::read_all(delta.get().as_bytes(), &["role"]);
-        members.is_ok_and(|members| members.others.iter().any(|(_, member)| !is_nothing(member.value)))
-    };
-    choices.iter().any(|choice| choice.finish_reason.is_some() || choice.delta.is_some_and(says))
+    let mut sum = None;
+    for choice in choices {
+        if choice.finish_reason.is_some() {
+            sum = sum.or(Some(0));
+        }
+        let members =
+            choice.delta.and_then(|delta| members::read_all(delta.get().as_bytes(), &["role"]).ok());
+        for (_, member) in members.into_iter().flat_map(|members| members.others) {
+            if !is_nothing(member.value) {
+                let frame = if member.value.starts_with('"') { 2 } else { TOOL_CALL_FRAME };
+                sum = Some(sum.unwrap_or(0) + member.value.len().saturating_sub(frame));
+            }
+        }
+    }
+    sum
 }
 
 fn is_nothing(value: &str) -> bool {
@@ -359,6 +467,54 @@ mod tests {
         assert!(empty.early_end().unwrap().is(Code::UpstreamInvalidResponse));
         let (_, refused) = closed(true, "data: {\"error\":{\"message\":\"m\",\"code\":429}}\n\n");
         assert_eq!(refused.early_end().unwrap().status, 429);
+    }
+
+    const FRAME: &str = r#"data: {"id":"x","choices":[{"index":0,"delta":"#;
+
+    /// A stream as providers send them: who speaks, the content in pieces, and the end.
+    fn streamed(deltas: &[String], before: &str, usage: &str) -> (String, String) {
+        let mut text = format!(
+            "{FRAME}{{\"role\":\"assistant\",\"content\":\"\"}},\"finish_reason\":null}}]{usage}}}\n\n"
+        );
+        for delta in deltas {
+            text += &[before, FRAME, "{", delta, "},\"finish_reason\":null}]", usage, "}\n\n"].concat();
+        }
+        (text, format!("{FRAME}{{}},\"finish_reason\":\"stop\"}}]{usage}}}\n\n"))
+    }
+
+    #[test]
+    fn what_has_come_is_estimated() {
+        let content = |text: &str| format!("\"content\":\"{text}\"");
+        let call = |arguments: &str| {
+            format!(
+                r#""tool_calls":[{{"index":0,"id":"call_1","type":"function","function":{{"name":"f","arguments":"{arguments}"}}}}]"#
+            )
+        };
+        let fragment =
+            |text: &str| format!(r#""tool_calls":[{{"index":0,"function":{{"arguments":"{text}"}}}}]"#);
+        for (deltas, tokens) in [
+            (vec![], 0..=0),
+            (vec![content("a")], 1..=1),
+            (vec![content("a"); 50], 50..=50),
+            (vec![content(&"word ".repeat(400))], 495..=502),
+            (vec![content("Hi"), content(&"word ".repeat(400))], 495..=502),
+            (vec![content(&"word ".repeat(400)), content("Hi")], 495..=502),
+            (vec![call(""), fragment("{"), fragment("}")], 3..=3),
+            (vec![call(&"word ".repeat(400))], 470..=510),
+        ] {
+            for (usage, hide) in [("", true), (",\"usage\":null", true), (",\"usage\":null", false)] {
+                let (text, finish) = streamed(&deltas, ": ping\n\nevent: x\n", usage);
+                let (_, cut) = closed(hide, &text);
+                assert!(tokens.contains(&cut.produced()), "{}: {deltas:?}", cut.produced());
+                let (_, complete) = closed(hide, &[&text, &finish, USAGE, DONE, CONTENT].concat());
+                let produced = complete.produced();
+                assert!((*tokens.start()..=tokens.end() + 2).contains(&produced), "{produced}: {deltas:?}");
+            }
+        }
+        let error = "data: {\"error\":{\"message\":\"m\"}}\n\n";
+        assert_eq!(closed(true, &[CONTENT, error].concat()).1.produced(), 1);
+        let lines = "data: {\"choices\":[{\"delta\":\ndata: {\"content\":\"a\"}}]}\n\n";
+        assert_eq!(closed(true, &lines.repeat(3)).1.produced(), 3);
     }
 
     #[test]
@@ -462,6 +618,33 @@ mod tests {
     }
 
     proptest! {
+        /// However the bytes are split, an event of four bytes of content is a token.
+        #[test]
+        fn any_split_has_produced_the_same(
+            crlf: bool,
+            hide: bool,
+            with_usage: bool,
+            count in 0usize..60,
+            cuts in proptest::collection::vec(0usize..10_000, 0..60),
+        ) {
+            let usage = if with_usage { ",\"usage\":null" } else { "" };
+            let (mut text, mut finish) = streamed(&vec!["\"content\":\"tok \"".to_owned(); count], "", usage);
+            if crlf {
+                (text, finish) = (text.replace('\n', "\r\n"), finish.replace('\n', "\r\n"));
+            }
+            let length = text.len();
+            text.push_str(&finish);
+            text.push_str(DONE);
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, length, bytes.len()]);
+            cuts.sort_unstable();
+            let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            let cut = cuts.iter().position(|cut| *cut == length).unwrap();
+            prop_assert_eq!(relay(hide, &chunks[..cut], Ending::Broken).1.produced(), count as u64);
+            prop_assert_eq!(relay(hide, &chunks, Ending::Closed).1.produced(), count as u64);
+        }
+
         /// However the bytes are split, the caller sees the same events.
         #[test]
         fn any_split_relays_the_same(

@@ -249,12 +249,16 @@ pub fn removals(text: &[u8], members: Vec<&Member<'_>>) -> Vec<(Range<usize>, Ve
         .collect()
 }
 
-/// A text with some places replaced. The changes must be in order; where two overlap, the first stands.
+/// A text with some places replaced. The changes must be in order of their beginnings; one that lies inside of what an
+/// earlier one has replaced is left out.
 pub fn splice(text: &[u8], changes: &[(Range<usize>, Vec<u8>)]) -> Vec<u8> {
     let added: usize = changes.iter().map(|(_, replacement)| replacement.len()).sum();
     let mut out = Vec::with_capacity(text.len() + added);
     let mut copied = 0;
     for (place, replacement) in changes {
+        if place.start < copied && place.end <= copied {
+            continue;
+        }
         out.extend_from_slice(text.get(copied..place.start).unwrap_or_default());
         out.extend_from_slice(replacement);
         copied = place.end;
@@ -378,6 +382,17 @@ mod tests {
             let left = splice(text.as_bytes(), &changes);
             object.as_object_mut().unwrap().retain(|name, _| !gone.contains(name));
             prop_assert_eq!(serde_json::from_slice::<Value>(&left).unwrap(), object);
+        }
+
+        /// What is changed inside of what goes makes no difference.
+        #[test]
+        fn what_is_gone_is_not_changed(before in "[a-z]{0,3}", gone in "[a-z]{1,9}", after in "[a-z]{0,3}", at in 0usize..9, end in 0usize..9) {
+            let text = [&*before, &*gone, &*after].concat();
+            let extent = before.len()..before.len() + gone.len();
+            let (at, end) = (at.min(gone.len() - 1), end.min(gone.len()));
+            let inside = extent.start + at..extent.start + end.max(at);
+            let changes = [(extent.clone(), b"-".to_vec()), (inside, b"!".to_vec())];
+            prop_assert_eq!(splice(text.as_bytes(), &changes), [&*before, "-", &*after].concat().into_bytes());
         }
 
         #[test]

@@ -128,7 +128,8 @@ impl Attempts<'_> {
     fn begin(&self, lane: Lane) -> Result<Attempt, Error> {
         let candidate = self.candidate(lane)?;
         let key = self.key(lane);
-        let outgoing = self.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing);
+        let outgoing =
+            self.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing, None);
         let config = &self.gateway.config;
         let now_ms = clock::now_ms();
         let target = match &candidate.provider.access {
