@@ -19,6 +19,7 @@ mod purse;
 pub mod receipt;
 mod spending;
 pub mod tally;
+pub mod told;
 mod window;
 
 pub use book::{Book, Changes, Page, State, Stored};
