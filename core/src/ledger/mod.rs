@@ -3,4 +3,5 @@
 //! Tokens are whole tokens, money is whole micro-USD, times are milliseconds: nothing here is a float, and what is not
 //! known is never written as 0. Nothing here knows a database, an object or a clock.
 
+pub mod summary;
 pub mod tally;
