@@ -18,6 +18,7 @@ pub mod price;
 mod purse;
 pub mod receipt;
 mod spending;
+pub mod summary;
 pub mod tally;
 pub mod told;
 mod window;
