@@ -12,6 +12,8 @@ pub enum Access {
     Inference,
     /// Operators, with a key of their own.
     Operator,
+    /// Callers with an inference key, and operators: whose usage it is.
+    Holder,
 }
 
 /// What handles a route.
@@ -37,6 +39,12 @@ pub enum Handler {
     ShowClaim,
     /// `handlers::claims::redeem`
     RedeemClaim,
+    /// `handlers::usage::get`
+    GetUsage,
+    /// `handlers::usage::list`
+    ListReceipts,
+    /// `handlers::usage::receipt`
+    GetReceipt,
     /// `handlers::portal::list`
     ListRequests,
     /// `handlers::portal::create`
@@ -110,6 +118,9 @@ pub static ROUTES: &[Route] = &[
     route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
     route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
     route("POST",   "/access/claim/{token}",             Access::Public,    Handler::RedeemClaim),
+    route("GET",    "/usage",                            Access::Holder,    Handler::GetUsage),
+    route("GET",    "/usage/requests",                   Access::Holder,    Handler::ListReceipts),
+    route("GET",    "/usage/requests/{id}",              Access::Holder,    Handler::GetReceipt),
     route("GET",    "/api/portal/requests",              Access::Operator,  Handler::ListRequests),
     route("POST",   "/api/portal/requests",              Access::Operator,  Handler::CreateRequest),
     route("GET",    "/api/portal/requests/{id}",         Access::Operator,  Handler::GetRequest),
@@ -130,8 +141,12 @@ pub static ROUTES: &[Route] = &[
 ];
 
 /// Paths under these are for callers with a key, whether or not there is anything at them: nobody learns what exists.
-const PROTECTED_PREFIXES: &[(&str, Access)] =
-    &[("/v1/", Access::Inference), ("/api/portal/", Access::Operator), ("/v0/", Access::Operator)];
+const PROTECTED_PREFIXES: &[(&str, Access)] = &[
+    ("/v1/", Access::Inference),
+    ("/usage/", Access::Holder),
+    ("/api/portal/", Access::Operator),
+    ("/v0/", Access::Operator),
+];
 
 /// What a request leads to.
 #[derive(Debug, PartialEq, Eq)]
