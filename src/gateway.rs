@@ -16,6 +16,7 @@ use worker::Env;
 
 use crate::handlers::authentication::Blocked;
 use crate::handlers::chat::AI_BINDING;
+use crate::handlers::ledger::Accounts;
 use crate::platform::database::DatabaseState;
 use crate::platform::upstream::Limits;
 use crate::platform::{log, variables};
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub operators: Ring,
     /// What is remembered of issued keys.
     pub keys: RefCell<KeyCache>,
+    /// What is held of the limits of keys, and what is to be reported to their ledgers.
+    pub accounts: RefCell<Accounts>,
     /// Clients whose failed authentications are too many.
     pub blocked: RefCell<Blocked>,
     /// How clients are recognised without being known; `None` where the Worker has no secret to do it with.
@@ -100,6 +103,7 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         ring,
         operators,
         keys: RefCell::default(),
+        accounts: RefCell::default(),
         blocked: RefCell::default(),
         pseudonyms,
         signing_key,

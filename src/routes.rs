@@ -10,6 +10,8 @@ pub enum Access {
     Public,
     /// Callers with an inference key.
     Inference,
+    /// Callers with an inference key, and operators: whose usage it is.
+    Holder,
     /// Operators, with a key of their own.
     Operator,
 }
@@ -29,6 +31,12 @@ pub enum Handler {
     ListModels,
     /// `handlers::models::get`
     GetModel,
+    /// `handlers::usage::get`
+    GetUsage,
+    /// `handlers::usage::list_receipts`
+    ListReceipts,
+    /// `handlers::usage::get_receipt`
+    GetReceipt,
     /// `handlers::health::get`
     Health,
     /// `handlers::access::request_key`
@@ -106,6 +114,9 @@ pub static ROUTES: &[Route] = &[
     route("GET",    "/v1/stats/providers",               Access::Public,    Handler::ProviderStats),
     route("GET",    "/v1/models",                        Access::Public,    Handler::ListModels),
     route("GET",    "/v1/models/{id…}",                  Access::Public,    Handler::GetModel),
+    route("GET",    "/usage",                            Access::Holder,    Handler::GetUsage),
+    route("GET",    "/usage/requests",                   Access::Holder,    Handler::ListReceipts),
+    route("GET",    "/usage/requests/{id}",              Access::Holder,    Handler::GetReceipt),
     route("GET",    "/health",                           Access::Public,    Handler::Health),
     route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
     route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
@@ -130,8 +141,12 @@ pub static ROUTES: &[Route] = &[
 ];
 
 /// Paths under these are for callers with a key, whether or not there is anything at them: nobody learns what exists.
-const PROTECTED_PREFIXES: &[(&str, Access)] =
-    &[("/v1/", Access::Inference), ("/api/portal/", Access::Operator), ("/v0/", Access::Operator)];
+const PROTECTED_PREFIXES: &[(&str, Access)] = &[
+    ("/v1/", Access::Inference),
+    ("/usage/", Access::Holder),
+    ("/api/portal/", Access::Operator),
+    ("/v0/", Access::Operator),
+];
 
 /// What a request leads to.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,10 +8,12 @@ pub mod board;
 pub mod chat;
 pub mod claims;
 pub mod health;
+pub mod ledger;
 pub mod models;
 pub mod notify;
 pub mod portal;
 pub mod routing;
+pub mod usage;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -48,8 +50,11 @@ pub struct Call<'a> {
 
 /// Headers of ours that scripts of other origins may read.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
-                               x-gateway-route, x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, retry-after, retry-after-ms, x-should-retry, server-timing, \
-                               www-authenticate, allow";
+                               x-gateway-route, x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, \
+                               x-gateway-receipt, x-gateway-cost-usd, x-gateway-tokens, x-ratelimit-limit-requests, \
+                               x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
+                               x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, \
+                               retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
 /// Request headers that a preflight may send if it does not say which.
 const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id, x-session-id, \
      x-gateway-force-provider, x-gateway-force-model";
@@ -208,7 +213,7 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
     let access = routes::access(&found, call.path());
     let caller = match access {
         Access::Public => None,
-        Access::Inference | Access::Operator => {
+        Access::Inference | Access::Holder | Access::Operator => {
             Some(authentication::authenticate(call, gateway, access).await?)
         }
     };
@@ -258,6 +263,9 @@ async fn private(
     match handler {
         Handler::ChatCompletions => chat::create(call, gateway, caller).await,
         Handler::ExplainRouting => chat::explain(call, gateway, caller).await,
+        Handler::GetUsage => usage::get(call, gateway, caller).await,
+        Handler::ListReceipts => usage::list_receipts(call, gateway, caller).await,
+        Handler::GetReceipt => usage::get_receipt(call, gateway, caller, rest).await,
         Handler::ListRequests => portal::list(call, gateway).await,
         Handler::CreateRequest => portal::create(call, gateway, caller).await,
         Handler::GetRequest => portal::get(call, gateway, rest).await,

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod keys;
 pub mod notifications;
 pub mod requests;
+pub mod usage;
 
 use std::time::Duration;
 
