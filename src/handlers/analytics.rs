@@ -47,8 +47,7 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error>
     Ok(if config.projects { reply } else { reply.with("vary", "authorization, x-api-key") })
 }
 
-/// The answer: what was said a moment ago, or else what the database says. Requests that come while one asks ask for
-/// themselves.
+/// The answer: what was said a moment ago, or else what the database says.
 async fn answer(
     call: &Call<'_>,
     gateway: &Gateway,
@@ -56,7 +55,7 @@ async fn answer(
     operator: bool,
 ) -> Result<String, Error> {
     let now_ms = clock::now_ms();
-    if let Some(text) = gateway.analytics.borrow().recall(&question, now_ms) {
+    if let Some(text) = gateway.analytics.borrow_mut().recall(&question, now_ms) {
         return Ok(text.to_owned());
     }
     if !operator && let Err(wait_ms) = gateway.analytics.borrow_mut().ask(now_ms) {

@@ -1,10 +1,13 @@
 //! What an isolate remembers of its answers about usage, so that a public route cannot be used to load the database.
 //!
-//! The same question is asked of the database every [`FRESH_MS`] at most, but for those that come while one is being
-//! answered: nobody waits for anybody. Different questions are bounded by [`MAX_QUESTIONS`]. Nothing here knows a clock.
+//! An answer is used for [`FRESH_MS`]. In the last second of that, one request asks again while the others go on with what
+//! there is: nobody waits for anybody. What is asked in all, also by many at once who find nothing, is bounded by
+//! [`MAX_QUESTIONS`]. Nothing here knows a clock.
 
 /// How long an answer is used, in milliseconds, counted from when it was asked for.
 pub const FRESH_MS: u64 = 5_000;
+/// From this age on one request asks again.
+const AGEING_MS: u64 = 4_000;
 /// How often anybody may have the database asked in [`FRESH_MS`].
 const MAX_QUESTIONS: u32 = 100;
 /// The most answers that are kept.
@@ -27,6 +30,8 @@ struct Kept {
     question: Question,
     asked_ms: u64,
     text: String,
+    /// Whether somebody has set out to ask again.
+    asking: bool,
 }
 
 /// The memory of one isolate.
@@ -38,9 +43,13 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// What was answered not long ago.
-    pub fn recall(&self, question: &Question, now_ms: u64) -> Option<&str> {
-        let kept = self.kept.iter().find(|kept| kept.question == *question && kept.is_fresh(now_ms))?;
+    /// What was answered not long ago, unless it is for this request to ask.
+    pub fn recall(&mut self, question: &Question, now_ms: u64) -> Option<&str> {
+        let kept = self.kept.iter_mut().find(|kept| kept.question == *question && kept.is_fresh(now_ms))?;
+        if !kept.asking && now_ms - kept.asked_ms >= AGEING_MS {
+            kept.asking = true;
+            return None;
+        }
         Some(&kept.text)
     }
 
@@ -66,7 +75,7 @@ impl Answers {
             self.kept.clear();
         }
         if text.len() <= MAX_BYTES {
-            self.kept.push(Kept { question, asked_ms, text });
+            self.kept.push(Kept { question, asked_ms, text, asking: false });
         }
     }
 }
@@ -90,10 +99,13 @@ mod tests {
         let mut answers = Answers::default();
         assert_eq!(answers.recall(&question(1), 1_000), None);
         answers.remember(question(1), 1_000, "one".into());
+        assert_eq!(answers.recall(&question(1), 4_999), Some("one"));
+        assert_eq!(answers.recall(&question(1), 5_000), None, "the first asks again");
+        assert_eq!(answers.recall(&question(1), 5_000), Some("one"), "the others go on");
         assert_eq!(answers.recall(&question(1), 5_999), Some("one"));
-        assert_eq!(answers.recall(&question(1), 6_000), None);
+        assert_eq!(answers.recall(&question(1), 6_000), None, "the first did not come back");
         assert_eq!(answers.recall(&question(1), 999), None, "a clock that was set back");
-        answers.remember(question(1), 2_000, "two".into());
+        answers.remember(question(1), 5_000, "two".into());
         assert_eq!(answers.recall(&question(1), 6_000), Some("two"));
     }
 
