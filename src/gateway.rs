@@ -10,6 +10,7 @@ use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{KeyCache, Ring, RingReport};
+use gatehouse_core::ledger::answers::Answers;
 use gatehouse_core::route::health::Board;
 use serde_json::json;
 use worker::Env;
@@ -54,6 +55,8 @@ pub struct Gateway {
     pub looked_ms: Cell<u64>,
     /// Limits of every exchange with an upstream.
     pub limits: Limits,
+    /// What was answered about usage a moment ago.
+    pub analytics: RefCell<Answers>,
     /// What the database last answered, and when, in milliseconds since 1970.
     pub database: Cell<Option<(u64, DatabaseState)>>,
 }
@@ -113,6 +116,7 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         telling_ms: Cell::default(),
         looked_ms: Cell::default(),
         limits,
+        analytics: RefCell::default(),
         database: Cell::default(),
     })
 }

@@ -27,6 +27,8 @@ pub enum Handler {
     RoutingStatus,
     /// `handlers::routing::provider_stats`
     ProviderStats,
+    /// `handlers::analytics::get`
+    Analytics,
     /// `handlers::models::list`
     ListModels,
     /// `handlers::models::get`
@@ -39,6 +41,8 @@ pub enum Handler {
     GetReceipt,
     /// `handlers::health::get`
     Health,
+    /// `handlers::metrics::get`
+    Metrics,
     /// `handlers::access::request_key`
     RequestKey,
     /// `handlers::claims::show`
@@ -112,12 +116,14 @@ pub static ROUTES: &[Route] = &[
     route("POST",   "/v1/routing/explain",               Access::Inference, Handler::ExplainRouting),
     route("GET",    "/v1/routing/status",                Access::Public,    Handler::RoutingStatus),
     route("GET",    "/v1/stats/providers",               Access::Public,    Handler::ProviderStats),
+    route("GET",    "/v1/analytics",                     Access::Public,    Handler::Analytics),
     route("GET",    "/v1/models",                        Access::Public,    Handler::ListModels),
     route("GET",    "/v1/models/{id…}",                  Access::Public,    Handler::GetModel),
     route("GET",    "/usage",                            Access::Holder,    Handler::GetUsage),
     route("GET",    "/usage/requests",                   Access::Holder,    Handler::ListReceipts),
     route("GET",    "/usage/requests/{id}",              Access::Holder,    Handler::GetReceipt),
     route("GET",    "/health",                           Access::Public,    Handler::Health),
+    route("GET",    "/metrics",                          Access::Operator,  Handler::Metrics),
     route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
     route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
     route("POST",   "/access/claim/{token}",             Access::Public,    Handler::RedeemClaim),

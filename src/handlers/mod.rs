@@ -1,6 +1,7 @@
 //! What happens to a request: preflight, authentication, the route's handler, and the headers of every reply.
 
 pub mod access;
+pub mod analytics;
 pub mod api_keys;
 pub mod audit;
 pub mod authentication;
@@ -9,6 +10,7 @@ pub mod chat;
 pub mod claims;
 pub mod health;
 pub mod ledger;
+pub mod metrics;
 pub mod models;
 pub mod notify;
 pub mod portal;
@@ -47,6 +49,9 @@ pub struct Call<'a> {
     method: String,
     url: String,
 }
+
+/// A parameter stands in the query several times, so that it is unclear which one counts.
+pub struct Repeated;
 
 /// Headers of ours that scripts of other origins may read.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
@@ -123,6 +128,29 @@ impl<'a> Call<'a> {
     /// A parameter of the query, decoded; the first of its name.
     pub fn query(&self, name: &str) -> Option<String> {
         request::query(&self.url, name)
+    }
+
+    /// A parameter of the query that may stand there once, decoded. The error says that it stands there several times.
+    pub fn query_once(&self, name: &str) -> Result<Option<String>, Repeated> {
+        let mut values = request::queries(&self.url, name);
+        let value = values.next();
+        if values.next().is_none() { Ok(value) } else { Err(Repeated) }
+    }
+
+    /// A parameter of the query that is a whole number from 1 on.
+    pub fn query_number(&self, name: &'static str, most: u32) -> Result<Option<u32>, Error> {
+        let given = match self.query_once(name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            _ => None,
+        };
+        match given {
+            Some(number) if (1..=most).contains(&number) => Ok(given),
+            _ => {
+                let words = format!("'{name}' must be one whole number from 1 to {most}");
+                Err(Error::new(Code::InvalidValue, words).with_param(name))
+            }
+        }
     }
 
     /// Where a claim link leads: this gateway, as the operator reached it.
@@ -238,6 +266,7 @@ async fn public(
     rest: &str,
 ) -> Result<Reply, Error> {
     match handler {
+        Handler::Analytics => analytics::get(call, gateway).await,
         Handler::ListModels => Ok(models::list(call, gateway).await),
         Handler::GetModel => models::get(gateway, rest),
         Handler::Health => health::get(call, gateway).await,
@@ -279,6 +308,7 @@ async fn private(
         Handler::UpdateApiKey => api_keys::update(call, gateway, caller, &api_keys::name_of(rest)?).await,
         Handler::RevokeApiKey => api_keys::revoke(call, gateway, caller, &api_keys::name_of(rest)?).await,
         Handler::RotateApiKey => api_keys::rotate(call, gateway, caller, &api_keys::name_of(rest)?).await,
+        Handler::Metrics => metrics::get(call, gateway).await,
         Handler::ListAudit => audit::list(call).await,
         Handler::VerifyAudit => audit::verify(call).await,
         _ => Err(Error::new(Code::InternalError, "A call of a public route came with a caller")),

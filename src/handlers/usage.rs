@@ -72,7 +72,7 @@ fn unavailable(_: ObjectError) -> Error {
 
 /// `GET /usage`
 pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    let days = call.query_number("days", 1, MAX_DAYS)?.unwrap_or(DEFAULT_DAYS);
+    let days = call.query_number("days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS);
     let holder = Holder::of(call, gateway, caller).await?;
     let today = u32::try_from(clock::now_ms() / DAY_MS).unwrap_or(u32::MAX);
     let range = [today.saturating_sub(days - 1), today];
@@ -86,8 +86,8 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Res
 
 /// `GET /usage/requests`
 pub async fn list_receipts(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    let limit = call.query_number("limit", 1, MAX_RECEIPTS)?.unwrap_or(DEFAULT_RECEIPTS);
-    let before = call.query_number("before", 1, u32::MAX)?;
+    let limit = call.query_number("limit", MAX_RECEIPTS)?.unwrap_or(DEFAULT_RECEIPTS);
+    let before = call.query_number("before", u32::MAX)?;
     let holder = Holder::of(call, gateway, caller).await?;
     let before = before.map_or(1 << 53, u64::from);
     let mut texts =
