@@ -10,10 +10,10 @@ pub enum Access {
     Public,
     /// Callers with an inference key.
     Inference,
-    /// Operators, with a key of their own.
-    Operator,
     /// Callers with an inference key, and operators: whose usage it is.
     Holder,
+    /// Operators, with a key of their own.
+    Operator,
 }
 
 /// What handles a route.
@@ -27,24 +27,28 @@ pub enum Handler {
     RoutingStatus,
     /// `handlers::routing::provider_stats`
     ProviderStats,
+    /// `handlers::analytics::get`
+    Analytics,
     /// `handlers::models::list`
     ListModels,
     /// `handlers::models::get`
     GetModel,
+    /// `handlers::usage::get`
+    GetUsage,
+    /// `handlers::usage::list_receipts`
+    ListReceipts,
+    /// `handlers::usage::get_receipt`
+    GetReceipt,
     /// `handlers::health::get`
     Health,
+    /// `handlers::metrics::get`
+    Metrics,
     /// `handlers::access::request_key`
     RequestKey,
     /// `handlers::claims::show`
     ShowClaim,
     /// `handlers::claims::redeem`
     RedeemClaim,
-    /// `handlers::usage::get`
-    GetUsage,
-    /// `handlers::usage::list`
-    ListReceipts,
-    /// `handlers::usage::receipt`
-    GetReceipt,
     /// `handlers::portal::list`
     ListRequests,
     /// `handlers::portal::create`
@@ -112,15 +116,17 @@ pub static ROUTES: &[Route] = &[
     route("POST",   "/v1/routing/explain",               Access::Inference, Handler::ExplainRouting),
     route("GET",    "/v1/routing/status",                Access::Public,    Handler::RoutingStatus),
     route("GET",    "/v1/stats/providers",               Access::Public,    Handler::ProviderStats),
+    route("GET",    "/v1/analytics",                     Access::Public,    Handler::Analytics),
     route("GET",    "/v1/models",                        Access::Public,    Handler::ListModels),
     route("GET",    "/v1/models/{id…}",                  Access::Public,    Handler::GetModel),
-    route("GET",    "/health",                           Access::Public,    Handler::Health),
-    route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
-    route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
-    route("POST",   "/access/claim/{token}",             Access::Public,    Handler::RedeemClaim),
     route("GET",    "/usage",                            Access::Holder,    Handler::GetUsage),
     route("GET",    "/usage/requests",                   Access::Holder,    Handler::ListReceipts),
     route("GET",    "/usage/requests/{id}",              Access::Holder,    Handler::GetReceipt),
+    route("GET",    "/health",                           Access::Public,    Handler::Health),
+    route("GET",    "/metrics",                          Access::Operator,  Handler::Metrics),
+    route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
+    route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
+    route("POST",   "/access/claim/{token}",             Access::Public,    Handler::RedeemClaim),
     route("GET",    "/api/portal/requests",              Access::Operator,  Handler::ListRequests),
     route("POST",   "/api/portal/requests",              Access::Operator,  Handler::CreateRequest),
     route("GET",    "/api/portal/requests/{id}",         Access::Operator,  Handler::GetRequest),

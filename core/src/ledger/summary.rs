@@ -49,106 +49,106 @@ pub fn of_rows(rows: &[Row], detail: Detail) -> Value {
     summary([rows; 3], detail)
 }
 
+/// Sums by name, sorted by name.
+type Sums = Vec<(String, Tally)>;
+
 fn summary([by_day, by_model, by_project]: [&[Row]; 3], detail: Detail) -> Value {
-    let (mut total, mut days) = (Tally::default(), Vec::new());
+    let mut total = Tally::default();
+    let [mut days, mut providers, mut models, mut projects] = <[Sums; 4]>::default();
     for Row { slice, tally } in by_day {
         total.add(tally);
-        add(&mut days, &slice.day, tally);
+        add(&mut days, &date(slice.day), tally);
     }
-    let [mut providers, mut models, mut projects] = <[Vec<(String, Tally)>; 3]>::default();
     for Row { slice, tally } in by_model {
         add(&mut providers, &slice.provider, tally);
-        let model = if slice.model.is_empty() {
-            OTHER.to_owned()
-        } else {
-            format!("{}/{}", slice.provider, slice.model)
-        };
-        add(&mut models, &model, tally);
+        let model = [&slice.provider, "/", &slice.model].concat();
+        add(&mut models, if slice.model.is_empty() { OTHER } else { &model }, tally);
     }
     for Row { slice, tally } in by_project {
         if !slice.project.is_empty() && detail != Detail::PublicWithoutProjects {
             add(&mut projects, &slice.project, tally);
         }
     }
-    let daily = days.iter().map(|(day, tally)| {
+    let daily = days.into_iter().map(|(date, tally)| {
         let mut members = Map::new();
-        members.insert("date".to_owned(), date(*day).into());
-        counts(&mut members, tally, "requests", "successful", "failed");
-        details(&mut members, tally, detail);
+        members.insert("date".to_owned(), date.into());
+        tell(&mut members, &tally, "", detail);
         Value::Object(members)
     });
+    let daily = daily.collect();
     let mut members = Map::new();
-    counts(&mut members, &total, "total_requests", "successful_requests", "failed_requests");
+    tell(&mut members, &total, "_requests", detail);
     members.insert("success_rate".to_owned(), success_rate(&total));
-    details(&mut members, &total, detail);
-    members.insert("providers".to_owned(), named(providers, detail));
-    members.insert("models".to_owned(), named(models, detail));
-    members.insert("projects".to_owned(), named(projects, detail));
-    members.insert("daily".to_owned(), daily.collect());
+    for (name, sums) in [("providers", providers), ("models", models), ("projects", projects)] {
+        members.insert(name.to_owned(), named(sums, detail));
+    }
+    members.insert("daily".to_owned(), daily);
     Value::Object(members)
 }
 
-/// Adds to the sum of a name, or makes it. The list stays sorted by name.
-fn add<K: Ord + Clone>(sums: &mut Vec<(K, Tally)>, name: &K, tally: &Tally) {
-    match sums.binary_search_by(|(known, _)| known.cmp(name)) {
+/// Adds to the sum of a name, or makes it.
+fn add(sums: &mut Sums, name: &str, tally: &Tally) {
+    match sums.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
         Ok(index) => {
             if let Some((_, sum)) = sums.get_mut(index) {
                 sum.add(tally);
             }
         }
-        Err(index) => sums.insert(index, (name.clone(), *tally)),
+        Err(index) => sums.insert(index, (name.to_owned(), *tally)),
     }
 }
 
 /// An object by name, most requests first, [`OTHER`] last.
 #[expect(clippy::cast_precision_loss, reason = "only the order is taken from it")]
-fn named(sums: Vec<(String, Tally)>, detail: Detail) -> Value {
+fn named(sums: Sums, detail: Detail) -> Value {
     let mut other = Tally::default();
-    let mut members = Map::new();
+    let mut objects = Map::new();
+    let mut put = |name: String, tally: &Tally| {
+        let mut members = Map::new();
+        tell(&mut members, tally, "", detail);
+        objects.insert(name, Value::Object(members));
+    };
+    let mut places = MAX_NAMES;
     for (name, tally) in by_rank(sums, |(_, tally)| [-(tally.requests as f64)]) {
-        if name == OTHER || members.len() >= MAX_NAMES {
+        if name == OTHER || places == 0 {
             other.add(&tally);
         } else {
-            members.insert(name, sums_of(&tally, detail));
+            places -= 1;
+            put(name, &tally);
         }
     }
     if other != Tally::default() {
-        members.insert(OTHER.to_owned(), sums_of(&other, detail));
+        put(OTHER.to_owned(), &other);
     }
-    Value::Object(members)
+    Value::Object(objects)
 }
 
-fn sums_of(tally: &Tally, detail: Detail) -> Value {
-    let mut members = Map::new();
-    counts(&mut members, tally, "requests", "successful", "failed");
-    details(&mut members, tally, detail);
-    Value::Object(members)
-}
-
-fn counts(members: &mut Map<String, Value>, tally: &Tally, requests: &str, successful: &str, failed: &str) {
-    members.insert(requests.to_owned(), tally.requests.into());
-    members.insert(successful.to_owned(), tally.successful.into());
-    members.insert(failed.to_owned(), tally.failed().into());
-}
-
-fn details(members: &mut Map<String, Value>, tally: &Tally, detail: Detail) {
+/// What is told of some calls. The counts of all calls together are called `total_requests` and so on, others `requests`.
+fn tell(members: &mut Map<String, Value>, tally: &Tally, suffix: &str, detail: Detail) {
+    let of_all = !suffix.is_empty();
+    let counts = [
+        (if of_all { "total" } else { "requests" }, tally.requests),
+        ("successful", tally.successful),
+        ("failed", tally.failed()),
+    ];
+    for (name, count) in counts {
+        members.insert([name, suffix].concat(), count.into());
+    }
     if detail != Detail::Full {
         return;
     }
     let mean = |sum: u64, count: u64| Value::from(sum.checked_div(count));
-    let told: [(&str, Value); 10] = [
-        ("prompt_tokens", tally.prompt_tokens.into()),
-        ("cached_tokens", tally.cached_tokens.into()),
-        ("cache_write_tokens", tally.cache_write_tokens.into()),
-        ("completion_tokens", tally.completion_tokens.into()),
-        ("reasoning_tokens", tally.reasoning_tokens.into()),
-        ("cost_usd", usd(tally.cost_micro_usd)),
-        ("unpriced", tally.unpriced.into()),
-        ("estimated", tally.estimated.into()),
-        ("avg_duration_ms", mean(tally.duration_ms, tally.requests)),
-        ("avg_first_token_ms", mean(tally.first_token_ms, tally.streams)),
-    ];
-    members.extend(told.map(|(name, value)| (name.to_owned(), value)));
+    // Behind requests, successful and attempts.
+    for (name, sum) in Tally::FIELDS.into_iter().zip(tally.to_array()).skip(3) {
+        let (name, value) = match name {
+            "cost_micro_usd" => ("cost_usd", usd(sum)),
+            "duration_ms" => ("avg_duration_ms", mean(sum, tally.requests)),
+            "first_token_ms" => ("avg_first_token_ms", mean(sum, tally.streams)),
+            "streams" => continue,
+            _ => (name, sum.into()),
+        };
+        members.insert(name.to_owned(), value);
+    }
 }
 
 /// Micro-USD as a JSON number of US dollars with at most six decimals. Exact up to a billion dollars: below that the nearest

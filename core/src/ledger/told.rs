@@ -1,10 +1,14 @@
-//! What callers are told of limits: the headers of answers, and the words of a refusal.
+//! What callers are told of limits: the headers of answers, the words of a refusal, and how their account stands.
 //!
 //! `x-ratelimit-*` is what OpenAI's clients know. `RateLimit` and `RateLimit-Policy` are those of
 //! draft-ietf-httpapi-ratelimit-headers (-08 and later): a draft, so they come in addition.
 
+use serde_json::{Value, json};
+
+use super::book::{Book, State};
 use super::limit::{Kind, Limit};
 use super::message::Refusal;
+use super::summary::{Detail, Usage};
 use super::window::{Span, Window};
 use crate::error::{Code, Error};
 use crate::time::to_rfc3339;
@@ -138,6 +142,34 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
         Some(seconds) => error.with_retry_after(seconds.max(1)),
         None => error,
     }
+}
+
+/// How a key's account stands: the members of `GET /usage` that its ledger knows. `limits` are counters and amounts.
+pub fn account(usage: &Usage, book: &mut Book, limits: &[(String, u64)], now_ms: u64) -> Value {
+    let mut account = usage.summary(Detail::Full);
+    let mut states = Vec::with_capacity(limits.len());
+    for (counter, amount) in limits {
+        let Some(limit) = Limit::of_counter(counter, *amount) else { continue };
+        let State { used, held, unconfirmed, left, ends_ms } = book.state(&limit, now_ms);
+        states.push(json!({
+            "limit": limit.name,
+            "models": limit.models,
+            "amount": limit.amount,
+            "used": used,
+            "held": held,
+            "unconfirmed": unconfirmed,
+            "remaining": left,
+            "resets_at": ends_ms.map(to_rfc3339),
+        }));
+    }
+    let chain = book.chain();
+    let receipts = json!({"count": chain.count, "head": chain.head, "totals": chain.totals.to_json()});
+    if let Value::Object(members) = &mut account {
+        members.insert("as_of".to_owned(), to_rfc3339(now_ms).into());
+        members.insert("limits".to_owned(), states.into());
+        members.insert("receipts".to_owned(), receipts);
+    }
+    account
 }
 
 #[cfg(test)]
