@@ -138,12 +138,7 @@ impl Drop for Heartbeat {
 }
 
 /// Begins to let the book know that a call is under way.
-pub fn heartbeat(
-    context: &Context,
-    env: &Env,
-    gateway: &Rc<Gateway>,
-    ledger: &str,
-) -> Option<Heartbeat> {
+pub fn heartbeat(context: &Context, env: &Env, gateway: &Rc<Gateway>, ledger: &str) -> Option<Heartbeat> {
     #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
     const EVERY_MS: u32 = RENEW_MS as u32;
     let controller = web_sys::AbortController::new().ok()?;
