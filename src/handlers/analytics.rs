@@ -32,8 +32,11 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error>
             Err(_) => {}
         }
     }
-    let question =
-        Question { days: call.query_number("days", MOST_DAYS)?.unwrap_or(USUAL_DAYS), project: project(call)?, projects: config.projects || operator };
+    let question = Question {
+        days: call.query_number("days", MOST_DAYS)?.unwrap_or(USUAL_DAYS),
+        project: project(call)?,
+        projects: config.projects || operator,
+    };
     if question.project.is_some() && !question.projects {
         let words = "Only operators may ask for one project here";
         return Err(Error::new(Code::PermissionDenied, words).with_param("project_id"));

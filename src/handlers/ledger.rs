@@ -101,6 +101,10 @@ pub async fn set_aside(
         Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
         Reserved::Ask(ask) => ask,
     };
+    // What ended calls have not used is told first: there may be enough of that.
+    if with(gateway, ledger, |account, _| account.purse.has_news()) {
+        report_at(gateway, &call.env, ledger, Pace::AtOnce).await;
+    }
     ask_object(gateway, &call.env, ledger, &ask).await
 }
 
@@ -138,12 +142,7 @@ impl Drop for Heartbeat {
 }
 
 /// Begins to let the book know that a call is under way.
-pub fn heartbeat(
-    context: &Context,
-    env: &Env,
-    gateway: &Rc<Gateway>,
-    ledger: &str,
-) -> Option<Heartbeat> {
+pub fn heartbeat(context: &Context, env: &Env, gateway: &Rc<Gateway>, ledger: &str) -> Option<Heartbeat> {
     #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
     const EVERY_MS: u32 = RENEW_MS as u32;
     let controller = web_sys::AbortController::new().ok()?;
@@ -168,12 +167,26 @@ pub async fn settle_up(gateway: Rc<Gateway>, env: Env, ledger: String) {
     linger(&gateway, &env, &ledger).await;
 }
 
+/// How soon to report.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As often as the object wants to hear of this isolate.
+    Usual,
+    /// Once, without a wait: a call waits for it.
+    AtOnce,
+}
+
 /// Reports what there is to report, unless another request is doing so.
 pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
+    report_at(gateway, env, ledger, Pace::Usual).await;
+}
+
+async fn report_at(gateway: &Rc<Gateway>, env: &Env, ledger: &str, pace: Pace) {
     let token = random::chance();
     let began_ms = clock::now_ms();
     let claimed = with(gateway, ledger, |account, now_ms| {
-        let is_free = account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
+        let is_free = pace == Pace::AtOnce
+            || account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
         if is_free {
             account.reporting = Some((token, now_ms));
         }
@@ -184,8 +197,10 @@ pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
     }
     let mut failures = 0;
     while is_reporting(gateway, ledger, token) {
-        let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
-        upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
+        if pace == Pace::Usual {
+            let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
+            upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
+        }
         // Another may have taken over in the meantime.
         if !is_reporting(gateway, ledger, token) {
             return;
@@ -206,7 +221,7 @@ pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
                 with(gateway, ledger, |account, _| account.purse.not_reported(report.number));
                 let words = format!("a report was not taken: {error:?}");
                 log::line(&json!({"event": "ledger", "error": words, "calls": report.settled.len()}));
-                if clock::now_ms() > began_ms + REPORTING_MS {
+                if pace == Pace::AtOnce || clock::now_ms() > began_ms + REPORTING_MS {
                     break;
                 }
                 upstream::sleep(RETRY_MS << failures.min(4)).await;

@@ -116,7 +116,9 @@ pub async fn get_receipt(
         None
     };
     let shown: String = id.chars().take(100).collect();
-    let words = format!("This key has no receipt '{shown}': receipts come some moments after their calls, and go after 30 days or 10,000 others");
+    let words = format!(
+        "This key has no receipt '{shown}': receipts come some moments after their calls, and go after 30 days or 10,000 others"
+    );
     found
         .map(|text| Reply::json_text(200, text))
         .ok_or_else(|| Error::new(Code::ReceiptNotFound, words).with_param("id"))

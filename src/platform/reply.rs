@@ -63,7 +63,8 @@ impl Reply {
         let reply =
             Reply::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
         // They retry any 429 too. When a budget begins anew is for people to know.
-        let reply = if error.is(Code::InsufficientQuota) { reply.with("x-should-retry", "false") } else { reply };
+        let reply =
+            if error.is(Code::InsufficientQuota) { reply.with("x-should-retry", "false") } else { reply };
         match error.retry() {
             Some(Retry::After(seconds)) => reply.with("retry-after", seconds.to_string()),
             // OpenAI's SDKs retry any 5xx; this header of theirs tells them not to.

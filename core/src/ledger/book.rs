@@ -24,7 +24,7 @@ pub(crate) const FOLD_MS: u64 = 10_000;
 const REPORTER_MS: u64 = 3_600_000;
 /// The most that one hold takes, and a lease for later calls: this part of what is left.
 const HOLD_SHARE: u64 = 8;
-const SPARE_SHARE: u64 = 16;
+pub(crate) const SPARE_SHARE: u64 = 16;
 /// The most projects of a key that are told apart in a day. Receipts name every one.
 const MAX_PROJECTS: usize = 1_000;
 /// What the others are counted as: no name that a caller could give.

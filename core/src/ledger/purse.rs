@@ -2,10 +2,13 @@
 //! set aside in the book, so calls spend from it without asking.
 //!
 //! # Leases
+//! Far from its limits a key's lease is for many calls, so that few of them have to ask. Near a limit nothing is kept that no call
+//! holds: there the book alone decides.
+//!
 //! A lease is numbered. It is given back when it has been idle, or when an ask got no answer (it may have been granted all the
 //! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
 
-use super::book::LEASE_MS;
+use super::book::{LEASE_MS, SPARE_SHARE};
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 use super::window::Window;
 
@@ -299,11 +302,29 @@ impl Purse {
         self.ahead = 1;
     }
 
-    /// Notes that a call is over: what it held is given back, and what it used is charged, with the next report.
-    pub fn settle(&mut self, settled: Settled) {
+    /// Notes that a call is over: what it used is charged with the next report. What it held beyond that can be spent again at
+    /// once; where a limit is near, it goes back to the book.
+    pub fn settle(&mut self, mut settled: Settled) {
         if settled.receipt.is_none() && settled.charges.is_empty() {
             return;
         }
+        let is_near = |charge: &Charge| {
+            let known = self.standing.iter().find(|known| known.counter == charge.counter);
+            known.is_some_and(|known| known.left / SPARE_SHARE < charge.held)
+        };
+        if settled.charges.iter().any(is_near) && self.lease.asks == 0 {
+            self.give_back();
+        }
+        let number = self.lease.number;
+        for charge in settled.charges.iter_mut().filter(|charge| charge.lease == number) {
+            let unused = charge.held.saturating_sub(charge.used);
+            if let Some(part) = self.lease.part(&charge.counter, charge.window) {
+                part.held = part.held.saturating_sub(unused);
+                part.rest += unused;
+                charge.held -= unused;
+            }
+        }
+        settled.charges.retain(|charge| charge.held > 0 || charge.used > 0);
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.remove(0);
             self.lost += 1;

@@ -177,7 +177,9 @@ impl KeyLedger {
                 let texts = storage::receipts(&self.state, *before, *limit)?;
                 serde_json::to_string(&texts).map_err(failed)
             }
-            Message::Receipt(id) => serde_json::to_string(&storage::receipt(&self.state, id)?).map_err(failed),
+            Message::Receipt(id) => {
+                serde_json::to_string(&storage::receipt(&self.state, id)?).map_err(failed)
+            }
         })?;
         let due_ms = self.book.borrow().as_ref().and_then(Book::due_ms);
         if let Some(due_ms) = due_ms {

@@ -62,8 +62,7 @@ pub fn load(state: &JsValue, now_ms: u64) -> Result<Book, String> {
         ],
     )?;
     let [last, kept, leases, pages] = found.as_slice() else { return Err("no answer".to_owned()) };
-    let of_kept =
-        |name: &str| kept.iter().find(|row| text(row, "name") == name).map(|row| text(row, "body"));
+    let of_kept = |name: &str| kept.iter().find(|row| text(row, "name") == name).map(|row| text(row, "body"));
     let page = |row| (text(row, "isolate"), number(row, "report"), number(row, "at_ms"), text(row, "rows"));
     let stored = Stored {
         last: last.first().map(|row| (number(row, "last"), text(row, "hash"), text(row, "totals"))),
@@ -76,7 +75,8 @@ pub fn load(state: &JsValue, now_ms: u64) -> Result<Book, String> {
 }
 
 fn keep(name: &str, body: &str) -> Statement {
-    let sql = "INSERT INTO kept (name, body) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET body = excluded.body";
+    let sql =
+        "INSERT INTO kept (name, body) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET body = excluded.body";
     Statement::new(sql, [name.into(), body.into()])
 }
 
@@ -134,11 +134,7 @@ pub fn fold(state: &JsValue, book: &mut Book, now_ms: u64) -> Result<(), String>
         keep("reporters", &book.reporters()),
         Statement::new(
             "DELETE FROM pages WHERE last < ?1 AND (last <= ?2 OR at_ms < ?3)",
-            [
-                count.into(),
-                count.saturating_sub(KEEP_RECEIPTS).into(),
-                now_ms.saturating_sub(KEEP_MS).into(),
-            ],
+            [count.into(), count.saturating_sub(KEEP_RECEIPTS).into(), now_ms.saturating_sub(KEEP_MS).into()],
         ),
     ];
     run(state, &statements).map(|_| ())
