@@ -110,15 +110,14 @@ pub async fn set_aside(
 
 async fn ask_object(gateway: &Gateway, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Error> {
     let answer = key_ledger::ask_for(env, ledger, ask).await;
-    with(gateway, ledger, |account, now_ms| match answer {
-        Ok(answer) => {
-            account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
-        }
-        Err(_) => {
+    with(gateway, ledger, |account, now_ms| {
+        let Ok(answer) = answer else {
             account.purse.not_answered(ask);
             // A limit that cannot be kept lets nobody through.
-            Err(Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again"))
-        }
+            let words = "The key's limits cannot be checked; try again";
+            return Err(Error::new(Code::StorageUnavailable, words));
+        };
+        account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
     })
 }
 
