@@ -10,13 +10,15 @@ use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
-use gatehouse_core::ledger::{Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, told};
+use gatehouse_core::ledger::{
+    Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
+};
 use serde_json::json;
 use worker::{Context, Env, web_sys};
 
 use super::Call;
 use crate::gateway::Gateway;
-use crate::objects::key_ledger;
+use crate::objects::{ObjectError, key_ledger};
 use crate::platform::{clock, log, random, upstream};
 
 /// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
@@ -213,6 +215,11 @@ async fn report_at(gateway: &Rc<Gateway>, env: &Env, ledger: &str, pace: Pace) {
         match key_ledger::report(env, ledger, &report).await {
             Ok(standing) => {
                 failures = 0;
+                with(gateway, ledger, |account, _| account.purse.reported(standing));
+            }
+            // Nobody keeps a ledger here.
+            Err(ObjectError::NotBound) => {
+                let standing = Standing { number: report.number, pause_ms: HAND_OVER_MS };
                 with(gateway, ledger, |account, _| account.purse.reported(standing));
             }
             Err(error) => {

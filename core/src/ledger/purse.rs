@@ -185,6 +185,9 @@ impl Purse {
                 return Reserved::Refused(refusal.clone());
             }
         }
+        // What was for a window that is over is of no use any more, and the book knows.
+        let is_of_use = |part: &Part| part.held > 0 || part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
+        self.lease.parts.retain(is_of_use);
         let had_spare = self.has_spare();
         let takes: Vec<Option<(u64, u64)>> = needs
             .iter()
