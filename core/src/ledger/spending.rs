@@ -27,7 +27,18 @@ pub struct Spending {
     /// The caller's name of the model.
     asked: String,
     hold: Hold,
+    /// The attempts that are under way.
+    flying: Vec<Flying>,
     attempts: Vec<Attempt>,
+}
+
+/// An attempt that is under way, and what of the hold is for it: of which counter how much.
+#[derive(Debug)]
+struct Flying {
+    address: String,
+    shares: Vec<(String, u64)>,
+    /// The most output that it may have, in tokens of each choice.
+    output: u64,
 }
 
 /// A model that an attempt may be sent to.
@@ -58,7 +69,15 @@ impl Spending {
     /// A call of a key with limits; none: of a key without.
     pub fn new(limits: Vec<Limit>, estimate: Estimate, unknown_price: UnknownPrice, asked: &str) -> Spending {
         let asked = asked.to_owned();
-        Spending { limits, estimate, unknown_price, asked, hold: Hold::default(), attempts: Vec::new() }
+        Spending {
+            limits,
+            estimate,
+            unknown_price,
+            asked,
+            hold: Hold::default(),
+            flying: Vec::new(),
+            attempts: Vec::new(),
+        }
     }
 
     /// Whether the key has any limits.
@@ -73,7 +92,7 @@ impl Spending {
 
     /// The limits that hold for a model.
     fn limits_of(&self, provider: &str, model: &str) -> impl Iterator<Item = &Limit> {
-        let address = format!("{provider}/{model}");
+        let address = address(provider, model);
         self.limits.iter().filter(move |limit| {
             limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, &address))
         })
@@ -106,7 +125,7 @@ impl Spending {
                 }
             };
             // What earlier attempts have not used serves this one.
-            let free = self.hold.of(&counter).saturating_sub(self.used(limit));
+            let free = self.free(limit);
             let (least, most) = (least.saturating_sub(free), most.saturating_sub(free));
             if most > 0 {
                 needs.push(Need { counter, limit: limit.amount, least, most });
@@ -115,20 +134,39 @@ impl Spending {
         Ok(needs)
     }
 
-    /// Adds what has been set aside.
-    pub fn holds(&mut self, charges: Vec<Charge>) {
-        self.hold.charges.extend(charges);
+    /// What is set aside of a limit and neither used nor for an attempt that is under way.
+    fn free(&self, limit: &Limit) -> u64 {
+        let counter = limit.counter();
+        let shares = self.flying.iter().flat_map(|attempt| &attempt.shares);
+        let flying: u64 = shares.filter(|(name, _)| *name == counter).map(|(_, amount)| *amount).sum();
+        self.hold.of(&counter).saturating_sub(self.used(limit)).saturating_sub(flying)
     }
 
-    /// The most output that an attempt may have, in tokens of each choice: what it holds pays for no more. `None`: it need not
-    /// be limited.
-    pub fn output_limit(&self, target: Target<'_>) -> Option<u64> {
+    /// Adds what has been set aside for an attempt. Gives the most output that it may have, in tokens of each choice, since
+    /// what it holds pays for no more; `None`: it need not be limited.
+    pub fn begun(&mut self, target: Target<'_>, charges: Vec<Charge>) -> Option<u64> {
         let Target { provider, model, facts } = target;
-        let money = self.limits_of(provider, model).filter(|limit| limit.kind == Kind::MicroUsd);
-        let held =
-            money.map(|limit| self.hold.of(&limit.counter()).saturating_sub(self.used(limit))).min()?;
-        let affordable = self.estimate.affordable_output(held, &facts.price)?;
-        Some(affordable.min(self.estimate.output_bound(facts)))
+        self.hold.charges.extend(charges);
+        let mut shares = Vec::new();
+        let mut money = None;
+        for limit in self.limits_of(provider, model) {
+            let free = self.free(limit);
+            match limit.kind {
+                Kind::Requests | Kind::Concurrent => continue,
+                Kind::Tokens => {}
+                Kind::MicroUsd => money = Some(money.map_or(free, |known: u64| known.min(free))),
+            }
+            shares.push((limit.counter(), free));
+        }
+        let bound = self.estimate.output_bound(facts);
+        let affordable = money.and_then(|money| self.estimate.affordable_output(money, &facts.price));
+        let limit = affordable.map(|tokens| tokens.min(bound));
+        self.flying.push(Flying {
+            address: address(provider, model),
+            shares,
+            output: limit.unwrap_or(bound),
+        });
+        limit
     }
 
     /// Notes how an attempt ended.
@@ -141,7 +179,9 @@ impl Spending {
             completion_tokens: Some(completion),
             ..Usage::default()
         };
-        let output = || self.output_limit(target).unwrap_or_else(|| estimate.output_bound(facts));
+        let address = address(provider, model);
+        let index = self.flying.iter().position(|attempt| attempt.address == address);
+        let output = index.map_or(0, |index| self.flying.remove(index).output);
         let (usage, estimated) = match end {
             End::Told(usage) if usage.is_known() => (usage, false),
             End::Told(usage) => {
@@ -152,7 +192,7 @@ impl Spending {
             End::Partly(completion) => (tokens(estimate.prompt_tokens, completion), true),
             End::Nothing => (tokens(0, 0), false),
             End::AtMost => {
-                (tokens(estimate.max_prompt_tokens, output().saturating_mul(estimate.choices)), true)
+                (tokens(estimate.max_prompt_tokens, output.saturating_mul(estimate.choices)), true)
             }
         };
         let cost_micro_usd = if end == End::Nothing { Some(0) } else { cost(&usage, &price) };
@@ -171,7 +211,7 @@ impl Spending {
     /// What the attempts so far have used of a limit.
     fn used(&self, limit: &Limit) -> u64 {
         let covered = self.attempts.iter().filter(|attempt| {
-            let address = format!("{}/{}", attempt.provider, attempt.model);
+            let address = address(&attempt.provider, &attempt.model);
             limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, &address))
         });
         let amount = |attempt: &Attempt| match limit.kind {
@@ -199,6 +239,10 @@ impl Spending {
         }
         (self.attempts, self.hold.charges)
     }
+}
+
+fn address(provider: &str, model: &str) -> String {
+    format!("{provider}/{model}")
 }
 
 fn has_price(price: &Price) -> bool {
