@@ -256,3 +256,164 @@ fn price_unknown(limit: &Limit, provider: &str, model: &str) -> Error {
     );
     Error::new(Code::PriceUnknown, words).with_param(limit.counter())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRICED: Price =
+        Price { input: Some(1_000_000), output: Some(10_000_000), cached_input: None, cache_write: None };
+    const SMALL: Facts = facts(PRICED, 1_000);
+
+    const fn facts(price: Price, max_output: u32) -> Facts {
+        Facts {
+            context: None,
+            max_output: Some(max_output),
+            price,
+            tools: None,
+            json_mode: None,
+            json_schema: None,
+            vision: None,
+            reasoning: None,
+            tier: None,
+            priority: None,
+            requests_per_day: None,
+            not_automatic: false,
+        }
+    }
+
+    fn target(provider: &str) -> Target<'_> {
+        Target { provider, model: "m", facts: &SMALL }
+    }
+
+    fn spending(counters: &[(&str, u64)]) -> Spending {
+        let limits = counters.iter().map(|(counter, amount)| Limit::of_counter(counter, *amount).unwrap());
+        let estimate = Estimate { prompt_tokens: 25, max_prompt_tokens: 100, max_output: None, choices: 1 };
+        Spending::new(limits.collect(), estimate, UnknownPrice::Refuse, "chat")
+    }
+
+    fn shown(needs: &[Need]) -> Vec<(&str, u64, u64)> {
+        needs.iter().map(|need| (need.counter.as_str(), need.least, need.most)).collect()
+    }
+
+    fn charges(held: &[(&str, u64)]) -> Vec<Charge> {
+        let charge = |(counter, held): &(&str, u64)| Charge {
+            lease: 1,
+            counter: (*counter).to_owned(),
+            window: 0,
+            held: *held,
+            used: 0,
+        };
+        held.iter().map(charge).collect()
+    }
+
+    fn used(spending: Spending) -> Vec<(String, u64)> {
+        spending.settle().1.into_iter().map(|charge| (charge.counter, charge.used)).collect()
+    }
+
+    fn told(prompt: u64, completion: u64) -> End {
+        End::Told(Usage {
+            prompt_tokens: Some(prompt),
+            completion_tokens: Some(completion),
+            ..Usage::default()
+        })
+    }
+
+    #[test]
+    fn an_attempt_needs_what_it_may_cost_at_most() {
+        let spending = spending(&[
+            ("requests_per_minute", 5),
+            ("tokens_per_minute", 500),
+            ("usd_total", 9),
+            ("concurrent", 2),
+        ]);
+        // 100 tokens of input at 1 and 256 or 1000 of output at 10 micro-USD each; 25 likely tokens and 1000 of output, but
+        // never more than the limit.
+        assert_eq!(
+            shown(&spending.needs(target("a")).unwrap()),
+            [
+                ("requests_per_minute", 1, 1),
+                ("tokens_per_minute", 500, 500),
+                ("usd_total", 2_660, 10_100),
+                ("concurrent", 1, 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_held_pays_for_so_much_output() {
+        let mut spending = spending(&[("usd_total", 1)]);
+        assert_eq!(spending.begun(target("a"), charges(&[("usd_total", 5_109)])), Some(500));
+        spending.ended(target("a"), "ok", 1, told(100, 500));
+        assert_eq!(used(spending), [("usd_total".to_owned(), 5_100)]);
+    }
+
+    #[test]
+    fn what_a_failed_attempt_has_not_used_serves_the_next() {
+        let mut spending = spending(&[("usd_total", 1), ("requests_per_day", 9)]);
+        spending.begun(target("a"), charges(&[("usd_total", 10_100), ("requests_per_day", 1)]));
+        spending.ended(target("a"), "server_error", 1, End::Nothing);
+        assert_eq!(shown(&spending.needs(target("b")).unwrap()), []);
+        assert_eq!(spending.begun(target("b"), Vec::new()), Some(1_000));
+        spending.ended(target("b"), "timed_out", 1, End::Partly(0));
+        // 25 likely tokens have been used.
+        assert_eq!(shown(&spending.needs(target("c")).unwrap()), [("usd_total", 0, 25)]);
+        assert_eq!(spending.begun(target("c"), Vec::new()), Some(997));
+        spending.ended(target("c"), "cancelled", 1, End::AtMost);
+        let (attempts, charges) = spending.settle();
+        let costs: Vec<_> =
+            attempts.iter().map(|attempt| (attempt.cost_micro_usd, attempt.estimated)).collect();
+        assert_eq!(costs, [(Some(0), false), (Some(25), true), (Some(10_070), true)]);
+        assert_eq!(charges.iter().map(|charge| charge.used).collect::<Vec<_>>(), [10_095, 1]);
+    }
+
+    #[test]
+    fn two_attempts_at_once_do_not_share_a_hold() {
+        let mut spending = spending(&[("usd_total", 1)]);
+        spending.begun(target("a"), charges(&[("usd_total", 10_100)]));
+        assert_eq!(shown(&spending.needs(target("b")).unwrap()), [("usd_total", 2_660, 10_100)]);
+        assert_eq!(spending.begun(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
+        spending.ended(target("b"), "ok", 1, told(100, 256));
+        spending.ended(target("a"), "cancelled", 1, End::AtMost);
+        assert_eq!(used(spending), [("usd_total".to_owned(), 12_760), ("usd_total".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn limits_of_models_count_their_models() {
+        let mut spending =
+            spending(&[("usd_total a/*", 1), ("requests_per_day chat", 9), ("usd_total b/m", 9)]);
+        assert_eq!(
+            shown(&spending.needs(target("a")).unwrap()),
+            [("usd_total a/*", 2_660, 10_100), ("requests_per_day chat", 1, 1)]
+        );
+        spending.begun(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
+        spending.ended(target("a"), "broken", 1, End::Partly(10));
+        assert_eq!(shown(&spending.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
+        assert_eq!(
+            used(spending),
+            [("usd_total a/*".to_owned(), 125), ("requests_per_day chat".to_owned(), 1)]
+        );
+    }
+
+    #[test]
+    fn without_a_price_there_is_no_budget() {
+        let free = Facts { price: Price::default(), ..SMALL };
+        let target = Target { provider: "a", model: "m", facts: &free };
+        let mut spending = spending(&[("usd_total", 1)]);
+        let error = spending.needs(target).unwrap_err();
+        assert!(error.is(Code::PriceUnknown) && error.message.contains("a/m"), "{}", error.message);
+        spending.unknown_price = UnknownPrice::CountTokens;
+        assert_eq!(shown(&spending.needs(target).unwrap()), []);
+        assert_eq!(spending.begun(target, Vec::new()), None);
+        spending.ended(target, "ok", 1, told(3, 5));
+        let (attempts, _) = spending.settle();
+        assert_eq!((attempts[0].cost_micro_usd, attempts[0].price), (None, None));
+    }
+
+    #[test]
+    fn a_call_that_was_not_sent_is_no_request() {
+        let mut spending = spending(&[("requests_per_day", 9)]);
+        spending.begun(target("a"), charges(&[("requests_per_day", 1)]));
+        assert_eq!(used(spending), [("requests_per_day".to_owned(), 0)]);
+    }
+}
