@@ -311,11 +311,18 @@ impl Purse {
         if settled.receipt.is_none() && settled.charges.is_empty() {
             return;
         }
-        let is_near = |charge: &Charge| {
+        // More than the share of what is left that a lease may keep for later calls.
+        let is_too_much = |charge: &Charge| {
             let known = self.standing.iter().find(|known| known.counter == charge.counter);
-            known.is_some_and(|known| known.left / SPARE_SHARE < charge.held)
+            let part = self
+                .lease
+                .parts
+                .iter()
+                .find(|part| part.counter == charge.counter && part.window == charge.window);
+            let rest = part.map_or(0, |part| part.rest) + charge.held.saturating_sub(charge.used);
+            known.is_some_and(|known| known.left / SPARE_SHARE < rest)
         };
-        if settled.charges.iter().any(is_near) && self.lease.asks == 0 {
+        if settled.charges.iter().any(is_too_much) && self.lease.asks == 0 {
             self.give_back();
         }
         let number = self.lease.number;

@@ -201,8 +201,7 @@ impl Attempts<'_> {
             let Call { context, env, .. } = self.call;
             self.heartbeat = ledger::heartbeat(context, env, self.gateway, self.ledger);
         }
-        self.spending.holds(held);
-        Ok(self.spending.output_limit(target(candidate)))
+        Ok(self.spending.begun(target(candidate), held))
     }
 
     /// Waits for an attempt, and for the one that it is hedged with.
