@@ -107,10 +107,16 @@ impl Hold {
             .map(|(_, charge)| charge.counter.as_str())
     }
 
-    /// Says what has been used of a counter.
+    /// Says what has been used of a counter: of what was set aside first, then of what was added. What is beyond all of it
+    /// counts with the first.
     pub fn charge(&mut self, counter: &str, used: u64) {
-        if let Some(charge) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
-            charge.used = used;
+        let mut rest = used;
+        for charge in self.charges.iter_mut().filter(|charge| charge.counter == counter) {
+            charge.used = rest.min(charge.held);
+            rest -= charge.used;
+        }
+        if let Some(first) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
+            first.used += rest;
         }
     }
 }
