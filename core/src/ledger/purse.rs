@@ -243,7 +243,8 @@ impl Purse {
             isolate: self.isolate.clone(),
             lease: self.lease.number,
             waits,
-            ahead: self.ahead,
+            // One of several asks at once brings what later calls need: each share of what is left counts once.
+            ahead: if self.lease.asks > 1 { 0 } else { self.ahead },
             needs: needs.to_vec(),
         }
     }
@@ -260,6 +261,12 @@ impl Purse {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
                 }
+                let Refusal { counter, left, ends_ms, .. } = refusal.clone();
+                self.stands(Granted { counter, window: 0, ends_ms, hold: 0, spare: 0, cap: 0, left });
+                // What this isolate keeps itself may be what is missing.
+                if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
+                    self.give_back();
+                }
                 return Err(refusal);
             }
         };
@@ -272,8 +279,8 @@ impl Purse {
         let Some(lease) = lease else { return Err(not_there(ask)) };
         let mut charges = Vec::with_capacity(granted.len());
         lease.parts.retain(|part| part.rest > 0 || part.held > 0);
-        for one in granted {
-            let Granted { counter, window, ends_ms, hold, spare, cap, .. } = &one;
+        for one in &granted {
+            let Granted { counter, window, ends_ms, hold, spare, cap, .. } = one;
             if let Some(part) = lease.part(counter, *window) {
                 part.rest += spare;
                 part.held += hold;
@@ -286,15 +293,21 @@ impl Purse {
                 let (counter, window, held) = (counter.clone(), *window, *hold);
                 charges.push(Charge { lease: ask.lease, counter, window, held, used: 0 });
             }
-            match self.standing.iter_mut().find(|known| known.counter == one.counter) {
-                Some(known) => *known = one,
-                None => self.standing.push(one),
-            }
+        }
+        for one in granted {
+            self.stands(one);
         }
         if ask.waits && charges.len() < ask.needs.len() {
             return Err(not_there(ask));
         }
         Ok(charges)
+    }
+
+    fn stands(&mut self, now: Granted) {
+        match self.standing.iter_mut().find(|known| known.counter == now.counter) {
+            Some(known) => *known = now,
+            None => self.standing.push(now),
+        }
     }
 
     /// Notes that an ask got no answer: it may have been granted, so the lease is given back.
