@@ -89,25 +89,38 @@ pub async fn set_aside(
     if needs.is_empty() {
         return Ok(Vec::new());
     }
-    let ask = match with(gateway, ledger, |account, now_ms| account.purse.reserve(needs, now_ms)) {
-        Reserved::Held(charges, refill) => {
-            if let Some(ask) = refill {
-                let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), ledger.to_owned());
-                call.context.wait_until(async move {
-                    // If there is nothing for it, the next call asks for itself.
-                    let _ = ask_object(&gateway, &env, &ledger, &ask).await;
-                });
+    let mut is_first = true;
+    loop {
+        let ask = match with(gateway, ledger, |account, now_ms| account.purse.reserve(needs, now_ms)) {
+            Reserved::Held(charges, refill) => {
+                if let Some(ask) = refill {
+                    let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), ledger.to_owned());
+                    call.context.wait_until(async move {
+                        // If there is nothing for it, the next call asks for itself.
+                        let _ = ask_object(&gateway, &env, &ledger, &ask).await;
+                    });
+                }
+                return Ok(charges);
             }
-            return Ok(charges);
+            Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
+            Reserved::Ask(ask) => ask,
+        };
+        // What ended calls have not used is told first: there may be enough of that.
+        if has_news(gateway, ledger) {
+            report_at(gateway, &call.env, ledger, Pace::AtOnce).await;
         }
-        Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
-        Reserved::Ask(ask) => ask,
-    };
-    // What ended calls have not used is told first: there may be enough of that.
-    if with(gateway, ledger, |account, _| account.purse.has_news()) {
-        report_at(gateway, &call.env, ledger, Pace::AtOnce).await;
+        match ask_object(gateway, &call.env, ledger, &ask).await {
+            // A call has ended in the meantime, or the lease is given back: again, with that.
+            Err(error) if is_first && error.is(Code::RateLimitExceeded) && has_news(gateway, ledger) => {
+                is_first = false;
+            }
+            answer => return answer,
+        }
     }
-    ask_object(gateway, &call.env, ledger, &ask).await
+}
+
+fn has_news(gateway: &Gateway, ledger: &str) -> bool {
+    with(gateway, ledger, |account, _| account.purse.has_news())
 }
 
 async fn ask_object(gateway: &Gateway, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Error> {
@@ -233,7 +246,7 @@ async fn report_at(gateway: &Rc<Gateway>, env: &Env, ledger: &str, pace: Pace) {
                 upstream::sleep(RETRY_MS << failures.min(4)).await;
             }
         }
-        if !with(gateway, ledger, |account, _| account.purse.has_news()) {
+        if !has_news(gateway, ledger) {
             break;
         }
     }

@@ -107,10 +107,16 @@ impl Hold {
             .map(|(_, charge)| charge.counter.as_str())
     }
 
-    /// Says what has been used of a counter.
+    /// Says what has been used of a counter: of what was set aside first, then of what was added. What is beyond all of it
+    /// counts with the first.
     pub fn charge(&mut self, counter: &str, used: u64) {
-        if let Some(charge) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
-            charge.used = used;
+        let mut rest = used;
+        for charge in self.charges.iter_mut().filter(|charge| charge.counter == counter) {
+            charge.used = rest.min(charge.held);
+            rest -= charge.used;
+        }
+        if let Some(first) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
+            first.used += rest;
         }
     }
 }
@@ -237,7 +243,8 @@ impl Purse {
             isolate: self.isolate.clone(),
             lease: self.lease.number,
             waits,
-            ahead: self.ahead,
+            // One of several asks at once brings what later calls need: each share of what is left counts once.
+            ahead: if self.lease.asks > 1 { 0 } else { self.ahead },
             needs: needs.to_vec(),
         }
     }
@@ -253,6 +260,10 @@ impl Purse {
                 if refusal.is_spent() && ask.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
+                }
+                // What this isolate keeps itself may be what is missing.
+                if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
+                    self.give_back();
                 }
                 return Err(refusal);
             }

@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(spending.begun(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
         spending.ended(target("b"), "ok", 1, told(100, 256));
         spending.ended(target("a"), "cancelled", 1, End::AtMost);
-        assert_eq!(used(spending), [("usd_total".to_owned(), 12_760), ("usd_total".to_owned(), 0)]);
+        assert_eq!(used(spending), [("usd_total".to_owned(), 10_100), ("usd_total".to_owned(), 2_660)]);
     }
 
     #[test]
