@@ -154,8 +154,9 @@ export class Upstream {
     this.url = url;
   }
 
-  static async start() {
-    const child = spawn(`${root}target/native/upstream`, [], {
+  /** @param {string[]} [args] */
+  static async start(args = []) {
+    const child = spawn(`${root}target/native/upstream`, args, {
       stdio: ["ignore", "pipe", "inherit"],
       detached: true,
     });
@@ -389,6 +390,14 @@ const ai :Workerd.Worker = (
     );
     if (file === undefined || others.length > 0) throw new Error("there is not one database");
     return new DatabaseSync(file, { timeout: 5000 });
+  }
+
+  /** Ends it with no warning, as a machine that fails does. Its state stays. */
+  async kill() {
+    if (this.child.pid === undefined || this.child.exitCode !== null) return;
+    const exited = once(this.child, "exit");
+    process.kill(-this.child.pid, "SIGKILL");
+    await exited;
   }
 
   async stop() {

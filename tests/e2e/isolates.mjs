@@ -15,6 +15,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  * @typedef {object} Statement
  * @property {(...values: string[]) => Statement} bind
  * @property {() => Promise<unknown>} run
+ * @property {() => Promise<{ results: Record<string, any>[] }>} all
  */
 /**
  * @typedef {object} Database D1
@@ -39,8 +40,9 @@ export class Isolates {
    * @param {number} count
    * @param {Record<string, string>} bindings
    * @param {string} [health] the code of another ProviderHealth than that of the build
+   * @param {string} [ledger] the code of another KeyLedger
    */
-  static async start(count, bindings, health = "") {
+  static async start(count, bindings, health = "", ledger = "") {
     const wrangler = readFileSync(`${root}wrangler.toml`, "utf8");
     const compatibilityDate = wrangler.match(/^compatibility_date = "(.*)"$/m)?.[1] ?? "";
     const flags = wrangler.match(/^compatibility_flags = \[([^\]]*)\]$/m)?.[1] ?? "";
@@ -49,7 +51,8 @@ export class Isolates {
     const entry =
       `export { default } from "./tests/e2e/memory/entry.mjs";\n` +
       `export { RateLimiter, Notifier } from "./build/index.js";\n` +
-      (health || `export { ProviderHealth } from "./build/index.js";\n`);
+      (health || `export { ProviderHealth } from "./build/index.js";\n`) +
+      (ledger || `export { KeyLedger } from "./build/index.js";\n`);
     const simulator = new Miniflare(
       convertV4MiniflareOptions({
         handleStructuredLogs: () => {},
@@ -70,9 +73,14 @@ export class Isolates {
           durableObjects: {
             RATE_LIMITER: { className: "RateLimiter", useSQLite: true },
             NOTIFIER: { className: "Notifier", useSQLite: true },
-            // One for all: it lives in the first of them.
+            // One for all: they live in the first of them.
             PROVIDER_HEALTH: {
               className: "ProviderHealth",
+              useSQLite: true,
+              ...(index > 0 ? { scriptName: "gateway-0" } : {}),
+            },
+            KEY_LEDGER: {
+              className: "KeyLedger",
               useSQLite: true,
               ...(index > 0 ? { scriptName: "gateway-0" } : {}),
             },
