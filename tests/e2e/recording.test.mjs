@@ -232,23 +232,23 @@ function kindOf(n) {
  * @param {number} count
  */
 async function settled(gateway, keys, count) {
-  const accounts = () => Promise.all(keys.map((key) => usage(gateway, "", key)));
-  let told = 0;
-  const all = await eventually(async () => {
-    const found = await accounts();
-    told = found.reduce((sum, account) => sum + account.receipts.count, 0);
-    return told >= count && found;
-  }, 20_000).catch(() => {
-    throw new Error(`${told} of ${count} calls have been recorded`);
+  /** @type {any[]} */ let accounts = [];
+  const told = () => accounts.reduce((sum, account) => sum + account.receipts.count, 0);
+  const know = async () => {
+    accounts = await Promise.all(keys.map((key) => usage(gateway, "", key)));
+    return told() >= count;
+  };
+  await eventually(know, 30_000).catch(() => {
+    assert.fail(`${told()} of ${count} calls have been recorded`);
   });
   const lists = [];
   for (const [index, key] of keys.entries()) {
     const list = await receipts(gateway, key);
-    assertChain(list, all[index]);
-    assertSums(list, all[index]);
+    assertChain(list, accounts[index]);
+    assertSums(list, accounts[index]);
     lists.push(list);
   }
-  return { accounts: all, lists };
+  return { accounts, lists };
 }
 
 test(
@@ -356,3 +356,286 @@ test(
     }
   },
 );
+
+/**
+ * The files of the ledgers of a gateway's state.
+ *
+ * @param {string} state
+ */
+const ledgerFiles = (state) =>
+  globSync(`${state}/v3/do/*KeyLedger/*.sqlite`).filter(
+    (path) => !path.endsWith("metadata.sqlite"),
+  );
+
+/** @param {Gateway} gateway */
+function rolledUp(gateway) {
+  const database = gateway.database();
+  const row = database.prepare(ROLLED_UP).get();
+  database.close();
+  return { ...row };
+}
+
+/** @param {any[]} list */
+const byId = (list) => new Map(list.map((receipt) => [receipt.id, JSON.stringify(receipt)]));
+
+test(
+  "a runtime that is killed under load loses nothing that had been acknowledged",
+  { timeout: 400_000 },
+  async (t) => {
+    const state = await freshState();
+    let gateway = await Gateway.start(configured(), [], state);
+    try {
+      const keys = [(await issue(gateway, "one", { policies: ["ample"] })).key, KEY];
+      /** Receipts that could be read, by their ids. @type {Map<string, string>} */
+      const acknowledged = new Map();
+      /** When calls ended that were answered completely, by their receipts. @type {Map<string, number>} */
+      const answered = new Map();
+      /** @type {number[]} */ const kills = [];
+      let calls = 0;
+      for (let round = 0; round < 5; round += 1) {
+        const alive = gateway;
+        let running = true;
+        const caller = async () => {
+          while (running) {
+            const n = (calls += 1);
+            const stream = n % 2 === 0;
+            const body = { messages: prompt(3), stream, simulate: { events: 5 } };
+            try {
+              const answer = await chat(alive, keys[n % 2] ?? KEY, `killed-${n}`, body);
+              const whole = stream ? answer.text.endsWith("[DONE]\n\n") : answer.status === 200;
+              if (whole) answered.set(answer.headers.get("x-gateway-receipt") ?? "", Date.now());
+            } catch {
+              // It was killed.
+            }
+          }
+        };
+        const reader = async () => {
+          while (running) {
+            for (const key of keys) {
+              try {
+                const { data } = await usage(alive, "/requests?limit=100", key);
+                for (const [id, text] of byId(data)) acknowledged.set(id, text);
+              } catch {
+                // It was killed.
+              }
+            }
+            await sleep(100);
+          }
+        };
+        const work = Promise.all([...Array.from({ length: 6 }, caller), reader()]);
+        // Also while sums are rolled up.
+        await sleep(2_000 + round * 2_500);
+        kills.push(Date.now());
+        await alive.kill();
+        running = false;
+        await work;
+        gateway = await Gateway.start(configured(), [], state);
+        const found = new Map();
+        for (const key of keys) {
+          const list = await receipts(gateway, key);
+          const account = await usage(gateway, "", key);
+          assertChain(list, account);
+          assertSums(list, account);
+          for (const [id, text] of byId(list)) found.set(id, text);
+        }
+        const gone = [...acknowledged].filter(([id, text]) => found.get(id) !== text);
+        assert.deepEqual(gone, [], `of ${acknowledged.size}`);
+        for (const [id, text] of found) acknowledged.set(id, text);
+      }
+      // Those that had not been reported: of the last moments.
+      const lost = [...answered].filter(([id]) => !acknowledged.has(id));
+      const ages = lost.map(([, at]) =>
+        Math.min(...kills.map((kill) => kill - at).filter((ms) => ms > -500)),
+      );
+      t.diagnostic(
+        `${calls} calls, ${answered.size} answered, ${acknowledged.size} recorded, ${lost.length} lost with the five kills; the oldest had ended ${Math.max(0, ...ages)} ms before`,
+      );
+      assert.ok(
+        ages.every((ms) => ms < 5_000),
+        `${ages}`,
+      );
+
+      // One more call for each, so that they wake.
+      for (const key of keys) {
+        assert.equal((await chat(gateway, key, "last", { messages: prompt(1) })).status, 200);
+      }
+      const all = await eventually(async () => {
+        const lists = await Promise.all(keys.map((key) => receipts(gateway, key)));
+        return lists.flat().length === acknowledged.size + keys.length ? lists.flat() : undefined;
+      });
+      const want = sums(all);
+      await eventually(() => rolledUp(gateway)["requests"] === all.length, 60_000).catch(() => {});
+      assert.deepEqual(rolledUp(gateway), want);
+    } finally {
+      await gateway.stop();
+      await rm(state, { recursive: true });
+    }
+  },
+);
+
+suite("one key", () => {
+  /** @type {string} */ let state;
+  /** @type {Gateway} */ let gateway;
+  let made = 0;
+
+  before(async () => {
+    state = await freshState();
+    gateway = await Gateway.start(configured(), [], state);
+  });
+  after(async () => {
+    await gateway?.stop();
+    await rm(state, { recursive: true });
+  });
+
+  /** @param {number} ms */
+  async function callFor(ms) {
+    const until = Date.now() + ms;
+    while (Date.now() < until) {
+      const id = `one-${(made += 1)}`;
+      const stream = made % 2 === 0;
+      const answer = await chat(gateway, KEY, id, { messages: prompt(2), stream });
+      assert.equal(answer.status, 200, answer.text);
+      await sleep(20);
+    }
+  }
+
+  const soon = () => eventually(async () => (await receipts(gateway)).length === made, 30_000);
+
+  test("whose database is down: calls go on, and their sums arrive once it is back", async (t) => {
+    const run = (/** @type {string} */ sql) => {
+      const database = gateway.database();
+      database.exec(sql);
+      database.close();
+    };
+    await callFor(500);
+    run("ALTER TABLE usage_daily RENAME COLUMN prompt_tokens TO hidden");
+    // The first attempt after ten seconds, and another five seconds later.
+    await callFor(17_000);
+    await soon();
+    const failures = gateway.events().filter(({ event }) => event === "database").length;
+    t.diagnostic(`${failures} attempts to roll up failed`);
+    assert.ok(failures >= 2);
+    run("ALTER TABLE usage_daily RENAME COLUMN hidden TO prompt_tokens");
+    const back = Date.now();
+    await callFor(500);
+    await soon();
+    const list = await receipts(gateway);
+    assertChain(list, await usage(gateway));
+    await eventually(() => rolledUp(gateway)["requests"] === made, 70_000);
+    t.diagnostic(`caught up ${Date.now() - back} ms after it was back`);
+    assert.deepEqual(rolledUp(gateway), sums(list));
+    await sleep(5_000);
+    const analytics = await (await call(`${gateway.url}/v1/analytics`)).json();
+    assert.equal(analytics.total_requests, made);
+  });
+
+  test("whose ledger cannot write for a while: what it missed is told again, once", async (t) => {
+    const [file = ""] = ledgerFiles(state);
+    const database = new DatabaseSync(file, { timeout: 5000 });
+    database.exec("BEGIN IMMEDIATE");
+    await callFor(3_000);
+    const shown = await usage(gateway).then(({ receipts }) => receipts.count, String);
+    database.exec("ROLLBACK");
+    database.close();
+    const failures = gateway.events().filter(({ event }) => event === "ledger");
+    t.diagnostic(
+      `${made - shown} calls waited; ${failures.length} messages failed: ${failures[0]?.error}`,
+    );
+    assert.ok(failures.length > 0);
+    await callFor(500);
+    await soon();
+    const list = await receipts(gateway);
+    assertChain(list, await usage(gateway));
+    assert.equal(new Set(list.map((receipt) => receipt.request_id)).size, made);
+  });
+
+  test("that is idle: nothing is held, and nothing is left to do", async () => {
+    const { key } = await issue(gateway, "limited", { policies: ["ample"] });
+    for (let n = 0; n < 5; n += 1) {
+      assert.equal((await chat(gateway, key, `idle-${n}`, { messages: prompt(1) })).status, 200);
+    }
+    await eventually(async () => (await usage(gateway, "", key)).receipts.count === 5);
+    const idle = async () => {
+      const { limits } = await usage(gateway, "", key);
+      return limits.every((/** @type {any} */ limit) => limit.held === 0);
+    };
+    await eventually(idle, 20_000);
+    const leases = ledgerFiles(state).flatMap((file) => {
+      const database = new DatabaseSync(file, { timeout: 5000, readOnly: true });
+      const rows = database.prepare("SELECT * FROM leases").all();
+      database.close();
+      return rows;
+    });
+    assert.deepEqual(leases, []);
+    await eventually(() => rolledUp(gateway)["requests"] === made + 5, 60_000);
+    // The runtime's own table of alarms.
+    const [metadata = ""] = globSync(`${state}/v3/do/*KeyLedger/metadata.sqlite`);
+    const alarms = () => {
+      const database = new DatabaseSync(metadata, { timeout: 5000, readOnly: true });
+      const rows = database.prepare("SELECT 1 FROM _cf_ALARM").all();
+      database.close();
+      return rows.length;
+    };
+    await eventually(() => alarms() === 0, 30_000);
+  });
+});
+
+test("reports whose answers are lost, and answers to asks, count once", async (t) => {
+  // Of every five messages one gets lost, and of one the answer.
+  const lossy = `import { KeyLedger as Kept } from "./build/index.js";
+    let messages = 0;
+    export class KeyLedger extends Kept {
+      async fetch(request) {
+        if (new URL(request.url).pathname !== "/" || request.headers.has("x-told")) return super.fetch(request);
+        const text = await request.text();
+        const message = new Request(request.url, { method: "POST", body: text });
+        if (!/^\\{"(report|ask)"/.test(text)) return super.fetch(message);
+        messages += 1;
+        if (messages % 5 === 1) throw new Error("the message was lost");
+        const answer = await super.fetch(message);
+        if (messages % 5 === 3) throw new Error("the answer was lost");
+        return answer;
+      }
+    }\n`;
+  const isolates = await Isolates.start(2, configured(), "", lossy);
+  try {
+    const { key } = await issue(isolates.at(0), "one", { policies: ["ample"] });
+    const keys = [key, KEY];
+    let answered = 0;
+    let refused = 0;
+    await inTurn(400, 8, async (n) => {
+      const body = { messages: prompt(1 + (n % 9)), stream: n % 2 === 0 };
+      const answer = await chat(
+        isolates.at(n % 2),
+        keys[n % 3 === 0 ? 1 : 0] ?? KEY,
+        `lossy-${n}`,
+        body,
+      );
+      // Where an ask was lost, nobody is let through.
+      if (answer.status === 503) refused += 1;
+      else answered += 1;
+    });
+    t.diagnostic(`${answered} answered, ${refused} refused`);
+    assert.ok(answered > 200);
+    const { lists } = await settled(isolates.at(0), keys, answered);
+    assert.equal(lists.flat().length, answered);
+    assert.equal(new Set(lists.flat().map(({ request_id }) => request_id)).size, answered);
+    await eventually(async () => {
+      const { limits } = await usage(isolates.at(0), "", key);
+      return limits.every(
+        (/** @type {any} */ limit) => limit.held === 0 && limit.unconfirmed === 0,
+      );
+    }, 60_000).catch(async () => {
+      const { limits } = await usage(isolates.at(0), "", key);
+      assert.fail(`something is still held: ${JSON.stringify(limits)}`);
+    });
+    const { limits } = await usage(isolates.at(0), "", key);
+    const used = (/** @type {string} */ name) =>
+      limits.find((/** @type {any} */ limit) => limit.limit === name).used;
+    const sum = sums(lists[0] ?? []);
+    assert.equal(used("requests_per_day"), sum["requests"]);
+    assert.equal(used("usd_per_day"), sum["cost_micro_usd"]);
+  } finally {
+    await isolates.stop();
+  }
+});
