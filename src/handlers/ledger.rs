@@ -10,13 +10,15 @@ use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
-use gatehouse_core::ledger::{Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, told};
+use gatehouse_core::ledger::{
+    Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
+};
 use serde_json::json;
 use worker::{Context, Env, web_sys};
 
 use super::Call;
 use crate::gateway::Gateway;
-use crate::objects::key_ledger;
+use crate::objects::{ObjectError, key_ledger};
 use crate::platform::{clock, log, random, upstream};
 
 /// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
@@ -110,15 +112,14 @@ pub async fn set_aside(
 
 async fn ask_object(gateway: &Gateway, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Error> {
     let answer = key_ledger::ask_for(env, ledger, ask).await;
-    with(gateway, ledger, |account, now_ms| match answer {
-        Ok(answer) => {
-            account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
-        }
-        Err(_) => {
+    with(gateway, ledger, |account, now_ms| {
+        let Ok(answer) = answer else {
             account.purse.not_answered(ask);
             // A limit that cannot be kept lets nobody through.
-            Err(Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again"))
-        }
+            let words = "The key's limits cannot be checked; try again";
+            return Err(Error::new(Code::StorageUnavailable, words));
+        };
+        account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
     })
 }
 
@@ -218,6 +219,12 @@ async fn send_report(gateway: &Gateway, env: &Env, ledger: &str) -> Option<bool>
     let report = report?;
     match key_ledger::report(env, ledger, &report).await {
         Ok(standing) => {
+            with(gateway, ledger, |account, _| account.purse.reported(standing));
+            Some(true)
+        }
+        // Nobody keeps a ledger here.
+        Err(ObjectError::NotBound) => {
+            let standing = Standing { number: report.number, pause_ms: HAND_OVER_MS };
             with(gateway, ledger, |account, _| account.purse.reported(standing));
             Some(true)
         }

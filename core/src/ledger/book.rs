@@ -356,8 +356,8 @@ impl Book {
             }
             changes.page = self.add_page(report, now_ms);
             let mut touched = Vec::new();
-            let charges = || report.settled.iter().flat_map(|settled| &settled.charges);
-            for charge in charges() {
+            let all = || report.settled.iter().flat_map(|settled| &settled.charges);
+            for charge in all() {
                 self.settle(&report.isolate, charge, now_ms);
                 touched.push(charge.lease);
             }
@@ -365,7 +365,7 @@ impl Book {
                 self.close(&report.isolate, closed);
                 touched.push(closed.lease);
             }
-            if !report.closed.is_empty() || charges().any(|charge| charge.used > 0) {
+            if !report.closed.is_empty() || all().any(|charge| charge.used > 0) {
                 changes.counters = Some(self.kept(now_ms));
             }
             let touched = |lease: &&Lease| lease.isolate == report.isolate && touched.contains(&lease.number);

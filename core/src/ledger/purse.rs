@@ -185,6 +185,9 @@ impl Purse {
                 return Reserved::Refused(refusal.clone());
             }
         }
+        // What was for a window that is over is of no use any more, and the book knows.
+        let is_of_use = |part: &Part| part.held > 0 || part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
+        self.lease.parts.retain(is_of_use);
         let had_spare = self.has_spare();
         let takes: Vec<Option<(u64, u64)>> = needs
             .iter()
@@ -308,11 +311,18 @@ impl Purse {
         if settled.receipt.is_none() && settled.charges.is_empty() {
             return;
         }
-        let is_near = |charge: &Charge| {
+        // More than the share of what is left that a lease may keep for later calls.
+        let is_too_much = |charge: &Charge| {
             let known = self.standing.iter().find(|known| known.counter == charge.counter);
-            known.is_some_and(|known| known.left / SPARE_SHARE < charge.held)
+            let part = self
+                .lease
+                .parts
+                .iter()
+                .find(|part| part.counter == charge.counter && part.window == charge.window);
+            let rest = part.map_or(0, |part| part.rest) + charge.held.saturating_sub(charge.used);
+            known.is_some_and(|known| known.left / SPARE_SHARE < rest)
         };
-        if settled.charges.iter().any(is_near) && self.lease.asks == 0 {
+        if settled.charges.iter().any(is_too_much) && self.lease.asks == 0 {
             self.give_back();
         }
         let number = self.lease.number;
