@@ -459,10 +459,11 @@ test(
       for (const key of keys) {
         assert.equal((await chat(gateway, key, "last", { messages: prompt(1) })).status, 200);
       }
-      const all = await eventually(async () => {
-        const lists = await Promise.all(keys.map((key) => receipts(gateway, key)));
-        return lists.flat().length === acknowledged.size + keys.length ? lists.flat() : undefined;
-      });
+      const every = async () =>
+        (await Promise.all(keys.map((key) => receipts(gateway, key)))).flat();
+      const count = acknowledged.size + keys.length;
+      await eventually(async () => (await every()).length === count);
+      const all = await every();
       const want = sums(all);
       await eventually(() => rolledUp(gateway)["requests"] === all.length, 60_000).catch(() => {});
       assert.deepEqual(rolledUp(gateway), want);
