@@ -385,8 +385,12 @@ impl Purse {
             && self.lease.is_empty()
     }
 
-    /// Whether calls wait to be reported, or leases to be given back.
+    /// Whether the book has not acknowledged all there is: calls that have ended, leases that are given back.
     pub fn has_news(&self) -> bool {
+        self.sending.is_some() || self.has_unsent()
+    }
+
+    fn has_unsent(&self) -> bool {
         !self.waiting.is_empty() || !self.closing.is_empty()
     }
 
@@ -409,7 +413,7 @@ impl Purse {
             self.sending = None;
         }
         let renews = self.has_lease() && now_ms >= self.told_ms + RENEW_MS;
-        if !self.has_news() && !renews {
+        if !self.has_unsent() && !renews {
             return None;
         }
         let rest = self.waiting.split_off(self.waiting.len().min(MAX_SETTLED));
