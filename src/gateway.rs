@@ -10,12 +10,14 @@ use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{KeyCache, Ring, RingReport};
+use gatehouse_core::ledger::answers::Answers;
 use gatehouse_core::route::health::Board;
 use serde_json::json;
 use worker::Env;
 
 use crate::handlers::authentication::Blocked;
 use crate::handlers::chat::AI_BINDING;
+use crate::handlers::ledger::Accounts;
 use crate::platform::database::DatabaseState;
 use crate::platform::upstream::Limits;
 use crate::platform::{log, variables};
@@ -33,6 +35,8 @@ pub struct Gateway {
     pub operators: Ring,
     /// What is remembered of issued keys.
     pub keys: RefCell<KeyCache>,
+    /// What is held of the limits of keys, and what is to be reported to their ledgers.
+    pub accounts: RefCell<Accounts>,
     /// Clients whose failed authentications are too many.
     pub blocked: RefCell<Blocked>,
     /// How clients are recognised without being known; `None` where the Worker has no secret to do it with.
@@ -51,6 +55,8 @@ pub struct Gateway {
     pub looked_ms: Cell<u64>,
     /// Limits of every exchange with an upstream.
     pub limits: Limits,
+    /// What was answered about usage a moment ago.
+    pub analytics: RefCell<Answers>,
     /// What the database last answered, and when, in milliseconds since 1970.
     pub database: Cell<Option<(u64, DatabaseState)>>,
 }
@@ -100,6 +106,7 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         ring,
         operators,
         keys: RefCell::default(),
+        accounts: RefCell::default(),
         blocked: RefCell::default(),
         pseudonyms,
         signing_key,
@@ -109,6 +116,7 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         telling_ms: Cell::default(),
         looked_ms: Cell::default(),
         limits,
+        analytics: RefCell::default(),
         database: Cell::default(),
     })
 }

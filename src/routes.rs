@@ -10,6 +10,8 @@ pub enum Access {
     Public,
     /// Callers with an inference key.
     Inference,
+    /// Callers with an inference key, and operators: whose usage it is.
+    Holder,
     /// Operators, with a key of their own.
     Operator,
 }
@@ -25,12 +27,22 @@ pub enum Handler {
     RoutingStatus,
     /// `handlers::routing::provider_stats`
     ProviderStats,
+    /// `handlers::analytics::get`
+    Analytics,
     /// `handlers::models::list`
     ListModels,
     /// `handlers::models::get`
     GetModel,
+    /// `handlers::usage::get`
+    GetUsage,
+    /// `handlers::usage::list_receipts`
+    ListReceipts,
+    /// `handlers::usage::get_receipt`
+    GetReceipt,
     /// `handlers::health::get`
     Health,
+    /// `handlers::metrics::get`
+    Metrics,
     /// `handlers::access::request_key`
     RequestKey,
     /// `handlers::claims::show`
@@ -104,9 +116,14 @@ pub static ROUTES: &[Route] = &[
     route("POST",   "/v1/routing/explain",               Access::Inference, Handler::ExplainRouting),
     route("GET",    "/v1/routing/status",                Access::Public,    Handler::RoutingStatus),
     route("GET",    "/v1/stats/providers",               Access::Public,    Handler::ProviderStats),
+    route("GET",    "/v1/analytics",                     Access::Public,    Handler::Analytics),
     route("GET",    "/v1/models",                        Access::Public,    Handler::ListModels),
     route("GET",    "/v1/models/{id…}",                  Access::Public,    Handler::GetModel),
+    route("GET",    "/usage",                            Access::Holder,    Handler::GetUsage),
+    route("GET",    "/usage/requests",                   Access::Holder,    Handler::ListReceipts),
+    route("GET",    "/usage/requests/{id}",              Access::Holder,    Handler::GetReceipt),
     route("GET",    "/health",                           Access::Public,    Handler::Health),
+    route("GET",    "/metrics",                          Access::Operator,  Handler::Metrics),
     route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
     route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
     route("POST",   "/access/claim/{token}",             Access::Public,    Handler::RedeemClaim),
@@ -130,8 +147,12 @@ pub static ROUTES: &[Route] = &[
 ];
 
 /// Paths under these are for callers with a key, whether or not there is anything at them: nobody learns what exists.
-const PROTECTED_PREFIXES: &[(&str, Access)] =
-    &[("/v1/", Access::Inference), ("/api/portal/", Access::Operator), ("/v0/", Access::Operator)];
+const PROTECTED_PREFIXES: &[(&str, Access)] = &[
+    ("/v1/", Access::Inference),
+    ("/usage/", Access::Holder),
+    ("/api/portal/", Access::Operator),
+    ("/v0/", Access::Operator),
+];
 
 /// What a request leads to.
 #[derive(Debug, PartialEq, Eq)]

@@ -105,6 +105,9 @@ fn has_exactly_the_routes_of_the_route_table() {
     assert_eq!(routed.len(), ROUTES.len(), "a route stands twice in the table");
 }
 
+/// Public, unless the operator's configuration keeps it to operators.
+const CLOSABLE: &str = "/v1/analytics";
+
 #[test]
 fn who_may_call_is_what_the_route_table_says() {
     let document = document();
@@ -128,7 +131,9 @@ fn who_may_call_is_what_the_route_table_says() {
             .iter()
             .flat_map(|choice| choice.as_object().unwrap().keys())
             .collect();
+        let closable = route.path == CLOSABLE;
         let expected: &[&str] = match route.access {
+            Access::Public if closable => &["operatorBearer"],
             Access::Public => &[],
             Access::Inference => &["bearer", "apiKey"],
             Access::Operator if Surface::of_path(operation.path) == Surface::Portal => {
@@ -142,7 +147,7 @@ fn who_may_call_is_what_the_route_table_says() {
         // No key, a key of the other kind, too many wrong keys, nobody has a key.
         for status in ["401", "403"] {
             let refuses = statuses.contains(&status);
-            assert_eq!(refuses, route.access != Access::Public, "{}: {status}", operation.path);
+            assert_eq!(refuses, closable || route.access != Access::Public, "{}: {status}", operation.path);
         }
         if route.access != Access::Public {
             for status in ["429", "503"] {
@@ -376,10 +381,10 @@ fn the_page_lists_exactly_the_built_in_providers() {
 #[test]
 fn the_router_finds_what_the_table_has() {
     use Handler::{
-        ApproveRequest, Asset, ChatCompletions, CreateApiKey, CreateRequest, DeclineRequest, DeleteRequest,
-        ExplainRouting, GetApiKey, GetModel, GetRequest, Health, ListApiKeys, ListAudit, ListModels,
-        ListRequests, ProviderStats, RedeemClaim, RequestKey, RevokeApiKey, RotateApiKey, RoutingStatus,
-        ShowClaim, UpdateApiKey, UpdateRequest, VerifyAudit,
+        Analytics, ApproveRequest, Asset, ChatCompletions, CreateApiKey, CreateRequest, DeclineRequest,
+        DeleteRequest, ExplainRouting, GetApiKey, GetModel, GetRequest, Health, ListApiKeys, ListAudit,
+        ListModels, ListRequests, Metrics, ProviderStats, RedeemClaim, RequestKey, RevokeApiKey,
+        RotateApiKey, RoutingStatus, ShowClaim, UpdateApiKey, UpdateRequest, VerifyAudit,
     };
     for (method, path, handler, rest) in [
         ("POST", "/v1/chat/completions", ChatCompletions, ""),
@@ -387,6 +392,9 @@ fn the_router_finds_what_the_table_has() {
         ("POST", "/v1/routing/explain", ExplainRouting, ""),
         ("GET", "/v1/routing/status", RoutingStatus, ""),
         ("HEAD", "/v1/stats/providers/", ProviderStats, ""),
+        ("GET", "/v1/analytics", Analytics, ""),
+        ("HEAD", "/v1/analytics/", Analytics, ""),
+        ("GET", "/metrics", Metrics, ""),
         ("GET", "/v1/models", ListModels, ""),
         ("HEAD", "/v1/models", ListModels, ""),
         ("GET", "/v1/models/", ListModels, ""),
@@ -449,6 +457,10 @@ fn the_router_tells_a_wrong_method_from_nothing() {
         ("GET", "/v1/routing/explain", Match::WrongMethod),
         ("POST", "/v1/routing/status", Match::WrongMethod),
         ("GET", "/v1/routing", Match::Nothing),
+        ("POST", "/v1/analytics", Match::WrongMethod),
+        ("GET", "/v1/analytics/x", Match::Nothing),
+        ("POST", "/metrics", Match::WrongMethod),
+        ("GET", "/v1/metrics", Match::Nothing),
         ("POST", "/v1/models", Match::WrongMethod),
         ("DELETE", "/v1/models/a/b", Match::WrongMethod),
         ("POST", "/health", Match::WrongMethod),
@@ -515,6 +527,10 @@ fn nobody_without_a_key_learns_what_exists_under_protected_prefixes() {
         ("POST", "/v1/routing/status", Access::Inference),
         ("GET", "/v1/stats/providers", Access::Public),
         ("GET", "/v1/stats", Access::Inference),
+        ("GET", "/v1/analytics", Access::Public),
+        ("POST", "/v1/analytics", Access::Inference),
+        ("GET", "/metrics", Access::Operator),
+        ("POST", "/metrics", Access::Public),
         ("GET", "/v1/models", Access::Public),
         ("HEAD", "/v1/models/a/b", Access::Public),
         ("POST", "/v1/models", Access::Inference),

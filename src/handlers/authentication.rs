@@ -65,6 +65,9 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
     let of_ring = match access {
         Access::Operator => gateway.operators.authenticate(&digest),
         Access::Inference | Access::Public => gateway.ring.authenticate(&digest),
+        Access::Holder => {
+            gateway.operators.authenticate(&digest).or_else(|| gateway.ring.authenticate(&digest))
+        }
     };
     if let Some(caller) = of_ring {
         return Ok(caller.clone());
@@ -75,7 +78,12 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
     };
     match (access, issued) {
         (Access::Inference | Access::Public, Some(key)) => {
-            check_issued(call, gateway, &key).await?;
+            check_issued(call, gateway, &key)?;
+            Ok(Caller::with_issued_key(key))
+        }
+        // What it has used may be asked with every key that works.
+        (Access::Holder, Some(key)) => {
+            key.check_alive(clock::now_ms())?;
             Ok(Caller::with_issued_key(key))
         }
         (Access::Inference | Access::Public, None) if gateway.operators.authenticate(&digest).is_some() => {
@@ -92,6 +100,14 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
             Err(failed(call, gateway, unauthorized).await)
         }
     }
+}
+
+/// Whether the key that came with a call is an operator's.
+pub fn is_operator(call: &Call<'_>, gateway: &Gateway) -> bool {
+    let secret = credential(call).ok().flatten();
+    secret.is_some_and(|secret| {
+        gateway.operators.authenticate(&Digest::of(secret.expose().as_bytes())).is_some()
+    })
 }
 
 /// The issued key that came with a call of a public route, if it works: what is listed can then be what it may use. A wrong
@@ -186,21 +202,10 @@ async fn ask_and_remember(gateway: &Gateway, env: &Env, public_id: &str) -> Resu
     Ok(stored)
 }
 
-/// Whether an issued key works now, here, and often enough.
-async fn check_issued(call: &Call<'_>, gateway: &Gateway, key: &IssuedKey) -> Result<(), Error> {
+/// Whether an issued key works now and here.
+fn check_issued(call: &Call<'_>, gateway: &Gateway, key: &IssuedKey) -> Result<(), Error> {
     key.check_alive(clock::now_ms())?;
-    key.check_endpoint(&gateway.config, call.path())?;
-    let Some(limit) = key.requests_per_minute(&gateway.config)? else { return Ok(()) };
-    let take = Take { limit, span_ms: MINUTE_MS, name: None };
-    match rate_limiter::take(&call.env, &format!("key {}", key.id), take).await {
-        Ok(Verdict::Allowed | Verdict::Repeated) => Ok(()),
-        Ok(Verdict::Refused(wait_ms)) => {
-            let words = format!("This key may make {limit} requests a minute");
-            Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)))
-        }
-        // A limit that cannot be kept lets nobody through.
-        Err(_) => Err(Error::new(Code::StorageUnavailable, "The key's limit cannot be checked; try again")),
-    }
+    key.check_endpoint(&gateway.config, call.path())
 }
 
 /// The client's pseudonym.

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use gatehouse_core::route::health::{Answer, REFRESH_MS, Token};
-use worker::{Env, web_sys};
+use worker::Env;
 
 use super::Call;
 use crate::gateway::Gateway;
@@ -68,9 +68,7 @@ pub async fn tell(gateway: Rc<Gateway>, env: Env) {
         return exchange(&gateway, &env).await;
     }
     gateway.telling_ms.set(now_ms + u64::from(WAIT_MS));
-    if let Ok(controller) = web_sys::AbortController::new() {
-        upstream::wait(&controller.signal(), WAIT_MS).await;
-    }
+    upstream::sleep(WAIT_MS).await;
     if gateway.board.borrow().has_news() {
         exchange(&gateway, &env).await;
     }

@@ -1,6 +1,7 @@
 //! What happens to a request: preflight, authentication, the route's handler, and the headers of every reply.
 
 pub mod access;
+pub mod analytics;
 pub mod api_keys;
 pub mod audit;
 pub mod authentication;
@@ -8,10 +9,13 @@ pub mod board;
 pub mod chat;
 pub mod claims;
 pub mod health;
+pub mod ledger;
+pub mod metrics;
 pub mod models;
 pub mod notify;
 pub mod portal;
 pub mod routing;
+pub mod usage;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -46,10 +50,16 @@ pub struct Call<'a> {
     url: String,
 }
 
+/// A parameter stands in the query several times, so that it is unclear which one counts.
+pub struct Repeated;
+
 /// Headers of ours that scripts of other origins may read.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
-                               x-gateway-route, x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, retry-after, retry-after-ms, x-should-retry, server-timing, \
-                               www-authenticate, allow";
+                               x-gateway-route, x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, \
+                               x-gateway-receipt, x-gateway-cost-usd, x-gateway-tokens, x-ratelimit-limit-requests, \
+                               x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
+                               x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, \
+                               retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
 /// Request headers that a preflight may send if it does not say which.
 const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id, x-session-id, \
      x-gateway-force-provider, x-gateway-force-model";
@@ -118,6 +128,29 @@ impl<'a> Call<'a> {
     /// A parameter of the query, decoded; the first of its name.
     pub fn query(&self, name: &str) -> Option<String> {
         request::query(&self.url, name)
+    }
+
+    /// A parameter of the query that may stand there once, decoded. The error says that it stands there several times.
+    pub fn query_once(&self, name: &str) -> Result<Option<String>, Repeated> {
+        let mut values = request::queries(&self.url, name);
+        let value = values.next();
+        if values.next().is_none() { Ok(value) } else { Err(Repeated) }
+    }
+
+    /// A parameter of the query that is a whole number from 1 on.
+    pub fn query_number(&self, name: &'static str, most: u32) -> Result<Option<u32>, Error> {
+        let given = match self.query_once(name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            _ => None,
+        };
+        match given {
+            Some(number) if (1..=most).contains(&number) => Ok(given),
+            _ => {
+                let words = format!("'{name}' must be one whole number from 1 to {most}");
+                Err(Error::new(Code::InvalidValue, words).with_param(name))
+            }
+        }
     }
 
     /// Where a claim link leads: this gateway, as the operator reached it.
@@ -208,7 +241,7 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
     let access = routes::access(&found, call.path());
     let caller = match access {
         Access::Public => None,
-        Access::Inference | Access::Operator => {
+        Access::Inference | Access::Holder | Access::Operator => {
             Some(authentication::authenticate(call, gateway, access).await?)
         }
     };
@@ -233,6 +266,7 @@ async fn public(
     rest: &str,
 ) -> Result<Reply, Error> {
     match handler {
+        Handler::Analytics => analytics::get(call, gateway).await,
         Handler::ListModels => Ok(models::list(call, gateway).await),
         Handler::GetModel => models::get(gateway, rest),
         Handler::Health => health::get(call, gateway).await,
@@ -258,6 +292,9 @@ async fn private(
     match handler {
         Handler::ChatCompletions => chat::create(call, gateway, caller).await,
         Handler::ExplainRouting => chat::explain(call, gateway, caller).await,
+        Handler::GetUsage => usage::get(call, gateway, caller).await,
+        Handler::ListReceipts => usage::list_receipts(call, gateway, caller).await,
+        Handler::GetReceipt => usage::get_receipt(call, gateway, caller, rest).await,
         Handler::ListRequests => portal::list(call, gateway).await,
         Handler::CreateRequest => portal::create(call, gateway, caller).await,
         Handler::GetRequest => portal::get(call, gateway, rest).await,
@@ -271,6 +308,7 @@ async fn private(
         Handler::UpdateApiKey => api_keys::update(call, gateway, caller, &api_keys::name_of(rest)?).await,
         Handler::RevokeApiKey => api_keys::revoke(call, gateway, caller, &api_keys::name_of(rest)?).await,
         Handler::RotateApiKey => api_keys::rotate(call, gateway, caller, &api_keys::name_of(rest)?).await,
+        Handler::Metrics => metrics::get(call, gateway).await,
         Handler::ListAudit => audit::list(call).await,
         Handler::VerifyAudit => audit::verify(call).await,
         _ => Err(Error::new(Code::InternalError, "A call of a public route came with a caller")),

@@ -3,6 +3,7 @@
 //! Each file has the object, which only keeps and wakes, and the functions by which the Worker asks it. What an object
 //! decides is decided in `gatehouse-core`.
 
+pub mod key_ledger;
 pub mod notifier;
 pub mod provider_health;
 pub mod rate_limiter;

@@ -24,6 +24,36 @@ export async function runStatements(database, statements) {
 }
 
 /**
+ * Runs statements in the storage of a Durable Object, as one transaction, at once. A statement without parameters may be
+ * several.
+ *
+ * @param {DurableObjectState} state
+ * @param {string} statements JSON: `[[sql, [parameter, …]], …]`
+ * @returns {string} JSON: the rows that each statement found, as objects by column
+ */
+export function runObjectStatements(state, statements) {
+  /** @type {[string, (string | number | null)[]][]} */
+  const list = JSON.parse(statements);
+  const { storage } = state;
+  return JSON.stringify(
+    storage.transactionSync(() =>
+      list.map(([sql, values]) => storage.sql.exec(sql, ...values).toArray()),
+    ),
+  );
+}
+
+/**
+ * Sets the alarm of a Durable Object.
+ *
+ * @param {DurableObjectState} state
+ * @param {number} at in milliseconds since 1970
+ */
+export function setObjectAlarm(state, at) {
+  // What is written waits in the output gate like all that is written; there is nothing to wait for.
+  state.storage.setAlarm(at).catch(() => {});
+}
+
+/**
  * Asks a Durable Object.
  *
  * @param {DurableObjectNamespace} namespace

@@ -77,7 +77,7 @@ fn read_failure(words: &str) -> Failure {
 pub enum DatabaseState {
     /// It answers and has its tables.
     Ready,
-    /// It answers, but `migrations/` have not been applied.
+    /// It answers, but not all of `migrations/` have been applied.
     NotMigrated,
     /// It does not answer.
     Unreachable,
@@ -85,9 +85,12 @@ pub enum DatabaseState {
     NotBound,
 }
 
+/// Asks for a table of each migration.
+const PROBE: &str = "SELECT (SELECT 1 FROM audit_log LIMIT 1), (SELECT 1 FROM usage_daily LIMIT 1)";
+
 /// Asks the database for one row.
 pub async fn probe(env: &Env) -> DatabaseState {
-    match run(env, &[Statement::new("SELECT 1 FROM audit_log LIMIT 1", [])]).await {
+    match run(env, &[Statement::new(PROBE, [])]).await {
         Ok(_) => DatabaseState::Ready,
         Err(Failure::NotMigrated) => DatabaseState::NotMigrated,
         Err(Failure::NotBound) => DatabaseState::NotBound,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use gatehouse_core::error::{Error, Retry, Source, Surface};
+use gatehouse_core::error::{Code, Error, Retry, Source, Surface};
 use serde_json::Value;
 use worker::wasm_bindgen::JsValue;
 use worker::{js_sys, web_sys};
@@ -62,6 +62,9 @@ impl Reply {
         };
         let reply =
             Reply::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
+        // They retry any 429 too. When a budget begins anew is for people to know.
+        let reply =
+            if error.is(Code::InsufficientQuota) { reply.with("x-should-retry", "false") } else { reply };
         match error.retry() {
             Some(Retry::After(seconds)) => reply.with("retry-after", seconds.to_string()),
             // OpenAI's SDKs retry any 5xx; this header of theirs tells them not to.

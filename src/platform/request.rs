@@ -47,11 +47,16 @@ pub fn origin(url: &str) -> &str {
 
 /// A parameter of a URL's query, decoded; the first of its name.
 pub fn query(url: &str, name: &str) -> Option<String> {
-    let (_, query) = url.split('#').next()?.split_once('?')?;
+    queries(url, name).next()
+}
+
+/// All parameters of a name in a URL's query, decoded.
+pub fn queries(url: &str, name: &str) -> impl Iterator<Item = String> {
+    let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
     query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .find(|(known, _)| *known == name)
+        .filter(move |(known, _)| *known == name)
         .map(|(_, value)| percent_decode(&value.replace('+', " ")))
 }
 

@@ -303,6 +303,15 @@ pub async fn wait(client: &web_sys::AbortSignal, ms: u32) -> bool {
     JsFuture::from(pause(client, ms.into())).await.is_ok_and(|stayed| stayed.is_truthy())
 }
 
+/// Waits.
+pub async fn sleep(ms: u32) {
+    if ms > 0
+        && let Ok(controller) = web_sys::AbortController::new()
+    {
+        wait(&controller.signal(), ms).await;
+    }
+}
+
 /// Relays an event stream: gives what the client reads, with a comment whenever `ping_ms` passed without an event, and calls
 /// `finished` when it has ended, however it ended, with whether the client stayed.
 pub fn relay_stream(

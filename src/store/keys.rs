@@ -171,6 +171,14 @@ pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Err
     }
 }
 
+/// The key of an id, revoked or not, or of a name: for looking at what it has used.
+pub async fn find_by_name_or_id(env: &Env, name: &str) -> Result<IssuedKey, Error> {
+    const SQL: &str = "SELECT id, name, disabled, expires_ms AS key_expires_ms, NULL AS secret_expires_ms, policies, models, \
+        endpoints FROM issued_keys WHERE id = ?1 OR (name = ?1 AND revoked_ms IS NULL) ORDER BY revoked_ms LIMIT 1";
+    let found = rows(env, SQL, [name.into()]).await?;
+    found.first().and_then(IssuedKey::from_row).ok_or_else(|| api_key::unknown(name))
+}
+
 /// All keys that are not revoked, by name; or the one of a name.
 pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Error> {
     const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.metadata, k.expires_ms, \

@@ -6,9 +6,11 @@
 
 pub mod audit;
 pub mod claims;
+pub mod counts;
 pub mod keys;
 pub mod notifications;
 pub mod requests;
+pub mod usage;
 
 use std::time::Duration;
 
@@ -26,6 +28,14 @@ const PATIENCE_MS: u64 = 15_000;
 /// Runs statements; a failure becomes the error that callers see.
 async fn run(env: &Env, statements: &[Statement]) -> Result<Vec<Outcome>, Error> {
     database::run(env, statements).await.map_err(|failure| unavailable(&failure))
+}
+
+/// Runs statements that find rows; nothing is found where there is no database, or none with tables.
+async fn run_if_any(env: &Env, statements: &[Statement]) -> Result<Vec<Outcome>, Error> {
+    match database::run(env, statements).await {
+        Err(Failure::NotBound | Failure::NotMigrated) => Ok(Vec::new()),
+        outcomes => outcomes.map_err(|failure| unavailable(&failure)),
+    }
 }
 
 /// Runs one statement that finds rows.

@@ -43,6 +43,8 @@ pub struct Config {
     pub answers: Answers,
     /// Who may ask for a key, and how often.
     pub access: Access,
+    /// What anybody may know of usage.
+    pub analytics: Analytics,
     /// What an issued key may do, by name.
     pub policies: BTreeMap<String, Policy>,
     /// How calls are charged.
@@ -152,6 +154,22 @@ pub struct Access {
 impl Default for Access {
     fn default() -> Self {
         Access { requests_per_day: 5, failed_auth_per_minute: 100, policies: Vec::new(), claim_hours: 72 }
+    }
+}
+
+/// What anybody may know of usage at `GET /v1/analytics`. Operators may know all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Analytics {
+    /// Whether anybody may ask. If not, only operators may.
+    pub public: bool,
+    /// Whether the names of projects are told to anybody.
+    pub projects: bool,
+}
+
+impl Default for Analytics {
+    fn default() -> Self {
+        Analytics { public: true, projects: true }
     }
 }
 
@@ -551,6 +569,8 @@ mod tests {
         for (patch, part) in [
             (r#"{"limits":{}}"#, "unknown field `limits`"),
             (r#"{"timeouts":{"idle":5}}"#, "unknown field `idle`"),
+            (r#"{"analytics":{"public":"no"}}"#, "invalid type: string \"no\""),
+            (r#"{"analytics":{"private":true}}"#, "unknown field `private`"),
             (r#"{"timeouts":{"idle_ms":"5"}}"#, "invalid type: string \"5\""),
             (r#"{"timeouts":{"idle_ms":0}}"#, "timeouts.idle_ms must be greater than 0"),
             (r#"{"timeouts":{"idle_ms":-1}}"#, "invalid value: integer `-1`"),

@@ -8,17 +8,24 @@
 //!
 //! Each call that reached an upstream leaves a [`receipt`], which the book chains to those before it.
 //!
+//! Tokens are whole tokens, money is whole micro-USD, times are milliseconds: nothing here is a float until it is told, and
+//! what is not known is never written as 0.
+//!
 //! Nothing here knows a clock, a network or a database: messages and times come in, answers and [`Changes`] to be stored go out.
 
+pub mod answers;
 mod book;
 pub mod estimate;
+pub mod exposition;
 mod limit;
 mod message;
 pub mod price;
 mod purse;
 pub mod receipt;
 mod spending;
+pub mod summary;
 pub mod tally;
+pub mod told;
 mod window;
 
 pub use book::{Book, Changes, Page, State, Stored};

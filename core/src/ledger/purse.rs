@@ -182,7 +182,7 @@ impl Purse {
                 return Reserved::Refused(refusal.clone());
             }
         }
-        let had_spare = self.lease.parts.iter().any(|part| part.rest > 0);
+        let had_spare = self.has_spare();
         let takes: Vec<Option<(u64, u64)>> = needs
             .iter()
             .map(|need| {
@@ -318,10 +318,20 @@ impl Purse {
 
     /// Gives back a lease that nobody has spent from for a while.
     pub fn tidy(&mut self, now_ms: u64) {
-        let idle = self.lease.asks == 0 && now_ms >= self.lease.used_ms + IDLE_MS;
-        if idle && self.lease.parts.iter().any(|part| part.rest > 0) {
+        let idle = self.lease.asks == 0 && now_ms.saturating_sub(self.lease.used_ms) >= IDLE_MS;
+        if idle && self.has_spare() {
             self.give_back();
         }
+    }
+
+    /// Whether there is anything in the lease that no call holds.
+    pub fn has_spare(&self) -> bool {
+        self.lease.parts.iter().any(|part| part.rest > 0)
+    }
+
+    /// Whether calls hold something, or wait for it.
+    pub fn is_holding(&self) -> bool {
+        self.lease.asks > 0 || self.lease.holds()
     }
 
     /// Whether there is anything that the book does not know yet, or has to hear of again: calls that have ended, leases.

@@ -127,6 +127,11 @@ impl Class {
         matches!(self, Class::Throttled | Class::ServerError | Class::Unreachable | Class::Broken)
     }
 
+    /// Whether the model may have begun to answer, so that the provider charges something all the same.
+    pub fn may_have_used(self) -> bool {
+        matches!(self, Class::TimedOut | Class::Broken | Class::ClientLeft)
+    }
+
     /// Whether it speaks against the lane. A caller's bad requests do not make a provider look ill.
     pub fn is_fault(self) -> bool {
         !matches!(

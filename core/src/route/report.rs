@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::{Entry, Facts, ListedModel, Registry};
 use crate::config::Config;
+use crate::ledger::exposition::ProviderState;
 use crate::order::by_rank;
 use crate::time::to_rfc3339;
 
@@ -184,6 +185,32 @@ pub fn provider_stats(board: &Board, registry: &Registry, now_ms: u64) -> Value 
         }
     }
     json!({"stats": stats, "quotas": quotas})
+}
+
+/// How each provider is doing that has been called, for `GET /metrics`.
+pub fn provider_states<'r>(board: &Board, registry: &'r Registry, now_ms: u64) -> Vec<ProviderState<'r>> {
+    let mut states = Vec::new();
+    for entry in registry.entries() {
+        let mut sum = Lane::default();
+        let mut resting = 0;
+        for model in models_of(board, entry) {
+            let facts = entry.facts(model).unwrap_or_default();
+            let condition = Condition::of(board, entry, model, &facts, now_ms);
+            resting += u64::from(condition.out_until_ms > 0);
+            sum.absorb(&condition.lane);
+        }
+        if sum.totals.attempts > 0 {
+            let success_per_10k = sum.success_rate().map(per_10k);
+            states.push(ProviderState { name: &entry.name, success_per_10k, resting });
+        }
+    }
+    states
+}
+
+/// A share as ten-thousandths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10,000")]
+fn per_10k(share: f64) -> u64 {
+    (share.clamp(0.0, 1.0) * 10_000.0).round() as u64
 }
 
 fn quota(reading: &Reading, now_ms: u64) -> Value {

@@ -10,6 +10,7 @@ use gatehouse_core::catalog::Access;
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Secret;
+use gatehouse_core::ledger::{End, Spending, Target};
 use gatehouse_core::protocol::chat_request::ChatRequest;
 use gatehouse_core::protocol::chat_stream::ChatStream;
 use gatehouse_core::route::candidates::Candidate;
@@ -22,7 +23,8 @@ use super::received::{self, Received, Refusal};
 use crate::gateway::Gateway;
 use crate::handlers::Call;
 use crate::handlers::authentication::seconds;
-use crate::platform::upstream::{self, AttemptLimits, Flight, Target};
+use crate::handlers::ledger::{self, Heartbeat};
+use crate::platform::upstream::{self, AttemptLimits, Flight};
 use crate::platform::{clock, random, variables};
 
 /// Calls of which fewer latencies are known have no percentile to hedge by.
@@ -46,6 +48,12 @@ pub struct Attempts<'c> {
     pub candidates: &'c [Candidate<'c>],
     /// Who is asked when.
     pub plan: Plan,
+    /// What the call may spend, and has spent.
+    pub spending: Spending,
+    /// The name of the key's ledger.
+    pub ledger: &'c str,
+    /// Lets the ledger hear that something is set aside for the call.
+    pub heartbeat: Option<Heartbeat>,
     /// How each attempt went, as `x-gateway-route` tells it.
     pub route: String,
 }
@@ -92,12 +100,14 @@ impl Attempts<'_> {
                 self.plan.look_again(self.candidates, &self.gateway.board.borrow(), now_ms);
             }
             match self.plan.next(now_ms) {
-                Step::Send(lane) => match self.begin(lane) {
+                Step::Send(lane) => match self.begin(lane).await {
                     Ok(attempt) => {
                         if let Some(won) = self.land(attempt, &mut lost).await {
                             return Ok(won);
                         }
                     }
+                    // What an upstream has said goes before what keeps the next from being asked.
+                    Err(_) if lost.is_some() => return Err(self.lost(lost, None)),
                     Err(error) => {
                         return Err(Lost { lane: None, refusal: error.into(), class: None, upstream_ms: 0 });
                     }
@@ -116,31 +126,32 @@ impl Attempts<'_> {
     }
 
     fn candidate(&self, lane: Lane) -> Result<&Candidate<'_>, Error> {
-        self.candidates
-            .get(lane.candidate)
-            .ok_or_else(|| Error::new(Code::InternalError, "A call was routed to a model that is not there"))
+        self.candidates.get(lane.candidate).ok_or_else(no_such_lane)
     }
 
     fn key(&self, lane: Lane) -> Option<&Secret> {
         self.candidates.get(lane.candidate)?.provider.keys().get(usize::from(lane.key))
     }
 
-    fn begin(&self, lane: Lane) -> Result<Attempt, Error> {
-        let candidate = self.candidate(lane)?;
+    /// Sends an attempt, once what it may cost has been set aside.
+    async fn begin(&mut self, lane: Lane) -> Result<Attempt, Error> {
+        let candidates = self.candidates;
+        let candidate = candidates.get(lane.candidate).ok_or_else(no_such_lane)?;
+        let output_limit = self.set_aside(candidate).await?;
         let key = self.key(lane);
         let outgoing =
-            self.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing, None);
+            self.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing, output_limit);
         let config = &self.gateway.config;
         let now_ms = clock::now_ms();
         let target = match &candidate.provider.access {
             Access::Active { chat_url, auth, .. } => {
-                Target::Http(chat_url, key.and_then(|key| header(auth, key)))
+                upstream::Target::Http(chat_url, key.and_then(|key| header(auth, key)))
             }
             Access::Binding => {
                 let binding = variables::binding(&self.call.env, AI_BINDING).ok_or_else(|| {
                     Error::new(Code::ProviderNotConfigured, "there is no binding AI for workers_ai")
                 })?;
-                Target::Binding(binding, &candidate.model)
+                upstream::Target::Binding(binding, &candidate.model)
             }
             Access::Inactive(_) => {
                 return Err(Error::new(
@@ -176,6 +187,21 @@ impl Attempts<'_> {
         Ok(Attempt { lane, sent_ms: now_ms, flight, adjusted: outgoing.adjusted })
     }
 
+    /// Sets aside what an attempt may cost, and says how much output that pays for, in tokens of each choice.
+    async fn set_aside(&mut self, candidate: &Candidate<'_>) -> Result<Option<u64>, Error> {
+        if !self.spending.is_limited() {
+            return Ok(None);
+        }
+        let needs = self.spending.needs(target(candidate))?;
+        let held = ledger::set_aside(self.call, self.gateway, self.ledger, &needs).await?;
+        if self.heartbeat.is_none() && !held.is_empty() {
+            let Call { context, env, .. } = self.call;
+            self.heartbeat = ledger::heartbeat(context, env, self.gateway, self.ledger);
+        }
+        self.spending.holds(held);
+        Ok(self.spending.output_limit(target(candidate)))
+    }
+
     /// Waits for an attempt, and for the one that it is hedged with.
     async fn land(&mut self, attempt: Attempt, lost: &mut Option<Lost>) -> Option<Won> {
         let mut hedge_ms = self.hedge_ms(attempt.lane);
@@ -189,7 +215,7 @@ impl Attempts<'_> {
                 match upstream::first_of(flights, hedge_ms.take().unwrap_or(left_ms)).await {
                     Some(index) if index < attempts.len() => index,
                     _ => {
-                        attempts.extend(self.second());
+                        attempts.extend(self.second().await);
                         continue;
                     }
                 }
@@ -224,11 +250,11 @@ impl Attempts<'_> {
         Some(slow_ms.map_or(usual_ms, |ms| ms as u32))
     }
 
-    fn second(&mut self) -> Option<Attempt> {
+    async fn second(&mut self) -> Option<Attempt> {
         let candidates = self.candidates;
         let may = |lane: Lane| candidates.get(lane.candidate).is_some_and(may_be_hedged);
         let lane = self.plan.hedge(clock::now_ms(), may)?;
-        self.begin(lane).ok()
+        self.begin(lane).await.ok()
     }
 
     /// Waits for one attempt, and notes how it went.
@@ -275,6 +301,8 @@ impl Attempts<'_> {
                 crate::handlers::board::tell_behind(self.call, self.gateway);
                 self.note(lane, failure.class.as_str(), upstream_ms);
                 let class = failure.class;
+                let end = if class.may_have_used() { abandoned(candidate) } else { End::Nothing };
+                self.spending.ended(target(candidate), class.as_str(), upstream_ms, end);
                 let rank = |lost: &Lost| lost.class.map_or(0, Class::rank);
                 if lost.as_ref().is_none_or(|lost| class.rank() > rank(lost)) {
                     *lost = Some(Lost { lane: Some(lane), refusal, class: Some(class), upstream_ms });
@@ -290,6 +318,12 @@ impl Attempts<'_> {
         let now_ms = clock::now_ms();
         self.gateway.board.borrow_mut().outrun(candidate.lane(lane.key), sent_ms, now_ms);
         self.note(lane, "cancelled", now_ms.saturating_sub(sent_ms));
+        self.spending.ended(
+            target(candidate),
+            "cancelled",
+            now_ms.saturating_sub(sent_ms),
+            abandoned(candidate),
+        );
     }
 
     fn note(&mut self, lane: Lane, how: &str, upstream_ms: u64) {
@@ -324,6 +358,20 @@ impl Attempts<'_> {
         }
         lost
     }
+}
+
+fn no_such_lane() -> Error {
+    Error::new(Code::InternalError, "A call was routed to a model that is not there")
+}
+
+/// A candidate, as what is spent on it goes by it.
+fn target<'a>(candidate: &'a Candidate<'_>) -> Target<'a> {
+    Target { provider: &candidate.provider.name, model: &candidate.model, facts: &candidate.facts }
+}
+
+/// What an attempt is charged that was given up before any of its output was seen.
+pub fn abandoned(candidate: &Candidate<'_>) -> End {
+    if candidate.provider.cancel_stops_billing == Some(false) { End::AtMost } else { End::Partly(0) }
 }
 
 /// Whether a call may be cancelled without being charged, as far as is known.

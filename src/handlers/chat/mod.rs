@@ -4,24 +4,28 @@ mod attempts;
 mod received;
 mod record;
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
+use gatehouse_core::ledger::estimate::Estimate;
+use gatehouse_core::ledger::receipt::Receipt;
+use gatehouse_core::ledger::{End, Spending, usd};
 use gatehouse_core::protocol::chat_request::ChatRequest;
-use gatehouse_core::protocol::chat_stream::Outcome as StreamOutcome;
+use gatehouse_core::protocol::chat_stream::{ChatStream, Outcome as StreamOutcome};
 use gatehouse_core::protocol::project_id;
-use gatehouse_core::protocol::usage::Usage;
 use gatehouse_core::route::candidates::{self, Asked, Selection};
 use gatehouse_core::route::draw::Draw;
 use gatehouse_core::route::failure::Failure;
 use gatehouse_core::route::health::Board;
 use gatehouse_core::route::plan::{Limits, Plan};
 use gatehouse_core::route::report;
+use worker::js_sys::Uint8Array;
 use worker::web_sys::ReadableStream;
 
-use super::{Call, board};
+use super::{Call, board, ledger};
 use crate::gateway::Gateway;
 use crate::platform::reply::{Body, Reply};
 use crate::platform::upstream::{self, EventStream};
@@ -37,6 +41,9 @@ const SESSION_HEADER: &str = "x-session-id";
 const FORCE_PROVIDER_HEADER: &str = "x-gateway-force-provider";
 /// The model to ask for, in the place of the body's.
 const FORCE_MODEL_HEADER: &str = "x-gateway-force-model";
+
+/// Bytes of an answer that make a token, roughly.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// The headers that routing goes by.
 struct Forced {
@@ -74,6 +81,13 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         (candidates, plan)
     };
 
+    let limits = match &caller.key {
+        Some(key) => key.limits(&gateway.config)?,
+        None => Vec::new(),
+    };
+    let asked = forced.model.as_deref().unwrap_or(&request.model);
+    let rule = gateway.config.ledger.unknown_price;
+    let ledger = ledger::name_of(caller);
     let mut attempts = Attempts {
         call,
         gateway,
@@ -81,19 +95,26 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         body: &body,
         candidates: &candidates,
         plan,
+        spending: Spending::new(limits, Estimate::of(&request), rule, asked),
+        ledger: &ledger,
+        heartbeat: None,
         route: String::new(),
     };
     let ended = attempts.run().await;
-    let Attempts { plan, route, .. } = attempts;
+    let Attempts { plan, route, spending, heartbeat, .. } = attempts;
     let lane = match &ended {
         Ok(won) => Some(won.lane),
         Err(lost) => lost.lane,
     };
     let candidate = lane.and_then(|lane| candidates.get(lane.candidate));
+    let limit_headers = ledger::headers(gateway, &ledger, spending.limits());
+    let is_stream = matches!(&ended, Ok(Won { received: Received::Stream(_), .. }));
     let record = Rc::new(Record {
         gateway: Rc::clone(gateway),
         request_id: call.id.clone(),
-        caller: Rc::clone(&caller.label),
+        receipt_id: Receipt::new_id(call.began_ms, random::id_bytes()),
+        caller: caller.clone(),
+        ledger,
         project,
         provider: candidate.map(|candidate| candidate.provider.name.clone()),
         model: candidate.map(|candidate| candidate.model.to_string()),
@@ -106,10 +127,16 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
             Ok(won) => won.upstream_ms,
             Err(lost) => lost.upstream_ms,
         },
+        first_token_ms: is_stream.then(|| call.elapsed_ms()),
+        spending: RefCell::new(Some(spending)),
+        heartbeat: RefCell::new(heartbeat),
     });
+    let mut receipt = None;
     let reply = match ended {
         Ok(Won { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
-            record.close(status, Outcome::Answered, usage, None);
+            let whole = if usage.is_known() { End::Told(usage) } else { End::Partly(likely_tokens(&body)) };
+            record.ended(whole);
+            receipt = record.close(status, Outcome::Answered, false, None);
             told(Reply::new(status, "application/json", Body::Bytes(body)), &adjusted)
         }
         Ok(Won { received: Received::Stream(events), adjusted, .. }) => {
@@ -117,13 +144,23 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         }
         Err(Lost { refusal, .. }) => {
             let status = refusal.error.status;
-            record.close(status, Outcome::of_status(status), Usage::default(), refusal.detail.as_deref());
+            receipt = record.close(status, Outcome::of_status(status), false, refusal.detail.as_deref());
             let reply = Reply::error(&refusal.error, call.surface());
             refusal.retry_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
         }
     };
+    if !is_stream {
+        let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), record.ledger.clone());
+        call.context.wait_until(ledger::settle_up(gateway, env, ledger));
+    }
     board::tell_behind(call, gateway);
-    Ok(routed(reply, &record, route))
+    let reply = limit_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value));
+    Ok(charged(routed(reply, &record, route), &record, receipt.as_ref()))
+}
+
+/// What a whole answer that does not tell its usage is taken for, in tokens.
+fn likely_tokens(body: &Uint8Array) -> u64 {
+    u64::from(body.length()) / BYTES_PER_TOKEN
 }
 
 /// Tells what `create` would do with the same request, and why. Asks no upstream.
@@ -176,19 +213,39 @@ fn asked<'a, 'b>(
 fn relay(call: &Call<'_>, events: EventStream, record: Rc<Record>) -> Result<ReadableStream, Error> {
     let ping_ms = record.gateway.config.timeouts.ping_ms;
     let env = call.env.clone();
+    let provider = record.provider.as_deref().and_then(|name| record.gateway.registry.provider(name));
+    let goes_on = provider.is_some_and(|entry| entry.cancel_stops_billing == Some(false));
     upstream::relay_stream(&call.context, events, ping_ms, async move |stream, client_stayed| {
         let outcome = match stream.outcome() {
-            _ if !client_stayed => Outcome::ClientLeft,
+            // Whoever has got all of it may leave.
             Some(StreamOutcome::Done) => Outcome::Answered,
+            _ if !client_stayed => Outcome::ClientLeft,
             Some(StreamOutcome::UpstreamError | StreamOutcome::Cut) | None => Outcome::Failed,
         };
         if let (Outcome::Failed, Some(error)) = (outcome, stream.error()) {
             record.broke(&Failure::of(error, None));
         }
-        record.close(200, outcome, stream.usage(), None);
-        board::tell(Rc::clone(&record.gateway), env).await;
+        record.ended(used(stream, outcome, goes_on));
+        record.close(200, outcome, outcome != Outcome::Answered, None);
+        let (gateway, ledger) = (Rc::clone(&record.gateway), record.ledger.clone());
+        ledger::report(&gateway, &env, &ledger).await;
+        board::tell(Rc::clone(&gateway), env.clone()).await;
+        ledger::settle_up(gateway, env, ledger).await;
     })
     .map_err(|_| Error::new(Code::InternalError, "The stream could not be relayed"))
+}
+
+/// What a stream has used. `goes_on`: the provider charges a cancelled call to its end.
+fn used(stream: &ChatStream, outcome: Outcome, goes_on: bool) -> End {
+    let usage = stream.usage();
+    let produced = stream.produced();
+    match outcome {
+        Outcome::Answered if usage.is_known() => End::Told(usage),
+        Outcome::ClientLeft if goes_on => End::AtMost,
+        // Some tell it along the way: the last word of a stream that was cut may be behind what has come.
+        _ if usage.is_known() && usage.completion_tokens >= Some(produced) => End::Told(usage),
+        _ => End::Partly(produced),
+    }
 }
 
 /// A streamed answer, with the headers that keep proxies from holding it back.
@@ -227,6 +284,25 @@ fn routed(reply: Reply, record: &Record, route: String) -> Reply {
         }
     }
     reply
+}
+
+/// A reply, with what the call has cost, as far as that is known in time, and where the rest can be asked for.
+fn charged(mut reply: Reply, record: &Record, receipt: Option<&Receipt>) -> Reply {
+    if record.attempts == 0 {
+        return reply;
+    }
+    reply = reply.with("x-gateway-receipt", record.receipt_id.clone());
+    let Some(receipt) = receipt else { return reply };
+    let usage = receipt.usage();
+    if let (Some(prompt), Some(completion)) = (usage.prompt_tokens, usage.completion_tokens) {
+        let cached = usage.cached_tokens.unwrap_or(0);
+        let tokens = format!("prompt={prompt}, cached={cached}, completion={completion}");
+        reply = reply.with("x-gateway-tokens", tokens);
+    }
+    match receipt.cost_micro_usd() {
+        Some(cost) => reply.with("x-gateway-cost-usd", usd(cost)),
+        None => reply,
+    }
 }
 
 /// A name as a header value: what is not visible ASCII is percent-encoded.

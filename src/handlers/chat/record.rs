@@ -1,14 +1,19 @@
-//! What is noted of a call once it is over: the request's one log line. Never its content.
+//! What is noted of a call once it is over: its receipt, for the key's ledger, and the request's one log line. Never its
+//! content.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use gatehouse_core::protocol::usage::Usage;
+use gatehouse_core::key::Caller;
+use gatehouse_core::ledger::receipt::{Attempt, Receipt};
+use gatehouse_core::ledger::tally::Row;
+use gatehouse_core::ledger::{End, Settled, Spending, Target};
 use gatehouse_core::route::failure::Failure;
 use gatehouse_core::route::health::{OTHER, Place};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::gateway::Gateway;
+use crate::handlers::ledger::{self, Heartbeat};
 use crate::platform::{clock, log, random};
 
 /// A call, as it is noted once it is over.
@@ -17,8 +22,12 @@ pub struct Record {
     pub gateway: Rc<Gateway>,
     /// The id that the caller was told.
     pub request_id: String,
-    /// The label of the caller's key.
-    pub caller: Rc<str>,
+    /// The id of its receipt.
+    pub receipt_id: String,
+    /// Who called.
+    pub caller: Caller,
+    /// The name of the key's ledger.
+    pub ledger: String,
     /// The project that it named.
     pub project: Option<String>,
     /// The provider that answered, or whose failure was told; `None` when nobody was asked.
@@ -37,11 +46,16 @@ pub struct Record {
     pub attempts: u32,
     /// Until the first content of a stream, or the end of a whole answer, in milliseconds.
     pub upstream_ms: u64,
+    /// Until a stream had begun, in milliseconds from the beginning of the call.
+    pub first_token_ms: Option<u64>,
+    /// What it holds and has spent; gone once the call has been noted.
+    pub spending: RefCell<Option<Spending>>,
+    /// While this is there, the ledger hears that the call is under way.
+    pub heartbeat: RefCell<Option<Heartbeat>>,
 }
 
 /// How a call ended.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// With a complete answer.
     Answered,
@@ -62,6 +76,16 @@ impl Outcome {
             _ => Outcome::Failed,
         }
     }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+            Outcome::ClientLeft => "client_left",
+        }
+    }
 }
 
 impl Record {
@@ -72,23 +96,81 @@ impl Record {
         self.gateway.board.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
     }
 
-    /// Notes the end of the call.
-    pub fn close(&self, status: u16, outcome: Outcome, usage: Usage, detail: Option<&str>) {
+    /// Notes how the attempt ended that was answered.
+    pub fn ended(&self, end: End) {
+        let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
+        let facts = self.gateway.registry.provider(provider).and_then(|entry| entry.facts(model));
+        let target = Target { provider, model, facts: &facts.unwrap_or_default() };
+        if let Some(spending) = &mut *self.spending.borrow_mut() {
+            spending.ended(target, "ok", self.upstream_ms, end);
+        }
+    }
+
+    /// Notes the end of the call, and gives its receipt; `None` if no upstream was asked. What it adds to the ledger is then
+    /// to be reported.
+    pub fn close(
+        &self,
+        status: u16,
+        outcome: Outcome,
+        partial: bool,
+        detail: Option<&str>,
+    ) -> Option<Receipt> {
+        self.heartbeat.replace(None);
+        let spending = self.spending.take()?;
+        let (attempts, charges) = spending.settle();
+        let receipt = Receipt {
+            id: self.receipt_id.clone(),
+            request_id: self.request_id.clone(),
+            at_ms: self.began_ms,
+            project: self.project.clone(),
+            stream: self.stream,
+            status,
+            outcome: outcome.as_str(),
+            first_token_ms: self.first_token_ms,
+            duration_ms: clock::now_ms().saturating_sub(self.began_ms),
+            partial,
+            attempts,
+        };
+        self.log(&receipt, detail);
+        let sent = !receipt.attempts.is_empty();
+        let text = sent.then(|| receipt.to_text());
+        let rows = receipt.rows(|attempt| self.counted_as(attempt)).iter().map(Row::to_json).collect();
+        ledger::settle(&self.gateway, &self.ledger, Settled { receipt: text, rows, charges });
+        sent.then_some(receipt)
+    }
+
+    /// What a model is counted as: callers can invent any number of names, so only those are told apart that are listed, or
+    /// have answered.
+    fn counted_as(&self, attempt: &Attempt) -> String {
+        let listed = || {
+            self.gateway.registry.provider(&attempt.provider).is_some_and(|entry| entry.lists(&attempt.model))
+        };
+        if attempt.outcome == "ok" || listed() { attempt.model.clone() } else { OTHER.to_owned() }
+    }
+
+    fn log(&self, receipt: &Receipt, detail: Option<&str>) {
+        let usage = receipt.usage();
         log::line(&json!({
             "event": "call",
             "request_id": self.request_id,
-            "caller": &*self.caller,
+            "receipt": self.receipt_id,
+            "caller": &*self.caller.label,
+            "key_id": self.caller.key.as_ref().map(|key| key.id.as_str()),
             "project": self.project,
             "provider": self.provider,
             "model": self.model,
             "attempts": self.attempts,
             "stream": self.stream,
-            "status": status,
-            "outcome": outcome,
+            "status": receipt.status,
+            "outcome": receipt.outcome,
+            "partial": receipt.partial,
+            "estimated": receipt.is_estimated(),
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
+            "cost_micro_usd": receipt.cost_micro_usd(),
+            "first_token_ms": self.first_token_ms,
             "upstream_ms": self.upstream_ms,
-            "total_ms": clock::now_ms().saturating_sub(self.began_ms),
+            "total_ms": receipt.duration_ms,
             "detail": detail,
         }));
     }

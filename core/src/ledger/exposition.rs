@@ -1,0 +1,319 @@
+//! What `GET /metrics` tells, in Prometheus' text format (0.0.4): text from values.
+//!
+//! All metrics are one table. Amounts that are not whole are written as decimals from whole numbers of their smallest unit:
+//! nothing is rounded.
+
+use super::summary::OTHER;
+use super::tally::{Row, Tally};
+
+/// The content type of the text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is told.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot<'a> {
+    /// The gateway's version.
+    pub version: &'a str,
+    /// What was used since counting began: one row for each provider and model. An empty model stands for several.
+    pub totals: Vec<Row>,
+    /// How each provider is doing that has been called.
+    pub providers: Vec<ProviderState<'a>>,
+    /// Requests for keys that wait for an operator; `None` where nothing keeps them.
+    pub pending_requests: Option<u64>,
+    /// Issued keys that work; `None` where nothing keeps them.
+    pub issued_keys: Option<u64>,
+}
+
+/// How one provider is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderState<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The share of calls that went well of late, in ten-thousandths; `None` where nothing is known.
+    pub success_per_10k: Option<u64>,
+    /// How many of its models are left alone just now.
+    pub resting: u64,
+}
+
+struct Metric {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    samples: Samples,
+}
+
+/// Where the samples of a metric come from. `decimals`: of how many decimals of the unit the whole numbers are.
+enum Samples {
+    /// For each provider and model.
+    Models(&'static [Sample]),
+    /// For each provider.
+    Providers { value: fn(&ProviderState<'_>) -> Option<u64>, decimals: usize },
+    /// Of the gateway.
+    Gateway(fn(&Snapshot<'_>) -> Option<u64>),
+    /// 1, with the version.
+    Version,
+}
+
+struct Sample {
+    suffix: &'static str,
+    /// A label besides provider and model, as `,name="value"`.
+    label: &'static str,
+    value: fn(&Tally) -> u64,
+    decimals: usize,
+}
+
+const fn sample(label: &'static str, value: fn(&Tally) -> u64) -> Sample {
+    Sample { suffix: "", label, value, decimals: 0 }
+}
+
+const METRICS: &[Metric] = &[
+    Metric {
+        name: "gatehouse_requests_total",
+        kind: "counter",
+        help: "Calls that reached a provider.",
+        samples: Samples::Models(&[
+            sample(",outcome=\"successful\"", |tally| tally.successful),
+            sample(",outcome=\"failed\"", Tally::failed),
+        ]),
+    },
+    Metric {
+        name: "gatehouse_attempts_total",
+        kind: "counter",
+        help: "Calls to providers; one request may need several.",
+        samples: Samples::Models(&[sample("", |tally| tally.attempts)]),
+    },
+    Metric {
+        name: "gatehouse_tokens_total",
+        kind: "counter",
+        help: "Tokens; cached and cache_write are parts of prompt, reasoning is a part of completion.",
+        samples: Samples::Models(&[
+            sample(",kind=\"prompt\"", |tally| tally.prompt_tokens),
+            sample(",kind=\"cached\"", |tally| tally.cached_tokens),
+            sample(",kind=\"cache_write\"", |tally| tally.cache_write_tokens),
+            sample(",kind=\"completion\"", |tally| tally.completion_tokens),
+            sample(",kind=\"reasoning\"", |tally| tally.reasoning_tokens),
+        ]),
+    },
+    Metric {
+        name: "gatehouse_cost_usd_total",
+        kind: "counter",
+        help: "What the calls cost whose price is known, in US dollars.",
+        samples: Samples::Models(&[Sample { decimals: 6, ..sample("", |tally| tally.cost_micro_usd) }]),
+    },
+    Metric {
+        name: "gatehouse_unpriced_requests_total",
+        kind: "counter",
+        help: "Calls whose cost is not known.",
+        samples: Samples::Models(&[sample("", |tally| tally.unpriced)]),
+    },
+    Metric {
+        name: "gatehouse_estimated_requests_total",
+        kind: "counter",
+        help: "Calls whose tokens were estimated.",
+        samples: Samples::Models(&[sample("", |tally| tally.estimated)]),
+    },
+    Metric {
+        name: "gatehouse_request_duration_seconds",
+        kind: "summary",
+        help: "How long calls took.",
+        samples: Samples::Models(&[
+            Sample { suffix: "_sum", decimals: 3, ..sample("", |tally| tally.duration_ms) },
+            Sample { suffix: "_count", ..sample("", |tally| tally.requests) },
+        ]),
+    },
+    Metric {
+        name: "gatehouse_time_to_first_token_seconds",
+        kind: "summary",
+        help: "How long calls took to the first content, where that is known.",
+        samples: Samples::Models(&[
+            Sample { suffix: "_sum", decimals: 3, ..sample("", |tally| tally.first_token_ms) },
+            Sample { suffix: "_count", ..sample("", |tally| tally.streams) },
+        ]),
+    },
+    Metric {
+        name: "gatehouse_provider_success_rate",
+        kind: "gauge",
+        help: "The share of calls to a provider that went well in the last minutes, 0 to 1.",
+        samples: Samples::Providers { value: |provider| provider.success_per_10k, decimals: 4 },
+    },
+    Metric {
+        name: "gatehouse_provider_models_resting",
+        kind: "gauge",
+        help: "Models of a provider that are left alone just now.",
+        samples: Samples::Providers { value: |provider| Some(provider.resting), decimals: 0 },
+    },
+    Metric {
+        name: "gatehouse_key_requests_pending",
+        kind: "gauge",
+        help: "Requests for keys that wait for an operator.",
+        samples: Samples::Gateway(|snapshot| snapshot.pending_requests),
+    },
+    Metric {
+        name: "gatehouse_issued_keys",
+        kind: "gauge",
+        help: "Issued keys that work.",
+        samples: Samples::Gateway(|snapshot| snapshot.issued_keys),
+    },
+    Metric {
+        name: "gatehouse_build_info",
+        kind: "gauge",
+        help: "The gateway's version.",
+        samples: Samples::Version,
+    },
+];
+
+impl Snapshot<'_> {
+    /// The text.
+    pub fn exposition(&self) -> String {
+        let mut text = Text(String::new());
+        for Metric { name, kind, help, samples } in METRICS {
+            text.push(&["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"]);
+            match samples {
+                Samples::Models(samples) => {
+                    for Row { slice, tally } in &self.totals {
+                        let model = if slice.model.is_empty() { OTHER } else { &slice.model };
+                        let labels =
+                            ["provider=\"", &escaped(&slice.provider), "\",model=\"", &escaped(model), "\""]
+                                .concat();
+                        for Sample { suffix, label, value, decimals } in *samples {
+                            let value = decimal(value(tally), *decimals);
+                            text.push(&[name, suffix, "{", &labels, label, "} ", &value, "\n"]);
+                        }
+                    }
+                }
+                Samples::Providers { value, decimals } => {
+                    for provider in &self.providers {
+                        if let Some(value) = value(provider) {
+                            let (label, value) = (escaped(provider.name), decimal(value, *decimals));
+                            text.push(&[name, "{provider=\"", &label, "\"} ", &value, "\n"]);
+                        }
+                    }
+                }
+                Samples::Gateway(value) => {
+                    if let Some(value) = value(self) {
+                        text.push(&[name, " ", &value.to_string(), "\n"]);
+                    }
+                }
+                Samples::Version => {
+                    text.push(&[name, "{version=\"", &escaped(self.version), "\"} 1\n"]);
+                }
+            }
+        }
+        text.0
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn push(&mut self, parts: &[&str]) {
+        for part in parts {
+            self.0.push_str(part);
+        }
+    }
+}
+
+/// A label's value as it stands between quotes.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// A whole number of a smallest unit as a decimal of the unit, without zeros at the end.
+fn decimal(amount: u64, decimals: usize) -> String {
+    let digits = format!("{amount:0>width$}", width = decimals + 1);
+    match digits.split_at_checked(digits.len() - decimals) {
+        Some((whole, fraction)) if !fraction.trim_end_matches('0').is_empty() => {
+            [whole, ".", fraction.trim_end_matches('0')].concat()
+        }
+        Some((whole, _)) => whole.to_owned(),
+        None => digits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::tally::Slice;
+
+    #[test]
+    fn decimals_are_exact() {
+        for (amount, decimals, text) in [
+            (0, 0, "0"),
+            (0, 6, "0"),
+            (7, 0, "7"),
+            (70, 0, "70"),
+            (1, 6, "0.000001"),
+            (250_000, 6, "0.25"),
+            (10_000_000, 6, "10"),
+            (1_234_567_890, 6, "1234.56789"),
+            (10_000, 4, "1"),
+            (9_999, 4, "0.9999"),
+            (u64::MAX, 6, "18446744073709.551615"),
+        ] {
+            assert_eq!(decimal(amount, decimals), text);
+        }
+    }
+
+    #[test]
+    fn every_metric_has_its_head_and_all_its_samples() {
+        let slice =
+            Slice { day: 0, project: String::new(), provider: "groq".into(), model: "a\"\\\nä".into() };
+        let tally = Tally::from_array([5, 3, 6, 100, 40, 30, 50, 20, 1_500_000, 1, 2, 2_345, 2, 301]);
+        let others = Slice { model: String::new(), ..slice.clone() };
+        let snapshot = Snapshot {
+            version: "1.2.3",
+            totals: vec![Row { slice, tally }, Row { slice: others, tally: Tally::default() }],
+            providers: vec![
+                ProviderState { name: "groq", success_per_10k: Some(9_750), resting: 2 },
+                ProviderState { name: "openai", success_per_10k: None, resting: 0 },
+            ],
+            pending_requests: Some(4),
+            issued_keys: None,
+        };
+        let text = snapshot.exposition();
+        let model = r#"provider="groq",model="a\"\\\nä""#;
+        for line in [
+            "# HELP gatehouse_requests_total Calls that reached a provider.",
+            "# TYPE gatehouse_requests_total counter",
+            &format!("gatehouse_requests_total{{{model},outcome=\"successful\"}} 3"),
+            &format!("gatehouse_requests_total{{{model},outcome=\"failed\"}} 2"),
+            "gatehouse_requests_total{provider=\"groq\",model=\"(other)\",outcome=\"failed\"} 0",
+            &format!("gatehouse_attempts_total{{{model}}} 6"),
+            &format!("gatehouse_tokens_total{{{model},kind=\"prompt\"}} 100"),
+            &format!("gatehouse_tokens_total{{{model},kind=\"cached\"}} 40"),
+            &format!("gatehouse_tokens_total{{{model},kind=\"cache_write\"}} 30"),
+            &format!("gatehouse_tokens_total{{{model},kind=\"completion\"}} 50"),
+            &format!("gatehouse_tokens_total{{{model},kind=\"reasoning\"}} 20"),
+            &format!("gatehouse_cost_usd_total{{{model}}} 1.5"),
+            &format!("gatehouse_unpriced_requests_total{{{model}}} 1"),
+            &format!("gatehouse_estimated_requests_total{{{model}}} 2"),
+            "# TYPE gatehouse_request_duration_seconds summary",
+            &format!("gatehouse_request_duration_seconds_sum{{{model}}} 2.345"),
+            &format!("gatehouse_request_duration_seconds_count{{{model}}} 5"),
+            &format!("gatehouse_time_to_first_token_seconds_sum{{{model}}} 0.301"),
+            &format!("gatehouse_time_to_first_token_seconds_count{{{model}}} 2"),
+            "gatehouse_provider_success_rate{provider=\"groq\"} 0.975",
+            "gatehouse_provider_models_resting{provider=\"groq\"} 2",
+            "gatehouse_provider_models_resting{provider=\"openai\"} 0",
+            "gatehouse_key_requests_pending 4",
+            "# TYPE gatehouse_issued_keys gauge",
+            "gatehouse_build_info{version=\"1.2.3\"} 1",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        assert!(
+            !text.contains("success_rate{provider=\"openai\"}") && !text.contains("\ngatehouse_issued_keys")
+        );
+        assert!(text.ends_with('\n'));
+        assert_eq!(text.matches("# TYPE ").count(), METRICS.len());
+    }
+}

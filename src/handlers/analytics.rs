@@ -1,0 +1,82 @@
+//! `GET /v1/analytics`: how much is called and how it goes, for anybody, unless the operator's configuration says otherwise.
+
+use std::rc::Rc;
+
+use gatehouse_core::config::ProjectIdRule;
+use gatehouse_core::error::{Code, Error};
+use gatehouse_core::ledger::answers::{FRESH_MS, Question};
+use gatehouse_core::ledger::summary::Detail;
+use gatehouse_core::protocol::project_id;
+use gatehouse_core::time::DAY_MS;
+
+use super::{Call, authentication};
+use crate::gateway::Gateway;
+use crate::platform::clock;
+use crate::platform::reply::Reply;
+use crate::routes::Access;
+use crate::store::usage;
+
+/// How many days an answer is about unless something else is said, and at most.
+const USUAL_DAYS: u32 = 30;
+const MOST_DAYS: u32 = 365;
+
+/// `GET /v1/analytics?project_id=&days=`
+pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
+    let config = &gateway.config.analytics;
+    // Where it makes no difference who asks, a key is not looked at: a wrong one is no fault on a public route.
+    let mut operator = false;
+    if !config.public || !config.projects {
+        match authentication::authenticate(call, gateway, Access::Operator).await {
+            Ok(_) => operator = true,
+            Err(error) if !config.public => return Err(error),
+            Err(_) => {}
+        }
+    }
+    let question = Question {
+        days: call.query_number("days", MOST_DAYS)?.unwrap_or(USUAL_DAYS),
+        project: project(call)?,
+        projects: config.projects || operator,
+    };
+    if question.project.is_some() && !question.projects {
+        let words = "Only operators may ask for one project here";
+        return Err(Error::new(Code::PermissionDenied, words).with_param("project_id"));
+    }
+    let reply = Reply::json_text(200, answer(call, gateway, question, operator).await?);
+    if operator {
+        return Ok(reply);
+    }
+    let reply = reply.with("cache-control", format!("public, max-age={}", FRESH_MS / 1_000));
+    // What one who may see less was answered is not for one who may see more, and the other way round.
+    Ok(if config.projects { reply } else { reply.with("vary", "authorization, x-api-key") })
+}
+
+/// The answer: what was said a moment ago, or else what the database says.
+async fn answer(
+    call: &Call<'_>,
+    gateway: &Gateway,
+    question: Question,
+    operator: bool,
+) -> Result<String, Error> {
+    let now_ms = clock::now_ms();
+    if let Some(text) = gateway.analytics.borrow_mut().recall(&question, now_ms) {
+        return Ok(text.to_owned());
+    }
+    if !operator && let Err(wait_ms) = gateway.analytics.borrow_mut().ask(now_ms) {
+        let words = "Too many different questions about usage; try again later";
+        return Err(
+            Error::new(Code::RateLimitExceeded, words).with_retry_after(authentication::seconds(wait_ms))
+        );
+    }
+    let today = u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX);
+    let from = today.saturating_sub(question.days - 1);
+    let found = usage::between(&call.env, [from, today], question.project.as_deref()).await?;
+    let detail = if question.projects { Detail::Public } else { Detail::PublicWithoutProjects };
+    let text = found.summary(detail).to_string();
+    gateway.analytics.borrow_mut().remember(question, now_ms, text.clone());
+    Ok(text)
+}
+
+fn project(call: &Call<'_>) -> Result<Option<String>, Error> {
+    let given = call.query_once("project_id").map_err(|_| project_id::invalid())?;
+    project_id::choose(None, given, ProjectIdRule::Optional)
+}

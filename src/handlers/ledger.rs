@@ -1,0 +1,258 @@
+//! Keeping what this isolate holds and has seen of each key together with the key's ledger, the `KeyLedger` object.
+//!
+//! Calls of keys with limits spend from a lease that the isolate holds; only where that is not enough is the object asked before
+//! the call is sent. What has become of calls is reported behind their answers: at once, or, while another report is under
+//! way, together with what comes in the meantime. A lease is held only while some request of the isolate is there to give it
+//! back: the isolate may be thrown away at any time after the last.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use gatehouse_core::error::{Code, Error};
+use gatehouse_core::key::Caller;
+use gatehouse_core::ledger::{Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, told};
+use serde_json::json;
+use worker::{Context, Env, web_sys};
+
+use super::Call;
+use crate::gateway::Gateway;
+use crate::objects::key_ledger;
+use crate::platform::{clock, log, random, upstream};
+
+/// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
+const HAND_OVER_MS: u64 = 10_000;
+/// How long one goes on reporting, in milliseconds, if no other takes over.
+const REPORTING_MS: u64 = 25_000;
+/// The wait after a report that failed, in milliseconds; it doubles with each.
+const RETRY_MS: u32 = 500;
+/// How long a request stays to give a lease back, in milliseconds.
+const LINGER_MS: u64 = 20_000;
+/// How many keys' purses an isolate keeps, of those with nothing in them.
+const MAX_IDLE: usize = 1_000;
+
+/// The purses of an isolate, by the name of the ledger.
+#[derive(Default)]
+pub struct Accounts(BTreeMap<String, Account>);
+
+struct Account {
+    purse: Purse,
+    /// Which request reports, and since when, in milliseconds since 1970.
+    reporting: Option<(u64, u64)>,
+    /// Until when a request stays to give the lease back, in milliseconds since 1970.
+    lingering_ms: u64,
+}
+
+impl Accounts {
+    fn of(&mut self, ledger: &str) -> &mut Account {
+        if !self.0.contains_key(ledger) && self.0.len() >= MAX_IDLE {
+            self.0.retain(|_, account| !account.purse.is_idle());
+        }
+        self.0.entry(ledger.to_owned()).or_insert_with(|| {
+            // A name for each purse, not for the isolate: a purse that is made anew numbers its reports from 1 again.
+            let name = random::id_bytes::<8>().map(|byte| format!("{byte:02x}")).concat();
+            Account { purse: Purse::new(name), reporting: None, lingering_ms: 0 }
+        })
+    }
+}
+
+/// The name of a caller's ledger.
+pub fn name_of(caller: &Caller) -> String {
+    match &caller.key {
+        Some(key) => of_key(&key.id),
+        None => of_ring(&caller.label),
+    }
+}
+
+/// The name of the ledger of an issued key.
+pub fn of_key(id: &str) -> String {
+    format!("key {id}")
+}
+
+/// The name of the ledger of a key of the ring.
+pub fn of_ring(label: &str) -> String {
+    format!("ring {label}")
+}
+
+fn with<T>(gateway: &Gateway, ledger: &str, step: impl FnOnce(&mut Account, u64) -> T) -> T {
+    step(gateway.accounts.borrow_mut().of(ledger), clock::now_ms())
+}
+
+/// Sets aside what an attempt needs. Waits for the object only where the lease of this isolate is not enough.
+pub async fn set_aside(
+    call: &Call<'_>,
+    gateway: &Rc<Gateway>,
+    ledger: &str,
+    needs: &[Need],
+) -> Result<Vec<Charge>, Error> {
+    if needs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ask = match with(gateway, ledger, |account, now_ms| account.purse.reserve(needs, now_ms)) {
+        Reserved::Held(charges, refill) => {
+            if let Some(ask) = refill {
+                let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), ledger.to_owned());
+                call.context.wait_until(async move {
+                    // If there is nothing for it, the next call asks for itself.
+                    let _ = ask_object(&gateway, &env, &ledger, &ask).await;
+                });
+            }
+            return Ok(charges);
+        }
+        Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
+        Reserved::Ask(ask) => ask,
+    };
+    ask_object(gateway, &call.env, ledger, &ask).await
+}
+
+async fn ask_object(gateway: &Gateway, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Error> {
+    let answer = key_ledger::ask_for(env, ledger, ask).await;
+    with(gateway, ledger, |account, now_ms| match answer {
+        Ok(answer) => {
+            account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
+        }
+        Err(_) => {
+            account.purse.not_answered(ask);
+            // A limit that cannot be kept lets nobody through.
+            Err(Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again"))
+        }
+    })
+}
+
+/// The headers that tell a caller how its limits stand.
+pub fn headers(gateway: &Gateway, ledger: &str, limits: &[Limit]) -> Vec<(&'static str, String)> {
+    if limits.is_empty() {
+        return Vec::new();
+    }
+    with(gateway, ledger, |account, now_ms| {
+        told::headers(limits, |counter| account.purse.left(counter, now_ms), now_ms)
+    })
+}
+
+/// Lets the book know that a call is under way, for as long as it is: dropping this ends it.
+pub struct Heartbeat(web_sys::AbortController);
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Begins to let the book know that a call is under way.
+pub fn heartbeat(context: &Context, env: &Env, gateway: &Rc<Gateway>, ledger: &str) -> Option<Heartbeat> {
+    #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
+    const EVERY_MS: u32 = RENEW_MS as u32;
+    let controller = web_sys::AbortController::new().ok()?;
+    let signal = controller.signal();
+    let (gateway, env, ledger) = (Rc::clone(gateway), env.clone(), ledger.to_owned());
+    context.wait_until(async move {
+        while upstream::wait(&signal, EVERY_MS).await {
+            report(&gateway, &env, &ledger).await;
+        }
+    });
+    Some(Heartbeat(controller))
+}
+
+/// Notes what has become of a call. It is to be followed by [`report`] behind the answer.
+pub fn settle(gateway: &Gateway, ledger: &str, settled: Settled) {
+    with(gateway, ledger, |account, _| account.purse.settle(settled));
+}
+
+/// Reports what there is to report, and stays until all of it is on disk; then sees to it that the lease is given back.
+pub async fn settle_up(gateway: Rc<Gateway>, env: Env, ledger: String) {
+    report(&gateway, &env, &ledger).await;
+    linger(&gateway, &env, &ledger).await;
+}
+
+/// Reports what there is to report, unless another request is doing so.
+pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
+    let token = random::chance();
+    let began_ms = clock::now_ms();
+    let claimed = with(gateway, ledger, |account, now_ms| {
+        let is_free = account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
+        if is_free {
+            account.reporting = Some((token, now_ms));
+        }
+        is_free
+    });
+    if !claimed {
+        return;
+    }
+    let mut failures = 0;
+    while is_reporting(gateway, ledger, token) {
+        let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
+        upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
+        // Another may have taken over in the meantime.
+        if !is_reporting(gateway, ledger, token) {
+            return;
+        }
+        let (report, lost) =
+            with(gateway, ledger, |account, now_ms| (account.purse.report(now_ms), account.purse.lost()));
+        if lost > 0 {
+            log::line(&json!({"event": "ledger", "error": "records of calls were given up", "calls": lost}));
+        }
+        let Some(report) = report else { break };
+        match key_ledger::report(env, ledger, &report).await {
+            Ok(standing) => {
+                failures = 0;
+                with(gateway, ledger, |account, _| account.purse.reported(standing));
+            }
+            Err(error) => {
+                failures += 1;
+                with(gateway, ledger, |account, _| account.purse.not_reported(report.number));
+                let words = format!("a report was not taken: {error:?}");
+                log::line(&json!({"event": "ledger", "error": words, "calls": report.settled.len()}));
+                if clock::now_ms() > began_ms + REPORTING_MS {
+                    break;
+                }
+                upstream::sleep(RETRY_MS << failures.min(4)).await;
+            }
+        }
+        if !with(gateway, ledger, |account, _| account.purse.has_news()) {
+            break;
+        }
+    }
+    with(gateway, ledger, |account, _| {
+        if account.reporting.is_some_and(|(owner, _)| owner == token) {
+            account.reporting = None;
+        }
+    });
+}
+
+fn is_reporting(gateway: &Gateway, ledger: &str, token: u64) -> bool {
+    with(gateway, ledger, |account, _| account.reporting.is_some_and(|(owner, _)| owner == token))
+}
+
+/// Stays until the lease is idle, and gives it back; unless another request does so.
+async fn linger(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
+    #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
+    const IDLE: u32 = IDLE_MS as u32;
+    let began_ms = clock::now_ms();
+    let stays = with(gateway, ledger, |account, now_ms| {
+        let stays = account.purse.has_spare() && account.lingering_ms <= now_ms;
+        if stays {
+            account.lingering_ms = now_ms + LINGER_MS + 2 * IDLE_MS;
+        }
+        stays
+    });
+    if !stays {
+        return;
+    }
+    loop {
+        upstream::sleep(IDLE).await;
+        let is_over = with(gateway, ledger, |account, now_ms| {
+            let late = now_ms >= began_ms + LINGER_MS;
+            // Calls that are under way have a request each, which stays in its turn.
+            if late && account.purse.is_holding() {
+                account.lingering_ms = 0;
+                return true;
+            }
+            account.purse.tidy(if late { u64::MAX } else { now_ms });
+            late || !account.purse.has_spare()
+        });
+        report(gateway, env, ledger).await;
+        if is_over {
+            with(gateway, ledger, |account, _| account.lingering_ms = 0);
+            return;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `GET /metrics`: what was used and how the providers are doing, for Prometheus and what understands its format.
+
+use std::rc::Rc;
+
+use gatehouse_core::error::Error;
+use gatehouse_core::ledger::exposition::{CONTENT_TYPE, Snapshot};
+use gatehouse_core::route::report;
+
+use super::{Call, board};
+use crate::gateway::Gateway;
+use crate::platform::clock;
+use crate::platform::reply::{Body, Reply};
+use crate::store::{counts, usage};
+
+/// `GET /metrics`
+pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
+    let news = board::news(call, gateway);
+    let totals = usage::totals(&call.env).await?;
+    let counts = counts::now(&call.env, clock::now_ms()).await?;
+    news.await;
+    let snapshot = Snapshot {
+        version: env!("CARGO_PKG_VERSION"),
+        totals,
+        providers: report::provider_states(&gateway.board.borrow(), &gateway.registry, clock::now_ms()),
+        pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
+        issued_keys: counts.map(|counts| counts.issued_keys),
+    };
+    Ok(Reply::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
+}

@@ -1,0 +1,125 @@
+//! `/usage`: what a key has used, how its limits stand, and its receipts. A key sees itself, an operator any key.
+
+use std::rc::Rc;
+
+use gatehouse_core::error::{Code, Error};
+use gatehouse_core::key::{Caller, IssuedKey};
+use gatehouse_core::ledger::Limit;
+use gatehouse_core::request_id;
+use gatehouse_core::time::DAY_MS;
+use serde_json::{Value, json};
+
+use super::{Call, authentication, ledger};
+use crate::gateway::Gateway;
+use crate::objects::{ObjectError, key_ledger};
+use crate::platform::reply::Reply;
+use crate::platform::{clock, request};
+use crate::store::keys;
+
+/// Stands before the label of a key of the ring.
+const RING: &str = "ring:";
+const DEFAULT_DAYS: u32 = 30;
+const MAX_DAYS: u32 = 365;
+const DEFAULT_RECEIPTS: u32 = 20;
+const MAX_RECEIPTS: u32 = 100;
+
+/// Whose usage is asked for.
+struct Holder {
+    /// The name of the key.
+    name: String,
+    ledger: String,
+    limits: Vec<Limit>,
+}
+
+impl Holder {
+    fn of_key(gateway: &Gateway, key: &IssuedKey) -> Holder {
+        // A key whose policies are gone may do nothing, but what it has used can be seen.
+        let limits = key.limits(&gateway.config).unwrap_or_default();
+        Holder { name: key.name.clone(), ledger: ledger::of_key(&key.id), limits }
+    }
+
+    fn of_ring(label: &str) -> Holder {
+        Holder { name: label.to_owned(), ledger: ledger::of_ring(label), limits: Vec::new() }
+    }
+
+    async fn of(call: &Call<'_>, gateway: &Gateway, caller: &Caller) -> Result<Holder, Error> {
+        let asked = call.query("key");
+        if !authentication::is_operator(call, gateway) {
+            if asked.is_some() {
+                let words = "Only operators see the usage of other keys: leave 'key' out";
+                return Err(Error::new(Code::PermissionDenied, words).with_param("key"));
+            }
+            return Ok(match &caller.key {
+                Some(key) => Holder::of_key(gateway, key),
+                None => Holder::of_ring(&caller.label),
+            });
+        }
+        let asked = asked.filter(|key| !key.is_empty()).ok_or_else(|| {
+            let words = "This is an operator's key: name the key whose usage is to be shown, as ?key=<name or id>, or \
+                         ?key=ring:<label>";
+            Error::new(Code::MissingMember, words).with_param("key")
+        })?;
+        match asked.strip_prefix(RING) {
+            Some(label) => Ok(Holder::of_ring(label)),
+            None => Ok(Holder::of_key(gateway, &keys::find_by_name_or_id(&call.env, &asked).await?)),
+        }
+    }
+}
+
+fn unavailable(_: ObjectError) -> Error {
+    Error::new(Code::StorageUnavailable, "The key's ledger does not answer; try again")
+}
+
+/// `GET /usage`
+pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
+    let days = call.query_number("days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS);
+    let holder = Holder::of(call, gateway, caller).await?;
+    let today = u32::try_from(clock::now_ms() / DAY_MS).unwrap_or(u32::MAX);
+    let range = [today.saturating_sub(days - 1), today];
+    let usage = key_ledger::usage(&call.env, &holder.ledger, range, &holder.limits).await;
+    let mut shown = json!({"key": holder.name});
+    if let (Value::Object(shown), Value::Object(usage)) = (&mut shown, usage.map_err(unavailable)?) {
+        shown.extend(usage);
+    }
+    Ok(Reply::json(200, &shown))
+}
+
+/// `GET /usage/requests`
+pub async fn list_receipts(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
+    let limit = call.query_number("limit", MAX_RECEIPTS)?.unwrap_or(DEFAULT_RECEIPTS);
+    let before = call.query_number("before", u32::MAX)?;
+    let holder = Holder::of(call, gateway, caller).await?;
+    let before = before.map_or(1 << 53, u64::from);
+    let mut texts =
+        key_ledger::receipts(&call.env, &holder.ledger, before, limit + 1).await.map_err(unavailable)?;
+    let has_more = texts.len() > limit as usize;
+    texts.truncate(limit as usize);
+    let last = texts.last().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let next = last.filter(|_| has_more).map_or(Value::Null, |last| last["seq"].clone());
+    let data = texts.join(",");
+    let text = format!(r#"{{"object":"list","data":[{data}],"has_more":{has_more},"next_before":{next}}}"#);
+    Ok(Reply::json_text(200, text))
+}
+
+/// `GET /usage/requests/{id}`
+pub async fn get_receipt(
+    call: &Call<'_>,
+    gateway: &Rc<Gateway>,
+    caller: &Caller,
+    id: &str,
+) -> Result<Reply, Error> {
+    let id = request::percent_decode(id);
+    let holder = Holder::of(call, gateway, caller).await?;
+    let found = if request_id::is_valid(&id) {
+        key_ledger::receipt(&call.env, &holder.ledger, &id).await.map_err(unavailable)?
+    } else {
+        None
+    };
+    let shown: String = id.chars().take(100).collect();
+    let words = format!(
+        "This key has no receipt '{shown}': receipts come some moments after their calls, and go after 30 days or 10,000 others"
+    );
+    found
+        .map(|text| Reply::json_text(200, text))
+        .ok_or_else(|| Error::new(Code::ReceiptNotFound, words).with_param("id"))
+}

@@ -1,0 +1,219 @@
+//! `KeyLedger`: one object for each key, which keeps its book (`gatehouse_core::ledger`): what its limits leave, its receipts,
+//! and its sums, which it rolls up to the database.
+//!
+//! The book is in memory and in the object's SQLite. A message is taken and what it changes is written in one go, without
+//! waiting for anything in between; the runtime holds the answer back until that is on disk. So what has been answered
+//! survives anything, and what has not is asked or reported again.
+
+mod storage;
+
+use std::cell::{Cell, RefCell};
+
+use gatehouse_core::ledger::summary::Usage;
+use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing, told};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use worker::wasm_bindgen::{self, JsValue};
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
+
+use super::{ObjectError, ask_within};
+use crate::platform::database::Failure;
+use crate::platform::{clock, log};
+use crate::store;
+
+/// How long a call waits for its limits to be checked, in milliseconds.
+const CALL_PATIENCE_MS: u32 = 5_000;
+/// How long a report or a question may take, in milliseconds.
+const PATIENCE_MS: u32 = 10_000;
+/// The wait before a roll-up that failed is tried again, in milliseconds: doubled each time, up to the longest.
+const RETRY_MS: u64 = 5_000;
+const MAX_RETRY_MS: u64 = 60_000;
+/// How long it waits where the database has no tables yet, or there is none.
+const NO_TABLES_MS: u64 = 300_000;
+
+/// What an object is asked.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Message {
+    /// What an attempt needs.
+    Ask(Ask),
+    /// What has become of calls.
+    Report(Report),
+    /// The sums from one day to another, and how limits stand: counters and amounts.
+    Usage([u32; 2], Vec<(String, u64)>),
+    /// So many receipts, newest first, from before a number.
+    Receipts(u64, u32),
+    /// The receipt of an id.
+    Receipt(String),
+}
+
+/// What an attempt may have.
+pub async fn ask_for(env: &Env, ledger: &str, ask: &Ask) -> Result<Answer, ObjectError> {
+    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(ask.clone())).await
+}
+
+/// Reports; the answer means that it is on disk.
+pub async fn report(env: &Env, ledger: &str, report: &Report) -> Result<Standing, ObjectError> {
+    exchange(PATIENCE_MS, env, ledger, &Message::Report(report.clone())).await
+}
+
+/// The sums from one day to another, both included, as the members of `GET /usage`, and how the limits stand.
+pub async fn usage(env: &Env, ledger: &str, days: [u32; 2], limits: &[Limit]) -> Result<Value, ObjectError> {
+    let limits = limits.iter().map(|limit| (limit.counter(), limit.amount)).collect();
+    exchange(PATIENCE_MS, env, ledger, &Message::Usage(days, limits)).await
+}
+
+/// Texts of receipts, newest first, with numbers below `before`.
+pub async fn receipts(env: &Env, ledger: &str, before: u64, limit: u32) -> Result<Vec<String>, ObjectError> {
+    exchange(PATIENCE_MS, env, ledger, &Message::Receipts(before, limit)).await
+}
+
+/// The text of a receipt, found by its id or by that of its request.
+pub async fn receipt(env: &Env, ledger: &str, id: &str) -> Result<Option<String>, ObjectError> {
+    exchange(PATIENCE_MS, env, ledger, &Message::Receipt(id.to_owned())).await
+}
+
+async fn exchange<T: for<'a> Deserialize<'a>>(
+    patience_ms: u32,
+    env: &Env,
+    ledger: &str,
+    message: &Message,
+) -> Result<T, ObjectError> {
+    let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
+    let message = serde_json::to_string(message).map_err(failed)?;
+    let answer = ask_within(patience_ms, env, "KEY_LEDGER", ledger, &message).await?;
+    serde_json::from_str(&answer).map_err(failed)
+}
+
+/// The object.
+#[durable_object(alarm)]
+pub struct KeyLedger {
+    state: JsValue,
+    id: String,
+    env: Env,
+    /// Read from storage by the first message.
+    book: RefCell<Option<Book>>,
+    /// When the alarm goes off, in milliseconds since 1970, where that is known.
+    alarm_ms: Cell<Option<u64>>,
+    /// How long to wait before the next try of a roll-up, in milliseconds.
+    retry_ms: Cell<u64>,
+}
+
+impl DurableObject for KeyLedger {
+    fn new(state: State, env: Env) -> Self {
+        KeyLedger {
+            id: state.id().to_string(),
+            state: state._inner().into(),
+            env,
+            book: RefCell::new(None),
+            alarm_ms: Cell::new(None),
+            retry_ms: Cell::new(RETRY_MS),
+        }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let message: Message = serde_json::from_slice(&request.bytes().await?)?;
+        // From here on nothing is waited for: no other message comes in between.
+        match self.answer(&message) {
+            Ok(answer) => Response::ok(answer),
+            Err(words) => {
+                // What is in memory may not be what is on disk.
+                self.book.replace(None);
+                log::line(&json!({"event": "ledger", "error": words}));
+                Response::error(words, 500)
+            }
+        }
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.alarm_ms.set(None);
+        let folded = self.with_book(|book, now_ms| {
+            let changes = Changes { leases: book.expire(now_ms), ..Changes::default() };
+            storage::store(&self.state, &changes)?;
+            if book.is_fold_due(now_ms) { storage::fold(&self.state, book, now_ms) } else { Ok(()) }
+        });
+        if let Err(words) = folded {
+            self.book.replace(None);
+            log::line(&json!({"event": "ledger", "error": words}));
+        }
+        let again_ms = self.roll_up().await;
+        let due_ms = self.book.borrow().as_ref().and_then(Book::due_ms);
+        if let Some(at_ms) = again_ms.into_iter().chain(due_ms).min() {
+            self.wake_at(at_ms);
+        }
+        Response::ok("")
+    }
+}
+
+impl KeyLedger {
+    fn with_book<T>(&self, step: impl FnOnce(&mut Book, u64) -> Result<T, String>) -> Result<T, String> {
+        let now_ms = clock::now_ms();
+        let mut book = self.book.borrow_mut();
+        let book = match &mut *book {
+            Some(book) => book,
+            empty => empty.insert(storage::load(&self.state, now_ms)?),
+        };
+        step(book, now_ms)
+    }
+
+    fn answer(&self, message: &Message) -> Result<String, String> {
+        let failed = |error: serde_json::Error| error.to_string();
+        let answer = self.with_book(|book, now_ms| match message {
+            Message::Ask(ask) => {
+                let (answer, changes) = book.ask(ask, now_ms);
+                storage::store(&self.state, &changes)?;
+                serde_json::to_string(&answer).map_err(failed)
+            }
+            Message::Report(report) => {
+                let (standing, changes) = book.report(report, now_ms);
+                storage::store(&self.state, &changes)?;
+                serde_json::to_string(&standing).map_err(failed)
+            }
+            Message::Usage(days, limits) => {
+                let usage: Usage = storage::usage(&self.state, *days, book)?;
+                Ok(told::account(&usage, book, limits, now_ms).to_string())
+            }
+            Message::Receipts(before, limit) => {
+                let texts = storage::receipts(&self.state, *before, *limit)?;
+                serde_json::to_string(&texts).map_err(failed)
+            }
+            Message::Receipt(id) => {
+                serde_json::to_string(&storage::receipt(&self.state, id)?).map_err(failed)
+            }
+        })?;
+        let due_ms = self.book.borrow().as_ref().and_then(Book::due_ms);
+        if let Some(due_ms) = due_ms {
+            self.wake_at(due_ms);
+        }
+        Ok(answer)
+    }
+
+    /// Sets the alarm, unless it goes off before.
+    fn wake_at(&self, at_ms: u64) {
+        if self.alarm_ms.get().is_none_or(|set_ms| set_ms > at_ms) {
+            storage::set_alarm(&self.state, at_ms);
+            self.alarm_ms.set(Some(at_ms));
+        }
+    }
+
+    /// Hands sums in to the database, oldest first, and says when to try again if some are left.
+    async fn roll_up(&self) -> Option<u64> {
+        loop {
+            let (watermark, rows) = storage::oldest_roll_up(&self.state)?;
+            let wait_ms = match store::usage::roll_up(&self.env, &self.id, watermark, &rows).await {
+                Ok(()) => {
+                    self.retry_ms.set(RETRY_MS);
+                    storage::rolled_up(&self.state, watermark);
+                    continue;
+                }
+                Err(Failure::NotBound | Failure::NotMigrated) => NO_TABLES_MS,
+                Err(Failure::Unavailable | Failure::Duplicate(_)) => {
+                    let wait_ms = self.retry_ms.get();
+                    self.retry_ms.set((wait_ms * 2).min(MAX_RETRY_MS));
+                    wait_ms
+                }
+            };
+            return Some(clock::now_ms() + wait_ms);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+-- What a ledger keeps, besides the tables of migrations/0002_usage.sql, which it has too: its own sums, and as the watermark
+-- of '' the last receipt that is in them.
+
+-- Receipts, those of one report in one row, so that a busy key costs few rows. Times are milliseconds since 1970.
+CREATE TABLE pages (
+  first    INTEGER PRIMARY KEY,
+  last     INTEGER NOT NULL,
+  min_id   TEXT NOT NULL,
+  max_id   TEXT NOT NULL,
+  isolate  TEXT NOT NULL,
+  report   INTEGER NOT NULL,
+  at_ms    INTEGER NOT NULL,
+  hash     TEXT NOT NULL,
+  totals   TEXT NOT NULL,
+  -- What they add to the sums: a JSON array.
+  rows     TEXT NOT NULL,
+  -- One a line.
+  receipts TEXT NOT NULL
+) STRICT;
+
+-- Leases that isolates hold, as the book writes them.
+CREATE TABLE leases (
+  name TEXT PRIMARY KEY,
+  body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Texts of which there is one each: 'counters' and 'reporters'.
+CREATE TABLE kept (
+  name TEXT PRIMARY KEY,
+  body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Sums on their way to the database, oldest first. Each stays until it has arrived.
+CREATE TABLE roll_ups (
+  watermark INTEGER PRIMARY KEY,
+  rows      TEXT NOT NULL
+) STRICT;

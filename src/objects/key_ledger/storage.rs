@@ -1,0 +1,223 @@
+//! The SQLite storage of a `KeyLedger`. Nothing here waits: a statement is run when the function is called, and what one call
+//! writes is written together or not at all.
+
+use gatehouse_core::ledger::summary::Usage;
+use gatehouse_core::ledger::tally::Row;
+use gatehouse_core::ledger::{Book, Changes, Page, Stored, receipt};
+use serde_json::{Value, json};
+use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
+
+use crate::platform::database::Statement;
+use crate::platform::variables;
+use crate::store::usage::{ADD_ROWS, SET_WATERMARK, row, sums};
+
+#[wasm_bindgen(module = "/src/platform/bindings.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = runObjectStatements, catch)]
+    fn run_object_statements(state: &JsValue, statements: &str) -> Result<String, JsValue>;
+    #[wasm_bindgen(js_name = setObjectAlarm)]
+    fn set_object_alarm(state: &JsValue, at_ms: f64);
+}
+
+const TABLES: &str = include_str!("schema.sql");
+const USAGE_TABLES: &str = include_str!("../../../migrations/0002_usage.sql");
+/// The name of the ledger among its own watermarks.
+const ITSELF: &str = "";
+/// How many receipts are kept, and for how long, in milliseconds. The sums are kept for ever.
+const KEEP_RECEIPTS: u64 = 10_000;
+const KEEP_MS: u64 = 30 * 86_400_000;
+
+/// Runs statements, in order: all of them or none. Gives the rows that each found.
+fn run(state: &JsValue, statements: &[Statement]) -> Result<Vec<Vec<Value>>, String> {
+    let found = run_object_statements(state, &json!(statements).to_string());
+    let found = found.map_err(|error| variables::words(&error))?;
+    serde_json::from_str(&found).map_err(|error| error.to_string())
+}
+
+fn text<'v>(row: &'v Value, column: &str) -> &'v str {
+    row[column].as_str().unwrap_or_default()
+}
+
+fn number(row: &Value, column: &str) -> u64 {
+    row[column].as_u64().unwrap_or_default()
+}
+
+/// The book as it is stored; the tables are made if they are not there.
+pub fn load(state: &JsValue, now_ms: u64) -> Result<Book, String> {
+    let there = Statement::new("SELECT 1 FROM sqlite_master WHERE name = 'pages'", []);
+    if run(state, &[there])?.iter().all(Vec::is_empty) {
+        run(state, &[Statement::new(TABLES, []), Statement::new(USAGE_TABLES, [])])?;
+    }
+    let found = run(
+        state,
+        &[
+            Statement::new("SELECT last, hash, totals FROM pages ORDER BY first DESC LIMIT 1", []),
+            Statement::new("SELECT name, body FROM kept", []),
+            Statement::new("SELECT body FROM leases", []),
+            Statement::new(
+                "SELECT isolate, report, at_ms, rows FROM pages WHERE first > \
+                 coalesce((SELECT watermark FROM usage_watermarks WHERE ledger = ?1), 0) ORDER BY first",
+                [ITSELF.into()],
+            ),
+        ],
+    )?;
+    let [last, kept, leases, pages] = found.as_slice() else { return Err("no answer".to_owned()) };
+    let of_kept = |name: &str| kept.iter().find(|row| text(row, "name") == name).map(|row| text(row, "body"));
+    let page = |row| (text(row, "isolate"), number(row, "report"), number(row, "at_ms"), text(row, "rows"));
+    let stored = Stored {
+        last: last.first().map(|row| (number(row, "last"), text(row, "hash"), text(row, "totals"))),
+        counters: of_kept("counters"),
+        leases: leases.iter().map(|row| text(row, "body")).collect(),
+        reporters: of_kept("reporters"),
+        pages: pages.iter().map(page).collect(),
+    };
+    Ok(Book::load(&stored, now_ms))
+}
+
+fn keep(name: &str, body: &str) -> Statement {
+    let sql =
+        "INSERT INTO kept (name, body) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET body = excluded.body";
+    Statement::new(sql, [name.into(), body.into()])
+}
+
+/// Writes what a step of the book has changed.
+pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
+    let mut statements = Vec::new();
+    if let Some(page) = &changes.page {
+        let Page { first, last, min_id, max_id, isolate, report, at_ms, hash, totals, rows, receipts } = page;
+        statements.push(Statement::new(
+            "INSERT INTO pages (first, last, min_id, max_id, isolate, report, at_ms, hash, totals, rows, receipts) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            [
+                (*first).into(),
+                (*last).into(),
+                min_id.as_str().into(),
+                max_id.as_str().into(),
+                isolate.as_str().into(),
+                (*report).into(),
+                (*at_ms).into(),
+                hash.as_str().into(),
+                totals.as_str().into(),
+                rows.as_str().into(),
+                receipts.as_str().into(),
+            ],
+        ));
+    }
+    statements.extend(changes.counters.as_ref().map(|counters| keep("counters", counters)));
+    for (name, body) in &changes.leases {
+        statements.push(match body {
+            Some(body) => Statement::new(
+                "INSERT INTO leases (name, body) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+                [name.as_str().into(), body.as_str().into()],
+            ),
+            None => Statement::new("DELETE FROM leases WHERE name = ?1", [name.as_str().into()]),
+        });
+    }
+    if statements.is_empty() {
+        return Ok(());
+    }
+    run(state, &statements).map(|_| ())
+}
+
+/// Adds what is new to the sums, puts it on its way to the database, and drops receipts that are too old.
+pub fn fold(state: &JsValue, book: &mut Book, now_ms: u64) -> Result<(), String> {
+    let count = book.chain().count;
+    let rows: Value = book.fold(now_ms).iter().map(Row::to_json).collect();
+    let rows = rows.to_string();
+    let statements = [
+        Statement::new(ADD_ROWS, [rows.as_str().into(), ITSELF.into(), count.into()]),
+        Statement::new(SET_WATERMARK, [ITSELF.into(), count.into()]),
+        Statement::new(
+            "INSERT INTO roll_ups (watermark, rows) VALUES (?1, ?2)",
+            [count.into(), rows.as_str().into()],
+        ),
+        keep("reporters", &book.reporters()),
+        Statement::new(
+            "DELETE FROM pages WHERE last < ?1 AND (last <= ?2 OR at_ms < ?3)",
+            [count.into(), count.saturating_sub(KEEP_RECEIPTS).into(), now_ms.saturating_sub(KEEP_MS).into()],
+        ),
+    ];
+    run(state, &statements).map(|_| ())
+}
+
+/// The sums that wait longest to be handed in, and their watermark.
+pub fn oldest_roll_up(state: &JsValue) -> Option<(u64, Vec<Row>)> {
+    let sql = "SELECT watermark, rows FROM roll_ups ORDER BY watermark LIMIT 1";
+    let found = run(state, &[Statement::new(sql, [])]).ok()?;
+    let oldest = found.first()?.first()?;
+    let rows: Vec<Value> = serde_json::from_str(text(oldest, "rows")).ok()?;
+    Some((number(oldest, "watermark"), rows.iter().filter_map(Row::from_json).collect()))
+}
+
+/// Notes that sums have arrived.
+pub fn rolled_up(state: &JsValue, watermark: u64) {
+    // If this fails they are handed in again, and counted once.
+    let _ = run(state, &[Statement::new("DELETE FROM roll_ups WHERE watermark = ?1", [watermark.into()])]);
+}
+
+/// The sums from one day to another, what is not folded yet included.
+pub fn usage(state: &JsValue, [from, to]: [u32; 2], book: &Book) -> Result<Usage, String> {
+    let found = run(state, &sums([from, to], None))?;
+    let mut lists = found.iter().map(|rows| rows.iter().map(row).collect::<Vec<Row>>());
+    let mut next = || lists.next().unwrap_or_default();
+    let mut usage = Usage { days: next(), models: next(), projects: next() };
+    for row in book.news().iter().filter(|row| (from..=to).contains(&row.slice.day)) {
+        for list in [&mut usage.days, &mut usage.models, &mut usage.projects] {
+            list.push(row.clone());
+        }
+    }
+    Ok(usage)
+}
+
+/// Texts of receipts with numbers below `before`, newest first.
+pub fn receipts(state: &JsValue, before: u64, limit: u32) -> Result<Vec<String>, String> {
+    let sql = "SELECT first, receipts FROM pages WHERE first < ?1 ORDER BY first DESC LIMIT ?2";
+    // A page has one receipt at least.
+    let found = run(state, &[Statement::new(sql, [before.into(), limit.into()])])?;
+    let pages = found.into_iter().flatten();
+    let mut texts = Vec::new();
+    for page in pages {
+        let first = number(&page, "first");
+        let lines: Vec<&str> = text(&page, "receipts").lines().collect();
+        let numbered = (first..).zip(lines);
+        let mut of_page: Vec<String> =
+            numbered.filter(|(seq, _)| *seq < before).map(|(_, line)| line.to_owned()).collect();
+        of_page.reverse();
+        texts.extend(of_page);
+        if texts.len() >= limit as usize {
+            break;
+        }
+    }
+    texts.truncate(limit as usize);
+    Ok(texts)
+}
+
+/// The text of a receipt, by its id or by that of its request: then the newest.
+pub fn receipt(state: &JsValue, id: &str) -> Result<Option<String>, String> {
+    // Ids are letters, digits and a few marks: in the JSON text they stand as they are.
+    let of_request = format!("\"request_id\":\"{id}\",");
+    let found = run(
+        state,
+        &[
+            Statement::new(
+                "SELECT receipts FROM pages WHERE ?1 BETWEEN min_id AND max_id ORDER BY first DESC",
+                [id.into()],
+            ),
+            Statement::new(
+                "SELECT receipts FROM pages WHERE instr(receipts, ?1) > 0 ORDER BY first DESC LIMIT 1",
+                [of_request.as_str().into()],
+            ),
+        ],
+    )?;
+    let pages = |index: usize| found.get(index).into_iter().flatten();
+    let mut by_id = pages(0).flat_map(|page| text(page, "receipts").lines());
+    let mut by_request = pages(1).flat_map(|page| text(page, "receipts").lines().rev());
+    let found = by_id.find(|line| receipt::id_of(line) == Some(id));
+    Ok(found.or_else(|| by_request.find(|line| line.contains(&of_request))).map(str::to_owned))
+}
+
+/// Sets the alarm.
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
+pub fn set_alarm(state: &JsValue, at_ms: u64) {
+    set_object_alarm(state, at_ms as f64);
+}

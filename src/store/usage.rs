@@ -1,0 +1,74 @@
+//! What calls used, added up over all keys: handing it in, and reading it.
+//!
+//! A ledger hands in its rows one batch after the other and repeats one until it succeeds; each counts once, because the
+//! batch sets the ledger's watermark in the same transaction and does nothing where it is set already. Reading adds up in the
+//! database, so that what comes out is bounded however many names callers have invented.
+
+use gatehouse_core::error::Error;
+use gatehouse_core::ledger::summary::Usage;
+use gatehouse_core::ledger::tally::{Row, Slice, Tally};
+use serde_json::Value;
+use worker::Env;
+
+use super::run_if_any;
+use crate::platform::database::{self, Failure, Outcome, Statement};
+
+/// Adds rows, given as a JSON array, for a ledger with a watermark, unless that is its watermark already.
+pub const ADD_ROWS: &str = include_str!("usage/add_rows.sql");
+/// Sets the watermark of a ledger.
+pub const SET_WATERMARK: &str = include_str!("usage/set_watermark.sql");
+const BY_DAY: &str = include_str!("usage/by_day.sql");
+const BY_MODEL: &str = include_str!("usage/by_model.sql");
+const BY_PROJECT: &str = include_str!("usage/by_project.sql");
+
+/// Adds the rows of a ledger, unless its watermark says that they were added before. `watermark` differs from one batch of a
+/// ledger to the next and is below 2^53. All of it or nothing happens.
+pub async fn roll_up(env: &Env, ledger: &str, watermark: u64, rows: &[Row]) -> Result<(), Failure> {
+    let rows: Value = rows.iter().map(Row::to_json).collect();
+    let statements = [
+        Statement::new(ADD_ROWS, [rows.to_string().into(), ledger.into(), watermark.into()]),
+        Statement::new(SET_WATERMARK, [ledger.into(), watermark.into()]),
+    ];
+    database::run(env, &statements).await.map(|_| ())
+}
+
+/// The statements that add up what was used from one day to another: by day, by model, and by project.
+pub fn sums([from, to]: [u32; 2], project: Option<&str>) -> [Statement; 3] {
+    [BY_DAY, BY_MODEL, BY_PROJECT].map(|sql| Statement::new(sql, [from.into(), to.into(), project.into()]))
+}
+
+/// What was used from one day to another, both included, as days since 1970; of one project, or of all. At most 1000 models
+/// and 1000 projects are named. Where there is no database, or none with tables, nothing was used.
+pub async fn between(env: &Env, [from, to]: [u32; 2], project: Option<&str>) -> Result<Usage, Error> {
+    let mut lists = read(env, &sums([from, to], project)).await?.into_iter();
+    let mut next = || lists.next().unwrap_or_default();
+    Ok(Usage { days: next(), models: next(), projects: next() })
+}
+
+/// What was ever used, by provider and model. At most 1000 models are named; an empty name stands for a provider's others.
+pub async fn totals(env: &Env) -> Result<Vec<Row>, Error> {
+    let ever = Statement::new(BY_MODEL, [0.into(), u32::MAX.into(), Value::Null]);
+    Ok(read(env, &[ever]).await?.into_iter().next().unwrap_or_default())
+}
+
+/// The rows that each statement finds.
+async fn read(env: &Env, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Error> {
+    Ok(run_if_any(env, statements).await?.iter().map(rows).collect())
+}
+
+fn rows(outcome: &Outcome) -> Vec<Row> {
+    outcome.rows.iter().map(row).collect()
+}
+
+/// A row of sums; of its names and its day it has those that were asked for.
+pub fn row(found: &Value) -> Row {
+    let text = |column: &str| found[column].as_str().unwrap_or_default().to_owned();
+    let number = |column: &str| found[column].as_u64().unwrap_or_default();
+    let slice = Slice {
+        day: u32::try_from(number("day")).unwrap_or_default(),
+        project: text("project"),
+        provider: text("provider"),
+        model: text("model"),
+    };
+    Row { slice, tally: Tally::from_array(Tally::FIELDS.map(number)) }
+}
