@@ -11,6 +11,8 @@ use crate::chart::{LINE, QUIET, Svg, TEXT, thousands};
 
 /// The part of the page that is written here.
 pub const MARKS: (&str, &str) = ("<!-- costs: begin -->", "<!-- costs: end -->");
+/// Another: what was measured.
+pub const MEASURED_MARKS: (&str, &str) = ("<!-- measured: begin -->", "<!-- measured: end -->");
 /// What an object takes at most, in messages a second.
 pub const OBJECT_LIMIT: u64 = 1_000;
 /// Seconds for which the calls of a [`Setting`] are.
@@ -203,10 +205,55 @@ impl Sweep {
     /// # Errors
     /// If it has no place for it.
     pub fn into_page(&self, page: &str, items: &[Item], measured: &Value) -> Result<String, String> {
-        let (begin, end) = MARKS;
-        let (before, rest) = page.split_once(begin).ok_or("the page has no begin mark")?;
-        let (_, after) = rest.split_once(end).ok_or("the page has no end mark")?;
-        Ok(format!("{before}{begin}{}{end}{after}", self.table(items, cpu_us(measured))))
+        let page = between(page, MARKS, &self.table(items, cpu_us(measured)))?;
+        between(&page, MEASURED_MARKS, &self.beside(measured))
+    }
+
+    /// What was measured, beside what the simulation gives for the same: counts for a call.
+    fn beside(&self, measured: &Value) -> String {
+        let number = |name: &str| measured.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let word = |name: &str| measured.get(name).and_then(Value::as_str).unwrap_or("not yet");
+        let calls = number("calls_per_second") * SECONDS;
+        let columns = [("without_limits", false), ("with_limits", true)];
+        let found = |column: &str, name: &str| {
+            let count = measured.get(column).and_then(|of| of.get(name)).and_then(Value::as_u64);
+            count.map_or_else(|| "–".to_owned(), of_call)
+        };
+        let simulated = |limits: bool, name: &str| {
+            let count = if name == "board" {
+                let board = self.boards.iter().find(|(known, _)| *known == calls);
+                board.map(|(_, counts)| per_million(counts.requests, counts.calls))
+            } else {
+                let setting = Setting { calls, isolates: 1, limits };
+                let column = COLUMNS.iter().position(|column| *column == name);
+                let row = self.ledger(setting).map(|counts| row(setting, counts));
+                column.and_then(|column| row?.get(column)?.as_u64())
+            };
+            count.map_or_else(|| "–".to_owned(), of_call)
+        };
+        let mut html = format!(
+            "<table class=\"costs\"><caption>One key and one isolate, {} calls a second for {} s; {}, {}. CPU of a call: {:.2} ms.</caption><thead><tr><th scope=\"col\">For each call</th>",
+            number("calls_per_second"),
+            number("seconds"),
+            word("runtime"),
+            word("date"),
+            number("cpu_us_per_call") as f64 / 1e3,
+        );
+        for head in ["no limits: measured", "simulated", "limits: measured", "simulated"] {
+            let _ = write!(html, "<th scope=\"col\" class=\"number\">{head}</th>");
+        }
+        html.push_str("</tr></thead><tbody>");
+        for (name, text) in MEASURES {
+            let _ = write!(html, "<tr><th scope=\"row\">{text}</th>");
+            for (column, limits) in columns {
+                for cell in [found(column, name), simulated(limits, name)] {
+                    let _ = write!(html, "<td class=\"number\">{cell}</td>");
+                }
+            }
+            html.push_str("</tr>");
+        }
+        html.push_str("</tbody></table>");
+        html
     }
 
     /// The table of the page.
@@ -320,6 +367,32 @@ impl Sweep {
         svg.0.push_str("</svg>\n");
         svg.0
     }
+}
+
+/// What is measured as well as simulated.
+const MEASURES: [(&str, &str); 9] = [
+    ("asks", "questions to the ledger"),
+    ("reports", "reports to it"),
+    ("alarms", "its alarms"),
+    ("object_rows_written", "rows that it writes"),
+    ("object_rows_read", "rows that it reads"),
+    ("d1_queries", "queries of D1"),
+    ("d1_rows_written", "rows written in D1"),
+    ("d1_rows_read", "rows read in D1"),
+    ("board", "messages to <code>ProviderHealth</code>"),
+];
+
+/// A count for a million calls, for one.
+fn of_call(per_million: u64) -> String {
+    format!("{:.3}", per_million as f64 / 1e6)
+}
+
+/// A text with what stands between two marks replaced.
+fn between(text: &str, (begin, end): (&str, &str), new: &str) -> Result<String, String> {
+    let missing = |mark: &str| format!("the page has no {mark}");
+    let (before, rest) = text.split_once(begin).ok_or_else(|| missing(begin))?;
+    let (_, after) = rest.split_once(end).ok_or_else(|| missing(end))?;
+    Ok(format!("{before}{begin}{new}{end}{after}"))
 }
 
 /// What is bound by those who want it.
