@@ -196,7 +196,7 @@ function notes(costs, { rate, keys, isolates, limits }, count) {
     list.append(item);
   };
   const shown = (/** @type {number} */ value) => (value < 10 ? value.toPrecision(2) : whole(value));
-  say(`${whole(isolates)} isolates.`, false);
+  say(`Isolates: ${whole(isolates)}.`, false);
   say(`Each key’s ledger gets ${shown(ledger)} messages a second.`, ledger > most);
   say(`The object that knows the providers gets ${shown(board)} a second.`, board > most);
   say(`The database gets ${shown(database)} queries a second.`, database > DATABASE_LIMIT);
@@ -256,9 +256,8 @@ function number(text, value, min, max = "") {
  * @param {[string, string][]} options
  */
 function choice(text, options) {
-  const input = create("select");
-  for (const [textContent, value] of options)
-    input.append(create("option", { textContent, value }));
+  const input = document.createElement("select");
+  for (const [name, value] of options) input.append(new Option(name, value));
   return labelled(text, input);
 }
 

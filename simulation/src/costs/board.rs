@@ -4,6 +4,7 @@
 use gatehouse_core::route::health::{Answer, Board, Place, REFRESH_MS, Report, Shared, Token};
 
 use super::ledger::{BACK_MS, DURATION_MS, MODELS, THERE_MS};
+use super::prices::per_million;
 use crate::day::BEGIN_MS;
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -28,8 +29,7 @@ struct World {
     waited: u64,
 }
 
-/// How many calls of `calls` waited, and how many requests the object got, for so many calls of one isolate in ten thousand
-/// seconds.
+/// Simulates one isolate with so many calls in ten thousand seconds.
 pub fn run(calls: u64, seed: u64) -> Counts {
     let mut rng = Rng::of(&[seed, calls, 1 << 32]);
     let mut world = World {
@@ -74,6 +74,15 @@ pub struct Counts {
     pub requests: u64,
     /// Calls that waited for it.
     pub waited: u64,
+}
+
+impl Counts {
+    /// The same for a million calls, rounded down.
+    #[must_use]
+    pub fn of_a_million(self) -> Counts {
+        let of = |count: u64| per_million(count, self.calls);
+        Counts { calls: 1_000_000, requests: of(self.requests), waited: of(self.waited) }
+    }
 }
 
 impl World {

@@ -9,6 +9,7 @@ use gatehouse_core::ledger::{
     Answer, Ask, Book, Changes, Charge, IDLE_MS, Limit, Need, Purse, Report, Reserved, Settled, Standing,
 };
 
+use super::prices::per_million;
 use crate::day::{BEGIN_MS, DAY_MS};
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -123,8 +124,6 @@ pub struct Counts {
     pub d1_written: u64,
     /// Rows of it that were read.
     pub d1_read: u64,
-    /// The most messages and alarms of the object within a second.
-    pub most_in_a_second: u64,
     /// The most that was set aside of the money of a day, in millionths of the limit.
     pub most_aside_ppm: u64,
     /// The most ended calls of an isolate that waited for their report.
@@ -137,9 +136,26 @@ impl Counts {
         self.asks + self.reports + self.alarms
     }
 
-    /// So many for a million calls.
-    pub fn per_million(&self, count: u64) -> u64 {
-        (u128::from(count) * 1_000_000 / u128::from(self.calls.max(1))) as u64
+    /// The same for a million calls, rounded down. What is the most of something stays.
+    #[must_use]
+    pub fn of_a_million(&self) -> Counts {
+        let of = |count: u64| per_million(count, self.calls);
+        Counts {
+            calls: 1_000_000,
+            refused: of(self.refused),
+            waited: of(self.waited),
+            waited_for_key: of(self.waited_for_key),
+            asks: of(self.asks),
+            reports: of(self.reports),
+            alarms: of(self.alarms),
+            active_ms: of(self.active_ms),
+            object_written: of(self.object_written),
+            object_read: of(self.object_read),
+            d1_queries: of(self.d1_queries),
+            d1_written: of(self.d1_written),
+            d1_read: of(self.d1_read),
+            ..*self
+        }
     }
 }
 
@@ -198,7 +214,6 @@ struct World {
     active_until_ms: u64,
     /// Pages that have not been folded.
     fresh_pages: u64,
-    second: (u64, u64),
     ids: u64,
     folds: u64,
     pages: u64,
@@ -227,7 +242,6 @@ pub fn run(setting: Setting, seed: u64) -> Counts {
         alarm_ms: None,
         active_until_ms: 0,
         fresh_pages: 0,
-        second: (0, 0),
         ids: 0,
         folds: 0,
         pages: 0,
@@ -453,12 +467,6 @@ impl World {
         let until_ms = now_ms + ms;
         self.counts.active_ms += until_ms.saturating_sub(self.active_until_ms.max(now_ms));
         self.active_until_ms = self.active_until_ms.max(until_ms);
-        let (second, count) = &mut self.second;
-        if *second != now_ms / 1_000 {
-            (*second, *count) = (now_ms / 1_000, 0);
-        }
-        *count += 1;
-        self.counts.most_in_a_second = self.counts.most_in_a_second.max(*count);
     }
 
     fn store(&mut self, changes: &Changes) {

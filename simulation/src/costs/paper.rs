@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::ledger::{self, Setting};
-use super::prices::{Item, Needs, per_million};
+use super::prices::{Item, Needs};
 use super::{CALLS, CALLS_OF_ISOLATE, board, of_each, settings};
 use crate::chart::{LINE, QUIET, Svg, TEXT, thousands};
 
@@ -18,7 +18,7 @@ pub const OBJECT_LIMIT: u64 = 1_000;
 /// Seconds for which the calls of a [`Setting`] are.
 const SECONDS: u64 = 10_000;
 
-/// What each setting came to.
+/// What a million calls of each setting came to.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     seed: u64,
@@ -58,9 +58,24 @@ impl Sweep {
         let boards = of_each(&calls, |calls| board::run(*calls, seed));
         Sweep {
             seed,
-            ledgers: all.into_iter().zip(counted).collect(),
-            boards: calls.into_iter().zip(boards).collect(),
+            ledgers: all.into_iter().zip(counted.iter().map(ledger::Counts::of_a_million)).collect(),
+            boards: calls.into_iter().zip(boards.into_iter().map(board::Counts::of_a_million)).collect(),
         }
+    }
+
+    /// What a file has, as [`Sweep::to_json`] wrote it.
+    pub fn from_json(file: &Value) -> Option<Sweep> {
+        let rows = |name: &str| file.get(name)?.get("rows")?.as_array();
+        let numbers = |row: &Value| row.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
+        let board = |row: &Value| {
+            let [calls, requests, waited] = numbers(row)?.try_into().ok()?;
+            Some((calls, board::Counts { calls: 1_000_000, requests, waited }))
+        };
+        Some(Sweep {
+            seed: file.get("seed")?.as_u64()?,
+            ledgers: rows("ledger")?.iter().map(|row| of_row(&numbers(row)?)).collect::<Option<_>>()?,
+            boards: rows("board")?.iter().map(board).collect::<Option<_>>()?,
+        })
     }
 
     /// What a setting came to.
@@ -85,13 +100,7 @@ impl Sweep {
         let boards: Vec<Value> = self
             .boards
             .iter()
-            .map(|(calls, counts)| {
-                json!([
-                    calls,
-                    per_million(counts.requests, counts.calls),
-                    per_million(counts.waited, counts.calls)
-                ])
-            })
+            .map(|(calls, counts)| json!([calls, counts.requests, counts.waited]))
             .collect();
         let cpu_us = cpu_us(measured);
         let operators: Vec<Value> =
@@ -121,7 +130,7 @@ impl Sweep {
 
     fn operator(&self, operator: &Operator, items: &[Item], cpu_us: u64) -> Option<Value> {
         let needs = self.needs(operator, cpu_us)?;
-        let (ledger, _) = self.of(operator)?;
+        let (ledger, board) = self.of(operator)?;
         let (mut units, mut money, mut total) = (Map::new(), Map::new(), 0);
         for item in items {
             let micro_usd = needs.micro_usd(item);
@@ -142,14 +151,14 @@ impl Sweep {
             "units": units,
             "micro_usd": money,
             "total_micro_usd": total,
-            "ledger_messages_a_second": a_second(ledger.per_million(ledger.object_requests())) / keys,
-            "board_messages_a_second": a_second(needs.board_requests()),
-            "d1_queries_a_second": a_second(ledger.per_million(ledger.d1_queries)),
-            "waited_ppm": ledger.per_million(ledger.waited),
+            "ledger_messages_a_second": a_second(ledger.object_requests()) / keys,
+            "board_messages_a_second": a_second(board.requests),
+            "d1_queries_a_second": a_second(ledger.d1_queries),
+            "waited_ppm": ledger.waited,
         }))
     }
 
-    /// The file again if it says anything else than this; `None` if it does not.
+    /// Whether a file says what this does.
     ///
     /// # Errors
     /// What differs.
@@ -222,7 +231,7 @@ impl Sweep {
         let simulated = |limits: bool, name: &str| {
             let count = if name == "board" {
                 let board = self.boards.iter().find(|(known, _)| *known == calls);
-                board.map(|(_, counts)| per_million(counts.requests, counts.calls))
+                board.map(|(_, counts)| counts.requests)
             } else {
                 let setting = Setting { calls, isolates: 1, limits };
                 let column = COLUMNS.iter().position(|column| *column == name);
@@ -310,7 +319,7 @@ impl Sweep {
         ));
         svg.text((28.0, 38.0), 20.0, TEXT, r#" font-weight="600""#, title);
         let what = format!(
-            "Simulation, seed {}, of the gateway's own ledger; list prices. Calls are spread evenly over keys and isolates, a hundred a second of each isolate.",
+            "Simulation, seed {}; list prices. Calls are spread evenly over keys, and over isolates with a hundred a second each.",
             self.seed
         );
         svg.text((28.0, 60.0), 13.0, QUIET, "", &what);
@@ -328,7 +337,7 @@ impl Sweep {
             x += label.chars().count() as f64 * 7.0 + 58.0;
         }
         let money =
-            Panel { left: 76.0, right: 466.0, low: 0.5, high: 50.0, head: "US dollars for a million calls" };
+            Panel { left: 76.0, right: 466.0, low: 0.5, high: 40.0, head: "US dollars for a million calls" };
         let busy = Panel {
             left: 548.0,
             right: 932.0,
@@ -395,6 +404,12 @@ fn between(text: &str, (begin, end): (&str, &str), new: &str) -> Result<String, 
     Ok(format!("{before}{begin}{new}{end}{after}"))
 }
 
+/// Whether two pages differ in white space at most, which a formatter may have moved.
+pub fn is_same_page(page: &str, other: &str) -> bool {
+    let solid = |text: &str| text.split_whitespace().collect::<String>();
+    solid(page) == solid(other)
+}
+
 /// What is bound by those who want it.
 const OPTIONAL: &str = "analytics_points";
 
@@ -418,28 +433,71 @@ const COLUMNS: [&str; 17] = [
     "most_unreported_of_isolate",
 ];
 
-/// A row of the file. Counts are for a million calls, but for the last two.
+/// A row of the file, of a million calls.
 pub fn row(setting: Setting, counts: &ledger::Counts) -> Value {
-    let per = |count: u64| counts.per_million(count);
     json!([
         setting.calls,
         setting.isolates,
         u8::from(setting.limits),
-        per(counts.asks),
-        per(counts.reports),
-        per(counts.alarms),
-        per(counts.active_ms),
-        per(counts.object_written),
-        per(counts.object_read),
-        per(counts.d1_queries),
-        per(counts.d1_written),
-        per(counts.d1_read),
-        per(counts.waited),
-        per(counts.waited_for_key),
-        per(counts.refused),
+        counts.asks,
+        counts.reports,
+        counts.alarms,
+        counts.active_ms,
+        counts.object_written,
+        counts.object_read,
+        counts.d1_queries,
+        counts.d1_written,
+        counts.d1_read,
+        counts.waited,
+        counts.waited_for_key,
+        counts.refused,
         counts.most_aside_ppm,
         counts.most_waiting,
     ])
+}
+
+/// What [`row`] wrote.
+fn of_row(row: &[u64]) -> Option<(Setting, ledger::Counts)> {
+    let [
+        calls,
+        isolates,
+        limits,
+        asks,
+        reports,
+        alarms,
+        active_ms,
+        object_written,
+        object_read,
+        d1_queries,
+        d1_written,
+        d1_read,
+        waited,
+        waited_for_key,
+        refused,
+        most_aside_ppm,
+        most_waiting,
+    ] = *row
+    else {
+        return None;
+    };
+    let counts = ledger::Counts {
+        calls: 1_000_000,
+        refused,
+        waited,
+        waited_for_key,
+        asks,
+        reports,
+        alarms,
+        active_ms,
+        object_written,
+        object_read,
+        d1_queries,
+        d1_written,
+        d1_read,
+        most_aside_ppm,
+        most_waiting,
+    };
+    Some((Setting { calls, isolates, limits: limits == 1 }, counts))
 }
 
 /// The CPU of a call, in microseconds, as it was measured.
@@ -457,7 +515,7 @@ fn dollars(micro_usd: u64) -> String {
 
 const KEYS: [u64; 4] = [1, 10, 1_000, 10_000];
 const RATES: [u64; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
-const COLOURS: [&str; 4] = ["#7465b5", "#0b6e6e", "#c4601a", "#8a6d12"];
+const COLOURS: [&str; 4] = ["#7465b5", "#0b6e6e", "#c4601a", "#a8325e"];
 const HEIGHT: f64 = 470.0;
 const TOP: f64 = 136.0;
 const BOTTOM: f64 = 416.0;

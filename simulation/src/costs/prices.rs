@@ -50,34 +50,28 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Of calls of keys of which one has been counted, from isolates of which one has been, that take so much CPU, in
-    /// microseconds.
+    /// What a million calls of a key do, what a million of an isolate do, and the CPU of a call, in microseconds.
     pub fn new(ledger: ledger::Counts, board: board::Counts, cpu_us: u64) -> Needs {
         Needs { ledger, board, cpu_us }
-    }
-
-    /// Requests to `ProviderHealth`.
-    pub fn board_requests(&self) -> u64 {
-        per_million(self.board.requests, self.board.calls)
     }
 
     /// So many units of an item; `None` for one that is not known. Analytics Engine is bound by those who want it, and logs
     /// can be sampled: both are counted in full.
     pub fn units(&self, id: &str) -> Option<u64> {
         let Needs { ledger, cpu_us, .. } = self;
-        let board = self.board_requests();
+        let board = self.board.requests;
         Some(match id {
             "worker_requests" | "log_events" | "analytics_points" => 1_000_000,
             "cpu_ms" => cpu_us * 1_000,
-            "object_requests" => ledger.per_million(ledger.object_requests()) + board,
+            "object_requests" => ledger.object_requests() + board,
             "object_gb_s" => {
-                let active_ms = ledger.per_million(ledger.active_ms) + board * ledger::ACTIVE_MS;
+                let active_ms = ledger.active_ms + board * ledger::ACTIVE_MS;
                 (active_ms * OBJECT_MB).div_ceil(1_000_000)
             }
-            "object_rows_written" => ledger.per_million(ledger.object_written),
-            "object_rows_read" => ledger.per_million(ledger.object_read),
-            "d1_rows_written" => ledger.per_million(ledger.d1_written),
-            "d1_rows_read" => ledger.per_million(ledger.d1_read),
+            "object_rows_written" => ledger.object_written,
+            "object_rows_read" => ledger.object_read,
+            "d1_rows_written" => ledger.d1_written,
+            "d1_rows_read" => ledger.d1_read,
             "kv_reads" => 0,
             _ => return None,
         })
