@@ -10,13 +10,15 @@ use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
-use gatehouse_core::ledger::{Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, told};
+use gatehouse_core::ledger::{
+    Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
+};
 use serde_json::json;
 use worker::{Context, Env, web_sys};
 
 use super::Call;
 use crate::gateway::Gateway;
-use crate::objects::key_ledger;
+use crate::objects::{ObjectError, key_ledger};
 use crate::platform::{clock, log, random, upstream};
 
 /// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
@@ -101,20 +103,23 @@ pub async fn set_aside(
         Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
         Reserved::Ask(ask) => ask,
     };
+    // What ended calls have not used is told first: there may be enough of that.
+    if with(gateway, ledger, |account, _| account.purse.has_news()) {
+        report_at(gateway, &call.env, ledger, Pace::AtOnce).await;
+    }
     ask_object(gateway, &call.env, ledger, &ask).await
 }
 
 async fn ask_object(gateway: &Gateway, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Error> {
     let answer = key_ledger::ask_for(env, ledger, ask).await;
-    with(gateway, ledger, |account, now_ms| match answer {
-        Ok(answer) => {
-            account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
-        }
-        Err(_) => {
+    with(gateway, ledger, |account, now_ms| {
+        let Ok(answer) = answer else {
             account.purse.not_answered(ask);
             // A limit that cannot be kept lets nobody through.
-            Err(Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again"))
-        }
+            let words = "The key's limits cannot be checked; try again";
+            return Err(Error::new(Code::StorageUnavailable, words));
+        };
+        account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
     })
 }
 
@@ -163,12 +168,26 @@ pub async fn settle_up(gateway: Rc<Gateway>, env: Env, ledger: String) {
     linger(&gateway, &env, &ledger).await;
 }
 
+/// How soon to report.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As often as the object wants to hear of this isolate.
+    Usual,
+    /// Once, without a wait: a call waits for it.
+    AtOnce,
+}
+
 /// Reports what there is to report, unless another request is doing so.
 pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
+    report_at(gateway, env, ledger, Pace::Usual).await;
+}
+
+async fn report_at(gateway: &Rc<Gateway>, env: &Env, ledger: &str, pace: Pace) {
     let token = random::chance();
     let began_ms = clock::now_ms();
     let claimed = with(gateway, ledger, |account, now_ms| {
-        let is_free = account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
+        let is_free = pace == Pace::AtOnce
+            || account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
         if is_free {
             account.reporting = Some((token, now_ms));
         }
@@ -179,8 +198,10 @@ pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
     }
     let mut failures = 0;
     while is_reporting(gateway, ledger, token) {
-        let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
-        upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
+        if pace == Pace::Usual {
+            let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
+            upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
+        }
         // Another may have taken over in the meantime.
         if !is_reporting(gateway, ledger, token) {
             return;
@@ -196,12 +217,17 @@ pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
                 failures = 0;
                 with(gateway, ledger, |account, _| account.purse.reported(standing));
             }
+            // Nobody keeps a ledger here.
+            Err(ObjectError::NotBound) => {
+                let standing = Standing { number: report.number, pause_ms: HAND_OVER_MS };
+                with(gateway, ledger, |account, _| account.purse.reported(standing));
+            }
             Err(error) => {
                 failures += 1;
                 with(gateway, ledger, |account, _| account.purse.not_reported(report.number));
                 let words = format!("a report was not taken: {error:?}");
                 log::line(&json!({"event": "ledger", "error": words, "calls": report.settled.len()}));
-                if clock::now_ms() > began_ms + REPORTING_MS {
+                if pace == Pace::AtOnce || clock::now_ms() > began_ms + REPORTING_MS {
                     break;
                 }
                 upstream::sleep(RETRY_MS << failures.min(4)).await;

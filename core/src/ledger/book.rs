@@ -24,7 +24,7 @@ pub(crate) const FOLD_MS: u64 = 10_000;
 const REPORTER_MS: u64 = 3_600_000;
 /// The most that one hold takes, and a lease for later calls: this part of what is left.
 const HOLD_SHARE: u64 = 8;
-const SPARE_SHARE: u64 = 16;
+pub(crate) const SPARE_SHARE: u64 = 16;
 /// The most projects of a key that are told apart in a day. Receipts name every one.
 const MAX_PROJECTS: usize = 1_000;
 /// What the others are counted as: no name that a caller could give.
@@ -356,8 +356,8 @@ impl Book {
             }
             changes.page = self.add_page(report, now_ms);
             let mut touched = Vec::new();
-            let charges = || report.settled.iter().flat_map(|settled| &settled.charges);
-            for charge in charges() {
+            let all = || report.settled.iter().flat_map(|settled| &settled.charges);
+            for charge in all() {
                 self.settle(&report.isolate, charge, now_ms);
                 touched.push(charge.lease);
             }
@@ -365,7 +365,7 @@ impl Book {
                 self.close(&report.isolate, closed);
                 touched.push(closed.lease);
             }
-            if !report.closed.is_empty() || charges().any(|charge| charge.used > 0) {
+            if !report.closed.is_empty() || all().any(|charge| charge.used > 0) {
                 changes.counters = Some(self.kept(now_ms));
             }
             let touched = |lease: &&Lease| lease.isolate == report.isolate && touched.contains(&lease.number);

@@ -2,10 +2,13 @@
 //! set aside in the book, so calls spend from it without asking.
 //!
 //! # Leases
+//! Far from its limits a key's lease is for many calls, so that few of them have to ask. Near a limit nothing is kept that no call
+//! holds: there the book alone decides.
+//!
 //! A lease is numbered. It is given back when it has been idle, or when an ask got no answer (it may have been granted all the
 //! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
 
-use super::book::LEASE_MS;
+use super::book::{LEASE_MS, SPARE_SHARE};
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 use super::window::Window;
 
@@ -182,6 +185,9 @@ impl Purse {
                 return Reserved::Refused(refusal.clone());
             }
         }
+        // What was for a window that is over is of no use any more, and the book knows.
+        let is_of_use = |part: &Part| part.held > 0 || part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
+        self.lease.parts.retain(is_of_use);
         let had_spare = self.has_spare();
         let takes: Vec<Option<(u64, u64)>> = needs
             .iter()
@@ -299,11 +305,36 @@ impl Purse {
         self.ahead = 1;
     }
 
-    /// Notes that a call is over: what it held is given back, and what it used is charged, with the next report.
-    pub fn settle(&mut self, settled: Settled) {
+    /// Notes that a call is over: what it used is charged with the next report. What it held beyond that can be spent again at
+    /// once; where a limit is near, it goes back to the book.
+    pub fn settle(&mut self, mut settled: Settled) {
         if settled.receipt.is_none() && settled.charges.is_empty() {
             return;
         }
+        // More than the share of what is left that a lease may keep for later calls.
+        let is_too_much = |charge: &Charge| {
+            let known = self.standing.iter().find(|known| known.counter == charge.counter);
+            let part = self
+                .lease
+                .parts
+                .iter()
+                .find(|part| part.counter == charge.counter && part.window == charge.window);
+            let rest = part.map_or(0, |part| part.rest) + charge.held.saturating_sub(charge.used);
+            known.is_some_and(|known| known.left / SPARE_SHARE < rest)
+        };
+        if settled.charges.iter().any(is_too_much) && self.lease.asks == 0 {
+            self.give_back();
+        }
+        let number = self.lease.number;
+        for charge in settled.charges.iter_mut().filter(|charge| charge.lease == number) {
+            let unused = charge.held.saturating_sub(charge.used);
+            if let Some(part) = self.lease.part(&charge.counter, charge.window) {
+                part.held = part.held.saturating_sub(unused);
+                part.rest += unused;
+                charge.held -= unused;
+            }
+        }
+        settled.charges.retain(|charge| charge.held > 0 || charge.used > 0);
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.remove(0);
             self.lost += 1;
