@@ -154,8 +154,9 @@ export class Upstream {
     this.url = url;
   }
 
-  static async start() {
-    const child = spawn(`${root}target/native/upstream`, [], {
+  /** @param {string[]} [args] */
+  static async start(args = []) {
+    const child = spawn(`${root}target/native/upstream`, args, {
       stdio: ["ignore", "pipe", "inherit"],
       detached: true,
     });

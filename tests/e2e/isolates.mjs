@@ -15,6 +15,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  * @typedef {object} Statement
  * @property {(...values: string[]) => Statement} bind
  * @property {() => Promise<unknown>} run
+ * @property {() => Promise<{ results: Record<string, any>[] }>} all
  */
 /**
  * @typedef {object} Database D1

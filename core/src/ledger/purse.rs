@@ -9,6 +9,7 @@
 //! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
 
 use super::book::{LEASE_MS, SPARE_SHARE};
+use super::limit::Limit;
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 use super::window::Window;
 
@@ -257,12 +258,17 @@ impl Purse {
         let granted = match answer {
             Answer::Granted(granted) => granted,
             Answer::Refused(refusal) => {
+                if let Some(known) = self.standing.iter_mut().find(|known| known.counter == refusal.counter) {
+                    (known.left, known.ends_ms) = (refusal.left, refusal.ends_ms);
+                }
                 if refusal.is_spent() && ask.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
                 }
                 let Refusal { counter, left, ends_ms, .. } = refusal.clone();
-                self.stands(Granted { counter, window: 0, ends_ms, hold: 0, spare: 0, cap: 0, left });
+                let window =
+                    Limit::of_counter(&counter, 0).map_or(0, |limit| limit.span.window(now_ms).number);
+                self.stands(Granted { counter, window, ends_ms, hold: 0, spare: 0, cap: 0, left });
                 // What this isolate keeps itself may be what is missing.
                 if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
                     self.give_back();
@@ -320,6 +326,9 @@ impl Purse {
     fn give_back(&mut self) {
         let next = Lease::new(self.lease.number + 1);
         let old = std::mem::replace(&mut self.lease, next);
+        for part in &old.parts {
+            come_back(&mut self.standing, &part.counter, part.window, part.rest);
+        }
         self.closing.push(old);
         self.ahead = 1;
     }
@@ -345,6 +354,10 @@ impl Purse {
             self.give_back();
         }
         let number = self.lease.number;
+        for charge in settled.charges.iter().filter(|charge| charge.lease != number) {
+            let unused = charge.held.saturating_sub(charge.used);
+            come_back(&mut self.standing, &charge.counter, charge.window, unused);
+        }
         for charge in settled.charges.iter_mut().filter(|charge| charge.lease == number) {
             let unused = charge.held.saturating_sub(charge.used);
             if let Some(part) = self.lease.part(&charge.counter, charge.window) {
@@ -393,8 +406,12 @@ impl Purse {
             && self.lease.is_empty()
     }
 
-    /// Whether calls wait to be reported, or leases to be given back.
+    /// Whether the book has not acknowledged all there is: calls that have ended, leases that are given back.
     pub fn has_news(&self) -> bool {
+        self.sending.is_some() || self.has_unsent()
+    }
+
+    fn has_unsent(&self) -> bool {
         !self.waiting.is_empty() || !self.closing.is_empty()
     }
 
@@ -417,7 +434,7 @@ impl Purse {
             self.sending = None;
         }
         let renews = self.has_lease() && now_ms >= self.told_ms + RENEW_MS;
-        if !self.has_news() && !renews {
+        if !self.has_unsent() && !renews {
             return None;
         }
         let rest = self.waiting.split_off(self.waiting.len().min(MAX_SETTLED));
@@ -475,6 +492,14 @@ impl Purse {
         let own = self.lease.parts.iter().find(|part| part.counter == counter && part.window == known.window);
         let left = known.left.saturating_add(own.map_or(0, |part| part.rest));
         Some((left, Window { number: known.window, ends_ms: known.ends_ms }))
+    }
+}
+
+/// Notes that something goes back to the book, for what callers are told to be left.
+fn come_back(standing: &mut [Granted], counter: &str, window: u64, amount: u64) {
+    if let Some(known) = standing.iter_mut().find(|known| known.counter == counter && known.window == window)
+    {
+        known.left = known.left.saturating_add(amount);
     }
 }
 
