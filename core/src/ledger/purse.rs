@@ -22,7 +22,7 @@ const REPEAT_MS: u64 = 12_000;
 /// After how long it is given up, in milliseconds: the book would not know any more whether it has taken it.
 const GIVE_UP_MS: u64 = 1_800_000;
 /// The most calls of one report.
-const MAX_SETTLED: usize = 200;
+pub const MAX_SETTLED: usize = 200;
 /// The most calls that wait to be reported; the oldest go first. Some 50 MB: a book that does not answer for minutes under load.
 const MAX_WAITING: usize = 50_000;
 /// For how many calls a lease is asked ahead, at most.
@@ -283,6 +283,11 @@ impl Purse {
             self.closing.iter_mut().find(|lease| lease.number == ask.lease)
         };
         let Some(lease) = lease else { return Err(not_there(ask)) };
+        // With less room than was asked for, the lease is not low before half of what there was room for is gone.
+        let room = granted.iter().zip(&ask.needs).map(|(one, need)| one.spare / need.most.max(1)).min();
+        if let Some(room) = room {
+            self.ahead = self.ahead.min(room.max(1));
+        }
         let mut charges = Vec::with_capacity(granted.len());
         lease.parts.retain(|part| part.rest > 0 || part.held > 0);
         for one in &granted {
