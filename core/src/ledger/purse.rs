@@ -249,8 +249,15 @@ impl Purse {
         }
     }
 
-    /// Takes the book's answer, and gives what is set aside for the attempt that waited for it, if one did.
-    pub fn answered(&mut self, ask: &Ask, answer: Answer, now_ms: u64) -> Result<Vec<Charge>, Refusal> {
+    /// Takes the book's answer, and gives what is set aside for the attempt that waited for it, if one did. The error is the
+    /// book's refusal, or `None` if the lease was given back in the meantime: then nothing has been set aside, and it can be
+    /// asked for again.
+    pub fn answered(
+        &mut self,
+        ask: &Ask,
+        answer: Answer,
+        now_ms: u64,
+    ) -> Result<Vec<Charge>, Option<Refusal>> {
         if self.lease.number == ask.lease {
             self.lease.asks = self.lease.asks.saturating_sub(1);
         }
@@ -265,16 +272,19 @@ impl Purse {
                 if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
                     self.give_back();
                 }
-                return Err(refusal);
+                return Err(Some(refusal));
             }
         };
+        if ask.waits && granted.len() < ask.needs.len() {
+            return Err(None);
+        }
         // Of a lease whose closing has been reported nothing can be spent any more: the book was told what is still held.
         let lease = if self.lease.number == ask.lease {
             Some(&mut self.lease)
         } else {
             self.closing.iter_mut().find(|lease| lease.number == ask.lease)
         };
-        let Some(lease) = lease else { return Err(not_there(ask)) };
+        let Some(lease) = lease else { return Err(None) };
         let mut charges = Vec::with_capacity(granted.len());
         lease.parts.retain(|part| part.rest > 0 || part.held > 0);
         for one in granted {
@@ -295,9 +305,6 @@ impl Purse {
                 Some(known) => *known = one,
                 None => self.standing.push(one),
             }
-        }
-        if ask.waits && charges.len() < ask.needs.len() {
-            return Err(not_there(ask));
         }
         Ok(charges)
     }
@@ -471,18 +478,5 @@ impl Purse {
         let own = self.lease.parts.iter().find(|part| part.counter == counter && part.window == known.window);
         let left = known.left.saturating_add(own.map_or(0, |part| part.rest));
         Some((left, Window { number: known.window, ends_ms: known.ends_ms }))
-    }
-}
-
-/// An answer that does not fit: nothing of it can be spent.
-fn not_there(ask: &Ask) -> Refusal {
-    let need = ask.needs.first();
-    Refusal {
-        counter: need.map_or_else(String::new, |need| need.counter.clone()),
-        limit: need.map_or(0, |need| need.limit),
-        needed: need.map_or(0, |need| need.least),
-        left: 0,
-        held: u64::MAX,
-        ends_ms: None,
     }
 }
