@@ -264,6 +264,9 @@ impl Purse {
         let granted = match answer {
             Answer::Granted(granted) => granted,
             Answer::Refused(refusal) => {
+                if let Some(known) = self.standing.iter_mut().find(|known| known.counter == refusal.counter) {
+                    (known.left, known.ends_ms) = (refusal.left, refusal.ends_ms);
+                }
                 if refusal.is_spent() && ask.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
@@ -319,6 +322,9 @@ impl Purse {
     fn give_back(&mut self) {
         let next = Lease::new(self.lease.number + 1);
         let old = std::mem::replace(&mut self.lease, next);
+        for part in &old.parts {
+            come_back(&mut self.standing, &part.counter, part.window, part.rest);
+        }
         self.closing.push(old);
         self.ahead = 1;
     }
@@ -344,6 +350,10 @@ impl Purse {
             self.give_back();
         }
         let number = self.lease.number;
+        for charge in settled.charges.iter().filter(|charge| charge.lease != number) {
+            let unused = charge.held.saturating_sub(charge.used);
+            come_back(&mut self.standing, &charge.counter, charge.window, unused);
+        }
         for charge in settled.charges.iter_mut().filter(|charge| charge.lease == number) {
             let unused = charge.held.saturating_sub(charge.used);
             if let Some(part) = self.lease.part(&charge.counter, charge.window) {
@@ -478,5 +488,13 @@ impl Purse {
         let own = self.lease.parts.iter().find(|part| part.counter == counter && part.window == known.window);
         let left = known.left.saturating_add(own.map_or(0, |part| part.rest));
         Some((left, Window { number: known.window, ends_ms: known.ends_ms }))
+    }
+}
+
+/// Notes that something goes back to the book, for what callers are told to be left.
+fn come_back(standing: &mut [Granted], counter: &str, window: u64, amount: u64) {
+    if let Some(known) = standing.iter_mut().find(|known| known.counter == counter && known.window == window)
+    {
+        known.left = known.left.saturating_add(amount);
     }
 }
