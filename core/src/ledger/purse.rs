@@ -250,8 +250,15 @@ impl Purse {
         }
     }
 
-    /// Takes the book's answer, and gives what is set aside for the attempt that waited for it, if one did.
-    pub fn answered(&mut self, ask: &Ask, answer: Answer, now_ms: u64) -> Result<Vec<Charge>, Refusal> {
+    /// Takes the book's answer, and gives what is set aside for the attempt that waited for it, if one did. The error is the
+    /// book's refusal, or `None` if the lease was given back in the meantime: then nothing has been set aside, and it can be
+    /// asked for again.
+    pub fn answered(
+        &mut self,
+        ask: &Ask,
+        answer: Answer,
+        now_ms: u64,
+    ) -> Result<Vec<Charge>, Option<Refusal>> {
         if self.lease.number == ask.lease {
             self.lease.asks = self.lease.asks.saturating_sub(1);
         }
@@ -273,19 +280,22 @@ impl Purse {
                 if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
                     self.give_back();
                 }
-                return Err(refusal);
+                return Err(Some(refusal));
             }
         };
+        if ask.waits && granted.len() < ask.needs.len() {
+            return Err(None);
+        }
         // Of a lease whose closing has been reported nothing can be spent any more: the book was told what is still held.
         let lease = if self.lease.number == ask.lease {
             Some(&mut self.lease)
         } else {
             self.closing.iter_mut().find(|lease| lease.number == ask.lease)
         };
-        let Some(lease) = lease else { return Err(not_there(ask)) };
+        let Some(lease) = lease else { return Err(None) };
         // With less room than was asked for, the lease is not low before half of what there was room for is gone.
         let room = granted.iter().zip(&ask.needs).map(|(one, need)| one.spare / need.most.max(1)).min();
-        if let Some(room) = room {
+        if let Some(room) = room.filter(|_| ask.ahead > 0) {
             self.ahead = self.ahead.min(room.max(1));
         }
         let mut charges = Vec::with_capacity(granted.len());
@@ -307,9 +317,6 @@ impl Purse {
         }
         for one in granted {
             self.stands(one);
-        }
-        if ask.waits && charges.len() < ask.needs.len() {
-            return Err(not_there(ask));
         }
         Ok(charges)
     }
@@ -505,18 +512,5 @@ fn come_back(standing: &mut [Granted], counter: &str, window: u64, amount: u64) 
     if let Some(known) = standing.iter_mut().find(|known| known.counter == counter && known.window == window)
     {
         known.left = known.left.saturating_add(amount);
-    }
-}
-
-/// An answer that does not fit: nothing of it can be spent.
-fn not_there(ask: &Ask) -> Refusal {
-    let need = ask.needs.first();
-    Refusal {
-        counter: need.map_or_else(String::new, |need| need.counter.clone()),
-        limit: need.map_or(0, |need| need.limit),
-        needed: need.map_or(0, |need| need.least),
-        left: 0,
-        held: u64::MAX,
-        ends_ms: None,
     }
 }
