@@ -14,7 +14,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, json};
+use crate::json;
+use serde_json::Value;
 
 /// Whether a client's automatic retry can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

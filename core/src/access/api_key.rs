@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::approval::{Delivery, check_future, check_known_policies};
 use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::hash::to_hex;
+use crate::json;
 use crate::json::Object;
 use crate::key::ENDPOINTS;
 use crate::time;
@@ -311,6 +312,7 @@ impl ApiKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const NOW: u64 = 1_700_000_000_000;
 

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::ORG_ID;
 use super::submission::{Submission, developer_id, email};
 use crate::config::Config;
 use crate::error::{Code, Error};
+use crate::json;
 use crate::json::{Object, not_a_time};
 use crate::time;
 
@@ -310,6 +311,7 @@ impl KeyRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const NOW: u64 = 1_700_000_000_000;
 

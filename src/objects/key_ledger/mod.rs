@@ -9,10 +9,11 @@ mod storage;
 
 use std::cell::{Cell, RefCell};
 
+use gatehouse_core::json;
 use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing, told};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
