@@ -1,5 +1,6 @@
 //! The database, D1. It runs statements and tells what became of them; what they say is in `store`.
 
+use gatehouse_core::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
@@ -7,7 +8,6 @@ use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, js_sys};
 
 use super::{log, variables};
-use gatehouse_core::json;
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {

@@ -12,6 +12,7 @@ use crate::hash::to_hex;
 use crate::json;
 use crate::json::Object;
 use crate::key::ENDPOINTS;
+use crate::order::by_rank;
 use crate::time;
 
 /// The longest name, in bytes.
@@ -284,9 +285,9 @@ impl ApiKey {
         } else {
             "active"
         };
-        let mut secrets: Vec<_> =
-            self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms)).collect();
-        secrets.sort_by_key(|secret| secret.created_ms);
+        let live = self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms));
+        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
+        let secrets = by_rank(live.collect(), |secret| [secret.created_ms as f64]);
         json!({
             "id": self.id,
             "name": self.name,

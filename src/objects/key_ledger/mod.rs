@@ -113,7 +113,7 @@ impl DurableObject for KeyLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message = serde_json::from_slice(&request.bytes().await?)?;
+        let message: Message = serde_json::from_str(&request.text().await?)?;
         // From here on nothing is waited for: no other message comes in between.
         match self.answer(&message) {
             Ok(answer) => Response::ok(answer),
