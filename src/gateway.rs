@@ -18,6 +18,7 @@ use worker::Env;
 use crate::handlers::authentication::Blocked;
 use crate::handlers::chat::AI_BINDING;
 use crate::handlers::ledger::Accounts;
+use crate::platform::analytics_engine::Dataset;
 use crate::platform::database::DatabaseState;
 use crate::platform::upstream::Limits;
 use crate::platform::{log, variables};
@@ -57,6 +58,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// What was answered about usage a moment ago.
     pub analytics: RefCell<Answers>,
+    /// Where a data point is written for each call, if anywhere.
+    pub dataset: Option<Dataset>,
     /// What the database last answered, and when, in milliseconds since 1970.
     pub database: Cell<Option<(u64, DatabaseState)>>,
 }
@@ -117,6 +120,7 @@ fn build(env: &Env) -> Result<Gateway, Error> {
         looked_ms: Cell::default(),
         limits,
         analytics: RefCell::default(),
+        dataset: Dataset::bound(env),
         database: Cell::default(),
     })
 }

@@ -1,6 +1,8 @@
 //! The ledger against a model of the world: isolates that ask, spend, report, fall silent and die; a network that delays,
 //! repeats and loses; a book that is restarted. Whatever the order, no limit is ever overrun by what was really spent.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
@@ -139,7 +141,7 @@ impl World {
         match message {
             // No message is on its way for so long.
             Message::Ask(isolate, ask, call) if call.asked_ms + 60_000 < self.now_ms => {
-                self.give_up(isolate, &ask, &call)
+                self.give_up(isolate, &ask, &call);
             }
             Message::Ask(isolate, ask, call) => {
                 let (answer, changes) = self.book.ask(&ask, self.now_ms);
@@ -357,7 +359,7 @@ fn run(events: &[Event]) -> World {
                 }
             }
             Event::TimeOut(index, lost) if !world.network.is_empty() => {
-                world.time_out(index % messages, *lost)
+                world.time_out(index % messages, *lost);
             }
             Event::Wait(ms) => world.now_ms += ms,
             Event::Crash(isolate, percent) => world.crash(*isolate, *percent),
@@ -371,7 +373,7 @@ fn run(events: &[Event]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     /// Without deaths every micro-USD that was set aside comes back, and what is charged is what was spent.
     #[test]
@@ -402,4 +404,44 @@ proptest! {
         prop_assert_eq!(held, 0);
         prop_assert!(used <= world.spent && world.spent <= used + unconfirmed);
     }
+}
+
+/// A burst of calls does not put most of a limit into the lease of one isolate.
+#[test]
+fn a_burst_leases_a_sixteenth_for_later_calls() {
+    let mut world = World::new();
+    let mut asks = Vec::new();
+    for _ in 0..60 {
+        let money = &World::needs(10, 0)[..1];
+        match world.purses[0].0.reserve(money, world.now_ms) {
+            Reserved::Ask(ask) => asks.push(ask),
+            other => panic!("{other:?}"),
+        }
+    }
+    for ask in asks {
+        let (answer, _) = world.book.ask(&ask, world.now_ms);
+        world.purses[0].0.answered(&ask, answer, world.now_ms).unwrap();
+    }
+    let (_, held, _, _) = world.state();
+    assert!(held <= 600 + LIMIT / 16, "{held}");
+}
+
+/// What an isolate holds that has been silent for too long does not come back in this window: nobody is told to wait for it.
+#[test]
+fn what_the_dead_held_is_spent() {
+    let mut world = World::new();
+    let ask = |world: &mut World, isolate: usize, least: u64| {
+        let needs = World::needs(least, 0);
+        let Reserved::Ask(ask) = world.purses[isolate].0.reserve(&needs, world.now_ms) else {
+            panic!("it has nothing")
+        };
+        let (answer, _) = world.book.ask(&ask, world.now_ms);
+        world.purses[isolate].0.answered(&ask, answer, world.now_ms)
+    };
+    assert!(ask(&mut world, 0, LIMIT - 10).is_ok());
+    let waits = ask(&mut world, 1, 20).unwrap_err();
+    assert!(!waits.is_spent(), "{waits:?}");
+    world.now_ms += 31_000;
+    let refused = ask(&mut world, 1, 20).unwrap_err();
+    assert!(refused.is_spent(), "{refused:?}");
 }

@@ -140,6 +140,7 @@ fn who_may_call_is_what_the_route_table_says() {
                 &["operatorBearer", "operatorRaw"]
             }
             Access::Operator => &["operatorBearer"],
+            Access::Holder => &["bearer", "apiKey", "operatorBearer"],
         };
         assert_eq!(named, expected, "{}", operation.path);
         let statuses: Vec<_> =
@@ -382,9 +383,10 @@ fn the_page_lists_exactly_the_built_in_providers() {
 fn the_router_finds_what_the_table_has() {
     use Handler::{
         Analytics, ApproveRequest, Asset, ChatCompletions, CreateApiKey, CreateRequest, DeclineRequest,
-        DeleteRequest, ExplainRouting, GetApiKey, GetModel, GetRequest, Health, ListApiKeys, ListAudit,
-        ListModels, ListRequests, Metrics, ProviderStats, RedeemClaim, RequestKey, RevokeApiKey,
-        RotateApiKey, RoutingStatus, ShowClaim, UpdateApiKey, UpdateRequest, VerifyAudit,
+        DeleteRequest, ExplainRouting, GetApiKey, GetModel, GetReceipt, GetRequest, GetUsage, Health,
+        ListApiKeys, ListAudit, ListModels, ListReceipts, ListRequests, Metrics, ProviderStats, RedeemClaim,
+        RequestKey, RevokeApiKey, RotateApiKey, RoutingStatus, ShowClaim, UpdateApiKey, UpdateRequest,
+        VerifyAudit,
     };
     for (method, path, handler, rest) in [
         ("POST", "/v1/chat/completions", ChatCompletions, ""),
@@ -410,6 +412,12 @@ fn the_router_finds_what_the_table_has() {
         ("GET", "/access/claim/clm_0", ShowClaim, "clm_0"),
         ("HEAD", "/access/claim/clm_0", ShowClaim, "clm_0"),
         ("POST", "/access/claim/clm_0/", RedeemClaim, "clm_0"),
+        ("GET", "/usage", GetUsage, ""),
+        ("HEAD", "/usage/", GetUsage, ""),
+        ("GET", "/usage/requests", ListReceipts, ""),
+        ("GET", "/usage/requests/", ListReceipts, ""),
+        ("GET", "/usage/requests/rcpt_0", GetReceipt, "rcpt_0"),
+        ("HEAD", "/usage/requests/order-4711.retry-1/", GetReceipt, "order-4711.retry-1"),
         ("GET", "/api/portal/requests", ListRequests, ""),
         ("GET", "/api/portal/requests/", ListRequests, ""),
         ("HEAD", "/api/portal/requests", ListRequests, ""),
@@ -480,6 +488,11 @@ fn the_router_tells_a_wrong_method_from_nothing() {
         ("GET", "/access/request-key", Match::WrongMethod),
         ("HEAD", "/access/request-key", Match::WrongMethod),
         ("PUT", "/access/claim/clm_0", Match::WrongMethod),
+        ("POST", "/usage", Match::WrongMethod),
+        ("DELETE", "/usage/requests/rcpt_0", Match::WrongMethod),
+        ("GET", "/usage/x", Match::Nothing),
+        ("GET", "/usage/requests/rcpt_0/x", Match::Nothing),
+        ("GET", "/usages", Match::Nothing),
         ("DELETE", "/api/portal/requests", Match::WrongMethod),
         ("PATCH", "/api/portal/requests/kreq_1", Match::WrongMethod),
         ("POST", "/api/portal/requests/kreq_1", Match::WrongMethod),
@@ -548,6 +561,12 @@ fn nobody_without_a_key_learns_what_exists_under_protected_prefixes() {
         ("POST", "/access/claim/clm_0", Access::Public),
         ("PUT", "/access/claim/clm_0", Access::Public),
         ("GET", "/access/nothing", Access::Public),
+        ("GET", "/usage", Access::Holder),
+        ("GET", "/usage/requests/rcpt_0", Access::Holder),
+        ("POST", "/usage/requests", Access::Holder),
+        ("GET", "/usage/nothing", Access::Holder),
+        ("POST", "/usage", Access::Public),
+        ("GET", "/usages", Access::Public),
         ("GET", "/api/portal/requests", Access::Operator),
         ("PUT", "/api/portal/requests/approve/kreq_1", Access::Operator),
         ("DELETE", "/api/portal/requests", Access::Operator),
@@ -580,6 +599,8 @@ fn the_allow_header_lists_the_methods_of_a_path() {
         ("/health", "GET, HEAD, OPTIONS"),
         ("/access/request-key", "POST, OPTIONS"),
         ("/access/claim/clm_0", "GET, POST, HEAD, OPTIONS"),
+        ("/usage", "GET, HEAD, OPTIONS"),
+        ("/usage/requests/rcpt_0", "GET, HEAD, OPTIONS"),
         ("/api/portal/requests", "GET, POST, HEAD, OPTIONS"),
         ("/api/portal/requests/kreq_1/", "GET, PUT, DELETE, HEAD, OPTIONS"),
         ("/api/portal/requests/approve/kreq_1", "PUT, OPTIONS"),

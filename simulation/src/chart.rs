@@ -17,9 +17,9 @@ const CALLS: (f64, f64) = (346.0, 378.0);
 const ROWS: f64 = 416.0;
 const ROW: f64 = 19.0;
 
-const TEXT: &str = "#22292d";
-const QUIET: &str = "#5b666d";
-const LINE: &str = "#dcdfdc";
+pub(crate) const TEXT: &str = "#22292d";
+pub(crate) const QUIET: &str = "#5b666d";
+pub(crate) const LINE: &str = "#dcdfdc";
 
 /// The colour of a way of routing, how broad its line is, and how it is dashed.
 fn style(policy: Policy) -> (&'static str, f64, &'static str) {
@@ -39,10 +39,10 @@ fn colour(fault: Fault) -> &'static str {
     }
 }
 
-struct Svg(String);
+pub(crate) struct Svg(pub(crate) String);
 
 impl Svg {
-    fn text(&mut self, (x, y): (f64, f64), size: f64, fill: &str, rest: &str, text: &str) {
+    pub(crate) fn text(&mut self, (x, y): (f64, f64), size: f64, fill: &str, rest: &str, text: &str) {
         let text = text.replace('&', "&amp;").replace('<', "&lt;");
         let _ = writeln!(
             self.0,
@@ -50,7 +50,7 @@ impl Svg {
         );
     }
 
-    fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), rest: &str) {
+    pub(crate) fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), rest: &str) {
         let _ = writeln!(self.0, r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" {rest}/>"#);
     }
 
@@ -261,7 +261,7 @@ fn measures(svg: &mut Svg, tallies: &[Tally], y: f64) {
     }
 }
 
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     match number / 1000 {
         0 => number.to_string(),
         more => format!("{more},{:03}", number % 1000),

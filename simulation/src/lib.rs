@@ -16,6 +16,7 @@
 
 pub mod baseline;
 pub mod chart;
+pub mod costs;
 pub mod day;
 pub mod fleet;
 pub mod in_turn;

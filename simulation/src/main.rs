@@ -1,19 +1,26 @@
 //! The `simulate` program: runs days under every way of routing, prints what was measured, and draws one of them.
-//! Exits with 1 where Gatehouse answers a smaller share of calls than another way of routing.
+//! Or counts what calls cost. Exits with 1 where Gatehouse answers a smaller share of calls than another way of routing.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
+use gatehouse_simulation::costs::paper::{self, Sweep};
+use gatehouse_simulation::costs::prices;
 use gatehouse_simulation::scenario::World;
 use gatehouse_simulation::tally::Tally;
 use gatehouse_simulation::{Policy, chart, day, table};
+use serde_json::Value;
 
 const USAGE: &str = "usage: simulate [--seed S] [--seeds N] [--calls N] [--svg PATH]
   --seed S    the day to simulate, and to draw: any number (default 1)
   --seeds N   N days, from that one on: mean and worst instead of one day
   --calls N   about so many calls (default 40000)
   --svg PATH  where to draw the first day
+or: simulate [--seed S] --costs FOLDER | --check-costs FOLDER
+  --costs FOLDER        what calls cost: written into costs.json, costs.svg and costs.html of a folder with prices.json
+  --check-costs FOLDER  whether these say what the simulation gives
 ";
 
 struct Options {
@@ -21,10 +28,12 @@ struct Options {
     seeds: u64,
     calls: u32,
     svg: Option<String>,
+    costs: Option<String>,
+    check: bool,
 }
 
 fn options() -> Result<Option<Options>, String> {
-    let mut options = Options { seed: 1, seeds: 1, calls: day::CALLS, svg: None };
+    let mut options = Options { seed: 1, seeds: 1, calls: day::CALLS, svg: None, costs: None, check: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if matches!(word.as_str(), "-h" | "--help") {
@@ -40,6 +49,10 @@ fn options() -> Result<Option<Options>, String> {
                 options.calls = calls.ok_or("--calls wants a number from 100 to 1000000")?;
             }
             "--svg" => options.svg = Some(value),
+            "--costs" | "--check-costs" => {
+                options.check = word == "--check-costs";
+                options.costs = Some(value);
+            }
             _ => return Err(format!("there is no option '{word}'")),
         }
     }
@@ -49,6 +62,9 @@ fn options() -> Result<Option<Options>, String> {
 fn main() -> ExitCode {
     let said = match options() {
         Ok(None) => Ok((USAGE.to_owned(), true)),
+        Ok(Some(Options { seed, costs: Some(folder), check, .. })) => {
+            costs(seed, Path::new(&folder), check).map(|text| (text, true))
+        }
         Ok(Some(options)) => run(&options),
         Err(error) => Err(format!("{error}\n{USAGE}")),
     };
@@ -62,6 +78,39 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Counts what calls cost, and writes it down, or checks what is written.
+fn costs(seed: u64, folder: &Path, check: bool) -> Result<String, String> {
+    let path = |name: &str| folder.join(name);
+    let read = |name: &str| {
+        std::fs::read_to_string(path(name)).map_err(|error| format!("{name} cannot be read: {error}"))
+    };
+    let write = |name: &str, text: &str| {
+        std::fs::write(path(name), text).map_err(|error| format!("{name} cannot be written: {error}"))
+    };
+    let items = prices::list(&read("prices.json")?)?;
+    let kept = read("costs.json").unwrap_or_else(|_| "{}".to_owned());
+    let kept: Value = serde_json::from_str(&kept).map_err(|error| format!("costs.json: {error}"))?;
+    let measured = kept.get("measured").cloned().unwrap_or_default();
+    let page = read("costs.html")?;
+    let sweep = Sweep::new(seed);
+    let (new_page, picture) =
+        (sweep.into_page(&page, &items, &measured)?, sweep.draw(&items, paper::cpu_us(&measured)));
+    if check {
+        sweep.check(&items, &kept)?;
+        if !paper::is_same_page(&page, &new_page) {
+            return Err("the table of costs.html is not what the simulation gives".to_owned());
+        }
+        if read("costs.svg")? != picture {
+            return Err("costs.svg is not what the simulation gives".to_owned());
+        }
+        return Ok("costs.json, costs.html and costs.svg are what the simulation gives\n".to_owned());
+    }
+    write("costs.json", &format!("{:#}\n", sweep.to_json(&items, &measured)))?;
+    write("costs.svg", &picture)?;
+    write("costs.html", &new_page)?;
+    Ok(sweep.to_text(&items, paper::cpu_us(&measured)))
 }
 
 /// What is to be printed, and whether Gatehouse answered no smaller share than any other.

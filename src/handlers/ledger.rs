@@ -11,12 +11,14 @@ use std::rc::Rc;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::key::Caller;
-use gatehouse_core::ledger::{Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, told};
+use gatehouse_core::ledger::{
+    Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
+};
 use worker::{Context, Env, web_sys};
 
 use super::Call;
 use crate::gateway::Gateway;
-use crate::objects::key_ledger;
+use crate::objects::{ObjectError, key_ledger};
 use crate::platform::{clock, log, random, upstream};
 
 /// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
@@ -87,38 +89,50 @@ pub async fn set_aside(
     if needs.is_empty() {
         return Ok(Vec::new());
     }
-    let ask = match with(gateway, ledger, |account, now_ms| account.purse.reserve(needs, now_ms)) {
-        Reserved::Held(charges, refill) => {
-            if let Some(ask) = refill {
-                let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), ledger.to_owned());
-                call.context.wait_until(async move {
-                    // If there is nothing for it, the next call asks for itself.
-                    let _ = ask_object(&gateway, &env, &ledger, &ask).await;
-                });
+    let mut is_first = true;
+    loop {
+        let ask = match with(gateway, ledger, |account, now_ms| account.purse.reserve(needs, now_ms)) {
+            Reserved::Held(charges, refill) => {
+                if let Some(ask) = refill {
+                    let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), ledger.to_owned());
+                    call.context.wait_until(async move {
+                        // If there is nothing for it, the next call asks for itself.
+                        let _ = ask_object(&gateway, &env, &ledger, &ask).await;
+                    });
+                }
+                return Ok(charges);
             }
-            return Ok(charges);
+            Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
+            Reserved::Ask(ask) => ask,
+        };
+        // What ended calls have not used is told first: there may be enough of that.
+        if has_news(gateway, ledger) {
+            send_report(gateway, &call.env, ledger).await;
         }
-        Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
-        Reserved::Ask(ask) => ask,
-    };
-    // What ended calls have not used is told first: there may be enough of that.
-    if with(gateway, ledger, |account, _| account.purse.has_news()) {
-        report_at(gateway, &call.env, ledger, Pace::AtOnce).await;
+        match ask_object(gateway, &call.env, ledger, &ask).await {
+            // A call has ended in the meantime, or the lease is given back: again, with that.
+            Err(error) if is_first && error.is(Code::RateLimitExceeded) && has_news(gateway, ledger) => {
+                is_first = false;
+            }
+            answer => return answer,
+        }
     }
-    ask_object(gateway, &call.env, ledger, &ask).await
+}
+
+fn has_news(gateway: &Gateway, ledger: &str) -> bool {
+    with(gateway, ledger, |account, _| account.purse.has_news())
 }
 
 async fn ask_object(gateway: &Gateway, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Error> {
     let answer = key_ledger::ask_for(env, ledger, ask).await;
-    with(gateway, ledger, |account, now_ms| match answer {
-        Ok(answer) => {
-            account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
-        }
-        Err(_) => {
+    with(gateway, ledger, |account, now_ms| {
+        let Ok(answer) = answer else {
             account.purse.not_answered(ask);
             // A limit that cannot be kept lets nobody through.
-            Err(Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again"))
-        }
+            let words = "The key's limits cannot be checked; try again";
+            return Err(Error::new(Code::StorageUnavailable, words));
+        };
+        account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
     })
 }
 
@@ -167,26 +181,12 @@ pub async fn settle_up(gateway: Rc<Gateway>, env: Env, ledger: String) {
     linger(&gateway, &env, &ledger).await;
 }
 
-/// How soon to report.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// As often as the object wants to hear of this isolate.
-    Usual,
-    /// Once, without a wait: a call waits for it.
-    AtOnce,
-}
-
-/// Reports what there is to report, unless another request is doing so.
+/// Reports what there is to report, until nothing is left, unless another request is doing so.
 pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
-    report_at(gateway, env, ledger, Pace::Usual).await;
-}
-
-async fn report_at(gateway: &Rc<Gateway>, env: &Env, ledger: &str, pace: Pace) {
     let token = random::chance();
     let began_ms = clock::now_ms();
     let claimed = with(gateway, ledger, |account, now_ms| {
-        let is_free = pace == Pace::AtOnce
-            || account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
+        let is_free = account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
         if is_free {
             account.reporting = Some((token, now_ms));
         }
@@ -196,39 +196,21 @@ async fn report_at(gateway: &Rc<Gateway>, env: &Env, ledger: &str, pace: Pace) {
         return;
     }
     let mut failures = 0;
-    while is_reporting(gateway, ledger, token) {
-        if pace == Pace::Usual {
-            let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
-            upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
-        }
+    loop {
+        let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
+        upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
         // Another may have taken over in the meantime.
         if !is_reporting(gateway, ledger, token) {
             return;
         }
-        let (report, lost) =
-            with(gateway, ledger, |account, now_ms| (account.purse.report(now_ms), account.purse.lost()));
-        if lost > 0 {
-            log::line(&json!({"event": "ledger", "error": "records of calls were given up", "calls": lost}));
-        }
-        let Some(report) = report else { break };
-        match key_ledger::report(env, ledger, &report).await {
-            Ok(standing) => {
-                failures = 0;
-                with(gateway, ledger, |account, _| account.purse.reported(standing));
-            }
-            Err(error) => {
-                failures += 1;
-                with(gateway, ledger, |account, _| account.purse.not_reported(report.number));
-                let words = format!("a report was not taken: {error:?}");
-                log::line(&json!({"event": "ledger", "error": words, "calls": report.settled.len()}));
-                if pace == Pace::AtOnce || clock::now_ms() > began_ms + REPORTING_MS {
-                    break;
-                }
-                upstream::sleep(RETRY_MS << failures.min(4)).await;
-            }
-        }
-        if !with(gateway, ledger, |account, _| account.purse.has_news()) {
+        let sent = send_report(gateway, env, ledger).await;
+        // What was not taken is news as before; so is what a call is sending by itself, which may not be taken.
+        if !has_news(gateway, ledger) || clock::now_ms() > began_ms + REPORTING_MS {
             break;
+        }
+        failures = if sent == Some(false) { failures + 1 } else { 0 };
+        if sent != Some(true) {
+            upstream::sleep(RETRY_MS << failures.min(4)).await;
         }
     }
     with(gateway, ledger, |account, _| {
@@ -236,6 +218,35 @@ async fn report_at(gateway: &Rc<Gateway>, env: &Env, ledger: &str, pace: Pace) {
             account.reporting = None;
         }
     });
+}
+
+/// Sends the report that is to be sent now, if there is one, and says whether it was taken. Of a key there is one report at a
+/// time: none while another request's is on its way.
+async fn send_report(gateway: &Gateway, env: &Env, ledger: &str) -> Option<bool> {
+    let (report, lost) =
+        with(gateway, ledger, |account, now_ms| (account.purse.report(now_ms), account.purse.lost()));
+    if lost > 0 {
+        log::line(&json!({"event": "ledger", "error": "records of calls were given up", "calls": lost}));
+    }
+    let report = report?;
+    match key_ledger::report(env, ledger, &report).await {
+        Ok(standing) => {
+            with(gateway, ledger, |account, _| account.purse.reported(standing));
+            Some(true)
+        }
+        // Nobody keeps a ledger here.
+        Err(ObjectError::NotBound) => {
+            let standing = Standing { number: report.number, pause_ms: HAND_OVER_MS };
+            with(gateway, ledger, |account, _| account.purse.reported(standing));
+            Some(true)
+        }
+        Err(error) => {
+            with(gateway, ledger, |account, _| account.purse.not_reported(report.number));
+            let words = format!("a report was not taken: {error:?}");
+            log::line(&json!({"event": "ledger", "error": words, "calls": report.settled.len()}));
+            Some(false)
+        }
+    }
 }
 
 fn is_reporting(gateway: &Gateway, ledger: &str, token: u64) -> bool {

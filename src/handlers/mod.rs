@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use gatehouse_core::access::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::error::{Code, Error, Source, Surface};
+use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::request_id;
 use worker::js_sys::Uint8Array;
@@ -31,7 +32,7 @@ use worker::{Context, Env, web_sys};
 use crate::gateway::{self, Gateway};
 use crate::platform::reply::{Body, Reply};
 use crate::platform::request::BodyError;
-use crate::platform::{clock, random, request};
+use crate::platform::{clock, log, random, request};
 use crate::routes::{self, Access, Handler, Match};
 
 /// One request, and what belongs to it alone.
@@ -248,7 +249,13 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
     match found {
         Match::Found(route, rest) => match caller {
             None => public(call, gateway, route.handler, rest).await,
-            Some(caller) => private(call, gateway, route.handler, rest, &caller).await,
+            Some(caller) => {
+                let answer = private(call, gateway, route.handler, rest, &caller).await;
+                if let Err(error) = &answer {
+                    log_refusal(call, route.path, &caller, error);
+                }
+                answer
+            }
         },
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
@@ -256,6 +263,23 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
         )),
         Match::Nothing => Err(nothing_here()),
     }
+}
+
+/// The log line of a request that came to nothing. A call that reached an upstream has one of its own (`chat::record`); what
+/// strangers send has none, since they could fill the log with it.
+fn log_refusal(call: &Call<'_>, path: &str, caller: &Caller, error: &Error) {
+    log::line(&json!({
+        "event": "refused",
+        "request_id": call.id,
+        "method": call.method,
+        "path": path,
+        "caller": &*caller.label,
+        "key_id": caller.key.as_ref().map(|key| key.id.as_str()),
+        "status": error.status,
+        "code": error.code(),
+        "param": error.param,
+        "total_ms": call.elapsed_ms(),
+    }));
 }
 
 /// Routes for anybody.

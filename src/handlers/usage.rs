@@ -95,8 +95,9 @@ pub async fn list_receipts(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Call
         key_ledger::receipts(&call.env, &holder.ledger, before, limit + 1).await.map_err(unavailable)?;
     let has_more = texts.len() > limit as usize;
     texts.truncate(limit as usize);
-    let last = texts.last().and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let next = last.filter(|_| has_more).map_or(Value::Null, |last| last["seq"].clone());
+    let last = texts.last().filter(|_| has_more);
+    let last: Value = last.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let next = last.get("seq").unwrap_or(&Value::Null);
     let data = texts.join(",");
     let text = format!(r#"{{"object":"list","data":[{data}],"has_more":{has_more},"next_before":{next}}}"#);
     Ok(Reply::json_text(200, text))

@@ -78,6 +78,16 @@ async function answerOf(stub, message) {
 }
 
 /**
+ * Writes a data point of Analytics Engine. It is buffered by the runtime: there is nothing to wait for.
+ *
+ * @param {AnalyticsEngineDataset} dataset
+ * @param {string} point JSON: `{"indexes": […], "blobs": […], "doubles": […]}`
+ */
+export function writeDataPoint(dataset, point) {
+  dataset.writeDataPoint(JSON.parse(point));
+}
+
+/**
  * Sends a text by e-mail.
  *
  * @param {SendEmail} binding

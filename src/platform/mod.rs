@@ -3,6 +3,7 @@
 //!
 //! Nothing here decides anything about a call.
 
+pub mod analytics_engine;
 pub mod clock;
 pub mod database;
 pub mod email;

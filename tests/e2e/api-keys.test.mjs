@@ -18,6 +18,7 @@ import {
   chat,
   eventually,
   freshState,
+  minuteWith,
   newClient,
   operate,
   variables,
@@ -53,7 +54,7 @@ const OPERATIONS = /** @type {[string, string][]} */ ([
   ["GET", "/v0/audit/verify"],
 ]);
 const POLICIES = {
-  limited: { requests_per_minute: 2 },
+  limited: { limits: { requests_per_minute: 2 } },
   nowhere: { endpoints: [] },
   demo: { models: ["demo/*"] },
   brief: { expires_days: 1 },
@@ -724,6 +725,7 @@ suite("what a key may do", () => {
 
   test("requests a minute, of all secrets of a key together", async () => {
     const { name, api_key: key } = await create({ policies: ["limited"] });
+    await minuteWith(20);
     assert.deepEqual([await use(key), await use(key)], ["200", "200"]);
     const third = await chat(gateway, {}, { authorization: `Bearer ${key}` });
     const { error } = await third.json();
@@ -742,6 +744,7 @@ suite("what a key may do", () => {
 
   test("requests a minute hold for forty calls at once", async () => {
     const { api_key: key } = await create({ policies: ["limited", "demo"] });
+    await minuteWith(20);
     const answers = await atOnce(40, () => use(key));
     assert.equal(answers.filter((answer) => answer === "200").length, 2);
     assert.equal(answers.filter((answer) => answer === "429 rate_limit_exceeded").length, 38);

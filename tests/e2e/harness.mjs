@@ -154,8 +154,9 @@ export class Upstream {
     this.url = url;
   }
 
-  static async start() {
-    const child = spawn(`${root}target/native/upstream`, [], {
+  /** @param {string[]} [args] */
+  static async start(args = []) {
+    const child = spawn(`${root}target/native/upstream`, args, {
       stdio: ["ignore", "pipe", "inherit"],
       detached: true,
     });
@@ -391,6 +392,14 @@ const ai :Workerd.Worker = (
     return new DatabaseSync(file, { timeout: 5000 });
   }
 
+  /** Ends it with no warning, as a machine that fails does. Its state stays. */
+  async kill() {
+    if (this.child.pid === undefined || this.child.exitCode !== null) return;
+    const exited = once(this.child, "exit");
+    process.kill(-this.child.pid, "SIGKILL");
+    await exited;
+  }
+
   async stop() {
     await stop(this.child);
     if (this.ownsState && this.state) await rm(this.state, { recursive: true, force: true });
@@ -480,6 +489,16 @@ export function events(text) {
     .map((event) => event.split(/\r\n|\n|\r/).find((line) => line.startsWith("data:")))
     .filter((line) => line !== undefined)
     .map((line) => line.slice(5).trimStart());
+}
+
+/**
+ * Waits for the next minute of the clock if so little is left of this one: limits of a minute begin anew with each.
+ *
+ * @param {number} seconds
+ */
+export async function minuteWith(seconds) {
+  const left = 60_000 - (Date.now() % 60_000);
+  if (left < seconds * 1000) await new Promise((resolve) => setTimeout(resolve, left + 100));
 }
 
 /**

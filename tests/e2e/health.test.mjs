@@ -422,8 +422,8 @@ suite("a gateway", () => {
     ["answers nonsense", 'fetch() { return new Response("{}]"); }'],
   ]) {
     test(`whose object ${what} goes by what it sees itself, and waits for it half a second at most`, async (t) => {
-      const other = `export class ProviderHealth { ${health} }\n`;
-      const isolates = await Isolates.start(1, variables(), other);
+      const other = `export class ProviderHealth { ${health} }`;
+      const isolates = await Isolates.start(1, variables(), { ProviderHealth: other });
       try {
         const gateway = isolates.at(0);
         const simulate = { status: 429, retry_after: 60, when: { path: "/first" } };

@@ -15,6 +15,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  * @typedef {object} Statement
  * @property {(...values: string[]) => Statement} bind
  * @property {() => Promise<unknown>} run
+ * @property {() => Promise<{ results: Record<string, any>[] }>} all
  */
 /**
  * @typedef {object} Database D1
@@ -22,7 +23,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  * @property {(statements: Statement[]) => Promise<unknown>} batch
  */
 
-/** The same Worker, in several isolates that share one database and one object that knows how providers are doing. */
+/** The same Worker, in several isolates that share one database and one set of the objects that are for all of them. */
 export class Isolates {
   /**
    * @param {{ dispose: () => Promise<void> }} simulator
@@ -38,18 +39,21 @@ export class Isolates {
   /**
    * @param {number} count
    * @param {Record<string, string>} bindings
-   * @param {string} [health] the code of another ProviderHealth than that of the build
+   * @param {Record<string, string>} [objects] the code of other objects than those of the build, by name:
+   *   `export class ProviderHealth …`
    */
-  static async start(count, bindings, health = "") {
+  static async start(count, bindings, objects = {}) {
     const wrangler = readFileSync(`${root}wrangler.toml`, "utf8");
     const compatibilityDate = wrangler.match(/^compatibility_date = "(.*)"$/m)?.[1] ?? "";
     const flags = wrangler.match(/^compatibility_flags = \[([^\]]*)\]$/m)?.[1] ?? "";
     const compatibilityFlags = [...flags.matchAll(/"(.*)"/g)].map((match) => match[1] ?? "");
     // With `GET /__memory`, which comes first so that it sees the memory being made.
-    const entry =
-      `export { default } from "./tests/e2e/memory/entry.mjs";\n` +
-      `export { RateLimiter, Notifier } from "./build/index.js";\n` +
-      (health || `export { ProviderHealth } from "./build/index.js";\n`);
+    const entry = [
+      `export { default } from "./tests/e2e/memory/entry.mjs";`,
+      ...["RateLimiter", "Notifier", "ProviderHealth", "KeyLedger"].map(
+        (name) => objects[name] ?? `export { ${name} } from "./build/index.js";`,
+      ),
+    ].join("\n");
     const simulator = new Miniflare(
       convertV4MiniflareOptions({
         handleStructuredLogs: () => {},
@@ -70,9 +74,14 @@ export class Isolates {
           durableObjects: {
             RATE_LIMITER: { className: "RateLimiter", useSQLite: true },
             NOTIFIER: { className: "Notifier", useSQLite: true },
-            // One for all: it lives in the first of them.
+            // These are for all: they live in the first of them.
             PROVIDER_HEALTH: {
               className: "ProviderHealth",
+              useSQLite: true,
+              ...(index > 0 ? { scriptName: "gateway-0" } : {}),
+            },
+            KEY_LEDGER: {
+              className: "KeyLedger",
               useSQLite: true,
               ...(index > 0 ? { scriptName: "gateway-0" } : {}),
             },

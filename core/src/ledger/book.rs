@@ -318,12 +318,14 @@ impl Book {
             self.counter(&need.counter).map_or((0, 0), |counter| (counter.used, counter.aside));
         let left = need.limit.saturating_sub(used).saturating_sub(aside);
         if waits && left < need.least {
+            // What silent isolates held does not come back in this window: it is no reason to try again.
+            let held = aside.saturating_sub(self.unconfirmed(&need.counter, number));
             return Err(Refusal {
                 counter: need.counter.clone(),
                 limit: need.limit,
                 needed: need.least,
                 left,
-                held: aside.min(need.limit.saturating_sub(used)),
+                held: held.min(need.limit.saturating_sub(used)),
                 ends_ms,
             });
         }
@@ -357,8 +359,8 @@ impl Book {
             }
             changes.page = self.add_page(report, now_ms);
             let mut touched = Vec::new();
-            let charges = || report.settled.iter().flat_map(|settled| &settled.charges);
-            for charge in charges() {
+            let all = || report.settled.iter().flat_map(|settled| &settled.charges);
+            for charge in all() {
                 self.settle(&report.isolate, charge, now_ms);
                 touched.push(charge.lease);
             }
@@ -366,7 +368,7 @@ impl Book {
                 self.close(&report.isolate, closed);
                 touched.push(closed.lease);
             }
-            if !report.closed.is_empty() || charges().any(|charge| charge.used > 0) {
+            if !report.closed.is_empty() || all().any(|charge| charge.used > 0) {
                 changes.counters = Some(self.kept(now_ms));
             }
             let touched = |lease: &&Lease| lease.isolate == report.isolate && touched.contains(&lease.number);
@@ -547,14 +549,19 @@ impl Book {
         &self.chain
     }
 
+    /// What isolates held of a counter that have not been heard of since.
+    fn unconfirmed(&self, counter: &str, window: u64) -> u64 {
+        let expired = self.leases.iter().filter(|lease| lease.expired).flat_map(|lease| &lease.parts);
+        let of_this = |part: &&Part| part.counter == counter && part.window == window;
+        expired.filter(of_this).map(|part| part.amount).sum()
+    }
+
     /// How a limit stands.
     pub fn state(&mut self, limit: &Limit, now_ms: u64) -> State {
         let name = limit.counter();
         let Window { number, ends_ms } = self.roll(&name, now_ms);
         let (used, aside) = self.counter(&name).map_or((0, 0), |counter| (counter.used, counter.aside));
-        let expired = self.leases.iter().filter(|lease| lease.expired).flat_map(|lease| &lease.parts);
-        let of_this = |part: &&Part| part.counter == name && part.window == number;
-        let unconfirmed = expired.filter(of_this).map(|part| part.amount).sum();
+        let unconfirmed = self.unconfirmed(&name, number);
         let left = limit.amount.saturating_sub(used).saturating_sub(aside);
         State { used, held: aside.saturating_sub(unconfirmed), unconfirmed, left, ends_ms }
     }

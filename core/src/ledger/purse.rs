@@ -107,10 +107,16 @@ impl Hold {
             .map(|(_, charge)| charge.counter.as_str())
     }
 
-    /// Says what has been used of a counter.
+    /// Says what has been used of a counter: of what was set aside first, then of what was added. What is beyond all of it
+    /// counts with the first.
     pub fn charge(&mut self, counter: &str, used: u64) {
-        if let Some(charge) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
-            charge.used = used;
+        let mut rest = used;
+        for charge in self.charges.iter_mut().filter(|charge| charge.counter == counter) {
+            charge.used = rest.min(charge.held);
+            rest -= charge.used;
+        }
+        if let Some(first) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
+            first.used += rest;
         }
     }
 }
@@ -185,6 +191,9 @@ impl Purse {
                 return Reserved::Refused(refusal.clone());
             }
         }
+        // What was for a window that is over is of no use any more, and the book knows.
+        let is_of_use = |part: &Part| part.held > 0 || part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
+        self.lease.parts.retain(is_of_use);
         let had_spare = self.has_spare();
         let takes: Vec<Option<(u64, u64)>> = needs
             .iter()
@@ -234,7 +243,8 @@ impl Purse {
             isolate: self.isolate.clone(),
             lease: self.lease.number,
             waits,
-            ahead: self.ahead,
+            // One of several asks at once brings what later calls need: each share of what is left counts once.
+            ahead: if self.lease.asks > 1 { 0 } else { self.ahead },
             needs: needs.to_vec(),
         }
     }
@@ -250,6 +260,10 @@ impl Purse {
                 if refusal.is_spent() && ask.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
+                }
+                // What this isolate keeps itself may be what is missing.
+                if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
+                    self.give_back();
                 }
                 return Err(refusal);
             }
@@ -308,11 +322,18 @@ impl Purse {
         if settled.receipt.is_none() && settled.charges.is_empty() {
             return;
         }
-        let is_near = |charge: &Charge| {
+        // More than the share of what is left that a lease may keep for later calls.
+        let is_too_much = |charge: &Charge| {
             let known = self.standing.iter().find(|known| known.counter == charge.counter);
-            known.is_some_and(|known| known.left / SPARE_SHARE < charge.held)
+            let part = self
+                .lease
+                .parts
+                .iter()
+                .find(|part| part.counter == charge.counter && part.window == charge.window);
+            let rest = part.map_or(0, |part| part.rest) + charge.held.saturating_sub(charge.used);
+            known.is_some_and(|known| known.left / SPARE_SHARE < rest)
         };
-        if settled.charges.iter().any(is_near) && self.lease.asks == 0 {
+        if settled.charges.iter().any(is_too_much) && self.lease.asks == 0 {
             self.give_back();
         }
         let number = self.lease.number;
@@ -364,8 +385,12 @@ impl Purse {
             && self.lease.is_empty()
     }
 
-    /// Whether calls wait to be reported, or leases to be given back.
+    /// Whether the book has not acknowledged all there is: calls that have ended, leases that are given back.
     pub fn has_news(&self) -> bool {
+        self.sending.is_some() || self.has_unsent()
+    }
+
+    fn has_unsent(&self) -> bool {
         !self.waiting.is_empty() || !self.closing.is_empty()
     }
 
@@ -388,7 +413,7 @@ impl Purse {
             self.sending = None;
         }
         let renews = self.has_lease() && now_ms >= self.told_ms + RENEW_MS;
-        if !self.has_news() && !renews {
+        if !self.has_unsent() && !renews {
             return None;
         }
         let rest = self.waiting.split_off(self.waiting.len().min(MAX_SETTLED));

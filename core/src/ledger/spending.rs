@@ -27,7 +27,18 @@ pub struct Spending {
     /// The caller's name of the model.
     asked: String,
     hold: Hold,
+    /// The attempts that are under way.
+    flying: Vec<Flying>,
     attempts: Vec<Attempt>,
+}
+
+/// An attempt that is under way, and what of the hold is for it: of which counter how much.
+#[derive(Debug)]
+struct Flying {
+    address: String,
+    shares: Vec<(String, u64)>,
+    /// The most output that it may have, in tokens of each choice.
+    output: u64,
 }
 
 /// A model that an attempt may be sent to.
@@ -58,7 +69,15 @@ impl Spending {
     /// A call of a key with limits; none: of a key without.
     pub fn new(limits: Vec<Limit>, estimate: Estimate, unknown_price: UnknownPrice, asked: &str) -> Spending {
         let asked = asked.to_owned();
-        Spending { limits, estimate, unknown_price, asked, hold: Hold::default(), attempts: Vec::new() }
+        Spending {
+            limits,
+            estimate,
+            unknown_price,
+            asked,
+            hold: Hold::default(),
+            flying: Vec::new(),
+            attempts: Vec::new(),
+        }
     }
 
     /// Whether the key has any limits.
@@ -73,7 +92,7 @@ impl Spending {
 
     /// The limits that hold for a model.
     fn limits_of(&self, provider: &str, model: &str) -> impl Iterator<Item = &Limit> {
-        let address = format!("{provider}/{model}");
+        let address = address(provider, model);
         self.limits.iter().filter(move |limit| {
             limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, &address))
         })
@@ -106,7 +125,7 @@ impl Spending {
                 }
             };
             // What earlier attempts have not used serves this one.
-            let free = self.hold.of(&counter).saturating_sub(self.used(limit));
+            let free = self.free(limit);
             let (least, most) = (least.saturating_sub(free), most.saturating_sub(free));
             if most > 0 {
                 needs.push(Need { counter, limit: limit.amount, least, most });
@@ -115,20 +134,39 @@ impl Spending {
         Ok(needs)
     }
 
-    /// Adds what has been set aside.
-    pub fn holds(&mut self, charges: Vec<Charge>) {
-        self.hold.charges.extend(charges);
+    /// What is set aside of a limit and neither used nor for an attempt that is under way.
+    fn free(&self, limit: &Limit) -> u64 {
+        let counter = limit.counter();
+        let shares = self.flying.iter().flat_map(|attempt| &attempt.shares);
+        let flying: u64 = shares.filter(|(name, _)| *name == counter).map(|(_, amount)| *amount).sum();
+        self.hold.of(&counter).saturating_sub(self.used(limit)).saturating_sub(flying)
     }
 
-    /// The most output that an attempt may have, in tokens of each choice: what it holds pays for no more. `None`: it need not
-    /// be limited.
-    pub fn output_limit(&self, target: Target<'_>) -> Option<u64> {
+    /// Adds what has been set aside for an attempt. Gives the most output that it may have, in tokens of each choice, since
+    /// what it holds pays for no more; `None`: it need not be limited.
+    pub fn begun(&mut self, target: Target<'_>, charges: Vec<Charge>) -> Option<u64> {
         let Target { provider, model, facts } = target;
-        let money = self.limits_of(provider, model).filter(|limit| limit.kind == Kind::MicroUsd);
-        let held =
-            money.map(|limit| self.hold.of(&limit.counter()).saturating_sub(self.used(limit))).min()?;
-        let affordable = self.estimate.affordable_output(held, &facts.price)?;
-        Some(affordable.min(self.estimate.output_bound(facts)))
+        self.hold.charges.extend(charges);
+        let mut shares = Vec::new();
+        let mut money = None;
+        for limit in self.limits_of(provider, model) {
+            let free = self.free(limit);
+            match limit.kind {
+                Kind::Requests | Kind::Concurrent => continue,
+                Kind::Tokens => {}
+                Kind::MicroUsd => money = Some(money.map_or(free, |known: u64| known.min(free))),
+            }
+            shares.push((limit.counter(), free));
+        }
+        let bound = self.estimate.output_bound(facts);
+        let affordable = money.and_then(|money| self.estimate.affordable_output(money, &facts.price));
+        let limit = affordable.map(|tokens| tokens.min(bound));
+        self.flying.push(Flying {
+            address: address(provider, model),
+            shares,
+            output: limit.unwrap_or(bound),
+        });
+        limit
     }
 
     /// Notes how an attempt ended.
@@ -141,7 +179,9 @@ impl Spending {
             completion_tokens: Some(completion),
             ..Usage::default()
         };
-        let output = || self.output_limit(target).unwrap_or_else(|| estimate.output_bound(facts));
+        let address = address(provider, model);
+        let index = self.flying.iter().position(|attempt| attempt.address == address);
+        let output = index.map_or(0, |index| self.flying.remove(index).output);
         let (usage, estimated) = match end {
             End::Told(usage) if usage.is_known() => (usage, false),
             End::Told(usage) => {
@@ -152,7 +192,7 @@ impl Spending {
             End::Partly(completion) => (tokens(estimate.prompt_tokens, completion), true),
             End::Nothing => (tokens(0, 0), false),
             End::AtMost => {
-                (tokens(estimate.max_prompt_tokens, output().saturating_mul(estimate.choices)), true)
+                (tokens(estimate.max_prompt_tokens, output.saturating_mul(estimate.choices)), true)
             }
         };
         let cost_micro_usd = if end == End::Nothing { Some(0) } else { cost(&usage, &price) };
@@ -171,7 +211,7 @@ impl Spending {
     /// What the attempts so far have used of a limit.
     fn used(&self, limit: &Limit) -> u64 {
         let covered = self.attempts.iter().filter(|attempt| {
-            let address = format!("{}/{}", attempt.provider, attempt.model);
+            let address = address(&attempt.provider, &attempt.model);
             limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, &address))
         });
         let amount = |attempt: &Attempt| match limit.kind {
@@ -201,6 +241,10 @@ impl Spending {
     }
 }
 
+fn address(provider: &str, model: &str) -> String {
+    format!("{provider}/{model}")
+}
+
 fn has_price(price: &Price) -> bool {
     price.input.or(price.output).is_some()
 }
@@ -211,4 +255,165 @@ fn price_unknown(limit: &Limit, provider: &str, model: &str) -> Error {
         limit.describe()
     );
     Error::new(Code::PriceUnknown, words).with_param(limit.counter())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRICED: Price =
+        Price { input: Some(1_000_000), output: Some(10_000_000), cached_input: None, cache_write: None };
+    const SMALL: Facts = facts(PRICED, 1_000);
+
+    const fn facts(price: Price, max_output: u32) -> Facts {
+        Facts {
+            context: None,
+            max_output: Some(max_output),
+            price,
+            tools: None,
+            json_mode: None,
+            json_schema: None,
+            vision: None,
+            reasoning: None,
+            tier: None,
+            priority: None,
+            requests_per_day: None,
+            not_automatic: false,
+        }
+    }
+
+    fn target(provider: &str) -> Target<'_> {
+        Target { provider, model: "m", facts: &SMALL }
+    }
+
+    fn spending(counters: &[(&str, u64)]) -> Spending {
+        let limits = counters.iter().map(|(counter, amount)| Limit::of_counter(counter, *amount).unwrap());
+        let estimate = Estimate { prompt_tokens: 25, max_prompt_tokens: 100, max_output: None, choices: 1 };
+        Spending::new(limits.collect(), estimate, UnknownPrice::Refuse, "chat")
+    }
+
+    fn shown(needs: &[Need]) -> Vec<(&str, u64, u64)> {
+        needs.iter().map(|need| (need.counter.as_str(), need.least, need.most)).collect()
+    }
+
+    fn charges(held: &[(&str, u64)]) -> Vec<Charge> {
+        let charge = |(counter, held): &(&str, u64)| Charge {
+            lease: 1,
+            counter: (*counter).to_owned(),
+            window: 0,
+            held: *held,
+            used: 0,
+        };
+        held.iter().map(charge).collect()
+    }
+
+    fn used(spending: Spending) -> Vec<(String, u64)> {
+        spending.settle().1.into_iter().map(|charge| (charge.counter, charge.used)).collect()
+    }
+
+    fn told(prompt: u64, completion: u64) -> End {
+        End::Told(Usage {
+            prompt_tokens: Some(prompt),
+            completion_tokens: Some(completion),
+            ..Usage::default()
+        })
+    }
+
+    #[test]
+    fn an_attempt_needs_what_it_may_cost_at_most() {
+        let spending = spending(&[
+            ("requests_per_minute", 5),
+            ("tokens_per_minute", 500),
+            ("usd_total", 9),
+            ("concurrent", 2),
+        ]);
+        // 100 tokens of input at 1 and 256 or 1000 of output at 10 micro-USD each; 25 likely tokens and 1000 of output, but
+        // never more than the limit.
+        assert_eq!(
+            shown(&spending.needs(target("a")).unwrap()),
+            [
+                ("requests_per_minute", 1, 1),
+                ("tokens_per_minute", 500, 500),
+                ("usd_total", 2_660, 10_100),
+                ("concurrent", 1, 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_held_pays_for_so_much_output() {
+        let mut spending = spending(&[("usd_total", 1)]);
+        assert_eq!(spending.begun(target("a"), charges(&[("usd_total", 5_109)])), Some(500));
+        spending.ended(target("a"), "ok", 1, told(100, 500));
+        assert_eq!(used(spending), [("usd_total".to_owned(), 5_100)]);
+    }
+
+    #[test]
+    fn what_a_failed_attempt_has_not_used_serves_the_next() {
+        let mut spending = spending(&[("usd_total", 1), ("requests_per_day", 9)]);
+        spending.begun(target("a"), charges(&[("usd_total", 10_100), ("requests_per_day", 1)]));
+        spending.ended(target("a"), "server_error", 1, End::Nothing);
+        assert_eq!(shown(&spending.needs(target("b")).unwrap()), []);
+        assert_eq!(spending.begun(target("b"), Vec::new()), Some(1_000));
+        spending.ended(target("b"), "timed_out", 1, End::Partly(0));
+        // 25 likely tokens have been used.
+        assert_eq!(shown(&spending.needs(target("c")).unwrap()), [("usd_total", 0, 25)]);
+        assert_eq!(spending.begun(target("c"), Vec::new()), Some(997));
+        spending.ended(target("c"), "cancelled", 1, End::AtMost);
+        let (attempts, charges) = spending.settle();
+        let costs: Vec<_> =
+            attempts.iter().map(|attempt| (attempt.cost_micro_usd, attempt.estimated)).collect();
+        assert_eq!(costs, [(Some(0), false), (Some(25), true), (Some(10_070), true)]);
+        assert_eq!(charges.iter().map(|charge| charge.used).collect::<Vec<_>>(), [10_095, 1]);
+    }
+
+    #[test]
+    fn two_attempts_at_once_do_not_share_a_hold() {
+        let mut spending = spending(&[("usd_total", 1)]);
+        spending.begun(target("a"), charges(&[("usd_total", 10_100)]));
+        assert_eq!(shown(&spending.needs(target("b")).unwrap()), [("usd_total", 2_660, 10_100)]);
+        assert_eq!(spending.begun(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
+        spending.ended(target("b"), "ok", 1, told(100, 256));
+        spending.ended(target("a"), "cancelled", 1, End::AtMost);
+        assert_eq!(used(spending), [("usd_total".to_owned(), 10_100), ("usd_total".to_owned(), 2_660)]);
+    }
+
+    #[test]
+    fn limits_of_models_count_their_models() {
+        let mut spending =
+            spending(&[("usd_total a/*", 1), ("requests_per_day chat", 9), ("usd_total b/m", 9)]);
+        assert_eq!(
+            shown(&spending.needs(target("a")).unwrap()),
+            [("usd_total a/*", 2_660, 10_100), ("requests_per_day chat", 1, 1)]
+        );
+        spending.begun(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
+        spending.ended(target("a"), "broken", 1, End::Partly(10));
+        assert_eq!(shown(&spending.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
+        assert_eq!(
+            used(spending),
+            [("usd_total a/*".to_owned(), 125), ("requests_per_day chat".to_owned(), 1)]
+        );
+    }
+
+    #[test]
+    fn without_a_price_there_is_no_budget() {
+        let free = Facts { price: Price::default(), ..SMALL };
+        let target = Target { provider: "a", model: "m", facts: &free };
+        let mut spending = spending(&[("usd_total", 1)]);
+        let error = spending.needs(target).unwrap_err();
+        assert!(error.is(Code::PriceUnknown) && error.message.contains("a/m"), "{}", error.message);
+        spending.unknown_price = UnknownPrice::CountTokens;
+        assert_eq!(shown(&spending.needs(target).unwrap()), []);
+        assert_eq!(spending.begun(target, Vec::new()), None);
+        spending.ended(target, "ok", 1, told(3, 5));
+        let (attempts, _) = spending.settle();
+        assert_eq!((attempts[0].cost_micro_usd, attempts[0].price), (None, None));
+    }
+
+    #[test]
+    fn a_call_that_was_not_sent_is_no_request() {
+        let mut spending = spending(&[("requests_per_day", 9)]);
+        spending.begun(target("a"), charges(&[("requests_per_day", 1)]));
+        assert_eq!(used(spending), [("requests_per_day".to_owned(), 0)]);
+    }
 }

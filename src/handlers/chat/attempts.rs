@@ -56,6 +56,8 @@ pub struct Attempts<'c> {
     pub heartbeat: Option<Heartbeat>,
     /// How each attempt went, as `x-gateway-route` tells it.
     pub route: String,
+    /// How many have been sent.
+    pub sent: u32,
 }
 
 /// The attempt that was answered.
@@ -182,6 +184,7 @@ impl Attempts<'_> {
         let body = outgoing.body.as_deref().map(Uint8Array::from);
         let body = body.as_ref().unwrap_or(self.body);
         self.gateway.board.borrow_mut().begin(candidate.lane(lane.key), now_ms);
+        self.sent += 1;
         let flight =
             upstream::begin(&self.call.request.signal(), target, body, &self.gateway.limits, limits, stream);
         Ok(Attempt { lane, sent_ms: now_ms, flight, adjusted: outgoing.adjusted })
@@ -198,8 +201,7 @@ impl Attempts<'_> {
             let Call { context, env, .. } = self.call;
             self.heartbeat = ledger::heartbeat(context, env, self.gateway, self.ledger);
         }
-        self.spending.holds(held);
-        Ok(self.spending.output_limit(target(candidate)))
+        Ok(self.spending.begun(target(candidate), held))
     }
 
     /// Waits for an attempt, and for the one that it is hedged with.

@@ -99,9 +99,10 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         ledger: &ledger,
         heartbeat: None,
         route: String::new(),
+        sent: 0,
     };
     let ended = attempts.run().await;
-    let Attempts { plan, route, spending, heartbeat, .. } = attempts;
+    let Attempts { route, sent, spending, heartbeat, .. } = attempts;
     let lane = match &ended {
         Ok(won) => Some(won.lane),
         Err(lost) => lost.lane,
@@ -122,7 +123,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         key: lane.map_or(0, |lane| lane.key),
         stream: request.stream,
         began_ms: call.began_ms,
-        attempts: plan.attempts(),
+        attempts: sent,
         upstream_ms: match &ended {
             Ok(won) => won.upstream_ms,
             Err(lost) => lost.upstream_ms,

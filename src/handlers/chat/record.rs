@@ -132,6 +132,7 @@ impl Record {
             attempts,
         };
         self.log(&receipt, detail);
+        self.write_point(&receipt);
         let sent = !receipt.attempts.is_empty();
         let text = sent.then(|| receipt.to_text());
         let rows = receipt.rows(|attempt| self.counted_as(attempt)).iter().map(Row::to_json).collect();
@@ -146,6 +147,25 @@ impl Record {
             self.gateway.registry.provider(&attempt.provider).is_some_and(|entry| entry.lists(&attempt.model))
         };
         if attempt.outcome == "ok" || listed() { attempt.model.clone() } else { OTHER.to_owned() }
+    }
+
+    /// Writes the data point of Analytics Engine: by ledger; the names in `blobs` and the numbers in `doubles` keep their places.
+    fn write_point(&self, receipt: &Receipt) {
+        let Some(dataset) = &self.gateway.dataset else { return };
+        let usage = receipt.usage();
+        dataset.write(&json!({
+            "indexes": [self.ledger],
+            "blobs": [self.provider, self.model, self.project, receipt.outcome, self.receipt_id],
+            "doubles": [
+                receipt.status,
+                self.attempts,
+                usage.prompt_tokens.unwrap_or(0),
+                usage.completion_tokens.unwrap_or(0),
+                receipt.cost_micro_usd().unwrap_or(0),
+                receipt.duration_ms,
+                self.first_token_ms.unwrap_or(0),
+            ],
+        }));
     }
 
     fn log(&self, receipt: &Receipt, detail: Option<&str>) {

@@ -1,0 +1,517 @@
+//! One key's ledger under load: its isolates, its object, and what both do to storage and database.
+//!
+//! [`Purse`] and [`Book`] are the gateway's own. What is around them is here as the Worker has it: what is sent when, and
+//! how many rows a step writes. Only what can be counted is simulated: no message is lost, no isolate dies, and an object
+//! that gets more than it can do is as quick as ever. That it would get more is among what is counted.
+
+use gatehouse_core::ledger::tally::{Row, Slice, Tally};
+use gatehouse_core::ledger::{
+    Answer, Ask, Book, Changes, Charge, IDLE_MS, Limit, Need, Purse, Report, Reserved, Settled, Standing,
+};
+
+use super::prices::per_million;
+use crate::day::{BEGIN_MS, DAY_MS};
+use crate::queue::Queue;
+use crate::rng::Rng;
+
+/// The way to an object and back, in milliseconds.
+pub const THERE_MS: u64 = 2;
+/// See [`THERE_MS`].
+pub const BACK_MS: u64 = 3;
+/// How long an object is active for a message, and for a fold with its roll-up, in milliseconds.
+pub const ACTIVE_MS: u64 = 5;
+/// See [`ACTIVE_MS`].
+pub const FOLD_ACTIVE_MS: u64 = 50;
+/// After how long without work an object is out of memory, in milliseconds.
+const EVICTED_MS: u64 = 10_000;
+/// How long an isolate goes by what it knows of an issued key before it asks again behind a call, and before a call waits
+/// for that, in milliseconds: as `core/src/key/cache.rs` has it.
+const KEY_SOFT_MS: u64 = 5_000;
+const KEY_HARD_MS: u64 = 10_000;
+/// The rows that a look-up of a key reads: the secret's and the key's.
+const KEY_ROWS: u64 = 2;
+/// The rows that an object reads when it is brought back to memory, besides those of pages that have not been folded: the
+/// names of its tables and their indexes, the last page, and the two texts.
+const LOAD_ROWS: u64 = 8;
+/// The rows that a fold writes besides the sums and what it removes: the watermark, who reported, the roll-up, and its removal.
+const FOLD_ROWS: u64 = 4;
+/// Receipts are kept for so long, in milliseconds, and so many at most.
+const KEEP_MS: u64 = 30 * DAY_MS;
+const KEEP_RECEIPTS: u64 = 10_000;
+/// Whether removing old pages looks at all that there are (`storage::fold` of the Worker), or only at those that it removes.
+const REMOVING_READS_ALL: bool = true;
+/// The models that a key's calls go to.
+pub const MODELS: u64 = 3;
+/// How long a call takes: from, to; in milliseconds.
+pub const DURATION_MS: (u64, u64) = (1_000, 5_000);
+/// What a call may cost at least and at most before it is sent, and what it does cost: from, to; in micro-USD.
+pub const HOLD_MICRO_USD: (u64, u64) = (2_000, 12_000);
+/// See [`HOLD_MICRO_USD`].
+pub const COST_MICRO_USD: (u64, u64) = (1_000, 4_000);
+/// How often it is looked how much is set aside, in milliseconds.
+const LOOK_MS: u64 = 250;
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Calls of the key in ten thousand seconds.
+    pub calls: u64,
+    /// The isolates that they are spread over evenly.
+    pub isolates: u64,
+    /// Whether the key has limits.
+    pub limits: bool,
+}
+
+impl Setting {
+    /// The time between two calls, in milliseconds, on average.
+    fn gap_ms(self) -> f64 {
+        1e7 / self.calls as f64
+    }
+
+    /// How long is looked at: some thousand calls, and at least some folds. Then the time before, until all is in its stride.
+    fn times_ms(self) -> (u64, u64) {
+        let calls = 2_000.0 * self.gap_ms();
+        match self.calls {
+            0..=100_000 => ((calls as u64).max(120_000), 60_000),
+            100_001..=10_000_000 => (30_000, 20_000),
+            10_000_001..=100_000_000 => (20_000, 15_000),
+            _ => (10_000, 10_000),
+        }
+    }
+
+    /// The key's limits: what its calls use, twice over.
+    fn limits(self) -> Vec<Limit> {
+        if !self.limits {
+            return Vec::new();
+        }
+        let in_time = |ms: u64| 2 * (ms as f64 / self.gap_ms()) as u64;
+        let per_minute = in_time(60_000).max(60);
+        let micro_usd = (in_time(DAY_MS) * COST_MICRO_USD.1).max(100 * HOLD_MICRO_USD.1);
+        let concurrent = in_time(DURATION_MS.1).max(20);
+        [("requests_per_minute", per_minute), ("usd_per_day", micro_usd), ("concurrent", concurrent)]
+            .into_iter()
+            .filter_map(|(name, amount)| Limit::of_counter(name, amount))
+            .collect()
+    }
+}
+
+/// What was counted. Rates are for the calls that were counted with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls.
+    pub calls: u64,
+    /// Calls that were refused: by limits that are twice what is used, so that there should be none.
+    pub refused: u64,
+    /// Calls that waited for the object.
+    pub waited: u64,
+    /// Calls that waited for the database to say who they are from.
+    pub waited_for_key: u64,
+    /// Questions to the object, whether a call waited or not.
+    pub asks: u64,
+    /// Reports to it.
+    pub reports: u64,
+    /// Its alarms.
+    pub alarms: u64,
+    /// How long it was active, in milliseconds.
+    pub active_ms: u64,
+    /// Rows that it wrote, deleted ones and alarms included.
+    pub object_written: u64,
+    /// Rows that it read.
+    pub object_read: u64,
+    /// Batches and queries of the database.
+    pub d1_queries: u64,
+    /// Rows of the database that were written.
+    pub d1_written: u64,
+    /// Rows of it that were read.
+    pub d1_read: u64,
+    /// The most that was set aside of the money of a day, in millionths of the limit.
+    pub most_aside_ppm: u64,
+    /// The most ended calls of an isolate that waited for their report.
+    pub most_waiting: u64,
+}
+
+impl Counts {
+    /// Messages and alarms of the object: what is charged as its requests.
+    pub fn object_requests(&self) -> u64 {
+        self.asks + self.reports + self.alarms
+    }
+
+    /// The same for a million calls, rounded down. What is the most of something stays.
+    #[must_use]
+    pub fn of_a_million(&self) -> Counts {
+        let of = |count: u64| per_million(count, self.calls);
+        Counts {
+            calls: 1_000_000,
+            refused: of(self.refused),
+            waited: of(self.waited),
+            waited_for_key: of(self.waited_for_key),
+            asks: of(self.asks),
+            reports: of(self.reports),
+            alarms: of(self.alarms),
+            active_ms: of(self.active_ms),
+            object_written: of(self.object_written),
+            object_read: of(self.object_read),
+            d1_queries: of(self.d1_queries),
+            d1_written: of(self.d1_written),
+            d1_read: of(self.d1_read),
+            ..*self
+        }
+    }
+}
+
+enum Event {
+    Call,
+    End {
+        isolate: usize,
+        charges: Vec<Charge>,
+    },
+    Asked {
+        isolate: usize,
+        ask: Box<Ask>,
+    },
+    Answered {
+        isolate: usize,
+        exchange: Box<(Ask, Answer)>,
+    },
+    Reported {
+        isolate: usize,
+        report: Box<Report>,
+    },
+    Acknowledged {
+        isolate: usize,
+        standing: Standing,
+    },
+    /// It is time for a report.
+    Report(usize),
+    /// It is time to see whether a lease is idle, or has to be renewed.
+    Tend(usize),
+    Alarm,
+    Look,
+}
+
+struct Isolate {
+    purse: Purse,
+    /// Whether a report is on its way.
+    sends: bool,
+    /// Whether one is planned.
+    waits: bool,
+    tends: bool,
+    /// When it last asked who the key is.
+    key_ms: u64,
+    /// Ended calls that the object does not know of.
+    unknown: u64,
+}
+
+struct World {
+    setting: Setting,
+    limits: Vec<Limit>,
+    rng: Rng,
+    now_ms: u64,
+    queue: Queue<Event>,
+    isolates: Vec<Isolate>,
+    book: Book,
+    alarm_ms: Option<u64>,
+    active_until_ms: u64,
+    /// Pages that have not been folded.
+    fresh_pages: u64,
+    ids: u64,
+    folds: u64,
+    pages: u64,
+    counts: Counts,
+}
+
+/// Simulates a setting.
+pub fn run(setting: Setting, seed: u64) -> Counts {
+    let rng = Rng::of(&[seed, setting.calls, setting.isolates, setting.limits.into()]);
+    let isolates = (0..setting.isolates).map(|number| Isolate {
+        purse: Purse::new(format!("{number:016x}")),
+        sends: false,
+        waits: false,
+        tends: false,
+        key_ms: 0,
+        unknown: 0,
+    });
+    let mut world = World {
+        setting,
+        limits: setting.limits(),
+        rng,
+        now_ms: BEGIN_MS,
+        queue: Queue::default(),
+        isolates: isolates.collect(),
+        book: Book::default(),
+        alarm_ms: None,
+        active_until_ms: 0,
+        fresh_pages: 0,
+        ids: 0,
+        folds: 0,
+        pages: 0,
+        counts: Counts::default(),
+    };
+    world.run();
+    let World { folds, pages, mut counts, .. } = world;
+    if REMOVING_READS_ALL {
+        // As it is after a month: more than a simulation can wait for.
+        let receipts = ((KEEP_MS as f64 / setting.gap_ms()) as u64).min(KEEP_RECEIPTS);
+        let kept = receipts * pages / counts.calls.max(1);
+        counts.object_read += folds * kept.max(1);
+    }
+    counts
+}
+
+impl World {
+    fn run(&mut self) {
+        let (measured_ms, before_ms) = self.setting.times_ms();
+        let (from_ms, until_ms) = (BEGIN_MS + before_ms, BEGIN_MS + before_ms + measured_ms);
+        // Calls come at fractions of a millisecond.
+        let mut next = BEGIN_MS as f64 + self.rng.wait(self.setting.gap_ms());
+        self.queue.at(next as u64, Event::Call);
+        if self.setting.limits {
+            self.queue.at(BEGIN_MS, Event::Look);
+        }
+        let mut begun = false;
+        while let Some((at_ms, event)) = self.queue.pop() {
+            self.now_ms = at_ms;
+            if at_ms >= until_ms {
+                return;
+            }
+            if !begun && at_ms >= from_ms {
+                begun = true;
+                (self.counts, self.pages, self.folds) = (Counts::default(), 0, 0);
+            }
+            if matches!(event, Event::Call) {
+                next += self.rng.wait(self.setting.gap_ms());
+                self.queue.at(next as u64, Event::Call);
+            }
+            self.step(event);
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Call => self.call(),
+            Event::End { isolate, charges } => self.end(isolate, charges),
+            Event::Asked { isolate, ask } => {
+                let (answer, changes) = self.book.ask(&ask, self.now_ms);
+                self.counts.asks += 1;
+                self.active(ACTIVE_MS);
+                self.store(&changes);
+                self.queue.at(
+                    self.now_ms + BACK_MS,
+                    Event::Answered { isolate, exchange: Box::new((*ask, answer)) },
+                );
+            }
+            Event::Answered { isolate, exchange } => {
+                let (ask, answer) = *exchange;
+                let now_ms = self.now_ms;
+                let Some(place) = self.isolates.get_mut(isolate) else { return };
+                match place.purse.answered(&ask, answer, now_ms) {
+                    Ok(charges) if ask.waits => self.begin(isolate, charges),
+                    Err(_) if ask.waits => self.counts.refused += 1,
+                    _ => {}
+                }
+            }
+            Event::Reported { isolate, report } => {
+                let (standing, changes) = self.book.report(&report, self.now_ms);
+                self.counts.reports += 1;
+                self.active(ACTIVE_MS);
+                self.store(&changes);
+                let ended = report.settled.iter().filter(|settled| settled.receipt.is_some()).count();
+                if let Some(place) = self.isolates.get_mut(isolate) {
+                    place.unknown -= ended as u64;
+                }
+                self.queue.at(self.now_ms + BACK_MS, Event::Acknowledged { isolate, standing });
+            }
+            Event::Acknowledged { isolate, standing } => {
+                if let Some(place) = self.isolates.get_mut(isolate) {
+                    place.purse.reported(standing);
+                    place.sends = false;
+                }
+                self.report(isolate);
+            }
+            Event::Report(isolate) => {
+                if let Some(place) = self.isolates.get_mut(isolate) {
+                    place.waits = false;
+                }
+                self.report(isolate);
+            }
+            Event::Tend(isolate) => {
+                if let Some(place) = self.isolates.get_mut(isolate) {
+                    place.tends = false;
+                    place.purse.tidy(self.now_ms);
+                }
+                self.report(isolate);
+                self.tend(isolate);
+            }
+            Event::Alarm => self.alarm(),
+            Event::Look => {
+                let money = self.limits.iter().find(|limit| limit.name == "usd_per_day");
+                if let Some(limit) = money {
+                    let held = u128::from(self.book.state(limit, self.now_ms).held);
+                    let ppm = (held * 1_000_000 / u128::from(limit.amount)) as u64;
+                    self.counts.most_aside_ppm = self.counts.most_aside_ppm.max(ppm);
+                }
+                let every_ms = LOOK_MS.max((self.setting.gap_ms() * 0.9) as u64);
+                self.queue.at(self.now_ms + every_ms, Event::Look);
+            }
+        }
+    }
+
+    fn call(&mut self) {
+        self.counts.calls += 1;
+        let isolate = self.rng.within(0, self.setting.isolates) as usize;
+        let now_ms = self.now_ms;
+        let limits = &self.limits;
+        let Some(place) = self.isolates.get_mut(isolate) else { return };
+        let age_ms = now_ms - place.key_ms;
+        if age_ms >= KEY_SOFT_MS {
+            place.key_ms = now_ms;
+            self.counts.d1_queries += 1;
+            self.counts.d1_read += KEY_ROWS;
+            self.counts.waited_for_key += u64::from(age_ms >= KEY_HARD_MS);
+        }
+        if limits.is_empty() {
+            return self.begin(isolate, Vec::new());
+        }
+        let needs: Vec<Need> = limits
+            .iter()
+            .map(|limit| {
+                let (least, most) = if limit.name == "usd_per_day" { HOLD_MICRO_USD } else { (1, 1) };
+                Need { counter: limit.counter(), limit: limit.amount, least, most }
+            })
+            .collect();
+        match place.purse.reserve(&needs, now_ms) {
+            Reserved::Held(charges, refill) => {
+                if let Some(ask) = refill {
+                    self.queue.at(now_ms + THERE_MS, Event::Asked { isolate, ask: Box::new(ask) });
+                }
+                self.begin(isolate, charges);
+            }
+            Reserved::Ask(ask) => {
+                self.counts.waited += 1;
+                self.queue.at(now_ms + THERE_MS, Event::Asked { isolate, ask: Box::new(ask) });
+            }
+            Reserved::Refused(_) => self.counts.refused += 1,
+        }
+        self.tend(isolate);
+    }
+
+    fn begin(&mut self, isolate: usize, charges: Vec<Charge>) {
+        let (shortest, longest) = DURATION_MS;
+        let until_ms = self.now_ms + self.rng.within(shortest, longest);
+        self.queue.at(until_ms, Event::End { isolate, charges });
+    }
+
+    fn end(&mut self, isolate: usize, mut charges: Vec<Charge>) {
+        let (least, most) = COST_MICRO_USD;
+        let cost = self.rng.within(least, most);
+        let model = self.rng.within(0, MODELS);
+        for charge in &mut charges {
+            charge.used = match charge.counter.as_str() {
+                "usd_per_day" => cost,
+                "concurrent" => 0,
+                _ => 1,
+            };
+        }
+        let tally =
+            Tally { requests: 1, successful: 1, attempts: 1, cost_micro_usd: cost, ..Tally::default() };
+        let slice = Slice {
+            day: (self.now_ms / DAY_MS) as u32,
+            project: String::new(),
+            provider: "provider".to_owned(),
+            model: format!("model-{model}"),
+        };
+        self.ids += 1;
+        let receipt = Some(format!("{{\"id\":\"rcpt_{:026}\"}}", self.ids));
+        let rows = vec![Row { slice, tally }.to_json()];
+        if let Some(place) = self.isolates.get_mut(isolate) {
+            place.unknown += 1;
+            self.counts.most_waiting = self.counts.most_waiting.max(place.unknown);
+            place.purse.settle(Settled { receipt, rows, charges });
+        }
+        self.report(isolate);
+        self.tend(isolate);
+    }
+
+    /// Sends what there is to report, now or when it is time.
+    fn report(&mut self, isolate: usize) {
+        let now_ms = self.now_ms;
+        let Some(place) = self.isolates.get_mut(isolate) else { return };
+        if place.sends {
+            return;
+        }
+        let wait_ms = place.purse.wait_ms(now_ms);
+        if wait_ms > 0 {
+            if place.purse.has_news() && !std::mem::replace(&mut place.waits, true) {
+                self.queue.at(now_ms + wait_ms, Event::Report(isolate));
+            }
+        } else if let Some(report) = place.purse.report(now_ms) {
+            place.sends = true;
+            self.queue.at(now_ms + THERE_MS, Event::Reported { isolate, report: Box::new(report) });
+        }
+    }
+
+    fn tend(&mut self, isolate: usize) {
+        let Some(place) = self.isolates.get_mut(isolate) else { return };
+        if !place.purse.is_idle() && !std::mem::replace(&mut place.tends, true) {
+            self.queue.at(self.now_ms + IDLE_MS, Event::Tend(isolate));
+        }
+    }
+
+    /// The object does something.
+    fn active(&mut self, ms: u64) {
+        let now_ms = self.now_ms;
+        if now_ms > self.active_until_ms + EVICTED_MS {
+            // Leases have been given back by then.
+            self.counts.object_read += LOAD_ROWS + self.fresh_pages;
+        }
+        let until_ms = now_ms + ms;
+        self.counts.active_ms += until_ms.saturating_sub(self.active_until_ms.max(now_ms));
+        self.active_until_ms = self.active_until_ms.max(until_ms);
+    }
+
+    fn store(&mut self, changes: &Changes) {
+        let Changes { page, counters, leases } = changes;
+        let page = u64::from(page.is_some());
+        self.fresh_pages += page;
+        self.pages += page;
+        self.counts.object_written += page + u64::from(counters.is_some()) + leases.len() as u64;
+        self.set_alarm();
+    }
+
+    fn set_alarm(&mut self) {
+        if let Some(due_ms) = self.book.due_ms()
+            && self.alarm_ms.is_none_or(|at_ms| at_ms > due_ms)
+        {
+            self.alarm_ms = Some(due_ms);
+            self.counts.object_written += 1;
+            self.queue.at(due_ms, Event::Alarm);
+        }
+    }
+
+    fn alarm(&mut self) {
+        // One that was set anew for an earlier time does not come.
+        if self.alarm_ms != Some(self.now_ms) {
+            return;
+        }
+        self.alarm_ms = None;
+        self.counts.alarms += 1;
+        let leases = self.book.expire(self.now_ms);
+        self.counts.object_written += leases.len() as u64;
+        if self.book.is_fold_due(self.now_ms) {
+            self.active(FOLD_ACTIVE_MS);
+            let slices = self.book.fold(self.now_ms).len() as u64;
+            self.folds += 1;
+            self.counts.object_written += slices + FOLD_ROWS;
+            // The sums are read and added to, and the queue is read until it is empty.
+            self.counts.object_read += slices + 1;
+            // In the long run as many pages go as come.
+            self.counts.object_written += std::mem::take(&mut self.fresh_pages);
+            self.counts.d1_queries += 1;
+            self.counts.d1_written += slices + 1;
+            self.counts.d1_read += slices + 1;
+        } else {
+            self.active(ACTIVE_MS);
+        }
+        self.set_alarm();
+    }
+}

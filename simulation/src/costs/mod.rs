@@ -1,0 +1,61 @@
+//! What calls cost the operator at list prices: counted by simulation, and how it grows with keys, isolates and rate.
+//!
+//! A ledger's work depends on its own key's calls and on the isolates that they come from, so one key is simulated for each
+//! setting ([`ledger`]), and what all keys cost is the same many times over. Beside it stands the one object that all
+//! isolates ask how the providers are ([`board`]). [`prices`] makes money of counts, [`paper`] a file, a picture and a table.
+//!
+//! All numbers that are kept are whole, and follow from a seed.
+
+pub mod board;
+pub mod ledger;
+pub mod paper;
+pub mod prices;
+
+use ledger::Setting;
+
+/// The calls of a key that are simulated, in ten thousand seconds: from one in ten thousand seconds to 100,000 a second.
+pub const CALLS: [u64; 10] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+/// The isolates that they are spread over.
+pub const ISOLATES: [u64; 4] = [1, 10, 100, 1_000];
+/// An isolate takes so many calls of ten thousand seconds: a hundred a second.
+pub const CALLS_OF_ISOLATE: u64 = 1_000_000;
+
+/// All settings, in the order in which they are kept.
+pub fn settings() -> Vec<Setting> {
+    let mut all = Vec::new();
+    for limits in [false, true] {
+        for calls in CALLS {
+            for isolates in ISOLATES {
+                if calls <= isolates * CALLS_OF_ISOLATE {
+                    all.push(Setting { calls, isolates, limits });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Counts each of some, on all processors. The order stays.
+pub fn of_each<I: Sync, O: Send + Clone>(items: &[I], count: impl Fn(&I) -> O + Sync) -> Vec<O> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let parts: Vec<Vec<(usize, O)>> = std::thread::scope(|scope| {
+        let work = || {
+            let mut done = Vec::new();
+            // The largest settings are the last: they begin first, so that nobody waits for them in the end.
+            while let Some(index) =
+                items.len().checked_sub(1 + next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                && let Some(item) = items.get(index)
+            {
+                done.push((index, count(item)));
+            }
+            done
+        };
+        let parts: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_default()).collect()
+    });
+    let mut all: Vec<(usize, O)> = parts.into_iter().flatten().collect();
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, counted)| counted).collect()
+}

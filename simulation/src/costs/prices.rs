@@ -1,0 +1,90 @@
+//! What things cost, and what a million calls need of each. The list of prices is `docs/site/docs/prices.json`, which the
+//! page reads as well.
+
+use serde_json::Value;
+
+use super::{board, ledger};
+
+/// How much memory an object is charged for, in MB.
+pub const OBJECT_MB: u64 = 128;
+
+/// One thing that is paid for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its name in files.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// What a million of it costs, in micro-USD.
+    pub micro_usd_per_million: u64,
+    /// Whether the price is from the provider's documentation.
+    pub is_certain: bool,
+}
+
+/// The list.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn list(text: &str) -> Result<Vec<Item>, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let items = value.get("items").and_then(Value::as_array).ok_or("no items")?;
+    let item = |item: &Value| {
+        let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
+        Some(Item {
+            id: text("id")?,
+            name: text("name")?,
+            micro_usd_per_million: item.get("micro_usd_per_million")?.as_u64()?,
+            is_certain: item.get("certain")?.as_bool()?,
+        })
+    };
+    items.iter().map(|value| item(value).ok_or_else(|| format!("no item: {value}"))).collect()
+}
+
+/// What a million calls need of everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    ledger: ledger::Counts,
+    board: board::Counts,
+    /// The CPU of a call, in microseconds.
+    cpu_us: u64,
+}
+
+impl Needs {
+    /// What a million calls of a key do, what a million of an isolate do, and the CPU of a call, in microseconds.
+    pub fn new(ledger: ledger::Counts, board: board::Counts, cpu_us: u64) -> Needs {
+        Needs { ledger, board, cpu_us }
+    }
+
+    /// So many units of an item; `None` for one that is not known. Analytics Engine is bound by those who want it, and logs
+    /// can be sampled: both are counted in full.
+    pub fn units(&self, id: &str) -> Option<u64> {
+        let Needs { ledger, cpu_us, .. } = self;
+        let board = self.board.requests;
+        Some(match id {
+            "worker_requests" | "log_events" | "analytics_points" => 1_000_000,
+            "cpu_ms" => cpu_us * 1_000,
+            "object_requests" => ledger.object_requests() + board,
+            "object_gb_s" => {
+                let active_ms = ledger.active_ms + board * ledger::ACTIVE_MS;
+                (active_ms * OBJECT_MB).div_ceil(1_000_000)
+            }
+            "object_rows_written" => ledger.object_written,
+            "object_rows_read" => ledger.object_read,
+            "d1_rows_written" => ledger.d1_written,
+            "d1_rows_read" => ledger.d1_read,
+            "kv_reads" => 0,
+            _ => return None,
+        })
+    }
+
+    /// What a million calls cost of an item, in micro-USD.
+    pub fn micro_usd(&self, item: &Item) -> u64 {
+        let units = u128::from(self.units(&item.id).unwrap_or_default());
+        ((units * u128::from(item.micro_usd_per_million) + 500_000) / 1_000_000) as u64
+    }
+}
+
+/// So many for a million.
+pub fn per_million(count: u64, of: u64) -> u64 {
+    (u128::from(count) * 1_000_000 / u128::from(of.max(1))) as u64
+}

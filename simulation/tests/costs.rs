@@ -1,0 +1,144 @@
+//! What holds for the costs of calls, and that the page, its picture and its file say what the simulation gives.
+//!
+//! The large settings take too long without optimization: of these, and of everything, `scripts/costs --check` makes sure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests, with files of this repository"
+)]
+
+use gatehouse_simulation::costs::ledger::{self, Counts, Setting};
+use gatehouse_simulation::costs::paper::{self, Sweep};
+use gatehouse_simulation::costs::prices::{Item, list, per_million};
+use gatehouse_simulation::costs::{CALLS, CALLS_OF_ISOLATE, ISOLATES, board, of_each, settings};
+use serde_json::Value;
+
+const SEED: u64 = 1;
+/// The calls of a setting that is simulated again here, in ten thousand seconds, at most.
+const SMALL: u64 = 1_000_000;
+const SECONDS: u64 = 10_000;
+
+fn file(name: &str) -> String {
+    let path = format!("{}/../docs/site/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn costs() -> Value {
+    serde_json::from_str(&file("costs.json")).unwrap()
+}
+
+fn kept() -> Sweep {
+    Sweep::from_json(&costs()).unwrap()
+}
+
+fn items() -> Vec<Item> {
+    list(&file("prices.json")).unwrap()
+}
+
+fn of(sweep: &Sweep, calls: u64, isolates: u64, limits: bool) -> Counts {
+    *sweep.ledger(Setting { calls, isolates, limits }).unwrap()
+}
+
+#[test]
+fn the_file_is_what_the_simulation_gives() {
+    let sweep = kept();
+    let small: Vec<Setting> =
+        settings().into_iter().filter(|it| it.calls <= SMALL && it.isolates <= 100).collect();
+    let again = of_each(&small, |setting| ledger::run(*setting, SEED).of_a_million());
+    for (setting, counts) in small.iter().zip(again) {
+        assert_eq!(sweep.ledger(*setting), Some(&counts), "{setting:?}; run scripts/costs");
+    }
+    let rows = costs()["board"]["rows"].clone();
+    for row in rows.as_array().unwrap() {
+        let counts = board::run(row[0].as_u64().unwrap(), SEED).of_a_million();
+        assert_eq!([counts.requests, counts.waited].map(Some), [row[1].as_u64(), row[2].as_u64()]);
+    }
+}
+
+#[test]
+fn page_picture_and_file_say_the_same() {
+    let (sweep, costs, items, page) = (kept(), costs(), items(), file("costs.html"));
+    assert_eq!(sweep.check(&items, &costs), Ok(()));
+    let measured = &costs["measured"];
+    let new_page = sweep.into_page(&page, &items, measured).unwrap();
+    assert!(paper::is_same_page(&page, &new_page), "run scripts/costs");
+    assert_eq!(file("costs.svg"), sweep.draw(&items, paper::cpu_us(measured)), "run scripts/costs");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_counts() {
+    let setting = Setting { calls: 100_000, isolates: 10, limits: true };
+    assert_eq!(ledger::run(setting, 7), ledger::run(setting, 7));
+    assert_ne!(ledger::run(setting, 7), ledger::run(setting, 8));
+}
+
+#[test]
+fn the_busier_a_key_the_fewer_rows_its_calls_cost() {
+    let sweep = kept();
+    for limits in [false, true] {
+        for isolates in ISOLATES {
+            let rows: Vec<u64> = CALLS
+                .into_iter()
+                .filter(|calls| *calls <= isolates * CALLS_OF_ISOLATE)
+                .map(|calls| of(&sweep, calls, isolates, limits))
+                .map(|counts| counts.object_written + counts.d1_written)
+                .collect();
+            for pair in rows.windows(2) {
+                // Two per cent for chance.
+                assert!(pair[1] <= pair[0] + pair[0] / 50, "{isolates} isolates, limits {limits}: {rows:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn reports_of_a_key_never_come_faster_than_its_ledger_takes_them() {
+    for setting in settings() {
+        let reports = kept().ledger(setting).unwrap().reports;
+        let a_second = u128::from(reports) * u128::from(setting.calls) / u128::from(1_000_000 * SECONDS);
+        // Those in which leases are given back are among them.
+        assert!(a_second < 600, "{setting:?}: {a_second}");
+    }
+}
+
+#[test]
+fn nobody_is_refused_by_limits_with_room_and_little_is_set_aside() {
+    for setting in settings() {
+        let counts = *kept().ledger(setting).unwrap();
+        // Calls at once are what runs out: some hundred of a key with two such limits' worth in leases.
+        assert!(counts.refused <= 5_000, "{setting:?}: {}", counts.refused);
+        assert!(counts.most_aside_ppm <= 50_000, "{setting:?}: {}", counts.most_aside_ppm);
+        if !setting.limits {
+            assert_eq!((counts.asks, counts.waited, counts.refused), (0, 0, 0), "{setting:?}");
+        }
+    }
+}
+
+#[test]
+fn a_call_that_comes_alone_is_counted_by_hand() {
+    // One call in 10,000 seconds. Page, alarm; then sums, watermark, reporters, roll-up and its removal, and an older page.
+    let counts = of(&kept(), 1, 1, false);
+    assert!(counts.object_written.abs_diff(8_000_000) < 20_000, "{counts:?}");
+    assert!(counts.object_requests().abs_diff(2_000_000) < 10_000, "a report and an alarm: {counts:?}");
+    assert!(counts.d1_written.abs_diff(2_000_000) < 10_000, "a row and a watermark: {counts:?}");
+    assert!(counts.d1_queries.abs_diff(2_000_000) < 10_000, "a look-up and a roll-up: {counts:?}");
+}
+
+#[test]
+fn what_is_paid_is_units_times_price() {
+    let (costs, items) = (costs(), items());
+    for operator in costs["operators"].as_array().unwrap() {
+        let mut total = 0;
+        for item in &items {
+            let units = operator["units"][&item.id].as_u64().unwrap();
+            let micro_usd = operator["micro_usd"][&item.id].as_u64().unwrap();
+            let exact = u128::from(units) * u128::from(item.micro_usd_per_million);
+            assert!(exact.abs_diff(u128::from(micro_usd) * 1_000_000) <= 500_000, "{}", item.id);
+            total += if item.id == "analytics_points" { 0 } else { micro_usd };
+        }
+        assert_eq!(operator["total_micro_usd"], total);
+    }
+    assert_eq!(per_million(1, 3), 333_333);
+}

@@ -1,0 +1,202 @@
+// @ts-check
+//! The page at /docs/costs, in a real browser, as the gateway serves it. See docs.test.mjs for where it is taken from.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { Gateway, KEY, root } from "../e2e/harness.mjs";
+import { launch, skip, violations } from "./chromium.mjs";
+
+const START_MS = 120_000; // the first start may build the Worker
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** @type {{ operators: { name: string, calls_per_second: number, keys: number, isolates: number, limits: boolean, total_micro_usd: number }[] }} */
+const { operators } = JSON.parse(readFileSync(`${root}docs/site/docs/costs.json`, "utf8"));
+
+describe("/docs/costs", { skip }, () => {
+  /** @type {import("playwright-core").Browser} */
+  let browser;
+  /** @type {{ url: string, stop: () => Promise<void> }} */
+  let gatehouse;
+
+  before(
+    async () => {
+      const given = process.env.GATEHOUSE_URL;
+      const own = given ? null : await Gateway.start({ GATEWAY_API_KEY: KEY });
+      gatehouse = {
+        url: own?.url ?? new URL(given ?? "").origin,
+        stop: async () => own?.stop(),
+      };
+      browser = await launch();
+    },
+    { timeout: START_MS },
+  );
+  after(async () => {
+    await browser?.close();
+    await gatehouse?.stop();
+  });
+
+  /**
+   * @param {import("playwright-core").BrowserContextOptions} options
+   * @param {(page: Page) => Promise<void>} use
+   * @param {(page: Page) => Promise<void>} [prepare]
+   */
+  async function open(options, use, prepare) {
+    const context = await browser.newContext(options);
+    try {
+      const page = await context.newPage();
+      await prepare?.(page);
+      const response = await page.goto(`${gatehouse.url}/docs/costs`);
+      assert.equal(response?.status(), 200);
+      if (options.javaScriptEnabled !== false) await page.waitForSelector("#calculator-place > *");
+      await use(page);
+    } finally {
+      await context.close();
+    }
+  }
+
+  /** @param {Page} page */
+  const sum = (page) => page.getByRole("status").innerText();
+
+  test("loads without an error and asks no other host for anything", async () => {
+    /** @type {string[]} */
+    const complaints = [];
+    /** @type {string[]} */
+    const requests = [];
+    await open(
+      {},
+      async (page) => {
+        await page.getByLabel("Keys that are used").press("Enter");
+      },
+      async (page) => {
+        page.on("console", (message) => complaints.push(`${message.type()}: ${message.text()}`));
+        page.on("pageerror", (error) => complaints.push(String(error)));
+        page.on("response", (response) => {
+          if (response.status() >= 400) complaints.push(`${response.status()} ${response.url()}`);
+        });
+        page.on("request", (request) => requests.push(request.url()));
+      },
+    );
+    assert.deepEqual(complaints, []);
+    assert.deepEqual(
+      requests.filter((url) => new URL(url).origin !== gatehouse.url),
+      [],
+    );
+  });
+
+  test("the calculator gives what the table has for the same", async () => {
+    await open({}, async (page) => {
+      for (const operator of operators) {
+        await page.getByLabel("Calls", { exact: true }).fill(String(operator.calls_per_second));
+        await page.getByLabel("Keys that are used").fill(String(operator.keys));
+        await page.getByLabel(/^Isolates/).fill(String(operator.isolates));
+        await page.getByLabel("Keys have limits").setChecked(operator.limits);
+        const shown = Number((await sum(page)).match(/^\$([\d.]+) for a million/)?.[1]);
+        const told = operator.total_micro_usd / 1e6;
+        assert.ok(Math.abs(shown - told) < 0.011, `${operator.name}: ${shown}, not ${told}`);
+        const cell = page.locator(".costs").first().locator("tr.sum td");
+        const cells = await cell.allInnerTexts();
+        assert.ok(cells.includes(`$${told.toFixed(2)}`), `${told} is not in ${cells}`);
+      }
+    });
+  });
+
+  test("every field of the calculator changes what it says", async () => {
+    await open({}, async (page) => {
+      const seen = [await sum(page)];
+      /** @param {Promise<unknown>} change */
+      const changes = async (change) => {
+        await change;
+        const now = await sum(page);
+        assert.notEqual(now, seen.at(-1));
+        seen.push(now);
+      };
+      await changes(page.getByLabel("Calls", { exact: true }).fill("1000"));
+      await changes(page.getByLabel("Keys that are used").fill("10"));
+      await changes(page.getByLabel(/^Isolates/).fill("300"));
+      await changes(page.getByLabel("Log lines kept").fill("1"));
+      await changes(page.getByLabel("Keys have limits").uncheck());
+      await changes(page.getByLabel("Analytics Engine is bound").check());
+      await changes(
+        page
+          .getByLabel("in", { exact: true })
+          .selectOption({ label: "a month" })
+          .then(() => page.getByLabel("Calls", { exact: true }).fill("50000000")),
+      );
+    });
+  });
+
+  test("says what cannot be, and takes any input for a number", async () => {
+    await open({}, async (page) => {
+      const place = page.locator("#calculator-place");
+      assert.doesNotMatch(await place.innerText(), /More than it can take/);
+      await page.getByLabel("Calls", { exact: true }).fill("200000");
+      await page.getByLabel("Keys that are used").fill("1");
+      assert.match(await place.innerText(), /More than it can take/);
+      assert.match(await place.innerText(), /Beyond what was simulated/);
+      for (const value of ["", "0", "-5", "1e300"]) {
+        await page.getByLabel("Calls", { exact: true }).fill(value);
+        await page.getByLabel("Keys that are used").fill(value);
+        assert.doesNotMatch(await place.innerText(), /NaN|undefined|Infinity/, value);
+      }
+    });
+  });
+
+  test("says so when the counts cannot be loaded", async () => {
+    await open(
+      {},
+      async (page) => {
+        assert.match(await page.locator("#calculator-place").innerText(), /could not be loaded/);
+      },
+      async (page) => {
+        await page.route("**/costs.json", (route) => route.abort());
+      },
+    );
+  });
+
+  test("all links lead somewhere", async () => {
+    await open({}, async (page) => {
+      const links = /** @type {string[]} */ (
+        await page.evaluate(
+          `[...document.querySelectorAll("a, img")].map((it) => it.href ?? it.src)`,
+        )
+      );
+      for (const link of new Set(links)) {
+        const { pathname, hash } = new URL(link);
+        if (pathname === "/docs/costs" && hash !== "") {
+          assert.equal(await page.locator(`[id="${hash.slice(1)}"]`).count(), 1, link);
+        } else {
+          assert.equal((await page.request.get(link)).status(), 200, link);
+        }
+      }
+    });
+  });
+
+  test("fits a phone", async () => {
+    for (const width of [320, 360, 768]) {
+      await open({ viewport: { width, height: 740 } }, async (page) => {
+        assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width);
+      });
+    }
+  });
+
+  test("works without JavaScript", async () => {
+    await open({ javaScriptEnabled: false }, async (page) => {
+      const text = await page.locator("main").innerText();
+      for (const { name } of operators) assert.ok(text.includes(name), name);
+      assert.match(text, /needs JavaScript/);
+      assert.equal(await page.getByRole("spinbutton").count(), 0);
+    });
+  });
+
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    for (const width of [1280, 360]) {
+      test(`axe finds nothing: ${colorScheme}, ${width} pixels wide`, async () => {
+        await open({ colorScheme, viewport: { width, height: 800 } }, async (page) => {
+          assert.deepEqual(await violations(page), []);
+        });
+      });
+    }
+  }
+});

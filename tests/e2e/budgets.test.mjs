@@ -1,0 +1,289 @@
+// @ts-check
+//! Budgets hold to the last micro-USD: what the simulated provider has really produced is set against what a key was allowed,
+//! with a thousand clients at once, and with isolates that die with leases in hand.
+
+import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
+import { after, before, suite, test } from "node:test";
+import {
+  Gateway,
+  OPERATOR_KEY,
+  Upstream,
+  eventually,
+  freshState,
+  operate,
+  variables,
+} from "./harness.mjs";
+import { Isolates } from "./isolates.mjs";
+
+/** The prices of a token of input and of output, in micro-USD: whole numbers, so that nothing is rounded. */
+const [INPUT, OUTPUT] = [1, 10];
+const PRICE = { input_usd_per_mtok: INPUT, output_usd_per_mtok: OUTPUT, max_output: 1000 };
+const MESSAGES = [{ role: "user", content: "one two three" }];
+const TOKENS = 50;
+/** What every call costs: three words are asked, fifty answered. */
+const COST = 3 * INPUT + TOKENS * OUTPUT;
+/** What is set aside for it: a token for each byte of the messages, and for what a provider may put around them. */
+const HOLD = (JSON.stringify(MESSAGES).length + 64) * INPUT + TOKENS * OUTPUT;
+const FOR_CALLS = 100;
+const BUDGET = FOR_CALLS * COST;
+/** How long a client goes on when it is told to try again, in milliseconds. */
+const PATIENCE_MS = 60_000;
+
+/** @type {Upstream} */ let upstream;
+
+before(async () => {
+  upstream = await Upstream.start();
+});
+after(() => upstream?.stop());
+
+/** The configuration, with a budget in micro-USD. */
+const configured = (micro = BUDGET) =>
+  variables(upstream, {
+    models: { "demo/sim-small": PRICE },
+    policies: { budget: { limits: { usd_total: micro / 1_000_000 } } },
+  });
+
+/** @param {Gateway} gateway */
+async function issue(gateway) {
+  const name = `budget-${Math.random().toString(36).slice(2)}`;
+  const made = await operate(gateway, "POST", "/v0/api_keys", { name, policies: ["budget"] });
+  assert.equal(made.status, 201);
+  return { name, key: /** @type {string} */ ((await made.json()).api_key) };
+}
+
+/**
+ * What became of a client's call: `answered`, `spent`, `lost` (the gateway died), or the words of something else.
+ *
+ * @param {Gateway} gateway
+ * @param {string} key
+ * @param {object} body
+ */
+async function once(gateway, key, body) {
+  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify({
+      model: "demo/sim-small",
+      messages: MESSAGES,
+      max_tokens: TOKENS,
+      ...body,
+    }),
+  });
+  const text = await response.text();
+  if (response.status === 200) return { what: "answered", retry: 0 };
+  const code = JSON.parse(text).error?.code;
+  if (code === "insufficient_quota") return { what: "spent", retry: 0 };
+  const retry = Number(response.headers.get("retry-after")) * 1000;
+  return { what: `${response.status} ${text}`, retry: code === "rate_limit_exceeded" ? retry : 0 };
+}
+
+/**
+ * A client, as OpenAI's are: it repeats what it is told to repeat.
+ *
+ * @param {Gateway} gateway
+ * @param {string} key
+ * @param {object} body
+ */
+async function client(gateway, key, body) {
+  const until = Date.now() + PATIENCE_MS;
+  for (let tries = 1; ; tries += 1) {
+    const { what, retry } = await once(gateway, key, body).catch(() => ({
+      what: "lost",
+      retry: 0,
+    }));
+    if (retry === 0 || Date.now() + retry > until) return { what, tries };
+    await new Promise((resolve) => setTimeout(resolve, retry));
+  }
+}
+
+/**
+ * How the key's one limit stands.
+ *
+ * @param {Gateway} gateway
+ * @param {string} name
+ */
+async function standing(gateway, name) {
+  const response = await operate(gateway, "GET", `/usage?key=${name}`);
+  const text = await response.text();
+  assert.equal(response.status, 200, text);
+  const usage = JSON.parse(text);
+  assert.equal(usage.limits.length, 1);
+  return { ...usage.limits[0], receipts: usage.receipts };
+}
+
+/** What the provider has really produced, in micro-USD. */
+async function realCost() {
+  const { prompt_tokens, completion_tokens } = await upstream.stats();
+  return Number(prompt_tokens) * INPUT + Number(completion_tokens) * OUTPUT;
+}
+
+/** @param {{ what: string }[]} ends */
+function counted(ends) {
+  /** @type {Record<string, number>} */
+  const counts = {};
+  for (const { what } of ends) counts[what] = (counts[what] ?? 0) + 1;
+  return counts;
+}
+
+suite("a budget for a hundred calls", () => {
+  for (const ISOLATES of [1, 10]) {
+    test(`a thousand at once over ${ISOLATES} isolate(s), whole and streamed`, async (t) => {
+      await upstream.forget();
+      const isolates = await Isolates.start(ISOLATES, configured());
+      try {
+        const { name, key } = await issue(isolates.at(0));
+        const simulate = { events: TOKENS };
+        const began = Date.now();
+        const ends = await Promise.all(
+          Array.from({ length: 1000 }, (_, index) => {
+            const stream = index % 3 === 0;
+            return client(isolates.at(index % ISOLATES), key, { stream, simulate });
+          }),
+        );
+        const cost = await realCost();
+        const counts = counted(ends);
+        t.diagnostic(`${JSON.stringify(counts)} in ${Date.now() - began} ms; ${cost} of ${BUDGET}`);
+        assert.ok(cost <= BUDGET, `${cost} were spent of ${BUDGET}`);
+        assert.ok(BUDGET - cost < HOLD, `${BUDGET - cost} are left, and a call needs ${HOLD}`);
+        assert.deepEqual(counts, { answered: cost / COST, spent: 1000 - cost / COST });
+        const settled = await eventually(async () => {
+          const now = await standing(isolates.at(0), name);
+          return now.held === 0 && now.used === cost && now;
+        });
+        assert.deepEqual(
+          [settled.used, settled.held, settled.unconfirmed, settled.remaining],
+          [cost, 0, 0, BUDGET - cost],
+        );
+        assert.equal(settled.receipts.count, cost / COST);
+        assert.equal(settled.receipts.totals.cost_micro_usd, cost);
+      } finally {
+        await isolates.stop();
+      }
+    });
+  }
+});
+
+suite("calls one after the other", () => {
+  // Twenty cost so much, and the twentieth is the last that can be set aside for.
+  const EXACT = 19 * COST + HOLD;
+  /** @type {Isolates} */ let isolates;
+
+  before(async () => {
+    isolates = await Isolates.start(2, configured(EXACT));
+  });
+  after(() => isolates?.stop());
+
+  for (const stream of [false, true]) {
+    test(`none is refused before the budget is spent (${stream ? "streamed" : "whole"})`, async () => {
+      const { name, key } = await issue(isolates.at(0));
+      const ends = [];
+      for (let calls = 0; calls < 25; calls += 1) {
+        ends.push(await once(isolates.at(0), key, { stream, simulate: { events: TOKENS } }));
+      }
+      assert.deepEqual(
+        ends.map(({ what }) => what),
+        Array.from({ length: 25 }, (_, index) => (index < 20 ? "answered" : "spent")),
+      );
+      const { used, held, remaining } = await standing(isolates.at(0), name);
+      assert.deepEqual([used, held, remaining], [20 * COST, 0, EXACT - 20 * COST]);
+    });
+
+    test(`over two isolates as many are answered (${stream ? "streamed" : "whole"})`, async (t) => {
+      const { key } = await issue(isolates.at(0));
+      const ends = [];
+      for (let calls = 0; calls < 25; calls += 1) {
+        const simulate = { events: TOKENS };
+        ends.push(await client(isolates.at(calls % 2), key, { stream, simulate }));
+      }
+      t.diagnostic(`tries: ${ends.map(({ tries }) => tries).join(" ")}`);
+      assert.deepEqual(counted(ends), { answered: 20, spent: 5 });
+    });
+  }
+});
+
+suite("isolates that die with leases in hand", () => {
+  test("the budget holds, and what is left of it can be spent", async (t) => {
+    await upstream.forget();
+    const budget = 4 * BUDGET;
+    const state = await freshState();
+    /** @type {Gateway | undefined} */ let gateway;
+    const start = () => Gateway.start(configured(budget), [], state);
+    try {
+      gateway = await start();
+      const { name, key } = await issue(gateway);
+      /** What calls may have held that were under way when their isolate died. */
+      let inFlight = 0;
+      for (let life = 1; life <= 3; life += 1) {
+        const lived = gateway;
+        const simulate = { events: TOKENS, drip_ms: 20 };
+        const ends = Array.from({ length: 60 }, (_, index) =>
+          client(lived, key, { stream: index % 2 === 0, simulate }),
+        );
+        const answered = Promise.all(ends);
+        await new Promise((resolve) => setTimeout(resolve, 300 + life * 250));
+        await lived.kill();
+        const counts = counted(await answered);
+        inFlight += counts["lost"] ?? 0;
+        const cost = await realCost();
+        gateway = await start();
+        const now = await standing(gateway, name);
+        t.diagnostic(
+          `life ${life}: ${JSON.stringify(counts)}; provider ${cost}; ${JSON.stringify(now)}`,
+        );
+        assert.ok(cost <= budget);
+        // What was not reported before the death is still set aside.
+        assert.ok(now.used <= cost, `${now.used} charged of ${cost}`);
+        assert.ok(now.used + now.held + now.unconfirmed >= cost, JSON.stringify({ now, cost }));
+        const first = await client(gateway, key, { simulate: { events: TOKENS } });
+        assert.equal(first.what, "answered", "there is money left");
+      }
+      const simulate = { events: TOKENS };
+      const last = gateway;
+      const ends = await Promise.all(
+        Array.from({ length: 500 }, (_, index) =>
+          client(last, key, { stream: index % 2 === 0, simulate }),
+        ),
+      );
+      t.diagnostic(JSON.stringify(counted(ends)));
+      assert.deepEqual(Object.keys(counted(ends)).sort(), ["answered", "spent"]);
+      const cost = await realCost();
+      // Leases of the dead are counted as spent once they have not been heard of for half a minute.
+      const now = await eventually(async () => {
+        const now = await standing(last, name);
+        return now.held === 0 && now;
+      }, 45_000);
+      t.diagnostic(`provider ${cost}; ${JSON.stringify(now)}`);
+      assert.ok(cost <= budget, `${cost} of ${budget}`);
+      assert.ok(
+        now.used <= cost && cost <= now.used + now.unconfirmed,
+        JSON.stringify({ now, cost }),
+      );
+      assert.ok(now.remaining < HOLD, `${now.remaining} are left, and a call needs ${HOLD}`);
+      // A lease holds at most a sixteenth of what is left for later calls, beyond what calls under way hold, or have
+      // used since the last report.
+      const bound = inFlight * HOLD + 3 * (budget / 8);
+      assert.ok(now.unconfirmed <= bound, `${now.unconfirmed} of at most ${bound}`);
+    } finally {
+      await gateway?.stop();
+      await rm(state, { recursive: true, force: true });
+    }
+  });
+});
+
+test("operators see a key's account, others do not", async () => {
+  const isolates = await Isolates.start(1, configured());
+  try {
+    const { name, key } = await issue(isolates.at(0));
+    const { key: other } = await issue(isolates.at(0));
+    const get = (/** @type {string} */ secret, query = "") =>
+      fetch(`${isolates.at(0).url}/usage${query}`, {
+        headers: { authorization: `Bearer ${secret}` },
+      });
+    assert.equal((await (await get(key)).json()).key, name);
+    assert.equal((await get(other, `?key=${name}`)).status, 403);
+    assert.equal((await (await get(OPERATOR_KEY, `?key=${name}`)).json()).key, name);
+  } finally {
+    await isolates.stop();
+  }
+});

@@ -1,0 +1,197 @@
+// @ts-check
+//! What the tests of recording share: keys, what their ledgers tell, and the check of a chain of receipts.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { KEY, call, operate } from "./harness.mjs";
+
+/** @typedef {import("./harness.mjs").Gateway} Gateway */
+
+/** The hash before the first receipt. */
+export const GENESIS = "0".repeat(64);
+/** The whole sums of a tally, as the database names them. */
+export const FIELDS = [
+  "requests",
+  "successful",
+  "attempts",
+  "prompt_tokens",
+  "cached_tokens",
+  "cache_write_tokens",
+  "completion_tokens",
+  "reasoning_tokens",
+  "cost_micro_usd",
+  "unpriced",
+  "estimated",
+  "duration_ms",
+  "streams",
+  "first_token_ms",
+];
+
+/**
+ * Issues a key.
+ *
+ * @param {Gateway} gateway
+ * @param {string} name
+ * @param {object} [settings]
+ * @returns {Promise<{ id: string, name: string, key: string }>}
+ */
+export async function issue(gateway, name, settings = {}) {
+  const response = await operate(gateway, "POST", "/v0/api_keys", { name, ...settings });
+  const body = await response.json();
+  assert.equal(response.status, 201, JSON.stringify(body));
+  return { id: body.id, name, key: body.api_key };
+}
+
+/**
+ * Calls a route of /usage with a key, and checks that it is answered.
+ *
+ * @param {Gateway} gateway
+ * @param {string} [path] from behind /usage
+ * @param {string} [key]
+ * @returns {Promise<any>}
+ */
+export async function usage(gateway, path = "", key = KEY) {
+  const response = await ask(gateway, path, key);
+  const text = await response.text();
+  assert.equal(response.status, 200, `/usage${path}: ${text}`);
+  return JSON.parse(text);
+}
+
+/**
+ * @param {Gateway} gateway
+ * @param {string} path from behind /usage
+ * @param {string} [key]
+ * @param {RequestInit} [init]
+ */
+export const ask = (gateway, path, key = KEY, init = {}) =>
+  call(`${gateway.url}/usage${path}`, { headers: { authorization: `Bearer ${key}` }, ...init });
+
+/**
+ * All receipts of a key, oldest first.
+ *
+ * @param {Gateway} gateway
+ * @param {string} [key]
+ * @returns {Promise<any[]>}
+ */
+export async function receipts(gateway, key = KEY) {
+  const found = [];
+  for (let before = ""; ;) {
+    const page = await usage(gateway, `/requests?limit=100${before}`, key);
+    found.push(...page.data);
+    if (!page.has_more) return found.reverse();
+    before = `&before=${page.next_before}`;
+  }
+}
+
+/**
+ * Asserts that receipts, all of a key and oldest first, fit together, and with what its ledger says.
+ *
+ * @param {any[]} list
+ * @param {any} account the answer of GET /usage
+ */
+export function assertChain(list, account) {
+  const totals = { requests: 0, prompt_tokens: 0, completion_tokens: 0, cost_micro_usd: 0 };
+  let previous = GENESIS;
+  for (const [index, receipt] of list.entries()) {
+    const { hash, ...rest } = receipt;
+    assert.equal(rest.seq, index + 1);
+    assert.equal(rest.previous, previous, `receipt ${rest.seq}`);
+    assert.equal(hash, createHash("sha256").update(JSON.stringify(rest)).digest("hex"));
+    totals.requests += 1;
+    totals.prompt_tokens += rest.prompt_tokens ?? 0;
+    totals.completion_tokens += rest.completion_tokens ?? 0;
+    for (const attempt of rest.attempts) totals.cost_micro_usd += attempt.cost_micro_usd ?? 0;
+    assert.deepEqual(rest.totals, totals);
+    previous = hash;
+  }
+  assert.deepEqual(account.receipts, { count: list.length, head: previous, totals });
+  const ids = new Set(list.map(({ id }) => id));
+  assert.equal(ids.size, list.length, "a receipt is there twice");
+}
+
+/**
+ * The sums over receipts that all tell of a key's usage.
+ *
+ * @param {any[]} list
+ */
+export function sums(list) {
+  const sum = Object.fromEntries(FIELDS.map((name) => [name, 0]));
+  /** @type {(name: string, amount: number | null) => void} */
+  const add = (name, amount) => (sum[name] = (sum[name] ?? 0) + (amount ?? 0));
+  for (const receipt of list) {
+    add("requests", 1);
+    add("successful", receipt.outcome === "answered" ? 1 : 0);
+    add("attempts", receipt.attempts.length);
+    for (const name of FIELDS.slice(3, 8)) add(name, receipt[name]);
+    for (const attempt of receipt.attempts) add("cost_micro_usd", attempt.cost_micro_usd);
+    add("unpriced", receipt.cost_micro_usd === null ? 1 : 0);
+    add("estimated", receipt.estimated ? 1 : 0);
+    add("duration_ms", receipt.duration_ms);
+    add("streams", receipt.first_token_ms === null ? 0 : 1);
+    add("first_token_ms", receipt.first_token_ms);
+  }
+  return sum;
+}
+
+/**
+ * Asserts that the sums of GET /usage are those of receipts.
+ *
+ * @param {any[]} list
+ * @param {any} account
+ */
+export function assertSums(list, account) {
+  const sum = sums(list);
+  const { requests = 0, successful = 0, cost_micro_usd = 0 } = sum;
+  const names = ["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens"];
+  for (const name of [...names, "reasoning_tokens", "unpriced", "estimated"]) {
+    assert.equal(account[name], sum[name], name);
+  }
+  assert.equal(account.total_requests, requests);
+  assert.equal(account.successful_requests, successful);
+  assert.equal(account.failed_requests, requests - successful);
+  assert.equal(Math.round(account.cost_usd * 1e6), cost_micro_usd);
+  for (const part of [
+    account.daily,
+    Object.values(account.providers),
+    Object.values(account.models),
+  ]) {
+    for (const name of ["requests", "successful", ...names]) {
+      const all = part.reduce(
+        (/** @type {number} */ all, /** @type {any} */ one) => all + one[name],
+        0,
+      );
+      assert.equal(all, sum[name], name);
+    }
+  }
+}
+
+/** The statement that adds up all that has been rolled up. */
+export const ROLLED_UP = `SELECT ${FIELDS.map((name) => `coalesce(sum(${name}), 0) AS ${name}`).join(", ")} FROM usage_daily`;
+
+/**
+ * Begins a chat completion on a connection of its own, which can be reset: with a mere FIN the runtime would not notice
+ * before it writes.
+ *
+ * @param {Gateway} gateway
+ * @param {string} key
+ * @param {object} body
+ * @param {Record<string, string>} [headers]
+ */
+export async function begin(gateway, key, body, headers = {}) {
+  const { hostname, port } = new URL(gateway.url);
+  const socket = connect(Number(port), hostname);
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  const text = JSON.stringify(body);
+  const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const called = { socket, text: "" };
+  socket.setEncoding("utf8");
+  socket.on("data", (data) => (called.text += data));
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${key}\r\n${more.join("")}` +
+      `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+  );
+  return called;
+}

@@ -1,0 +1,697 @@
+// @ts-check
+//! What a key has used: GET /usage, and a receipt of every call, with what it really used and cost at the time.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { readFile, readdir, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import {
+  Gateway,
+  KEY,
+  LABEL,
+  OPERATOR_KEY,
+  Upstream,
+  chat,
+  eventually,
+  freshState,
+  operate,
+  root,
+  variables,
+} from "./harness.mjs";
+import { Isolates } from "./isolates.mjs";
+import { ask, assertChain, assertSums, begin, issue, receipts, usage } from "./ledgers.mjs";
+
+const DAY_MS = 86_400_000;
+const PROMPT = "prompt-that-no-receipt-keeps";
+const ANSWER = "answer-that-no-receipt-keeps";
+/** Micro-USD per million tokens. */
+const PRICE = {
+  input: 1_000_000,
+  cached_input: 100_000,
+  cache_write: 1_250_000,
+  output: 3_500_000,
+};
+const RECEIPT = [
+  ...["id", "request_id", "time", "project", "provider", "model", "stream", "status", "outcome"],
+  ...["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens"],
+  ...["reasoning_tokens", "image_tokens", "cost_micro_usd", "first_token_ms", "duration_ms"],
+  ...["partial", "estimated", "attempts", "seq", "totals", "previous", "hash"],
+];
+
+/** @type {Upstream} */ let upstream;
+/** Tells the usage that a request asks it to tell. @type {import("node:http").Server} */ let counting;
+
+before(async () => {
+  // No test goes over midnight.
+  const left = DAY_MS - (Date.now() % DAY_MS);
+  if (left < 180_000) await new Promise((resolve) => setTimeout(resolve, left + 1000));
+  upstream = await Upstream.start();
+  counting = createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const { usage } = JSON.parse(Buffer.concat(chunks).toString());
+    const message = { role: "assistant", content: "Hi" };
+    response.setHeader("content-type", "application/json");
+    response.end(
+      JSON.stringify({ choices: [{ index: 0, message, finish_reason: "stop" }], usage }),
+    );
+  }).listen(0, "127.0.0.1");
+  await once(counting, "listening");
+});
+after(() => {
+  counting?.close();
+  return upstream?.stop();
+});
+
+/**
+ * @param {number} [output_usd_per_mtok]
+ * @param {object} [more] settings
+ */
+function configured(output_usd_per_mtok = 3.5, more = {}) {
+  const price = {
+    input_usd_per_mtok: 1,
+    cached_input_usd_per_mtok: 0.1,
+    cache_write_usd_per_mtok: 1.25,
+    output_usd_per_mtok,
+    max_output: 1000,
+  };
+  const { port } = /** @type {import("node:net").AddressInfo} */ (counting.address());
+  const none = { auth: "none", models: ["m"] };
+  return variables(upstream, {
+    providers: {
+      demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
+      first: { base_url: `${upstream.url}/first/v1`, ...none },
+      second: { base_url: `${upstream.url}/second/v1`, ...none },
+      counted: { base_url: `http://127.0.0.1:${port}`, ...none },
+    },
+    aliases: {},
+    groups: { either: { models: ["first/m", "second/m"] } },
+    models: { "demo/sim-small": price, "counted/m": price, "second/m": price },
+    routing: { retries: 0, sticky: false },
+    policies: {
+      limited: {
+        limits: { requests_per_day: 100, usd_per_day: 0.01, usd_total: 1, concurrent: 5 },
+      },
+    },
+    ...more,
+  });
+}
+
+/** @param {string} key */
+const bearer = (key) => ({ authorization: `Bearer ${key}` });
+
+/**
+ * @param {Response} response
+ * @param {number} status
+ * @param {string} code
+ * @param {string | null} [param]
+ */
+async function refused(response, status, code, param = null) {
+  const { error } = await response.json();
+  assert.deepEqual([response.status, error.code, error.param], [status, code, param]);
+}
+
+/**
+ * The receipt of a call, once it is there.
+ *
+ * @param {Gateway} gateway
+ * @param {string} id
+ * @param {string} [key]
+ * @returns {Promise<any>}
+ */
+async function receiptOf(gateway, id, key = KEY) {
+  /** @type {any} */ let receipt;
+  await eventually(async () => {
+    const response = await ask(gateway, `/requests/${id}`, key);
+    receipt = await response.json();
+    return response.status === 200;
+  });
+  return receipt;
+}
+
+let made = 0;
+
+/**
+ * Makes a call, reads its answer, and waits for its receipt.
+ *
+ * @param {Gateway} gateway
+ * @param {object} body
+ * @param {string} [key]
+ * @param {Record<string, string>} [more] headers
+ */
+async function recorded(gateway, body, key = KEY, more = {}) {
+  const id = `recorded-${(made += 1)}`;
+  const messages = [{ role: "user", content: "one two three" }];
+  const response = await chat(
+    gateway,
+    { messages, ...body },
+    { ...bearer(key), "x-request-id": id, ...more },
+  );
+  const text = await response.text();
+  const receipt = await receiptOf(gateway, response.headers.get("x-gateway-receipt") ?? id, key);
+  return { response, text, receipt, id };
+}
+
+suite("usage", () => {
+  /** @type {string} */ let state;
+  /** @type {Gateway} */ let gateway;
+
+  before(async () => {
+    state = await freshState();
+    gateway = await Gateway.start(configured(), [], state);
+  });
+  after(async () => {
+    await gateway?.stop();
+    await rm(state, { recursive: true });
+  });
+
+  const PATHS = ["", "/requests", "/requests/rcpt_01ARZ3NDEKTSV4RRFFQ69G5FAV"];
+
+  test("is for those with a key", async () => {
+    for (const path of PATHS) {
+      await refused(await ask(gateway, path, "", { headers: {} }), 401, "invalid_api_key");
+      await refused(await ask(gateway, path, "not-a-key"), 401, "invalid_api_key");
+    }
+    const { key } = await issue(gateway, "bearer");
+    for (const one of [KEY, key]) {
+      const account = await usage(gateway, "", one);
+      assert.equal(account.key, one === KEY ? LABEL : "bearer");
+      assert.equal(account.total_requests, 0);
+      assert.deepEqual(account.receipts, {
+        count: 0,
+        head: "0".repeat(64),
+        totals: { requests: 0, prompt_tokens: 0, completion_tokens: 0, cost_micro_usd: 0 },
+      });
+      assert.ok(Math.abs(Date.parse(account.as_of) - Date.now()) < 60_000);
+      const list = await usage(gateway, "/requests", one);
+      assert.deepEqual(list, { object: "list", data: [], has_more: false, next_before: null });
+    }
+    const response = await ask(gateway, "", KEY);
+    assert.equal(response.headers.get("cache-control"), "no-store");
+  });
+
+  test("answers HEAD, and no other method than GET", async () => {
+    for (const path of PATHS.slice(0, 2)) {
+      const head = await ask(gateway, path, KEY, { method: "HEAD", headers: bearer(KEY) });
+      assert.deepEqual([head.status, await head.text()], [200, ""]);
+      for (const method of ["POST", "PUT", "DELETE", "PATCH"]) {
+        const response = await ask(gateway, path, KEY, { method, headers: bearer(KEY) });
+        assert.equal(response.headers.get("allow"), "GET, HEAD, OPTIONS");
+        await refused(response, 405, "method_not_allowed");
+      }
+    }
+  });
+
+  test("of another key is for operators only, who name it", async () => {
+    const one = await issue(gateway, "named");
+    await recorded(gateway, {}, one.key);
+    await recorded(gateway, {}, KEY);
+    for (const path of PATHS) {
+      for (const asked of [one.name, one.id, "nobody", `ring:${LABEL}`, ""]) {
+        const query = `${path}?key=${encodeURIComponent(asked)}`;
+        await refused(await ask(gateway, query, KEY), 403, "permission_denied", "key");
+        await refused(await ask(gateway, query, one.key), 403, "permission_denied", "key");
+      }
+      await refused(await ask(gateway, path, OPERATOR_KEY), 400, "missing_member", "key");
+      await refused(await ask(gateway, `${path}?key=`, OPERATOR_KEY), 400, "missing_member", "key");
+      const nobody = await ask(gateway, `${path}?key=nobody`, OPERATOR_KEY);
+      assert.equal(nobody.status, 404);
+    }
+    for (const [asked, name] of [
+      [one.name, "named"],
+      [one.id, "named"],
+      [`ring:${LABEL}`, LABEL],
+    ]) {
+      const account = await usage(gateway, `?key=${asked}`, OPERATOR_KEY);
+      assert.equal(account.key, name);
+      assert.equal(account.total_requests, name === "named" ? 1 : account.receipts.count);
+      const list = await usage(gateway, `/requests?key=${asked}`, OPERATOR_KEY);
+      assert.equal(list.data.length, account.receipts.count);
+      const { id } = list.data[0];
+      assert.equal((await usage(gateway, `/requests/${id}?key=${asked}`, OPERATOR_KEY)).id, id);
+    }
+    // A key that is gone is still known by its id, and its name may be another's.
+    assert.equal((await operate(gateway, "DELETE", `/v0/api_keys/named`)).status, 200);
+    assert.equal((await usage(gateway, `?key=${one.id}`, OPERATOR_KEY)).total_requests, 1);
+    assert.equal((await ask(gateway, "?key=named", OPERATOR_KEY)).status, 404);
+    await issue(gateway, "named");
+    assert.equal((await usage(gateway, "?key=named", OPERATOR_KEY)).total_requests, 0);
+  });
+
+  test("refuses what is no number of days, or of receipts", async () => {
+    for (const days of ["0", "366", "-1", "1.5", "x", "", "1&days=2"]) {
+      await refused(await ask(gateway, `?days=${days}`), 400, "invalid_value", "days");
+    }
+    for (const days of [1, 365]) assert.ok((await usage(gateway, `?days=${days}`)).daily);
+    for (const [name, values] of Object.entries({
+      limit: ["0", "101", "x"],
+      before: ["0", "-1", "x"],
+    })) {
+      for (const value of values) {
+        const response = await ask(gateway, `/requests?${name}=${value}`);
+        await refused(response, 400, "invalid_value", name);
+      }
+    }
+  });
+
+  test("is told by day, provider, model and project, at once", async () => {
+    const { key } = await issue(gateway, "sums");
+    for (const [project, model, events] of /** @type {const} */ ([
+      ["alpha", "demo/sim-small", 5],
+      ["alpha", "counted/m", 0],
+      ["beta", "demo/sim-small", 7],
+      [undefined, "demo/sim-small", 1],
+    ])) {
+      const counted = { prompt_tokens: 10, completion_tokens: 20 };
+      const body = events === 0 ? { usage: counted } : { simulate: { events } };
+      await recorded(gateway, { model, project_id: project, ...body }, key);
+    }
+    const account = await usage(gateway, "", key);
+    const list = await receipts(gateway, key);
+    assertChain(list, account);
+    assertSums(list, account);
+    const of = (/** @type {any} */ { requests, prompt_tokens, completion_tokens, cost_usd }) => [
+      ...[requests, prompt_tokens, completion_tokens, cost_usd],
+    ];
+    // Each call's cost is rounded up to a whole micro-USD.
+    assert.deepEqual(of(account.models["demo/sim-small"]), [3, 9, 13, 0.000056]);
+    assert.deepEqual(of(account.models["counted/m"]), [1, 10, 20, 0.00008]);
+    assert.deepEqual(of(account.providers["demo"]), [3, 9, 13, 0.000056]);
+    assert.deepEqual(of(account.projects["alpha"]), [2, 13, 25, 0.000101]);
+    assert.deepEqual(of(account.projects["beta"]), [1, 3, 7, 0.000028]);
+    assert.deepEqual(Object.keys(account.projects), ["alpha", "beta"]);
+    assert.equal(account.daily.length, 1);
+    assert.equal(account.daily[0].date, new Date().toISOString().slice(0, 10));
+    assert.deepEqual(of(account.daily[0]), [4, 19, 33, 0.000136]);
+    assert.equal(account.cost_usd, 0.000136);
+    assert.deepEqual(account.limits, []);
+    assert.equal(account.success_rate, 1);
+    // The same after the sums have been folded.
+    await eventually(async () => {
+      const now = await usage(gateway, "", key);
+      assertSums(list, now);
+      const database = gateway.database();
+      const row = database.prepare("SELECT 1 FROM usage_daily WHERE project = 'beta'").get();
+      database.close();
+      return row !== undefined;
+    }, 30_000);
+    assertSums(list, await usage(gateway, "", key));
+  });
+
+  test("tells how limits stand", async () => {
+    const { key } = await issue(gateway, "limits", { policies: ["limited"] });
+    await recorded(gateway, { simulate: { events: 5 } }, key);
+    /** @type {any} */ let account;
+    // What is leased is given back once nobody has called for some seconds.
+    await eventually(async () => {
+      account = await usage(gateway, "", key);
+      return account.limits.every((/** @type {any} */ limit) => limit.held === 0);
+    }, 20_000);
+    const midnight = new Date((Math.floor(Date.now() / DAY_MS) + 1) * DAY_MS);
+    const resets_at = midnight.toISOString().replace(".000", "");
+    const limit = (
+      /** @type {string} */ name,
+      /** @type {number} */ amount,
+      /** @type {number} */ used,
+    ) => ({
+      ...{ limit: name, models: null, amount, used, held: 0, unconfirmed: 0 },
+      ...{ remaining: amount - used, resets_at: name.endsWith("day") ? resets_at : null },
+    });
+    const sorted = account.limits.toSorted((/** @type {any} */ a, /** @type {any} */ b) =>
+      a.limit < b.limit ? -1 : 1,
+    );
+    assert.deepEqual(sorted, [
+      limit("concurrent", 5, 0),
+      limit("requests_per_day", 100, 1),
+      limit("usd_per_day", 10_000, 21),
+      limit("usd_total", 1_000_000, 21),
+    ]);
+  });
+
+  test("has pages of receipts, newest first", async () => {
+    const { key } = await issue(gateway, "pages");
+    for (let n = 0; n < 25; n += 1) await (await chat(gateway, {}, bearer(key))).text();
+    await eventually(async () => (await usage(gateway, "", key)).receipts.count === 25);
+    const seqs = (/** @type {any} */ page) =>
+      page.data.map((/** @type {any} */ receipt) => receipt.seq);
+    const down = (/** @type {number} */ from, /** @type {number} */ to) =>
+      Array.from({ length: from - to + 1 }, (_, index) => from - index);
+    const first = await usage(gateway, "/requests", key);
+    assert.deepEqual([seqs(first), first.has_more, first.next_before], [down(25, 6), true, 6]);
+    const next = await usage(gateway, "/requests?before=6", key);
+    assert.deepEqual([seqs(next), next.has_more, next.next_before], [down(5, 1), false, null]);
+    for (const [query, from, to] of /** @type {const} */ ([
+      ["limit=1", 25, 25],
+      ["limit=100", 25, 1],
+      ["limit=24", 25, 2],
+      ["limit=25", 25, 1],
+      ["limit=7&before=20", 19, 13],
+      ["before=1000", 25, 6],
+    ])) {
+      const page = await usage(gateway, `/requests?${query}`, key);
+      assert.deepEqual(seqs(page), down(from, to), query);
+      assert.equal(page.has_more, to > 1, query);
+    }
+    assert.deepEqual(seqs(await usage(gateway, "/requests?before=1", key)), []);
+    assertChain(await receipts(gateway, key), await usage(gateway, "", key));
+  });
+
+  test("has receipts by their own ids and by those of requests, and none of other keys", async () => {
+    const [mine, other] = [await issue(gateway, "mine"), await issue(gateway, "other")];
+    const { receipt, id } = await recorded(gateway, {}, mine.key);
+    assert.deepEqual(await usage(gateway, `/requests/${id}`, mine.key), receipt);
+    for (const asked of [id, receipt.id]) {
+      await refused(
+        await ask(gateway, `/requests/${asked}`, other.key),
+        404,
+        "receipt_not_found",
+        "id",
+      );
+      await refused(await ask(gateway, `/requests/${asked}`), 404, "receipt_not_found", "id");
+    }
+    // One id twice: both calls count, the newest is shown.
+    const again = await recorded(gateway, {}, mine.key, { "x-request-id": id });
+    assert.notEqual(again.receipt.id, receipt.id);
+    assert.deepEqual(await usage(gateway, `/requests/${id}`, mine.key), again.receipt);
+    assert.deepEqual(await usage(gateway, `/requests/${receipt.id}`, mine.key), receipt);
+    assert.equal((await usage(gateway, "", mine.key)).total_requests, 2);
+    for (const odd of [
+      ...["a%20b", "%22", "'", "%25", "_", "%5F", "rcpt_%", "*", "%00", "%C3%A9", "%FF", "a%2Fb"],
+      ...[id.slice(0, -1), id.toUpperCase(), `${id}x`, "x".repeat(1000), "%22%2C%22seq%22:1"],
+    ]) {
+      const response = await ask(gateway, `/requests/${odd}`, mine.key);
+      await refused(response, 404, "receipt_not_found", "id");
+    }
+  });
+
+  /**
+   * A kind of call and what its receipt says.
+   *
+   * @type {{ name: string, body: object, status?: number, want: Record<string, unknown>, attempts?: object[], headers?: (string | null)[] }[]}
+   */
+  const KINDS = [
+    {
+      name: "a whole answer",
+      body: { simulate: { events: 5 } },
+      want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
+      headers: ["0.000021", "prompt=3, cached=0, completion=5"],
+    },
+    {
+      name: "a stream",
+      body: { stream: true, simulate: { events: 5 } },
+      want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
+    },
+    {
+      name: "a stream that was asked for its usage",
+      body: { stream: true, stream_options: { include_usage: true }, simulate: { events: 5 } },
+      want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
+    },
+    {
+      name: "several answers",
+      body: { n: 3, simulate: { events: 5 } },
+      want: { prompt_tokens: 3, completion_tokens: 15, cost_micro_usd: 56 },
+      headers: ["0.000056", "prompt=3, cached=0, completion=15"],
+    },
+    {
+      name: "cached tokens, and some that go to the cache, and reasoning",
+      body: {
+        model: "counted/m",
+        usage: {
+          prompt_tokens: 1000,
+          completion_tokens: 100,
+          total_tokens: 1100,
+          prompt_tokens_details: { cached_tokens: 600, cache_write_tokens: 200 },
+          completion_tokens_details: { reasoning_tokens: 80 },
+        },
+      },
+      want: {
+        prompt_tokens: 1000,
+        cached_tokens: 600,
+        cache_write_tokens: 200,
+        completion_tokens: 100,
+        reasoning_tokens: 80,
+        // 200 · 1 + 600 · 0.1 + 200 · 1.25 + 100 · 3.5
+        cost_micro_usd: 860,
+      },
+      headers: ["0.00086", "prompt=1000, cached=600, completion=100"],
+    },
+    {
+      name: "a price that is not known",
+      body: { model: "first/m", simulate: { events: 5 } },
+      want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: null, provider: "first" },
+      headers: [null, "prompt=3, cached=0, completion=5"],
+    },
+    {
+      name: "no usage in a whole answer",
+      body: { simulate: { usage: "none", content: "x".repeat(400) } },
+      want: { estimated: true, partial: false, outcome: "answered" },
+    },
+    {
+      name: "no usage in a stream",
+      body: { stream: true, simulate: { usage: "none", events: 20 } },
+      want: { estimated: true, partial: false, outcome: "answered", completion_tokens: 20 },
+    },
+    {
+      name: "a stream that is cut",
+      body: { stream: true, simulate: { cut: "stream", after_events: 8, events: 20 } },
+      want: { estimated: true, partial: true, outcome: "failed", completion_tokens: 7 },
+    },
+    {
+      name: "an error inside a stream",
+      body: { stream: true, simulate: { error_event: true, after_events: 8, events: 20 } },
+      want: { estimated: true, partial: true, outcome: "failed", completion_tokens: 7 },
+    },
+    {
+      name: "a request that the provider refuses",
+      body: { simulate: { status: 400 } },
+      status: 400,
+      want: {
+        ...{ prompt_tokens: 0, completion_tokens: 0, cost_micro_usd: 0 },
+        ...{ outcome: "refused", estimated: false },
+      },
+    },
+    {
+      name: "a provider that fails",
+      body: { simulate: { status: 500 } },
+      status: 500,
+      want: {
+        ...{ prompt_tokens: 0, completion_tokens: 0, cost_micro_usd: 0 },
+        ...{ outcome: "failed", estimated: false },
+      },
+    },
+    {
+      name: "failover",
+      body: { model: "either", simulate: [{ status: 503, when: { path: "/first" } }] },
+      want: { provider: "second", prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21 },
+      attempts: [
+        {
+          ...{ provider: "first", model: "m", outcome: "server_error", price: null },
+          ...{ prompt_tokens: 0, completion_tokens: 0, cost_micro_usd: 0 },
+        },
+        {
+          ...{ provider: "second", model: "m", outcome: "ok", price: PRICE },
+          ...{ prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21 },
+        },
+      ],
+    },
+  ];
+
+  for (const { name, body, status = 200, want, attempts, headers } of KINDS) {
+    test(`has a receipt of ${name}`, async () => {
+      const began = Date.now();
+      const { response, text, receipt, id } = await recorded(gateway, { project_id: "p", ...body });
+      assert.equal(response.status, status, text);
+      assert.deepEqual(Object.keys(receipt).toSorted(), RECEIPT.toSorted());
+      const stream = "stream" in body;
+      const shown = Object.fromEntries(
+        Object.keys(want).map((member) => [member, receipt[member]]),
+      );
+      assert.deepEqual(shown, want);
+      assert.equal(receipt.id, response.headers.get("x-gateway-receipt"));
+      assert.deepEqual([receipt.request_id, receipt.project], [id, "p"]);
+      assert.deepEqual([receipt.stream, receipt.status], [stream, status]);
+      assert.ok(Date.parse(receipt.time) >= began - 1000 && Date.parse(receipt.time) <= Date.now());
+      assert.equal(receipt.first_token_ms === null, !stream);
+      assert.ok(receipt.duration_ms >= (receipt.first_token_ms ?? 0));
+      for (const attempt of receipt.attempts) assert.ok(attempt.duration_ms <= receipt.duration_ms);
+      if (attempts) {
+        const apart = receipt.attempts.map((/** @type {any} */ { duration_ms, ...rest }) => rest);
+        assert.deepEqual(apart, attempts);
+      } else {
+        assert.equal(receipt.attempts.length, 1);
+      }
+      const told = ["x-gateway-cost-usd", "x-gateway-tokens"].map((name) =>
+        response.headers.get(name),
+      );
+      if (headers) assert.deepEqual(told, headers);
+      if (stream) assert.deepEqual(told, [null, null]);
+      if (name.startsWith("no usage in a whole")) {
+        // Some hundred bytes around the content are counted too.
+        assert.ok(receipt.completion_tokens >= 100 && receipt.completion_tokens < 300, text);
+        assert.ok(receipt.prompt_tokens > 0);
+      }
+    });
+  }
+
+  test("has no receipt of a call that reached nobody", async () => {
+    const { count } = (await usage(gateway)).receipts;
+    for (const body of ["{", { model: "openai/x" }, { model: "demo/sim-small", messages: "no" }]) {
+      const response = await chat(gateway, body, { "x-request-id": "reached-nobody" });
+      await response.text();
+      assert.ok(response.status >= 400);
+      assert.equal(response.headers.get("x-gateway-receipt"), null);
+    }
+    await recorded(gateway, {});
+    assert.equal((await usage(gateway)).receipts.count, count + 1);
+    assert.equal((await ask(gateway, "/requests/reached-nobody")).status, 404);
+  });
+
+  test("can be checked by whoever holds the receipts", async () => {
+    const { key } = await issue(gateway, "checked");
+    for (let n = 0; n < 6; n += 1) {
+      await recorded(gateway, { project_id: `p-${n}`, simulate: { events: 1 + n } }, key);
+    }
+    const page = await usage(gateway, "/requests", key);
+    const change = (/** @type {(data: any[]) => unknown} */ how) => {
+      const copy = structuredClone(page);
+      how(copy.data);
+      return copy;
+    };
+    const changed = [
+      change((data) => (data[2].completion_tokens += 1)),
+      change((data) => (data[2].attempts[0].cost_micro_usd -= 1)),
+      change((data) => (data[5].project = "other")),
+      change((data) => data.splice(3, 1)),
+      change((data) => (data[1].totals.cost_micro_usd += 1)),
+      change((data) => ([data[1], data[2]] = [data[2], data[1]])),
+    ];
+    for (const [program, script] of [
+      ["node", "check-receipts.mjs"],
+      ["python3", "check-receipts.py"],
+    ]) {
+      const check = (/** @type {object} */ page) =>
+        new Promise((resolve) => {
+          const child = execFile(program, [`${root}tests/e2e/snippets/${script}`], (error, out) =>
+            resolve(error === null && out.includes(`6 receipts fit together`)),
+          );
+          child.stdin?.end(JSON.stringify(page));
+        });
+      assert.equal(await check(page), true, `${program}: as it is`);
+      for (const [index, one] of changed.entries()) {
+        assert.equal(await check(one), false, `${program}: change ${index}`);
+      }
+    }
+  });
+
+  test("keeps no content", async () => {
+    const messages = [{ role: "user", content: PROMPT }];
+    for (const body of [
+      { messages },
+      { messages, stream: true },
+      { messages, simulate: { content: ANSWER } },
+      { messages, stream: true, simulate: { content: ANSWER } },
+      { messages, simulate: { status: 400, message: `${PROMPT} ${ANSWER}` } },
+      { messages, model: "first/m", simulate: { status: 500, message: ANSWER } },
+      { messages, stream: true, simulate: { cut: "stream", after_events: 2, content: ANSWER } },
+    ]) {
+      const { receipt } = await recorded(gateway, body);
+      assert.ok(!JSON.stringify(receipt).includes("that-no-receipt-keeps"));
+    }
+    const entries = await readdir(state, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile());
+    const texts = files.map((file) => readFile(join(file.parentPath, file.name), "latin1"));
+    const disk = (await Promise.all(texts)).join("\n");
+    assert.ok(disk.includes("rcpt_"), "the receipts are somewhere else");
+    for (const [where, text] of Object.entries({ disk, log: gateway.log.join("\n") })) {
+      for (const content of [PROMPT, ANSWER])
+        assert.ok(!text.includes(content), `${content}: ${where}`);
+    }
+  });
+});
+
+test("a receipt keeps the price of its time", async () => {
+  const state = await freshState();
+  try {
+    /** @type {any[]} */ const kept = [];
+    for (const [price, cost] of /** @type {const} */ ([
+      [3.5, 21],
+      [7, 38],
+    ])) {
+      const gateway = await Gateway.start(configured(price), [], state);
+      try {
+        const { receipt } = await recorded(gateway, { simulate: { events: 5 } });
+        assert.equal(receipt.cost_micro_usd, cost);
+        assert.equal(receipt.attempts[0].price.output, price * 1e6);
+        kept.push(receipt);
+        const list = await receipts(gateway);
+        assert.deepEqual(list, kept);
+        assertChain(list, await usage(gateway));
+      } finally {
+        await gateway.stop();
+      }
+    }
+  } finally {
+    await rm(state, { recursive: true });
+  }
+});
+
+suite("a client that leaves", () => {
+  /** @type {Isolates} */ let isolates;
+  before(async () => {
+    isolates = await Isolates.start(1, configured());
+  });
+  after(() => isolates?.stop());
+
+  for (const [after_events, tokens] of /** @type {const} */ ([
+    [2, 1],
+    [21, 20],
+    [201, 200],
+  ])) {
+    test(`after ${tokens} tokens of a stream pays for ${tokens}`, async () => {
+      await upstream.forget();
+      const id = `left-${tokens}`;
+      const simulate = { hang: "stream", after_events, events: 1000 };
+      const body = { model: "demo/sim-small", messages: [{ role: "user", content: "Hi" }] };
+      const called = await begin(
+        isolates.at(0),
+        KEY,
+        { ...body, stream: true, simulate },
+        { "x-request-id": id },
+      );
+      await eventually(() => called.text.split("data: ").length - 1 >= after_events);
+      called.socket.resetAndDestroy();
+      const receipt = await receiptOf(isolates.at(0), id);
+      const { outcome, partial, estimated, completion_tokens, status, attempts } = receipt;
+      assert.deepEqual(
+        { outcome, partial, estimated, completion_tokens, status },
+        {
+          ...{ outcome: "client_left", partial: true, estimated: true },
+          ...{ completion_tokens: tokens, status: 200 },
+        },
+      );
+      assert.equal(attempts.length, 1);
+      const { prompt_tokens } = receipt;
+      assert.equal(receipt.cost_micro_usd, Math.ceil(prompt_tokens + tokens * 3.5));
+      await eventually(async () => (await upstream.stats())["cancelled"] === 1);
+      assert.equal((await upstream.stats())["completion_tokens"], tokens);
+    });
+  }
+
+  test("before a whole answer has come pays for its prompt", async () => {
+    await upstream.forget();
+    const body = { model: "demo/sim-small", messages: [], simulate: { hang: "headers" } };
+    const called = await begin(isolates.at(0), KEY, body, { "x-request-id": "left-early" });
+    await eventually(async () => (await upstream.stats())["open"] === 1);
+    called.socket.resetAndDestroy();
+    const receipt = await receiptOf(isolates.at(0), "left-early");
+    const { outcome, estimated, completion_tokens, status } = receipt;
+    assert.deepEqual(
+      { outcome, estimated, completion_tokens, status },
+      { outcome: "client_left", estimated: true, completion_tokens: 0, status: 499 },
+    );
+    assert.equal(receipt.attempts[0].outcome, "client_left");
+  });
+});
