@@ -9,10 +9,10 @@ use gatehouse_core::access::webhook::SigningKey;
 use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::key::{KeyCache, Ring, RingReport};
 use gatehouse_core::ledger::answers::Answers;
 use gatehouse_core::route::health::Board;
-use serde_json::json;
 use worker::Env;
 
 use crate::handlers::authentication::Blocked;

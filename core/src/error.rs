@@ -14,7 +14,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::json;
 
 /// Whether a client's automatic retry can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

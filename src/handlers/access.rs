@@ -11,9 +11,9 @@ use gatehouse_core::access::pseudonym::Pseudonyms;
 use gatehouse_core::access::sliding_log::{Take, Verdict};
 use gatehouse_core::access::submission::{Submission, idempotency_key, received_message};
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
-use serde_json::json;
 use worker::Env;
 
 use super::authentication::seconds;

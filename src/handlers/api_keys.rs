@@ -3,9 +3,10 @@
 use gatehouse_core::access::api_key::{self, NewKey, Rotation, check_name};
 use gatehouse_core::access::approval::{Delivery, expiry};
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::time;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Call;
 use crate::gateway::Gateway;

@@ -2,7 +2,7 @@
 
 use gatehouse_core::access::audit::Head;
 use gatehouse_core::error::{Code, Error};
-use serde_json::json;
+use gatehouse_core::json;
 
 use super::Call;
 use crate::platform::reply::Reply;

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error, Surface};
-use serde_json::json;
+use gatehouse_core::json;
 
 use super::{Call, authentication};
 use crate::gateway::Gateway;

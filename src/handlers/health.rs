@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use gatehouse_core::catalog::Entry;
 use gatehouse_core::error::Error;
+use gatehouse_core::json;
 use gatehouse_core::route::report;
-use serde_json::json;
 use worker::Env;
 
 use super::{Call, board};

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
 };
-use serde_json::json;
 use worker::{Context, Env, web_sys};
 
 use super::Call;

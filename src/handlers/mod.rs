@@ -22,9 +22,9 @@ use std::rc::Rc;
 
 use gatehouse_core::access::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::error::{Code, Error, Source, Surface};
+use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::request_id;
-use serde_json::json;
 use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 use worker::{Context, Env, web_sys};

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use gatehouse_core::catalog::MODELS_AS_OF;
 use gatehouse_core::config::{AUTO, Group};
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::key::IssuedKey;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Call, authentication};
 use crate::gateway::Gateway;

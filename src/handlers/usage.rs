@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::key::{Caller, IssuedKey};
 use gatehouse_core::ledger::Limit;
 use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Call, authentication, ledger};
 use crate::gateway::Gateway;

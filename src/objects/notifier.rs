@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use gatehouse_core::access::webhook::{SigningKey, retry_after};
-use serde_json::json;
+use gatehouse_core::json;
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};

@@ -58,7 +58,7 @@ impl DurableObject for ProviderHealth {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let report: Report = serde_json::from_slice(&request.bytes().await?)?;
+        let report: Report = serde_json::from_str(&request.text().await?)?;
         if self.shared.borrow().is_none() {
             let stored: Option<String> = self.state.storage().get(STORED).await?;
             // Another message may have read it in the meantime, and counted.

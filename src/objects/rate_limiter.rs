@@ -54,7 +54,7 @@ impl DurableObject for RateLimiter {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message = serde_json::from_slice(&request.bytes().await?)?;
+        let message: Message = serde_json::from_str(&request.text().await?)?;
         let mut log = self.load().await?;
         let (answer, changed) = match &message {
             Message::Take(take) => {

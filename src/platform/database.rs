@@ -1,7 +1,8 @@
 //! The database, D1. It runs statements and tells what became of them; what they say is in `store`.
 
+use gatehouse_core::json;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, js_sys};

@@ -3,8 +3,8 @@
 use gatehouse_core::access::audit::Action;
 use gatehouse_core::access::claim::{self, Claim};
 use gatehouse_core::error::Error;
+use gatehouse_core::json;
 use serde::Deserialize;
-use serde_json::json;
 use worker::Env;
 
 use super::keys::{Minted, end_older_secrets};

@@ -4,8 +4,9 @@ use gatehouse_core::access::api_key::{self, ApiKey, Settings};
 use gatehouse_core::access::audit::Action;
 use gatehouse_core::access::claim;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::key::{self, Digest, IssuedKey, Stored};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::rc::Rc;
 use worker::Env;
 

@@ -6,8 +6,9 @@ use gatehouse_core::access::key_request::{Asked, DeveloperKey, KeyRequest, State
 use gatehouse_core::access::submission::new_request_id;
 use gatehouse_core::access::webhook::Event;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use worker::Env;
 
 use super::keys::{Draft, Opening};

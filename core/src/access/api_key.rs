@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::approval::{Delivery, check_future, check_known_policies};
 use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::hash::to_hex;
+use crate::json;
 use crate::json::Object;
 use crate::key::ENDPOINTS;
+use crate::order::by_rank;
 use crate::time;
 
 /// The longest name, in bytes.
@@ -283,9 +285,9 @@ impl ApiKey {
         } else {
             "active"
         };
-        let mut secrets: Vec<_> =
-            self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms)).collect();
-        secrets.sort_by_key(|secret| secret.created_ms);
+        let live = self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms));
+        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
+        let secrets = by_rank(live.collect(), |secret| [secret.created_ms as f64]);
         json!({
             "id": self.id,
             "name": self.name,
@@ -311,6 +313,7 @@ impl ApiKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const NOW: u64 = 1_700_000_000_000;
 

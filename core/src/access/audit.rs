@@ -4,10 +4,11 @@
 //! the text. Anybody with a copy can check it with any SHA-256 program. That the end of the chain was cut off shows to
 //! whoever noted an earlier head.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::hash::to_hex;
+use crate::json;
 use crate::time;
 
 /// What stands before the first entry: 64 zeros.
@@ -95,6 +96,7 @@ impl Head {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn chain(length: u64) -> Vec<Entry> {
         let mut head = Head::default();

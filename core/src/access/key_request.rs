@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::ORG_ID;
 use super::submission::{Submission, developer_id, email};
 use crate::config::Config;
 use crate::error::{Code, Error};
+use crate::json;
 use crate::json::{Object, not_a_time};
 use crate::time;
 
@@ -233,9 +234,14 @@ impl KeyRequest {
     /// The request as the portal shows it, with the live keys of its developer.
     pub fn to_portal(&self, keys: &[DeveloperKey], config: &Config) -> Value {
         let asked = &self.asked;
-        let key_policies: BTreeMap<_, _> = keys.iter().map(|key| (&key.id, &key.policies)).collect();
-        let policy_keys: BTreeMap<_, _> =
-            keys.iter().flat_map(|key| key.policies.iter().map(|policy| (policy, &key.id))).collect();
+        let mut key_policies = BTreeMap::new();
+        let mut policy_keys = BTreeMap::new();
+        for key in keys {
+            key_policies.insert(&key.id, json!(key.policies));
+            for policy in &key.policies {
+                policy_keys.insert(policy, json!(key.id));
+            }
+        }
         json!({
             "id": self.id,
             "org_id": ORG_ID,
@@ -254,8 +260,8 @@ impl KeyRequest {
                 "date_created": asked.date_created,
                 "inactive": false,
                 "org_id": ORG_ID,
-                "keys": key_policies.into_iter().map(|(id, policies)| (id.clone(), json!(policies))).collect::<serde_json::Map<_, _>>(),
-                "subscriptions": policy_keys.into_iter().map(|(policy, id)| (policy.clone(), json!(id))).collect::<serde_json::Map<_, _>>(),
+                "keys": key_policies,
+                "subscriptions": policy_keys,
                 "fields": {},
                 "nonce": "",
                 "sso_key": "",
@@ -310,6 +316,7 @@ impl KeyRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const NOW: u64 = 1_700_000_000_000;
 

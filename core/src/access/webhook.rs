@@ -6,9 +6,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::hash::hmac_sha256;
+use crate::json;
 
 /// How many times a notification is tried.
 pub const MAX_ATTEMPTS: u32 = 10;

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::models::{self, Facts, MODELS_AS_OF};
 use super::providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, api_key_variable, base_url_variable,
 };
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
+use crate::json;
 use crate::key::Secret;
 
 /// The provider that can be reached without a key, through the Worker's binding `AI`.

@@ -8,13 +8,14 @@
 //! Only its calls under way are over for certain: expiry frees the places of [`Kind::Concurrent`].
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::limit::{Kind, Limit};
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Standing};
 use super::receipt::{Chain, Totals, id_of};
 use super::tally::{Row, Tally};
 use super::window::Window;
+use crate::json;
 
 /// How long a lease lasts without word from its isolate, in milliseconds.
 pub(crate) const LEASE_MS: u64 = 30_000;

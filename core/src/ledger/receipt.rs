@@ -6,10 +6,11 @@
 //! numbers in it are whole, so that any JSON library writes the same text. Whoever holds receipts can check that none of them
 //! has been changed, that none between them is missing, and that the totals are their sum.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::tally::{Row, Slice, Tally};
 use crate::catalog::Price;
+use crate::json;
 use crate::key::Digest;
 use crate::protocol::usage::Usage;
 use crate::time::{DAY_MS, to_rfc3339};
@@ -277,6 +278,7 @@ pub fn id_of(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_holder_can_check_the_chain() {

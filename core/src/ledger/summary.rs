@@ -3,9 +3,10 @@
 //! The shape is that of the gateway that Gatehouse follows; [`Detail::Full`] has more members in every object. Nothing here
 //! knows where rows come from, or who asks.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::tally::{Row, Tally};
+use crate::json;
 use crate::order::by_rank;
 use crate::time::{DAY_MS, to_rfc3339};
 
@@ -180,6 +181,7 @@ mod tests {
     use super::*;
     use crate::ledger::tally::Slice;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn row(day: u32, project: &str, provider: &str, model: &str, requests: u64, successful: u64) -> Row {
         let [project, provider, model] = [project, provider, model].map(str::to_owned);

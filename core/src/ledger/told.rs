@@ -3,7 +3,7 @@
 //! `x-ratelimit-*` is what OpenAI's clients know. `RateLimit` and `RateLimit-Policy` are those of
 //! draft-ietf-httpapi-ratelimit-headers (-08 and later): a draft, so they come in addition.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::book::{Book, State};
 use super::limit::{Kind, Limit};
@@ -11,6 +11,7 @@ use super::message::Refusal;
 use super::summary::{Detail, Usage};
 use super::window::{Span, Window};
 use crate::error::{Code, Error};
+use crate::json;
 use crate::time::to_rfc3339;
 
 /// The names of the headers of requests and of tokens: limit, remaining, reset.

@@ -50,7 +50,7 @@ pub fn read_event(data: &[u8], named_error: bool, key: Option<&Secret>) -> Optio
 
 /// Reads JSON and blots out the key wherever it stands, before anything is cut to length.
 fn parse(body: &[u8], key: Option<&Secret>) -> Option<Value> {
-    let mut value = serde_json::from_slice(body).ok()?;
+    let mut value = serde_json::from_str(std::str::from_utf8(body).ok()?).ok()?;
     if let Some(key) = key {
         blot_out(&mut value, key.expose());
     }

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::catalog::{Entry, Facts, ListedModel, Registry};
 use crate::config::Config;
+use crate::json;
 use crate::ledger::exposition::ProviderState;
 use crate::order::by_rank;
 use crate::time::to_rfc3339;

@@ -9,10 +9,11 @@ mod storage;
 
 use std::cell::{Cell, RefCell};
 
+use gatehouse_core::json;
 use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing, told};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
@@ -112,7 +113,7 @@ impl DurableObject for KeyLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message = serde_json::from_slice(&request.bytes().await?)?;
+        let message: Message = serde_json::from_str(&request.text().await?)?;
         // From here on nothing is waited for: no other message comes in between.
         match self.answer(&message) {
             Ok(answer) => Response::ok(answer),

@@ -1,10 +1,11 @@
 //! The SQLite storage of a `KeyLedger`. Nothing here waits: a statement is run when the function is called, and what one call
 //! writes is written together or not at all.
 
+use gatehouse_core::json;
 use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::tally::Row;
 use gatehouse_core::ledger::{Book, Changes, MAX_SETTLED, Page, Stored, receipt};
-use serde_json::{Value, json};
+use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 
 use crate::platform::database::Statement;
