@@ -262,7 +262,7 @@ suite("isolates that die with leases in hand", () => {
       assert.ok(now.remaining < HOLD, `${now.remaining} are left, and a call needs ${HOLD}`);
       // A lease holds at most a sixteenth of what is left for later calls, beyond what calls under way hold, or have
       // used since the last report.
-      const bound = inFlight * HOLD + 3 * (budget / 8);
+      const bound = inFlight * HOLD + 3 * (budget / 16);
       assert.ok(now.unconfirmed <= bound, `${now.unconfirmed} of at most ${bound}`);
     } finally {
       await gateway?.stop();
