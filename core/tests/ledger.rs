@@ -439,9 +439,33 @@ fn what_the_dead_held_is_spent() {
         world.purses[isolate].0.answered(&ask, answer, world.now_ms)
     };
     assert!(ask(&mut world, 0, LIMIT - 10).is_ok());
-    let waits = ask(&mut world, 1, 20).unwrap_err();
+    let waits = ask(&mut world, 1, 20).unwrap_err().unwrap();
     assert!(!waits.is_spent(), "{waits:?}");
     world.now_ms += 31_000;
-    let refused = ask(&mut world, 1, 20).unwrap_err();
+    let refused = ask(&mut world, 1, 20).unwrap_err().unwrap();
     assert!(refused.is_spent(), "{refused:?}");
+}
+
+/// An answer that comes when its lease has been given back is not a refusal: whoever waited asks again.
+#[test]
+fn an_answer_to_a_lease_that_is_gone_is_no_refusal() {
+    let mut world = World::new();
+    let needs = World::needs(10, 0);
+    let reserve = |world: &mut World| {
+        let Reserved::Ask(ask) = world.purses[0].0.reserve(&needs, world.now_ms) else {
+            panic!("it has nothing")
+        };
+        ask
+    };
+    let (late, lost) = (reserve(&mut world), reserve(&mut world));
+    // One ask gets no answer: the lease is given back, before the book hears of the other.
+    world.purses[0].0.not_answered(&lost);
+    let report = world.purses[0].0.report(world.now_ms).unwrap();
+    let (standing, _) = world.book.report(&report, world.now_ms);
+    world.purses[0].0.reported(standing);
+    let (answer, _) = world.book.ask(&late, world.now_ms);
+    assert_eq!(world.purses[0].0.answered(&late, answer, world.now_ms), Err(None));
+    let again = reserve(&mut world);
+    let (answer, _) = world.book.ask(&again, world.now_ms);
+    assert!(world.purses[0].0.answered(&again, answer, world.now_ms).is_ok());
 }

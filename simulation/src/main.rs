@@ -18,9 +18,10 @@ const USAGE: &str = "usage: simulate [--seed S] [--seeds N] [--calls N] [--svg P
   --seeds N   N days, from that one on: mean and worst instead of one day
   --calls N   about so many calls (default 40000)
   --svg PATH  where to draw the first day
-or: simulate [--seed S] --costs FOLDER | --check-costs FOLDER
+or: simulate [--seed S] --costs FOLDER | --check-costs FOLDER | --costs-page FOLDER
   --costs FOLDER        what calls cost: written into costs.json, costs.svg and costs.html of a folder with prices.json
   --check-costs FOLDER  whether these say what the simulation gives
+  --costs-page FOLDER   the table and the picture again, from the counts of costs.json
 ";
 
 struct Options {
@@ -29,11 +30,20 @@ struct Options {
     calls: u32,
     svg: Option<String>,
     costs: Option<String>,
-    check: bool,
+    mode: Mode,
+}
+
+/// What is done about costs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Write,
+    Check,
+    Page,
 }
 
 fn options() -> Result<Option<Options>, String> {
-    let mut options = Options { seed: 1, seeds: 1, calls: day::CALLS, svg: None, costs: None, check: false };
+    let mut options =
+        Options { seed: 1, seeds: 1, calls: day::CALLS, svg: None, costs: None, mode: Mode::Write };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if matches!(word.as_str(), "-h" | "--help") {
@@ -49,8 +59,12 @@ fn options() -> Result<Option<Options>, String> {
                 options.calls = calls.ok_or("--calls wants a number from 100 to 1000000")?;
             }
             "--svg" => options.svg = Some(value),
-            "--costs" | "--check-costs" => {
-                options.check = word == "--check-costs";
+            "--costs" | "--check-costs" | "--costs-page" => {
+                options.mode = match word.as_str() {
+                    "--costs" => Mode::Write,
+                    "--check-costs" => Mode::Check,
+                    _ => Mode::Page,
+                };
                 options.costs = Some(value);
             }
             _ => return Err(format!("there is no option '{word}'")),
@@ -62,8 +76,8 @@ fn options() -> Result<Option<Options>, String> {
 fn main() -> ExitCode {
     let said = match options() {
         Ok(None) => Ok((USAGE.to_owned(), true)),
-        Ok(Some(Options { seed, costs: Some(folder), check, .. })) => {
-            costs(seed, Path::new(&folder), check).map(|text| (text, true))
+        Ok(Some(Options { seed, costs: Some(folder), mode, .. })) => {
+            costs(seed, Path::new(&folder), mode).map(|text| (text, true))
         }
         Ok(Some(options)) => run(&options),
         Err(error) => Err(format!("{error}\n{USAGE}")),
@@ -81,7 +95,7 @@ fn main() -> ExitCode {
 }
 
 /// Counts what calls cost, and writes it down, or checks what is written.
-fn costs(seed: u64, folder: &Path, check: bool) -> Result<String, String> {
+fn costs(seed: u64, folder: &Path, mode: Mode) -> Result<String, String> {
     let path = |name: &str| folder.join(name);
     let read = |name: &str| {
         std::fs::read_to_string(path(name)).map_err(|error| format!("{name} cannot be read: {error}"))
@@ -94,10 +108,13 @@ fn costs(seed: u64, folder: &Path, check: bool) -> Result<String, String> {
     let kept: Value = serde_json::from_str(&kept).map_err(|error| format!("costs.json: {error}"))?;
     let measured = kept.get("measured").cloned().unwrap_or_default();
     let page = read("costs.html")?;
-    let sweep = Sweep::new(seed);
+    let sweep = match mode {
+        Mode::Page => Sweep::from_json(&kept).ok_or("costs.json is not what this program writes")?,
+        Mode::Write | Mode::Check => Sweep::new(seed),
+    };
     let (new_page, picture) =
         (sweep.into_page(&page, &items, &measured)?, sweep.draw(&items, paper::cpu_us(&measured)));
-    if check {
+    if mode == Mode::Check {
         sweep.check(&items, &kept)?;
         if !paper::is_same_page(&page, &new_page) {
             return Err("the table of costs.html is not what the simulation gives".to_owned());

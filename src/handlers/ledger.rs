@@ -29,6 +29,8 @@ const REPORTING_MS: u64 = 25_000;
 const RETRY_MS: u32 = 500;
 /// How long a request stays to give a lease back, in milliseconds.
 const LINGER_MS: u64 = 20_000;
+/// How often an attempt asks the object: again where the lease was given back before the answer came.
+const MAX_ASKS: u32 = 3;
 /// How many keys' purses an isolate keeps, of those with nothing in them.
 const MAX_IDLE: usize = 1_000;
 
@@ -89,7 +91,7 @@ pub async fn set_aside(
     if needs.is_empty() {
         return Ok(Vec::new());
     }
-    let mut is_first = true;
+    let mut asks = 0;
     loop {
         let ask = match with(gateway, ledger, |account, now_ms| account.purse.reserve(needs, now_ms)) {
             Reserved::Held(charges, refill) => {
@@ -109,12 +111,15 @@ pub async fn set_aside(
         if has_news(gateway, ledger) {
             send_report(gateway, &call.env, ledger).await;
         }
+        asks += 1;
         match ask_object(gateway, &call.env, ledger, &ask).await {
-            // A call has ended in the meantime, or the lease is given back: again, with that.
-            Err(error) if is_first && error.is(Code::RateLimitExceeded) && has_news(gateway, ledger) => {
-                is_first = false;
-            }
-            answer => return answer,
+            Ok(charges) => return Ok(charges),
+            // The lease was given back in the meantime: nothing has been set aside.
+            Err(None) if asks < MAX_ASKS => {}
+            // A call has ended in the meantime: again, with that.
+            Err(Some(error))
+                if asks == 1 && error.is(Code::RateLimitExceeded) && has_news(gateway, ledger) => {}
+            Err(error) => return Err(error.unwrap_or_else(cannot_check)),
         }
     }
 }
@@ -123,17 +128,27 @@ fn has_news(gateway: &Gateway, ledger: &str) -> bool {
     with(gateway, ledger, |account, _| account.purse.has_news())
 }
 
-async fn ask_object(gateway: &Gateway, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Error> {
+/// Asks the object, and takes its answer. The error is `None` if the lease was given back in the meantime.
+async fn ask_object(
+    gateway: &Gateway,
+    env: &Env,
+    ledger: &str,
+    ask: &Ask,
+) -> Result<Vec<Charge>, Option<Error>> {
     let answer = key_ledger::ask_for(env, ledger, ask).await;
     with(gateway, ledger, |account, now_ms| {
         let Ok(answer) = answer else {
             account.purse.not_answered(ask);
-            // A limit that cannot be kept lets nobody through.
-            let words = "The key's limits cannot be checked; try again";
-            return Err(Error::new(Code::StorageUnavailable, words));
+            return Err(Some(cannot_check()));
         };
-        account.purse.answered(ask, answer, now_ms).map_err(|refusal| told::refused(&refusal, now_ms))
+        let refused = |refusal: Option<_>| refusal.map(|refusal| told::refused(&refusal, now_ms));
+        account.purse.answered(ask, answer, now_ms).map_err(refused)
     })
+}
+
+/// A limit that cannot be kept lets nobody through.
+fn cannot_check() -> Error {
+    Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again")
 }
 
 /// The headers that tell a caller how its limits stand.

@@ -507,13 +507,13 @@ export async function minuteWith(seconds) {
  * @template T
  * @param {() => T | Promise<T>} condition
  * @param {number} [ms]
- * @returns {Promise<T>}
+ * @returns {Promise<Exclude<T, false | null | undefined>>} what the condition gave
  */
 export async function eventually(condition, ms = 10_000) {
   const deadline = Date.now() + ms;
   for (;;) {
     const value = await condition();
-    if (value) return value;
+    if (value) return /** @type {Exclude<T, false | null | undefined>} */ (value);
     if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }

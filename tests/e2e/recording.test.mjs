@@ -550,17 +550,19 @@ suite("one key", () => {
     assert.equal(new Set(list.map((receipt) => receipt.request_id)).size, made);
   });
 
-  test("that is idle: nothing is held, and nothing is left to do", async () => {
+  test("that is idle: nothing is held, and nothing is left to do", async (t) => {
     const { key } = await issue(gateway, "limited", { policies: ["ample"] });
     for (let n = 0; n < 5; n += 1) {
       assert.equal((await chat(gateway, key, `idle-${n}`, { messages: prompt(1) })).status, 200);
     }
     await eventually(async () => (await usage(gateway, "", key)).receipts.count === 5);
+    const ended = Date.now();
     const idle = async () => {
       const { limits } = await usage(gateway, "", key);
       return limits.every((/** @type {any} */ limit) => limit.held === 0);
     };
     await eventually(idle, 20_000);
+    t.diagnostic(`nothing was held ${Date.now() - ended} ms after the last call`);
     const leases = ledgerFiles(state).flatMap((file) => {
       const database = new DatabaseSync(file, { timeout: 5000, readOnly: true });
       const rows = database.prepare("SELECT * FROM leases").all();
@@ -577,7 +579,8 @@ suite("one key", () => {
       database.close();
       return rows.length;
     };
-    await eventually(() => alarms() === 0, 30_000);
+    await eventually(() => alarms() === 0, 60_000);
+    t.diagnostic(`no alarm was set ${Date.now() - ended} ms after it`);
   });
 });
 
@@ -587,7 +590,6 @@ test("reports whose answers are lost, and answers to asks, count once", async (t
     let messages = 0;
     export class KeyLedger extends Kept {
       async fetch(request) {
-        if (new URL(request.url).pathname !== "/" || request.headers.has("x-told")) return super.fetch(request);
         const text = await request.text();
         const message = new Request(request.url, { method: "POST", body: text });
         if (!/^\\{"(report|ask)"/.test(text)) return super.fetch(message);
@@ -613,8 +615,9 @@ test("reports whose answers are lost, and answers to asks, count once", async (t
         body,
       );
       // Where an ask was lost, nobody is let through.
-      if (answer.status === 503) refused += 1;
-      else answered += 1;
+      assert.ok([200, 503].includes(answer.status), answer.text);
+      if (answer.status === 200) answered += 1;
+      else refused += 1;
     });
     t.diagnostic(`${answered} answered, ${refused} refused`);
     assert.ok(answered > 200);

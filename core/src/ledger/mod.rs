@@ -31,6 +31,6 @@ mod window;
 pub use book::{Book, Changes, Page, State, Stored};
 pub use limit::{Kind, Limit, Limits, usd};
 pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
-pub use purse::{Hold, IDLE_MS, Purse, RENEW_MS, Reserved};
+pub use purse::{Hold, IDLE_MS, MAX_SETTLED, Purse, RENEW_MS, Reserved};
 pub use spending::{End, Spending, Target};
 pub use window::{Span, Window};

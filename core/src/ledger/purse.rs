@@ -9,6 +9,7 @@
 //! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
 
 use super::book::{LEASE_MS, SPARE_SHARE};
+use super::limit::Limit;
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 use super::window::Window;
 
@@ -21,7 +22,7 @@ const REPEAT_MS: u64 = 12_000;
 /// After how long it is given up, in milliseconds: the book would not know any more whether it has taken it.
 const GIVE_UP_MS: u64 = 1_800_000;
 /// The most calls of one report.
-const MAX_SETTLED: usize = 200;
+pub const MAX_SETTLED: usize = 200;
 /// The most calls that wait to be reported; the oldest go first. Some 50 MB: a book that does not answer for minutes under load.
 const MAX_WAITING: usize = 50_000;
 /// For how many calls a lease is asked ahead, at most.
@@ -249,36 +250,58 @@ impl Purse {
         }
     }
 
-    /// Takes the book's answer, and gives what is set aside for the attempt that waited for it, if one did.
-    pub fn answered(&mut self, ask: &Ask, answer: Answer, now_ms: u64) -> Result<Vec<Charge>, Refusal> {
+    /// Takes the book's answer, and gives what is set aside for the attempt that waited for it, if one did. The error is the
+    /// book's refusal, or `None` if the lease was given back in the meantime: then nothing has been set aside, and it can be
+    /// asked for again.
+    pub fn answered(
+        &mut self,
+        ask: &Ask,
+        answer: Answer,
+        now_ms: u64,
+    ) -> Result<Vec<Charge>, Option<Refusal>> {
         if self.lease.number == ask.lease {
             self.lease.asks = self.lease.asks.saturating_sub(1);
         }
         let granted = match answer {
             Answer::Granted(granted) => granted,
             Answer::Refused(refusal) => {
+                if let Some(known) = self.standing.iter_mut().find(|known| known.counter == refusal.counter) {
+                    (known.left, known.ends_ms) = (refusal.left, refusal.ends_ms);
+                }
                 if refusal.is_spent() && ask.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
                 }
+                let Refusal { counter, left, ends_ms, .. } = refusal.clone();
+                let window =
+                    Limit::of_counter(&counter, 0).map_or(0, |limit| limit.span.window(now_ms).number);
+                self.stands(Granted { counter, window, ends_ms, hold: 0, spare: 0, cap: 0, left });
                 // What this isolate keeps itself may be what is missing.
                 if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
                     self.give_back();
                 }
-                return Err(refusal);
+                return Err(Some(refusal));
             }
         };
+        if ask.waits && granted.len() < ask.needs.len() {
+            return Err(None);
+        }
         // Of a lease whose closing has been reported nothing can be spent any more: the book was told what is still held.
         let lease = if self.lease.number == ask.lease {
             Some(&mut self.lease)
         } else {
             self.closing.iter_mut().find(|lease| lease.number == ask.lease)
         };
-        let Some(lease) = lease else { return Err(not_there(ask)) };
+        let Some(lease) = lease else { return Err(None) };
+        // With less room than was asked for, the lease is not low before half of what there was room for is gone.
+        let room = granted.iter().zip(&ask.needs).map(|(one, need)| one.spare / need.most.max(1)).min();
+        if let Some(room) = room.filter(|_| ask.ahead > 0) {
+            self.ahead = self.ahead.min(room.max(1));
+        }
         let mut charges = Vec::with_capacity(granted.len());
         lease.parts.retain(|part| part.rest > 0 || part.held > 0);
-        for one in granted {
-            let Granted { counter, window, ends_ms, hold, spare, cap, .. } = &one;
+        for one in &granted {
+            let Granted { counter, window, ends_ms, hold, spare, cap, .. } = one;
             if let Some(part) = lease.part(counter, *window) {
                 part.rest += spare;
                 part.held += hold;
@@ -291,15 +314,18 @@ impl Purse {
                 let (counter, window, held) = (counter.clone(), *window, *hold);
                 charges.push(Charge { lease: ask.lease, counter, window, held, used: 0 });
             }
-            match self.standing.iter_mut().find(|known| known.counter == one.counter) {
-                Some(known) => *known = one,
-                None => self.standing.push(one),
-            }
         }
-        if ask.waits && charges.len() < ask.needs.len() {
-            return Err(not_there(ask));
+        for one in granted {
+            self.stands(one);
         }
         Ok(charges)
+    }
+
+    fn stands(&mut self, now: Granted) {
+        match self.standing.iter_mut().find(|known| known.counter == now.counter) {
+            Some(known) => *known = now,
+            None => self.standing.push(now),
+        }
     }
 
     /// Notes that an ask got no answer: it may have been granted, so the lease is given back.
@@ -312,6 +338,9 @@ impl Purse {
     fn give_back(&mut self) {
         let next = Lease::new(self.lease.number + 1);
         let old = std::mem::replace(&mut self.lease, next);
+        for part in &old.parts {
+            come_back(&mut self.standing, &part.counter, part.window, part.rest);
+        }
         self.closing.push(old);
         self.ahead = 1;
     }
@@ -337,6 +366,10 @@ impl Purse {
             self.give_back();
         }
         let number = self.lease.number;
+        for charge in settled.charges.iter().filter(|charge| charge.lease != number) {
+            let unused = charge.held.saturating_sub(charge.used);
+            come_back(&mut self.standing, &charge.counter, charge.window, unused);
+        }
         for charge in settled.charges.iter_mut().filter(|charge| charge.lease == number) {
             let unused = charge.held.saturating_sub(charge.used);
             if let Some(part) = self.lease.part(&charge.counter, charge.window) {
@@ -474,15 +507,10 @@ impl Purse {
     }
 }
 
-/// An answer that does not fit: nothing of it can be spent.
-fn not_there(ask: &Ask) -> Refusal {
-    let need = ask.needs.first();
-    Refusal {
-        counter: need.map_or_else(String::new, |need| need.counter.clone()),
-        limit: need.map_or(0, |need| need.limit),
-        needed: need.map_or(0, |need| need.least),
-        left: 0,
-        held: u64::MAX,
-        ends_ms: None,
+/// Notes that something goes back to the book, for what callers are told to be left.
+fn come_back(standing: &mut [Granted], counter: &str, window: u64, amount: u64) {
+    if let Some(known) = standing.iter_mut().find(|known| known.counter == counter && known.window == window)
+    {
+        known.left = known.left.saturating_add(amount);
     }
 }

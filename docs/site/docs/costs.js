@@ -124,7 +124,7 @@ function units(costs, wish, count) {
 function show(place, costs, prices) {
   const fields = {
     rate: number("Calls", "100", "0.001"),
-    per: choice("in", [
+    per: choice("Counted", [
       ["a second", "1"],
       ["a month", String(SECONDS_OF_MONTH)],
     ]),
@@ -202,6 +202,10 @@ function notes(costs, { rate, keys, isolates, limits }, count) {
   say(`The database gets ${shown(database)} queries a second.`, database > DATABASE_LIMIT);
   if (limits) {
     say(`${(of("waited") * 100).toFixed(1)} % of the calls wait for their ledger.`, false);
+    const refused = of("refused") * 100;
+    if (refused >= 0.05) {
+      say(`${refused.toFixed(1)} % are refused though their limits have room elsewhere.`, false);
+    }
   }
   if (rate / keys > 1e5 || isolates > 1_000) {
     say("Beyond what was simulated: the nearest setting is shown.", false);

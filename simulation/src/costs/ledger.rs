@@ -35,11 +35,8 @@ const KEY_ROWS: u64 = 2;
 const LOAD_ROWS: u64 = 8;
 /// The rows that a fold writes besides the sums and what it removes: the watermark, who reported, the roll-up, and its removal.
 const FOLD_ROWS: u64 = 4;
-/// Receipts are kept for so long, in milliseconds, and so many at most.
-const KEEP_MS: u64 = 30 * DAY_MS;
-const KEEP_RECEIPTS: u64 = 10_000;
-/// Whether removing old pages looks at all that there are (`storage::fold` of the Worker), or only at those that it removes.
-const REMOVING_READS_ALL: bool = true;
+/// The rows that a fold reads to find what is too old: the first that is not.
+const REMOVAL_ROWS: u64 = 1;
 /// The models that a key's calls go to.
 pub const MODELS: u64 = 3;
 /// How long a call takes: from, to; in milliseconds.
@@ -74,8 +71,8 @@ impl Setting {
         match self.calls {
             0..=100_000 => ((calls as u64).max(120_000), 60_000),
             100_001..=10_000_000 => (30_000, 20_000),
-            10_000_001..=100_000_000 => (20_000, 15_000),
-            _ => (10_000, 10_000),
+            10_000_001..=100_000_000 => (10_000, 12_000),
+            _ => (4_000, 8_000),
         }
     }
 
@@ -216,7 +213,6 @@ struct World {
     fresh_pages: u64,
     ids: u64,
     folds: u64,
-    pages: u64,
     counts: Counts,
 }
 
@@ -244,17 +240,11 @@ pub fn run(setting: Setting, seed: u64) -> Counts {
         fresh_pages: 0,
         ids: 0,
         folds: 0,
-        pages: 0,
         counts: Counts::default(),
     };
     world.run();
-    let World { folds, pages, mut counts, .. } = world;
-    if REMOVING_READS_ALL {
-        // As it is after a month: more than a simulation can wait for.
-        let receipts = ((KEEP_MS as f64 / setting.gap_ms()) as u64).min(KEEP_RECEIPTS);
-        let kept = receipts * pages / counts.calls.max(1);
-        counts.object_read += folds * kept.max(1);
-    }
+    let World { folds, mut counts, .. } = world;
+    counts.object_read += folds * REMOVAL_ROWS;
     counts
 }
 
@@ -276,7 +266,7 @@ impl World {
             }
             if !begun && at_ms >= from_ms {
                 begun = true;
-                (self.counts, self.pages, self.folds) = (Counts::default(), 0, 0);
+                (self.counts, self.folds) = (Counts::default(), 0);
             }
             if matches!(event, Event::Call) {
                 next += self.rng.wait(self.setting.gap_ms());
@@ -473,7 +463,6 @@ impl World {
         let Changes { page, counters, leases } = changes;
         let page = u64::from(page.is_some());
         self.fresh_pages += page;
-        self.pages += page;
         self.counts.object_written += page + u64::from(counters.is_some()) + leases.len() as u64;
         self.set_alarm();
     }

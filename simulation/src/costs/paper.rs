@@ -15,6 +15,8 @@ pub const MARKS: (&str, &str) = ("<!-- costs: begin -->", "<!-- costs: end -->")
 pub const MEASURED_MARKS: (&str, &str) = ("<!-- measured: begin -->", "<!-- measured: end -->");
 /// What an object takes at most, in messages a second.
 pub const OBJECT_LIMIT: u64 = 1_000;
+/// What the database takes at most, in short queries a second: it answers one at a time.
+pub const DATABASE_LIMIT: u64 = 1_000;
 /// Seconds for which the calls of a [`Setting`] are.
 const SECONDS: u64 = 10_000;
 
@@ -267,9 +269,11 @@ impl Sweep {
 
     /// The table of the page.
     fn table(&self, items: &[Item], cpu_us: u64) -> String {
-        let all: Vec<(Operator, Needs, ledger::Counts)> = OPERATORS
+        let all: Vec<(Operator, Needs, ledger::Counts, board::Counts)> = OPERATORS
             .iter()
-            .filter_map(|operator| Some((*operator, self.needs(operator, cpu_us)?, *self.of(operator)?.0)))
+            .filter_map(|operator| {
+                Some((*operator, self.needs(operator, cpu_us)?, *self.of(operator)?.0, *self.of(operator)?.1))
+            })
             .collect();
         let mut html =
             String::from("<table class=\"costs\"><thead><tr><th scope=\"col\">A million calls</th>");
@@ -290,22 +294,35 @@ impl Sweep {
         line("quiet", "isolates", &mut all.iter().map(|(it, ..)| thousands(it.isolates)));
         let paid = |item: &&Item| item.id != OPTIONAL;
         for item in items.iter().filter(paid) {
-            line("", &item.name, &mut all.iter().map(|(_, needs, _)| dollars(needs.micro_usd(item))));
+            line("", &item.name, &mut all.iter().map(|(_, needs, ..)| dollars(needs.micro_usd(item))));
         }
         let sum = |needs: &Needs| items.iter().filter(paid).map(|item| needs.micro_usd(item)).sum();
-        line("sum", "together", &mut all.iter().map(|(_, needs, _)| dollars(sum(needs))));
+        line("sum", "together", &mut all.iter().map(|(_, needs, ..)| dollars(sum(needs))));
         let optional = items.iter().find(|item| item.id == OPTIONAL);
         if let Some(item) = optional {
             let name = format!("{}, if bound", item.name);
-            line("quiet", &name, &mut all.iter().map(|(_, needs, _)| dollars(needs.micro_usd(item))));
+            line("quiet", &name, &mut all.iter().map(|(_, needs, ..)| dollars(needs.micro_usd(item))));
         }
         line(
             "quiet",
             "calls that wait for the ledger",
-            &mut all.iter().map(|(_, _, ledger)| {
+            &mut all.iter().map(|(_, _, ledger, _)| {
                 format!("{:.1} %", ledger.waited as f64 * 100.0 / ledger.calls.max(1) as f64)
             }),
         );
+        let busy = |per_million: u64, operator: &Operator, most: u64| {
+            let a_second = per_million * (operator.calls / SECONDS) / 1_000_000;
+            let mark = if a_second > most { "<strong>too many:</strong> " } else { "" };
+            format!("{mark}{}", thousands(a_second))
+        };
+        let queries = |(it, _, ledger, _): &(Operator, Needs, ledger::Counts, board::Counts)| {
+            busy(ledger.d1_queries, it, DATABASE_LIMIT)
+        };
+        line("quiet", "D1 queries a second", &mut all.iter().map(queries));
+        let messages = |(it, _, _, board): &(Operator, Needs, ledger::Counts, board::Counts)| {
+            busy(board.requests, it, OBJECT_LIMIT)
+        };
+        line("quiet", "messages to <code>ProviderHealth</code> a second", &mut all.iter().map(messages));
         html.push_str("</tbody></table>");
         html
     }

@@ -108,7 +108,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         Err(lost) => lost.lane,
     };
     let candidate = lane.and_then(|lane| candidates.get(lane.candidate));
-    let limit_headers = ledger::headers(gateway, &ledger, spending.limits());
+    let limits = spending.limits().to_vec();
     let is_stream = matches!(&ended, Ok(Won { received: Received::Stream(_), .. }));
     let record = Rc::new(Record {
         gateway: Rc::clone(gateway),
@@ -155,6 +155,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         call.context.wait_until(ledger::settle_up(gateway, env, ledger));
     }
     board::tell_behind(call, gateway);
+    let limit_headers = ledger::headers(gateway, &record.ledger, &limits);
     let reply = limit_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value));
     Ok(charged(routed(reply, &record, route), &record, receipt.as_ref()))
 }

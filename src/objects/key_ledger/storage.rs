@@ -4,7 +4,7 @@
 use gatehouse_core::json;
 use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::tally::Row;
-use gatehouse_core::ledger::{Book, Changes, Page, Stored, receipt};
+use gatehouse_core::ledger::{Book, Changes, MAX_SETTLED, Page, Stored, receipt};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 
@@ -133,9 +133,14 @@ pub fn fold(state: &JsValue, book: &mut Book, now_ms: u64) -> Result<(), String>
             [count.into(), rows.as_str().into()],
         ),
         keep("reporters", &book.reporters()),
+        // Both go by the primary key, so that they read little more than what goes. The last page stays: the chain goes on from it.
         Statement::new(
-            "DELETE FROM pages WHERE last < ?1 AND (last <= ?2 OR at_ms < ?3)",
-            [count.into(), count.saturating_sub(KEEP_RECEIPTS).into(), now_ms.saturating_sub(KEEP_MS).into()],
+            "DELETE FROM pages WHERE first < ?1",
+            [count.saturating_sub(KEEP_RECEIPTS + MAX_SETTLED as u64).into()],
+        ),
+        Statement::new(
+            "DELETE FROM pages WHERE first < (SELECT first FROM pages WHERE at_ms >= ?1 ORDER BY first LIMIT 1)",
+            [now_ms.saturating_sub(KEEP_MS).into()],
         ),
     ];
     run(state, &statements).map(|_| ())
