@@ -1,4 +1,4 @@
-//! `RateLimiter`: one object for each client or key that is limited. It keeps a log of the hits of the last span, and
+//! `RateLimiter`: one object for each client that is limited. It keeps a log of the hits of the last span, and
 //! nothing at all once that has passed.
 
 use std::cell::RefCell;
