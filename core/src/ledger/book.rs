@@ -25,7 +25,9 @@ pub(crate) const FOLD_MS: u64 = 10_000;
 const REPORTER_MS: u64 = 3_600_000;
 /// The most that one hold takes, and a lease for later calls: this part of what is left.
 const HOLD_SHARE: u64 = 8;
-pub(crate) const SPARE_SHARE: u64 = 16;
+const SPARE_SHARE: u64 = 16;
+/// Of places for calls under way it is more: they are few, and would else be asked for by nearly every call.
+const SPARE_PLACES_SHARE: u64 = 4;
 /// The most projects of a key that are told apart in a day. Receipts name every one.
 const MAX_PROJECTS: usize = 1_000;
 /// What the others are counted as: no name that a caller could give.
@@ -187,6 +189,11 @@ fn window(counter: &str, now_ms: u64) -> Window {
     Limit::of_counter(counter, 0).map_or_else(Window::default, |limit| limit.span.window(now_ms))
 }
 
+/// How much of what is left of a counter an isolate may have for later calls.
+pub(crate) fn spare_of(counter: &str, left: u64) -> u64 {
+    left / if is_concurrent(counter) { SPARE_PLACES_SHARE } else { SPARE_SHARE }
+}
+
 fn is_concurrent(counter: &str) -> bool {
     Limit::of_counter(counter, 0).is_some_and(|limit| limit.kind == Kind::Concurrent)
 }
@@ -331,7 +338,7 @@ impl Book {
         }
         let hold = need.most.min(need.least.max(left / HOLD_SHARE));
         let rest = left.saturating_sub(if waits { hold } else { 0 });
-        let ahead = (rest / SPARE_SHARE).checked_div(hold).unwrap_or(u64::MAX);
+        let ahead = spare_of(&need.counter, rest).checked_div(hold).unwrap_or(u64::MAX);
         let counter = need.counter.clone();
         let cap = rest / HOLD_SHARE;
         Ok((Granted { counter, window: number, ends_ms, hold, spare: 0, cap, left }, ahead))

@@ -8,7 +8,7 @@
 //! A lease is numbered. It is given back when it has been idle, or when an ask got no answer (it may have been granted all the
 //! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
 
-use super::book::{LEASE_MS, SPARE_SHARE};
+use super::book::{LEASE_MS, spare_of};
 use super::limit::Limit;
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 use super::window::Window;
@@ -265,9 +265,6 @@ impl Purse {
         let granted = match answer {
             Answer::Granted(granted) => granted,
             Answer::Refused(refusal) => {
-                if let Some(known) = self.standing.iter_mut().find(|known| known.counter == refusal.counter) {
-                    (known.left, known.ends_ms) = (refusal.left, refusal.ends_ms);
-                }
                 if refusal.is_spent() && ask.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
@@ -360,7 +357,7 @@ impl Purse {
                 .iter()
                 .find(|part| part.counter == charge.counter && part.window == charge.window);
             let rest = part.map_or(0, |part| part.rest) + charge.held.saturating_sub(charge.used);
-            known.is_some_and(|known| known.left / SPARE_SHARE < rest)
+            known.is_some_and(|known| spare_of(&known.counter, known.left) < rest)
         };
         if settled.charges.iter().any(is_too_much) && self.lease.asks == 0 {
             self.give_back();

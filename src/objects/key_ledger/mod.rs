@@ -29,6 +29,8 @@ const PATIENCE_MS: u32 = 10_000;
 /// The wait before a roll-up that failed is tried again, in milliseconds: doubled each time, up to the longest.
 const RETRY_MS: u64 = 5_000;
 const MAX_RETRY_MS: u64 = 60_000;
+/// An alarm that is so late was not set, in milliseconds.
+const LATE_MS: u64 = 60_000;
 /// How long it waits where the database has no tables yet, or there is none.
 const NO_TABLES_MS: u64 = 300_000;
 
@@ -189,9 +191,10 @@ impl KeyLedger {
         Ok(answer)
     }
 
-    /// Sets the alarm, unless it goes off before.
+    /// Sets the alarm, unless it goes off before. One that should have gone off long ago was never set.
     fn wake_at(&self, at_ms: u64) {
-        if self.alarm_ms.get().is_none_or(|set_ms| set_ms > at_ms) {
+        let is_early = |set_ms: u64| set_ms <= at_ms && set_ms + LATE_MS > clock::now_ms();
+        if !self.alarm_ms.get().is_some_and(is_early) {
             storage::set_alarm(&self.state, at_ms);
             self.alarm_ms.set(Some(at_ms));
         }
