@@ -695,3 +695,33 @@ suite("a client that leaves", () => {
     assert.equal(receipt.attempts[0].outcome, "client_left");
   });
 });
+
+test("with a data set of Analytics Engine a call leaves a data point, without content", async () => {
+  await upstream.forget();
+  // The simulator's data sets keep nothing: this one sends on what it is given.
+  const dataset = `export { KeyLedger } from "./build/index.js";
+    import { env } from "cloudflare:workers";
+    env.GATEWAY_ANALYTICS = {
+      writeDataPoint: (point) => fetch("${upstream.url}/v1/chat/completions", {
+        method: "POST",
+        body: JSON.stringify({ messages: [], point }),
+      }),
+    };`;
+  const isolates = await Isolates.start(1, configured(), { KeyLedger: dataset });
+  try {
+    const content = { messages: [{ role: "user", content: PROMPT }] };
+    const answered = await chat(isolates.at(0), { ...content, project_id: "p" });
+    const id = answered.headers.get("x-gateway-receipt");
+    const written = await eventually(async () =>
+      (await upstream.requests()).find((request) => request.body_text.includes('"point"')),
+    );
+    const { point } = JSON.parse(written.body_text);
+    assert.deepEqual(point.indexes, [`ring ${LABEL}`]);
+    assert.deepEqual(point.blobs, ["demo", "sim-small", "p", "answered", id]);
+    assert.equal(point.doubles.length, 7);
+    assert.deepEqual(point.doubles.slice(0, 4), [200, 1, 1, 3]);
+    assert.ok(!written.body_text.includes(PROMPT));
+  } finally {
+    await isolates.stop();
+  }
+});
