@@ -114,13 +114,6 @@ pub struct Changes {
     pub leases: Vec<(String, Option<String>)>,
 }
 
-impl Changes {
-    /// Whether there is nothing to store.
-    pub fn is_empty(&self) -> bool {
-        *self == Changes::default()
-    }
-}
-
 /// Receipts that came in one report, as they are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {

@@ -98,16 +98,6 @@ impl Hold {
         self.charges.iter().any(|charge| charge.counter == counter)
     }
 
-    /// The counters, each once.
-    pub fn counters(&self) -> impl Iterator<Item = &str> {
-        let is_first = |index: usize, counter: &str| {
-            self.charges.iter().take(index).all(|charge| charge.counter != counter)
-        };
-        let all = self.charges.iter().enumerate();
-        all.filter(move |(index, charge)| is_first(*index, &charge.counter))
-            .map(|(_, charge)| charge.counter.as_str())
-    }
-
     /// Says what has been used of a counter: of what was set aside first, then of what was added. What is beyond all of it
     /// counts with the first.
     pub fn charge(&mut self, counter: &str, used: u64) {
