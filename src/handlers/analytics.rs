@@ -7,18 +7,13 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::ledger::answers::{FRESH_MS, Question};
 use gatehouse_core::ledger::summary::Detail;
 use gatehouse_core::protocol::project_id;
-use gatehouse_core::time::DAY_MS;
 
-use super::{Call, authentication};
+use super::{Call, authentication, last_days};
 use crate::gateway::Gateway;
 use crate::platform::clock;
 use crate::platform::reply::Reply;
 use crate::routes::Access;
 use crate::store::usage;
-
-/// How many days an answer is about unless something else is said, and at most.
-const USUAL_DAYS: u32 = 30;
-const MOST_DAYS: u32 = 365;
 
 /// `GET /v1/analytics?project_id=&days=`
 pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
@@ -32,11 +27,8 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error>
             Err(_) => {}
         }
     }
-    let question = Question {
-        days: call.query_number("days", MOST_DAYS)?.unwrap_or(USUAL_DAYS),
-        project: project(call)?,
-        projects: config.projects || operator,
-    };
+    let question =
+        Question { days: call.query_days()?, project: project(call)?, projects: config.projects || operator };
     if question.project.is_some() && !question.projects {
         let words = "Only operators may ask for one project here";
         return Err(Error::new(Code::PermissionDenied, words).with_param("project_id"));
@@ -67,9 +59,8 @@ async fn answer(
             Error::new(Code::RateLimitExceeded, words).with_retry_after(authentication::seconds(wait_ms))
         );
     }
-    let today = u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX);
-    let from = today.saturating_sub(question.days - 1);
-    let found = usage::between(&call.env, [from, today], question.project.as_deref()).await?;
+    let days = last_days(question.days);
+    let found = usage::between(&call.env, days, question.project.as_deref()).await?;
     let detail = if question.projects { Detail::Public } else { Detail::PublicWithoutProjects };
     let text = found.summary(detail).to_string();
     gateway.analytics.borrow_mut().remember(question, now_ms, text.clone());

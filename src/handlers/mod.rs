@@ -25,6 +25,7 @@ use gatehouse_core::error::{Code, Error, Source, Surface};
 use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::request_id;
+use gatehouse_core::time::DAY_MS;
 use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 use worker::{Context, Env, web_sys};
@@ -53,6 +54,16 @@ pub struct Call<'a> {
 
 /// A parameter stands in the query several times, so that it is unclear which one counts.
 pub struct Repeated;
+
+/// How many days usage is told of unless something else is asked for, and at most.
+const USUAL_DAYS: u32 = 30;
+const MOST_DAYS: u32 = 365;
+
+/// The last days up to today, today included: the first and the last of them, as days since 1970 (UTC).
+fn last_days(days: u32) -> [u32; 2] {
+    let today = u32::try_from(clock::now_ms() / DAY_MS).unwrap_or(u32::MAX);
+    [today.saturating_sub(days - 1), today]
+}
 
 /// Headers of ours that scripts of other origins may read.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
@@ -152,6 +163,11 @@ impl<'a> Call<'a> {
                 Err(Error::new(Code::InvalidValue, words).with_param(name))
             }
         }
+    }
+
+    /// How many days usage is asked for.
+    pub fn query_days(&self) -> Result<u32, Error> {
+        Ok(self.query_number("days", MOST_DAYS)?.unwrap_or(USUAL_DAYS))
     }
 
     /// Where a claim link leads: this gateway, as the operator reached it.

@@ -7,20 +7,17 @@ use gatehouse_core::json;
 use gatehouse_core::key::{Caller, IssuedKey};
 use gatehouse_core::ledger::Limit;
 use gatehouse_core::request_id;
-use gatehouse_core::time::DAY_MS;
 use serde_json::Value;
 
-use super::{Call, authentication, ledger};
+use super::{Call, authentication, last_days, ledger};
 use crate::gateway::Gateway;
 use crate::objects::{ObjectError, key_ledger};
 use crate::platform::reply::Reply;
-use crate::platform::{clock, request};
+use crate::platform::request;
 use crate::store::keys;
 
 /// Stands before the label of a key of the ring.
 const RING: &str = "ring:";
-const DEFAULT_DAYS: u32 = 30;
-const MAX_DAYS: u32 = 365;
 const DEFAULT_RECEIPTS: u32 = 20;
 const MAX_RECEIPTS: u32 = 100;
 
@@ -73,11 +70,9 @@ fn unavailable(_: ObjectError) -> Error {
 
 /// `GET /usage`
 pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    let days = call.query_number("days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS);
+    let days = call.query_days()?;
     let holder = Holder::of(call, gateway, caller).await?;
-    let today = u32::try_from(clock::now_ms() / DAY_MS).unwrap_or(u32::MAX);
-    let range = [today.saturating_sub(days - 1), today];
-    let usage = key_ledger::usage(&call.env, &holder.ledger, range, &holder.limits).await;
+    let usage = key_ledger::usage(&call.env, &holder.ledger, last_days(days), &holder.limits).await;
     let mut shown = json!({"key": holder.name});
     if let (Value::Object(shown), Value::Object(usage)) = (&mut shown, usage.map_err(unavailable)?) {
         shown.extend(usage);

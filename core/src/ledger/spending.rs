@@ -93,9 +93,12 @@ impl Spending {
     /// The limits that hold for a model.
     fn limits_of(&self, provider: &str, model: &str) -> impl Iterator<Item = &Limit> {
         let address = address(provider, model);
-        self.limits.iter().filter(move |limit| {
-            limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, &address))
-        })
+        self.limits.iter().filter(move |limit| self.is_for(limit, &address))
+    }
+
+    /// Whether a limit is for a model, given as `provider/model`.
+    fn is_for(&self, limit: &Limit, address: &str) -> bool {
+        limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, address))
     }
 
     /// What an attempt needs, beyond what the call holds already.
@@ -210,10 +213,8 @@ impl Spending {
 
     /// What the attempts so far have used of a limit.
     fn used(&self, limit: &Limit) -> u64 {
-        let covered = self.attempts.iter().filter(|attempt| {
-            let address = address(&attempt.provider, &attempt.model);
-            limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, &address))
-        });
+        let is_covered = |attempt: &&Attempt| self.is_for(limit, &address(&attempt.provider, &attempt.model));
+        let covered = self.attempts.iter().filter(is_covered);
         let amount = |attempt: &Attempt| match limit.kind {
             Kind::Tokens => {
                 let Usage { prompt_tokens, completion_tokens, .. } = attempt.usage;

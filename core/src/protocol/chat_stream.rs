@@ -14,6 +14,7 @@ use super::upstream_error;
 use super::usage::Usage;
 use crate::error::{Code, Error};
 use crate::key::Secret;
+use crate::route::needs::BYTES_PER_TOKEN;
 
 /// What to send on for a chunk.
 #[derive(Debug, PartialEq, Eq)]
@@ -300,8 +301,6 @@ enum Shown {
 
 /// What of a tool call's first event is not the call itself, in bytes: members' names, an id.
 const TOOL_CALL_FRAME: usize = 90;
-/// Bytes of text that make a token, roughly.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// How much content has come, reckoned by the size of events. They are not read for it, since they pass a chunk at a time.
 #[derive(Debug, Default)]
@@ -339,7 +338,7 @@ impl Content {
     /// About how many tokens it is. The end of a complete stream has the reason for the end and no content.
     fn tokens(&self, is_complete: bool) -> u64 {
         let content = self.bytes.saturating_sub(self.envelope.saturating_mul(self.events));
-        self.events.saturating_sub(u64::from(is_complete)).max(content / BYTES_PER_TOKEN)
+        self.events.saturating_sub(u64::from(is_complete)).max(content / BYTES_PER_TOKEN as u64)
     }
 }
 

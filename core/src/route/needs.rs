@@ -12,7 +12,7 @@ use crate::catalog::{Facts, Tier};
 use crate::protocol::chat_request::{ChatRequest, JsonFormat};
 
 /// Bytes of English text that make a token, roughly.
-pub(crate) const BYTES_PER_TOKEN: usize = 4;
+pub const BYTES_PER_TOKEN: usize = 4;
 /// What an image is taken to cost, in tokens. Providers count some hundred to some thousand.
 pub(crate) const TOKENS_PER_IMAGE: usize = 1_000;
 /// The estimate is taken a fifth higher.

@@ -20,6 +20,7 @@ use gatehouse_core::route::candidates::{self, Asked, Selection};
 use gatehouse_core::route::draw::Draw;
 use gatehouse_core::route::failure::Failure;
 use gatehouse_core::route::health::Board;
+use gatehouse_core::route::needs::BYTES_PER_TOKEN;
 use gatehouse_core::route::plan::{Limits, Plan};
 use gatehouse_core::route::report;
 use worker::js_sys::Uint8Array;
@@ -41,9 +42,6 @@ const SESSION_HEADER: &str = "x-session-id";
 const FORCE_PROVIDER_HEADER: &str = "x-gateway-force-provider";
 /// The model to ask for, in the place of the body's.
 const FORCE_MODEL_HEADER: &str = "x-gateway-force-model";
-
-/// Bytes of an answer that make a token, roughly.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// The headers that routing goes by.
 struct Forced {
@@ -162,7 +160,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
 
 /// What a whole answer that does not tell its usage is taken for, in tokens.
 fn likely_tokens(body: &Uint8Array) -> u64 {
-    u64::from(body.length()) / BYTES_PER_TOKEN
+    u64::from(body.length()) / BYTES_PER_TOKEN as u64
 }
 
 /// Tells what `create` would do with the same request, and why. Asks no upstream.
