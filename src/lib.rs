@@ -4,8 +4,8 @@
 //! do, and does it. [`routes`] says what there is, [`handlers`] do it, [`store`] keeps what must be kept, [`objects`] are
 //! the few things with one owner, [`platform`] talks to the runtime.
 //!
-//! The build must set `RUN_TO_COMPLETION=1` (see `scripts/build`): the handler's promise then stands under `waitUntil`,
-//! which is one of the three parts that keep memory flat when clients leave (`platform::upstream` has the other two).
+//! The runtime loads `platform/entry.js`, which calls [`fetch`] and puts its promise under `waitUntil`. That is one of the three parts
+//! that keep memory flat when clients leave (`platform::upstream` has the other two).
 
 #![expect(
     unreachable_pub,
@@ -19,14 +19,19 @@ mod platform;
 mod routes;
 mod store;
 
-use worker::{Context, Env, event, web_sys};
+use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
+use worker::worker_sys::Context;
+use worker::{Env, web_sys};
 
 use crate::handlers::Call;
+use crate::platform::task;
 
-/// The single entry point.
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let call = Call::new(&request, env, context);
-    let reply = handlers::answer(&call).await;
-    Ok(call.finish(reply)?)
+/// The single entry point: gives the response, or a promise of it.
+#[wasm_bindgen]
+pub fn fetch(request: web_sys::Request, env: Env, context: Context) -> JsValue {
+    task::run(async move {
+        let call = Call::new(&request, env, context);
+        let reply = handlers::answer(&call).await;
+        call.finish(reply)
+    })
 }

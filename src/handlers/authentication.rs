@@ -21,7 +21,7 @@ use worker::Env;
 use super::Call;
 use crate::gateway::Gateway;
 use crate::objects::rate_limiter;
-use crate::platform::clock;
+use crate::platform::{clock, task};
 use crate::routes::Access;
 use crate::store::keys;
 
@@ -182,7 +182,7 @@ async fn issued_key(
         Remembered::Ageing(stored) => {
             let (gateway, env, public_id) = (Rc::clone(gateway), call.env.clone(), public_id.to_owned());
             // If this fails, what is remembered is used until it is too old, and then asked for again.
-            call.context.wait_until(async move {
+            task::run_behind(&call.context, async move {
                 let _ = ask_and_remember(&gateway, &env, &public_id).await;
             });
             stored

@@ -12,7 +12,7 @@ use worker::Env;
 use super::Call;
 use crate::gateway::Gateway;
 use crate::objects::{ObjectError, provider_health};
-use crate::platform::{clock, upstream};
+use crate::platform::{clock, task, upstream};
 
 /// Sees to it that what is known is less than two seconds old. What this returns is to be awaited before the board is read;
 /// the question is on its way before that.
@@ -26,7 +26,7 @@ pub fn news(call: &Call<'_>, gateway: &Rc<Gateway>) -> impl Future<Output = ()> 
     });
     if asked.is_none() && gateway.board.borrow().is_due(now_ms) {
         let (gateway, env) = (Rc::clone(gateway), call.env.clone());
-        call.context.wait_until(async move { exchange(&gateway, &env).await });
+        task::run_behind(&call.context, async move { exchange(&gateway, &env).await });
     }
     let gateway = Rc::clone(gateway);
     async move {
@@ -47,7 +47,7 @@ fn take(gateway: &Gateway, answer: Result<Answer, ObjectError>, token: Token) {
 /// Tells what was seen: behind the answer of a call.
 pub fn tell_behind(call: &Call<'_>, gateway: &Rc<Gateway>) {
     if has_to_tell(gateway) {
-        call.context.wait_until(tell(Rc::clone(gateway), call.env.clone()));
+        task::run_behind(&call.context, tell(Rc::clone(gateway), call.env.clone()));
     }
 }
 

@@ -14,12 +14,13 @@ use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
 };
-use worker::{Context, Env, web_sys};
+use worker::worker_sys::Context;
+use worker::{Env, web_sys};
 
 use super::Call;
 use crate::gateway::Gateway;
 use crate::objects::{ObjectError, key_ledger};
-use crate::platform::{clock, log, random, upstream};
+use crate::platform::{clock, log, random, task, upstream};
 
 /// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
 const HAND_OVER_MS: u64 = 10_000;
@@ -97,7 +98,7 @@ pub async fn set_aside(
             Reserved::Held(charges, refill) => {
                 if let Some(ask) = refill {
                     let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), ledger.to_owned());
-                    call.context.wait_until(async move {
+                    task::run_behind(&call.context, async move {
                         // If there is nothing for it, the next call asks for itself.
                         let _ = ask_object(&gateway, &env, &ledger, &ask).await;
                     });
@@ -177,7 +178,7 @@ pub fn heartbeat(context: &Context, env: &Env, gateway: &Rc<Gateway>, ledger: &s
     let controller = web_sys::AbortController::new().ok()?;
     let signal = controller.signal();
     let (gateway, env, ledger) = (Rc::clone(gateway), env.clone(), ledger.to_owned());
-    context.wait_until(async move {
+    task::run_behind(context, async move {
         while upstream::wait(&signal, EVERY_MS).await {
             report(&gateway, &env, &ledger).await;
         }

@@ -28,12 +28,13 @@ use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
 use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
-use worker::{Context, Env, web_sys};
+use worker::worker_sys::Context;
+use worker::{Env, web_sys};
 
 use crate::gateway::{self, Gateway};
 use crate::platform::reply::{Body, Reply};
 use crate::platform::request::BodyError;
-use crate::platform::{clock, log, random, request};
+use crate::platform::{clock, log, random, request, variables};
 use crate::routes::{self, Access, Handler, Match};
 
 /// One request, and what belongs to it alone.
@@ -65,13 +66,6 @@ fn last_days(days: u32) -> [u32; 2] {
     [today.saturating_sub(days - 1), today]
 }
 
-/// Headers of ours that scripts of other origins may read.
-const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
-                               x-gateway-route, x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, \
-                               x-gateway-receipt, x-gateway-cost-usd, x-gateway-tokens, x-ratelimit-limit-requests, \
-                               x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
-                               x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, \
-                               retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
 /// Request headers that a preflight may send if it does not say which.
 const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id, x-session-id, \
      x-gateway-force-provider, x-gateway-force-model";
@@ -111,30 +105,24 @@ impl<'a> Call<'a> {
         clock::now_ms().saturating_sub(self.began_ms)
     }
 
-    /// Adds the headers of every reply and gives the runtime's response.
-    pub fn finish(self, reply: Reply) -> Result<web_sys::Response, JsValue> {
+    /// Adds what every reply tells of its request, and gives the runtime's response.
+    pub fn finish(self, mut reply: Reply) -> JsValue {
         let total = format!("total;dur={}", self.elapsed_ms());
-        let timing = match reply.headers.iter().find(|(name, _)| *name == "server-timing") {
-            Some((_, parts)) => format!("{parts}, {total}"),
-            None => total,
-        };
-        let mut reply = reply.with("server-timing", timing);
-        let common: [(&'static str, Cow<'static, str>); 6] = [
-            ("x-request-id", self.id.into()),
-            ("x-content-type-options", "nosniff".into()),
-            ("x-frame-options", "DENY".into()),
-            ("referrer-policy", "no-referrer".into()),
-            ("access-control-allow-origin", "*".into()),
-            ("access-control-expose-headers", EXPOSED_HEADERS.into()),
-        ];
-        reply.headers.extend(common);
-        if !reply.headers.iter().any(|(name, _)| *name == "cache-control") {
-            reply.headers.push(("cache-control", "no-store".into()));
+        match reply.headers.iter_mut().find(|(name, _)| *name == "server-timing") {
+            Some((_, parts)) => *parts = format!("{parts}, {total}").into(),
+            None => reply.headers.push(("server-timing", total.into())),
         }
         if self.method == "HEAD" {
             reply.body = Body::Empty;
         }
-        reply.into_response()
+        let surface = self.surface();
+        reply.headers.push(("x-request-id", self.id.into()));
+        reply.into_response().unwrap_or_else(|error| {
+            let words = variables::words(&error);
+            log::line(&json!({"event": "reply", "error": words}));
+            let error = Error::new(Code::InternalError, "The gateway could not make its reply");
+            Reply::error(&error, surface).into_response().unwrap_or_default()
+        })
     }
 
     /// A parameter of the query, decoded; the first of its name.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Call;
 use crate::gateway::Gateway;
 use crate::objects::notifier;
+use crate::platform::task;
 use crate::store::requests;
 
 /// What is needed to tell the webhook about a request, if there is a webhook.
@@ -42,7 +43,7 @@ impl Telling<'_> {
     pub fn wake(&self, call: &Call<'_>) {
         if self.keys.is_some() {
             let env = call.env.clone();
-            call.context.wait_until(async move { notifier::wake(&env).await });
+            task::run_behind(&call.context, async move { notifier::wake(&env).await });
         }
     }
 }

@@ -9,10 +9,9 @@ pub mod provider_health;
 pub mod rate_limiter;
 
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
-use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, js_sys};
 
-use crate::platform::variables;
+use crate::platform::{task, variables};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
@@ -48,7 +47,7 @@ fn ask_within(
     let promise = variables::binding(env, namespace)
         .map(|namespace| ask_object(&namespace, name, message, limit_ms.into()));
     async move {
-        let answer = JsFuture::from(promise.ok_or(ObjectError::NotBound)?).await;
+        let answer = task::settled(promise.ok_or(ObjectError::NotBound)?).await;
         answer
             .map(|text| text.as_string().unwrap_or_default())
             .map_err(|error| ObjectError::Failed(variables::words(&error)))

@@ -8,12 +8,11 @@ use std::time::Duration;
 use gatehouse_core::access::webhook::{SigningKey, retry_after};
 use gatehouse_core::json;
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
-use worker::wasm_bindgen_futures::JsFuture;
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
 
 use super::{ObjectError, ask};
 use crate::gateway;
-use crate::platform::{clock, log, random, variables};
+use crate::platform::{clock, log, random, task, variables};
 use crate::store::notifications::{self, Notification};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
@@ -120,7 +119,7 @@ async fn post(url: &str, key: &SigningKey, notification: &Notification) -> Resul
     let Notification { id, body, .. } = notification;
     let timestamp_s = clock::now_ms() / 1000;
     let signature = key.sign(id, timestamp_s, body);
-    let posted = JsFuture::from(post_webhook(url, id, &timestamp_s.to_string(), &signature, body)).await;
+    let posted = task::settled(post_webhook(url, id, &timestamp_s.to_string(), &signature, body)).await;
     match posted.map_err(|error| variables::words(&error))?.as_f64() {
         Some(status) if (200.0..300.0).contains(&status) => Ok(()),
         Some(status) => Err(format!("the receiver answered {status}")),

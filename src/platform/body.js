@@ -12,11 +12,11 @@ const PATIENCE = 32 * 1024 * 1024;
  * @returns {Promise<Uint8Array | null>} null when the body is larger than the limit
  */
 export async function readRequest(request, limit) {
-  if (request.body === null) return new Uint8Array();
   const length = request.headers.get("content-length");
+  if (length !== null && Number(length) <= limit) return new Uint8Array(await request.arrayBuffer());
+  if (request.body === null) return new Uint8Array();
   const patience = Math.max(2 * limit, PATIENCE);
   if (length === null) return collect(request.body, limit, () => {}, patience);
-  if (Number(length) <= limit) return new Uint8Array(await request.arrayBuffer());
   await discard(request.body.getReader(), patience);
   return null;
 }

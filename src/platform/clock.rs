@@ -3,5 +3,11 @@
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
-    worker::Date::now().as_millis()
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole milliseconds, after 1970"
+    )]
+    let now_ms = worker::js_sys::Date::now() as u64;
+    now_ms
 }

@@ -4,10 +4,9 @@ use gatehouse_core::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
-use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, js_sys};
 
-use super::{log, variables};
+use super::{log, task, variables};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
@@ -52,7 +51,7 @@ pub enum Failure {
 pub async fn run(env: &Env, statements: &[Statement]) -> Result<Vec<Outcome>, Failure> {
     let Some(database) = variables::binding(env, "GATEWAY_DB") else { return Err(Failure::NotBound) };
     let text = json!(statements).to_string();
-    match JsFuture::from(run_statements(&database, &text)).await {
+    match task::settled(run_statements(&database, &text)).await {
         Ok(results) => {
             let results = results.as_string().unwrap_or_default();
             serde_json::from_str(&results).map_err(|_| Failure::Unavailable)

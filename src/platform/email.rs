@@ -1,10 +1,9 @@
 //! E-mail, through Cloudflare's `send_email` binding `GATEWAY_EMAIL`.
 
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
-use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, js_sys};
 
-use super::variables;
+use super::{task, variables};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
@@ -33,7 +32,7 @@ pub fn is_bound(env: &Env) -> bool {
 pub async fn send(env: &Env, email: Email<'_>) -> Result<(), String> {
     let binding = variables::binding(env, "GATEWAY_EMAIL").ok_or("there is no binding GATEWAY_EMAIL")?;
     let Email { from, to, subject, text } = email;
-    JsFuture::from(send_email(&binding, from, to, subject, text))
+    task::settled(send_email(&binding, from, to, subject, text))
         .await
         .map(|_| ())
         .map_err(|error| variables::words(&error))

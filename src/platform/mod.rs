@@ -1,4 +1,4 @@
-//! Everything that talks to the runtime: time, randomness, variables, logs, requests, replies, pages, upstreams, the
+//! Everything that talks to the runtime: tasks, time, randomness, variables, logs, requests, replies, pages, upstreams, the
 //! database and e-mail.
 //!
 //! Nothing here decides anything about a call.
@@ -12,5 +12,6 @@ pub mod page;
 pub mod random;
 pub mod reply;
 pub mod request;
+pub mod task;
 pub mod upstream;
 pub mod variables;

@@ -4,14 +4,20 @@ use std::borrow::Cow;
 
 use gatehouse_core::error::{Code, Error, Retry, Source, Surface};
 use serde_json::Value;
-use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 use worker::{js_sys, web_sys};
+
+#[wasm_bindgen(module = "/src/platform/reply.js")]
+extern "C" {
+    #[wasm_bindgen(catch)]
+    fn respond(status: u16, headers: &str, body: &JsValue) -> Result<JsValue, JsValue>;
+}
 
 /// What to answer.
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Headers of this reply; those of every reply are added by `handlers::Call::finish`.
+    /// Headers of this reply; those of every reply are added by `reply.js`.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Body,
@@ -84,22 +90,22 @@ impl Reply {
         self
     }
 
-    /// The runtime's response.
-    pub fn into_response(self) -> Result<web_sys::Response, JsValue> {
-        let headers = web_sys::Headers::new()?;
+    /// The runtime's response, with the headers of every reply (`reply.js` has them).
+    pub fn into_response(self) -> Result<JsValue, JsValue> {
+        let size = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        let mut lines = String::with_capacity(size);
         for (name, value) in &self.headers {
-            headers.set(name, value)?;
+            lines.push_str(name);
+            lines.push('\n');
+            lines.push_str(value);
+            lines.push('\n');
         }
-        let init = web_sys::ResponseInit::new();
-        init.set_status(self.status);
-        init.set_headers(&headers);
-        match self.body {
-            Body::Empty => web_sys::Response::new_with_opt_str_and_init(None, &init),
-            Body::Text(text) => web_sys::Response::new_with_opt_str_and_init(Some(&text), &init),
-            Body::Bytes(bytes) => web_sys::Response::new_with_opt_js_u8_array_and_init(Some(&bytes), &init),
-            Body::Stream(stream) => {
-                web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)
-            }
-        }
+        let body = match self.body {
+            Body::Empty => JsValue::NULL,
+            Body::Text(text) => JsValue::from_str(&text),
+            Body::Bytes(bytes) => bytes.into(),
+            Body::Stream(stream) => stream.into(),
+        };
+        respond(self.status, &lines, &body)
     }
 }

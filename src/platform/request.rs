@@ -1,8 +1,9 @@
 //! Incoming requests.
 
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen};
-use worker::wasm_bindgen_futures::JsFuture;
 use worker::{js_sys, web_sys};
+
+use super::task;
 
 #[wasm_bindgen(module = "/src/platform/body.js")]
 extern "C" {
@@ -21,7 +22,7 @@ pub enum BodyError {
 /// The whole body, at most `limit` bytes of it. A declared length over the limit is refused before anything is read.
 pub async fn body(request: &web_sys::Request, limit: u32) -> Result<js_sys::Uint8Array, BodyError> {
     let body: JsValue =
-        JsFuture::from(read_request(request, limit.into())).await.map_err(|_| BodyError::Gone)?;
+        task::settled(read_request(request, limit.into())).await.map_err(|_| BodyError::Gone)?;
     body.dyn_into().map_err(|_| BodyError::TooLarge)
 }
 

@@ -7,8 +7,10 @@ use gatehouse_core::config::Config;
 use gatehouse_core::protocol::chat_stream::{ChatStream, Ending, Relayed};
 use gatehouse_core::protocol::upstream_error::MAX_BODY as MAX_ERROR_BYTES;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::Closure, prelude::wasm_bindgen};
-use worker::wasm_bindgen_futures::JsFuture;
-use worker::{Context, js_sys, web_sys};
+use worker::worker_sys::Context;
+use worker::{js_sys, web_sys};
+
+use super::task;
 
 #[wasm_bindgen(module = "/src/platform/upstream.js")]
 extern "C" {
@@ -250,7 +252,7 @@ impl Flight {
     /// Waits for the answer: for all of it, or for the first content of an event stream.
     pub async fn settle(self) -> Outcome {
         let Flight { flight, hooks } = self;
-        let settled = JsFuture::from(flight.settled()).await;
+        let settled = task::settled(flight.settled()).await;
         let exchange: JsValue =
             settled.map_err(|error| (Failure::Unreachable, format!("{error:?}"), None))?;
         let exchange: JsExchange = exchange.unchecked_into();
@@ -293,14 +295,14 @@ impl Flight {
 /// Waits until one of several exchanges has settled, and says which; `None` if none has after some time.
 pub async fn first_of(flights: impl Iterator<Item = &Flight>, ms: u32) -> Option<usize> {
     let list: js_sys::Array = flights.map(|flight| JsValue::from(&flight.flight)).collect();
-    let which = JsFuture::from(first(&list, ms.into())).await.ok()?.as_f64()?;
+    let which = task::settled(first(&list, ms.into())).await.ok()?.as_f64()?;
     #[expect(clippy::cast_possible_truncation, reason = "an index of the list, or -1")]
     usize::try_from(which as i64).ok()
 }
 
 /// Waits, unless the client leaves; says whether it is still there.
 pub async fn wait(client: &web_sys::AbortSignal, ms: u32) -> bool {
-    JsFuture::from(pause(client, ms.into())).await.is_ok_and(|stayed| stayed.is_truthy())
+    task::settled(pause(client, ms.into())).await.is_ok_and(|stayed| stayed.is_truthy())
 }
 
 /// Waits.
@@ -322,8 +324,8 @@ pub fn relay_stream(
 ) -> Result<web_sys::ReadableStream, JsValue> {
     let relayed = relay(&exchange, ping_ms.into())?;
     let promise = relayed.finished();
-    context.wait_until(async move {
-        let stayed = JsFuture::from(promise).await.is_ok_and(|stayed| stayed.is_truthy());
+    task::run_behind(context, async move {
+        let stayed = task::settled(promise).await.is_ok_and(|stayed| stayed.is_truthy());
         // Nothing more is pushed: the stream is nobody else's, and the functions that it was pushed by can go.
         let stream = hooks.stream.replace(ChatStream::new("", None, false, 0));
         drop(hooks);

@@ -30,7 +30,7 @@ use super::{Call, board, ledger};
 use crate::gateway::Gateway;
 use crate::platform::reply::{Body, Reply};
 use crate::platform::upstream::{self, EventStream};
-use crate::platform::{clock, random};
+use crate::platform::{clock, random, task};
 pub use attempts::AI_BINDING;
 use attempts::{Attempts, Lost, Won};
 use received::Received;
@@ -150,7 +150,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
     };
     if !is_stream {
         let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), record.ledger.clone());
-        call.context.wait_until(ledger::settle_up(gateway, env, ledger));
+        task::run_behind(&call.context, ledger::settle_up(gateway, env, ledger));
     }
     board::tell_behind(call, gateway);
     let limit_headers = ledger::headers(gateway, &record.ledger, &limits);
