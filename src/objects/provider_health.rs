@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use gatehouse_core::json;
 use gatehouse_core::route::health::{Answer, Report, Shared};
 use worker::wasm_bindgen::{self, JsValue};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
@@ -41,7 +42,7 @@ fn exchange(
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
     let message = serde_json::to_string(report).map_err(failed);
     let answer = message.map(|message| ask_within(patience_ms, env, "PROVIDER_HEALTH", NAME, &message));
-    async move { serde_json::from_str(&answer?.await?).map_err(failed) }
+    async move { json::read(&answer?.await?).map_err(failed) }
 }
 
 /// The object.
@@ -58,12 +59,12 @@ impl DurableObject for ProviderHealth {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let report: Report = serde_json::from_str(&request.text().await?)?;
+        let report: Report = json::read(&request.text().await?)?;
         if self.shared.borrow().is_none() {
             let stored: Option<String> = self.state.storage().get(STORED).await?;
             // Another message may have read it in the meantime, and counted.
             if self.shared.borrow().is_none() {
-                let kept = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+                let kept = stored.and_then(|text| json::read(&text).ok()).unwrap_or_default();
                 let epoch = u32::from_le_bytes(random::id_bytes()).into();
                 self.shared.replace(Some(Shared::new(epoch, kept)));
             }

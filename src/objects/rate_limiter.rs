@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use gatehouse_core::access::sliding_log::{SlidingLog, Take, Verdict};
+use gatehouse_core::json;
 use serde::{Deserialize, Serialize};
 use worker::wasm_bindgen::{self, JsValue};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
@@ -25,7 +26,7 @@ enum Message {
 /// Counts a hit of `who`, if there is room for it.
 pub async fn take(env: &Env, who: &str, take: Take) -> Result<Verdict, ObjectError> {
     let answer = send(env, who, &Message::Take(take)).await?;
-    serde_json::from_str(&answer).map_err(|error| ObjectError::Failed(error.to_string()))
+    json::read(&answer).map_err(|error| ObjectError::Failed(error.to_string()))
 }
 
 /// Takes back the hit of a name: what it was counted for did not happen.
@@ -54,7 +55,7 @@ impl DurableObject for RateLimiter {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message = serde_json::from_str(&request.text().await?)?;
+        let message: Message = json::read(&request.text().await?)?;
         let mut log = self.load().await?;
         let (answer, changed) = match &message {
             Message::Take(take) => {
@@ -98,7 +99,7 @@ impl RateLimiter {
         let stored: Option<String> = self.state.storage().get(STORED).await?;
         // Another message may have read it in the meantime, and counted.
         let log = self.log.take();
-        Ok(log.or_else(|| serde_json::from_str(&stored?).ok()).unwrap_or_default())
+        Ok(log.or_else(|| json::read(&stored?).ok()).unwrap_or_default())
     }
 
     /// Keeps the log, and sees to it that it is forgotten.
