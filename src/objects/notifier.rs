@@ -3,8 +3,6 @@
 //! The notifications stand in the database, written in the same transaction as what they tell. The object has only an
 //! alarm: it is set before that transaction, so that a Worker that dies after it leaves nothing undelivered.
 
-use std::time::Duration;
-
 use gatehouse_core::access::webhook::{SigningKey, retry_after};
 use gatehouse_core::json;
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
@@ -12,6 +10,7 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sy
 
 use super::{ObjectError, ask};
 use crate::gateway;
+use crate::platform::kept::Kept;
 use crate::platform::{clock, log, random, task, variables};
 use crate::store::notifications::{self, Notification};
 
@@ -44,19 +43,19 @@ pub async fn wake(env: &Env) {
 /// The object.
 #[durable_object(alarm)]
 pub struct Notifier {
-    state: State,
+    kept: Kept,
     env: Env,
 }
 
 impl DurableObject for Notifier {
     fn new(state: State, env: Env) -> Self {
-        Notifier { state, env }
+        Notifier { kept: Kept::of(state), env }
     }
 
     /// The message is in how many milliseconds to look.
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let wait_ms = request.text().await?.parse().unwrap_or(0);
-        self.look_in(wait_ms).await?;
+        self.kept.wake_by(clock::now_ms().saturating_add(wait_ms)).await?;
         Response::ok("")
     }
 
@@ -66,23 +65,13 @@ impl DurableObject for Notifier {
             Err(wait_ms) => Some(clock::now_ms() + wait_ms),
         };
         if let Some(next_ms) = next_ms {
-            self.look_in(next_ms.saturating_sub(clock::now_ms())).await?;
+            self.kept.wake_by(next_ms).await?;
         }
         Response::ok("")
     }
 }
 
 impl Notifier {
-    /// Sets the alarm, unless an earlier one is set.
-    async fn look_in(&self, wait_ms: u64) -> worker::Result<()> {
-        let storage = self.state.storage();
-        let at_ms = i64::try_from(clock::now_ms() + wait_ms).unwrap_or(i64::MAX);
-        match storage.get_alarm().await? {
-            Some(set_ms) if set_ms <= at_ms => Ok(()),
-            _ => storage.set_alarm(Duration::from_millis(wait_ms)).await,
-        }
-    }
-
     /// Delivers what is due and says when the next is, or, where that cannot be told, how long to wait.
     async fn deliver_due(&self) -> Result<Option<u64>, u64> {
         let Ok(gateway) = gateway::of_isolate(&self.env) else { return Ok(None) };

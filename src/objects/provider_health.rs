@@ -4,14 +4,15 @@
 //! an object that is moved or restarted should not forget who is throttled. What is lost with it is found out again.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
+use gatehouse_core::json;
 use gatehouse_core::route::health::{Answer, Report, Shared};
-use worker::wasm_bindgen::{self, JsValue};
+use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{ObjectError, ask_within};
-use crate::platform::random;
+use crate::platform::kept::Kept;
+use crate::platform::{clock, random};
 
 /// There is one, of this name.
 const NAME: &str = "providers";
@@ -19,8 +20,8 @@ const NAME: &str = "providers";
 const CALL_PATIENCE_MS: u32 = 500;
 /// How long a report behind an answer waits: not as long as the board takes it for under way.
 const PATIENCE_MS: u32 = 5_000;
-/// How often the state is written down, at most.
-const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often the state is written down, at most, in milliseconds.
+const KEEP_EVERY_MS: u64 = 5_000;
 const STORED: &str = "health";
 
 /// Tells what an isolate has seen, and asks what the others have. It is sent at once, not only when awaited.
@@ -41,36 +42,36 @@ fn exchange(
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
     let message = serde_json::to_string(report).map_err(failed);
     let answer = message.map(|message| ask_within(patience_ms, env, "PROVIDER_HEALTH", NAME, &message));
-    async move { serde_json::from_str(&answer?.await?).map_err(failed) }
+    async move { json::read(&answer?.await?).map_err(failed) }
 }
 
 /// The object.
 #[durable_object(alarm)]
 pub struct ProviderHealth {
-    state: State,
+    kept: Kept,
     /// Read from storage by the first message.
     shared: RefCell<Option<Shared>>,
 }
 
 impl DurableObject for ProviderHealth {
     fn new(state: State, _: Env) -> Self {
-        ProviderHealth { state, shared: RefCell::new(None) }
+        ProviderHealth { kept: Kept::of(state), shared: RefCell::new(None) }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let report: Report = serde_json::from_str(&request.text().await?)?;
+        let report: Report = json::read(&request.text().await?)?;
         if self.shared.borrow().is_none() {
-            let stored: Option<String> = self.state.storage().get(STORED).await?;
+            let stored = self.kept.read(STORED).await?;
             // Another message may have read it in the meantime, and counted.
             if self.shared.borrow().is_none() {
-                let kept = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+                let kept = stored.and_then(|text| json::read(&text).ok()).unwrap_or_default();
                 let epoch = u32::from_le_bytes(random::id_bytes()).into();
                 self.shared.replace(Some(Shared::new(epoch, kept)));
             }
         }
         let answer = self.shared.borrow_mut().as_mut().map(|shared| shared.take(&report));
-        if !report.lanes.is_empty() && self.state.storage().get_alarm().await?.is_none() {
-            self.state.storage().set_alarm(KEEP_EVERY).await?;
+        if !report.lanes.is_empty() {
+            self.kept.wake_by(clock::now_ms() + KEEP_EVERY_MS).await?;
         }
         Response::ok(serde_json::to_string(&answer.unwrap_or_default())?)
     }
@@ -79,7 +80,7 @@ impl DurableObject for ProviderHealth {
         let text =
             self.shared.borrow().as_ref().map(|shared| serde_json::to_string(shared.lanes())).transpose()?;
         if let Some(text) = text {
-            self.state.storage().put_raw(STORED, JsValue::from_str(&text)).await?;
+            self.kept.keep(STORED, &text).await?;
         }
         Response::ok("")
     }

@@ -2,15 +2,16 @@
 //! nothing at all once that has passed.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use gatehouse_core::access::sliding_log::{SlidingLog, Take, Verdict};
+use gatehouse_core::json;
 use serde::{Deserialize, Serialize};
-use worker::wasm_bindgen::{self, JsValue};
+use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{ObjectError, ask};
 use crate::platform::clock;
+use crate::platform::kept::Kept;
 
 /// What an object is asked.
 #[derive(Deserialize, Serialize)]
@@ -25,7 +26,7 @@ enum Message {
 /// Counts a hit of `who`, if there is room for it.
 pub async fn take(env: &Env, who: &str, take: Take) -> Result<Verdict, ObjectError> {
     let answer = send(env, who, &Message::Take(take)).await?;
-    serde_json::from_str(&answer).map_err(|error| ObjectError::Failed(error.to_string()))
+    json::read(&answer).map_err(|error| ObjectError::Failed(error.to_string()))
 }
 
 /// Takes back the hit of a name: what it was counted for did not happen.
@@ -41,7 +42,7 @@ async fn send(env: &Env, who: &str, message: &Message) -> Result<String, ObjectE
 /// The object.
 #[durable_object(alarm)]
 pub struct RateLimiter {
-    state: State,
+    kept: Kept,
     /// Read from storage by the first message.
     log: RefCell<Option<SlidingLog>>,
 }
@@ -50,11 +51,11 @@ const STORED: &str = "log";
 
 impl DurableObject for RateLimiter {
     fn new(state: State, _: Env) -> Self {
-        RateLimiter { state, log: RefCell::new(None) }
+        RateLimiter { kept: Kept::of(state), log: RefCell::new(None) }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message = serde_json::from_str(&request.text().await?)?;
+        let message: Message = json::read(&request.text().await?)?;
         let mut log = self.load().await?;
         let (answer, changed) = match &message {
             Message::Take(take) => {
@@ -82,7 +83,7 @@ impl DurableObject for RateLimiter {
             Some(at_ms) if at_ms > clock::now_ms() => self.store(log).await?,
             _ => {
                 self.log.replace(None);
-                self.state.storage().delete_all().await?;
+                self.kept.forget().await?;
             }
         }
         Response::ok("")
@@ -95,10 +96,10 @@ impl RateLimiter {
         if let Some(log) = self.log.take() {
             return Ok(log);
         }
-        let stored: Option<String> = self.state.storage().get(STORED).await?;
+        let stored = self.kept.read(STORED).await?;
         // Another message may have read it in the meantime, and counted.
         let log = self.log.take();
-        Ok(log.or_else(|| serde_json::from_str(&stored?).ok()).unwrap_or_default())
+        Ok(log.or_else(|| json::read(&stored?).ok()).unwrap_or_default())
     }
 
     /// Keeps the log, and sees to it that it is forgotten.
@@ -106,13 +107,10 @@ impl RateLimiter {
         let text = serde_json::to_string(&log)?;
         let empty_at_ms = log.empty_at_ms();
         self.log.replace(Some(log));
-        self.state.storage().put_raw(STORED, JsValue::from_str(&text)).await?;
-        if self.state.storage().get_alarm().await?.is_none()
-            && let Some(at_ms) = empty_at_ms
-        {
-            let wait = Duration::from_millis(at_ms.saturating_sub(clock::now_ms()));
-            self.state.storage().set_alarm(wait).await?;
+        self.kept.keep(STORED, &text).await?;
+        match empty_at_ms {
+            Some(at_ms) => self.kept.wake_by(at_ms).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }

@@ -54,6 +54,48 @@ export function setObjectAlarm(state, at) {
 }
 
 /**
+ * The text that a Durable Object keeps under a name.
+ *
+ * @param {DurableObjectState} state
+ * @param {string} name
+ * @returns {Promise<string | undefined>}
+ */
+export async function readKept(state, name) {
+  return state.storage.get(name);
+}
+
+/**
+ * Keeps a text under a name.
+ *
+ * @param {DurableObjectState} state
+ * @param {string} name
+ * @param {string} text
+ */
+export async function keepText(state, name, text) {
+  await state.storage.put(name, text);
+}
+
+/**
+ * Forgets all that a Durable Object keeps.
+ *
+ * @param {DurableObjectState} state
+ */
+export async function forgetAll(state) {
+  await state.storage.deleteAll();
+}
+
+/**
+ * Sets the alarm of a Durable Object, unless an earlier one is set.
+ *
+ * @param {DurableObjectState} state
+ * @param {number} at in milliseconds since 1970
+ */
+export async function wakeBy(state, at) {
+  const set = await state.storage.getAlarm();
+  if (set === null || set > at) await state.storage.setAlarm(at);
+}
+
+/**
  * Asks a Durable Object.
  *
  * @param {DurableObjectNamespace} namespace

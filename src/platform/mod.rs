@@ -7,6 +7,7 @@ pub mod analytics_engine;
 pub mod clock;
 pub mod database;
 pub mod email;
+pub mod kept;
 pub mod log;
 pub mod page;
 pub mod random;

@@ -2,6 +2,7 @@
 
 use gatehouse_core::access::audit::{Entry, Head};
 use gatehouse_core::error::Error;
+use gatehouse_core::json;
 use serde::Deserialize;
 use worker::Env;
 
@@ -15,7 +16,7 @@ pub async fn head(env: &Env) -> Result<Head, Error> {
         hash: String,
     }
     let found = rows(env, "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", []).await?;
-    let head = found.first().and_then(|row| Row::deserialize(row).ok());
+    let head = found.first().and_then(|row| json::read_value::<Row>(row).ok());
     Ok(head.map_or_else(Head::default, |Row { seq, hash }| Head { seq, hash }))
 }
 
@@ -31,7 +32,7 @@ pub async fn after(env: &Env, seq: u64, limit: u64) -> Result<Vec<Entry>, Error>
     let found = rows(env, sql, [seq.into(), limit.into()]).await?;
     Ok(found
         .iter()
-        .filter_map(|row| Row::deserialize(row).ok())
+        .filter_map(|row| json::read_value::<Row>(row).ok())
         .map(|Row { seq, entry, hash }| Entry { seq, text: entry, hash })
         .collect())
 }

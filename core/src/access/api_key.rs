@@ -254,24 +254,24 @@ struct Row {
 impl ApiKey {
     /// Reads the database's row, whose `secrets` are a JSON text.
     pub fn from_row(row: &Value) -> Option<ApiKey> {
-        let row = Row::deserialize(row).ok()?;
-        let list = |text: Option<String>| text.map(|text| serde_json::from_str(&text)).transpose().ok();
+        let row: Row = json::read_value(row).ok()?;
+        let list = |text: Option<String>| text.map(|text| json::read(&text)).transpose().ok();
         Some(ApiKey {
             id: row.id,
             name: row.name,
             settings: Settings {
                 disabled: row.disabled != 0,
-                policies: serde_json::from_str(&row.policies).ok()?,
+                policies: json::read(&row.policies).ok()?,
                 models: list(row.models)?,
                 endpoints: list(row.endpoints)?,
-                metadata: serde_json::from_str(&row.metadata).ok()?,
+                metadata: json::read(&row.metadata).ok()?,
                 expires_ms: row.expires_ms,
             },
             request_id: row.request_id,
             created_ms: row.created_ms,
             created_by: row.created_by,
             version: row.version,
-            secrets: serde_json::from_str(&row.secrets).ok()?,
+            secrets: json::read(&row.secrets).ok()?,
         })
     }
 

@@ -211,15 +211,15 @@ fn is_something(value: &Value) -> bool {
 impl KeyRequest {
     /// Reads the database's row.
     pub fn from_row(row: &Value) -> Option<KeyRequest> {
-        let row = Row::deserialize(row).ok()?;
+        let row: Row = json::read_value(row).ok()?;
         Some(KeyRequest {
             id: row.id,
             state: row.state,
             asked: Asked {
                 by_user: row.by_user,
                 email: row.email,
-                policies: serde_json::from_str(&row.policies).ok()?,
-                fields: serde_json::from_str(&row.fields).ok()?,
+                policies: json::read(&row.policies).ok()?,
+                fields: json::read(&row.fields).ok()?,
                 version: row.version,
                 date_created: row.date_created,
                 approved: row.state == State::Approved,

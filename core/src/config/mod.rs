@@ -24,6 +24,7 @@ pub use webhook_url::WebhookUrl;
 use crate::access::sliding_log::MAX_LIMIT;
 use crate::access::submission::email;
 use crate::catalog::{PROVIDERS, facts};
+use crate::json;
 use crate::key::ENDPOINTS;
 use crate::ledger::Limits;
 use crate::name::is_name;
@@ -310,17 +311,16 @@ impl Config {
     /// Reads JSON that has been through the build, with an optional patch on top.
     pub fn read(built: &str, patch: Option<&str>) -> Result<Config, ConfigError> {
         let config = match patch {
-            None => serde_json::from_str(built),
+            None => json::read(built),
             Some(patch) => {
                 let patch: Value = serde_json::from_str(patch)
                     .map_err(|error| ConfigError(format!("GATEWAY_CONFIG is not JSON: {error}")))?;
                 if !patch.is_object() {
                     return Err(ConfigError("GATEWAY_CONFIG is not a JSON object".to_owned()));
                 }
-                // By way of text, which is read in one way: to read trees too would be another 40 KB of the Wasm.
                 serde_json::from_str(built).and_then(|mut config: Value| {
                     merge(&mut config, patch);
-                    serde_json::from_str(&config.to_string())
+                    json::read_value(&config)
                 })
             }
         };

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::config::{Config, Policy};
 use crate::error::{Code, Error};
+use crate::json;
 use crate::ledger::Limit;
 
 /// The endpoints that a key can be narrowed to: the routes for callers with an inference key.
@@ -48,14 +49,14 @@ struct Row {
 impl IssuedKey {
     /// Reads the database's row; `None` if it is not one, in which case nobody is let in by it.
     pub fn from_row(row: &serde_json::Value) -> Option<IssuedKey> {
-        let row = Row::deserialize(row).ok()?;
-        let list = |text: Option<String>| text.map(|text| serde_json::from_str(&text)).transpose().ok();
+        let row: Row = json::read_value(row).ok()?;
+        let list = |text: Option<String>| text.map(|text| json::read(&text)).transpose().ok();
         Some(IssuedKey {
             id: row.id,
             name: row.name,
             disabled: row.disabled != 0,
             expires_ms: [row.key_expires_ms, row.secret_expires_ms].into_iter().flatten().min(),
-            policies: serde_json::from_str(&row.policies).ok()?,
+            policies: json::read(&row.policies).ok()?,
             models: list(row.models)?,
             endpoints: list(row.endpoints)?,
         })

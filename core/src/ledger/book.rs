@@ -218,10 +218,9 @@ impl Book {
             let totals = serde_json::from_str(totals).unwrap_or_default();
             book.chain = Chain { count, head: head.to_owned(), totals: Totals::from_json(&totals) };
         }
-        let kept: Kept = stored.counters.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let kept: Kept = stored.counters.and_then(|text| json::read(text).ok()).unwrap_or_default();
         book.counters = kept.counters;
-        book.reporters =
-            stored.reporters.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        book.reporters = stored.reporters.and_then(|text| json::read(text).ok()).unwrap_or_default();
         for (isolate, lease, at_ms) in &kept.closed {
             let reporter = book.reporter(isolate, *at_ms);
             (reporter.closed, reporter.closed_ms) = (*lease, *at_ms);
@@ -235,7 +234,7 @@ impl Book {
             }
         }
         for text in &stored.leases {
-            let Ok(lease) = serde_json::from_str::<Lease>(text) else { continue };
+            let Ok(lease) = json::read::<Lease>(text) else { continue };
             let reporter = book.reporter(&lease.isolate, now_ms);
             // An older lease of the same isolate has been given back.
             reporter.closed = reporter.closed.max(lease.number.saturating_sub(1));

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use gatehouse_core::json;
 use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing, told};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue};
@@ -76,7 +77,7 @@ pub async fn receipt(env: &Env, ledger: &str, id: &str) -> Result<Option<String>
     exchange(PATIENCE_MS, env, ledger, &Message::Receipt(id.to_owned())).await
 }
 
-async fn exchange<T: for<'a> Deserialize<'a>>(
+async fn exchange<T: DeserializeOwned>(
     patience_ms: u32,
     env: &Env,
     ledger: &str,
@@ -85,7 +86,7 @@ async fn exchange<T: for<'a> Deserialize<'a>>(
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
     let message = serde_json::to_string(message).map_err(failed)?;
     let answer = ask_within(patience_ms, env, "KEY_LEDGER", ledger, &message).await?;
-    serde_json::from_str(&answer).map_err(failed)
+    json::read(&answer).map_err(failed)
 }
 
 /// The object.
@@ -115,7 +116,7 @@ impl DurableObject for KeyLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message = serde_json::from_str(&request.text().await?)?;
+        let message: Message = json::read(&request.text().await?)?;
         // From here on nothing is waited for: no other message comes in between.
         match self.answer(&message) {
             Ok(answer) => Response::ok(answer),

@@ -3,6 +3,8 @@
 //! For the bodies of `/access`, `/api/portal` and `/v0`, which are a few members each. Chat requests are read in place by
 //! [`crate::protocol`].
 
+mod typed;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Code, Error};
 use crate::time;
+pub use typed::{read, read_value};
 
 /// `serde_json::json!` with the same syntax, where each member is a call instead of some hundred bytes of code: 19 KB of the Wasm,
 /// gzipped. Objects in lists have to be a `json!` of their own.
