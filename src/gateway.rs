@@ -9,7 +9,7 @@ use gatehouse_core::access::webhook::SigningKey;
 use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
+use gatehouse_core::json_text;
 use gatehouse_core::key::{KeyCache, Ring, RingReport};
 use gatehouse_core::ledger::answers::Answers;
 use gatehouse_core::route::health::Board;
@@ -77,7 +77,9 @@ pub fn of_isolate(env: &Env) -> Result<Rc<Gateway>, Error> {
 fn build(env: &Env) -> Result<Gateway, Error> {
     let patch = variables::get(env, "GATEWAY_CONFIG").filter(|text| !text.trim().is_empty());
     let config = Config::read(BUILT_CONFIG, patch.as_deref()).map_err(|error| {
-        log::line(&json!({"event": "start", "error": "invalid configuration", "detail": error.to_string()}));
+        log::line(
+            json_text!({"event": "start", "error": "invalid configuration", "detail": error.to_string()}),
+        );
         Error::new(Code::InvalidConfiguration, "The gateway's configuration is not valid; its log says where")
     })?;
     let secret = |name: &str| variables::get(env, name);
@@ -96,7 +98,7 @@ fn build(env: &Env) -> Result<Gateway, Error> {
     let limits = Limits::of(&config);
     let active = registry.entries().iter().filter(|entry| entry.is_active());
     let malformed = |RingReport { malformed, .. }: RingReport| malformed;
-    log::line(&json!({
+    log::line(json_text!({
         "event": "start",
         "version": env!("CARGO_PKG_VERSION"),
         "keys": ring_report.accepted,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
+use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
@@ -242,7 +242,7 @@ async fn send_report(gateway: &Gateway, env: &Env, ledger: &str) -> Option<bool>
     let (report, lost) =
         with(gateway, ledger, |account, now_ms| (account.purse.report(now_ms), account.purse.lost()));
     if lost > 0 {
-        log::line(&json!({"event": "ledger", "error": "records of calls were given up", "calls": lost}));
+        log::line(json_text!({"event": "ledger", "error": "records of calls were given up", "calls": lost}));
     }
     let report = report?;
     match key_ledger::report(env, ledger, &report).await {
@@ -259,7 +259,7 @@ async fn send_report(gateway: &Gateway, env: &Env, ledger: &str) -> Option<bool>
         Err(error) => {
             with(gateway, ledger, |account, _| account.purse.not_reported(report.number));
             let words = format!("a report was not taken: {error:?}");
-            log::line(&json!({"event": "ledger", "error": words, "calls": report.settled.len()}));
+            log::line(json_text!({"event": "ledger", "error": words, "calls": report.settled.len()}));
             Some(false)
         }
     }

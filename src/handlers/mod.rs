@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use gatehouse_core::access::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::error::{Code, Error, Source, Surface};
-use gatehouse_core::json;
+use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
 use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
@@ -33,7 +33,7 @@ use worker::{Env, web_sys};
 
 use crate::gateway::{self, Gateway};
 use crate::platform::reply::{Body, Reply};
-use crate::platform::request::BodyError;
+use crate::platform::request::{BodyError, Head};
 use crate::platform::{clock, log, random, request, variables};
 use crate::routes::{self, Access, Handler, Match};
 
@@ -49,8 +49,7 @@ pub struct Call<'a> {
     pub id: String,
     /// When it began, in milliseconds since 1970.
     pub began_ms: u64,
-    method: String,
-    url: String,
+    head: Head<'a>,
 }
 
 /// A parameter stands in the query several times, so that it is unclear which one counts.
@@ -74,15 +73,17 @@ impl<'a> Call<'a> {
     /// Reads what every request has.
     pub fn new(request: &'a web_sys::Request, env: Env, context: Context) -> Call<'a> {
         let began_ms = clock::now_ms();
-        let id = request::header(request, "x-request-id")
-            .filter(|id| request_id::is_valid(id))
-            .unwrap_or_else(|| request_id::generate(began_ms, random::id_bytes()));
-        Call { request, context, env, id, began_ms, method: request.method(), url: request.url() }
+        let head = Head::read(request);
+        let id = match head.header("x-request-id") {
+            Some(id) if request_id::is_valid(&id) => id.into_owned(),
+            _ => request_id::generate(began_ms, random::id_bytes()),
+        };
+        Call { request, context, env, id, began_ms, head }
     }
 
     /// The path, without query.
     pub fn path(&self) -> &str {
-        request::path(&self.url)
+        request::path(self.head.url())
     }
 
     /// The shape of errors here.
@@ -92,7 +93,7 @@ impl<'a> Call<'a> {
 
     /// A header of the request.
     pub fn header(&self, name: &str) -> Option<String> {
-        request::header(self.request, name)
+        self.head.header(name).map(Cow::into_owned)
     }
 
     /// Who counts as one client.
@@ -112,14 +113,14 @@ impl<'a> Call<'a> {
             Some((_, parts)) => *parts = format!("{parts}, {total}").into(),
             None => reply.headers.push(("server-timing", total.into())),
         }
-        if self.method == "HEAD" {
+        if self.head.method() == "HEAD" {
             reply.body = Body::Empty;
         }
         let surface = self.surface();
         reply.headers.push(("x-request-id", self.id.into()));
         reply.into_response().unwrap_or_else(|error| {
             let words = variables::words(&error);
-            log::line(&json!({"event": "reply", "error": words}));
+            log::line(json_text!({"event": "reply", "error": words}));
             let error = Error::new(Code::InternalError, "The gateway could not make its reply");
             Reply::error(&error, surface).into_response().unwrap_or_default()
         })
@@ -127,12 +128,12 @@ impl<'a> Call<'a> {
 
     /// A parameter of the query, decoded; the first of its name.
     pub fn query(&self, name: &str) -> Option<String> {
-        request::query(&self.url, name)
+        request::query(self.head.url(), name)
     }
 
     /// A parameter of the query that may stand there once, decoded. The error says that it stands there several times.
     pub fn query_once(&self, name: &str) -> Result<Option<String>, Repeated> {
-        let mut values = request::queries(&self.url, name);
+        let mut values = request::queries(self.head.url(), name);
         let value = values.next();
         if values.next().is_none() { Ok(value) } else { Err(Repeated) }
     }
@@ -160,7 +161,7 @@ impl<'a> Call<'a> {
 
     /// Where a claim link leads: this gateway, as the operator reached it.
     pub fn claim_url(&self, token: &str) -> String {
-        format!("{}/access/claim/{token}", request::origin(&self.url))
+        format!("{}/access/claim/{token}", request::origin(self.head.url()))
     }
 
     /// The body, at most `limit` bytes of it.
@@ -212,7 +213,7 @@ fn is_json_type(content_type: &str) -> bool {
 
 /// Answers a request.
 pub async fn answer(call: &Call<'_>) -> Reply {
-    if call.method == "OPTIONS" {
+    if call.head.method() == "OPTIONS" {
         return preflight(call);
     }
     let answer = match gateway::of_isolate(&call.env) {
@@ -242,7 +243,7 @@ fn refusal(call: &Call<'_>, error: &Error) -> Reply {
 }
 
 async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
-    let found = routes::find(&call.method, call.path());
+    let found = routes::find(call.head.method(), call.path());
     let access = routes::access(&found, call.path());
     let caller = match access {
         Access::Public => None,
@@ -263,7 +264,11 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
         },
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
-            format!("{} is not possible here; it has {}", call.method, routes::allowed_methods(call.path())),
+            format!(
+                "{} is not possible here; it has {}",
+                call.head.method(),
+                routes::allowed_methods(call.path())
+            ),
         )),
         Match::Nothing => Err(nothing_here()),
     }
@@ -272,10 +277,10 @@ async fn handle(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> 
 /// The log line of a request that came to nothing. A call that reached an upstream has one of its own (`chat::record`); what
 /// strangers send has none, since they could fill the log with it.
 fn log_refusal(call: &Call<'_>, path: &str, caller: &Caller, error: &Error) {
-    log::line(&json!({
+    log::line(json_text!({
         "event": "refused",
         "request_id": call.id,
-        "method": call.method,
+        "method": call.head.method(),
         "path": path,
         "caller": &*caller.label,
         "key_id": caller.key.as_ref().map(|key| key.id.as_str()),

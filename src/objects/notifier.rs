@@ -4,7 +4,7 @@
 //! alarm: it is set before that transaction, so that a Worker that dies after it leaves nothing undelivered.
 
 use gatehouse_core::access::webhook::{SigningKey, retry_after};
-use gatehouse_core::json;
+use gatehouse_core::json_text;
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
 
@@ -87,7 +87,7 @@ impl Notifier {
                     let attempts = notification.attempts + 1;
                     let [chance] = random::id_bytes();
                     let next_ms = retry_after(attempts, chance).map(|wait_ms| clock::now_ms() + wait_ms);
-                    log::line(&json!({
+                    log::line(json_text!({
                         "event": "webhook",
                         "id": notification.id,
                         "attempts": attempts,

@@ -1,6 +1,6 @@
 //! The database, D1. It runs statements and tells what became of them; what they say is in `store`.
 
-use gatehouse_core::json;
+use gatehouse_core::{json, json_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
@@ -67,7 +67,7 @@ fn read_failure(words: &str) -> Failure {
     if words.contains("no such table") {
         return Failure::NotMigrated;
     }
-    log::line(&json!({"event": "database", "error": words}));
+    log::line(json_text!({"event": "database", "error": words}));
     Failure::Unavailable
 }
 

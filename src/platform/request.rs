@@ -1,12 +1,17 @@
 //! Incoming requests.
 
+use std::borrow::Cow;
+
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{js_sys, web_sys};
 
 use super::task;
 
-#[wasm_bindgen(module = "/src/platform/body.js")]
+#[wasm_bindgen(module = "/src/platform/request.js")]
 extern "C" {
+    #[wasm_bindgen(js_name = readHead)]
+    fn read_head(request: &web_sys::Request, names: &js_sys::Array) -> String;
+
     #[wasm_bindgen(js_name = readRequest)]
     fn read_request(request: &web_sys::Request, limit: f64) -> js_sys::Promise;
 }
@@ -26,9 +31,56 @@ pub async fn body(request: &web_sys::Request, limit: u32) -> Result<js_sys::Uint
     body.dyn_into().map_err(|_| BodyError::TooLarge)
 }
 
-/// A header, if it is there.
-pub fn header(request: &web_sys::Request, name: &str) -> Option<String> {
-    request.headers().get(name).ok().flatten()
+/// The headers that are read with every request. Others are asked for one by one.
+const HEADERS: [&str; 8] = [
+    "authorization",
+    "x-api-key",
+    "x-request-id",
+    "content-type",
+    "x-session-id",
+    "x-gateway-project-id",
+    "x-gateway-force-provider",
+    "x-gateway-force-model",
+];
+
+thread_local! {
+    static HEADER_NAMES: js_sys::Array = HEADERS.into_iter().map(JsValue::from_str).collect();
+}
+
+/// Method, address and headers of a request.
+pub struct Head<'a> {
+    request: &'a web_sys::Request,
+    /// The lines of `readHead`.
+    lines: String,
+}
+
+impl<'a> Head<'a> {
+    /// That of a request.
+    pub fn read(request: &'a web_sys::Request) -> Head<'a> {
+        Head { request, lines: HEADER_NAMES.with(|names| read_head(request, names)) }
+    }
+
+    fn line(&self, number: usize) -> &str {
+        self.lines.split('\n').nth(number).unwrap_or_default()
+    }
+
+    /// The method, in capitals.
+    pub fn method(&self) -> &str {
+        self.line(0)
+    }
+
+    /// The whole address.
+    pub fn url(&self) -> &str {
+        self.line(1)
+    }
+
+    /// A header, if it is there.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        match HEADERS.iter().position(|known| *known == name) {
+            Some(place) => Some(self.line(2 + place)).filter(|value| *value != "\0").map(Cow::Borrowed),
+            None => self.request.headers().get(name).ok().flatten().map(Cow::Owned),
+        }
+    }
 }
 
 /// The path of a URL, without query and fragment.

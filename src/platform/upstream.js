@@ -8,7 +8,7 @@
 //! upstream fetch, and its tie to `request.signal` (which does nothing when handed to fetch itself). The third is
 //! RUN_TO_COMPLETION in scripts/build.
 
-import { collect } from "./body.js";
+import { collect } from "./request.js";
 
 /**
  * An answer that declares to be no larger than this, in bytes, is read in one go: the runtime enters the isolate once, where
@@ -55,13 +55,9 @@ const SMALL = 65_536;
  */
 
 /**
- * Where a request goes: over HTTP, or through the binding `AI`.
+ * The binding `AI`.
  *
- * @typedef {object} Target
- * @property {string} url of the endpoint; for a binding, the model
- * @property {string | undefined} header the name of the header with the credential
- * @property {string | undefined} credential
- * @property {{ run(model: string, inputs: object, options: object): Promise<unknown> } | undefined} binding
+ * @typedef {{ run(model: string, inputs: object, options: object): Promise<unknown> }} Binding
  */
 
 /** Calls back when nothing happened for some time, and when the client leaves. */
@@ -136,7 +132,10 @@ class Watch {
  * once the first content has come, or as much as may be held; of anything else once it has come whole.
  *
  * @param {AbortSignal} client aborted when the client leaves
- * @param {Target} target
+ * @param {string} url of the endpoint; for the binding, the model
+ * @param {string | undefined} header the name of the header with the credential
+ * @param {string | undefined} credential
+ * @param {Binding | undefined} binding where it goes through that, instead of over HTTP
  * @param {Uint8Array} body
  * @param {Limits} limits
  * @param {number} firstByteMs until the status line
@@ -145,10 +144,27 @@ class Watch {
  * @param {Hooks | undefined} hooks for a stream; undefined: none was asked for
  * @returns {{ settled: Promise<Exchange>, cancel: () => void }}
  */
-export function send(client, target, body, limits, firstByteMs, stallMs, totalMs, hooks) {
+export function send(
+  client,
+  url,
+  header,
+  credential,
+  binding,
+  body,
+  limits,
+  firstByteMs,
+  stallMs,
+  totalMs,
+  hooks,
+) {
   const watch = new Watch(client, firstByteMs, totalMs);
+  const { signal } = watch.controller;
+  const answer =
+    binding === undefined
+      ? post(url, header, credential, body, hooks !== undefined, signal)
+      : run(binding, url, body, signal);
   return {
-    settled: exchange(watch, target, body, limits, stallMs, hooks),
+    settled: exchange(watch, answer, limits, stallMs, hooks),
     cancel: () => {
       watch.stop();
       watch.controller.abort();
@@ -158,14 +174,13 @@ export function send(client, target, body, limits, firstByteMs, stallMs, totalMs
 
 /**
  * @param {Watch} watch
- * @param {Target} target
- * @param {Uint8Array} body
+ * @param {Promise<Response>} answer
  * @param {Limits} limits
  * @param {number} stallMs
  * @param {Hooks | undefined} hooks
  * @returns {Promise<Exchange>}
  */
-async function exchange(watch, target, body, limits, stallMs, hooks) {
+async function exchange(watch, answer, limits, stallMs, hooks) {
   /** @type {Exchange} */
   const exchange = {
     failure: "",
@@ -182,9 +197,7 @@ async function exchange(watch, target, body, limits, stallMs, hooks) {
   /** @type {Exchange["failure"]} */
   let failure = "unreachable";
   try {
-    const response = await (target.binding === undefined
-      ? post(target, body, hooks !== undefined, watch.controller.signal)
-      : run(target.binding, target.url, body, watch.controller.signal));
+    const response = await answer;
     failure = "broken";
     exchange.status = response.status;
     exchange.response = response;
@@ -227,12 +240,14 @@ async function exchange(watch, target, body, limits, stallMs, hooks) {
 }
 
 /**
- * @param {Target} target
+ * @param {string} url
+ * @param {string | undefined} header
+ * @param {string | undefined} credential
  * @param {Uint8Array} body
  * @param {boolean} stream
  * @param {AbortSignal} signal
  */
-function post(target, body, stream, signal) {
+function post(url, header, credential, body, stream, signal) {
   // The whole list: nothing of the caller's headers reaches an upstream.
   /** @type {Record<string, string>} */
   const headers = {
@@ -242,8 +257,8 @@ function post(target, body, stream, signal) {
     "accept-encoding": "identity",
     "user-agent": "gatehouse",
   };
-  if (target.header !== undefined) headers[target.header] = target.credential ?? "";
-  return fetch(target.url, { method: "POST", headers, body, redirect: "manual", signal });
+  if (header !== undefined) headers[header] = credential ?? "";
+  return fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
 }
 
 /** Errors of the binding that mean "not now": the daily allocation is used up, or no capacity is left. */
@@ -252,7 +267,7 @@ const BINDING_BUSY = /^(3036|3040|4006)\b/;
 /**
  * Runs a model of Workers AI. Models that answer in OpenAI's format do so here too.
  *
- * @param {NonNullable<Target["binding"]>} binding
+ * @param {Binding} binding
  * @param {string} model
  * @param {Uint8Array} body
  * @param {AbortSignal} signal

@@ -16,7 +16,10 @@ use super::task;
 extern "C" {
     fn send(
         client: &web_sys::AbortSignal,
-        target: &js_sys::Object,
+        url: &str,
+        header: Option<&str>,
+        credential: Option<&str>,
+        binding: &JsValue,
         body: &js_sys::Uint8Array,
         limits: &js_sys::Object,
         first_byte_ms: f64,
@@ -222,18 +225,19 @@ pub fn begin(
     attempt: AttemptLimits,
     stream: Option<ChatStream>,
 ) -> Flight {
-    let target = match target {
-        Target::Http(url, None) => object(&[("url", url.into())]),
-        Target::Http(url, Some((header, credential))) => {
-            object(&[("url", url.into()), ("header", header.into()), ("credential", credential.into())])
-        }
-        Target::Binding(binding, model) => object(&[("url", model.into()), ("binding", binding)]),
+    let (url, credential, binding) = match target {
+        Target::Http(url, credential) => (url, credential, JsValue::UNDEFINED),
+        Target::Binding(binding, model) => (model, None, binding),
     };
+    let (header, credential) = credential.unzip();
     let hooks = stream.map(Hooks::new);
     let AttemptLimits { first_byte_ms, stall_ms, total_ms } = attempt;
     let flight = send(
         client,
-        &target,
+        url,
+        header,
+        credential.as_deref(),
+        &binding,
         body,
         &limits.0,
         first_byte_ms.into(),

@@ -3,6 +3,7 @@
 //! For the bodies of `/access`, `/api/portal` and `/v0`, which are a few members each. Chat requests are read in place by
 //! [`crate::protocol`].
 
+pub mod text;
 mod typed;
 
 use std::collections::BTreeMap;

@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use super::tally::{Row, Slice, Tally};
 use crate::catalog::Price;
-use crate::json;
+use crate::json::text::Text;
 use crate::key::Digest;
 use crate::protocol::usage::Usage;
 use crate::time::{DAY_MS, to_rfc3339};
+use crate::{json, json_text};
 
 /// The hash before the first receipt.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -66,8 +67,8 @@ pub struct Receipt {
     pub attempts: Vec<Attempt>,
 }
 
-fn price_json(price: &Price) -> Value {
-    json!({
+fn price_text(price: &Price) -> Text {
+    json_text!({
         "input": price.input,
         "cached_input": price.cached_input,
         "cache_write": price.cache_write,
@@ -119,7 +120,7 @@ impl Receipt {
         let last = self.attempts.last();
         let usage = self.usage();
         let attempt = |attempt: &Attempt| {
-            json!({
+            json_text!({
                 "provider": attempt.provider,
                 "model": attempt.model,
                 "outcome": attempt.outcome,
@@ -127,10 +128,10 @@ impl Receipt {
                 "prompt_tokens": attempt.usage.prompt_tokens,
                 "completion_tokens": attempt.usage.completion_tokens,
                 "cost_micro_usd": attempt.cost_micro_usd,
-                "price": attempt.price.as_ref().map(price_json),
+                "price": attempt.price.as_ref().map(price_text),
             })
         };
-        json!({
+        let text = json_text!({
             "id": self.id,
             "request_id": self.request_id,
             "time": to_rfc3339(self.at_ms),
@@ -152,8 +153,8 @@ impl Receipt {
             "partial": self.partial,
             "estimated": self.is_estimated(),
             "attempts": self.attempts.iter().map(attempt).collect::<Vec<_>>(),
-        })
-        .to_string()
+        });
+        text.into()
     }
 
     /// What it adds to the sums: a row for each model that it was sent to. The call itself counts for the last. `name` is

@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::receipt::{Attempt, Receipt};
 use gatehouse_core::ledger::tally::Row;
 use gatehouse_core::ledger::{End, Settled, Spending, Target};
 use gatehouse_core::route::failure::Failure;
 use gatehouse_core::route::health::{OTHER, Place};
+use gatehouse_core::{json, json_text};
 
 use crate::gateway::Gateway;
 use crate::handlers::ledger::{self, Heartbeat};
@@ -170,7 +170,7 @@ impl Record {
 
     fn log(&self, receipt: &Receipt, detail: Option<&str>) {
         let usage = receipt.usage();
-        log::line(&json!({
+        log::line(json_text!({
             "event": "call",
             "request_id": self.request_id,
             "receipt": self.receipt_id,

@@ -9,9 +9,9 @@ mod storage;
 
 use std::cell::{Cell, RefCell};
 
-use gatehouse_core::json;
 use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing, told};
+use gatehouse_core::{json, json_text};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -123,7 +123,7 @@ impl DurableObject for KeyLedger {
             Err(words) => {
                 // What is in memory may not be what is on disk.
                 self.book.replace(None);
-                log::line(&json!({"event": "ledger", "error": words}));
+                log::line(json_text!({"event": "ledger", "error": words}));
                 Response::error(words, 500)
             }
         }
@@ -138,7 +138,7 @@ impl DurableObject for KeyLedger {
         });
         if let Err(words) = folded {
             self.book.replace(None);
-            log::line(&json!({"event": "ledger", "error": words}));
+            log::line(json_text!({"event": "ledger", "error": words}));
         }
         let again_ms = self.roll_up().await;
         let due_ms = self.book.borrow().as_ref().and_then(Book::due_ms);

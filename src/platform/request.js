@@ -1,8 +1,22 @@
 // @ts-check
-//! Reading bodies with a bound, so that no caller and no upstream can fill the isolate's memory.
+//! Reading requests; and bodies with a bound, so that no caller and no upstream can fill the isolate's memory.
 
 /** How much of a body that is too large is read and thrown away, at least, in bytes: see `discard`. */
 const PATIENCE = 32 * 1024 * 1024;
+
+/**
+ * Method, address and some headers of a request, each on a line; NUL for a header that is not there. Names and values have no
+ * line feeds. One text is one crossing into Wasm, and one conversion.
+ *
+ * @param {Request} request
+ * @param {string[]} names of the headers
+ */
+export function readHead(request, names) {
+  const { headers } = request;
+  let head = `${request.method}\n${request.url}`;
+  for (const name of names) head += `\n${headers.get(name) ?? "\0"}`;
+  return head;
+}
 
 /**
  * The whole body of a request.
@@ -13,7 +27,8 @@ const PATIENCE = 32 * 1024 * 1024;
  */
 export async function readRequest(request, limit) {
   const length = request.headers.get("content-length");
-  if (length !== null && Number(length) <= limit) return new Uint8Array(await request.arrayBuffer());
+  if (length !== null && Number(length) <= limit)
+    return new Uint8Array(await request.arrayBuffer());
   if (request.body === null) return new Uint8Array();
   const patience = Math.max(2 * limit, PATIENCE);
   if (length === null) return collect(request.body, limit, () => {}, patience);
