@@ -52,16 +52,26 @@ pub struct Head<'a> {
     request: &'a web_sys::Request,
     /// The lines of `readHead`.
     lines: String,
+    /// Where each of them ends.
+    ends: [usize; 2 + HEADERS.len()],
 }
 
 impl<'a> Head<'a> {
     /// That of a request.
     pub fn read(request: &'a web_sys::Request) -> Head<'a> {
-        Head { request, lines: HEADER_NAMES.with(|names| read_head(request, names)) }
+        let lines = HEADER_NAMES.with(|names| read_head(request, names));
+        let mut ends = [lines.len(); 2 + HEADERS.len()];
+        let line_feeds = lines.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        for (end, (place, _)) in ends.iter_mut().zip(line_feeds) {
+            *end = place;
+        }
+        Head { request, lines, ends }
     }
 
     fn line(&self, number: usize) -> &str {
-        self.lines.split('\n').nth(number).unwrap_or_default()
+        let end = |number: usize| self.ends.get(number).copied();
+        let begin = number.checked_sub(1).and_then(end).map_or(0, |end| end + 1);
+        self.lines.get(begin..end(number).unwrap_or(begin)).unwrap_or_default()
     }
 
     /// The method, in capitals.

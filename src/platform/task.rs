@@ -19,6 +19,8 @@ use worker::wasm_bindgen::{self, JsCast, JsValue, closure::Closure, prelude::was
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::worker_sys;
 
+use super::clock;
+
 #[wasm_bindgen(module = "/src/platform/task.js")]
 extern "C" {
     fn drive(resume: &Function, task: u32, first: &Promise) -> Promise;
@@ -125,7 +127,7 @@ fn resume(task: u32, value: JsValue, failed: bool) -> JsValue {
 fn poll(future: &mut Future, turn: Turn) -> Result<JsValue, Promise> {
     // A task may be begun by another one.
     let outer = TURN.replace(turn);
-    let polled = future.as_mut().poll(&mut Polling::from_waker(Waker::noop()));
+    let polled = clock::standing(|| future.as_mut().poll(&mut Polling::from_waker(Waker::noop())));
     let turn = TURN.replace(outer);
     match (polled, turn) {
         (Poll::Ready(value), _) => Ok(value),

@@ -26,7 +26,7 @@ const SMALL = 65_536;
  * @property {string} detail the runtime's words for the failure, for the log
  * @property {number} status
  * @property {Uint8Array | undefined} body the whole answer, unless it is to be relayed
- * @property {Response | undefined} response
+ * @property {Headers | undefined} headers of the answer
  * @property {Watch} watch
  * @property {Hooks | undefined} hooks
  * @property {ReadableStreamDefaultReader<Uint8Array> | undefined} reader of a stream that is to be relayed
@@ -60,27 +60,27 @@ const SMALL = 65_536;
  * @typedef {{ run(model: string, inputs: object, options: object): Promise<unknown> }} Binding
  */
 
-/** Calls back when nothing happened for some time, and when the client leaves. */
+/** Abandons an upstream when nothing happened for some time, and when the client leaves. */
 class Watch {
   /**
    * @param {AbortSignal} client
    * @param {number} limit in milliseconds
    * @param {number} total from now until everything must be over, in milliseconds
+   * @param {number} shortest of the limits that may be allowed later
    */
-  constructor(client, limit, total) {
+  constructor(client, limit, total, shortest) {
     this.controller = new AbortController();
     /** @type {"" | "client" | "timeout"} why the upstream was abandoned */
     this.reason = "";
-    this.client = client;
-    this.onClientLeft = () => this.abandon("client");
-    client.addEventListener("abort", this.onClientLeft);
+    client.addEventListener("abort", () => this.abandon("client"));
     if (client.aborted) this.abandon("client");
-    /** @type {number | null} */
-    this.timer = null;
-    this.limit = 0;
-    this.since = 0;
-    this.until = Date.now() + total;
-    this.allow(limit);
+    this.limit = limit;
+    this.since = Date.now();
+    this.until = this.since + total;
+    /** How often the timer looks. Setting and clearing one costs 5 µs: none is set anew for a limit that it is not too slow for. */
+    this.pace = Math.min(limit, shortest);
+    this.check = this.check.bind(this);
+    this.timer = setTimeout(this.check, Math.min(this.pace, total));
   }
 
   /** Something happened. Costs no timer: the running one looks at the time when it fires. */
@@ -100,16 +100,19 @@ class Watch {
 
   /** @param {number} limit from now on, in milliseconds */
   allow(limit) {
-    clearTimeout(this.timer);
     this.limit = limit;
-    this.since = Date.now();
-    this.timer = setTimeout(() => this.check(), Math.min(limit, this.until - this.since));
+    this.touch();
+    if (limit < this.pace) {
+      this.pace = limit;
+      clearTimeout(this.timer);
+      this.check();
+    }
   }
 
   check() {
     const left = Math.min(this.since + this.limit, this.until) - Date.now();
     if (left > 0) {
-      this.timer = setTimeout(() => this.check(), Math.min(left, this.limit));
+      this.timer = setTimeout(this.check, Math.min(left, this.pace));
     } else {
       this.abandon("timeout");
     }
@@ -123,7 +126,6 @@ class Watch {
 
   stop() {
     clearTimeout(this.timer);
-    this.client.removeEventListener("abort", this.onClientLeft);
   }
 }
 
@@ -157,7 +159,7 @@ export function send(
   totalMs,
   hooks,
 ) {
-  const watch = new Watch(client, firstByteMs, totalMs);
+  const watch = new Watch(client, firstByteMs, totalMs, Math.min(stallMs, limits.idleMs));
   const { signal } = watch.controller;
   const answer =
     binding === undefined
@@ -187,7 +189,7 @@ async function exchange(watch, answer, limits, stallMs, hooks) {
     detail: "",
     status: 0,
     body: undefined,
-    response: undefined,
+    headers: undefined,
     watch,
     hooks,
     reader: undefined,
@@ -198,15 +200,11 @@ async function exchange(watch, answer, limits, stallMs, hooks) {
   let failure = "unreachable";
   try {
     const response = await answer;
+    const { headers } = response;
     failure = "broken";
     exchange.status = response.status;
-    exchange.response = response;
-    if (
-      hooks !== undefined &&
-      response.status === 200 &&
-      response.body &&
-      isEventStream(response)
-    ) {
+    exchange.headers = headers;
+    if (hooks !== undefined && response.status === 200 && response.body && isEventStream(headers)) {
       exchange.reader = response.body.getReader();
       watch.allow(stallMs);
       await hold(exchange, exchange.reader, hooks, limits);
@@ -219,7 +217,7 @@ async function exchange(watch, answer, limits, stallMs, hooks) {
     } else {
       watch.allow(limits.idleMs);
       const limit = response.ok ? limits.maxBytes : limits.maxErrorBytes;
-      const size = Number(response.headers.get("content-length") ?? Infinity);
+      const size = Number(headers.get("content-length") ?? Infinity);
       if (size <= Math.min(limit, SMALL)) {
         exchange.body = new Uint8Array(await response.arrayBuffer());
       } else {
@@ -387,9 +385,9 @@ export function pause(client, ms) {
   });
 }
 
-/** @param {Response} response */
-function isEventStream(response) {
-  return /^text\/event-stream\s*(;|$)/i.test(response.headers.get("content-type") ?? "");
+/** @param {Headers} headers */
+function isEventStream(headers) {
+  return /^text\/event-stream\s*(;|$)/i.test(headers.get("content-type") ?? "");
 }
 
 /**

@@ -51,7 +51,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn body(this: &JsExchange) -> Option<js_sys::Uint8Array>;
     #[wasm_bindgen(method, getter)]
-    fn response(this: &JsExchange) -> Option<web_sys::Response>;
+    fn headers(this: &JsExchange) -> Option<web_sys::Headers>;
     #[wasm_bindgen(method, getter)]
     fn reader(this: &JsExchange) -> JsValue;
 
@@ -85,7 +85,7 @@ pub struct Answer {
     pub status: u16,
     /// Its body.
     pub body: AnswerBody,
-    response: web_sys::Response,
+    headers: web_sys::Headers,
 }
 
 /// The body of an answer.
@@ -105,7 +105,7 @@ pub struct EventStream {
 impl Answer {
     /// One of its headers.
     pub fn header(&self, name: &str) -> Option<String> {
-        self.response.headers().get(name).ok().flatten()
+        self.headers.get(name).ok().flatten()
     }
 }
 
@@ -271,8 +271,8 @@ impl Flight {
             "ended" => Some(Failure::Ended),
             _ => Some(Failure::Unreachable),
         };
-        match (failure, exchange.response()) {
-            (None, Some(response)) => {
+        match (failure, exchange.headers()) {
+            (None, Some(headers)) => {
                 let status = exchange.status();
                 let body = match hooks {
                     Some(hooks) if !exchange.reader().is_undefined() => {
@@ -280,7 +280,7 @@ impl Flight {
                     }
                     _ => AnswerBody::Whole(exchange.body()),
                 };
-                Ok(Answer { status, body, response })
+                Ok(Answer { status, body, headers })
             }
             (failure, _) => {
                 // Of a stream that is over before it has begun, nobody reads the rest.

@@ -1,4 +1,4 @@
-/** What worker-build makes of `src/lib.rs`, bundled by `scripts/build`. */
+/** What worker-build makes of `src/lib.rs`; `scripts/build` says where it is. */
 declare module "gatehouse-worker" {
   /** Its class for requests. */
   export default class Worker {
@@ -10,4 +10,6 @@ declare module "gatehouse-worker" {
   export const ProviderHealth: unknown;
   export const RateLimiter: unknown;
 }
+
+/** Made by the `worker` crate. */
 declare var __worker_init_state: { criticalError: boolean };
