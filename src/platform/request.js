@@ -61,6 +61,16 @@ export async function collect(stream, limit, onProgress, patience) {
     }
     chunks.push(value);
   }
+  return join(chunks, size);
+}
+
+/**
+ * Chunks as one.
+ *
+ * @param {Uint8Array[]} chunks
+ * @param {number} size of all, in bytes
+ */
+export function join(chunks, size) {
   if (chunks.length === 1 && chunks[0]) return chunks[0];
   const whole = new Uint8Array(size);
   let offset = 0;

@@ -8,7 +8,7 @@
 //! upstream fetch, and its tie to `request.signal` (which does nothing when handed to fetch itself). The third is
 //! RUN_TO_COMPLETION in scripts/build.
 
-import { collect } from "./request.js";
+import { collect, join } from "./request.js";
 
 /**
  * An answer that declares to be no larger than this, in bytes, is read in one go: the runtime enters the isolate once, where
@@ -413,32 +413,114 @@ class Client {
    */
   constructor(writer, pingMs) {
     this.writer = writer;
-    this.writing = false;
+    /** How much is being written, in bytes. */
+    this.waiting = 0;
     this.wroteAt = Date.now();
+    /** @type {Promise<void> | undefined} */
+    this.closing = undefined;
     this.pings = setInterval(() => {
-      if (!this.writing && Date.now() - this.wroteAt >= pingMs) this.write(PING).catch(() => {});
+      const isSilent = this.waiting === 0 && Date.now() - this.wroteAt >= pingMs;
+      if (isSilent) this.write(PING).catch(() => {});
     }, pingMs);
   }
 
   /** @param {Uint8Array} bytes */
   async write(bytes) {
-    this.writing = true;
+    this.waiting += bytes.byteLength;
     await this.writer.write(bytes);
-    this.writing = false;
+    this.waiting -= bytes.byteLength;
     this.wroteAt = Date.now();
   }
 
+  /** Resolves once all has been read that was written. */
   close() {
-    this.stopPings();
-    return this.writer.close();
+    clearInterval(this.pings);
+    this.closing ??= this.writer.close();
+    return this.closing;
   }
 
-  stopPings() {
+  /** @param {unknown} reason */
+  abort(reason) {
     clearInterval(this.pings);
+    this.writer.abort(reason).catch(() => {});
   }
 }
 
 const PING = new TextEncoder().encode(": ping\n\n");
+
+/**
+ * How long what is read of a stream is gathered before it is written, in milliseconds. What comes later than that after the
+ * last is written at once, so this is only for streams of more than a hundred events a second. A write costs 40 µs, with all
+ * that is behind it; a look into what is written, another 5 µs: of 300 events that come fast, two thirds of what they cost.
+ */
+const GATHER_MS = 10;
+
+/** How much may wait for a client that reads slowly, in bytes, before the upstream is not read on. */
+const MAX_WAITING = 65_536;
+
+/** How long an upstream may take to end its body after [DONE], in milliseconds. */
+const DRAIN_MS = 1000;
+
+/** What is read of a stream, on its way to the client. */
+class Batch {
+  /**
+   * @param {Watch} watch
+   * @param {Hooks} hooks
+   * @param {Client} client
+   */
+  constructor(watch, hooks, client) {
+    this.watch = watch;
+    this.hooks = hooks;
+    this.client = client;
+    /** @type {Uint8Array[]} */
+    this.chunks = [];
+    this.size = 0;
+    this.sentAt = 0;
+    /** @type {number | null} */
+    this.timer = null;
+    /** Whether the client has all it will get. */
+    this.over = false;
+    /** The last write. It never rejects: if the client has left, the upstream is abandoned. */
+    this.written = Promise.resolve();
+  }
+
+  /** @param {Uint8Array} chunk */
+  add(chunk) {
+    this.chunks.push(chunk);
+    this.size += chunk.byteLength;
+    if (this.timer !== null) return;
+    const since = Date.now() - this.sentAt;
+    if (since >= GATHER_MS) this.send();
+    else this.timer = setTimeout(() => this.send(), GATHER_MS - since);
+  }
+
+  /** Writes what has been gathered, or what stands instead of it. */
+  send() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    if (this.size === 0) return;
+    const chunk = join(this.chunks, this.size);
+    this.chunks = [];
+    this.size = 0;
+    this.sentAt = Date.now();
+    const instead = this.hooks.push(chunk);
+    this.write(instead ?? chunk);
+    if (instead !== undefined && this.hooks.state() === "over") this.finish();
+  }
+
+  /** @param {Uint8Array} bytes */
+  write(bytes) {
+    if (bytes.byteLength === 0) return;
+    this.written = this.client.write(bytes).catch(() => this.watch.abandon("client"));
+  }
+
+  /** The client gets no more. What the upstream still sends is of no interest; but a connection that is read to its end can be used again. */
+  finish() {
+    this.over = true;
+    this.client.close().catch(() => {});
+    this.watch.allow(DRAIN_MS);
+  }
+}
 
 /**
  * @param {Exchange} exchange
@@ -449,29 +531,27 @@ const PING = new TextEncoder().encode(": ping\n\n");
  */
 async function pump(exchange, upstream, hooks, client) {
   const { watch } = exchange;
+  const batch = new Batch(watch, hooks, client);
   // Tells that the client left even while the upstream is silent.
   client.writer.closed.catch(() => watch.abandon("client"));
   try {
     watch.pause();
     for (const bytes of exchange.held) await client.write(bytes);
     exchange.held = [];
-    watch.touch();
-    const ending = exchange.over ? "over" : await relayChunks(upstream, watch, hooks, client);
-    if (ending !== "over") {
-      const last = hooks.end(ending);
-      if (last.byteLength > 0) await client.write(last);
-    }
+    if (exchange.over) batch.finish();
+    const ending = await readOn(upstream, watch, batch);
+    batch.send();
+    if (!batch.over) batch.write(hooks.end(ending));
+    watch.pause();
     await client.close();
-    // What follows [DONE] is of no interest, but a connection that is read to its end can be used again.
-    if (ending === "over") await drain(upstream, watch);
     return true;
   } catch (error) {
     // Writing failed: the client has left. Should anything else have failed, its connection breaks, rather than hang.
     watch.abandon("client");
-    client.writer.abort(error).catch(() => {});
+    client.abort(error);
     return false;
   } finally {
-    client.stopPings();
+    clearTimeout(batch.timer);
     watch.stop();
     // Nothing is left to read, or nobody to read it for.
     watch.controller.abort();
@@ -479,15 +559,16 @@ async function pump(exchange, upstream, hooks, client) {
 }
 
 /**
+ * Reads a stream to its end.
+ *
  * @param {ReadableStreamDefaultReader<Uint8Array>} upstream
  * @param {Watch} watch
- * @param {Hooks} hooks
- * @param {Client} client
- * @returns {Promise<"over" | "closed" | "broken" | "silent">}
+ * @param {Batch} batch
+ * @returns {Promise<"closed" | "broken" | "silent">}
  */
-async function relayChunks(upstream, watch, hooks, client) {
+async function readOn(upstream, watch, batch) {
   for (;;) {
-    watch.touch();
+    if (!batch.over) watch.touch();
     let read;
     try {
       read = await upstream.read();
@@ -496,30 +577,12 @@ async function relayChunks(upstream, watch, hooks, client) {
       return watch.reason === "timeout" ? "silent" : "broken";
     }
     if (read.done) return "closed";
-    const instead = hooks.push(read.value);
-    const chunk = instead ?? read.value;
-    if (chunk.byteLength > 0) {
+    if (batch.over) continue;
+    batch.add(read.value);
+    if (batch.client.waiting > MAX_WAITING) {
       // A client that reads slowly is not a silent upstream.
       watch.pause();
-      await client.write(chunk);
-      watch.touch();
+      await batch.written;
     }
-    if (instead !== undefined && hooks.state() === "over") return "over";
   }
 }
-
-/**
- * @param {ReadableStreamDefaultReader<Uint8Array>} upstream
- * @param {Watch} watch
- */
-async function drain(upstream, watch) {
-  watch.allow(DRAIN_MS);
-  try {
-    while (!(await upstream.read()).done);
-  } catch {
-    // It broke or took too long; the client has its answer.
-  }
-}
-
-/** How long an upstream may take to end its body after [DONE]. */
-const DRAIN_MS = 1000;
