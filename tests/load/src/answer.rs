@@ -81,9 +81,7 @@ mod tests {
     fn completions_pass_and_the_rest_is_told() {
         assert_eq!(checked(Expected::Whole, 200, r#"{"id":"x","choices":[{}]}"#), Ok(()));
         assert!(
-            checked(Expected::Whole, 200, r#"{"id":"x","choices":[{}"#)
-                .unwrap_err()
-                .contains("no completion")
+            checked(Expected::Whole, 200, r#"{"id":"x","choices":[{"#).unwrap_err().contains("no completion")
         );
         assert!(checked(Expected::Whole, 200, "{}").is_err());
         assert_eq!(checked(Expected::Whole, 429, "slow down"), Err("status 429: slow down".to_owned()));
