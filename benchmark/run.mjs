@@ -38,7 +38,7 @@ const REST_S = 15;
 
 /** How often: with `--quick` few, and in full. */
 const ROUNDS = {
-  quick: { loads: 4, ring: 6, memory: 2, cold: 7, idle: 0, peers: 3 },
+  quick: { loads: 4, ring: 6, memory: 3, cold: 7, idle: 0, peers: 3 },
   full: { loads: 11, ring: 15, memory: 3, cold: 15, idle: 1, peers: 5 },
 };
 
@@ -63,6 +63,9 @@ const samples = {};
 /** Ends what has been started, the last first. @type {(() => Promise<unknown>)[]} */
 const ends = [];
 
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => void finish().then(() => process.exit(1)));
+}
 try {
   if (options.page) writePage(JSON.parse(readFileSync(RESULTS, "utf8")));
   else process.exitCode = await benchmark();
@@ -70,7 +73,12 @@ try {
   console.error(`benchmark: ${error instanceof Error ? error.message : error}`);
   process.exitCode = 1;
 } finally {
-  for (const end of ends.reverse()) await end();
+  await finish();
+}
+
+/** Ends whatever runs, also where something went wrong. */
+async function finish() {
+  for (let end = ends.pop(); end !== undefined; end = ends.pop()) await end();
 }
 
 /** @returns {Promise<number>} the exit status: 0 if all bars hold */

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 use crate::args::Request;
 use crate::connection::{Connection, PATIENCE};
 
-/// How many are opened at once: more would be refused by a full queue of the listener.
-const OPENERS: usize = 16;
+/// How many are opened at once: enough that it does not take long where the first event is late, and not so many that what
+/// is asked meets all of them in one burst.
+const OPENERS: usize = 256;
 
 /// Opens so many streams, prints `{"open":N}` once each has had an event, and reads on until standard input ends.
 ///
