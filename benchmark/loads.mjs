@@ -28,14 +28,20 @@ import { MODEL } from "./targets.mjs";
 
 /**
  * After a load, until the processor time is read: what is left to be done of a call when it has been answered, such as
- * handing in its receipt, is done in this time and belongs to it.
+ * handing in its receipt, is done in this time and belongs to it. What a gateway does every ten seconds falls to whichever
+ * of its loads is then running.
  */
 const SETTLE_MS = 400;
 
 const QUESTION = { role: "user", content: "What does a call cost, if it is one of a million?" };
 
-/** @param {number} events of content */
-const streamOf = (events) => ({ ...smallBody(), stream: true, simulate: { events } });
+/**
+ * @param {number} events of content
+ * @param {number} [apart] milliseconds between two
+ */
+function streamOf(events, apart = 0) {
+  return { ...smallBody(), stream: true, simulate: { events, frame_delay_ms: apart } };
+}
 
 function smallBody() {
   return { model: MODEL, messages: [QUESTION], max_tokens: 64 };
@@ -85,6 +91,14 @@ export const LOADS = {
     events: 300 + FRAME_EVENTS,
     body: streamOf(300),
   },
+  "paced-stream": {
+    // As models write: each event comes alone. In the other streams they come as fast as they are read, so several at once.
+    about: "streams of 300 events some 2 ms apart, 16 at once",
+    connections: 16,
+    seconds: 1.6,
+    events: 300 + FRAME_EVENTS,
+    body: streamOf(300, 2),
+  },
   "long-stream": {
     about: "streams of 3,000 events, 4 at once",
     connections: 4,
@@ -106,7 +120,7 @@ const SLOW_STREAM = {
   connections: 1,
   seconds: 0,
   events: 300 + FRAME_EVENTS,
-  body: { ...smallBody(), stream: true, simulate: { events: 300, frame_delay_ms: 1_000 } },
+  body: streamOf(300, 1_000),
 };
 
 const folder = mkdtempSync(join(tmpdir(), "gatehouse-bench-"));

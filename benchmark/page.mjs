@@ -25,6 +25,7 @@ const ROWS = [
   ["whole", "cpu_us", "CPU of a small whole answer", "µs"],
   ["prompt", "cpu_us", "CPU of a prompt of 100 KB", "µs"],
   ["stream", "cpu_us", "CPU of a stream of 300 events", "µs"],
+  ["paced-stream", "cpu_us", "the same, its events some 2 ms apart", "µs"],
   ["long-stream", "cpu_us_per_1000_events", "CPU of 1,000 events of a stream of 3,000", "µs"],
   ["alone", "p50_ms", "small whole answer alone, median", "ms"],
   ["alone", "p99_ms", "the same, 99th percentile", "ms"],
