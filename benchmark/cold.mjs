@@ -9,7 +9,7 @@ import { writeFile, rm, mkdir } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { freePort, root, setting } from "../tests/e2e/harness.mjs";
 import { LOADS } from "./loads.mjs";
-import { cpuMs } from "./process.mjs";
+import { cpuMs, tie } from "./process.mjs";
 import { KEY } from "./targets.mjs";
 
 /** @typedef {import("./targets.mjs").Worker} Worker */
@@ -30,17 +30,16 @@ export async function coldStart(name, worker) {
   await mkdir(`${root}.wrangler`, { recursive: true });
   await writeFile(path, config(port, worker));
   const begun = performance.now();
-  const child = spawn(`${root}node_modules/.bin/workerd`, ["serve", path], {
-    stdio: ["ignore", "ignore", "ignore"],
-    detached: true,
-  });
+  const child = tie(
+    spawn(`${root}node_modules/.bin/workerd`, ["serve", path], { stdio: "ignore" }),
+  );
   const exited = once(child, "exit");
   try {
     await firstAnswer(name, port, begun + PATIENCE_MS);
     const ms = performance.now() - begun;
     return { ms, cpu_ms: cpuMs(/** @type {number} */ (child.pid)) };
   } finally {
-    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL");
+    child.kill("SIGKILL");
     await exited;
     await rm(path);
   }

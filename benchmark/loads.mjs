@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "../tests/e2e/harness.mjs";
-import { cpuMs, forgetPeak, memoryMb } from "./process.mjs";
+import { cpuMs, forgetPeak, memoryMb, tie } from "./process.mjs";
 import { MODEL } from "./targets.mjs";
 
 /** @typedef {import("./targets.mjs").Target} Target */
@@ -198,7 +198,9 @@ export async function warm(target, load, requests) {
  */
 async function run(target, load, until) {
   const args = [...words(target, load), "--connections", `${load.connections}`, ...until];
-  const child = spawn(`${root}target/native/load`, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = tie(
+    spawn(`${root}target/native/load`, args, { stdio: ["ignore", "pipe", "pipe"] }),
+  );
   const [out, error, [code]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
@@ -225,7 +227,7 @@ export async function hold(target, streams) {
   await sleep(SETTLE_MS);
   const before = memoryMb(target.pid).resident;
   const args = [...words(target, SLOW_STREAM), "--hold", `${streams}`];
-  const child = spawn(`${root}target/native/load`, args, { stdio: ["pipe", "pipe", "pipe"] });
+  const child = tie(spawn(`${root}target/native/load`, args, { stdio: ["pipe", "pipe", "pipe"] }));
   const error = text(child.stderr);
   const closed = once(child, "close");
   const lines = createInterface({ input: child.stdout });

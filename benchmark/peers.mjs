@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { freePort, root } from "../tests/e2e/harness.mjs";
 import { LOADS } from "./loads.mjs";
+import { tie } from "./process.mjs";
 import { MODEL } from "./targets.mjs";
 
 /** @typedef {import("./targets.mjs").Target} Target */
@@ -97,12 +98,13 @@ export class Peers {
    * @param {Record<string, string>} headers
    */
   async add(name, program, words, port, headers) {
-    const child = spawn(program, words, {
-      // Its lines are thrown away, as those of the Workers are.
-      stdio: ["ignore", "ignore", "ignore"],
-      detached: true,
-      env: { ...process.env, LITELLM_LOCAL_MODEL_COST_MAP: "True", NODE_ENV: "production" },
-    });
+    const child = tie(
+      spawn(program, words, {
+        // Their lines are thrown away, as those of the Workers are.
+        stdio: "ignore",
+        env: { ...process.env, LITELLM_LOCAL_MODEL_COST_MAP: "True", NODE_ENV: "production" },
+      }),
+    );
     this.processes.push(child);
     const target = {
       name,
@@ -116,9 +118,9 @@ export class Peers {
 
   async stop() {
     for (const child of this.processes) {
-      if (child.pid === undefined || child.exitCode !== null) continue;
+      if (child.exitCode !== null) continue;
       const exited = once(child, "exit");
-      process.kill(-child.pid, "SIGKILL");
+      child.kill("SIGKILL");
       await exited;
     }
   }

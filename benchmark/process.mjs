@@ -1,5 +1,5 @@
 // @ts-check
-//! What the system says of a process: its processor time and its memory (Linux, /proc). Changes nothing in it.
+//! What the system says of a process: its processor time and its memory (Linux, /proc). And that processes end with this one.
 
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -42,7 +42,30 @@ export function memoryMb(pid) {
   return { resident: of("VmRSS"), peak: of("VmHWM") };
 }
 
-/** @param {number} pid */
+/** @type {Set<import("node:child_process").ChildProcess>} */
+const tied = new Set();
+
+process.on("exit", () => tied.forEach((child) => child.kill("SIGKILL")));
+// Miniflare ends the process upon these as well, but it is not always there.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
+/**
+ * Ends a child with this process, however that ends.
+ *
+ * @template {import("node:child_process").ChildProcess} Child
+ * @param {Child} child
+ */
+export function tie(child) {
+  tied.add(child);
+  child.once("exit", () => tied.delete(child));
+  return child;
+}
+
+/**
+ * Forgets what the peak of its memory has been.
+ *
+ * @param {number} pid
+ */
 export function forgetPeak(pid) {
   writeFileSync(`/proc/${pid}/clear_refs`, "5");
 }

@@ -18,7 +18,7 @@ import { medians, rotated, rounded } from "./figures.mjs";
 import { LOADS, hold, measure, warm } from "./loads.mjs";
 import { writePage } from "./page.mjs";
 import { Peers } from "./peers.mjs";
-import { cpuMs, memoryMb } from "./process.mjs";
+import { cpuMs, memoryMb, tie } from "./process.mjs";
 import { lastLine, report } from "./report.mjs";
 import { Running, byHand, gatehouse, passThrough } from "./targets.mjs";
 
@@ -65,9 +65,6 @@ const samples = {};
 /** Ends what has been started, the last first. @type {(() => Promise<unknown>)[]} */
 const ends = [];
 
-for (const signal of ["SIGINT", "SIGTERM"]) {
-  process.once(signal, () => void finish().then(() => process.exit(1)));
-}
 try {
   if (options.page) writePage(JSON.parse(readFileSync(RESULTS, "utf8")));
   else process.exitCode = await benchmark();
@@ -75,21 +72,17 @@ try {
   console.error(`benchmark: ${error instanceof Error ? error.message : error}`);
   process.exitCode = 1;
 } finally {
-  await finish();
-}
-
-/** Ends whatever runs, also where something went wrong. */
-async function finish() {
-  for (let end = ends.pop(); end !== undefined; end = ends.pop()) await end();
+  for (const end of ends.reverse()) await end();
 }
 
 /** @returns {Promise<number>} the exit status: 0 if all bars hold */
 async function benchmark() {
   const parts = chosen();
   const upstream = await Upstream.start(["--record", "0"]);
+  tie(upstream.child);
   ends.push(() => upstream.stop());
 
-  if (parts.includes("wasm")) add("wasm", "gatehouse", wasm());
+  if (parts.includes("wasm")) add("wasm", "ring", wasm());
   if (parts.includes("cold")) await cold(upstream.url);
   await loads(
     upstream,
@@ -250,13 +243,8 @@ async function memory(upstream) {
 
 /** @param {string} upstream its address */
 async function cold(upstream) {
-  /** @type {[string, Worker][]} */
-  const workers = fresh(upstream).map(([name, worker]) => [
-    name === "ring" ? "gatehouse" : name,
-    worker,
-  ]);
   for (let round = 0; round < rounds.cold; round += 1) {
-    for (const [name, worker] of rotated(workers, round)) {
+    for (const [name, worker] of rotated(fresh(upstream), round)) {
       progress(`round ${round + 1} of ${rounds.cold}: cold start: ${name}`);
       add("cold", name, await coldStart(name, worker));
     }
