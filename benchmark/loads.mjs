@@ -37,9 +37,9 @@ const QUESTION = { role: "user", content: "What does a call cost, if it is one o
 
 /**
  * @param {number} events of content
- * @param {number} [apart] milliseconds between two
+ * @param {number} [apart] milliseconds between two; absent: none, and 0 would not be that, since it waits for a tick
  */
-function streamOf(events, apart = 0) {
+function streamOf(events, apart) {
   return { ...smallBody(), stream: true, simulate: { events, frame_delay_ms: apart } };
 }
 

@@ -184,7 +184,7 @@ async function loads(upstream, names) {
     progress(`warming up ${target.name}`);
     await warm(target, LOADS.whole, WARM_REQUESTS);
     // Whatever these need besides, and the limits of each key, are warm then too.
-    for (const name of names) await warm(target, LOADS[name], 3 * LOADS[name].connections);
+    for (const name of names) await warm(target, LOADS[name], LOADS[name].connections);
   }
   for (let round = 0; round < rounds.loads; round += 1) {
     for (const name of names) {
