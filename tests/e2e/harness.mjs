@@ -107,7 +107,7 @@ function logOf(child) {
  *
  * @param {string} name
  */
-function setting(name) {
+export function setting(name) {
   const toml = readFileSync(`${root}wrangler.toml`, "utf8");
   const value = toml.match(new RegExp(`^${name} = (\\[[^\\]]*\\]|.*)$`, "m"))?.[1] ?? "";
   return [...value.replace(/#.*$/gm, "").matchAll(/"([^"]*)"/g)].map((match) => match[1] ?? "");

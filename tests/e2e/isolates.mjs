@@ -3,7 +3,7 @@
 //! database.
 
 import { globSync, readFileSync } from "node:fs";
-import { root } from "./harness.mjs";
+import { root, setting } from "./harness.mjs";
 
 /** @typedef {import("./harness.mjs").Gateway} Gateway */
 
@@ -22,6 +22,22 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  * @property {(sql: string) => Statement} prepare
  * @property {(statements: Statement[]) => Promise<unknown>} batch
  */
+
+/**
+ * Makes the tables of `migrations/` in an empty database.
+ *
+ * @param {Database} database
+ */
+export async function migrate(database) {
+  for (const path of globSync(`${root}migrations/*.sql`).toSorted()) {
+    // A statement ends where the next one begins; triggers have semicolons inside.
+    const statements = readFileSync(path, "utf8")
+      .replace(/--.*$/gm, "")
+      .split(/;\s*(?=CREATE|$)/)
+      .filter((statement) => statement.trim() !== "");
+    await database.batch(statements.map((statement) => database.prepare(statement)));
+  }
+}
 
 /** The same Worker, in several isolates that share one database and one set of the objects that are for all of them. */
 export class Isolates {
@@ -43,10 +59,6 @@ export class Isolates {
    *   `export class ProviderHealth …`
    */
   static async start(count, bindings, objects = {}) {
-    const wrangler = readFileSync(`${root}wrangler.toml`, "utf8");
-    const compatibilityDate = wrangler.match(/^compatibility_date = "(.*)"$/m)?.[1] ?? "";
-    const flags = wrangler.match(/^compatibility_flags = \[([^\]]*)\]$/m)?.[1] ?? "";
-    const compatibilityFlags = [...flags.matchAll(/"(.*)"/g)].map((match) => match[1] ?? "");
     // With `GET /__memory`, which comes first so that it sees the memory being made.
     const entry = [
       `export { default } from "./tests/e2e/memory/entry.mjs";`,
@@ -67,8 +79,8 @@ export class Isolates {
             { type: "ESModule", path: `${root}build/index.js` },
             { type: "CompiledWasm", path: `${root}build/index_bg.wasm` },
           ],
-          compatibilityDate,
-          compatibilityFlags,
+          compatibilityDate: setting("compatibility_date")[0] ?? "",
+          compatibilityFlags: setting("compatibility_flags"),
           bindings,
           d1Databases: { GATEWAY_DB: "shared" },
           durableObjects: {
@@ -93,14 +105,7 @@ export class Isolates {
     await simulator.ready;
     /** @type {Database} */
     const database = await simulator.getD1Database("GATEWAY_DB", "gateway-0");
-    for (const path of globSync(`${root}migrations/*.sql`).toSorted()) {
-      // A statement ends where the next one begins; triggers have semicolons inside.
-      const statements = readFileSync(path, "utf8")
-        .replace(/--.*$/gm, "")
-        .split(/;\s*(?=CREATE|$)/)
-        .filter((statement) => statement.trim() !== "");
-      await database.batch(statements.map((statement) => database.prepare(statement)));
-    }
+    await migrate(database);
     const gateways = [];
     for (let index = 0; index < count; index += 1) {
       const { origin } = await simulator.unsafeGetDirectURL(`gateway-${index}`);

@@ -1,0 +1,154 @@
+// @ts-check
+//! The bars: what has to hold of what was measured, each with its limit. The one place where limits stand.
+
+import { compare } from "./figures.mjs";
+
+/** @typedef {import("./figures.mjs").Samples} Samples */
+/** @typedef {import("./figures.mjs").Comparison} Comparison */
+
+/**
+ * @typedef {Comparison & { name: string, about: string, unit?: string } &
+ *   ({ atMost: number, atLeast?: undefined } | { atLeast: number, atMost?: undefined })} Bar
+ */
+
+/**
+ * How many requests a second the gateway whose API Gatehouse took over made of those that a bare Worker did, measured once
+ * on one machine: 290 of 4,500. It needs services that are not here, so it is not measured again.
+ */
+const ORIGINAL_TO_BARE = 290 / 4_500;
+
+const cpu = { load: "whole", figure: "cpu_us" };
+const alone = { load: "alone", of: "ring", to: "bare" };
+
+const AT_MOST = "at most";
+const AT_LEAST = "at least";
+
+/** @type {Bar[]} */
+export const BARS = [
+  {
+    name: "whole-ring",
+    about: "CPU of a small whole answer, key of the ring, to that of the bare Worker",
+    ...{ ...cpu, of: "ring", to: "bare", atMost: 1.5 },
+  },
+  {
+    name: "whole-issued",
+    about: "the same, issued key",
+    ...{ ...cpu, of: "issued", to: "bare", atMost: 1.5 },
+  },
+  {
+    name: "whole-limits",
+    about: "the same, issued key with limits",
+    ...{ ...cpu, of: "limits", to: "bare", atMost: 1.7 },
+  },
+  {
+    name: "whole-ring-by-hand",
+    about: "CPU of a small whole answer, key of the ring, to that of the gateway by hand",
+    ...{ ...cpu, of: "ring", to: "by-hand", atMost: 1 },
+  },
+  {
+    name: "whole-issued-by-hand",
+    about: "the same, issued key",
+    ...{ ...cpu, of: "issued", to: "by-hand", atMost: 1 },
+  },
+  {
+    name: "alone-p50",
+    about: "median time of a small whole answer alone, more than the bare Worker’s",
+    ...{ ...alone, figure: "p50_ms", how: "difference", unit: "ms", atMost: 0.2 },
+  },
+  {
+    name: "alone-p99",
+    about: "99th percentile of the same, to the bare Worker’s",
+    ...{ ...alone, figure: "p99_ms", atMost: 1.5 },
+  },
+  {
+    name: "stream",
+    about: "CPU of a stream of 300 events, to that of the bare Worker",
+    ...{ load: "stream", figure: "cpu_us", of: "ring", to: "bare", atMost: 2 },
+  },
+  {
+    name: "stream-first-event",
+    about: "median time to the first event of a stream alone, more than the bare Worker’s",
+    ...{ load: "stream-alone", figure: "first_event_p50_ms", of: "ring", to: "bare" },
+    ...{ how: "difference", unit: "ms", atMost: 1 },
+  },
+  {
+    name: "prompt",
+    about: "CPU of a prompt of 100 KB, to that of the gateway by hand",
+    ...{ load: "prompt", figure: "cpu_us", of: "ring", to: "by-hand", atMost: 1 },
+  },
+  {
+    name: "ring-10000",
+    about: "CPU of a small whole answer with a ring of 10,000 keys, to that with one key",
+    ...{ load: "ring", figure: "cpu_us", of: "ring of 10000", to: "ring of 1", atMost: 1.05 },
+  },
+  {
+    name: "memory",
+    about: "memory for each of 1,000 open streams, to that of the bare Worker",
+    ...{ load: "memory", figure: "kb_per_stream", of: "ring", to: "bare", atMost: 1.5 },
+  },
+  {
+    name: "wasm",
+    about: "the Wasm, gzipped",
+    ...{ load: "wasm", figure: "gzipped", of: "ring", unit: "bytes", atMost: 400_000 },
+  },
+  {
+    name: "cold",
+    about: "from starting a process to its first answer, to that of the bare Worker",
+    ...{ load: "cold", figure: "ms", of: "ring", to: "bare", atMost: 1.5 },
+  },
+  {
+    name: "original",
+    about: "requests a second, to those of the gateway whose API this one took over",
+    ...{ load: "whole", figure: "rps", of: "ring", to: "bare" },
+    ...{ scale: 1 / ORIGINAL_TO_BARE, atLeast: 8 },
+  },
+  {
+    name: "portkey",
+    about: "requests a second, to those of Portkey’s gateway on Node",
+    ...{ load: "peers", figure: "rps", of: "ring", to: "portkey", atLeast: 2 },
+  },
+  {
+    name: "litellm",
+    about: "requests a second, to those of LiteLLM’s proxy",
+    ...{ load: "peers", figure: "rps", of: "ring", to: "litellm", atLeast: 25 },
+  },
+];
+
+/**
+ * @typedef {object} Verdict
+ * @property {string} name
+ * @property {string} about
+ * @property {number} value
+ * @property {string} unit × of a ratio
+ * @property {string} side of the limit on which it has to be: `at most` or `at least`
+ * @property {number} limit
+ * @property {boolean} holds
+ */
+
+/**
+ * The bars for which enough was measured.
+ *
+ * @param {Samples} samples
+ * @param {Bar[]} [bars]
+ * @returns {Verdict[]}
+ */
+export function judge(samples, bars = BARS) {
+  return bars.flatMap((bar) => {
+    const value = compare(samples, bar);
+    if (value === undefined) return [];
+    const { name, about } = bar;
+    const unit = bar.unit ?? "×";
+    // A value that is no number, for want of a figure, holds nothing.
+    return bar.atMost === undefined
+      ? {
+          name,
+          about,
+          value,
+          unit,
+          side: AT_LEAST,
+          limit: bar.atLeast,
+          holds: value >= bar.atLeast,
+        }
+      : { name, about, value, unit, side: AT_MOST, limit: bar.atMost, holds: value <= bar.atMost };
+  });
+}

@@ -1,0 +1,106 @@
+// @ts-check
+//! Adds up what rounds found: medians, and comparisons of two targets, each made within a round, so that what disturbs the
+//! machine disturbs both sides. Pure: measures nothing and prints nothing.
+
+/** @typedef {import("./loads.mjs").Sample} Sample */
+/** @typedef {Record<string, Record<string, Sample[]>>} Samples of each load, of each target, one for each round */
+
+/**
+ * How two targets are compared. `scale` is a factor of the result.
+ *
+ * @typedef {object} Comparison
+ * @property {string} load
+ * @property {string} figure
+ * @property {string} of
+ * @property {string} [to] absent: nothing, the figure itself is meant
+ * @property {"ratio" | "difference"} [how]
+ * @property {number} [scale]
+ */
+
+/** @param {number[]} values */
+export function median(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const [low, high] = [sorted[sorted.length % 2 === 0 ? middle - 1 : middle], sorted[middle]];
+  return low === undefined || high === undefined ? NaN : (low + high) / 2;
+}
+
+/**
+ * A figure of a target in each round.
+ *
+ * @param {Samples} samples
+ * @param {string} load
+ * @param {string} target
+ * @param {string} figure
+ */
+function values(samples, load, target, figure) {
+  return (samples[load]?.[target] ?? []).map((sample) => sample[figure] ?? NaN);
+}
+
+/**
+ * @param {Samples} samples
+ * @param {Comparison} comparison
+ * @returns {number | undefined} undefined where one of the two was not measured
+ */
+export function compare(samples, { load, figure, of, to, how = "ratio", scale = 1 }) {
+  const left = values(samples, load, of, figure);
+  const right = to === undefined ? left.map(() => 1) : values(samples, load, to, figure);
+  const rounds = Math.min(left.length, right.length);
+  if (rounds === 0) return undefined;
+  const each = Array.from({ length: rounds }, (_, round) => {
+    const [a = NaN, b = NaN] = [left[round], right[round]];
+    return (how === "ratio" ? a / b : a - b) * scale;
+  });
+  return median(each);
+}
+
+/**
+ * The medians over rounds of every figure.
+ *
+ * @param {Samples} samples
+ * @returns {Record<string, Record<string, Sample>>}
+ */
+export function medians(samples) {
+  return mapValues(samples, (targets) =>
+    mapValues(targets, (list) => {
+      const figures = Object.keys(list[0] ?? {});
+      return Object.fromEntries(
+        figures.map((figure) => [
+          figure,
+          rounded(median(list.map((sample) => sample[figure] ?? NaN))),
+        ]),
+      );
+    }),
+  );
+}
+
+/**
+ * As many digits as are of any use: four.
+ *
+ * @param {number} value
+ */
+export function rounded(value) {
+  return Math.abs(value) >= 1_000 ? Math.round(value) : Number(value.toPrecision(4));
+}
+
+/**
+ * A list that begins with another of its entries in each round: who comes first, or after whom, is not always the same.
+ *
+ * @template T
+ * @param {T[]} list
+ * @param {number} round
+ */
+export function rotated(list, round) {
+  const at = list.length === 0 ? 0 : round % list.length;
+  return [...list.slice(at), ...list.slice(0, at)];
+}
+
+/**
+ * @template In, Out
+ * @param {Record<string, In>} object
+ * @param {(value: In) => Out} change
+ * @returns {Record<string, Out>}
+ */
+function mapValues(object, change) {
+  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]));
+}

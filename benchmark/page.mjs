@@ -1,0 +1,180 @@
+// @ts-check
+//! Writes what was measured for readers: the picture docs/site/docs/performance.svg, and the tables of performance.html
+//! beside it. Only from figures, which it neither makes nor changes.
+
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { root } from "../tests/e2e/harness.mjs";
+import { number, told } from "./report.mjs";
+
+/** @typedef {import("./report.mjs").Results} Results */
+
+const FOLDER = `${root}docs/site/docs`;
+
+/** The targets, as readers know them: over a column, and in the picture. */
+const TARGETS = [
+  { target: "bare", column: "bare Worker", text: "bare Worker", colour: "#a9bac4" },
+  { target: "by-hand", column: "by hand", text: "by hand", colour: "#c4601a" },
+  { target: "ring", column: "ring key", text: "Gatehouse, key of the ring", colour: "#0b6e6e" },
+  { target: "issued", column: "issued key", text: "Gatehouse, issued key", colour: "#0b6e6e" },
+  {
+    target: "limits",
+    column: "with limits",
+    text: "Gatehouse, key with limits",
+    colour: "#0b6e6e",
+  },
+];
+
+/** The rows of the table: which figure of which load, its name and its unit. */
+const ROWS = [
+  ["whole", "cpu_us", "CPU of a small whole answer", "µs"],
+  ["prompt", "cpu_us", "CPU of a prompt of 100 KB", "µs"],
+  ["stream", "cpu_us", "CPU of a stream of 300 events", "µs"],
+  ["paced-stream", "cpu_us", "the same, its events some 2 ms apart", "µs"],
+  ["long-stream", "cpu_us_per_1000_events", "CPU of 1,000 events of a stream of 3,000", "µs"],
+  ["alone", "p50_ms", "small whole answer alone, median", "ms"],
+  ["alone", "p99_ms", "the same, 99th percentile", "ms"],
+  ["stream-alone", "first_event_p50_ms", "first event of a stream alone, median", "ms"],
+  ["whole", "rps", "small whole answers a second, 32 at once", ""],
+  ["memory", "kb_per_stream", "memory of an open stream", "KB"],
+  ["idle", "resident_mb", "memory of an idle process", "MB"],
+  ["cold", "ms", "start of a process, to its first answer", "ms"],
+];
+
+/** What is drawn: the same, for those in which the targets differ most. */
+const CHARTS = [
+  ["whole", "cpu_us", "CPU of a small whole answer, µs"],
+  ["prompt", "cpu_us", "CPU of a prompt of 100 KB, µs"],
+  ["stream", "cpu_us", "CPU of a stream of 300 events, µs"],
+  ["alone", "p50_ms", "Small whole answer alone, median, ms"],
+];
+
+const TEXT = "#22292d";
+const QUIET = "#5b666d";
+const LINE = "#dcdfdc";
+
+/** @param {Results} results */
+export function writePage(results) {
+  writeFileSync(`${FOLDER}/performance.svg`, picture(results));
+  const path = `${FOLDER}/performance.html`;
+  let page = readFileSync(path, "utf8");
+  page = between(page, "figures", figures(results));
+  page = between(page, "bars", bars(results));
+  writeFileSync(path, page);
+  const files = [path, `${FOLDER}/performance.json`];
+  execFileSync("prettier", ["--write", "--log-level", "warn", ...files], { stdio: "inherit" });
+}
+
+/**
+ * The page with something new between two marks.
+ *
+ * @param {string} page
+ * @param {string} name
+ * @param {string} html
+ */
+function between(page, name, html) {
+  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`performance.html has no place for ${name}`);
+  return page.slice(0, from + begin.length) + html + page.slice(to);
+}
+
+/** @param {Results} results */
+function figures({ machine, versions, date, figures }) {
+  /** @param {string[]} row */
+  const row = ([load = "", figure = "", about = "", unit = ""]) => {
+    const cells = TARGETS.map(({ target }) => {
+      const value = figures[load]?.[target]?.[figure];
+      return `<td class="number">${number(value)}${value === undefined || unit === "" ? "" : ` ${unit}`}</td>`;
+    });
+    return `<tr><th scope="row">${about}</th>${cells.join("")}</tr>`;
+  };
+  const heads = TARGETS.map(({ column }) => `<th scope="col" class="number">${column}</th>`);
+  return `<table class="costs">
+    <caption>${date}; ${machine.processor}, ${machine.cores} cores; workerd ${versions.workerd}. CPU of the Worker’s whole process; medians over rounds. The last three are Gatehouse.</caption>
+    <thead><tr><th scope="col">For a call</th>${heads.join("")}</tr></thead>
+    <tbody>${ROWS.map(row).join("")}</tbody></table>`;
+}
+
+/** @param {Results} results */
+function bars({ bars }) {
+  const rows = bars.map(
+    (bar) =>
+      `<tr><th scope="row">${bar.about}</th><td class="number">${told(bar)}</td>` +
+      `<td class="number">${bar.side} ${number(bar.limit)}</td><td>${bar.holds ? "holds" : "<strong>does not hold</strong>"}</td></tr>`,
+  );
+  return `<table class="costs"><thead><tr><th scope="col">Gatehouse</th><th scope="col" class="number">measured</th>
+    <th scope="col" class="number">has to be</th><th scope="col">verdict</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+}
+
+/**
+ * An SVG that needs nothing else, on a background of its own, so that it can be read on light and dark pages.
+ *
+ * @param {Results} results
+ */
+function picture({ machine, date, figures }) {
+  const [width, height] = [960, 470];
+  const title = "What Gatehouse adds to a call";
+  const parts = [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="title what" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', sans-serif">`,
+    `<title id="title">${title}</title>`,
+    `<desc id="what">Bars for a bare Worker, a gateway by hand, and Gatehouse with three kinds of keys: see the table and the file performance.json.</desc>`,
+    `<rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="10" fill="#fafaf8" stroke="${LINE}"/>`,
+    label(28, 38, title, { size: 20, weight: 600 }),
+    label(
+      28,
+      60,
+      `Measured ${date}; ${machine.processor}, ${machine.cores} cores. × is the figure over the bare Worker’s.`,
+      {
+        size: 13,
+        fill: QUIET,
+      },
+    ),
+  ];
+  for (const [index, [load = "", figure = "", name = ""]] of CHARTS.entries()) {
+    const [left, top] = [28 + (index % 2) * 462, 98 + Math.floor(index / 2) * 186];
+    parts.push(...chart(left, top, name, (target) => figures[load]?.[target]?.[figure]));
+  }
+  return `${parts.join("\n")}\n</svg>\n`;
+}
+
+/**
+ * @param {number} left
+ * @param {number} top
+ * @param {string} name
+ * @param {(target: string) => number | undefined} valueOf
+ */
+function chart(left, top, name, valueOf) {
+  const [labels, room, step] = [178, 160, 27];
+  const shown = TARGETS.flatMap(({ target, text, colour }) => {
+    const value = valueOf(target);
+    return value === undefined ? [] : [{ target, text, colour, value }];
+  });
+  const largest = Math.max(...shown.map(({ value }) => value));
+  const bare = valueOf("bare") ?? NaN;
+  const parts = [label(left, top, name, { size: 13, weight: 600 })];
+  for (const [index, { target, text, colour, value }] of shown.entries()) {
+    const y = top + 14 + index * step;
+    const length = (value / largest) * room;
+    const ratio = target === "bare" ? "" : `  ${number(value / bare)}×`;
+    parts.push(
+      label(left + labels - 8, y + 14, text, { size: 12, fill: QUIET, anchor: "end" }),
+      `<rect x="${left + labels}" y="${y}" width="${length.toFixed(1)}" height="20" rx="2" fill="${colour}"/>`,
+      label(left + labels + length + 7, y + 14, `${number(value)}${ratio}`, { size: 12 }),
+    );
+  }
+  return parts;
+}
+
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {string} text
+ * @param {{ size: number, weight?: number, fill?: string, anchor?: string }} style
+ */
+function label(x, y, text, { size, weight, fill = TEXT, anchor }) {
+  const more =
+    (weight === undefined ? "" : ` font-weight="${weight}"`) +
+    (anchor === undefined ? "" : ` text-anchor="${anchor}"`);
+  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" font-size="${size}" fill="${fill}"${more} xml:space="preserve">${text}</text>`;
+}

@@ -1,0 +1,102 @@
+// @ts-check
+//! What the benchmark says on a terminal. Pure: texts from figures.
+
+/** @typedef {import("./bars.mjs").Verdict} Verdict */
+/** @typedef {import("./loads.mjs").Sample} Sample */
+
+/**
+ * What docs/site/docs/performance.json has.
+ *
+ * @typedef {object} Results
+ * @property {string} about
+ * @property {string} date
+ * @property {{ processor: string, cores: number, memory_gb: number }} machine
+ * @property {{ workerd: string, rustc: string, node: string }} versions
+ * @property {Record<string, number>} rounds
+ * @property {Record<string, Record<string, Sample>>} figures
+ * @property {Verdict[]} bars
+ */
+
+/**
+ * A table for each load, and one of the bars.
+ *
+ * @param {Results} results
+ */
+export function report({ machine, versions, figures, bars }) {
+  const parts = Object.entries(figures).map(([load, targets]) => {
+    const names = [...new Set(Object.values(targets).flatMap((sample) => Object.keys(sample)))];
+    const rows = Object.entries(targets).map(([target, sample]) => [
+      target,
+      ...names.map((name) => number(sample[name])),
+    ]);
+    return aligned([[load, ...names], ...rows]);
+  });
+  const judged = bars.map((bar) => [
+    bar.name,
+    told(bar),
+    `${bar.side} ${number(bar.limit)}`,
+    bar.holds ? "holds" : "FAILS",
+    bar.about,
+  ]);
+  return [
+    "",
+    `${machine.processor}, ${machine.cores} cores; workerd ${versions.workerd}`,
+    ...parts,
+    aligned([["bar", "value", "limit", "", "what"], ...judged], 4),
+    "",
+  ].join("\n\n");
+}
+
+/**
+ * All bars in a line.
+ *
+ * @param {Verdict[]} bars
+ */
+export function lastLine(bars) {
+  const failing = bars.filter((bar) => !bar.holds).length;
+  const all = bars.map(
+    (bar) =>
+      `${bar.name} ${told(bar)}${bar.holds ? "" : ` (FAILS: ${bar.side} ${number(bar.limit)})`}`,
+  );
+  const sum = failing === 0 ? "all bars hold" : `${failing} of ${bars.length} bars FAIL`;
+  return [sum, ...all].join(" | ");
+}
+
+/** @param {Verdict} bar */
+export function told({ value, unit }) {
+  return `${number(value)}${unit === "×" ? unit : ` ${unit}`}`;
+}
+
+/**
+ * A number for people: thousands apart, and no more digits than say something.
+ *
+ * @param {number | undefined} value
+ */
+export function number(value) {
+  if (value === undefined || Number.isNaN(value)) return "–";
+  const size = Math.abs(value);
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
+  return value.toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+/**
+ * Lines of columns, the first of them and those from `texts` on to the left, the others to the right.
+ *
+ * @param {string[][]} rows
+ * @param {number} [texts]
+ */
+function aligned(rows, texts = Infinity) {
+  const widths =
+    rows[0]?.map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0))) ?? [];
+  return rows
+    .map((row) =>
+      row
+        .map((text, at) => {
+          const width = widths[at] ?? 0;
+          return at === 0 || at >= texts ? text.padEnd(width) : text.padStart(width);
+        })
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,0 +1,318 @@
+// @ts-check
+//! Runs the benchmark: starts what is measured, puts the loads on it in rounds, and tells what came of it. `scripts/bench`
+//! says how it is called, and builds what it needs.
+//!
+//! Each round puts a load on every target in turn, each time beginning with another, so that whatever else the machine does
+//! is spread over all of them. Comparisons are made within a round; what is told is their median over the rounds.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { cpus, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Upstream, root } from "../tests/e2e/harness.mjs";
+import { judge } from "./bars.mjs";
+import { coldStart, wasm } from "./cold.mjs";
+import { medians, rotated, rounded } from "./figures.mjs";
+import { LOADS, hold, measure, warm } from "./loads.mjs";
+import { writePage } from "./page.mjs";
+import { Peers } from "./peers.mjs";
+import { cpuMs, memoryMb, tie } from "./process.mjs";
+import { lastLine, report } from "./report.mjs";
+import { Running, byHand, gatehouse, passThrough } from "./targets.mjs";
+
+/** @typedef {import("./targets.mjs").Target} Target */
+/** @typedef {import("./targets.mjs").Worker} Worker */
+/** @typedef {import("./loads.mjs").Sample} Sample */
+/** @typedef {keyof typeof LOADS} LoadName */
+
+const RESULTS = `${root}docs/site/docs/performance.json`;
+const RING_SIZES = [1, 100, 10_000];
+const OPEN_STREAMS = 1_000;
+/** How many requests run before anything is measured: enough for the runtime to have compiled what is hot. */
+const WARM_REQUESTS = 3_000;
+/** An idle process is watched for so long, after so long a rest in which it finishes what calls have left to do. */
+const IDLE_S = 10;
+const REST_S = 15;
+
+/** How often: with `--quick` few, and in full. */
+const ROUNDS = {
+  quick: { loads: 5, ring: 6, memory: 3, cold: 7, peers: 3 },
+  full: { loads: 9, ring: 15, memory: 3, cold: 15, peers: 5 },
+};
+
+const ABOUT =
+  "Written by scripts/bench: medians over rounds, and the bars. CPU is that of the whole process of the Worker; the upstream is simulated, on the same machine.";
+/** What there is to measure, in this order. */
+const PARTS = ["wasm", "cold", ...Object.keys(LOADS), "memory", "idle", "peers"];
+/** What has no bar is left out where it has to be quick. */
+const NOT_QUICK = ["paced-stream", "long-stream", "idle"];
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    only: { type: "string", multiple: true, default: [] },
+    peers: { type: "boolean", default: false },
+    page: { type: "boolean", default: false },
+  },
+});
+const rounds = options.quick ? ROUNDS.quick : ROUNDS.full;
+const begun = performance.now();
+
+/** @type {import("./figures.mjs").Samples} */
+const samples = {};
+/** Ends what has been started, the last first. @type {(() => Promise<unknown>)[]} */
+const ends = [];
+
+try {
+  if (options.page) writePage(JSON.parse(readFileSync(RESULTS, "utf8")));
+  else process.exitCode = await benchmark();
+} catch (error) {
+  console.error(`benchmark: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+} finally {
+  for (const end of ends.reverse()) await end();
+}
+
+/** @returns {Promise<number>} the exit status: 0 if all bars hold */
+async function benchmark() {
+  const parts = chosen();
+  const upstream = await Upstream.start(["--record", "0"]);
+  tie(upstream.child);
+  ends.push(() => upstream.stop());
+
+  if (parts.includes("wasm")) add("wasm", "ring", wasm());
+  if (parts.includes("cold")) await cold(upstream.url);
+  await loads(
+    upstream,
+    /** @type {LoadName[]} */ (parts.filter((part) => part in LOADS && part !== "ring")),
+  );
+  if (parts.includes("ring")) await ring(upstream.url);
+  if (parts.includes("memory")) await memory(upstream.url);
+  if (parts.includes("idle")) await idle(upstream.url);
+  if (parts.includes("peers")) await peers(upstream);
+
+  const results = {
+    about: ABOUT,
+    ...circumstances(),
+    rounds,
+    figures: medians(samples),
+    bars: bars(),
+  };
+  console.log(report(results));
+  if (!options.quick && options.only.length === 0) {
+    writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
+    writePage(results);
+  }
+  console.log(lastLine(results.bars));
+  return results.bars.every((bar) => bar.holds) ? 0 : 1;
+}
+
+/** The parts that are to be measured. */
+function chosen() {
+  const unknown = options.only.find((name) => !PARTS.includes(name));
+  if (unknown !== undefined) {
+    throw new Error(`there is nothing to measure named ${unknown}; there are ${PARTS.join(", ")}`);
+  }
+  if (options.only.length > 0) return PARTS.filter((part) => options.only.includes(part));
+  return PARTS.filter((part) => {
+    if (part === "peers") return options.peers;
+    return !options.quick || !NOT_QUICK.includes(part);
+  });
+}
+
+/**
+ * @param {string} load
+ * @param {string} target
+ * @param {Sample} sample
+ */
+function add(load, target, sample) {
+  ((samples[load] ??= {})[target] ??= []).push(sample);
+}
+
+/**
+ * Says what is being done; on a terminal in a line that is written over.
+ *
+ * @param {string} what
+ */
+function progress(what) {
+  const seconds = Math.round((performance.now() - begun) / 1_000);
+  const line = `${`${seconds}`.padStart(5)} s  ${what}`;
+  process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
+}
+
+/**
+ * Starts a Worker, to be ended by the caller or else at the very end.
+ *
+ * @param {Worker} worker
+ */
+async function start(worker) {
+  const running = await Running.start(worker);
+  ends.push(() => running.stop());
+  return running;
+}
+
+/** @param {Running} running */
+async function stop(running) {
+  ends.pop();
+  await running.stop();
+}
+
+/**
+ * The loads on everything that takes them.
+ *
+ * @param {Upstream} upstream
+ * @param {LoadName[]} names
+ */
+async function loads(upstream, names) {
+  if (names.length === 0) return;
+  progress("starting the Workers");
+  const bare = await start(passThrough(upstream.url));
+  const hand = await start(byHand(upstream.url));
+  const gateway = await start(gatehouse(upstream.url));
+  /** @type {Target[]} */
+  const targets = [
+    { name: "direct", url: `${upstream.url}/v1/chat/completions`, headers: {}, pid: undefined },
+    bare.target("bare"),
+    hand.target("by-hand"),
+    gateway.target("ring"),
+    gateway.target("issued", await gateway.issue("issued", [])),
+    gateway.target("limits", await gateway.issue("limits", ["roomy"])),
+  ];
+  for (const target of targets) {
+    progress(`warming up ${target.name}`);
+    await warm(target, LOADS.whole, WARM_REQUESTS);
+    // Whatever these need besides, and the limits of each key, are warm then too.
+    for (const name of names) await warm(target, LOADS[name], LOADS[name].connections);
+  }
+  for (let round = 0; round < rounds.loads; round += 1) {
+    for (const name of names) {
+      for (const target of rotated(targets, round)) {
+        progress(`round ${round + 1} of ${rounds.loads}: ${LOADS[name].about}: ${target.name}`);
+        add(name, target.name, await measure(target, LOADS[name]));
+      }
+    }
+  }
+  for (const running of [gateway, hand, bare]) await stop(running);
+}
+
+/** @param {string} upstream its address */
+async function ring(upstream) {
+  const gateways = [];
+  for (const size of RING_SIZES) gateways.push(await start(gatehouse(upstream, size)));
+  const targets = gateways.map((gateway, index) => gateway.target(`ring of ${RING_SIZES[index]}`));
+  for (const target of targets) await warm(target, LOADS.ring, WARM_REQUESTS);
+  for (let round = 0; round < rounds.ring; round += 1) {
+    for (const target of rotated(targets, round)) {
+      progress(`round ${round + 1} of ${rounds.ring}: ${LOADS.ring.about}: ${target.name}`);
+      add("ring", target.name, await measure(target, LOADS.ring));
+    }
+  }
+  for (const gateway of gateways.reverse()) await stop(gateway);
+}
+
+/**
+ * The Workers of which a fresh process is wanted, one for each measurement.
+ *
+ * @param {string} upstream its address
+ * @returns {[name: string, worker: Worker][]}
+ */
+function fresh(upstream) {
+  return [
+    ["bare", passThrough(upstream)],
+    ["by-hand", byHand(upstream)],
+    ["ring", gatehouse(upstream)],
+  ];
+}
+
+/** @param {string} upstream its address */
+async function memory(upstream) {
+  for (let round = 0; round < rounds.memory; round += 1) {
+    for (const [name, worker] of rotated(fresh(upstream), round)) {
+      progress(`round ${round + 1} of ${rounds.memory}: ${OPEN_STREAMS} open streams: ${name}`);
+      const running = await start(worker);
+      const target = { ...running.target(name), pid: running.pid };
+      await warm(target, LOADS.whole, WARM_REQUESTS);
+      await warm(target, LOADS.stream, 200);
+      add("memory", name, await hold(target, OPEN_STREAMS));
+      await stop(running);
+    }
+  }
+}
+
+/** @param {string} upstream its address */
+async function cold(upstream) {
+  for (let round = 0; round < rounds.cold; round += 1) {
+    for (const [name, worker] of rotated(fresh(upstream), round)) {
+      progress(`round ${round + 1} of ${rounds.cold}: cold start: ${name}`);
+      add("cold", name, await coldStart(name, worker));
+    }
+  }
+}
+
+/**
+ * What a process that has answered calls takes when it gets none.
+ *
+ * @param {string} upstream its address
+ */
+async function idle(upstream) {
+  /** @type {[name: string, running: Running][]} */
+  const all = [];
+  for (const [name, worker] of fresh(upstream)) {
+    const running = await start(worker);
+    await warm(running.target(name), LOADS.whole, WARM_REQUESTS);
+    all.push([name, running]);
+  }
+  progress(`idle for ${REST_S + IDLE_S} s`);
+  await sleep(REST_S * 1_000);
+  const before = all.map(([, { pid }]) => cpuMs(pid));
+  await sleep(IDLE_S * 1_000);
+  for (const [index, [name, { pid }]] of all.entries()) {
+    const spent = cpuMs(pid) - (before[index] ?? NaN);
+    add("idle", name, { cpu_ms_per_s: spent / IDLE_S, resident_mb: memoryMb(pid).resident });
+  }
+  for (const [, running] of all.reverse()) await stop(running);
+}
+
+/** @param {Upstream} upstream */
+async function peers(upstream) {
+  progress("installing and starting the peers");
+  const others = await Peers.start(upstream.url);
+  ends.push(() => others.stop());
+  const gateway = await start(gatehouse(upstream.url));
+  const targets = [gateway.target("ring"), ...others.targets];
+  for (const target of targets) {
+    progress(`warming up ${target.name}`);
+    await warm(target, LOADS.whole, WARM_REQUESTS / 5);
+  }
+  for (let round = 0; round < rounds.peers; round += 1) {
+    for (const target of rotated(targets, round)) {
+      progress(`round ${round + 1} of ${rounds.peers}: small whole answers: ${target.name}`);
+      add("peers", target.name, await measure(target, { ...LOADS.whole, seconds: 4 }));
+    }
+  }
+}
+
+function bars() {
+  return judge(samples).map((bar) => ({ ...bar, value: rounded(bar.value) }));
+}
+
+/** What the figures were measured with. */
+function circumstances() {
+  const { version } = createRequire(import.meta.url)("workerd/package.json");
+  const [rustc = ""] = execFileSync("rustc", ["--version"], { encoding: "utf8" }).split(" (");
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: {
+      processor: cpus()[0]?.model ?? "unknown",
+      cores: cpus().length,
+      memory_gb: Math.round(totalmem() / 2 ** 30),
+    },
+    versions: {
+      workerd: version,
+      rustc: rustc.trim().replace("rustc ", ""),
+      node: process.versions.node,
+    },
+  };
+}
