@@ -48,9 +48,11 @@ fn compile() -> Result<(), Box<dyn Error>> {
     let mut table = String::from(
         "/// All known models: by provider, then by id.\n\
          #[allow(clippy::unreadable_literal, reason = \"generated\")]\n\
-         static MODELS: &[(&str, &[Row])] = &[\n",
+         static MODELS: &[Models] = &[\n",
     );
     let mut last = (String::new(), String::new());
+    // Of the provider whose rows are being written.
+    let mut ids = String::new();
     for (line, text) in fs::read_to_string("data/models.jsonl")?.lines().enumerate() {
         let at = |error: &dyn Display| format!("models.jsonl line {}: {error}", line + 1);
         let row: Row = serde_json::from_str(text).map_err(|error| at(&error))?;
@@ -59,19 +61,24 @@ fn compile() -> Result<(), Box<dyn Error>> {
             return Err(at(&"not sorted by provider and id").into());
         }
         if name.0 != last.0 {
-            let end = if line > 0 { "]),\n" } else { "" };
-            writeln!(table, "{end}({:?}, &[", name.0)?;
+            if line > 0 {
+                writeln!(table, "], ids: {ids:?} }},")?;
+            }
+            writeln!(table, "Models {{ provider: {:?}, rows: &[", name.0)?;
+            ids.clear();
         }
-        table.push_str(&packed(&row).map_err(|error| at(&error))?);
+        ids.push_str(&row.id);
+        let id_end = u16::try_from(ids.len()).map_err(|error| at(&error))?;
+        table.push_str(&packed(&row, id_end).map_err(|error| at(&error))?);
         last = name;
     }
-    table.push_str("]),\n];\n");
+    writeln!(table, "], ids: {ids:?} }},\n];")?;
     fs::write(Path::new(&env::var("OUT_DIR")?).join("models.rs"), table)?;
     Ok(())
 }
 
 /// A row as `catalog::models` has it.
-fn packed(row: &Row) -> Result<String, String> {
+fn packed(row: &Row, id_end: u16) -> Result<String, String> {
     if row.priority.is_some_and(|percent| percent > 100) {
         return Err("a priority is a percentage".to_owned());
     }
@@ -84,9 +91,8 @@ fn packed(row: &Row) -> Result<String, String> {
     let capabilities = [row.tools, row.json_mode, row.json_schema, row.vision, row.reasoning];
     let flags = format!("flags({capabilities:?}, {tier}, {})", row.automatic == Some(false));
     Ok(format!(
-        "Row {{ id: {:?}, context: {}, max_output: {}, input: {}, output: {}, cached_input: {}, cache_write: {}, \
+        "Row {{ id_end: {id_end}, context: {}, max_output: {}, input: {}, output: {}, cached_input: {}, cache_write: {}, \
          requests_per_day: {}, flags: {flags}, priority: {} }},\n",
-        row.id,
         number(row.context)?,
         number(row.max_output)?,
         number(micro_usd(row.input_usd_per_mtok)?)?,

@@ -33,4 +33,5 @@ mod order;
 pub mod protocol;
 pub mod request_id;
 pub mod route;
+pub mod table;
 pub mod time;

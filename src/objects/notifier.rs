@@ -109,8 +109,8 @@ async fn post(url: &str, key: &SigningKey, notification: &Notification) -> Resul
     let timestamp_s = clock::now_ms() / 1000;
     let signature = key.sign(id, timestamp_s, body);
     let posted = task::settled(post_webhook(url, id, &timestamp_s.to_string(), &signature, body)).await;
-    match posted.map_err(|error| variables::words(&error))?.as_f64() {
-        Some(status) if (200.0..300.0).contains(&status) => Ok(()),
+    match posted.map_err(|error| variables::words(&error))?.as_string().as_deref() {
+        Some(status) if status.starts_with('2') => Ok(()),
         Some(status) => Err(format!("the receiver answered {status}")),
         None => Err("the receiver gave no status".to_owned()),
     }

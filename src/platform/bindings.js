@@ -150,7 +150,7 @@ export async function sendEmail(binding, from, to, subject, text) {
  * @param {string} timestamp
  * @param {string} signature
  * @param {string} body
- * @returns {Promise<number>} the status; redirects are not followed
+ * @returns {Promise<string>} the status; redirects are not followed
  */
 export async function postWebhook(url, id, timestamp, signature, body) {
   const response = await fetch(url, {
@@ -167,7 +167,7 @@ export async function postWebhook(url, id, timestamp, signature, body) {
     body,
   });
   await response.body?.cancel();
-  return response.status;
+  return String(response.status);
 }
 
 /**

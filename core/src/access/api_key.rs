@@ -1,7 +1,5 @@
 //! Issued keys, in the words of `/v0/api_keys`: what an operator may say when making or changing one, and how it is shown.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +11,7 @@ use crate::json;
 use crate::json::Object;
 use crate::key::ENDPOINTS;
 use crate::order::by_rank;
+use crate::table::Table;
 use crate::time;
 
 /// The longest name, in bytes.
@@ -84,7 +83,7 @@ pub struct Settings {
     /// Endpoints that it may call; `None` is all.
     pub endpoints: Option<Vec<String>>,
     /// What the operator wants to remember of it.
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: Table<String>,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
 }

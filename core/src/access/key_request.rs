@@ -3,8 +3,6 @@
 //! Whoever made it, a stranger at `/access/request-key` or an operator here, a request is one row in one queue. What the
 //! portal's clients know beyond it (the developer, the catalogue entry) is put around it when it is shown.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,6 +12,7 @@ use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::{Object, not_a_time};
+use crate::table::Table;
 use crate::time;
 
 /// How far a request has come. There is no way back.
@@ -49,7 +48,7 @@ pub struct Asked {
     /// Policies of the key to be.
     pub policies: Vec<String>,
     /// What was told: `use_case` and others.
-    pub fields: BTreeMap<String, String>,
+    pub fields: Table<String>,
     /// The portal's version of requests: `v2`, or empty for legacy ones.
     pub version: String,
     /// When it was made, as the one who made it says, in RFC 3339.
@@ -234,12 +233,12 @@ impl KeyRequest {
     /// The request as the portal shows it, with the live keys of its developer.
     pub fn to_portal(&self, keys: &[DeveloperKey], config: &Config) -> Value {
         let asked = &self.asked;
-        let mut key_policies = BTreeMap::new();
-        let mut policy_keys = BTreeMap::new();
+        let mut key_policies = Table::default();
+        let mut policy_keys = Table::default();
         for key in keys {
-            key_policies.insert(&key.id, json!(key.policies));
+            key_policies.insert(key.id.clone(), json!(key.policies));
             for policy in &key.policies {
-                policy_keys.insert(policy, json!(key.id));
+                policy_keys.insert(policy.clone(), json!(key.id));
             }
         }
         json!({

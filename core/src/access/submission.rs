@@ -3,8 +3,6 @@
 //! Lengths and ranges are checked by `validator`. Its e-mail check is not used: the regular expressions behind it would
 //! double the size of the Worker (193 KB gzipped, measured).
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest as _, Sha256};
 use validator::{ValidateLength, ValidateRange};
 
@@ -12,6 +10,7 @@ use crate::error::{Code, Error};
 use crate::hash::to_hex;
 use crate::json::Object;
 use crate::request_id;
+use crate::table::Table;
 
 /// The longest use case, in characters.
 pub const MAX_USE_CASE: u64 = 2000;
@@ -24,7 +23,7 @@ pub struct Submission {
     /// Where the answer goes.
     pub email: String,
     /// `use_case`, and what else was told: `name`, `company`, `intended_use`, `expected_daily_requests`.
-    pub fields: BTreeMap<String, String>,
+    pub fields: Table<String>,
 }
 
 impl Submission {
@@ -32,7 +31,7 @@ impl Submission {
     pub fn read(body: &[u8]) -> Result<Submission, Error> {
         let object = Object::read(body)?;
         let mut faults: Vec<Error> = Vec::new();
-        let mut fields = BTreeMap::new();
+        let mut fields = Table::default();
 
         let email = note(&mut faults, object.required_string("email").and_then(email)).unwrap_or_default();
         let use_case = object.required_string("use_case").and_then(|text| {

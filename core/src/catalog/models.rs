@@ -3,6 +3,8 @@
 //! The table is a constant of the program: it takes no time at start-up and no memory of its own. Its rows are packed
 //! (see [`Row`]), and what is asked for is unpacked as [`Facts`].
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 /// What is known of a model. `None` is unknown: not zero, not false.
@@ -93,29 +95,57 @@ pub const MODELS_AS_OF: u64 = 1_793_491_200;
 
 /// What is known of a built-in provider's model.
 pub fn facts(provider: &str, id: &str) -> Option<Facts> {
-    let rows = rows(provider);
-    let at = rows.binary_search_by(|row| row.id.cmp(id)).ok()?;
-    rows.get(at).map(Row::facts)
+    let models = models(provider)?;
+    let mut range = 0..models.rows.len();
+    while !range.is_empty() {
+        let middle = range.start.midpoint(range.end);
+        let (known, row) = models.get(middle)?;
+        match known.cmp(id) {
+            Ordering::Less => range.start = middle + 1,
+            Ordering::Equal => return Some(row.facts()),
+            Ordering::Greater => range.end = middle,
+        }
+    }
+    None
 }
 
 /// The models of a built-in provider, by id.
 pub fn of_provider(provider: &str) -> impl Iterator<Item = (&'static str, Facts)> + use<> {
-    rows(provider).iter().map(|row| (row.id, row.facts()))
+    let models = models(provider);
+    models
+        .into_iter()
+        .flat_map(|models| (0..).map_while(|at| models.get(at)))
+        .map(|(id, row)| (id, row.facts()))
 }
 
-fn rows(provider: &str) -> &'static [Row] {
-    MODELS
-        .binary_search_by(|(name, _)| (*name).cmp(provider))
-        .ok()
-        .and_then(|at| MODELS.get(at))
-        .map_or(&[], |(_, rows)| rows)
+fn models(provider: &str) -> Option<&'static Models> {
+    MODELS.get(MODELS.binary_search_by(|models| models.provider.cmp(provider)).ok()?)
+}
+
+/// The models of a provider, by id. Their ids stand in one text: a reference to each would be twice as long as what it
+/// refers to, once compressed.
+struct Models {
+    provider: &'static str,
+    /// One behind the other.
+    ids: &'static str,
+    rows: &'static [Row],
+}
+
+impl Models {
+    /// The id and the row at a place.
+    fn get(&self, at: usize) -> Option<(&'static str, &'static Row)> {
+        let row = self.rows.get(at)?;
+        let start = at.checked_sub(1).and_then(|before| self.rows.get(before)).map_or(0, |row| row.id_end);
+        Some((self.ids.get(start.into()..row.id_end.into())?, row))
+    }
 }
 
 /// A row of the table, in less than half the space of [`Facts`]: more than a thousand are in every copy of the Wasm. As
-/// they stand they compress to 20 KB; dictionaries of prices and limits would make it 17 and the code harder to read.
+/// they stand they compress to 16 KB; dictionaries of prices and limits would make it 13 and the code harder to read.
 /// Prices are in micro-USD per million tokens, as in [`Price`].
 struct Row {
-    id: &'static str,
+    /// Where its id ends.
+    id_end: u16,
     context: u32,
     max_output: u32,
     input: u32,
@@ -203,10 +233,12 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_names_only_known_providers() {
-        assert!(MODELS.is_sorted_by(|(a, _), (b, _)| a < b));
-        for (name, rows) in MODELS {
+        assert!(MODELS.is_sorted_by(|a, b| a.provider < b.provider));
+        for Models { provider: name, ids, rows } in MODELS {
             assert!(PROVIDERS.iter().any(|provider| provider.name == *name), "{name}");
-            assert!(!rows.is_empty() && rows.is_sorted_by(|a, b| a.id < b.id), "{name}");
+            let found: Vec<_> = of_provider(name).map(|(id, _)| id).collect();
+            assert!(!found.is_empty() && found.is_sorted_by(|a, b| a < b), "{name}");
+            assert_eq!((found.len(), found.concat()), (rows.len(), (*ids).to_owned()), "{name}");
         }
     }
 
@@ -256,7 +288,7 @@ mod tests {
             assert_eq!(known, expected, "{line}");
             count += 1;
         }
-        assert_eq!(count, MODELS.iter().map(|(_, rows)| rows.len()).sum::<usize>());
+        assert_eq!(count, MODELS.iter().map(|models| models.rows.len()).sum::<usize>());
         assert!(count > 1000);
     }
 

@@ -1,7 +1,6 @@
 //! What one deployment can reach: providers with their secrets and addresses, and what is known of their models.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -12,6 +11,7 @@ use super::providers::{
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::json;
 use crate::key::Secret;
+use crate::table::Table;
 
 /// The provider that can be reached without a key, through the Worker's binding `AI`.
 pub const WORKERS_AI: &str = "workers_ai";
@@ -36,7 +36,7 @@ pub struct Entry {
     /// Whether and how it can be called.
     pub access: Access,
     /// What the operator says of its models, by id.
-    settings: BTreeMap<String, ModelSettings>,
+    settings: Table<ModelSettings>,
 }
 
 /// Whether and how a provider can be called.
@@ -83,7 +83,7 @@ impl Entry {
     /// Its models, by id, but for those that the operator hides.
     pub fn models(&self) -> impl Iterator<Item = (&str, Facts)> {
         let listed = models::of_provider(&self.name).map(|(id, facts): (&str, Facts)| (id, facts));
-        let listed = listed.filter(|(id, _)| !self.settings.contains_key(*id));
+        let listed = listed.filter(|(id, _)| !self.settings.contains_key(id));
         let set = self.settings.iter().filter(|(_, settings)| !settings.hidden);
         listed.chain(set.map(|(id, _)| (id.as_str(), self.facts(id).unwrap_or_default())))
     }
@@ -188,15 +188,13 @@ impl Registry {
 }
 
 /// What the configuration says of a provider's models: what it lists for it, and what it says of single ones.
-fn settings(config: &Config, provider: &str, listed: &[String]) -> BTreeMap<String, ModelSettings> {
+fn settings(config: &Config, provider: &str, listed: &[String]) -> Table<ModelSettings> {
     let listed = listed.iter().map(|id| (id.clone(), ModelSettings::default()));
     let set = config.models.iter().filter_map(|(address, settings)| match address.split_once('/') {
         Some((name, id)) if name == provider => Some((id.to_owned(), settings.clone())),
         _ => None,
     });
-    let mut settings = BTreeMap::new();
-    settings.extend(listed.chain(set));
-    settings
+    listed.chain(set).collect()
 }
 
 fn quirks(provider: &CustomProvider) -> Vec<Quirk> {

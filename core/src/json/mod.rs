@@ -6,7 +6,6 @@
 pub mod text;
 mod typed;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error};
+use crate::table::Table;
 use crate::time;
 pub use typed::{read, read_value};
 
@@ -84,7 +84,7 @@ pub fn value<T: Serialize + ?Sized>(written: &T) -> Value {
 
 /// The members of an object.
 #[derive(Debug, Default)]
-pub struct Object(BTreeMap<String, Value>);
+pub struct Object(Map<String, Value>);
 
 impl Object {
     /// Reads a body that must be a JSON object, each member once.
@@ -172,10 +172,10 @@ impl Object {
     }
 
     /// An object whose members are texts.
-    pub fn string_map(&self, name: &'static str) -> Result<Option<BTreeMap<String, String>>, Error> {
+    pub fn string_map(&self, name: &'static str) -> Result<Option<Table<String>>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let wrong = || wrong_type(name, "an object of strings");
-        let mut texts = BTreeMap::new();
+        let mut texts = Table::default();
         for (name, value) in value.as_object().ok_or_else(wrong)? {
             texts.insert(name.clone(), value.as_str().ok_or_else(wrong)?.to_owned());
         }
@@ -216,7 +216,7 @@ impl<'de> Deserialize<'de> for Object {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut members = BTreeMap::new();
+                let mut members = Map::new();
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
                     if members.contains_key(&name) {
                         let name: String = name.chars().take(64).collect();

@@ -214,7 +214,10 @@ impl ChatStream {
         let mut at = 0;
         for event in sse::events(events) {
             let mut has_content = true;
-            if needs_a_look(event) {
+            if let Some((before, after)) = self.around_null_usage(event) {
+                out.extend_from_slice(before);
+                out.extend_from_slice(after);
+            } else if needs_a_look(event) {
                 has_content = self.relay_event(event, &mut out);
             } else {
                 out.extend_from_slice(event);
@@ -228,6 +231,18 @@ impl ChatStream {
             }
         }
         out
+    }
+
+    /// What the caller sees of an event with content that is remarkable for a `"usage":null` only, as all but the last are that
+    /// providers send who were asked for usage: without it. They are not parsed: that is 5 µs for each.
+    fn around_null_usage<'e>(&self, event: &'e [u8]) -> Option<(&'e [u8], &'e [u8])> {
+        let object = if self.hide_usage { event.strip_prefix(b"data: ")? } else { return None };
+        let place = memmem::find(event, NULL_USAGE)?;
+        let (before, rest) = event.split_at_checked(place)?;
+        let after = rest.get(NULL_USAGE.len()..).filter(|after| matches!(after, [b',' | b'}', ..]))?;
+        let is_plain = !needs_a_look(before) && !needs_a_look(after);
+        let is_member = members::depth(object, place - (event.len() - object.len())) == Some(1);
+        (is_plain && is_member && memmem::find(before, NO_CHOICES).is_none()).then_some((before, after))
     }
 
     /// Relays one event, and tells whether it can be one with content.
@@ -298,6 +313,11 @@ enum Shown {
     Not,
     Instead(Vec<u8>),
 }
+
+/// A usage that is not told yet, as a member that is not the first.
+const NULL_USAGE: &[u8] = b",\"usage\":null";
+/// What an event has that is no content.
+const NO_CHOICES: &[u8] = b"\"choices\":[]";
 
 /// What of a tool call's first event is not the call itself, in bytes: members' names, an id.
 const TOOL_CALL_FRAME: usize = 90;

@@ -12,7 +12,7 @@ use crate::catalog::{Entry, Facts, ListedModel, Registry};
 use crate::config::Config;
 use crate::json;
 use crate::ledger::exposition::ProviderState;
-use crate::order::by_rank;
+use crate::order::{ascending, by_rank};
 use crate::time::to_rfc3339;
 
 use super::candidates::{Asked, Candidate, Selection, is_automatic};
@@ -154,7 +154,7 @@ pub fn provider_stats(board: &Board, registry: &Registry, now_ms: u64) -> Value 
             firsts.extend(lane.spacing.first);
             gaps.extend(lane.spacing.median());
         }
-        gaps.sort_unstable();
+        let gaps = ascending(gaps);
         let share = |part: u64| rounded(ratio(part, totals.attempts), 4);
         stats.push(json!({
             "provider": entry.name,

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::order::ascending;
 use crate::route::failure::Class;
 use crate::route::quota::Reading;
 use crate::time::DAY_MS;
@@ -316,8 +317,7 @@ impl Spacing {
 
     /// The middle one of the last distances.
     pub fn median(&self) -> Option<u64> {
-        let mut gaps = self.gaps.clone();
-        gaps.sort_unstable();
+        let gaps = ascending(self.gaps.clone());
         gaps.get(gaps.len() / 2).copied()
     }
 }
