@@ -238,7 +238,7 @@ impl World {
     fn report(&mut self, isolate: usize) {
         let Some((purse, _)) = self.purses.get_mut(isolate) else { return };
         purse.tidy(self.now_ms);
-        if let Some(report) = purse.report(self.now_ms) {
+        if let Some(report) = purse.report(self.now_ms).cloned() {
             self.network.push(Message::Report(isolate, report));
         }
     }
@@ -460,7 +460,7 @@ fn an_answer_to_a_lease_that_is_gone_is_no_refusal() {
     let (late, lost) = (reserve(&mut world), reserve(&mut world));
     // One ask gets no answer: the lease is given back, before the book hears of the other.
     world.purses[0].0.not_answered(&lost);
-    let report = world.purses[0].0.report(world.now_ms).unwrap();
+    let report = world.purses[0].0.report(world.now_ms).cloned().unwrap();
     let (standing, _) = world.book.report(&report, world.now_ms);
     world.purses[0].0.reported(standing);
     let (answer, _) = world.book.ask(&late, world.now_ms);

@@ -14,12 +14,14 @@ use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
 };
+use worker::Env;
+use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::worker_sys::Context;
-use worker::{Env, web_sys};
 
 use super::Call;
 use crate::gateway::Gateway;
 use crate::objects::{ObjectError, key_ledger};
+use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task, upstream};
 
 /// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
@@ -162,28 +164,18 @@ pub fn headers(gateway: &Gateway, ledger: &str, limits: &[Limit]) -> Vec<(&'stat
     })
 }
 
-/// Lets the book know that a call is under way, for as long as it is: dropping this ends it.
-pub struct Heartbeat(web_sys::AbortController);
+/// How often the book hears of a call that is under way, in milliseconds.
+#[expect(clippy::cast_possible_truncation, reason = "some seconds")]
+pub const BEAT_MS: u32 = RENEW_MS as u32;
 
-impl Drop for Heartbeat {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Begins to let the book know that a call is under way.
-pub fn heartbeat(context: &Context, env: &Env, gateway: &Rc<Gateway>, ledger: &str) -> Option<Heartbeat> {
-    #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
-    const EVERY_MS: u32 = RENEW_MS as u32;
-    let controller = web_sys::AbortController::new().ok()?;
-    let signal = controller.signal();
-    let (gateway, env, ledger) = (Rc::clone(gateway), env.clone(), ledger.to_owned());
-    task::run_behind(context, async move {
-        while upstream::wait(&signal, EVERY_MS).await {
-            report(&gateway, &env, &ledger).await;
-        }
-    });
-    Some(Heartbeat(controller))
+/// Lets the book know that a call is under way.
+pub fn heartbeat(call: &Call<'_>, gateway: &Rc<Gateway>, ledger: &str) -> Heartbeat {
+    let context: Context = JsValue::from(&call.context).unchecked_into();
+    let (env, gateway, ledger) = (call.env.clone(), Rc::clone(gateway), ledger.to_owned());
+    Heartbeat::new(BEAT_MS, move || {
+        let (env, gateway, ledger) = (env.clone(), Rc::clone(&gateway), ledger.clone());
+        task::run_behind(&context, async move { report(&gateway, &env, &ledger).await });
+    })
 }
 
 /// Notes what has become of a call. It is to be followed by [`report`] behind the answer.
@@ -239,27 +231,32 @@ pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
 /// Sends the report that is to be sent now, if there is one, and says whether it was taken. Of a key there is one report at a
 /// time: none while another request's is on its way.
 async fn send_report(gateway: &Gateway, env: &Env, ledger: &str) -> Option<bool> {
-    let (report, lost) =
-        with(gateway, ledger, |account, now_ms| (account.purse.report(now_ms), account.purse.lost()));
+    let (sent, lost) = with(gateway, ledger, |account, now_ms| {
+        let sent = account
+            .purse
+            .report(now_ms)
+            .map(|report| (report.number, report.settled.len(), key_ledger::report(env, ledger, report)));
+        (sent, account.purse.lost())
+    });
     if lost > 0 {
         log::line(json_text!({"event": "ledger", "error": "records of calls were given up", "calls": lost}));
     }
-    let report = report?;
-    match key_ledger::report(env, ledger, &report).await {
+    let (number, calls, answer) = sent?;
+    match answer.await {
         Ok(standing) => {
             with(gateway, ledger, |account, _| account.purse.reported(standing));
             Some(true)
         }
         // Nobody keeps a ledger here.
         Err(ObjectError::NotBound) => {
-            let standing = Standing { number: report.number, pause_ms: HAND_OVER_MS };
+            let standing = Standing { number, pause_ms: HAND_OVER_MS };
             with(gateway, ledger, |account, _| account.purse.reported(standing));
             Some(true)
         }
         Err(error) => {
-            with(gateway, ledger, |account, _| account.purse.not_reported(report.number));
+            with(gateway, ledger, |account, _| account.purse.not_reported(number));
             let words = format!("a report was not taken: {error:?}");
-            log::line(json_text!({"event": "ledger", "error": words, "calls": report.settled.len()}));
+            log::line(json_text!({"event": "ledger", "error": words, "calls": calls}));
             Some(false)
         }
     }

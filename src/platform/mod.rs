@@ -13,6 +13,7 @@ pub mod page;
 pub mod random;
 pub mod reply;
 pub mod request;
+pub mod slab;
 pub mod task;
 pub mod upstream;
 pub mod variables;

@@ -20,6 +20,7 @@ use worker::wasm_bindgen_futures::JsFuture;
 use worker::worker_sys;
 
 use super::clock;
+use super::slab::Slab;
 
 #[wasm_bindgen(module = "/src/platform/task.js")]
 extern "C" {
@@ -42,8 +43,8 @@ enum Turn {
 
 thread_local! {
     static TURN: RefCell<Turn> = const { RefCell::new(Turn::Nobodys) };
-    /// The tasks that wait, by number; and the numbers that are free.
-    static WAITING: RefCell<(Vec<Option<Future>>, Vec<u32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    /// The tasks that wait.
+    static WAITING: RefCell<Slab<Future>> = const { RefCell::new(Slab::new()) };
     static RESUME: Closure<dyn Fn(u32, JsValue, bool) -> JsValue> = Closure::new(resume);
 }
 
@@ -73,18 +74,7 @@ pub fn run(future: impl std::future::Future<Output = JsValue> + 'static) -> JsVa
     match poll(&mut future, Turn::Running) {
         Ok(value) => value,
         Err(promise) => {
-            let task = WAITING.with_borrow_mut(|(tasks, free)| match free.pop() {
-                Some(task) => {
-                    if let Some(place) = tasks.get_mut(task as usize) {
-                        *place = Some(future);
-                    }
-                    task
-                }
-                None => {
-                    tasks.push(Some(future));
-                    u32::try_from(tasks.len() - 1).unwrap_or(u32::MAX)
-                }
-            });
+            let task = WAITING.with_borrow_mut(|tasks| tasks.insert(future));
             RESUME.with(|resume| drive(resume.as_ref().unchecked_ref(), task, &promise)).into()
         }
     }
@@ -103,21 +93,16 @@ pub fn run_behind(context: &worker_sys::Context, future: impl std::future::Futur
 }
 
 fn resume(task: u32, value: JsValue, failed: bool) -> JsValue {
-    let place = task as usize;
-    let waiting = WAITING.with_borrow_mut(|(tasks, _)| tasks.get_mut(place).and_then(Option::take));
+    let waiting = WAITING.with_borrow_mut(|tasks| tasks.take(task));
     let Some(mut future) = waiting else { return JsValue::UNDEFINED };
     let result = if failed { Err(value) } else { Ok(value) };
     match poll(&mut future, Turn::Settled(result)) {
         Ok(value) => {
-            WAITING.with_borrow_mut(|(_, free)| free.push(task));
+            WAITING.with_borrow_mut(|tasks| tasks.free(task));
             value
         }
         Err(promise) => {
-            WAITING.with_borrow_mut(|(tasks, _)| {
-                if let Some(place) = tasks.get_mut(place) {
-                    *place = Some(future);
-                }
-            });
+            WAITING.with_borrow_mut(|tasks| tasks.put(task, future));
             promise.into()
         }
     }

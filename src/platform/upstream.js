@@ -60,15 +60,28 @@ const SMALL = 65_536;
  * @typedef {{ run(model: string, inputs: object, options: object): Promise<unknown> }} Binding
  */
 
+/**
+ * Told that a call is still under way, by the number of its heartbeat.
+ *
+ * @type {(heartbeat: number) => void}
+ */
+let beat = () => {};
+
+/** @param {(heartbeat: number) => void} callback */
+export function onBeat(callback) {
+  beat = callback;
+}
+
 /** Abandons an upstream when nothing happened for some time, and when the client leaves. */
 class Watch {
   /**
    * @param {AbortSignal} client
    * @param {number} limit in milliseconds
    * @param {number} total from now until everything must be over, in milliseconds
-   * @param {number} shortest of the limits that may be allowed later
+   * @param {number} pace how often to look, in milliseconds: at least as often as the shortest limit that may be allowed later
+   * @param {number | undefined} heartbeat to beat as often
    */
-  constructor(client, limit, total, shortest) {
+  constructor(client, limit, total, pace, heartbeat) {
     this.controller = new AbortController();
     /** @type {"" | "client" | "timeout"} why the upstream was abandoned */
     this.reason = "";
@@ -77,8 +90,9 @@ class Watch {
     this.limit = limit;
     this.since = Date.now();
     this.until = this.since + total;
-    /** How often the timer looks. Setting and clearing one costs 5 µs: none is set anew for a limit that it is not too slow for. */
-    this.pace = Math.min(limit, shortest);
+    /** Setting and clearing a timer costs 5 µs: none is set anew for a limit that this one is not too slow for. */
+    this.pace = Math.min(limit, pace);
+    this.heartbeat = heartbeat;
     this.check = this.check.bind(this);
     this.timer = setTimeout(this.check, Math.min(this.pace, total));
   }
@@ -110,6 +124,7 @@ class Watch {
   }
 
   check() {
+    if (this.heartbeat !== undefined) beat(this.heartbeat);
     const left = Math.min(this.since + this.limit, this.until) - Date.now();
     if (left > 0) {
       this.timer = setTimeout(this.check, Math.min(left, this.pace));
@@ -144,6 +159,8 @@ class Watch {
  * @param {number} stallMs the longest silence of a stream before its first content
  * @param {number} totalMs until the answer has come, or the stream has begun
  * @param {Hooks | undefined} hooks for a stream; undefined: none was asked for
+ * @param {number | undefined} heartbeat of the call
+ * @param {number} beatMs how often it beats
  * @returns {{ settled: Promise<Exchange>, cancel: () => void }}
  */
 export function send(
@@ -158,8 +175,11 @@ export function send(
   stallMs,
   totalMs,
   hooks,
+  heartbeat,
+  beatMs,
 ) {
-  const watch = new Watch(client, firstByteMs, totalMs, Math.min(stallMs, limits.idleMs));
+  const pace = Math.min(stallMs, limits.idleMs, heartbeat === undefined ? Infinity : beatMs);
+  const watch = new Watch(client, firstByteMs, totalMs, pace, heartbeat);
   const { signal } = watch.controller;
   const answer =
     binding === undefined

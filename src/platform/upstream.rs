@@ -10,6 +10,7 @@ use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::Closure, prelude::was
 use worker::worker_sys::Context;
 use worker::{js_sys, web_sys};
 
+use super::slab::Slab;
 use super::task;
 
 #[wasm_bindgen(module = "/src/platform/upstream.js")]
@@ -26,7 +27,12 @@ extern "C" {
         stall_ms: f64,
         total_ms: f64,
         hooks: Option<&js_sys::Object>,
+        heartbeat: Option<u32>,
+        beat_ms: f64,
     ) -> JsFlight;
+
+    #[wasm_bindgen(js_name = onBeat)]
+    fn on_beat(callback: &js_sys::Function);
 
     fn first(flights: &js_sys::Array, ms: f64) -> js_sys::Promise;
 
@@ -210,6 +216,47 @@ impl Hooks {
     }
 }
 
+type Beat = Rc<dyn Fn()>;
+
+thread_local! {
+    static BEATS: RefCell<Slab<Beat>> = const { RefCell::new(Slab::new()) };
+    static ON_BEAT: Closure<dyn Fn(u32)> = Closure::new(beat);
+}
+
+fn beat(number: u32) {
+    let tell = BEATS.with_borrow(|beats| beats.get(number).cloned());
+    if let Some(tell) = tell {
+        tell();
+    }
+}
+
+/// Lets somebody hear that a call is under way, while its exchanges are; for as long as this is there. The timers of its
+/// exchanges do it, so that a call that is soon over pays nothing for it.
+pub struct Heartbeat {
+    number: u32,
+    every_ms: u32,
+}
+
+impl Heartbeat {
+    /// One that tells about as often as this, in milliseconds.
+    pub fn new(every_ms: u32, tell: impl Fn() + 'static) -> Heartbeat {
+        ON_BEAT.with(|callback| on_beat(callback.as_ref().unchecked_ref()));
+        Heartbeat { number: BEATS.with_borrow_mut(|beats| beats.insert(Rc::new(tell))), every_ms }
+    }
+
+    /// Tells now, for times in which no exchange is under way.
+    pub fn beat(&self) {
+        beat(self.number);
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        let beat = BEATS.with_borrow_mut(|beats| beats.free(self.number));
+        drop(beat);
+    }
+}
+
 /// An exchange that is under way.
 pub struct Flight {
     flight: JsFlight,
@@ -224,6 +271,7 @@ pub fn begin(
     limits: &Limits,
     attempt: AttemptLimits,
     stream: Option<ChatStream>,
+    heartbeat: Option<&Heartbeat>,
 ) -> Flight {
     let (url, credential, binding) = match target {
         Target::Http(url, credential) => (url, credential, JsValue::UNDEFINED),
@@ -244,6 +292,8 @@ pub fn begin(
         stall_ms.into(),
         total_ms.into(),
         hooks.as_ref().map(|hooks| &hooks.object),
+        heartbeat.map(|heartbeat| heartbeat.number),
+        heartbeat.map_or(0, |heartbeat| heartbeat.every_ms).into(),
     );
     Flight { flight, hooks }
 }

@@ -420,14 +420,14 @@ impl Purse {
     }
 
     /// The report to send now, if there is one: news, an older one that was not acknowledged, or that leases are still held.
-    pub fn report(&mut self, now_ms: u64) -> Option<Report> {
+    pub fn report(&mut self, now_ms: u64) -> Option<&Report> {
         if let Some(sending) = &mut self.sending {
             if now_ms < sending.sent_ms + REPEAT_MS {
                 return None;
             }
             if now_ms < sending.made_ms + GIVE_UP_MS {
                 sending.sent_ms = now_ms;
-                return Some(sending.report.clone());
+                return self.sending.as_ref().map(|sending| &sending.report);
             }
             self.lost += sending.report.settled.len() as u64;
             self.sending = None;
@@ -437,13 +437,17 @@ impl Purse {
             return None;
         }
         let rest = self.waiting.split_off(self.waiting.len().min(MAX_SETTLED));
-        let settled = std::mem::replace(&mut self.waiting, rest);
-        for charge in settled.iter().flat_map(|settled| &settled.charges) {
+        let mut settled = std::mem::replace(&mut self.waiting, rest);
+        let charges = merged(&mut settled);
+        for charge in &charges {
             let leases = self.closing.iter_mut().chain(&mut self.closed).chain([&mut self.lease]);
             let lease = leases.into_iter().find(|lease| lease.number == charge.lease);
             if let Some(part) = lease.and_then(|lease| lease.part(&charge.counter, charge.window)) {
                 part.held = part.held.saturating_sub(charge.held);
             }
+        }
+        if let Some(first) = settled.first_mut() {
+            first.charges = charges;
         }
         let closing = std::mem::take(&mut self.closing);
         let closed = closing.iter().map(|lease| Closed {
@@ -456,9 +460,8 @@ impl Purse {
         self.number += 1;
         let leases = self.closed.iter().map(|lease| lease.number).chain([self.lease.number]).collect();
         let report = Report { isolate: self.isolate.clone(), number: self.number, settled, closed, leases };
-        self.sending = Some(Sending { report: report.clone(), made_ms: now_ms, sent_ms: now_ms });
         self.told_ms = now_ms;
-        Some(report)
+        Some(&self.sending.insert(Sending { report, made_ms: now_ms, sent_ms: now_ms }).report)
     }
 
     fn has_lease(&self) -> bool {
@@ -500,4 +503,22 @@ fn come_back(standing: &mut [Granted], counter: &str, window: u64, amount: u64) 
     {
         known.left = known.left.saturating_add(amount);
     }
+}
+
+/// Takes the charges of several calls, those of the same counter as one: their book does the same with them as with each.
+fn merged(settled: &mut [Settled]) -> Vec<Charge> {
+    let mut sums: Vec<Charge> = Vec::new();
+    for charge in settled.iter_mut().flat_map(|settled| std::mem::take(&mut settled.charges)) {
+        let same = |sum: &&mut Charge| {
+            (sum.lease, sum.window) == (charge.lease, charge.window) && sum.counter == charge.counter
+        };
+        match sums.iter_mut().find(same) {
+            Some(sum) => {
+                sum.held = sum.held.saturating_add(charge.held);
+                sum.used = sum.used.saturating_add(charge.used);
+            }
+            None => sums.push(charge),
+        }
+    }
+    sums
 }

@@ -434,7 +434,7 @@ impl World {
             if place.purse.has_news() && !std::mem::replace(&mut place.waits, true) {
                 self.queue.at(now_ms + wait_ms, Event::Report(isolate));
             }
-        } else if let Some(report) = place.purse.report(now_ms) {
+        } else if let Some(report) = place.purse.report(now_ms).cloned() {
             place.sends = true;
             self.queue.at(now_ms + THERE_MS, Event::Reported { isolate, report: Box::new(report) });
         }

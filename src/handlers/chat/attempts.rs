@@ -23,8 +23,8 @@ use super::received::{self, Received, Refusal};
 use crate::gateway::Gateway;
 use crate::handlers::Call;
 use crate::handlers::authentication::seconds;
-use crate::handlers::ledger::{self, Heartbeat};
-use crate::platform::upstream::{self, AttemptLimits, Flight};
+use crate::handlers::ledger;
+use crate::platform::upstream::{self, AttemptLimits, Flight, Heartbeat};
 use crate::platform::{clock, random, variables};
 
 /// Calls of which fewer latencies are known have no percentile to hedge by.
@@ -115,6 +115,10 @@ impl Attempts<'_> {
                     }
                 },
                 Step::Wait(ms) => {
+                    let ms = ms.min(ledger::BEAT_MS);
+                    if let Some(heartbeat) = &self.heartbeat {
+                        heartbeat.beat();
+                    }
                     if !upstream::wait(&self.call.request.signal(), ms).await {
                         let left = Error::new(Code::ClientClosedRequest, "The client left before the answer");
                         let class = Some(Class::ClientLeft);
@@ -185,8 +189,8 @@ impl Attempts<'_> {
         let body = body.as_ref().unwrap_or(self.body);
         self.gateway.board.borrow_mut().begin(candidate.lane(lane.key), now_ms);
         self.sent += 1;
-        let flight =
-            upstream::begin(&self.call.request.signal(), target, body, &self.gateway.limits, limits, stream);
+        let (client, usual) = (self.call.request.signal(), &self.gateway.limits);
+        let flight = upstream::begin(&client, target, body, usual, limits, stream, self.heartbeat.as_ref());
         Ok(Attempt { lane, sent_ms: now_ms, flight, adjusted: outgoing.adjusted })
     }
 
@@ -198,8 +202,7 @@ impl Attempts<'_> {
         let needs = self.spending.needs(target(candidate))?;
         let held = ledger::set_aside(self.call, self.gateway, self.ledger, &needs).await?;
         if self.heartbeat.is_none() && !held.is_empty() {
-            let Call { context, env, .. } = self.call;
-            self.heartbeat = ledger::heartbeat(context, env, self.gateway, self.ledger);
+            self.heartbeat = Some(ledger::heartbeat(self.call, self.gateway, self.ledger));
         }
         Ok(self.spending.begun(target(candidate), held))
     }

@@ -13,7 +13,8 @@ use gatehouse_core::route::health::{OTHER, Place};
 use gatehouse_core::{json, json_text};
 
 use crate::gateway::Gateway;
-use crate::handlers::ledger::{self, Heartbeat};
+use crate::handlers::ledger;
+use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random};
 
 /// A call, as it is noted once it is over.

@@ -7,6 +7,7 @@
 
 mod storage;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
 use gatehouse_core::ledger::summary::Usage;
@@ -38,11 +39,11 @@ const NO_TABLES_MS: u64 = 300_000;
 /// What an object is asked.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Message {
+enum Message<'a> {
     /// What an attempt needs.
-    Ask(Ask),
+    Ask(Cow<'a, Ask>),
     /// What has become of calls.
-    Report(Report),
+    Report(Cow<'a, Report>),
     /// The sums from one day to another, and how limits stand: counters and amounts.
     Usage([u32; 2], Vec<(String, u64)>),
     /// So many receipts, newest first, from before a number.
@@ -53,12 +54,16 @@ enum Message {
 
 /// What an attempt may have.
 pub async fn ask_for(env: &Env, ledger: &str, ask: &Ask) -> Result<Answer, ObjectError> {
-    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(ask.clone())).await
+    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(ask))).await
 }
 
-/// Reports; the answer means that it is on disk.
-pub async fn report(env: &Env, ledger: &str, report: &Report) -> Result<Standing, ObjectError> {
-    exchange(PATIENCE_MS, env, ledger, &Message::Report(report.clone())).await
+/// Reports; the answer means that it is on disk. It is sent at once, not only when the answer is awaited.
+pub fn report(
+    env: &Env,
+    ledger: &str,
+    report: &Report,
+) -> impl Future<Output = Result<Standing, ObjectError>> + use<> {
+    exchange(PATIENCE_MS, env, ledger, &Message::Report(Cow::Borrowed(report)))
 }
 
 /// The sums from one day to another, both included, as the members of `GET /usage`, and how the limits stand.
@@ -77,16 +82,16 @@ pub async fn receipt(env: &Env, ledger: &str, id: &str) -> Result<Option<String>
     exchange(PATIENCE_MS, env, ledger, &Message::Receipt(id.to_owned())).await
 }
 
-async fn exchange<T: DeserializeOwned>(
+fn exchange<T: DeserializeOwned>(
     patience_ms: u32,
     env: &Env,
     ledger: &str,
-    message: &Message,
-) -> Result<T, ObjectError> {
+    message: &Message<'_>,
+) -> impl Future<Output = Result<T, ObjectError>> + use<T> {
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
-    let message = serde_json::to_string(message).map_err(failed)?;
-    let answer = ask_within(patience_ms, env, "KEY_LEDGER", ledger, &message).await?;
-    json::read(&answer).map_err(failed)
+    let message = serde_json::to_string(message).map_err(failed);
+    let answer = message.map(|message| ask_within(patience_ms, env, "KEY_LEDGER", ledger, &message));
+    async move { json::read(&answer?.await?).map_err(failed) }
 }
 
 /// The object.
@@ -116,7 +121,7 @@ impl DurableObject for KeyLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message = json::read(&request.text().await?)?;
+        let message: Message<'_> = json::read(&request.text().await?)?;
         // From here on nothing is waited for: no other message comes in between.
         match self.answer(&message) {
             Ok(answer) => Response::ok(answer),
@@ -160,7 +165,7 @@ impl KeyLedger {
         step(book, now_ms)
     }
 
-    fn answer(&self, message: &Message) -> Result<String, String> {
+    fn answer(&self, message: &Message<'_>) -> Result<String, String> {
         let failed = |error: serde_json::Error| error.to_string();
         let answer = self.with_book(|book, now_ms| match message {
             Message::Ask(ask) => {
