@@ -12,15 +12,13 @@ pub mod notifications;
 pub mod requests;
 pub mod usage;
 
-use std::time::Duration;
-
 use gatehouse_core::access::audit::Action;
 use gatehouse_core::error::{Code, Error};
 use serde_json::Value;
-use worker::{Delay, Env};
+use worker::Env;
 
 use crate::platform::database::{self, Failure, Outcome, Statement};
-use crate::platform::{clock, random};
+use crate::platform::{clock, random, upstream};
 
 /// How long to go on when others write to the audit trail at the same time, in milliseconds.
 const PATIENCE_MS: u64 = 15_000;
@@ -101,7 +99,7 @@ async fn change(env: &Env, change: Change) -> Result<Changed, Error> {
                 // By chance, and longer each time, so that many do not collide again and again.
                 longest_wait_ms = (longest_wait_ms * 2).min(1000);
                 let [share] = random::id_bytes();
-                Delay::from(Duration::from_millis(longest_wait_ms * u64::from(share) / 255)).await;
+                upstream::sleep(longest_wait_ms * u32::from(share) / 255).await;
             }
             Err(Failure::Duplicate(_)) => return Ok(Changed::Duplicate),
             Err(failure) => return Err(unavailable(&failure)),

@@ -115,13 +115,8 @@ const counted = (Inner) =>
 export const KeyLedger = counted(built.KeyLedger);
 export const { ProviderHealth, RateLimiter, Notifier } = built;
 
-export default class extends Gateway {
-  constructor(context, env) {
-    super(context, env);
-    Object.defineProperty(this, "env", { value: environment(env) });
-  }
-
-  fetch(request) {
+export default {
+  fetch(request, env, ctx) {
     if (new URL(request.url).pathname === "/__counts") {
       rows();
       const told = counts;
@@ -129,6 +124,6 @@ export default class extends Gateway {
       return Response.json(told);
     }
     counts.fetches += 1;
-    return super.fetch(request);
-  }
-}
+    return Gateway.fetch(request, environment(env), ctx);
+  },
+};

@@ -57,11 +57,17 @@ export class Isolates {
    * @param {Record<string, string>} bindings
    * @param {Record<string, string>} [objects] the code of other objects than those of the build, by name:
    *   `export class ProviderHealth …`
+   * @param {string[]} [inside] the modules around the gateway, from tests/e2e: the one that answers comes first
    */
-  static async start(count, bindings, objects = {}) {
-    // With `GET /__memory`, which comes first so that it sees the memory being made.
+  static async start(
+    count,
+    bindings,
+    objects = {},
+    inside = ["memory/entry.mjs", "memory/capture.mjs"],
+  ) {
+    // It comes first so that it sees the Wasm instance being made.
     const entry = [
-      `export { default } from "./tests/e2e/memory/entry.mjs";`,
+      `export { default } from "./tests/e2e/${inside[0]}";`,
       ...["RateLimiter", "Notifier", "ProviderHealth", "KeyLedger"].map(
         (name) => objects[name] ?? `export { ${name} } from "./build/index.js";`,
       ),
@@ -74,8 +80,7 @@ export class Isolates {
           modulesRoot: root,
           modules: [
             { type: "ESModule", path: `${root}isolate.mjs`, contents: entry },
-            { type: "ESModule", path: `${root}tests/e2e/memory/entry.mjs` },
-            { type: "ESModule", path: `${root}tests/e2e/memory/capture.mjs` },
+            ...inside.map((name) => ({ type: "ESModule", path: `${root}tests/e2e/${name}` })),
             { type: "ESModule", path: `${root}build/index.js` },
             { type: "CompiledWasm", path: `${root}build/index_bg.wasm` },
           ],

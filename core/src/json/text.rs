@@ -20,6 +20,7 @@ macro_rules! json_text {
         $($crate::json_text!(@members $text $($rest)*);)?
     };
     ({$($members:tt)*}) => {{
+        #[allow(unused_mut, reason = "an object may be empty")]
         let mut text = $crate::json::text::Object::new();
         $crate::json_text!(@members text $($members)*);
         text.done()
@@ -188,7 +189,6 @@ written_as_u64!(u8 u16 u32 usize);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
     #[test]

@@ -3,6 +3,8 @@
 //! `x-ratelimit-*` is what OpenAI's clients know. `RateLimit` and `RateLimit-Policy` are those of
 //! draft-ietf-httpapi-ratelimit-headers (-08 and later): a draft, so they come in addition.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::book::{Book, State};
@@ -29,37 +31,51 @@ pub fn headers(
     left: impl Fn(&str) -> Option<(u64, Window)>,
     now_ms: u64,
 ) -> Vec<(&'static str, String)> {
-    let mut headers = Vec::new();
-    let standing = |limit: &Limit| {
-        let unknown = (limit.amount, limit.span.window(now_ms));
-        let (left, window) = left(&limit.counter()).unwrap_or(unknown);
-        let reset_s = window.ends_ms.map(|ends_ms| ends_ms.saturating_sub(now_ms).div_ceil(1000));
-        (left.min(limit.amount), reset_s)
-    };
+    let standing: Vec<Standing<'_>> = limits
+        .iter()
+        .map(|limit| {
+            let counter = limit.counter();
+            let (left, window) = left(&counter).unwrap_or_else(|| (limit.amount, limit.span.window(now_ms)));
+            let reset_s = window.ends_ms.map(|ends_ms| ends_ms.saturating_sub(now_ms).div_ceil(1000));
+            Standing { limit, counter, left: left.min(limit.amount), reset_s }
+        })
+        .collect();
+    let mut headers = Vec::with_capacity(2 * OPENAI_HEADERS.len() + 4);
     for (kind, names) in OPENAI_HEADERS {
         // The tightest: that of which the smallest part is left.
-        let of_kind = limits.iter().filter(|limit| limit.kind == kind);
-        let share = |limit: &&Limit| standing(limit).0.saturating_mul(1_000_000) / limit.amount.max(1);
-        let Some(limit) = of_kind.min_by_key(share) else { continue };
-        let (left, reset_s) = standing(limit);
-        let values = [limit.amount.to_string(), left.to_string(), duration(reset_s.unwrap_or(0))];
+        let share = |of: &&Standing<'_>| of.left.saturating_mul(1_000_000) / of.limit.amount.max(1);
+        let of_kind = standing.iter().filter(|of| of.limit.kind == kind);
+        let Some(of) = of_kind.min_by_key(share) else { continue };
+        let values = [of.limit.amount.to_string(), of.left.to_string(), duration(of.reset_s.unwrap_or(0))];
         headers.extend(names.into_iter().zip(values));
     }
-    let mut policy = Vec::with_capacity(limits.len());
-    let mut state = Vec::with_capacity(limits.len());
-    for limit in limits {
-        let (left, reset_s) = standing(limit);
-        let name = quoted(&limit.counter());
-        let seconds = limit.span.seconds().map_or_else(String::new, |seconds| format!(";w={seconds}"));
-        policy.push(format!("{name};q={}{seconds}", limit.amount));
-        let reset = reset_s.map_or_else(String::new, |seconds| format!(";t={seconds}"));
-        state.push(format!("{name};r={left}{reset}"));
+    let (mut policy, mut state) = (String::with_capacity(128), String::with_capacity(128));
+    for Standing { limit, counter, left, reset_s } in standing {
+        let comma = if policy.is_empty() { "" } else { ", " };
+        let name = quoted(&counter);
+        let _ = write!(policy, "{comma}{name};q={}", limit.amount);
+        let _ = write!(state, "{comma}{name};r={left}");
+        if let Some(seconds) = limit.span.seconds() {
+            let _ = write!(policy, ";w={seconds}");
+        }
+        if let Some(seconds) = reset_s {
+            let _ = write!(state, ";t={seconds}");
+        }
     }
     if !limits.is_empty() {
-        headers.push(("ratelimit-policy", policy.join(", ")));
-        headers.push(("ratelimit", state.join(", ")));
+        headers.push(("ratelimit-policy", policy));
+        headers.push(("ratelimit", state));
     }
     headers
+}
+
+/// How a limit stands.
+struct Standing<'l> {
+    limit: &'l Limit,
+    counter: String,
+    left: u64,
+    /// In how many seconds its window ends; `None`: never.
+    reset_s: Option<u64>,
 }
 
 /// A string of a structured field (RFC 9651, section 3.3.3). What is not visible ASCII cannot stand in one.

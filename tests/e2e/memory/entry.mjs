@@ -4,11 +4,11 @@
 import { memory } from "./capture.mjs";
 import Gateway from "../../../build/index.js";
 
-export default class extends Gateway {
-  fetch(request) {
+export default {
+  fetch(request, env, ctx) {
     if (new URL(request.url).pathname === "/__memory") {
       return new Response(String(memory().buffer.byteLength));
     }
-    return super.fetch(request);
-  }
-}
+    return Gateway.fetch(request, env, ctx);
+  },
+};

@@ -1,0 +1,298 @@
+//! The guard against slow decay, the core's part: how often each step of one call allocates, from the request's bytes to the
+//! report, and how often a stream of 300 events does. Compared with `tests/counts.json`: more than 5 % above it fails; what has
+//! become less is told, so that the file is updated. `tests/e2e/counts.test.mjs` does the same with what crosses between
+//! JavaScript and Wasm.
+//!
+//! ```text
+//! UPDATE_COUNTS=1 cargo test -p gatehouse-core --test allocations
+//! ```
+//!
+//! accepts what is found. The counts are those of native code; in Wasm the same collections grow at the same times, but for
+//! what begins with a few bytes.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::Write as _;
+use std::{env, fs, hint, io};
+
+use gatehouse_core::catalog::Registry;
+use gatehouse_core::config::Config;
+use gatehouse_core::json;
+use gatehouse_core::key::{IssuedKey, Secret};
+use gatehouse_core::ledger::estimate::Estimate;
+use gatehouse_core::ledger::receipt::Receipt;
+use gatehouse_core::ledger::tally::Row;
+use gatehouse_core::ledger::{Book, End, Purse, Reserved, Settled, Spending, Target, told};
+use gatehouse_core::protocol::chat_answer;
+use gatehouse_core::protocol::chat_request::ChatRequest;
+use gatehouse_core::protocol::chat_stream::{ChatStream, Outcome, Relayed};
+use gatehouse_core::route::candidates::{self, Asked, Candidate};
+use gatehouse_core::route::draw::Draw;
+use gatehouse_core::route::health::Board;
+use gatehouse_core::route::plan::{Limits, Plan, Step};
+use serde_json::{Map, Value};
+
+thread_local! {
+    /// Of this thread only: the test harness has others.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting. What grows or begins with zeros comes by way of `alloc` too.
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator can only be counted from inside, and its trait is unsafe")]
+// SAFETY: it hands on to the system's allocator what it is given, and counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract; the pointer came from this very allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What a step gives, and how often it allocated.
+fn counted<T>(step: impl FnOnce() -> T) -> (T, u64) {
+    let before = ALLOCATIONS.get();
+    let given = hint::black_box(step());
+    (given, ALLOCATIONS.get() - before)
+}
+
+/// The counts of one call's steps, in their order.
+#[derive(Default)]
+struct Steps(Map<String, Value>);
+
+impl Steps {
+    fn run<T>(&mut self, name: &str, step: impl FnOnce() -> T) -> T {
+        let (given, count) = counted(step);
+        self.0.insert(name.to_owned(), count.into());
+        given
+    }
+}
+
+const CONFIG: &str = r#"{
+    "providers": {"demo": {"base_url": "https://demo.test/v1", "models": ["sim-small"]}},
+    "models": {"demo/sim-small": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}},
+    "policies": {"limited": {"limits": {
+        "requests_per_minute": 1000000, "tokens_per_day": 1000000000, "usd_per_day": 1000000
+    }}}
+}"#;
+const REQUEST: &str =
+    r#"{"model":"demo/sim-small","messages":[{"role":"user","content":"Hi"}],"max_tokens":64}"#;
+const ANSWER: &str = r#"{"id":"a","object":"chat.completion","model":"sim-small","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}"#;
+const EVENTS: usize = 300;
+const NOW_MS: u64 = 1_700_000_000_000;
+
+/// What an isolate knows, and the other side of its purse.
+struct World {
+    config: Config,
+    registry: Registry,
+    board: Board,
+    key: IssuedKey,
+    purse: Purse,
+    book: Book,
+    now_ms: u64,
+}
+
+impl World {
+    fn new() -> World {
+        let config = Config::read("{}", Some(CONFIG)).unwrap();
+        let key = json!({
+            "id": "key_1", "name": "limited", "disabled": 0, "key_expires_ms": null, "secret_expires_ms": null,
+            "policies": "[\"limited\"]", "models": null, "endpoints": null,
+        });
+        World {
+            registry: Registry::new(&config, false, |name| {
+                (name == "DEMO_API_KEY").then(|| "sk-provider-secret".to_owned())
+            }),
+            config,
+            board: Board::default(),
+            key: IssuedKey::from_row(&key).unwrap(),
+            purse: Purse::new("isolate".to_owned()),
+            book: Book::default(),
+            now_ms: NOW_MS,
+        }
+    }
+
+    /// One call of a key with limits, as `src/handlers/chat` does it.
+    fn call(&mut self) -> Map<String, Value> {
+        self.now_ms += 10;
+        let World { config, registry, board, key, purse, book, now_ms } = self;
+        let now_ms = *now_ms;
+        let mut steps = Steps::default();
+        let request = steps.run("ChatRequest::read", || ChatRequest::read(REQUEST.as_bytes()).unwrap());
+        let asked = Asked {
+            request: &request,
+            force_model: None,
+            force_provider: None,
+            key: Some(key),
+            config,
+            registry,
+            board,
+            draw: Draw::of("limited", None, request.messages, 1),
+            now_ms,
+            explain: false,
+        };
+        let selection = steps.run("candidates::select", || candidates::select(&asked).unwrap());
+        let Some(candidate) = selection.candidates.first() else { panic!("nobody could answer") };
+        let step = steps.run("Plan", || {
+            let limits = Limits::of(config, now_ms);
+            Plan::new(&selection.candidates, board, asked.draw, limits, now_ms).next(now_ms)
+        });
+        let Step::Send(lane) = step else { panic!("nobody is asked: {step:?}") };
+        let limits = steps.run("IssuedKey::limits", || key.limits(config).unwrap());
+        let shown = limits.clone();
+        let mut spending = steps.run("Spending::new", || {
+            Spending::new(limits, Estimate::of(&request), config.ledger.unknown_price, &request.model)
+        });
+        let target = target(candidate);
+        let needs = steps.run("Spending::needs", || spending.needs(target).unwrap());
+        let reserved = steps.run("Purse::reserve", || purse.reserve(&needs, now_ms));
+        let charges = match reserved {
+            Reserved::Held(charges, None) => charges,
+            // What is asked of the book is not a step of most calls.
+            Reserved::Held(charges, Some(ask)) => {
+                let (answer, _) = book.ask(&ask, now_ms);
+                purse.answered(&ask, answer, now_ms).unwrap();
+                charges
+            }
+            Reserved::Ask(ask) => {
+                let (answer, _) = book.ask(&ask, now_ms);
+                purse.answered(&ask, answer, now_ms).unwrap()
+            }
+            Reserved::Refused(refusal) => panic!("{refusal:?}"),
+        };
+        let output_limit = steps.run("Spending::begun", || spending.begun(target, charges));
+        let outgoing = steps.run("ChatRequest::outgoing", || {
+            request.outgoing(&candidate.model, candidate.provider, candidate.own_routing, output_limit)
+        });
+        assert!(outgoing.body.is_some());
+        let place = candidate.lane(lane.key);
+        let secret = candidate.provider.keys().first();
+        let usage = steps
+            .run("chat_answer::check", || chat_answer::check("demo", ANSWER.as_bytes(), secret).unwrap());
+        steps.run("Board", || {
+            board.begin(place, now_ms);
+            board.answered(place, now_ms, now_ms);
+        });
+        let (attempts, charges) = steps.run("Spending::ended, settle", || {
+            spending.ended(target, "ok", 1, End::Told(usage));
+            spending.settle()
+        });
+        let receipt = Receipt {
+            id: Receipt::new_id(now_ms, [7; 10]),
+            request_id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+            at_ms: now_ms,
+            project: None,
+            stream: false,
+            status: 200,
+            outcome: "answered",
+            first_token_ms: None,
+            duration_ms: 1,
+            partial: false,
+            attempts,
+        };
+        let text = steps.run("Receipt::to_text", || receipt.to_text());
+        let rows = steps.run("Receipt::rows", || {
+            let rows = receipt.rows(|attempt| attempt.model.clone());
+            rows.iter().map(Row::to_json).collect()
+        });
+        steps.run("Purse::settle", || purse.settle(Settled { receipt: Some(text), rows, charges }));
+        steps.run("told::headers", || told::headers(&shown, |counter| purse.left(counter, now_ms), now_ms));
+        let report = steps.run("Purse::report", || purse.report(now_ms)).unwrap();
+        let (standing, _) = book.report(&report, now_ms);
+        purse.reported(standing);
+        steps.0
+    }
+}
+
+fn target<'a>(candidate: &'a Candidate<'_>) -> Target<'a> {
+    Target { provider: &candidate.provider.name, model: &candidate.model, facts: &candidate.facts }
+}
+
+/// A stream that comes event by event. What is found of each event that is opened is in memory of its own (`sse::parse`), so those
+/// that make `push` allocate are at least as many as those that are parsed.
+fn stream(usage_null: bool, hide_usage: bool) -> Value {
+    let event =
+        |rest: &str| format!(r#"data: {{"id":"a","object":"chat.completion.chunk",{rest}}}"#) + "\n\n";
+    let usage = if usage_null { r#","usage":null"# } else { "" };
+    let said = |delta: &str, end: &str| {
+        event(&format!(r#""choices":[{{"index":0,"delta":{delta},"finish_reason":{end}}}]{usage}"#))
+    };
+    let mut events = vec![said(r#"{"role":"assistant","content":""}"#, "null")];
+    events.resize(EVENTS + 1, said(r#"{"content":" word"}"#, "null"));
+    events.push(said("{}", r#""stop""#));
+    events.push(event(r#""choices":[],"usage":{"prompt_tokens":9,"completion_tokens":300}"#));
+    events.push("data: [DONE]\n\n".to_owned());
+
+    let mut stream = ChatStream::new("demo", Secret::new("sk-provider-secret"), hide_usage, 1_000_000);
+    let mut relayed = Vec::with_capacity(events.len());
+    let mut allocations = 0;
+    let mut that_allocate = 0;
+    for event in &events {
+        let (answer, count) = counted(|| stream.push(event.as_bytes()));
+        relayed.push(answer);
+        allocations += count;
+        that_allocate += u64::from(count > 0);
+    }
+    assert_eq!(stream.outcome(), Some(Outcome::Done));
+    assert!(stream.usage().is_known());
+    let changed = relayed.iter().filter(|answer| **answer != Relayed::AsIs).count();
+    assert_eq!(changed, if hide_usage { EVENTS + 3 } else { 0 });
+    json!({ "allocations": allocations, "events_that_allocate": that_allocate })
+}
+
+#[test]
+fn a_call_and_a_stream_allocate_no_more_than_they_did() {
+    let mut world = World::new();
+    // The first calls make what later ones find: lanes, a lease.
+    for _ in 0..20 {
+        world.call();
+    }
+    let found = json!({
+        "allocations of one call": Value::Object(world.call()),
+        "stream of 300 events, usage hidden": stream(true, true),
+        "stream of 300 events, usage asked for": stream(true, false),
+        "stream of 300 events, usage only at the end": stream(false, false),
+    });
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/counts.json");
+    let mut kept: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    if env::var("UPDATE_COUNTS").is_ok_and(|value| value == "1") {
+        kept.as_object_mut().unwrap().insert("core".to_owned(), found);
+        fs::write(path, serde_json::to_string_pretty(&kept).unwrap() + "\n").unwrap();
+        return;
+    }
+    let mut faults = Vec::new();
+    for (group, counts) in found.as_object().unwrap() {
+        for (name, count) in counts.as_object().unwrap() {
+            let expected = kept.pointer("/core").and_then(|core| core.get(group)?.get(name)?.as_u64());
+            let (expected, count) = (expected.unwrap_or(0), count.as_u64().unwrap());
+            let difference =
+                format!("{group}, {name}: {expected} expected (tests/counts.json), {count} found");
+            if 100 * count > 105 * expected {
+                faults.push(difference);
+            } else if 105 * count < 100 * expected {
+                // Past the harness, which keeps what passing tests say to itself.
+                let mut out = io::stderr();
+                writeln!(out, "{difference}. So that it stays so: {COMMAND}").unwrap();
+            }
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "more than 5 % above:\n  {}\nIf that is on purpose: {COMMAND}",
+        faults.join("\n  ")
+    );
+}
+
+const COMMAND: &str = "UPDATE_COUNTS=1 cargo test -p gatehouse-core --test allocations";

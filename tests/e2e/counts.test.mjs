@@ -1,0 +1,285 @@
+// @ts-check
+//! The guard against slow decay: what a call costs, in counts that do not depend on the machine, against those of
+//! tests/counts.json. More than 5 % above them fails; what has become less is told, so that the file is updated.
+//!
+//! Counted are the bytes of the Wasm, and what crosses between it and JavaScript for each kind of call. The file's other
+//! numbers, those of the core, are counted by core/tests/allocations.rs.
+//!
+//!     scripts/build && UPDATE_COUNTS=1 node --test tests/e2e/counts.test.mjs
+//!
+//! accepts what is found. It is the build that is there that is measured.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { EVENTS, HOST } from "./counts/shape.mjs";
+import { KEY, OPERATOR_KEY, PROVIDER_KEY, chat, events, root } from "./harness.mjs";
+import { Isolates } from "./isolates.mjs";
+import { issue } from "./ledgers.mjs";
+import { digest } from "../../scripts/lib/gateway-key.mjs";
+
+/** How much more than expected is too much. */
+const TOLERANCE = 1.05;
+const FILE = `${root}tests/counts.json`;
+const UPDATE = process.env["UPDATE_COUNTS"] === "1";
+const COMMAND = "scripts/build && UPDATE_COUNTS=1 node --test tests/e2e/counts.test.mjs";
+
+const WARM_UP = 10;
+const CALLS = 40;
+const STREAMS = 15;
+/** When all that a call leaves behind has been done: the last is what is told of its provider, after a second. */
+const DONE_MS = 1_700;
+/** When what an isolate knows of the providers is so old that a call asks first: two seconds, from when it told. */
+const STALE_MS = 1_600;
+const ROUNDS = 2;
+
+/** @typedef {Record<string, number>} Calls */
+/**
+ * @typedef {object} Crossings
+ * @property {number} out calls out of the Wasm
+ * @property {number} in calls into it
+ * @property {number} glue_allocations those of the latter by which the glue allocates and grows memory, for texts and bytes
+ * @property {{ out: Calls, in: Calls }} by_name is not compared: it shows what has changed
+ */
+/**
+ * @typedef {object} Counts
+ * @property {{ bytes: number, gzipped: number }} wasm
+ * @property {Record<string, Crossings>} calls
+ */
+
+/** @type {Partial<Counts>} */
+const kept = JSON.parse(readFileSync(FILE, "utf8"));
+
+/** @type {Isolates} */ let isolates;
+
+/**
+ * Isolates that are asked: one for each kind of call, so that none sees what another leaves behind. All objects live in the
+ * isolate before the first of them.
+ */
+const KINDS = [
+  "whole, ring key",
+  "whole, issued key",
+  "whole, key with limits",
+  "stream, usage hidden",
+  "stream, usage asked for",
+  "whole, ring key, with all that is done behind it",
+];
+
+/** The rings' keys: one each, so that no kind of call shares its ledger with another. */
+const ringKey = (/** @type {number} */ kind) => `${KEY}-${kind}`;
+
+before(async () => {
+  const limits = {
+    requests_per_minute: 1_000_000,
+    tokens_per_day: 1_000_000_000,
+    usd_per_day: 1_000_000,
+  };
+  const bindings = {
+    GATEWAY_API_KEY_HASHES: KINDS.map((_, kind) => `ring-${kind}:${digest(ringKey(kind))}`).join(
+      ",",
+    ),
+    GATEWAY_ADMIN_KEY_HASHES: `ops:${digest(OPERATOR_KEY)}`,
+    DEMO_API_KEY: PROVIDER_KEY,
+    GATEWAY_CONFIG: JSON.stringify({
+      providers: { demo: { base_url: `http://${HOST}/v1`, models: ["sim-small"] } },
+      models: { "demo/sim-small": { input_usd_per_mtok: 1, output_usd_per_mtok: 2 } },
+      policies: { limited: { limits } },
+    }),
+  };
+  const inside = ["entry.mjs", "capture.mjs", "shape.mjs"].map((name) => `counts/${name}`);
+  isolates = await Isolates.start(1 + KINDS.length, bindings, {}, inside);
+});
+after(() => isolates?.stop());
+
+/**
+ * @param {number} kind
+ * @param {string} [key]
+ * @param {object} [body]
+ */
+async function one(kind, key = ringKey(kind), body = {}) {
+  const headers = { authorization: `Bearer ${key}` };
+  const response = await chat(isolates.at(1 + kind), { max_tokens: 64, ...body }, headers);
+  const text = await response.text();
+  assert.equal(response.status, 200, text);
+  return text;
+}
+
+/** @param {number} kind */
+async function taken(kind) {
+  const response = await fetch(`${isolates.at(1 + kind).url}/__counts`);
+  /** @type {{ out: Calls, in: Calls }} */
+  const found = await response.json();
+  const sorted = (/** @type {Calls} */ calls) =>
+    Object.fromEntries(Object.entries(calls).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return { out: sorted(found.out), in: sorted(found.in) };
+}
+
+/**
+ * What crosses for a usual call: the least that is found of many, one after the other, and found of more than one of them.
+ *
+ * Some of them do besides what is done now and then for many: report to the ledger, tell of the provider, read what an answer
+ * says of limits, fetch random bytes. How many do is a matter of time, so neither an average nor a median would stay the same.
+ *
+ * @param {number} number
+ * @param {number} kind
+ * @param {() => Promise<unknown>} call
+ */
+async function ofUsual(number, kind, call) {
+  for (let calls = 0; calls < WARM_UP; calls += 1) await call();
+  await taken(kind);
+  /** @type {Map<string, number>} */
+  const found = new Map();
+  for (let calls = 0; calls < number; calls += 1) {
+    await call();
+    const counts = JSON.stringify(await taken(kind));
+    found.set(counts, (found.get(counts) ?? 0) + 1);
+  }
+  const alike = [...found].filter(([, times]) => times > 1);
+  assert.ok(alike.length > 0, `of ${number} calls no two cross alike: the machine is too busy`);
+  return least(alike.map(([counts]) => summed(JSON.parse(counts))));
+}
+
+/** @param {Crossings[]} several */
+function least(several) {
+  const [first] = several.toSorted((a, b) => a.out + a.in - b.out - b.in);
+  return /** @type {Crossings} */ (first);
+}
+
+/**
+ * What crosses for a call after a pause, with all that it leaves behind: it asks how the providers are doing, is reported to
+ * the ledger by itself, and tells of the provider. The least of some rounds, since random bytes are fetched in some.
+ *
+ * @param {number} kind
+ */
+async function ofLonely(kind) {
+  await one(kind);
+  await sleep(DONE_MS);
+  /** @type {Crossings[]} */
+  const rounds = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    await sleep(STALE_MS);
+    await taken(kind);
+    await one(kind);
+    await sleep(DONE_MS);
+    rounds.push(summed(await taken(kind)));
+  }
+  return least(rounds);
+}
+
+/**
+ * @param {{ out: Calls, in: Calls }} calls
+ * @returns {Crossings}
+ */
+function summed(calls) {
+  const sum = (/** @type {Calls} */ of) => Object.values(of).reduce((a, b) => a + b, 0);
+  const { __wbindgen_malloc: made = 0, __wbindgen_realloc: grown = 0 } = calls.in;
+  return {
+    out: sum(calls.out),
+    in: sum(calls.in),
+    glue_allocations: made + grown,
+    by_name: calls,
+  };
+}
+
+/** @returns {Promise<Record<string, Crossings>>} */
+async function measured() {
+  const { key: free } = await issue(isolates.at(0), "free");
+  const { key: limited } = await issue(isolates.at(0), "limited", { policies: ["limited"] });
+  const lonely = ofLonely(5);
+  const stream = async (/** @type {number} */ kind, /** @type {object} */ options) => {
+    const told = events(await one(kind, undefined, { stream: true, ...options }));
+    // The first, the content, the last, and [DONE]; and the usage.
+    assert.equal(told.length, EVENTS + ("stream_options" in options ? 4 : 3));
+  };
+  const found = [
+    await ofUsual(CALLS, 0, () => one(0)),
+    await ofUsual(CALLS, 1, () => one(1, free)),
+    await ofUsual(CALLS, 2, () => one(2, limited)),
+    await ofUsual(STREAMS, 3, () => stream(3, {})),
+    await ofUsual(STREAMS, 4, () => stream(4, { stream_options: { include_usage: true } })),
+    await lonely,
+  ];
+  return Object.fromEntries(
+    KINDS.map((kind, index) => [kind, /** @type {Crossings} */ (found[index])]),
+  );
+}
+
+/**
+ * What has become of the counts by name, for whoever looks for the reason.
+ *
+ * @param {Crossings | undefined} expected
+ * @param {Crossings} found
+ */
+function changes(expected, found) {
+  return /** @type {const} */ (["out", "in"]).flatMap((way) => {
+    const before = expected?.by_name[way] ?? {};
+    const now = found.by_name[way];
+    return [...new Set([...Object.keys(before), ...Object.keys(now)])]
+      .filter((name) => before[name] !== now[name])
+      .map((name) => `  ${way}: ${name}, ${before[name] ?? 0} before, ${now[name] ?? 0} now`);
+  });
+}
+
+/**
+ * What is wrong with counts, if something is: a line each.
+ *
+ * @param {import("node:test").TestContext} context
+ * @param {[what: string, expected: number | undefined, found: number][]} counts
+ */
+function faults(context, counts) {
+  if (UPDATE) return [];
+  return counts.flatMap(([what, expected = 0, found]) => {
+    const difference = `${what}: ${expected} expected (tests/counts.json), ${found} found`;
+    if (found * TOLERANCE < expected) {
+      context.diagnostic(`${difference}. So that it stays so: ${COMMAND}`);
+    }
+    return found > expected * TOLERANCE ? [difference] : [];
+  });
+}
+
+/** @param {string[]} found */
+function none(found) {
+  const words = `more than 5 % above:\n${found.join("\n")}\nIf that is on purpose: ${COMMAND}`;
+  assert.ok(found.length === 0, words);
+}
+
+suite("against tests/counts.json", () => {
+  test("the Wasm is no larger", (context) => {
+    const wasm = `${root}build/index_bg.wasm`;
+    // As scripts/build does it, which has a limit of its own.
+    const gzipped = execFileSync("gzip", ["-9", "-c", wasm]).byteLength;
+    const found = { bytes: statSync(wasm).size, gzipped };
+    none(
+      faults(context, [
+        ["bytes of the Wasm", kept.wasm?.bytes, found.bytes],
+        ["bytes of the Wasm, gzipped", kept.wasm?.gzipped, found.gzipped],
+      ]),
+    );
+    update({ wasm: found });
+  });
+
+  test("no more crosses between JavaScript and Wasm", async (context) => {
+    const calls = await measured();
+    none(
+      Object.entries(calls).flatMap(([kind, found]) => {
+        const expected = kept.calls?.[kind];
+        const wrong = faults(context, [
+          [`${kind}: calls out of the Wasm`, expected?.out, found.out],
+          [`${kind}: calls into the Wasm`, expected?.in, found.in],
+          [`${kind}: allocations of the glue`, expected?.glue_allocations, found.glue_allocations],
+        ]);
+        return wrong.length === 0 ? [] : [...wrong, ...changes(expected, found)];
+      }),
+    );
+    update({ calls });
+  });
+});
+
+/** @param {Partial<Counts>} found */
+function update(found) {
+  if (!UPDATE) return;
+  const counts = { ...JSON.parse(readFileSync(FILE, "utf8")), ...found };
+  writeFileSync(FILE, `${JSON.stringify(counts, null, 2)}\n`);
+}
