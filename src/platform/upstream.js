@@ -475,6 +475,9 @@ const PING = new TextEncoder().encode(": ping\n\n");
  */
 const GATHER_MS = 10;
 
+/** How much is gathered at most, in bytes. */
+const MAX_BATCH = 65_536;
+
 /** How much may wait for a client that reads slowly, in bytes, before the upstream is not read on. */
 const MAX_WAITING = 65_536;
 
@@ -508,10 +511,9 @@ class Batch {
   add(chunk) {
     this.chunks.push(chunk);
     this.size += chunk.byteLength;
-    if (this.timer !== null) return;
     const since = Date.now() - this.sentAt;
-    if (since >= GATHER_MS) this.send();
-    else this.timer = setTimeout(() => this.send(), GATHER_MS - since);
+    if (since >= GATHER_MS || this.size >= MAX_BATCH) this.send();
+    else this.timer ??= setTimeout(() => this.send(), GATHER_MS - since);
   }
 
   /** Writes what has been gathered, or what stands instead of it. */
