@@ -209,7 +209,7 @@ impl World {
         steps.run("Purse::settle", || purse.settle(Settled { receipt: Some(text), rows, charges }));
         steps.run("told::headers", || told::headers(&shown, |counter| purse.left(counter, now_ms), now_ms));
         let report = steps.run("Purse::report", || purse.report(now_ms)).unwrap();
-        let (standing, _) = book.report(&report, now_ms);
+        let (standing, _) = book.report(report, now_ms);
         purse.reported(standing);
         steps.0
     }
