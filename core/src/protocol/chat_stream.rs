@@ -4,6 +4,8 @@
 //! not (hidden), and errors inside the stream (folded into one shape). A stream that ends without `[DONE]` and without an
 //! error gets a typed error event, so that a cut answer never looks complete.
 
+use std::ops::Range;
+
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -214,9 +216,11 @@ impl ChatStream {
         let mut at = 0;
         for event in sse::events(events) {
             let mut has_content = true;
-            if let Some((before, after)) = self.around_null_usage(event) {
-                out.extend_from_slice(before);
-                out.extend_from_slice(after);
+            if let Some(null_usage) = plain_null_usage(event) {
+                let (shown, rest) = event.split_at_checked(null_usage.start).unwrap_or((event, &[]));
+                out.extend_from_slice(shown);
+                let hidden = if self.hide_usage { null_usage.len() } else { 0 };
+                out.extend_from_slice(rest.get(hidden..).unwrap_or_default());
             } else if needs_a_look(event) {
                 has_content = self.relay_event(event, &mut out);
             } else {
@@ -231,18 +235,6 @@ impl ChatStream {
             }
         }
         out
-    }
-
-    /// What the caller sees of an event with content that is remarkable for a `"usage":null` only, as all but the last are that
-    /// providers send who were asked for usage: without it. They are not parsed: that is 5 µs for each.
-    fn around_null_usage<'e>(&self, event: &'e [u8]) -> Option<(&'e [u8], &'e [u8])> {
-        let object = if self.hide_usage { event.strip_prefix(b"data: ")? } else { return None };
-        let place = memmem::find(event, NULL_USAGE)?;
-        let (before, rest) = event.split_at_checked(place)?;
-        let after = rest.get(NULL_USAGE.len()..).filter(|after| matches!(after, [b',' | b'}', ..]))?;
-        let is_plain = !needs_a_look(before) && !needs_a_look(after);
-        let is_member = members::depth(object, place - (event.len() - object.len())) == Some(1);
-        (is_plain && is_member && memmem::find(before, NO_CHOICES).is_none()).then_some((before, after))
     }
 
     /// Relays one event, and tells whether it can be one with content.
@@ -420,6 +412,21 @@ fn needs_a_look(events: &[u8]) -> bool {
         .any(|needle| memmem::find(events, needle).is_some())
 }
 
+/// Where `"usage":null` stands in an event with content that has nothing else to look at, as all but the last are that providers
+/// send who were asked for usage. Such events are not parsed: that is 5 µs for each.
+fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
+    let place = memmem::find(event, NULL_USAGE)?;
+    let end = place + NULL_USAGE.len();
+    let object = event.strip_prefix(b"data: ")?;
+    let (before, after) = (event.get(..place)?, event.get(end..)?);
+    let is_plain = matches!(after, [b',' | b'}', ..])
+        && members::depth(object, place - (event.len() - object.len())) == Some(1)
+        && !needs_a_look(before)
+        && !needs_a_look(after)
+        && memmem::find(before, NO_CHOICES).is_none();
+    is_plain.then_some(place..end)
+}
+
 /// Groq tells usage in a member of its own.
 fn groq_usage(x_groq: &str) -> Option<Usage> {
     let Members { found: [usage], .. } = members::read(x_groq.as_bytes(), &["usage"]).ok()?;
@@ -430,6 +437,35 @@ fn groq_usage(x_groq: &str) -> Option<Usage> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_event_that_is_not_parsed_is_relayed_as_one_that_is(
+            members in proptest::sample::subsequence(
+                vec![
+                    r#""id":"a""#,
+                    r#""choices":[{"delta":{"content":"\"usage\":null,"}}]"#,
+                    r#""choices":[]"#,
+                    r#""usage":null"#,
+                    r#""x":{"y":1,"usage":null}"#,
+                    r#""x_groq":{"id":"b","usage":{"prompt_tokens":1}}"#,
+                    r#""error":null"#,
+                    r#""obfuscation":"}{\\\"""#,
+                ],
+                0..8,
+            ).prop_shuffle(),
+            hide_usage in any::<bool>(),
+        ) {
+            let event = format!("data: {{{}}}\n\n", members.join(","));
+            let mut slow = ChatStream::new("p", None, hide_usage, 1_000_000);
+            let mut expected = Vec::new();
+            slow.relay_event(event.as_bytes(), &mut expected);
+            let mut quick = ChatStream::new("p", None, hide_usage, 1_000_000);
+            let relayed = quick.relay(event.as_bytes(), 0);
+            prop_assert_eq!(String::from_utf8(relayed), String::from_utf8(expected));
+            prop_assert_eq!(quick.usage, slow.usage);
+        }
+    }
 
     const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"é\"}}],\"usage\":null}\n\n";
     const SHOWN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"é\"}}]}\n\n";
