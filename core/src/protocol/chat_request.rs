@@ -427,11 +427,12 @@ fn effort_tier(value: &str) -> Option<Tier> {
     }
 }
 
-/// A count as a lenient provider may read it: also from a fraction, an exponent or a string. Fractions count as the next
-/// whole number.
+/// A count as a lenient provider may read it: also from a fraction, an exponent or a string, with spaces around it or a plus
+/// before it. Fractions count as the next whole number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
 fn lenient_count(value: &str) -> Option<u64> {
-    let value = value.trim_matches('"');
+    let value = value.trim_matches('"').trim();
+    let value = value.strip_prefix('+').unwrap_or(value);
     let rounded = || json_number(value).filter(|number| *number >= 0.0).map(|number| number.ceil() as u64);
     value.parse().ok().or_else(rounded)
 }
@@ -849,6 +850,16 @@ mod tests {
     fn a_model_id_is_written_as_json() {
         let (sent, _) = outgoing(r#"{"model":"x","messages":[]}"#, "a\"b\\é", StreamUsage::Always);
         assert_eq!(sent, r#"{"model":"a\"b\\é","messages":[]}"#);
+    }
+
+    #[test]
+    fn counts_are_read_as_leniently_as_a_provider_may() {
+        for value in ["5", "5.0", "4.2", "5e0", "\"5\"", "\" +5\"", "\"+5.0 \"", "0.5e1"] {
+            assert_eq!(lenient_count(value), Some(5), "{value}");
+        }
+        for value in ["-1", "null", "\"many\"", "[5]"] {
+            assert_eq!(lenient_count(value), None, "{value}");
+        }
     }
 
     #[test]
