@@ -62,6 +62,7 @@ export function writePage(results) {
   page = between(page, "figures", figures(results));
   page = between(page, "bars", bars(results));
   page = between(page, "profile", profile(results));
+  page = between(page, "profile in words", inWords(results));
   writeFileSync(path, page);
   const files = [path, `${FOLDER}/performance.json`];
   execFileSync("prettier", ["--write", "--log-level", "warn", ...files], { stdio: "inherit" });
@@ -126,16 +127,17 @@ function profile({ profile }) {
     <thead><tr><th scope="col">For</th>${heads.join("")}</tr></thead>
     <tbody>${Object.entries({ ...KINDS, total: "<strong>in all</strong>" })
       .map(row)
-      .join("")}</tbody></table>
-    <p>${sayMost(all)}</p>`;
+      .join("")}</tbody></table>`;
 }
 
 /**
  * What most of a call is, and of what Gatehouse takes beyond the gateway by hand.
  *
- * @param {Record<string, Record<string, number>>} all
+ * @param {Results} results
  */
-function sayMost(all) {
+function inWords({ profile }) {
+  if (profile === undefined) return "";
+  const all = profile.us_per_call;
   const [ring = {}, hand = {}] = [all["ring"], all["by-hand"]];
   const of = (/** @type {string} */ kind) => ring[kind] ?? 0;
   const beyond = (/** @type {string} */ kind) => of(kind) - (hand[kind] ?? 0);
@@ -147,8 +149,8 @@ function sayMost(all) {
     .toSorted((a, b) => beyond(b) - beyond(a))
     .map((kind) => `${KINDS[kind]} (${number(beyond(kind))}\u{a0}µs)`);
   const largest = `The largest part of a call through Gatehouse is ${KINDS[most]}: ${percent}\u{a0}%.`;
-  if (beyond("total") <= 0) return largest;
-  return `${largest} What it takes beyond the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is above all: ${more.join("; ")}.`;
+  if (beyond("total") <= 0) return `<p>${largest}</p>`;
+  return `<p>${largest} What it takes beyond the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is above all: ${more.join("; ")}.</p>`;
 }
 
 /**
