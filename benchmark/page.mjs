@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { root } from "../tests/e2e/harness.mjs";
 import { number, told } from "./report.mjs";
+import { KINDS } from "./samples.mjs";
 
 /** @typedef {import("./report.mjs").Results} Results */
 
@@ -60,6 +61,8 @@ export function writePage(results) {
   let page = readFileSync(path, "utf8");
   page = between(page, "figures", figures(results));
   page = between(page, "bars", bars(results));
+  page = between(page, "profile", profile(results));
+  page = between(page, "profile in words", inWords(results));
   writeFileSync(path, page);
   const files = [path, `${FOLDER}/performance.json`];
   execFileSync("prettier", ["--write", "--log-level", "warn", ...files], { stdio: "inherit" });
@@ -105,6 +108,49 @@ function bars({ bars }) {
   );
   return `<table class="costs"><thead><tr><th scope="col">Gatehouse</th><th scope="col" class="number">measured</th>
     <th scope="col" class="number">has to be</th><th scope="col">verdict</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+}
+
+/** @param {Results} results */
+function profile({ profile }) {
+  if (profile === undefined) return "<p>It has not been measured yet.</p>";
+  const { date, machine, workerd, us_per_call: all } = profile;
+  const shown = TARGETS.filter(({ target }) => target in all);
+  const heads = shown.map(({ column }) => `<th scope="col" class="number">${column}</th>`);
+  const row = (/** @type {[kind: string, about: string]} */ [kind, about]) => {
+    const cells = shown.map(
+      ({ target }) => `<td class="number">${number(all[target]?.[kind])}\u{a0}µs</td>`,
+    );
+    return `<tr><th scope="row">${about}</th>${cells.join("")}</tr>`;
+  };
+  return `<table class="costs">
+    <caption>${date}; ${machine.processor}, ${machine.cores} cores; workerd ${workerd}. Small whole answers, 32 at once; µs of CPU for a call. The profiler itself adds some percent, so the sums are not those above.</caption>
+    <thead><tr><th scope="col">For</th>${heads.join("")}</tr></thead>
+    <tbody>${Object.entries({ ...KINDS, total: "<strong>in all</strong>" })
+      .map(row)
+      .join("")}</tbody></table>`;
+}
+
+/**
+ * What most of a call is, and of what Gatehouse takes beyond the gateway by hand.
+ *
+ * @param {Results} results
+ */
+function inWords({ profile }) {
+  if (profile === undefined) return "";
+  const all = profile.us_per_call;
+  const [ring = {}, hand = {}] = [all["ring"], all["by-hand"]];
+  const of = (/** @type {string} */ kind) => ring[kind] ?? 0;
+  const beyond = (/** @type {string} */ kind) => of(kind) - (hand[kind] ?? 0);
+  const kinds = /** @type {(keyof typeof KINDS)[]} */ (Object.keys(KINDS));
+  const most = kinds.toSorted((a, b) => of(b) - of(a))[0] ?? "runtime";
+  const percent = Math.round((of(most) / of("total")) * 100);
+  const more = kinds
+    .filter((kind) => beyond(kind) >= beyond("total") / 10)
+    .toSorted((a, b) => beyond(b) - beyond(a))
+    .map((kind) => `${KINDS[kind]} (${number(beyond(kind))}\u{a0}µs)`);
+  const largest = `The largest part of a call through Gatehouse is ${KINDS[most]}: ${percent}\u{a0}%.`;
+  if (beyond("total") <= 0) return `<p>${largest}</p>`;
+  return `<p>${largest} What it takes beyond the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is above all: ${more.join("; ")}.</p>`;
 }
 
 /**

@@ -1,8 +1,21 @@
 // @ts-check
 //! What the benchmark says on a terminal. Pure: texts from figures.
 
+import { KINDS } from "./samples.mjs";
+
 /** @typedef {import("./bars.mjs").Verdict} Verdict */
 /** @typedef {import("./loads.mjs").Sample} Sample */
+
+/**
+ * Where the processor time of a call goes: of each Worker, by kind and in all.
+ *
+ * @typedef {object} Profile
+ * @property {string} date
+ * @property {{ processor: string, cores: number }} machine
+ * @property {string} workerd
+ * @property {string} load
+ * @property {Record<string, Record<string, number>>} us_per_call
+ */
 
 /**
  * What docs/site/docs/performance.json has.
@@ -15,6 +28,7 @@
  * @property {Record<string, number>} rounds
  * @property {Record<string, Record<string, Sample>>} figures
  * @property {Verdict[]} bars
+ * @property {Profile} [profile]
  */
 
 /**
@@ -43,6 +57,25 @@ export function report({ machine, versions, figures, bars }) {
     `${machine.processor}, ${machine.cores} cores; workerd ${versions.workerd}`,
     ...parts,
     aligned([["bar", "value", "limit", "", "what"], ...judged], 4),
+    "",
+  ].join("\n\n");
+}
+
+/**
+ * The kinds in a table, µs for a call.
+ *
+ * @param {Profile} profile
+ */
+export function profileReport({ machine, workerd, load, us_per_call }) {
+  const workers = Object.values(us_per_call);
+  const rows = Object.entries({ ...KINDS, total: "in all" }).map(([kind, about]) => [
+    about,
+    ...workers.map((worker) => number(worker[kind])),
+  ]);
+  return [
+    "",
+    `${machine.processor}, ${machine.cores} cores; workerd ${workerd}; ${load}`,
+    aligned([["µs per call", ...Object.keys(us_per_call)], ...rows]),
     "",
   ].join("\n\n");
 }

@@ -5,7 +5,7 @@
 //! Each round puts a load on every target in turn, each time beginning with another, so that whatever else the machine does
 //! is spread over all of them. Comparisons are made within a round; what is told is their median over the rounds.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { cpus, totalmem } from "node:os";
@@ -19,7 +19,8 @@ import { LOADS, hold, measure, warm } from "./loads.mjs";
 import { writePage } from "./page.mjs";
 import { Peers } from "./peers.mjs";
 import { cpuMs, memoryMb, tie } from "./process.mjs";
-import { lastLine, report } from "./report.mjs";
+import { checkPerf, perCall, record } from "./profile.mjs";
+import { lastLine, profileReport, report } from "./report.mjs";
 import { Running, byHand, gatehouse, passThrough } from "./targets.mjs";
 
 /** @typedef {import("./targets.mjs").Target} Target */
@@ -35,6 +36,10 @@ const WARM_REQUESTS = 3_000;
 /** An idle process is watched for so long, after so long a rest in which it finishes what calls have left to do. */
 const IDLE_S = 10;
 const REST_S = 15;
+/** What is profiled is warmed up for so long, and recorded so often, for so long each time. */
+const PROFILE_WARM_S = 4;
+const PROFILE_ROUNDS = 3;
+const PROFILE_S = 2;
 
 /** How often: with `--quick` few, and in full. */
 const ROUNDS = {
@@ -55,6 +60,7 @@ const { values: options } = parseArgs({
     only: { type: "string", multiple: true, default: [] },
     peers: { type: "boolean", default: false },
     page: { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
   },
 });
 const rounds = options.quick ? ROUNDS.quick : ROUNDS.full;
@@ -67,6 +73,7 @@ const ends = [];
 
 try {
   if (options.page) writePage(JSON.parse(readFileSync(RESULTS, "utf8")));
+  else if (options.profile) await profile();
   else process.exitCode = await benchmark();
 } catch (error) {
   console.error(`benchmark: ${error instanceof Error ? error.message : error}`);
@@ -78,9 +85,7 @@ try {
 /** @returns {Promise<number>} the exit status: 0 if all bars hold */
 async function benchmark() {
   const parts = chosen();
-  const upstream = await Upstream.start(["--record", "0"]);
-  tie(upstream.child);
-  ends.push(() => upstream.stop());
+  const upstream = await startUpstream();
 
   if (parts.includes("wasm")) add("wasm", "ring", wasm());
   if (parts.includes("cold")) await cold(upstream.url);
@@ -99,6 +104,8 @@ async function benchmark() {
     rounds,
     figures: medians(samples),
     bars: bars(),
+    // Measured apart, and as long as it is not measured again it stays.
+    profile: existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, "utf8")).profile : undefined,
   };
   console.log(report(results));
   if (!options.quick && options.only.length === 0) {
@@ -107,6 +114,49 @@ async function benchmark() {
   }
   console.log(lastLine(results.bars));
   return results.bars.every((bar) => bar.holds) ? 0 : 1;
+}
+
+/** Measures where the processor time of a small whole answer goes, and writes it beside the other figures. */
+async function profile() {
+  if (options.quick || options.peers || options.only.length > 0) {
+    throw new Error("--profile measures nothing else: it takes no other option");
+  }
+  checkPerf();
+  const upstream = await startUpstream();
+  progress("starting the Workers");
+  /** @type {[name: string, running: Running][]} */
+  const all = [];
+  for (const [name, worker] of fresh(upstream.url)) all.push([name, await start(worker)]);
+  for (const [name, running] of all) {
+    progress(`warming up ${name}`);
+    await measure(running.target(name), { ...LOADS.whole, seconds: PROFILE_WARM_S });
+  }
+  /** @type {Record<string, import("./profile.mjs").Recording[]>} */
+  const recordings = {};
+  for (let round = 0; round < PROFILE_ROUNDS; round += 1) {
+    for (const [name, running] of rotated(all, round)) {
+      progress(`round ${round + 1} of ${PROFILE_ROUNDS}: profile of ${name}`);
+      const target = { ...running.target(name), pid: running.pid };
+      const recording = await record(target, { ...LOADS.whole, seconds: PROFILE_S });
+      (recordings[name] ??= []).push(recording);
+    }
+  }
+  const { date, machine, versions } = circumstances();
+  const us_per_call = Object.fromEntries(
+    all.map(([name]) => [name, perCall(recordings[name] ?? [])]),
+  );
+  const found = { date, machine, workerd: versions.workerd, load: LOADS.whole.about, us_per_call };
+  console.log(profileReport(found));
+  const results = { ...JSON.parse(readFileSync(RESULTS, "utf8")), profile: found };
+  writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
+  writePage(results);
+}
+
+async function startUpstream() {
+  const upstream = await Upstream.start(["--record", "0"]);
+  tie(upstream.child);
+  ends.push(() => upstream.stop());
+  return upstream;
 }
 
 /** The parts that are to be measured. */

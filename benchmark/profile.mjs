@@ -1,0 +1,103 @@
+// @ts-check
+//! Where the processor time of a call goes: puts a load on a target while `perf` looks at its process, and counts what it
+//! was doing by kind (`samples.mjs`).
+
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { rounded } from "./figures.mjs";
+import { measure } from "./loads.mjs";
+import { tie } from "./process.mjs";
+import { KINDS, sorted } from "./samples.mjs";
+
+/** @typedef {import("./loads.mjs").Load} Load */
+/** @typedef {import("./samples.mjs").Kind} Kind */
+/** @typedef {{ counts: Record<Kind, number>, requests: number }} Recording */
+
+/** Samples for each second of processor time: not in step with what happens every so many milliseconds. */
+const FREQUENCY = 999;
+/** Until perf looks at all threads of a process, of which it says nothing. */
+const ATTACH_MS = 500;
+
+/** Says what is wrong if the profiler is not there, or may not see all that a process does. */
+export function checkPerf() {
+  try {
+    execFileSync("perf", ["--version"], { stdio: "ignore" });
+  } catch {
+    throw new Error(
+      "--profile needs perf, which is not installed or does not run (linux-perf or linux-tools)",
+    );
+  }
+  const paranoid = Number(readFileSync("/proc/sys/kernel/perf_event_paranoid", "utf8"));
+  if (process.getuid?.() !== 0 && paranoid > 1) {
+    throw new Error(
+      "--profile may not see what the kernel does: it has to be run as root, or with kernel.perf_event_paranoid at most 1",
+    );
+  }
+}
+
+/**
+ * Puts a load on a target under the profiler, until what is left to be done of the calls is done.
+ *
+ * @param {import("./targets.mjs").Target & { pid: number }} target
+ * @param {Load} load
+ * @returns {Promise<Recording>}
+ */
+export async function record(target, load) {
+  const folder = mkdtempSync(join(tmpdir(), "gatehouse-profile-"));
+  try {
+    const file = join(folder, "perf.data");
+    // The clock, so that a sample is so much time on machines that count nothing else.
+    const what = ["-e", "cpu-clock", "-F", `${FREQUENCY}`, "-g", "-p", `${target.pid}`];
+    const perf = tie(
+      spawn("perf", ["record", ...what, "-o", file], { stdio: ["ignore", "ignore", "pipe"] }),
+    );
+    const error = text(perf.stderr);
+    const closed = once(perf, "close");
+    await sleep(ATTACH_MS);
+    if (perf.exitCode !== null) throw new Error(`perf record: ${(await error).trim()}`);
+    const { requests = NaN } = await measure(target, load);
+    perf.kill("SIGINT");
+    await closed;
+    return { counts: await read(file), requests };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** @param {string} file of `perf record` */
+async function read(file) {
+  const args = ["script", "--no-inline", "-i", file, "-F", "comm,ip,sym,dso"];
+  const perf = tie(spawn("perf", args, { stdio: ["ignore", "pipe", "pipe"] }));
+  const [counts, error, [code]] = await Promise.all([
+    sorted(createInterface({ input: perf.stdout })),
+    text(perf.stderr),
+    once(perf, "close"),
+  ]);
+  if (code !== 0) throw new Error(`perf script: ${error.trim()}`);
+  return counts;
+}
+
+/**
+ * Microseconds of a call by kind, and of all kinds.
+ *
+ * @param {Recording[]} recordings
+ * @returns {Record<Kind | "total", number>}
+ */
+export function perCall(recordings) {
+  const sum = (/** @type {(recording: Recording) => number} */ of) =>
+    recordings.reduce((total, recording) => total + of(recording), 0);
+  const requests = sum((recording) => recording.requests);
+  const us = (/** @type {number} */ samples) =>
+    rounded((samples * 1_000_000) / FREQUENCY / requests);
+  const kinds = /** @type {Kind[]} */ (Object.keys(KINDS));
+  const samples = kinds.map((kind) => sum(({ counts }) => counts[kind]));
+  const all = samples.reduce((total, count) => total + count, 0);
+  const entries = kinds.map((kind, at) => [kind, us(samples[at] ?? NaN)]);
+  return Object.fromEntries([...entries, ["total", us(all)]]);
+}
