@@ -1,6 +1,6 @@
 //! Tasks: futures whose waiting is done by JavaScript.
 //!
-//! This module and the entry (`src/entry.js`) are what is unusual here, and this is why: `wasm-bindgen`'s executor pays two
+//! This module and the entry (`src/platform/entry.js`) are what is unusual here, and this is why: `wasm-bindgen`'s executor pays two
 //! closures, a `then` and a `queueMicrotask` for each promise that is awaited, and a promise with two closures for each
 //! future, some 20 µs a call in all, where a bare Worker has 200 for everything. Here a future is polled at once. As long as
 //! it waits for a promise, one function of JavaScript awaits that (`task.js`) and resumes the future with what has become of
