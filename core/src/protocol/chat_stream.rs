@@ -423,7 +423,7 @@ fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
         && members::depth(object, place - (event.len() - object.len())) == Some(1)
         && !needs_a_look(before)
         && !needs_a_look(after)
-        && memmem::find(before, NO_CHOICES).is_none();
+        && memmem::find(event, NO_CHOICES).is_none();
     is_plain.then_some(place..end)
 }
 
@@ -444,18 +444,25 @@ mod tests {
             members in proptest::sample::subsequence(
                 vec![
                     r#""id":"a""#,
-                    r#""choices":[{"delta":{"content":"\"usage\":null,"}}]"#,
-                    r#""choices":[]"#,
                     r#""usage":null"#,
                     r#""x":{"y":1,"usage":null}"#,
                     r#""x_groq":{"id":"b","usage":{"prompt_tokens":1}}"#,
                     r#""error":null"#,
                     r#""obfuscation":"}{\\\"""#,
                 ],
-                0..8,
+                0..=6,
             ).prop_shuffle(),
+            choices in proptest::option::of(proptest::sample::select(vec![
+                r#""choices":[{"delta":{"content":"\"usage\":null,"}}]"#,
+                r#""choices":[]"#,
+            ])),
+            place in any::<proptest::sample::Index>(),
             hide_usage in any::<bool>(),
         ) {
+            let mut members = members;
+            if let Some(choices) = choices {
+                members.insert(place.index(members.len() + 1), choices);
+            }
             let event = format!("data: {{{}}}\n\n", members.join(","));
             let mut slow = ChatStream::new("p", None, hide_usage, 1_000_000);
             let mut expected = Vec::new();
