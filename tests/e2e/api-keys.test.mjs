@@ -830,7 +830,11 @@ suite("secrets", () => {
     assert.ok(files.some((entry) => entry.name.endsWith(".sqlite")));
     let found = 0;
     for (const entry of files) {
-      const bytes = await readFile(join(entry.parentPath, entry.name));
+      // An object that rests takes its `-shm` and `-wal` with it.
+      const bytes = await readFile(join(entry.parentPath, entry.name)).catch((error) => {
+        if (error.code === "ENOENT") return Buffer.of();
+        throw error;
+      });
       if (bytes.includes(first.slice(0, 13))) found += 1;
       // Not even a part of the secret.
       for (const key of [first, second]) {
