@@ -3,19 +3,20 @@
 //! be stored. The rows S0-01 … S0-24 of the contract are named where they are held to.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import {
-  Gateway,
   KEY,
   KEY_HASH,
   LABEL,
   OPERATOR_LABEL,
+  Gateway,
   Upstream,
   call,
   chat,
+  contents,
   freshState,
   newClient,
   operate,
@@ -783,7 +784,7 @@ test("S0-20: address and user agent are stored as keyed hashes alone, and no e-m
     assert.equal(new Set(rows.map((row) => row["ip_hash"])).size, 2);
     assert.equal(new Set(rows.map((row) => row["user_agent_hash"])).size, 1);
 
-    const disk = await contents(String(watched.state));
+    const disk = (await contents(String(watched.state))).join("\n");
     const log = watched.log.join("\n");
     assert.ok(disk.includes(email), "the search finds what is there");
     const network = "2001:db8:cafe:f00d";
@@ -797,17 +798,3 @@ test("S0-20: address and user agent are stored as keyed hashes alone, and no e-m
     await watched.stop();
   }
 });
-
-/**
- * All bytes of all files under a folder.
- *
- * @param {string} folder
- */
-async function contents(folder) {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile());
-  const texts = await Promise.all(
-    files.map((file) => readFile(join(file.parentPath, file.name), "latin1")),
-  );
-  return texts.join("\n");
-}

@@ -2,14 +2,13 @@
 //! Claim links: opening one changes nothing, using it shows a key exactly once, and what fails on the way spends nothing.
 
 import assert from "node:assert/strict";
-import { readFile, readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import {
   Gateway,
   Upstream,
   call,
   chat,
+  contents,
   eventually,
   newClient,
   operate,
@@ -464,14 +463,9 @@ test("neither token nor key is kept anywhere, nor logged by the Worker", async (
   const answer = await chat(gateway, {}, { authorization: `Bearer ${key}` });
   await gateway.callOf(answer.headers.get("x-request-id") ?? "");
 
-  const entries = await readdir(String(gateway.state), { recursive: true, withFileTypes: true });
   // All but what `wrangler dev` itself notes of requests, which has their URLs, as `invocation_logs` would in production.
-  const files = entries.filter(
-    (entry) => entry.isFile() && !entry.parentPath.includes("/observability/"),
-  );
-  const disk = (
-    await Promise.all(files.map((file) => readFile(join(file.parentPath, file.name), "latin1")))
-  ).join("\n");
+  const isOurs = (/** @type {string} */ path) => !path.includes("/observability/");
+  const disk = (await contents(String(gateway.state), isOurs)).join("\n");
   const log = JSON.stringify(gateway.events());
   assert.ok(disk.includes(id) && disk.includes(key.slice(0, 13)), "the search finds what is there");
   assert.ok(expires);

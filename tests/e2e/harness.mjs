@@ -7,7 +7,17 @@ import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { globSync, readFileSync } from "node:fs";
-import { cp, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -223,6 +233,28 @@ const exists = (path) =>
     () => true,
     () => false,
   );
+
+/**
+ * The bytes of all files under a folder, as Latin-1 texts. A file that goes in the meantime is none: an object that rests
+ * takes the `-shm` and `-wal` of its database with it.
+ *
+ * @param {string} folder
+ * @param {(path: string) => boolean} [counts] which of them
+ */
+export async function contents(folder, counts = () => true) {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  return Promise.all(
+    paths.filter(counts).map((path) =>
+      readFile(path, "latin1").catch((error) => {
+        if (error.code === "ENOENT") return "";
+        throw error;
+      }),
+    ),
+  );
+}
 
 /** What wrangler is started with. */
 function environment() {

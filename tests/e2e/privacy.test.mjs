@@ -2,15 +2,15 @@
 //! What must stay nowhere: prompts, answers and secrets, in logs, in errors, in state on disk.
 
 import assert from "node:assert/strict";
-import { readFile, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { test } from "node:test";
 import {
-  Gateway,
   KEY_HASH,
   PROVIDER_KEY,
+  Gateway,
   Upstream,
   chat,
+  contents,
   eventually,
   freshState,
   variables,
@@ -53,7 +53,7 @@ test("after a run, neither logs nor state hold content or secrets", async () => 
     await eventually(() => gateway.events().filter((event) => event.event === "call").length >= 7);
 
     const log = gateway.log.filter((line) => !line.startsWith("env.")).join("\n");
-    const disk = await contents(state);
+    const disk = (await contents(state)).join("\n");
     assert.ok(disk.length > 0, "the database left no state to search");
     for (const secret of [PROMPT, ANSWER, CALLER_KEY, PROVIDER_KEY, KEY_HASH]) {
       assert.ok(!log.includes(secret), `${secret} in the log`);
@@ -67,17 +67,3 @@ test("after a run, neither logs nor state hold content or secrets", async () => 
     await rm(state, { recursive: true });
   }
 });
-
-/**
- * All bytes of all files under a folder.
- *
- * @param {string} folder
- */
-async function contents(folder) {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile());
-  const texts = await Promise.all(
-    files.map((file) => readFile(join(file.parentPath, file.name), "latin1")),
-  );
-  return texts.join("\n");
-}

@@ -4,17 +4,17 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { readFile, readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { createServer } from "node:http";
-import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import {
-  Gateway,
   KEY,
   LABEL,
   OPERATOR_KEY,
+  Gateway,
   Upstream,
   chat,
+  contents,
   eventually,
   freshState,
   operate,
@@ -600,10 +600,7 @@ suite("usage", () => {
       const { receipt } = await recorded(gateway, body);
       assert.ok(!JSON.stringify(receipt).includes("that-no-receipt-keeps"));
     }
-    const entries = await readdir(state, { recursive: true, withFileTypes: true });
-    const files = entries.filter((entry) => entry.isFile());
-    const texts = files.map((file) => readFile(join(file.parentPath, file.name), "latin1"));
-    const disk = (await Promise.all(texts)).join("\n");
+    const disk = (await contents(state)).join("\n");
     assert.ok(disk.includes("rcpt_"), "the receipts are somewhere else");
     for (const [where, text] of Object.entries({ disk, log: gateway.log.join("\n") })) {
       for (const content of [PROMPT, ANSWER])
