@@ -4,7 +4,8 @@
 use worker::State;
 use worker::js_sys::Promise;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
-use worker::wasm_bindgen_futures::JsFuture;
+
+use super::task;
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
@@ -50,5 +51,5 @@ impl Kept {
 }
 
 async fn done(promise: Promise) -> worker::Result<JsValue> {
-    Ok(JsFuture::from(promise).await?)
+    Ok(task::settled(promise).await?)
 }

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { KINDS, kindOf, sorted } from "../../benchmark/samples.mjs";
 
-const WORKERD = "/work/node_modules/@cloudflare/workerd-linux-64/bin/workerd";
+const WORKERD = "/app/node_modules/@cloudflare/workerd-linux-64/bin/workerd";
 
 /**
  * @param {string} name

@@ -9,7 +9,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
 import { digest } from "../../scripts/lib/gateway-key.mjs";
-import { KEY_HASH, OPERATOR_KEY, Upstream, root } from "../e2e/harness.mjs";
+import { KEY_HASH, OPERATOR_KEY, Upstream, root, setting } from "../e2e/harness.mjs";
 
 // Its types refer to packages whose types are not installed.
 const miniflare = "miniflare";
@@ -51,13 +51,6 @@ try {
 } finally {
   await gateway.dispose();
   await upstream.stop();
-}
-
-/** @param {string} name of a setting of wrangler.toml */
-function setting(name) {
-  const toml = readFileSync(`${root}wrangler.toml`, "utf8");
-  const value = toml.match(new RegExp(`^${name} = (\\[[^\\]]*\\]|.*)$`, "m"))?.[1] ?? "";
-  return [...value.replace(/#.*$/gm, "").matchAll(/"([^"]*)"/g)].map((match) => match[1] ?? "");
 }
 
 async function start() {
