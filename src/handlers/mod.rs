@@ -69,6 +69,13 @@ fn last_days(days: u32) -> [u32; 2] {
 const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id, x-session-id, \
      x-gateway-force-provider, x-gateway-force-model";
 
+/// Headers of replies that scripts of other origins may read. Only they are told: it is the longest header of all.
+const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, x-gateway-route, \
+     x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, x-gateway-receipt, x-gateway-cost-usd, \
+     x-gateway-tokens, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
+     x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, \
+     retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
+
 impl<'a> Call<'a> {
     /// Reads what every request has.
     pub fn new(request: &'a web_sys::Request, env: Env, context: Context) -> Call<'a> {
@@ -115,6 +122,9 @@ impl<'a> Call<'a> {
         }
         if self.head.method() == "HEAD" {
             reply.body = Body::Empty;
+        }
+        if self.head.header("origin").is_some() {
+            reply.headers.push(("access-control-expose-headers", EXPOSED_HEADERS.into()));
         }
         let surface = self.surface();
         reply.headers.push(("x-request-id", self.id.into()));

@@ -8,14 +8,6 @@ const COMMON = new Headers({
   "x-frame-options": "DENY",
   "referrer-policy": "no-referrer",
   "access-control-allow-origin": "*",
-  // Those of ours that scripts of other origins may read.
-  "access-control-expose-headers":
-    "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, x-gateway-route, " +
-    "x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, x-gateway-receipt, " +
-    "x-gateway-cost-usd, x-gateway-tokens, x-ratelimit-limit-requests, " +
-    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, " +
-    "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, " +
-    "retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow",
 });
 
 /**

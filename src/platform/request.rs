@@ -32,7 +32,8 @@ pub async fn body(request: &web_sys::Request, limit: u32) -> Result<js_sys::Uint
 }
 
 /// The headers that are read with every request. Others are asked for one by one.
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 9] = [
+    "origin",
     "authorization",
     "x-api-key",
     "x-request-id",

@@ -7,8 +7,6 @@
 
 use std::rc::Rc;
 
-use subtle::{Choice, ConditionallySelectable};
-
 use super::{Digest, IssuedKey, Secret};
 
 /// Who called, as far as the rest of the gateway is concerned.
@@ -42,7 +40,7 @@ struct Entry {
     caller: Caller,
 }
 
-/// The digests of all configured keys.
+/// The digests of all configured keys, the last of them first.
 #[derive(Default)]
 pub struct Ring {
     entries: Vec<Entry>,
@@ -67,6 +65,8 @@ impl Ring {
                 None => report.malformed += 1,
             }
         }
+        // The first of two equal digests wins, as in a list that is read from the top: see `Digest::place_in`.
+        ring.entries.reverse();
         report.accepted = ring.entries.len();
         (ring, report)
     }
@@ -79,15 +79,8 @@ impl Ring {
     /// The caller of a key, or `None` when it is not in the ring. Always compares with every entry, in constant time,
     /// so the time tells nothing about which entries exist or which one matched.
     pub fn authenticate(&self, digest: &Digest) -> Option<&Caller> {
-        let mut found = Choice::from(0);
-        let mut index = 0u32;
-        for (position, entry) in (0u32..).zip(&self.entries) {
-            let equal = entry.digest.ct_eq(digest);
-            // The first of two equal digests wins, as in a list that is read from the top.
-            index.conditional_assign(&position, equal & !found);
-            found |= equal;
-        }
-        if bool::from(found) { self.entries.get(index as usize).map(|entry| &entry.caller) } else { None }
+        let place = digest.place_in(self.entries.iter().map(|entry| &entry.digest))?;
+        self.entries.get(place).map(|entry| &entry.caller)
     }
 }
 
