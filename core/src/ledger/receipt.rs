@@ -337,6 +337,7 @@ mod tests {
             to_line(&receipt, adds, &mut line);
             let (read, adds) = of_line(line.strip_suffix('\n').unwrap()).unwrap();
             assert_eq!(read, receipt);
+            assert_eq!(of_line(&receipt), None);
             let text = String::from(chain.add(read, adds));
             assert_eq!(id_of(&text), Some(format!("rcpt_{seq}").as_str()));
             let mut value: Value = serde_json::from_str(&text).unwrap();
