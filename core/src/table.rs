@@ -47,6 +47,16 @@ impl<T> Table<T> {
         }
     }
 
+    /// What has this name, made if nothing has.
+    pub fn get_or_make(&mut self, name: &str, make: impl FnOnce() -> T) -> &mut T {
+        let place = self.place(name).unwrap_or_else(|place| {
+            self.0.insert(place, (name.to_owned(), make()));
+            place
+        });
+        #[expect(clippy::indexing_slicing, reason = "it was found, or has just been added")]
+        &mut self.0[place].1
+    }
+
     /// Takes out what has this name.
     pub fn remove(&mut self, name: &str) -> Option<T> {
         let place = self.place(name).ok()?;

@@ -23,7 +23,6 @@ use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::Receipt;
-use gatehouse_core::ledger::tally::Row;
 use gatehouse_core::ledger::{Book, End, Purse, Reserved, Settled, Spending, Target, told};
 use gatehouse_core::protocol::chat_answer;
 use gatehouse_core::protocol::chat_request::ChatRequest;
@@ -202,10 +201,7 @@ impl World {
             attempts,
         };
         let text = steps.run("Receipt::to_text", || receipt.to_text());
-        let rows = steps.run("Receipt::rows", || {
-            let rows = receipt.rows(|attempt| attempt.model.clone());
-            rows.iter().map(Row::to_json).collect()
-        });
+        let rows = steps.run("Receipt::rows", || receipt.rows(|attempt| attempt.model.clone()));
         steps.run("Purse::settle", || purse.settle(Settled { receipt: Some(text), rows, charges }));
         steps.run("told::headers", || told::headers(&shown, |counter| purse.left(counter, now_ms), now_ms));
         let report = steps.run("Purse::report", || purse.report(now_ms)).unwrap();

@@ -117,8 +117,8 @@ impl World {
 
     fn needs(least: u64, more: u64) -> Vec<Need> {
         vec![
-            Need { counter: COUNTER.to_owned(), limit: LIMIT, least, most: least + more },
-            Need { counter: "concurrent".to_owned(), limit: SLOTS, least: 1, most: 1 },
+            Need { counter: COUNTER.into(), limit: LIMIT, least, most: least + more },
+            Need { counter: "concurrent".into(), limit: SLOTS, least: 1, most: 1 },
         ]
     }
 
@@ -228,11 +228,7 @@ impl World {
         }
         let tally = Tally { requests: 1, cost_micro_usd: used, ..Tally::default() };
         let receipt = format!("{{\"id\":\"rcpt_{:08}\"}}", self.calls);
-        purse.settle(Settled {
-            receipt: Some(receipt),
-            rows: vec![row(tally).to_json()],
-            charges: call.charges,
-        });
+        purse.settle(Settled { receipt: Some(receipt), rows: vec![row(tally)], charges: call.charges });
     }
 
     fn report(&mut self, isolate: usize) {

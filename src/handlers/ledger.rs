@@ -5,7 +5,6 @@
 //! way, together with what comes in the meantime. A lease is held only while some request of the isolate is there to give it
 //! back: the isolate may be thrown away at any time after the last.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
@@ -14,6 +13,7 @@ use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
 };
+use gatehouse_core::table::Table;
 use worker::Env;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::worker_sys::Context;
@@ -39,7 +39,7 @@ const MAX_IDLE: usize = 1_000;
 
 /// The purses of an isolate, by the name of the ledger.
 #[derive(Default)]
-pub struct Accounts(BTreeMap<String, Account>);
+pub struct Accounts(Table<Account>);
 
 struct Account {
     purse: Purse,
@@ -51,10 +51,10 @@ struct Account {
 
 impl Accounts {
     fn of(&mut self, ledger: &str) -> &mut Account {
-        if !self.0.contains_key(ledger) && self.0.len() >= MAX_IDLE {
-            self.0.retain(|_, account| !account.purse.is_idle());
+        if self.0.len() >= MAX_IDLE && !self.0.contains_key(ledger) {
+            self.0.retain(|account| !account.purse.is_idle());
         }
-        self.0.entry(ledger.to_owned()).or_insert_with(|| {
+        self.0.get_or_make(ledger, || {
             // A name for each purse, not for the isolate: a purse that is made anew numbers its reports from 1 again.
             let name = random::id_bytes::<8>().map(|byte| format!("{byte:02x}")).concat();
             Account { purse: Purse::new(name), reporting: None, lingering_ms: 0 }
@@ -235,7 +235,7 @@ async fn send_report(gateway: &Gateway, env: &Env, ledger: &str) -> Option<bool>
         let sent = account
             .purse
             .report(now_ms)
-            .map(|report| (report.number, report.settled.len(), key_ledger::report(env, ledger, report)));
+            .map(|report| (report.number, report.calls(), key_ledger::report(env, ledger, report)));
         (sent, account.purse.lost())
     });
     if lost > 0 {

@@ -29,15 +29,18 @@ export async function runStatements(database, statements) {
  *
  * @param {DurableObjectState} state
  * @param {string} statements JSON: `[[sql, [parameter, …]], …]`
+ * @param {string} long a parameter that is too long for JSON: `true` stands for it
  * @returns {string} JSON: the rows that each statement found, as objects by column
  */
-export function runObjectStatements(state, statements) {
-  /** @type {[string, (string | number | null)[]][]} */
+export function runObjectStatements(state, statements, long) {
+  /** @type {[string, (string | number | null | true)[]][]} */
   const list = JSON.parse(statements);
   const { storage } = state;
   return JSON.stringify(
     storage.transactionSync(() =>
-      list.map(([sql, values]) => storage.sql.exec(sql, ...values).toArray()),
+      list.map(([sql, values]) =>
+        storage.sql.exec(sql, ...values.map((value) => (value === true ? long : value))).toArray(),
+      ),
     ),
   );
 }

@@ -31,6 +31,13 @@ macro_rules! json_text {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text(String);
 
+impl Text {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<Text> for String {
     fn from(text: Text) -> String {
         text.0
@@ -54,6 +61,11 @@ impl Object {
         let mut text = String::with_capacity(1024);
         text.push('{');
         Object(text)
+    }
+
+    /// The object of a text, to be added to. What is not one counts as an object without members.
+    pub fn of(mut text: String) -> Object {
+        if text.pop() == Some('}') { Object(text) } else { Object("{".to_owned()) }
     }
 
     /// Adds a member. The name is of our own making: it is written as it is.

@@ -10,10 +10,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::limit::{Kind, Limit};
+use super::limit::{self, Kind, Limit};
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Standing};
-use super::receipt::{Chain, Totals, id_of};
-use super::tally::{Row, Tally};
+use super::receipt::{Chain, Totals, id_of, of_line};
+use super::tally::{Row, merge};
 use super::window::Window;
 use crate::json;
 
@@ -78,7 +78,7 @@ struct Lease {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Part {
-    counter: String,
+    counter: limit::Counter,
     window: u64,
     amount: u64,
 }
@@ -358,8 +358,7 @@ impl Book {
             }
             changes.page = self.add_page(report, now_ms);
             let mut touched = Vec::new();
-            let all = || report.settled.iter().flat_map(|settled| &settled.charges);
-            for charge in all() {
+            for charge in &report.charges {
                 self.settle(&report.isolate, charge, now_ms);
                 touched.push(charge.lease);
             }
@@ -367,7 +366,7 @@ impl Book {
                 self.close(&report.isolate, closed);
                 touched.push(closed.lease);
             }
-            if !report.closed.is_empty() || all().any(|charge| charge.used > 0) {
+            if !report.closed.is_empty() || report.charges.iter().any(|charge| charge.used > 0) {
                 changes.counters = Some(self.kept(now_ms));
             }
             let touched = |lease: &&Lease| lease.isolate == report.isolate && touched.contains(&lease.number);
@@ -394,16 +393,9 @@ impl Book {
 
     fn add_page(&mut self, report: &Report, now_ms: u64) -> Option<Page> {
         let mut page: Option<Page> = None;
-        let mut rows: Vec<Row> = Vec::new();
-        for settled in &report.settled {
-            let Some(receipt) = &settled.receipt else { continue };
+        for (receipt, adds) in report.receipts.lines().filter_map(of_line) {
             let id = id_of(receipt).unwrap_or_default();
-            let mut tally = Tally::default();
-            for row in settled.rows.iter().filter_map(Row::from_json) {
-                tally.add(&row.tally);
-                merge(&mut rows, self.bounded(row));
-            }
-            let text = self.chain.add(receipt, &tally);
+            let text = self.chain.add(receipt, adds);
             let page = page.get_or_insert_with(|| Page {
                 first: self.chain.count,
                 last: 0,
@@ -415,7 +407,8 @@ impl Book {
                 hash: String::new(),
                 totals: String::new(),
                 rows: String::new(),
-                receipts: String::new(),
+                // What the chain adds is some 300 bytes.
+                receipts: String::with_capacity(2 * report.receipts.len()),
             });
             if id < page.min_id.as_str() {
                 id.clone_into(&mut page.min_id);
@@ -423,13 +416,17 @@ impl Book {
             if id > page.max_id.as_str() {
                 id.clone_into(&mut page.max_id);
             }
-            page.receipts.push_str(&text);
+            page.receipts.push_str(text.as_str());
             page.receipts.push('\n');
         }
         let mut page = page?;
         page.last = self.chain.count;
         page.hash.clone_from(&self.chain.head);
-        page.totals = self.chain.totals.to_json().to_string();
+        page.totals = self.chain.totals.to_text().into();
+        let mut rows: Vec<Row> = Vec::new();
+        for row in report.rows.iter().filter_map(Row::from_json) {
+            merge(&mut rows, self.bounded(row));
+        }
         page.rows = Value::Array(rows.iter().map(Row::to_json).collect()).to_string();
         for row in rows {
             self.add_news(row, now_ms);
@@ -614,13 +611,5 @@ impl Book {
         });
         #[expect(clippy::indexing_slicing, reason = "it was found, or has just been added")]
         &mut self.reporters[index]
-    }
-}
-
-/// Adds a row to those of its slice.
-fn merge(rows: &mut Vec<Row>, row: Row) {
-    match rows.iter_mut().find(|known| known.slice == row.slice) {
-        Some(known) => known.tally.add(&row.tally),
-        None => rows.push(row),
     }
 }

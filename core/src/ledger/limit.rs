@@ -1,5 +1,7 @@
 //! The limits that a policy can state.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::window::Span;
@@ -66,6 +68,9 @@ impl Limits {
     }
 }
 
+/// The name of a count: [`Limit::counter`].
+pub type Counter = Cow<'static, str>;
+
 /// One limit of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -83,10 +88,10 @@ pub struct Limit {
 
 impl Limit {
     /// The name of the count that it is held against: that of the limit, and of the models where it is for some only.
-    pub fn counter(&self) -> String {
+    pub fn counter(&self) -> Counter {
         match &self.models {
-            None => self.name.to_owned(),
-            Some(models) => format!("{} {models}", self.name),
+            None => Cow::Borrowed(self.name),
+            Some(models) => Cow::Owned(format!("{} {models}", self.name)),
         }
     }
 
@@ -166,7 +171,7 @@ mod tests {
             ("requests_per_minute groq/*", "70 requests a minute for groq/*"),
             ("usd_per_day groq/*", "0.000001 USD a day for groq/*"),
         ];
-        assert_eq!(shown, expected.map(|(counter, text)| (counter.to_owned(), text.to_owned())));
+        assert_eq!(shown, expected.map(|(counter, text)| (Cow::Borrowed(counter), text.to_owned())));
         for limit in limits {
             assert_eq!(Limit::of_counter(&limit.counter(), limit.amount), Some(limit));
         }

@@ -6,11 +6,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::limit::Counter;
+use super::tally::Row;
+
 /// What an attempt needs of one counter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Need {
     /// The counter, by [`super::Limit::counter`].
-    pub counter: String,
+    pub counter: Counter,
     /// The limit: in calls, tokens or micro-USD, as all amounts of a counter.
     pub limit: u64,
     /// What it needs at least.
@@ -38,7 +41,7 @@ pub struct Ask {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Granted {
     /// The counter.
-    pub counter: String,
+    pub counter: Counter,
     /// The window that it is of.
     pub window: u64,
     /// When that ends, in milliseconds since 1970.
@@ -57,7 +60,7 @@ pub struct Granted {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Refusal {
     /// The counter that has not enough.
-    pub counter: String,
+    pub counter: Counter,
     /// The limit.
     pub limit: u64,
     /// What was needed at least.
@@ -93,7 +96,7 @@ pub struct Charge {
     /// The lease that it was taken from.
     pub lease: u64,
     /// The counter.
-    pub counter: String,
+    pub counter: Counter,
     /// The window.
     pub window: u64,
     /// What was set aside.
@@ -103,12 +106,12 @@ pub struct Charge {
 }
 
 /// A call that is over.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// Its receipt, as [`super::receipt::Receipt::to_text`] writes it; `None` where nothing was sent.
     pub receipt: Option<String>,
-    /// What it adds to the sums, as [`super::tally::Row::to_json`] writes it: a row for each model that it was sent to.
-    pub rows: Vec<Value>,
+    /// What it adds to the sums: a row for each model that it was sent to.
+    pub rows: Vec<Row>,
     /// Its holds.
     pub charges: Vec<Charge>,
 }
@@ -119,7 +122,7 @@ pub struct Closed {
     /// Its number.
     pub lease: u64,
     /// What of it is still set aside for calls that are under way: counter, window, amount.
-    pub held: Vec<(String, u64, u64)>,
+    pub held: Vec<(Counter, u64, u64)>,
 }
 
 /// An isolate reports.
@@ -129,12 +132,26 @@ pub struct Report {
     pub isolate: String,
     /// The number of the report, from 1.
     pub number: u64,
-    /// The calls that have ended.
-    pub settled: Vec<Settled>,
+    /// What became of the holds of the calls that have ended: those of one lease and window of a counter as one, since the book does
+    /// the same with them as with each.
+    pub charges: Vec<Charge>,
+    /// What these calls add to the sums, those of one slice as one, as [`Row::to_json`] writes it.
+    pub rows: Vec<Value>,
     /// The leases that it gives back.
     pub closed: Vec<Closed>,
     /// The leases that it holds.
     pub leases: Vec<u64>,
+    /// Their receipts, in the order in which they ended: a line each, as [`super::receipt::to_line`] writes it. They go along behind
+    /// the JSON, on lines of their own: in it, each of their quotes would be escaped, and read again.
+    #[serde(skip)]
+    pub receipts: String,
+}
+
+impl Report {
+    /// How many calls have ended.
+    pub fn calls(&self) -> usize {
+        self.receipts.lines().count()
+    }
 }
 
 /// The answer to a [`Report`]: it has been taken, now or before.

@@ -29,7 +29,7 @@ pub mod told;
 mod window;
 
 pub use book::{Book, Changes, Page, State, Stored};
-pub use limit::{Kind, Limit, Limits, usd};
+pub use limit::{Counter, Kind, Limit, Limits, usd};
 pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 pub use purse::{Hold, IDLE_MS, MAX_SETTLED, Purse, RENEW_MS, Reserved};
 pub use spending::{End, Spending, Target};

@@ -9,8 +9,10 @@
 //! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
 
 use super::book::{LEASE_MS, spare_of};
-use super::limit::Limit;
+use super::limit::{Counter, Limit};
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
+use super::receipt::{Totals, to_line};
+use super::tally::{self, Row};
 use super::window::Window;
 
 /// How long a lease that nobody spends from is kept, in milliseconds.
@@ -71,7 +73,7 @@ struct Lease {
 
 #[derive(Clone, Debug)]
 struct Part {
-    counter: String,
+    counter: Counter,
     window: u64,
     ends_ms: Option<u64>,
     rest: u64,
@@ -429,25 +431,27 @@ impl Purse {
                 sending.sent_ms = now_ms;
                 return self.sending.as_ref().map(|sending| &sending.report);
             }
-            self.lost += sending.report.settled.len() as u64;
+            self.lost += sending.report.calls() as u64;
             self.sending = None;
         }
         let renews = self.has_lease() && now_ms >= self.told_ms + RENEW_MS;
         if !self.has_unsent() && !renews {
             return None;
         }
-        let rest = self.waiting.split_off(self.waiting.len().min(MAX_SETTLED));
-        let mut settled = std::mem::replace(&mut self.waiting, rest);
-        let charges = merged(&mut settled);
+        let (mut charges, mut rows, mut receipts) = (Vec::new(), Vec::new(), String::new());
+        for settled in self.waiting.drain(..self.waiting.len().min(MAX_SETTLED)) {
+            if let Some(receipt) = &settled.receipt {
+                to_line(receipt, Totals::of(&settled.rows), &mut receipts);
+            }
+            settled.rows.into_iter().for_each(|row| tally::merge(&mut rows, row));
+            settled.charges.into_iter().for_each(|charge| merge(&mut charges, charge));
+        }
         for charge in &charges {
             let leases = self.closing.iter_mut().chain(&mut self.closed).chain([&mut self.lease]);
             let lease = leases.into_iter().find(|lease| lease.number == charge.lease);
             if let Some(part) = lease.and_then(|lease| lease.part(&charge.counter, charge.window)) {
                 part.held = part.held.saturating_sub(charge.held);
             }
-        }
-        if let Some(first) = settled.first_mut() {
-            first.charges = charges;
         }
         let closing = std::mem::take(&mut self.closing);
         let closed = closing.iter().map(|lease| Closed {
@@ -459,7 +463,9 @@ impl Purse {
         self.closed.retain(Lease::holds);
         self.number += 1;
         let leases = self.closed.iter().map(|lease| lease.number).chain([self.lease.number]).collect();
-        let report = Report { isolate: self.isolate.clone(), number: self.number, settled, closed, leases };
+        let (isolate, number) = (self.isolate.clone(), self.number);
+        let rows = rows.iter().map(Row::to_json).collect();
+        let report = Report { isolate, number, charges, rows, closed, leases, receipts };
         self.told_ms = now_ms;
         Some(&self.sending.insert(Sending { report, made_ms: now_ms, sent_ms: now_ms }).report)
     }
@@ -505,20 +511,16 @@ fn come_back(standing: &mut [Granted], counter: &str, window: u64, amount: u64) 
     }
 }
 
-/// Takes the charges of several calls, those of the same counter as one: their book does the same with them as with each.
-fn merged(settled: &mut [Settled]) -> Vec<Charge> {
-    let mut sums: Vec<Charge> = Vec::new();
-    for charge in settled.iter_mut().flat_map(|settled| std::mem::take(&mut settled.charges)) {
-        let same = |sum: &&mut Charge| {
-            (sum.lease, sum.window) == (charge.lease, charge.window) && sum.counter == charge.counter
-        };
-        match sums.iter_mut().find(same) {
-            Some(sum) => {
-                sum.held = sum.held.saturating_add(charge.held);
-                sum.used = sum.used.saturating_add(charge.used);
-            }
-            None => sums.push(charge),
+/// Adds a charge to those of its lease, window and counter.
+fn merge(charges: &mut Vec<Charge>, charge: Charge) {
+    let same = |sum: &&mut Charge| {
+        (sum.lease, sum.window) == (charge.lease, charge.window) && sum.counter == charge.counter
+    };
+    match charges.iter_mut().find(same) {
+        Some(sum) => {
+            sum.held = sum.held.saturating_add(charge.held);
+            sum.used = sum.used.saturating_add(charge.used);
         }
+        None => charges.push(charge),
     }
-    sums
 }

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::tally::{Row, Slice, Tally};
 use crate::catalog::Price;
-use crate::json::text::Text;
+use crate::json::text::{Object, Text, Written};
+use crate::json_text;
 use crate::key::Digest;
 use crate::protocol::usage::Usage;
 use crate::time::{DAY_MS, to_rfc3339};
-use crate::{json, json_text};
 
 /// The hash before the first receipt.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -210,17 +210,27 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds what a call adds.
-    pub fn add(&mut self, tally: &Tally) {
-        self.requests = self.requests.saturating_add(tally.requests);
-        self.prompt_tokens = self.prompt_tokens.saturating_add(tally.prompt_tokens);
-        self.completion_tokens = self.completion_tokens.saturating_add(tally.completion_tokens);
-        self.cost_micro_usd = self.cost_micro_usd.saturating_add(tally.cost_micro_usd);
+    /// Those of one call's rows.
+    pub fn of(rows: &[Row]) -> Totals {
+        let mut totals = Totals::default();
+        for Row { tally, .. } in rows {
+            let Tally { requests, prompt_tokens, completion_tokens, cost_micro_usd, .. } = *tally;
+            totals.add(Totals { requests, prompt_tokens, completion_tokens, cost_micro_usd });
+        }
+        totals
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, more: Totals) {
+        self.requests = self.requests.saturating_add(more.requests);
+        self.prompt_tokens = self.prompt_tokens.saturating_add(more.prompt_tokens);
+        self.completion_tokens = self.completion_tokens.saturating_add(more.completion_tokens);
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(more.cost_micro_usd);
     }
 
     /// As JSON.
-    pub fn to_json(self) -> Value {
-        json!({
+    pub fn to_text(self) -> Text {
+        json_text!({
             "requests": self.requests,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -238,6 +248,36 @@ impl Totals {
             cost_micro_usd: number("cost_micro_usd"),
         }
     }
+}
+
+/// Writes a receipt and what it adds to the totals as a line: four numbers, each with a space behind it, and the receipt, which as JSON
+/// has no line feeds.
+pub fn to_line(receipt: &str, adds: Totals, out: &mut String) {
+    let Totals { requests, prompt_tokens, completion_tokens, cost_micro_usd } = adds;
+    for number in [requests, prompt_tokens, completion_tokens, cost_micro_usd] {
+        number.write(out);
+        out.push(' ');
+    }
+    out.push_str(receipt);
+    out.push('\n');
+}
+
+/// Reads what [`to_line`] wrote; `None` if it is anything else.
+pub fn of_line(mut line: &str) -> Option<(&str, Totals)> {
+    let adds = Totals {
+        requests: number(&mut line)?,
+        prompt_tokens: number(&mut line)?,
+        completion_tokens: number(&mut line)?,
+        cost_micro_usd: number(&mut line)?,
+    };
+    Some((line, adds))
+}
+
+#[inline(never)]
+fn number(line: &mut &str) -> Option<u64> {
+    let (digits, rest) = line.split_once(' ')?;
+    *line = rest;
+    digits.parse().ok()
 }
 
 /// Where the chain stands.
@@ -259,15 +299,18 @@ impl Default for Chain {
 
 impl Chain {
     /// Adds a receipt (a JSON object's text) and gives its text as it is kept.
-    pub fn add(&mut self, receipt: &str, tally: &Tally) -> String {
+    pub fn add(&mut self, receipt: &str, adds: Totals) -> Text {
         self.count += 1;
-        self.totals.add(tally);
-        let open = receipt.strip_suffix('}').unwrap_or("{\"id\":null");
-        let (count, totals, previous) = (self.count, self.totals.to_json(), &self.head);
-        let text = format!("{open},\"seq\":{count},\"totals\":{totals},\"previous\":\"{previous}\"}}");
+        self.totals.add(adds);
+        let mut text = Object::of(receipt.to_owned());
+        text.member("seq", &self.count);
+        text.member("totals", &self.totals.to_text());
+        text.member("previous", &self.head);
+        let text = String::from(text.done());
         self.head = Digest::of(text.as_bytes()).to_hex();
-        let open = text.strip_suffix('}').unwrap_or_default();
-        format!("{open},\"hash\":\"{}\"}}", self.head)
+        let mut text = Object::of(text);
+        text.member("hash", &self.head);
+        text.done()
     }
 }
 
@@ -279,7 +322,8 @@ pub fn id_of(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json;
+    use serde_json::Value;
 
     #[test]
     fn a_holder_can_check_the_chain() {
@@ -288,8 +332,13 @@ mod tests {
         for seq in 1..4u64 {
             let receipt =
                 json!({"id": format!("rcpt_{seq}"), "project": "é\"\u{7}", "cost": null}).to_string();
-            let tally = Tally { requests: 1, prompt_tokens: seq, cost_micro_usd: 10, ..Tally::default() };
-            let text = chain.add(&receipt, &tally);
+            let adds = Totals { requests: 1, prompt_tokens: seq, completion_tokens: 0, cost_micro_usd: 10 };
+            let mut line = String::new();
+            to_line(&receipt, adds, &mut line);
+            let (read, adds) = of_line(line.strip_suffix('\n').unwrap()).unwrap();
+            assert_eq!(read, receipt);
+            assert_eq!(of_line(&receipt), None);
+            let text = String::from(chain.add(read, adds));
             assert_eq!(id_of(&text), Some(format!("rcpt_{seq}").as_str()));
             let mut value: Value = serde_json::from_str(&text).unwrap();
             let hash = value.as_object_mut().unwrap().remove("hash").unwrap();
@@ -302,7 +351,7 @@ mod tests {
             chain.totals,
             Totals { requests: 3, prompt_tokens: 6, completion_tokens: 0, cost_micro_usd: 30 }
         );
-        assert_eq!(Totals::from_json(&chain.totals.to_json()), chain.totals);
+        assert_eq!(Totals::from_json(&json::read(chain.totals.to_text().as_str()).unwrap()), chain.totals);
         assert_eq!(chain.head, previous);
     }
 }

@@ -2,7 +2,7 @@
 //! all is charged in the end.
 
 use super::estimate::Estimate;
-use super::limit::{Kind, Limit};
+use super::limit::{Counter, Kind, Limit};
 use super::message::{Charge, Need};
 use super::price::cost;
 use super::purse::Hold;
@@ -35,8 +35,9 @@ pub struct Spending {
 /// An attempt that is under way, and what of the hold is for it: of which counter how much.
 #[derive(Debug)]
 struct Flying {
-    address: String,
-    shares: Vec<(String, u64)>,
+    provider: String,
+    model: String,
+    shares: Vec<(Counter, u64)>,
     /// The most output that it may have, in tokens of each choice.
     output: u64,
 }
@@ -91,14 +92,14 @@ impl Spending {
     }
 
     /// The limits that hold for a model.
-    fn limits_of(&self, provider: &str, model: &str) -> impl Iterator<Item = &Limit> {
-        let address = address(provider, model);
-        self.limits.iter().filter(move |limit| self.is_for(limit, &address))
+    fn limits_of<'s>(&'s self, provider: &'s str, model: &'s str) -> impl Iterator<Item = &'s Limit> {
+        self.limits.iter().filter(move |limit| self.is_for(limit, provider, model))
     }
 
-    /// Whether a limit is for a model, given as `provider/model`.
-    fn is_for(&self, limit: &Limit, address: &str) -> bool {
-        limit.models.as_ref().is_none_or(|models| covers(models, &self.asked, address))
+    /// Whether a limit is for a model.
+    fn is_for(&self, limit: &Limit, provider: &str, model: &str) -> bool {
+        let is_covered = |models: &String| covers(models, &self.asked, &format!("{provider}/{model}"));
+        limit.models.as_ref().is_none_or(is_covered)
     }
 
     /// What an attempt needs, beyond what the call holds already.
@@ -164,11 +165,8 @@ impl Spending {
         let bound = self.estimate.output_bound(facts);
         let affordable = money.and_then(|money| self.estimate.affordable_output(money, &facts.price));
         let limit = affordable.map(|tokens| tokens.min(bound));
-        self.flying.push(Flying {
-            address: address(provider, model),
-            shares,
-            output: limit.unwrap_or(bound),
-        });
+        let (provider, model) = (provider.to_owned(), model.to_owned());
+        self.flying.push(Flying { provider, model, shares, output: limit.unwrap_or(bound) });
         limit
     }
 
@@ -182,8 +180,8 @@ impl Spending {
             completion_tokens: Some(completion),
             ..Usage::default()
         };
-        let address = address(provider, model);
-        let index = self.flying.iter().position(|attempt| attempt.address == address);
+        let is_this = |flying: &Flying| flying.provider == provider && flying.model == model;
+        let index = self.flying.iter().position(is_this);
         let output = index.map_or(0, |index| self.flying.remove(index).output);
         let (usage, estimated) = match end {
             End::Told(usage) if usage.is_known() => (usage, false),
@@ -213,7 +211,7 @@ impl Spending {
 
     /// What the attempts so far have used of a limit.
     fn used(&self, limit: &Limit) -> u64 {
-        let is_covered = |attempt: &&Attempt| self.is_for(limit, &address(&attempt.provider, &attempt.model));
+        let is_covered = |attempt: &&Attempt| self.is_for(limit, &attempt.provider, &attempt.model);
         let covered = self.attempts.iter().filter(is_covered);
         let amount = |attempt: &Attempt| match limit.kind {
             Kind::Tokens => {
@@ -240,10 +238,6 @@ impl Spending {
         }
         (self.attempts, self.hold.charges)
     }
-}
-
-fn address(provider: &str, model: &str) -> String {
-    format!("{provider}/{model}")
 }
 
 fn has_price(price: &Price) -> bool {
@@ -294,13 +288,13 @@ mod tests {
     }
 
     fn shown(needs: &[Need]) -> Vec<(&str, u64, u64)> {
-        needs.iter().map(|need| (need.counter.as_str(), need.least, need.most)).collect()
+        needs.iter().map(|need| (&*need.counter, need.least, need.most)).collect()
     }
 
     fn charges(held: &[(&str, u64)]) -> Vec<Charge> {
         let charge = |(counter, held): &(&str, u64)| Charge {
             lease: 1,
-            counter: (*counter).to_owned(),
+            counter: (*counter).to_owned().into(),
             window: 0,
             held: *held,
             used: 0,
@@ -308,7 +302,7 @@ mod tests {
         held.iter().map(charge).collect()
     }
 
-    fn used(spending: Spending) -> Vec<(String, u64)> {
+    fn used(spending: Spending) -> Vec<(Counter, u64)> {
         spending.settle().1.into_iter().map(|charge| (charge.counter, charge.used)).collect()
     }
 
@@ -346,7 +340,7 @@ mod tests {
         let mut spending = spending(&[("usd_total", 1)]);
         assert_eq!(spending.begun(target("a"), charges(&[("usd_total", 5_109)])), Some(500));
         spending.ended(target("a"), "ok", 1, told(100, 500));
-        assert_eq!(used(spending), [("usd_total".to_owned(), 5_100)]);
+        assert_eq!(used(spending), [("usd_total".into(), 5_100)]);
     }
 
     #[test]
@@ -376,7 +370,7 @@ mod tests {
         assert_eq!(spending.begun(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
         spending.ended(target("b"), "ok", 1, told(100, 256));
         spending.ended(target("a"), "cancelled", 1, End::AtMost);
-        assert_eq!(used(spending), [("usd_total".to_owned(), 10_100), ("usd_total".to_owned(), 2_660)]);
+        assert_eq!(used(spending), [("usd_total".into(), 10_100), ("usd_total".into(), 2_660)]);
     }
 
     #[test]
@@ -390,10 +384,7 @@ mod tests {
         spending.begun(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
         spending.ended(target("a"), "broken", 1, End::Partly(10));
         assert_eq!(shown(&spending.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
-        assert_eq!(
-            used(spending),
-            [("usd_total a/*".to_owned(), 125), ("requests_per_day chat".to_owned(), 1)]
-        );
+        assert_eq!(used(spending), [("usd_total a/*".into(), 125), ("requests_per_day chat".into(), 1)]);
     }
 
     #[test]
@@ -415,6 +406,6 @@ mod tests {
     fn a_call_that_was_not_sent_is_no_request() {
         let mut spending = spending(&[("requests_per_day", 9)]);
         spending.begun(target("a"), charges(&[("requests_per_day", 1)]));
-        assert_eq!(used(spending), [("requests_per_day".to_owned(), 0)]);
+        assert_eq!(used(spending), [("requests_per_day".into(), 0)]);
     }
 }

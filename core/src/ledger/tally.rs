@@ -176,6 +176,14 @@ impl Row {
     }
 }
 
+/// Adds a row to those of its slice.
+pub fn merge(rows: &mut Vec<Row>, row: Row) {
+    match rows.iter_mut().find(|known| known.slice == row.slice) {
+        Some(known) => known.tally.add(&row.tally),
+        None => rows.push(row),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,17 +3,16 @@
 //! `x-ratelimit-*` is what OpenAI's clients know. `RateLimit` and `RateLimit-Policy` are those of
 //! draft-ietf-httpapi-ratelimit-headers (-08 and later): a draft, so they come in addition.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use super::book::{Book, State};
-use super::limit::{Kind, Limit};
+use super::limit::{Counter, Kind, Limit};
 use super::message::Refusal;
 use super::summary::{Detail, Usage};
 use super::window::{Span, Window};
 use crate::error::{Code, Error};
 use crate::json;
+use crate::json::text::Written;
 use crate::time::to_rfc3339;
 
 /// The names of the headers of requests and of tokens: limit, remaining, reset.
@@ -49,18 +48,14 @@ pub fn headers(
         let values = [of.limit.amount.to_string(), of.left.to_string(), duration(of.reset_s.unwrap_or(0))];
         headers.extend(names.into_iter().zip(values));
     }
-    let (mut policy, mut state) = (String::with_capacity(128), String::with_capacity(128));
+    let (mut policy, mut state) = (String::with_capacity(256), String::with_capacity(256));
     for Standing { limit, counter, left, reset_s } in standing {
-        let comma = if policy.is_empty() { "" } else { ", " };
-        let name = quoted(&counter);
-        let _ = write!(policy, "{comma}{name};q={}", limit.amount);
-        let _ = write!(state, "{comma}{name};r={left}");
-        if let Some(seconds) = limit.span.seconds() {
-            let _ = write!(policy, ";w={seconds}");
-        }
-        if let Some(seconds) = reset_s {
-            let _ = write!(state, ";t={seconds}");
-        }
+        add(
+            &mut policy,
+            &counter,
+            [(";q=", Some(limit.amount)), (";w=", limit.span.seconds().map(u64::from))],
+        );
+        add(&mut state, &counter, [(";r=", Some(left)), (";t=", reset_s)]);
     }
     if !limits.is_empty() {
         headers.push(("ratelimit-policy", policy));
@@ -69,18 +64,32 @@ pub fn headers(
     headers
 }
 
+/// Adds a counter to a list, with its numbers behind their marks.
+fn add(list: &mut String, counter: &str, numbers: [(&str, Option<u64>); 2]) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    quote(counter, list);
+    for (mark, number) in numbers {
+        if let Some(number) = number {
+            list.push_str(mark);
+            number.write(list);
+        }
+    }
+}
+
 /// How a limit stands.
 struct Standing<'l> {
     limit: &'l Limit,
-    counter: String,
+    counter: Counter,
     left: u64,
     /// In how many seconds its window ends; `None`: never.
     reset_s: Option<u64>,
 }
 
-/// A string of a structured field (RFC 9651, section 3.3.3). What is not visible ASCII cannot stand in one.
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
+/// Writes a string of a structured field (RFC 9651, section 3.3.3). What is not visible ASCII cannot stand in one.
+fn quote(text: &str, out: &mut String) {
+    out.push('"');
     for char in text.chars() {
         match char {
             '"' | '\\' => out.extend(['\\', char]),
@@ -89,7 +98,6 @@ fn quoted(text: &str) -> String {
         }
     }
     out.push('"');
-    out
 }
 
 /// A time as OpenAI writes it: `12s`, `6m0s`, `1h0m0s`.
@@ -180,7 +188,8 @@ pub fn account(usage: &Usage, book: &mut Book, limits: &[(String, u64)], now_ms:
         }));
     }
     let chain = book.chain();
-    let receipts = json!({"count": chain.count, "head": chain.head, "totals": chain.totals.to_json()});
+    let totals: Value = json::read(chain.totals.to_text().as_str()).unwrap_or_default();
+    let receipts = json!({"count": chain.count, "head": chain.head, "totals": totals});
     if let Value::Object(members) = &mut account {
         members.insert("as_of".to_owned(), to_rfc3339(now_ms).into());
         members.insert("limits".to_owned(), states.into());

@@ -305,9 +305,8 @@ impl World {
                 self.counts.reports += 1;
                 self.active(ACTIVE_MS);
                 self.store(&changes);
-                let ended = report.settled.iter().filter(|settled| settled.receipt.is_some()).count();
                 if let Some(place) = self.isolates.get_mut(isolate) {
-                    place.unknown -= ended as u64;
+                    place.unknown -= report.calls() as u64;
                 }
                 self.queue.at(self.now_ms + BACK_MS, Event::Acknowledged { isolate, standing });
             }
@@ -396,7 +395,7 @@ impl World {
         let cost = self.rng.within(least, most);
         let model = self.rng.within(0, MODELS);
         for charge in &mut charges {
-            charge.used = match charge.counter.as_str() {
+            charge.used = match &*charge.counter {
                 "usd_per_day" => cost,
                 "concurrent" => 0,
                 _ => 1,
@@ -412,7 +411,7 @@ impl World {
         };
         self.ids += 1;
         let receipt = Some(format!("{{\"id\":\"rcpt_{:026}\"}}", self.ids));
-        let rows = vec![Row { slice, tally }.to_json()];
+        let rows = vec![Row { slice, tally }];
         if let Some(place) = self.isolates.get_mut(isolate) {
             place.unknown += 1;
             self.counts.most_waiting = self.counts.most_waiting.max(place.unknown);

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::receipt::{Attempt, Receipt};
-use gatehouse_core::ledger::tally::Row;
 use gatehouse_core::ledger::{End, Settled, Spending, Target};
 use gatehouse_core::route::failure::Failure;
 use gatehouse_core::route::health::{OTHER, Place};
@@ -136,7 +135,7 @@ impl Record {
         self.write_point(&receipt);
         let sent = !receipt.attempts.is_empty();
         let text = sent.then(|| receipt.to_text());
-        let rows = receipt.rows(|attempt| self.counted_as(attempt)).iter().map(Row::to_json).collect();
+        let rows = receipt.rows(|attempt| self.counted_as(attempt));
         ledger::settle(&self.gateway, &self.ledger, Settled { receipt: text, rows, charges });
         sent.then_some(receipt)
     }

@@ -54,7 +54,7 @@ enum Message<'a> {
 
 /// What an attempt may have.
 pub async fn ask_for(env: &Env, ledger: &str, ask: &Ask) -> Result<Answer, ObjectError> {
-    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(ask))).await
+    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(ask)), "").await
 }
 
 /// Reports; the answer means that it is on disk. It is sent at once, not only when the answer is awaited.
@@ -63,34 +63,37 @@ pub fn report(
     ledger: &str,
     report: &Report,
 ) -> impl Future<Output = Result<Standing, ObjectError>> + use<> {
-    exchange(PATIENCE_MS, env, ledger, &Message::Report(Cow::Borrowed(report)))
+    exchange(PATIENCE_MS, env, ledger, &Message::Report(Cow::Borrowed(report)), &report.receipts)
 }
 
 /// The sums from one day to another, both included, as the members of `GET /usage`, and how the limits stand.
 pub async fn usage(env: &Env, ledger: &str, days: [u32; 2], limits: &[Limit]) -> Result<Value, ObjectError> {
-    let limits = limits.iter().map(|limit| (limit.counter(), limit.amount)).collect();
-    exchange(PATIENCE_MS, env, ledger, &Message::Usage(days, limits)).await
+    let limits = limits.iter().map(|limit| (limit.counter().into_owned(), limit.amount)).collect();
+    exchange(PATIENCE_MS, env, ledger, &Message::Usage(days, limits), "").await
 }
 
 /// Texts of receipts, newest first, with numbers below `before`.
 pub async fn receipts(env: &Env, ledger: &str, before: u64, limit: u32) -> Result<Vec<String>, ObjectError> {
-    exchange(PATIENCE_MS, env, ledger, &Message::Receipts(before, limit)).await
+    exchange(PATIENCE_MS, env, ledger, &Message::Receipts(before, limit), "").await
 }
 
 /// The text of a receipt, found by its id or by that of its request.
 pub async fn receipt(env: &Env, ledger: &str, id: &str) -> Result<Option<String>, ObjectError> {
-    exchange(PATIENCE_MS, env, ledger, &Message::Receipt(id.to_owned())).await
+    exchange(PATIENCE_MS, env, ledger, &Message::Receipt(id.to_owned()), "").await
 }
 
+/// Sends a message: a line of JSON, and a report's receipts.
 fn exchange<T: DeserializeOwned>(
     patience_ms: u32,
     env: &Env,
     ledger: &str,
     message: &Message<'_>,
+    receipts: &str,
 ) -> impl Future<Output = Result<T, ObjectError>> + use<T> {
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
     let message = serde_json::to_string(message).map_err(failed);
-    let answer = message.map(|message| ask_within(patience_ms, env, "KEY_LEDGER", ledger, &message));
+    let answer = message
+        .map(|message| ask_within(patience_ms, env, "KEY_LEDGER", ledger, &format!("{message}\n{receipts}")));
     async move { json::read(&answer?.await?).map_err(failed) }
 }
 
@@ -121,7 +124,12 @@ impl DurableObject for KeyLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let message: Message<'_> = json::read(&request.text().await?)?;
+        let text = request.text().await?;
+        let (message, receipts) = text.split_once('\n').unwrap_or((&text, ""));
+        let mut message: Message<'_> = json::read(message)?;
+        if let Message::Report(report) = &mut message {
+            receipts.clone_into(&mut report.to_mut().receipts);
+        }
         // From here on nothing is waited for: no other message comes in between.
         match self.answer(&message) {
             Ok(answer) => Response::ok(answer),

@@ -15,7 +15,7 @@ use crate::store::usage::{ADD_ROWS, SET_WATERMARK, row, sums};
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
     #[wasm_bindgen(js_name = runObjectStatements, catch)]
-    fn run_object_statements(state: &JsValue, statements: &str) -> Result<String, JsValue>;
+    fn run_object_statements(state: &JsValue, statements: &str, long: &str) -> Result<String, JsValue>;
     #[wasm_bindgen(js_name = setObjectAlarm)]
     fn set_object_alarm(state: &JsValue, at_ms: f64);
 }
@@ -28,9 +28,17 @@ const ITSELF: &str = "";
 const KEEP_RECEIPTS: u64 = 10_000;
 const KEEP_MS: u64 = 30 * 86_400_000;
 
+/// Stands in a statement for the parameter that goes along by itself.
+const LONG: Value = Value::Bool(true);
+
 /// Runs statements, in order: all of them or none. Gives the rows that each found.
 fn run(state: &JsValue, statements: &[Statement]) -> Result<Vec<Vec<Value>>, String> {
-    let found = run_object_statements(state, &json!(statements).to_string());
+    run_with(state, statements, "")
+}
+
+/// The same with one long parameter, for which [`LONG`] stands: among the others it would be escaped, and read again.
+fn run_with(state: &JsValue, statements: &[Statement], long: &str) -> Result<Vec<Vec<Value>>, String> {
+    let found = run_object_statements(state, &json!(statements).to_string(), long);
     let found = found.map_err(|error| variables::words(&error))?;
     serde_json::from_str(&found).map_err(|error| error.to_string())
 }
@@ -85,7 +93,8 @@ fn keep(name: &str, body: &str) -> Statement {
 pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
     let mut statements = Vec::new();
     if let Some(page) = &changes.page {
-        let Page { first, last, min_id, max_id, isolate, report, at_ms, hash, totals, rows, receipts } = page;
+        let Page { first, last, min_id, max_id, isolate, report, at_ms, hash, totals, rows, receipts: _ } =
+            page;
         statements.push(Statement::new(
             "INSERT INTO pages (first, last, min_id, max_id, isolate, report, at_ms, hash, totals, rows, receipts) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -100,7 +109,7 @@ pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
                 hash.as_str().into(),
                 totals.as_str().into(),
                 rows.as_str().into(),
-                receipts.as_str().into(),
+                LONG,
             ],
         ));
     }
@@ -117,7 +126,8 @@ pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
     if statements.is_empty() {
         return Ok(());
     }
-    run(state, &statements).map(|_| ())
+    let receipts = changes.page.as_ref().map_or("", |page| page.receipts.as_str());
+    run_with(state, &statements, receipts).map(|_| ())
 }
 
 /// Adds what is new to the sums, puts it on its way to the database, and drops receipts that are too old.
