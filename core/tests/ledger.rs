@@ -465,3 +465,25 @@ fn an_answer_to_a_lease_that_is_gone_is_no_refusal() {
     let (answer, _) = world.book.ask(&again, world.now_ms);
     assert!(world.purses[0].0.answered(&again, answer, world.now_ms).is_ok());
 }
+
+/// Calls that end faster than a report in each pause could tell of are told of all the same: a full report does not wait.
+#[test]
+fn reports_keep_up_with_calls() {
+    let mut world = World::new();
+    let settled = || Settled { receipt: Some("{}".to_owned()), rows: Vec::new(), charges: Vec::new() };
+    let mut told = 0;
+    for millisecond in 0..60_000 {
+        let purse = &mut world.purses[0].0;
+        // 2,000 a second.
+        (0..2).for_each(|_| purse.settle(settled()));
+        if purse.wait_ms(world.now_ms + millisecond) > 0 {
+            continue;
+        }
+        let Some(report) = purse.report(world.now_ms + millisecond).cloned() else { continue };
+        told += report.calls();
+        let (standing, _) = world.book.report(&report, world.now_ms + millisecond);
+        purse.reported(standing);
+    }
+    assert!(120_000 - told <= 500, "{told}");
+    assert_eq!(world.purses[0].0.lost(), 0);
+}

@@ -416,9 +416,10 @@ impl Purse {
         !self.waiting.is_empty() || !self.closing.is_empty()
     }
 
-    /// How long to wait before the next report, in milliseconds.
+    /// How long to wait before the next report, in milliseconds: not at all once it would be a full one, since calls may end
+    /// faster than one report in each pause can tell.
     pub fn wait_ms(&self, now_ms: u64) -> u64 {
-        (self.told_ms + self.pause_ms).saturating_sub(now_ms)
+        if self.waiting.len() >= MAX_SETTLED { 0 } else { (self.told_ms + self.pause_ms).saturating_sub(now_ms) }
     }
 
     /// The report to send now, if there is one: news, an older one that was not acknowledged, or that leases are still held.
