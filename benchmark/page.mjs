@@ -131,7 +131,7 @@ function profile({ profile }) {
 }
 
 /**
- * What most of a call is, and of what Gatehouse takes beyond the gateway by hand.
+ * What most of a call is, of what Gatehouse takes beyond the gateway by hand, and what of a start is the Wasm.
  *
  * @param {Results} results
  */
@@ -149,8 +149,20 @@ function inWords({ profile }) {
     .toSorted((a, b) => beyond(b) - beyond(a))
     .map((kind) => `${KINDS[kind]} (${number(beyond(kind))}\u{a0}µs)`);
   const largest = `The largest part of a call through Gatehouse is ${KINDS[most]}: ${percent}\u{a0}%.`;
-  if (beyond("total") <= 0) return `<p>${largest}</p>`;
-  return `<p>${largest} What it takes beyond the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is above all: ${more.join("; ")}.</p>`;
+  const rest =
+    beyond("total") <= 0
+      ? ""
+      : ` What it takes beyond the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is above all: ${more.join("; ")}.`;
+  return `<p>${largest}${rest}</p><p>${startInWords(profile.start_ms)}</p>`;
+}
+
+/** @param {Record<string, number>} start_ms */
+function startInWords(start_ms) {
+  const [bare = NaN, wasm = NaN, ring = NaN] = ["bare", "bare with the Wasm", "ring"].map(
+    (name) => start_ms[name],
+  );
+  const ms = (/** @type {number} */ value) => `${number(value)}\u{a0}ms`;
+  return `A fresh process with the bare Worker answers its first call after ${ms(bare)}. With Gatehouse’s Wasm beside it, which is read and compiled but never run, after ${ms(wasm)}, ${number(wasm / bare)} times that; Gatehouse itself after ${ms(ring)}: the rest is V8 compiling the functions of the first call, and running them for the first time.`;
 }
 
 /**

@@ -15,6 +15,7 @@ import { KINDS } from "./samples.mjs";
  * @property {string} workerd
  * @property {string} load
  * @property {Record<string, Record<string, number>>} us_per_call
+ * @property {Record<string, number>} start_ms from starting a process to its first answer
  */
 
 /**
@@ -66,7 +67,7 @@ export function report({ machine, versions, figures, bars }) {
  *
  * @param {Profile} profile
  */
-export function profileReport({ machine, workerd, load, us_per_call }) {
+export function profileReport({ machine, workerd, load, us_per_call, start_ms }) {
   const workers = Object.values(us_per_call);
   const rows = Object.entries({ ...KINDS, total: "in all" }).map(([kind, about]) => [
     about,
@@ -76,6 +77,10 @@ export function profileReport({ machine, workerd, load, us_per_call }) {
     "",
     `${machine.processor}, ${machine.cores} cores; workerd ${workerd}; ${load}`,
     aligned([["µs per call", ...Object.keys(us_per_call)], ...rows]),
+    aligned([
+      ["start", ...Object.keys(start_ms)],
+      ["ms", ...Object.values(start_ms).map(number)],
+    ]),
     "",
   ].join("\n\n");
 }

@@ -14,14 +14,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Upstream, root } from "../tests/e2e/harness.mjs";
 import { judge } from "./bars.mjs";
 import { coldStart, wasm } from "./cold.mjs";
-import { medians, rotated, rounded } from "./figures.mjs";
+import { median, medians, rotated, rounded } from "./figures.mjs";
 import { LOADS, hold, measure, warm } from "./loads.mjs";
 import { writePage } from "./page.mjs";
 import { Peers } from "./peers.mjs";
 import { cpuMs, memoryMb, tie } from "./process.mjs";
 import { checkPerf, perCall, record } from "./profile.mjs";
 import { lastLine, profileReport, report } from "./report.mjs";
-import { Running, byHand, gatehouse, passThrough } from "./targets.mjs";
+import { Running, byHand, gatehouse, passThrough, passThroughWithWasm } from "./targets.mjs";
 
 /** @typedef {import("./targets.mjs").Target} Target */
 /** @typedef {import("./targets.mjs").Worker} Worker */
@@ -40,6 +40,7 @@ const REST_S = 15;
 const PROFILE_WARM_S = 4;
 const PROFILE_ROUNDS = 3;
 const PROFILE_S = 2;
+const PROFILE_STARTS = 15;
 
 /** How often: with `--quick` few, and in full. */
 const ROUNDS = {
@@ -116,7 +117,7 @@ async function benchmark() {
   return results.bars.every((bar) => bar.holds) ? 0 : 1;
 }
 
-/** Measures where the processor time of a small whole answer goes, and writes it beside the other figures. */
+/** Measures where the processor time of a small whole answer goes, and the time of a start, and writes both beside the other figures. */
 async function profile() {
   if (options.quick || options.peers || options.only.length > 0) {
     throw new Error("--profile measures nothing else: it takes no other option");
@@ -145,11 +146,39 @@ async function profile() {
   const us_per_call = Object.fromEntries(
     all.map(([name]) => [name, perCall(recordings[name] ?? [])]),
   );
-  const found = { date, machine, workerd: versions.workerd, load: LOADS.whole.about, us_per_call };
+  for (const [, running] of all.toReversed()) await stop(running);
+  const start_ms = await starts(upstream.url);
+  const { workerd } = versions;
+  const found = { date, machine, workerd, load: LOADS.whole.about, us_per_call, start_ms };
   console.log(profileReport(found));
   const results = { ...JSON.parse(readFileSync(RESULTS, "utf8")), profile: found };
   writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
   writePage(results);
+}
+
+/**
+ * How long a start takes, also of a Worker that only carries Gatehouse's Wasm.
+ *
+ * @param {string} upstream its address
+ */
+async function starts(upstream) {
+  /** @type {[name: string, worker: Worker][]} */
+  const all = [
+    ["bare", passThrough(upstream)],
+    ["bare with the Wasm", passThroughWithWasm(upstream)],
+    ["ring", gatehouse(upstream)],
+  ];
+  /** @type {Record<string, number[]>} */
+  const found = {};
+  for (let round = 0; round < PROFILE_STARTS; round += 1) {
+    for (const [name, worker] of rotated(all, round)) {
+      progress(`round ${round + 1} of ${PROFILE_STARTS}: start of ${name}`);
+      (found[name] ??= []).push((await coldStart(name, worker)).ms ?? NaN);
+    }
+  }
+  return Object.fromEntries(
+    Object.entries(found).map(([name, list]) => [name, rounded(median(list))]),
+  );
 }
 
 async function startUpstream() {

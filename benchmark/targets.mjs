@@ -65,6 +65,13 @@ export const passThrough = (upstream) => ({
 });
 
 /** @param {string} upstream its address */
+export const passThroughWithWasm = (upstream) => {
+  const { modules, bindings } = passThrough(upstream);
+  const own = "benchmark/workers/pass-through-with-wasm.mjs";
+  return { modules: [own, ...modules, "build/index_bg.wasm"], bindings };
+};
+
+/** @param {string} upstream its address */
 export const byHand = (upstream) => ({
   modules: ["benchmark/workers/by-hand.mjs"],
   bindings: {
