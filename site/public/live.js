@@ -1,64 +1,86 @@
 // @ts-check
-// What the page gains with JavaScript: your own base URL and a model of this gateway in the examples, a button that
-// copies each of them, and the list of models.
+// What the pages gain on a gateway: its own address and a model of its own in the examples, and the list of its models.
 
+const PLACEHOLDER = "https://gatehouse.example";
+const MODEL = "openai/gpt-5-mini";
 const SHOWN_MODELS = 8;
 
-if (location.protocol.startsWith("http")) fill("[data-base]", location.origin);
-addCopyButtons();
-showModels();
+if (location.protocol.startsWith("http")) fill(PLACEHOLDER, location.origin);
+moved();
+void showModels();
 
 /**
- * @param {string} selector
- * @param {string} text
+ * Writes `to` for `from` in all examples, and in what their buttons copy. Highlighting may have cut a text into pieces: where
+ * no single piece has all of it, the first gets the whole and the others lose theirs.
+ *
+ * @param {string} from
+ * @param {string} to
  */
-function fill(selector, text) {
-  for (const element of document.querySelectorAll(selector)) element.textContent = text;
+function fill(from, to) {
+  for (const code of document.querySelectorAll("main code, main .ec-line")) {
+    if (code.querySelector(".ec-line") || !code.textContent?.includes(from)) continue;
+    const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+    /** @type {Text[]} */
+    const pieces = [];
+    while (walker.nextNode()) pieces.push(/** @type {Text} */ (walker.currentNode));
+    for (let guard = 0; guard < 20; guard += 1) {
+      const at = pieces.map((piece) => piece.data).join("").indexOf(from);
+      if (at < 0 || from === to) break;
+      replaceAt(pieces, at, from.length, to);
+    }
+  }
+  for (const button of document.querySelectorAll("[data-code]")) {
+    const code = button.getAttribute("data-code") ?? "";
+    if (code.includes(from)) button.setAttribute("data-code", code.replaceAll(from, to));
+  }
 }
 
-function addCopyButtons() {
-  // Outside of secure contexts browsers have no clipboard to offer.
-  if (!navigator.clipboard) return;
-  const status = create("div", { className: "unseen", role: "status" });
-  document.body.append(status);
-  for (const block of document.querySelectorAll("main pre:not(.output)")) {
-    const frame = create("div", { className: "code" });
-    const button = create("button", { className: "copy", type: "button", textContent: "Copy" });
-    button.addEventListener("click", async () => {
-      let said = "Copied";
-      try {
-        await navigator.clipboard.writeText(block.textContent ?? "");
-      } catch {
-        said = "Not allowed";
-      }
-      button.textContent = status.textContent = said;
-      setTimeout(() => {
-        button.textContent = "Copy";
-        status.textContent = "";
-      }, 2000);
-    });
-    block.replaceWith(frame);
-    frame.append(block, button);
+/**
+ * @param {Text[]} pieces
+ * @param {number} at
+ * @param {number} length
+ * @param {string} to
+ */
+function replaceAt(pieces, at, length, to) {
+  let begin = 0;
+  let text = to;
+  for (const piece of pieces) {
+    const size = piece.data.length;
+    const [first, last] = [Math.max(at - begin, 0), Math.min(at + length - begin, size)];
+    if (first < last) {
+      piece.data = piece.data.slice(0, first) + text + piece.data.slice(last);
+      text = "";
+    }
+    begin += size;
   }
+}
+
+/** Links to the guide that was one page lead to the page that has the section now. */
+function moved() {
+  if (!/^\/docs\/?$/.test(location.pathname)) return;
+  const name = location.hash.slice(1);
+  const link = document.querySelector(`[data-moved~="${CSS.escape(name)}"] a`);
+  const to = name.startsWith("error-") ? `/docs/errors#${name.slice(6)}` : link?.getAttribute("href");
+  if (name !== "" && to) location.replace(to);
 }
 
 async function showModels() {
   const place = document.getElementById("live-models");
-  if (!place) return;
+  const isNamed = document.querySelector("main")?.textContent?.includes(MODEL);
+  if (!place && !isNamed) return;
   try {
     const response = await fetch("/v1/models");
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     /** @type {{ data: Model[] }} */
     const { data } = await response.json();
-    const example = document.querySelector("[data-model]")?.textContent;
     // The first one listed may be no chat model; one that can call tools is.
     const usable = data.find((model) => model.capabilities?.tools) ?? data[0];
-    if (usable && !data.some((model) => model.id === example)) fill("[data-model]", usable.id);
-    place.replaceChildren(
+    if (usable && !data.some((model) => model.id === MODEL)) fill(`"${MODEL}"`, `"${usable.id}"`);
+    place?.replaceChildren(
       ...(usable ? table(data) : [paragraph("No provider is configured here yet.")]),
     );
   } catch {
-    place.replaceChildren(
+    place?.replaceChildren(
       paragraph("The list of this gateway’s models could not be loaded just now."),
     );
   }
@@ -97,7 +119,7 @@ function table(models) {
   }
   const thead = create("thead");
   thead.append(head);
-  const list = create("table");
+  const list = create("table", { className: "models" });
   list.append(thead, body);
   const wide = create("div", {
     className: "wide",
