@@ -21,7 +21,12 @@ export default defineConfig({
       customCss: ["./src/styles/site.css"],
       head: [{ tag: "script", attrs: { src: "/docs/live.js", defer: true } }],
       components: { Footer: "./src/Footer.astro" },
-      expressiveCode: { styleOverrides: { borderRadius: "0.4rem" } },
+      expressiveCode: {
+        styleOverrides: { borderRadius: "0.4rem" },
+        defaultProps: {
+          overridesByLang: { "sh,console": { frame: "none" } },
+        },
+      },
       plugins: [
         starlightOpenAPI([
           {

@@ -7,6 +7,7 @@ const SHOWN_MODELS = 8;
 
 if (location.protocol.startsWith("http")) fill(PLACEHOLDER, location.origin);
 moved();
+nameRegions();
 void showModels();
 
 /**
@@ -53,6 +54,23 @@ function replaceAt(pieces, at, length, to) {
     }
     begin += size;
   }
+}
+
+/** An example that scrolls becomes a region, which needs a name of its own. */
+function nameRegions() {
+  const examples = [...document.querySelectorAll("main pre")];
+  const name = () => {
+    for (const [index, example] of examples.entries()) {
+      if (example.getAttribute("role") === "region") {
+        example.setAttribute("aria-label", `Example ${index + 1}`);
+      } else {
+        example.removeAttribute("aria-label");
+      }
+    }
+  };
+  const observer = new MutationObserver(name);
+  for (const example of examples) observer.observe(example, { attributeFilter: ["role"] });
+  name();
 }
 
 /** Links to the guide that was one page lead to the page that has the section now. */

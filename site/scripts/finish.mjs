@@ -55,6 +55,8 @@ for (const name of pages) {
       ? bare.replace(/\sclass="/, ` class="${className} `)
       : bare.replace(/^<([\w-]+)/, `<$1 class="${className}"`);
   });
+  // The search button's name is what it says; the hint at its keys is not part of that.
+  html = html.replace(/<kbd class="sl-hidden/, '<kbd aria-hidden="true" class="sl-hidden');
   // Without JavaScript there is one theme; it is the light one.
   html = html.replace('data-theme="dark"', 'data-theme="light"');
   const slug = name === "index.html" ? "index" : name.replace(/\/index\.html$/, "");
@@ -66,6 +68,13 @@ for (const name of pages) {
   writeFileSync(DIST + name, html);
 }
 for (const [file, text] of scripts) writeFileSync(`${DIST}_astro/${file}`, text);
+// Colours of examples: the highlighter's rules look for the attributes that are classes now.
+for (const name of readdirSync(`${DIST}_astro`).filter((file) => file.endsWith(".css"))) {
+  const css = readFileSync(`${DIST}_astro/${name}`, "utf8");
+  const changed = css.replaceAll(/span\[style\^=(?:'--'|"--"|--)\]:not\(\[class\]\)/g, 'span[class^="i-"]');
+  if (/\[style/.test(changed)) complaints.add(`${name}: a rule goes by an attribute that is gone`);
+  writeFileSync(`${DIST}_astro/${name}`, changed);
+}
 // As strong as an attribute: before what any one or two classes say.
 const rules = [...styles].toSorted().map(([name, text]) => `${`.${name}`.repeat(3)}{${text}}`);
 writeFileSync(`${DIST}_astro/inline.css`, rules.join("\n") + "\n");
