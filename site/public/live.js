@@ -25,7 +25,10 @@ function fill(from, to) {
     const pieces = [];
     while (walker.nextNode()) pieces.push(/** @type {Text} */ (walker.currentNode));
     for (let guard = 0; guard < 20; guard += 1) {
-      const at = pieces.map((piece) => piece.data).join("").indexOf(from);
+      const at = pieces
+        .map((piece) => piece.data)
+        .join("")
+        .indexOf(from);
       if (at < 0 || from === to) break;
       replaceAt(pieces, at, from.length, to);
     }
@@ -56,21 +59,25 @@ function replaceAt(pieces, at, length, to) {
   }
 }
 
-/** An example that scrolls becomes a region, which needs a name of its own. */
+/** An example that scrolls can be focused, and is a region, which needs a name of its own. */
 function nameRegions() {
   const examples = [...document.querySelectorAll("main pre")];
-  const name = () => {
-    for (const [index, example] of examples.entries()) {
+  for (const [index, example] of examples.entries()) {
+    const name = () => {
       if (example.getAttribute("role") === "region") {
         example.setAttribute("aria-label", `Example ${index + 1}`);
       } else {
         example.removeAttribute("aria-label");
       }
+    };
+    // Filling in may have made it wider; of later changes Expressive Code's own script takes care.
+    if (example.scrollWidth > example.clientWidth) {
+      example.setAttribute("tabindex", "0");
+      example.setAttribute("role", "region");
     }
-  };
-  const observer = new MutationObserver(name);
-  for (const example of examples) observer.observe(example, { attributeFilter: ["role"] });
-  name();
+    new MutationObserver(name).observe(example, { attributeFilter: ["role"] });
+    name();
+  }
 }
 
 /** Links to the guide that was one page lead to the page that has the section now. */
@@ -78,7 +85,9 @@ function moved() {
   if (!/^\/docs\/?$/.test(location.pathname)) return;
   const name = location.hash.slice(1);
   const link = document.querySelector(`[data-moved~="${CSS.escape(name)}"] a`);
-  const to = name.startsWith("error-") ? `/docs/errors#${name.slice(6)}` : link?.getAttribute("href");
+  const to = name.startsWith("error-")
+    ? `/docs/errors#${name.slice(6)}`
+    : link?.getAttribute("href");
   if (name !== "" && to) location.replace(to);
 }
 

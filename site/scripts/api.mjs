@@ -16,7 +16,9 @@ const METHODS = ["get", "put", "post", "delete", "patch"];
 function resolve(value) {
   if (typeof value?.$ref !== "string") return value;
   const path = value.$ref.slice(2).split("/");
-  return resolve(path.reduce((/** @type {any} */ at, /** @type {string} */ name) => at?.[name], document));
+  return resolve(
+    path.reduce((/** @type {any} */ at, /** @type {string} */ name) => at?.[name], document),
+  );
 }
 
 /** Each operation, in the document's order. */
@@ -40,9 +42,12 @@ function typeOf(schema) {
   const alternatives = it.oneOf ?? it.anyOf;
   if (alternatives) return [...new Set(alternatives.map(typeOf))].join(" or ");
   if (it.const !== undefined) return `\`${JSON.stringify(it.const)}\``;
-  if (it.enum) return it.enum.map((/** @type {any} */ value) => `\`${JSON.stringify(value)}\``).join(", ");
+  if (it.enum)
+    return it.enum.map((/** @type {any} */ value) => `\`${JSON.stringify(value)}\``).join(", ");
   const type = [it.type ?? "any"].flat();
-  return type.map((name) => (name === "array" ? `array of ${typeOf(it.items)}` : name)).join(" or ");
+  return type
+    .map((name) => (name === "array" ? `array of ${typeOf(it.items)}` : name))
+    .join(" or ");
 }
 
 /**
@@ -65,7 +70,11 @@ function members(schema, indent = "", above = []) {
     const required = it.required?.includes(name) ? ", required" : "";
     const about = member.description ?? known.description ?? "";
     text += `${indent}- \`${name}\` (${typeOf(member)}${required})${about ? `: ${oneLine(about)}` : ""}\n`;
-    text += members(known.type === "array" || known.items ? known.items : known, `${indent}  `, inside);
+    text += members(
+      known.type === "array" || known.items ? known.items : known,
+      `${indent}  `,
+      inside,
+    );
   }
   return text;
 }
@@ -106,8 +115,8 @@ export function apiPages() {
     const head = kind === "webhooks" ? `webhook ${path}` : `${method.toUpperCase()} ${path}`;
     let text = `# ${operation.summary}\n\n\`${head}\`\n\n`;
     if (operation.description) text += `${operation.description}\n\n`;
-    const security = (operation.security ?? document.security ?? []).flatMap((/** @type {any} */ one) =>
-      Object.keys(one),
+    const security = (operation.security ?? document.security ?? []).flatMap(
+      (/** @type {any} */ one) => Object.keys(one),
     );
     text += `Authorization: ${security.length > 0 ? security.join(" or ") : "none"}\n\n`;
     const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
@@ -131,7 +140,8 @@ export function apiPages() {
     const link = `- [${head}](/docs/${slug}.md): ${operation.summary}`;
     links.push(link);
     for (const tag of operation.tags ?? []) {
-      const about = document.tags?.find((/** @type {any} */ one) => one.name === tag)?.description ?? "";
+      const about =
+        document.tags?.find((/** @type {any} */ one) => one.name === tag)?.description ?? "";
       tags.set(tag, `${tags.get(tag) ?? `# ${tag}\n\n${about}\n\n`}${link}\n`);
     }
   }

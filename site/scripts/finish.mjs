@@ -20,7 +20,8 @@ const pages = readdirSync(DIST, { recursive: true })
 
 cpSync(`${site}.generated/md`, DIST, { recursive: true });
 cpSync(`${site}.generated/pictures`, `${DIST}pictures`, { recursive: true });
-for (const name of ["llms.txt", "llms-full.txt"]) cpSync(`${site}.generated/${name}`, `${DIST}${name}`);
+for (const name of ["llms.txt", "llms-full.txt"])
+  cpSync(`${site}.generated/${name}`, `${DIST}${name}`);
 // The search of these pages is Starlight's; of Pagefind's own interfaces none is used.
 for (const name of readdirSync(`${DIST}pagefind`)) {
   if (/-ui\.|highlight/.test(name)) rmSync(`${DIST}pagefind/${name}`);
@@ -48,15 +49,16 @@ for (const name of pages) {
     const bare = tag.replace(/\sstyle="[^"]*"/, "");
     // Shown by a script, which cannot undo a class; it is a hint at a key, and does no harm.
     if (/^display:\s*none;?$/.test(style)) return bare;
-    const declarations = style.replace(/&quot;/g, '"').replace(/&#39;/g, "'").replace(/;?\s*$/, "");
+    const declarations = style
+      .replace(/&quot;/g, '"')
+      .replace(/&#39;/g, "'")
+      .replace(/;?\s*$/, "");
     const className = `i-${hash(declarations)}`;
     styles.set(className, declarations);
     return /\sclass="/.test(bare)
       ? bare.replace(/\sclass="/, ` class="${className} `)
       : bare.replace(/^<([\w-]+)/, `<$1 class="${className}"`);
   });
-  // The search button's name is what it says; the hint at its keys is not part of that.
-  html = html.replace(/<kbd class="sl-hidden/, '<kbd aria-hidden="true" class="sl-hidden');
   // Without JavaScript there is one theme; it is the light one.
   html = html.replace('data-theme="dark"', 'data-theme="light"');
   const slug = name === "index.html" ? "index" : name.replace(/\/index\.html$/, "");
@@ -71,7 +73,10 @@ for (const [file, text] of scripts) writeFileSync(`${DIST}_astro/${file}`, text)
 // Colours of examples: the highlighter's rules look for the attributes that are classes now.
 for (const name of readdirSync(`${DIST}_astro`).filter((file) => file.endsWith(".css"))) {
   const css = readFileSync(`${DIST}_astro/${name}`, "utf8");
-  const changed = css.replaceAll(/span\[style\^=(?:'--'|"--"|--)\]:not\(\[class\]\)/g, 'span[class^="i-"]');
+  const changed = css.replaceAll(
+    /span\[style\^=(?:'--'|"--"|--)\]:not\(\[class\]\)/g,
+    'span[class^="i-"]',
+  );
   if (/\[style/.test(changed)) complaints.add(`${name}: a rule goes by an attribute that is gone`);
   writeFileSync(`${DIST}_astro/${name}`, changed);
 }
@@ -97,7 +102,9 @@ function check() {
     if (/<style|<script(?![^>]*\ssrc=)|\sstyle="|\son[a-z]+="/.test(html)) {
       complaints.add(`${path}: something stands inside the page`);
     }
-    for (const [, url = ""] of html.matchAll(/<(?:link|script|img)[^>]*\s(?:href|src)="([^"]*)"/g)) {
+    for (const [, url = ""] of html.matchAll(
+      /<(?:link|script|img)[^>]*\s(?:href|src)="([^"]*)"/g,
+    )) {
       if (!url.startsWith("/") && !url.startsWith("data:")) complaints.add(`${path} loads ${url}`);
     }
     for (const [, url = ""] of html.matchAll(/<a\s[^>]*href="([^"]*)"/g)) {
@@ -105,7 +112,8 @@ function check() {
       const to = target === "" ? path : target.replace(/\/$/, "");
       if (!to.startsWith("/docs")) {
         if (/^https?:/.test(to)) continue;
-        if (!/^\/(openapi\.json|llms\.txt|health|v1\/[\w/]+|metrics|usage)$/.test(to)) complaints.add(`${path}: ${url}`);
+        if (!/^\/(openapi\.json|llms\.txt|health|v1\/[\w/]+|metrics|usage)$/.test(to))
+          complaints.add(`${path}: ${url}`);
         continue;
       }
       const known = ids.get(to);

@@ -37,7 +37,11 @@ const wide = (label, table) =>
  *
  * @param {string} html
  */
-const flat = (html) => html.replace(/\s*\n\s*/g, " ").replace(/> </g, "><").trim();
+const flat = (html) =>
+  html
+    .replace(/\s*\n\s*/g, " ")
+    .replace(/> </g, "><")
+    .trim();
 
 /**
  * HTML of one of our tables, as Markdown.
@@ -59,7 +63,9 @@ function tableMarkdown(html) {
       .trim();
   const caption = /<caption>([^]*?)<\/caption>/.exec(html)?.[1];
   const rows = [...html.matchAll(/<tr[^>]*>([^]*?)<\/tr>/g)].map((row) =>
-    [...(row[1] ?? "").matchAll(/<t[hd][^>]*>([^]*?)<\/t[hd]>/g)].map((cell) => text(cell[1] ?? "")),
+    [...(row[1] ?? "").matchAll(/<t[hd][^>]*>([^]*?)<\/t[hd]>/g)].map((cell) =>
+      text(cell[1] ?? ""),
+    ),
   );
   const [head = [], ...body] = rows;
   return [
@@ -209,7 +215,8 @@ function catalogue() {
         `<tr><th scope="row"><code>${escaped(id)}</code></th>${others.map((text, index) => `<td${index < 4 ? ' class="number"' : ""}>${escaped(text)}</td>`).join("")}</tr>`,
     );
     const heads = head.map(
-      (name, index) => `<th scope="col"${index > 0 && index < 5 ? ' class="number"' : ""}>${name}</th>`,
+      (name, index) =>
+        `<th scope="col"${index > 0 && index < 5 ? ' class="number"' : ""}>${name}</th>`,
     );
     const table = `<table class="models"><thead><tr>${heads.join("")}</tr></thead><tbody>${cells.join("")}</tbody></table>`;
     html += `## ${provider}\n\n${wide(`Models of ${provider}`, table)}\n\n`;
@@ -239,13 +246,20 @@ function ratio() {
   const page = read("docs/site/docs/performance.html");
   const rows = [...page.matchAll(/<tr>([^]*?)<\/tr>/g)].map((row) =>
     [...(row[1] ?? "").matchAll(/<t[hd][^>]*>([^]*?)<\/t[hd]>/g)].map((cell) =>
-      (cell[1] ?? "").replace(/<[^>]+>|\s+/g, " ").replace(/\s+/g, " ").trim(),
+      (cell[1] ?? "")
+        .replace(/<[^>]+>|\s+/g, " ")
+        .replace(/\s+/g, " ")
+        .trim(),
     ),
   );
-  const bar = rows.find(([name = ""]) => name.startsWith("CPU of a small whole answer, key of the ring, to that of the bare"));
-  const alone = rows.find(([name = ""]) => name.startsWith("median time of a small whole answer alone"));
+  const bar = rows.find(([name = ""]) =>
+    name.startsWith("CPU of a small whole answer, key of the ring, to that of the bare"),
+  );
+  const alone = rows.find(([name = ""]) =>
+    name.startsWith("median time of a small whole answer alone"),
+  );
   if (!bar || !alone) throw new Error("performance.html lacks the bars that are told");
-  const text = `In this run a small call with a key of the ring took ${bar[1]} the processor time of a Worker that only passes it through, and ${alone[1]} longer.`;
+  const text = `In the last run of the benchmark a small call with a key of the ring took ${bar[1]} the processor time of a Worker that only passes it through, and ${alone[1]} longer.`;
   return { html: text, markdown: text };
 }
 
@@ -260,9 +274,17 @@ export function includes() {
     changelog: changelog(),
     "costs-table": written("costs.html", "costs", "Cost of a million calls of four operators"),
     "costs-measured": written("costs.html", "measured", "Measured counts"),
-    "performance-figures": written("performance.html", "figures", "Figures of each Worker under each load"),
+    "performance-figures": written(
+      "performance.html",
+      "figures",
+      "Figures of each Worker under each load",
+    ),
     "performance-bars": written("performance.html", "bars", "Bars, and what was measured"),
-    "performance-profile": written("performance.html", "profile", "CPU of a small whole answer by kind, for each Worker"),
+    "performance-profile": written(
+      "performance.html",
+      "profile",
+      "CPU of a small whole answer by kind, for each Worker",
+    ),
     "performance-profile-in-words": written("performance.html", "profile in words", ""),
     "performance-ratio": ratio(),
   };

@@ -69,7 +69,9 @@ const darkened = (svg) =>
   svg.replace(/#[0-9a-f]{6}\b/gi, (colour) => DARK[colour.toLowerCase()] ?? colour);
 
 function pictures() {
-  const drawn = ["routing", "costs", "performance"].map((name) => `${root}docs/site/docs/${name}.svg`);
+  const drawn = ["routing", "costs", "performance"].map(
+    (name) => `${root}docs/site/docs/${name}.svg`,
+  );
   const own = readdirSync(`${site}pictures`).map((name) => `${site}pictures/${name}`);
   for (const path of [...drawn, ...own]) {
     const name = path.replace(/.*\/|\.svg$/g, "");
@@ -130,7 +132,10 @@ function main() {
       .replace(/^:::\n?/gm, "")
       .replace(/^<li[^>]*><a href="([^"]*)">(.*)<\/a><\/li>$/gm, "- [$2]($1)")
       .replace(/^<\/?ul[^>]*>\n/gm, "")
-      .replace(/<noscript>[^]*?<\/noscript>\n?|<script[^>]*><\/script>\n?|<div id="[\w-]+"[^>]*><\/div>\n?/g, "");
+      .replace(
+        /<noscript>[^]*?<\/noscript>\n?|<script[^>]*><\/script>\n?|<div id="[\w-]+"[^>]*><\/div>\n?/g,
+        "",
+      );
     write(`${MARKDOWN}${slug}.md`, `# ${title}\n\n> ${description}\n\n${bare.trim()}\n`);
   }
   for (const name of Object.keys(made)) {

@@ -23,7 +23,9 @@ const SHOWN = new Set(["http", "console", "text", "ini"]);
 
 /** @returns {Snippet[]} */
 export function snippets() {
-  return globSync(`${root}site/pages/**/*.md`).toSorted().flatMap((path) => inPage(path));
+  return globSync(`${root}site/pages/**/*.md`)
+    .toSorted()
+    .flatMap((path) => inPage(path));
 }
 
 /**

@@ -274,7 +274,9 @@ suite("an operator", () => {
   test("decides on requests", async () => {
     for (const snippet of of("requests")) {
       const id = await pending();
-      const said = await shell(filled(snippet.text, { "kreq_…": id }), { input: `${OPERATOR_KEY}\n` });
+      const said = await shell(filled(snippet.text, { "kreq_…": id }), {
+        input: `${OPERATOR_KEY}\n`,
+      });
       const { approved, declined } = /** @type {any} */ (
         await (await operate(gateway, "GET", `/api/portal/requests/${id}`)).json()
       );
@@ -368,7 +370,7 @@ suite("a newcomer", () => {
     for (const { text } of of("dev")) {
       const port = await freePort();
       await serving(`exec ${text.trim()} --port ${port}`, async (said) => {
-        const line = await eventually(() => /^ {2}curl [^]*?'$/m.exec(said())?.[0], 120_000);
+        const line = await eventually(() => /^ {2}curl [^]*?}'$/m.exec(said())?.[0], 150_000);
         assert.match(await shell(line), /choices/);
       });
     }
@@ -418,8 +420,11 @@ async function serving(command, use) {
   } catch (error) {
     throw new Error(`${command}\n${said}`, { cause: error });
   } finally {
-    if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
-    await new Promise((resolve) => (child.exitCode === null ? child.on("exit", resolve) : resolve(0)));
+    if (child.exitCode === null && child.pid !== undefined) {
+      const ended = new Promise((resolve) => child.on("exit", resolve));
+      process.kill(-child.pid, "SIGTERM");
+      await ended;
+    }
   }
 }
 
@@ -429,6 +434,10 @@ async function serving(command, use) {
  * @param {string} toml
  */
 const toJson = (toml) =>
-  run("python3", ["-c", "import json, sys, tomllib; print(json.dumps(tomllib.loads(sys.stdin.read())))"], {
-    input: toml,
-  });
+  run(
+    "python3",
+    ["-c", "import json, sys, tomllib; print(json.dumps(tomllib.loads(sys.stdin.read())))"],
+    {
+      input: toml,
+    },
+  );
