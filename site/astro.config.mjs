@@ -23,9 +23,7 @@ export default defineConfig({
       components: { Footer: "./src/Footer.astro" },
       expressiveCode: {
         styleOverrides: { borderRadius: "0.4rem" },
-        defaultProps: {
-          overridesByLang: { "sh,console": { frame: "none" } },
-        },
+        defaultProps: { frame: "none" },
       },
       plugins: [
         starlightOpenAPI([

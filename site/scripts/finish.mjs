@@ -59,6 +59,8 @@ for (const name of pages) {
       ? bare.replace(/\sclass="/, ` class="${className} `)
       : bare.replace(/^<([\w-]+)/, `<$1 class="${className}"`);
   });
+  // The word "Example" before an example of the API reference is no heading of the page, and would skip levels.
+  html = html.replace(/<h5( class="sl-openapi-examples-heading[^>]*>)([^<]*)<\/h5>/g, "<p$1$2</p>");
   // Without JavaScript there is one theme; it is the light one.
   html = html.replace('data-theme="dark"', 'data-theme="light"');
   const slug = name === "index.html" ? "index" : name.replace(/\/index\.html$/, "");

@@ -228,7 +228,7 @@ function catalogue() {
 /** @returns {Include} */
 function guarantees() {
   const markdown = GUARANTEES.map(({ what, how, tests }) => {
-    const kept = tests.map(([file, name]) => `\`${file}\`: ${name}`);
+    const kept = tests.map(([file, name]) => `\`${file}\`: \`${name}\``);
     const list = kept.map((line) => `- ${line}`).join("\n");
     return `## ${what}\n\n${how}\n\nKept by:\n\n${list}\n`;
   }).join("\n");
