@@ -365,7 +365,70 @@ suite("an operator", () => {
   });
 });
 
+suite("who has a Cloudflare account", () => {
+  test("runs commands that wrangler has, with options that it knows", async () => {
+    // A stand-in notes what it is told, and reads what it is given; nothing is uploaded.
+    const log = join(folder, "wrangler.log");
+    const standIn = `#!/bin/sh\n[ "$1" = wrangler ] && shift\necho "$*" >> ${log}\ncase "$*" in *secret*) wc -c >> ${log}.bytes;; esac\n`;
+    const programs = join(folder, "programs");
+    await mkdir(programs);
+    await writeFile(join(programs, "npx"), standIn, { mode: 0o755 });
+    const env = {
+      GATEWAY_WRANGLER: join(programs, "npx"),
+      first_key: "one",
+      second_key: "two",
+    };
+    const manifest = join(folder, "account");
+    for (const snippet of of("account")) {
+      const lines = snippet.text
+        .replace(
+          /^(node .*key-ring.*) --operators(.*)$/gm,
+          `$1 --operators$2 --manifest ${manifest}-o.json`,
+        )
+        .replace(/^(node .*key-ring.*(?<!\.json))$/gm, `$1 --manifest ${manifest}.json`);
+      if (lines.trim().startsWith("node") && lines.includes("upload")) {
+        // A ring of nobody is not uploaded.
+        const operators = lines.includes("--operators") ? ["--operators"] : [];
+        const path = `${manifest}${operators.length > 0 ? "-o" : ""}.json`;
+        if (!existsSync(path) && !lines.includes("generate")) {
+          const words = ["generate", ...operators, "--label", "first", "--manifest", path];
+          await run("node", ["scripts/gateway-key-ring.mjs", ...words]);
+        }
+      }
+      await shell(`PATH=${programs}:$PATH\n${lines}`, { env }).catch((error) => {
+        throw new Error(place(snippet), { cause: error });
+      });
+    }
+    const told = new Set((await readFile(log, "utf8")).trim().split("\n"));
+    assert.ok(told.size >= 6);
+    /** @type {Map<string, Promise<string>>} */
+    const helps = new Map();
+    for (const line of told) {
+      const command = /^(login|deploy|d1 migrations apply|secret put)\b/.exec(line)?.[1];
+      assert.ok(command, `wrangler ${line}`);
+      if (!helps.has(command))
+        helps.set(command, run("wrangler", [...command.split(" "), "--help"]));
+      const help = String(await helps.get(command));
+      for (const [option] of line.matchAll(/--[a-z-]+/g)) {
+        assert.ok(help.includes(option), `wrangler ${line}: ${option}`);
+      }
+    }
+  });
+});
+
 suite("a newcomer", () => {
+  test("installs the packages whose programs are run here", async () => {
+    const { dependencies } = JSON.parse(await readFile(`${root}tests/docs/package.json`, "utf8"));
+    const pinned = await readFile(`${root}tests/docs/requirements.txt`, "utf8");
+    for (const snippet of of("install")) {
+      const [, program, names = ""] = /^(npm|pip) install (.*)$/.exec(snippet.text.trim()) ?? [];
+      for (const name of names.split(" ")) {
+        const isThere = program === "npm" ? name in dependencies : pinned.includes(`${name}==`);
+        assert.ok(isThere, `${place(snippet)}: ${name}`);
+      }
+    }
+  });
+
   test("starts a gateway with ./scripts/dev, and the line that it prints works", async () => {
     for (const { text } of of("dev")) {
       const port = await freePort();
