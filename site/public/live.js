@@ -5,6 +5,28 @@ const PLACEHOLDER = "https://gatehouse.example";
 const MODEL = "openai/gpt-5-mini";
 const SHOWN_MODELS = 8;
 
+/**
+ * Sections of pages that had shorter names once.
+ *
+ * @type {Record<string, Record<string, string>>}
+ */
+const RENAMED = {
+  "/docs/costs": {
+    million: "a-million-calls",
+    calculator: "your-calls",
+    growth: "what-grows-with-what",
+    bounds: "where-it-ends",
+    measured: "what-was-measured",
+    method: "how-it-was-counted",
+  },
+  "/docs/performance": {
+    measured: "what-was-measured",
+    bars: "what-has-to-hold",
+    profile: "where-the-time-goes",
+    method: "how-it-was-measured",
+  },
+};
+
 if (location.protocol.startsWith("http")) fill(PLACEHOLDER, location.origin);
 moved();
 nameRegions();
@@ -82,8 +104,10 @@ function nameRegions() {
 
 /** Links to the guide that was one page lead to the page that has the section now. */
 function moved() {
-  if (!/^\/docs\/?$/.test(location.pathname)) return;
   const name = location.hash.slice(1);
+  const renamed = RENAMED[location.pathname.replace(/\/$/, "")]?.[name];
+  if (renamed) location.replace(`#${renamed}`);
+  if (!/^\/docs\/?$/.test(location.pathname)) return;
   const link = document.querySelector(`[data-moved~="${CSS.escape(name)}"] a`);
   const to = name.startsWith("error-")
     ? `/docs/errors#${name.slice(6)}`

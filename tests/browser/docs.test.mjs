@@ -182,6 +182,8 @@ describe("/docs", { skip }, () => {
         await page.waitForURL(`${gatehouse.url}${path}`);
         await page.goto("about:blank");
       }
+      await page.goto(`${gatehouse.url}/docs/costs#calculator`);
+      await page.waitForURL(`${gatehouse.url}/docs/costs#your-calls`);
     });
   });
 
