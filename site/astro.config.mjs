@@ -23,7 +23,6 @@ export default defineConfig({
       components: { Footer: "./src/Footer.astro" },
       expressiveCode: {
         styleOverrides: { borderRadius: "0.4rem" },
-        defaultProps: { frame: "none" },
       },
       plugins: [
         starlightOpenAPI([
