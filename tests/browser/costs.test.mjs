@@ -120,6 +120,7 @@ describe("/docs/costs", { skip }, () => {
       await changes(page.getByLabel("Analytics Engine is bound").check());
       await changes(
         page
+          .getByRole("main")
           .getByRole("combobox")
           .selectOption({ label: "a month" })
           .then(() => page.getByLabel("Calls", { exact: true }).fill("50000000")),

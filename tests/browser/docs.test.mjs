@@ -1,18 +1,29 @@
 // @ts-check
-//! The page at /docs, in a real browser, as the gateway serves it: with its headers and its content security policy.
+//! The documentation, in a real browser, as the gateway serves it: with its headers and its content security policy.
 //!
 //! It is taken from GATEHOUSE_URL if that is set; otherwise a gateway is started. Chromium is CHROMIUM or
 //! /usr/bin/chromium; without one the tests are skipped.
 
 import assert from "node:assert/strict";
+import { globSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import axe from "axe-core";
-import { Gateway, KEY } from "../e2e/harness.mjs";
-import { launch, skip } from "./chromium.mjs";
+import { Gateway, KEY, root } from "../e2e/harness.mjs";
+import { launch, skip, violations } from "./chromium.mjs";
 
 const START_MS = 120_000; // the first start may build the Worker
 
 /** @typedef {import("playwright-core").Page} Page */
+
+/** The paths of all pages, from what was built. */
+const PATHS = globSync("**/index.html", { cwd: `${root}dist/docs` })
+  .map((name) => `/docs/${name}`.replace(/\/index\.html$/, ""))
+  .toSorted();
+/** Pages that people write, and one of each kind that is generated. */
+const LOOKED_AT = PATHS.filter((path) => !path.startsWith("/docs/api/")).concat(
+  "/docs/api/operations/createchatcompletion",
+  "/docs/api/operations/tags/chat",
+  "/docs/api/webhooks/keyrequestevent",
+);
 
 describe("/docs", { skip }, () => {
   /** @type {import("playwright-core").Browser} */
@@ -33,199 +44,270 @@ describe("/docs", { skip }, () => {
   });
 
   /**
-   * Opens the page and waits for what its script adds.
-   *
    * @param {import("playwright-core").BrowserContextOptions} options
-   * @param {(page: Page) => Promise<void>} use
-   * @param {(page: Page) => Promise<void>} [prepare]
+   * @param {(page: Page, to: (path: string) => Promise<void>) => Promise<void>} use
    */
-  async function open(options, use, prepare) {
+  async function open(options, use) {
     const context = await browser.newContext(options);
     try {
       const page = await context.newPage();
-      await prepare?.(page);
-      const response = await page.goto(`${gatehouse.url}/docs`);
-      assert.equal(response?.status(), 200);
-      if (options.javaScriptEnabled !== false) await page.waitForSelector("#live-models > *");
-      await use(page);
+      await use(page, async (path) => {
+        const response = await page.goto(`${gatehouse.url}${path}`);
+        assert.equal(response?.status(), 200, path);
+      });
     } finally {
       await context.close();
     }
   }
 
-  test("loads without an error and asks no other host for anything", async () => {
-    /** @type {string[]} */
-    const complaints = [];
-    /** @type {string[]} */
-    const requests = [];
-    await open(
-      {},
-      async (page) => {
-        const policy = await page.evaluate(
-          `fetch(location.href).then((response) => response.headers.get("content-security-policy"))`,
-        );
-        assert.match(String(policy), /^default-src 'none';/);
-      },
-      async (page) => {
-        page.on("console", (message) => complaints.push(`${message.type()}: ${message.text()}`));
-        page.on("pageerror", (error) => complaints.push(String(error)));
-        page.on("response", (response) => {
-          if (response.status() >= 400) complaints.push(`${response.status()} ${response.url()}`);
-        });
-        page.on("request", (request) => requests.push(request.url()));
-      },
-    );
-    assert.deepEqual(complaints, []);
-    assert.ok(requests.length >= 4, "the page, its style, its script and the models");
-    const elsewhere = requests.filter((url) => new URL(url).origin !== gatehouse.url);
-    assert.deepEqual(elsewhere, []);
+  test("every page loads without an error, and asks no other host for anything", async () => {
+    assert.ok(PATHS.length > 60);
+    await open({}, async (page, to) => {
+      /** @type {string[]} */
+      const complaints = [];
+      page.on("console", (message) => complaints.push(`${page.url()}: ${message.text()}`));
+      page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error}`));
+      page.on("response", (response) => {
+        if (response.status() >= 400) complaints.push(`${response.status()} ${response.url()}`);
+      });
+      page.on("request", (request) => {
+        const { origin, protocol } = new URL(request.url());
+        if (protocol !== "data:" && origin !== gatehouse.url) complaints.push(request.url());
+      });
+      for (const path of PATHS) await to(path);
+      const policy = await page.evaluate(
+        `fetch(location.href).then((response) => response.headers.get("content-security-policy"))`,
+      );
+      assert.match(String(policy), /^default-src 'none';/);
+      assert.doesNotMatch(String(policy), /unsafe-inline|unsafe-eval' |'unsafe-eval'/);
+      assert.deepEqual(complaints, []);
+    });
+  });
+
+  test("no page and no file of it invokes the Worker", async () => {
+    for (const path of ["/docs", "/docs/start", "/docs/start.md", "/llms.txt", "/docs/live.js"]) {
+      const response = await fetch(`${gatehouse.url}${path}`);
+      assert.equal(response.status, 200, path);
+      // Every answer of the Worker has one.
+      assert.equal(response.headers.get("x-request-id"), null, path);
+    }
+  });
+
+  test("the menu leads to a page, and from page to page", async () => {
+    await open({}, async (page, to) => {
+      await to("/docs");
+      const menu = page.getByRole("navigation", { name: "Main" });
+      await menu.getByRole("link", { name: "Five-minute start" }).click();
+      await page.waitForURL(`${gatehouse.url}/docs/start`);
+      assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), "Five-minute start");
+      await page.getByRole("link", { name: /Next\s+Clients to copy/ }).click();
+      await page.waitForURL(`${gatehouse.url}/docs/clients`);
+    });
+  });
+
+  test("search finds a page", async () => {
+    await open({}, async (page, to) => {
+      await to("/docs");
+      await page.keyboard.press("Control+k");
+      const dialog = page.getByRole("dialog", { name: "Search" });
+      await dialog.locator("input").fill("revoke");
+      await dialog.getByRole("link", { name: "Make, rotate and revoke keys" }).first().click();
+      await page.waitForURL(new RegExp(`^${gatehouse.url}/docs/operate/keys`));
+    });
   });
 
   test("its examples have this gateway's address and one of its models", async () => {
     const { data } = /** @type {{ data: { id: string }[] }} */ (
       await (await fetch(`${gatehouse.url}/v1/models`)).json()
     );
-    await open({}, async (page) => {
-      const addresses = await page.locator("[data-base]").allTextContents();
-      assert.ok(addresses.length > 4);
-      assert.deepEqual(new Set(addresses), new Set([gatehouse.url]));
+    await open({}, async (page, to) => {
+      for (const path of ["/docs", "/docs/start", "/docs/clients", "/docs/operate/requests"]) {
+        await to(path);
+        const text = await page.locator("main").innerText();
+        assert.ok(text.includes(gatehouse.url), path);
+        assert.ok(!text.includes("gatehouse.example"), path);
+      }
+      await to("/docs/models");
+      await page.waitForSelector("#live-models > *");
       const [first] = data;
       if (first === undefined) return;
-      for (const model of await page.locator("[data-model]").allTextContents()) {
-        assert.ok(
-          data.some(({ id }) => id === model),
-          `${model} is not in the list of models`,
-        );
-      }
       assert.equal(await page.locator("#live-models tbody th").first().textContent(), first.id);
     });
   });
 
-  test("says so when the models cannot be loaded", async () => {
-    await open(
-      {},
-      async (page) => {
-        assert.match(await page.locator("#live-models").innerText(), /could not be loaded/);
-        assert.equal(await page.locator("[data-base]").first().textContent(), gatehouse.url);
-      },
-      async (page) => {
-        await page.route("**/v1/models", (route) => route.abort());
-      },
-    );
-  });
-
-  test("a button copies each example", async () => {
-    const permissions = ["clipboard-read", "clipboard-write"];
-    await open({ permissions }, async (page) => {
-      const examples = page.locator("main pre:not(.output)");
-      const buttons = page.getByRole("button", { name: "Copy" });
-      assert.equal(await buttons.count(), await examples.count());
-      const index = (await examples.allTextContents()).findIndex((text) => text.startsWith("curl"));
-      await buttons.nth(index).click();
-      const status = page.getByRole("status");
-      await status.filter({ hasText: "Copied" }).waitFor({ state: "attached" });
-      const copied = await page.evaluate("navigator.clipboard.readText()");
-      assert.equal(copied, await examples.nth(index).textContent());
-      assert.match(String(copied), new RegExp(`^curl ${gatehouse.url}/v1/chat/completions `));
+  test("its examples name a model of this gateway where the usual one is not there", async () => {
+    await open({}, async (page, to) => {
+      await page.route("**/v1/models", (route) =>
+        route.fulfill({
+          json: { data: [{ id: "acme/other", capabilities: null, pricing: null }] },
+        }),
+      );
+      await to("/docs/clients");
+      await page.getByText('"acme/other"').first().waitFor();
+      assert.doesNotMatch(await page.locator("main pre").allInnerTexts().then(String), /gpt-5/);
     });
   });
 
-  test("all links lead somewhere", async () => {
+  test("says so when the models cannot be loaded", async () => {
+    await open({}, async (page, to) => {
+      await page.route("**/v1/models", (route) => route.abort());
+      await to("/docs/models");
+      await page.getByText("could not be loaded").waitFor();
+    });
+  });
+
+  test("a button copies each example, with this gateway's address", async () => {
+    const permissions = ["clipboard-read", "clipboard-write"];
+    await open({ permissions }, async (page, to) => {
+      await to("/docs/start");
+      const buttons = page.getByRole("button", { name: "Copy to clipboard" });
+      assert.equal(await buttons.count(), await page.locator("main pre").count());
+      await page.locator("figure", { hasText: "Say hello." }).first().hover();
+      await buttons.nth(1).click();
+      const copied = await page.evaluate("navigator.clipboard.readText()");
+      assert.match(String(copied), new RegExp(`^curl ${gatehouse.url}/v1/chat/completions \\\\\n`));
+    });
+  });
+
+  test("links to the guide that was one page lead to its sections", async () => {
     await open({}, async (page) => {
-      const links = /** @type {string[]} */ (
-        await page.evaluate(`[...document.querySelectorAll("a")].map((link) => link.href)`)
-      );
-      assert.ok(links.length > 15);
-      for (const link of new Set(links)) {
-        const { origin, pathname, hash } = new URL(link);
-        assert.equal(origin, gatehouse.url, link);
-        if (pathname === "/docs" && hash !== "") {
-          assert.equal(await page.locator(`[id="${hash.slice(1)}"]`).count(), 1, link);
-        } else {
-          assert.equal((await page.request.get(link)).status(), 200, link);
+      for (const [old, path] of [
+        ["first-call", "/docs/start"],
+        ["guide-limits", "/docs/operate/policies#limits-budgets-and-accounts"],
+        ["error-claim_used", "/docs/errors#claim_used"],
+        ["sdks", "/docs/clients"],
+        ["node", "/docs/clients"],
+      ]) {
+        await page.goto(`${gatehouse.url}/docs#${old}`);
+        await page.waitForURL(`${gatehouse.url}${path}`);
+        await page.goto("about:blank");
+      }
+      await page.goto(`${gatehouse.url}/docs/costs#calculator`);
+      await page.waitForURL(`${gatehouse.url}/docs/costs#your-calls`);
+    });
+  });
+
+  test("the API reference has every operation", async () => {
+    const document = /** @type {any} */ (
+      await (await fetch(`${gatehouse.url}/openapi.json`)).json()
+    );
+    const operations = Object.values(document.paths).flatMap((item) => Object.values(item));
+    await open({}, async (page, to) => {
+      await to("/docs/api");
+      for (const { operationId, summary } of operations) {
+        const path = `/docs/api/operations/${operationId.toLowerCase()}`;
+        assert.ok(PATHS.includes(path), path);
+        await to(path);
+        assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), summary);
+      }
+    });
+  });
+
+  test("every page is there as Markdown", async () => {
+    for (const path of PATHS) {
+      const response = await fetch(`${gatehouse.url}${path === "/docs" ? "/docs/index" : path}.md`);
+      assert.equal(response.status, 200, path);
+      assert.match(response.headers.get("content-type") ?? "", /^text\/markdown/);
+      assert.match(await response.text(), /^# \S/, path);
+    }
+    const list = await (await fetch(`${gatehouse.url}/llms.txt`)).text();
+    for (const [, link] of list.matchAll(/\]\((\/[^)]*)\)/g)) {
+      assert.equal((await fetch(`${gatehouse.url}${link}`)).status, 200, link);
+    }
+  });
+
+  test("links to other parts of the gateway lead somewhere", async () => {
+    /** @type {Set<string>} */
+    const links = new Set();
+    await open({}, async (page, to) => {
+      for (const path of LOOKED_AT) {
+        await to(path);
+        const found = await page
+          .locator("main a")
+          .evaluateAll((all) => all.map((one) => Reflect.get(one, "href")));
+        for (const link of found) {
+          const { origin, pathname } = new URL(link);
+          if (origin === gatehouse.url) links.add(pathname);
         }
       }
     });
-  });
-
-  test("headings are in order, and so are the landmarks", async () => {
-    await open({}, async (page) => {
-      const levels = /** @type {number[]} */ (
-        await page.evaluate(
-          `[...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].map(({ tagName }) => Number(tagName[1]))`,
-        )
-      );
-      assert.equal(levels.filter((level) => level === 1).length, 1);
-      let previous = 0;
-      for (const level of levels) {
-        assert.ok(level <= previous + 1, `h${level} follows h${previous}`);
-        previous = level;
-      }
-      for (const role of /** @type {const} */ (["banner", "main", "contentinfo"])) {
-        assert.equal(await page.getByRole(role).count(), 1, role);
-      }
-    });
+    assert.ok(links.size > 60);
+    for (const link of links)
+      assert.equal((await fetch(`${gatehouse.url}${link}`)).status, 200, link);
   });
 
   test("the keyboard finds its way: a skip link first, and a focus that is seen", async () => {
-    await open({}, async (page) => {
+    await open({}, async (page, to) => {
+      await to("/docs");
       await page.keyboard.press("Tab");
       const focused = page.locator(":focus");
-      assert.equal(await focused.getAttribute("href"), "#main");
+      assert.equal(await focused.getAttribute("href"), "#_top");
       assert.ok(((await focused.boundingBox())?.y ?? -1) >= 0, "the skip link is not to be seen");
-      assert.equal(
-        await page.evaluate("getComputedStyle(document.activeElement).outlineStyle"),
-        "solid",
-      );
-      await page.keyboard.press("Enter");
-      assert.equal(await page.locator(":focus").getAttribute("id"), "main");
     });
   });
 
-  test("fits a phone", async () => {
-    for (const width of [320, 360, 768]) {
-      await open({ viewport: { width, height: 740 } }, async (page) => {
-        assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width);
-      });
-    }
+  test("fits a phone, and has its menu there", async () => {
+    await open({ viewport: { width: 320, height: 740 } }, async (page, to) => {
+      for (const path of LOOKED_AT) {
+        await to(path);
+        assert.equal(await page.evaluate("document.documentElement.scrollWidth"), 320, path);
+      }
+      await page.getByRole("button", { name: "Menu" }).click();
+      await page.getByRole("link", { name: "Costs", exact: true }).click();
+      await page.waitForURL(`${gatehouse.url}/docs/costs`);
+    });
   });
 
-  test("is light or dark as the reader prefers", async () => {
-    /** @type {Record<string, unknown>} */
-    const backgrounds = {};
-    for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-      await open({ colorScheme }, async (page) => {
-        backgrounds[colorScheme] = await page.evaluate(
-          "getComputedStyle(document.body).backgroundColor",
-        );
+  test("is light or dark as the reader prefers, or says", async () => {
+    for (const [colorScheme, other] of /** @type {const} */ ([
+      ["light", "dark"],
+      ["dark", "light"],
+    ])) {
+      await open({ colorScheme }, async (page, to) => {
+        await to("/docs/architecture");
+        const theme = () => page.evaluate("document.documentElement.dataset.theme");
+        /** @param {string} name */
+        const shown = (name) => page.locator(`img[src$="architecture${name}.svg"]`).isVisible();
+        assert.equal(await theme(), colorScheme);
+        assert.equal(await shown("-dark"), colorScheme === "dark");
+        await page.getByLabel("Select theme").first().selectOption(other);
+        assert.equal(await theme(), other);
+        assert.equal(await shown("-dark"), other === "dark");
       });
     }
-    assert.notEqual(backgrounds.light, backgrounds.dark);
   });
 
   test("works without JavaScript", async () => {
-    await open({ javaScriptEnabled: false }, async (page) => {
-      assert.match(await page.locator("main").innerText(), /curl https:\/\/gatehouse\.example\/v1/);
-      assert.equal(await page.getByRole("button").count(), 0);
-      await page.locator("nav a[href='#errors']").click();
-      assert.equal(new URL(page.url()).hash, "#errors");
-      assert.ok(await page.locator("#error-model_not_found").isVisible());
-    });
+    for (const width of [1280, 360]) {
+      await open(
+        { javaScriptEnabled: false, viewport: { width, height: 800 } },
+        async (page, to) => {
+          await to("/docs");
+          const text = await page.locator("main").innerText();
+          assert.match(text, /curl https:\/\/gatehouse\.example\/v1/);
+          await page.getByRole("link", { name: "Errors", exact: true }).first().click();
+          await page.waitForURL(`${gatehouse.url}/docs/errors`);
+          assert.ok(await page.locator("#model_not_found").isVisible());
+          await to("/docs#receipts");
+          assert.ok(await page.locator("#receipts").isVisible());
+          await to("/docs/api/operations/createchatcompletion");
+          assert.match(await page.locator("main").innerText(), /messages/);
+        },
+      );
+    }
   });
 
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     for (const width of [1280, 360]) {
       test(`axe finds nothing: ${colorScheme}, ${width} pixels wide`, async () => {
-        await open({ colorScheme, viewport: { width, height: 800 } }, async (page) => {
-          await page.evaluate(axe.source);
-          const results = /** @type {import("axe-core").AxeResults} */ (
-            await page.evaluate("axe.run()")
-          );
-          const found = results.violations.flatMap(({ id, help, nodes }) =>
-            nodes.map((node) => `${id}: ${help}: ${node.target.join(" ")}`),
-          );
+        /** @type {string[]} */
+        const found = [];
+        await open({ colorScheme, viewport: { width, height: 800 } }, async (page, to) => {
+          for (const path of LOOKED_AT) {
+            await to(path);
+            found.push(...(await violations(page)).map((one) => `${path}: ${one}`));
+          }
           assert.deepEqual(found, []);
-          assert.ok(results.passes.length > 20);
         });
       });
     }

@@ -1,0 +1,74 @@
+//! What the documentation has from the tables of the core: `site/data/errors.json` and `site/data/providers.json`, from
+//! which the site's pages are made (`site/scripts/pages.mjs`). They are kept in the repository, so that the site is built
+//! without a compiler, and this test keeps them equal to the tables.
+//!
+//! ```text
+//! UPDATE_SITE=1 cargo test -p gatehouse-core --test site
+//! ```
+//!
+//! writes them anew.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::{env, fs};
+
+use gatehouse_core::catalog::{PROVIDERS, api_key_variable};
+use gatehouse_core::config::Auth;
+use gatehouse_core::error::{Code, Retry};
+use serde_json::{Value, json};
+
+const COMMAND: &str = "UPDATE_SITE=1 cargo test -p gatehouse-core --test site";
+
+/// Fails unless the file says the same, or writes it.
+fn keep(name: &str, rows: &[Value]) {
+    let path = format!("{}/../site/data/{name}", env!("CARGO_MANIFEST_DIR"));
+    let rows: Vec<_> = rows.iter().map(|row| format!("  {row}")).collect();
+    let text = format!("[\n{}\n]\n", rows.join(",\n"));
+    if env::var("UPDATE_SITE").is_ok_and(|value| value == "1") {
+        fs::write(path, text).unwrap();
+        return;
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert!(kept == text, "site/data/{name} is not what the table has: {COMMAND}");
+}
+
+#[test]
+fn the_errors_of_the_site_are_those_of_the_error_table() {
+    let rows: Vec<_> = Code::ALL
+        .iter()
+        .map(|code| {
+            let spec = code.spec();
+            let retry = match spec.retry {
+                Retry::Never => "no".to_owned(),
+                Retry::After(seconds) => format!("after {seconds} s"),
+                Retry::Operator => "once fixed".to_owned(),
+            };
+            json!({
+                "code": spec.code, "v0_code": spec.pascal_code, "status": spec.status,
+                "type": spec.kind, "retry": retry, "meaning": spec.meaning,
+            })
+        })
+        .collect();
+    keep("errors.json", &rows);
+}
+
+#[test]
+fn the_providers_of_the_site_are_those_of_the_provider_table() {
+    let rows: Vec<_> = PROVIDERS
+        .iter()
+        .map(|provider| {
+            let auth = match &provider.auth {
+                Auth::Bearer => "bearer",
+                Auth::None => "none",
+                Auth::Header(name) => name,
+            };
+            let mut variables = vec![api_key_variable(provider.name)];
+            variables.extend(provider.key_variables.iter().map(|&name| name.to_owned()));
+            json!({
+                "name": provider.name, "base_url": provider.base_url, "auth": auth,
+                "key_variables": variables, "cancel_stops_billing": provider.cancel_stops_billing,
+            })
+        })
+        .collect();
+    keep("providers.json", &rows);
+}

@@ -1,0 +1,206 @@
+// @ts-check
+// What the pages gain on a gateway: its own address and a model of its own in the examples, and the list of its models.
+
+const PLACEHOLDER = "https://gatehouse.example";
+const MODEL = "openai/gpt-5-mini";
+const SHOWN_MODELS = 8;
+
+/**
+ * Sections of pages that had shorter names once.
+ *
+ * @type {Record<string, Record<string, string>>}
+ */
+const RENAMED = {
+  "/docs/costs": {
+    million: "a-million-calls",
+    calculator: "your-calls",
+    growth: "what-grows-with-what",
+    bounds: "where-it-ends",
+    measured: "what-was-measured",
+    method: "how-it-was-counted",
+  },
+  "/docs/performance": {
+    measured: "what-was-measured",
+    bars: "what-has-to-hold",
+    profile: "where-the-time-goes",
+    method: "how-it-was-measured",
+  },
+};
+
+if (location.protocol.startsWith("http")) fill(PLACEHOLDER, location.origin);
+moved();
+nameRegions();
+void showModels();
+
+/**
+ * Writes `to` for `from` in all examples, and in what their buttons copy. Highlighting may have cut a text into pieces: where
+ * no single piece has all of it, the first gets the whole and the others lose theirs.
+ *
+ * @param {string} from
+ * @param {string} to
+ */
+function fill(from, to) {
+  for (const code of document.querySelectorAll("main code, main .ec-line")) {
+    if (code.querySelector(".ec-line") || !code.textContent?.includes(from)) continue;
+    const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+    /** @type {Text[]} */
+    const pieces = [];
+    while (walker.nextNode()) pieces.push(/** @type {Text} */ (walker.currentNode));
+    for (let guard = 0; guard < 20; guard += 1) {
+      const at = pieces
+        .map((piece) => piece.data)
+        .join("")
+        .indexOf(from);
+      if (at < 0 || from === to) break;
+      replaceAt(pieces, at, from.length, to);
+    }
+  }
+  for (const button of document.querySelectorAll("[data-code]")) {
+    const code = button.getAttribute("data-code") ?? "";
+    if (code.includes(from)) button.setAttribute("data-code", code.replaceAll(from, to));
+  }
+}
+
+/**
+ * @param {Text[]} pieces
+ * @param {number} at
+ * @param {number} length
+ * @param {string} to
+ */
+function replaceAt(pieces, at, length, to) {
+  let begin = 0;
+  let text = to;
+  for (const piece of pieces) {
+    const size = piece.data.length;
+    const [first, last] = [Math.max(at - begin, 0), Math.min(at + length - begin, size)];
+    if (first < last) {
+      piece.data = piece.data.slice(0, first) + text + piece.data.slice(last);
+      text = "";
+    }
+    begin += size;
+  }
+}
+
+/** An example that scrolls can be focused, and is a region, which needs a name of its own. */
+function nameRegions() {
+  const examples = [...document.querySelectorAll("main pre")];
+  for (const [index, example] of examples.entries()) {
+    const name = () => {
+      if (example.getAttribute("role") === "region") {
+        example.setAttribute("aria-label", `Example ${index + 1}`);
+      } else {
+        example.removeAttribute("aria-label");
+      }
+    };
+    // Filling in may have made it wider; of later changes Expressive Code's own script takes care.
+    if (example.scrollWidth > example.clientWidth) {
+      example.setAttribute("tabindex", "0");
+      example.setAttribute("role", "region");
+    }
+    new MutationObserver(name).observe(example, { attributeFilter: ["role"] });
+    name();
+  }
+}
+
+/** Links to the guide that was one page lead to the page that has the section now. */
+function moved() {
+  const name = location.hash.slice(1);
+  const renamed = RENAMED[location.pathname.replace(/\/$/, "")]?.[name];
+  if (renamed) location.replace(`#${renamed}`);
+  if (!/^\/docs\/?$/.test(location.pathname)) return;
+  const link = document.querySelector(`[data-moved~="${CSS.escape(name)}"] a`);
+  const to = name.startsWith("error-")
+    ? `/docs/errors#${name.slice(6)}`
+    : link?.getAttribute("href");
+  if (name !== "" && to) location.replace(to);
+}
+
+async function showModels() {
+  const place = document.getElementById("live-models");
+  const isNamed = document.querySelector("main")?.textContent?.includes(MODEL);
+  if (!place && !isNamed) return;
+  try {
+    const response = await fetch("/v1/models");
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    /** @type {{ data: Model[] }} */
+    const { data } = await response.json();
+    // The first one listed may be no chat model; one that can call tools is.
+    const usable = data.find((model) => model.capabilities?.tools) ?? data[0];
+    if (usable && !data.some((model) => model.id === MODEL)) fill(`"${MODEL}"`, `"${usable.id}"`);
+    place?.replaceChildren(
+      ...(usable ? table(data) : [paragraph("No provider is configured here yet.")]),
+    );
+  } catch {
+    place?.replaceChildren(
+      paragraph("The list of this gateway’s models could not be loaded just now."),
+    );
+  }
+}
+
+/**
+ * @typedef {object} Model
+ * @property {string} id
+ * @property {number | null} context_length
+ * @property {{ tools: boolean | null } | null} capabilities
+ * @property {{ input: string | null, output: string | null } | null} pricing
+ */
+
+/** @param {Model[]} models */
+function table(models) {
+  const shown = models.slice(0, SHOWN_MODELS);
+  const head = create("tr");
+  for (const [text, className] of [
+    ["Model"],
+    ["Context", "number"],
+    ["Input", "number"],
+    ["Output", "number"],
+  ]) {
+    head.append(create("th", { textContent: text, scope: "col", className: className ?? "" }));
+  }
+  const body = create("tbody");
+  for (const { id, context_length: context, pricing } of shown) {
+    const row = create("tr");
+    const name = create("th", { scope: "row" });
+    name.append(create("code", { textContent: id }));
+    row.append(name);
+    for (const text of [context?.toLocaleString("en"), usd(pricing?.input), usd(pricing?.output)]) {
+      row.append(create("td", { className: "number", textContent: text ?? "unknown" }));
+    }
+    body.append(row);
+  }
+  const thead = create("thead");
+  thead.append(head);
+  const list = create("table", { className: "models" });
+  list.append(thead, body);
+  const wide = create("div", {
+    className: "wide",
+    tabIndex: 0,
+    role: "region",
+    ariaLabel: "This gateway’s models",
+  });
+  wide.append(list);
+  const count =
+    shown.length < models.length
+      ? `The first ${shown.length} of this gateway’s ${models.length} models.`
+      : `This gateway’s models: ${models.length}.`;
+  return [paragraph(`${count} Context in tokens, prices in US dollars per million tokens.`), wide];
+}
+
+/** @param {string | null | undefined} price */
+function usd(price) {
+  return price == null ? undefined : `$${price}`;
+}
+
+/** @param {string} text */
+function paragraph(text) {
+  return create("p", { textContent: text });
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Partial<HTMLElementTagNameMap[Name]>} [properties]
+ */
+function create(name, properties = {}) {
+  return Object.assign(document.createElement(name), properties);
+}

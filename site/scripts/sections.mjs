@@ -1,0 +1,37 @@
+// @ts-check
+//! The order of the pages: of the sidebar, and of llms.txt.
+
+export const SECTIONS = [
+  { label: "Start", pages: ["index", "start", "clients"] },
+  {
+    label: "Call",
+    pages: [
+      "authentication",
+      "request-a-key",
+      "models",
+      "catalogue",
+      "routing",
+      "requests",
+      "usage",
+      "limits",
+      "errors",
+      "guarantees",
+    ],
+  },
+  {
+    label: "Operate",
+    pages: [
+      "deploy",
+      "configuration",
+      "operate/requests",
+      "operate/policies",
+      "operate/keys",
+      "operate/providers",
+      "operate/notifications",
+      "operate/audit",
+      "operate/monitoring",
+      "costs",
+    ],
+  },
+  { label: "Background", pages: ["architecture", "security", "performance", "changelog"] },
+];

@@ -1,0 +1,52 @@
+// @ts-check
+//! The examples of the documentation: every fenced block of site/pages in a language that runs.
+//!
+//! The words after the language say what becomes of it: `test=NAME`, and snippets.test.mjs runs it under that name;
+//! `untested="why"`, which has to have a reason; `output` is what something else has written.
+
+import { globSync, readFileSync } from "node:fs";
+import { relative } from "node:path";
+import { root } from "../e2e/harness.mjs";
+
+/** Languages of what only shows something. */
+const SHOWN = new Set(["http", "console", "text", "ini"]);
+
+/**
+ * @typedef {object} Snippet
+ * @property {string} page
+ * @property {number} line where it begins
+ * @property {string} language
+ * @property {string} test its name, or "" where it is not run
+ * @property {string} why it is not run
+ * @property {string} text
+ */
+
+/** @returns {Snippet[]} */
+export function snippets() {
+  return globSync(`${root}site/pages/**/*.md`)
+    .toSorted()
+    .flatMap((path) => inPage(path));
+}
+
+/**
+ * @param {string} path
+ * @returns {Snippet[]}
+ */
+function inPage(path) {
+  const source = readFileSync(path, "utf8");
+  const page = relative(`${root}site/pages`, path);
+  return [...source.matchAll(/^( *)```(\S+)(.*)\n([^]*?)^\1```$/gm)].flatMap((match) => {
+    const [, indent = "", language = "", words = "", text = ""] = match;
+    if (SHOWN.has(language) || /\boutput\b/.test(words)) return [];
+    return [
+      {
+        page,
+        line: source.slice(0, match.index).split("\n").length,
+        language,
+        test: /\btest=(\S+)/.exec(words)?.[1] ?? "",
+        why: /\buntested="([^"]+)"/.exec(words)?.[1] ?? "",
+        text: text.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
+      },
+    ];
+  });
+}
