@@ -13,7 +13,7 @@ const METHODS = ["get", "put", "post", "delete", "patch"];
  * @param {any} value
  * @returns {any}
  */
-function resolve(value) {
+export function resolve(value) {
   if (typeof value?.$ref !== "string") return value;
   const path = value.$ref.slice(2).split("/");
   return resolve(
@@ -22,7 +22,7 @@ function resolve(value) {
 }
 
 /** Each operation, in the document's order. */
-function* operations() {
+export function* operations() {
   for (const [kind, items] of [
     ["operations", document.paths],
     ["webhooks", document.webhooks ?? {}],
@@ -36,7 +36,10 @@ function* operations() {
   }
 }
 
-/** @param {any} schema */
+/**
+ * @param {any} schema
+ * @returns {string}
+ */
 function typeOf(schema) {
   const it = resolve(schema) ?? {};
   const alternatives = it.oneOf ?? it.anyOf;

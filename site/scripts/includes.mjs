@@ -2,6 +2,7 @@
 //! What pages have from data: each as HTML for the site and as Markdown for programs.
 
 import { readFileSync } from "node:fs";
+import { told } from "../../benchmark/report.mjs";
 import { GUARANTEES } from "../data/guarantees.mjs";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -91,7 +92,8 @@ function written(file, name, label) {
   if (from < 0 || to < 0) throw new Error(`${file} has no marks of ${name}`);
   const html = flat(page.slice(from + begin.length, to));
   if (!html.startsWith("<table")) {
-    return { html, markdown: html.replace(/<[^>]+>/g, "").trim() };
+    const text = html.replaceAll("</p><p>", "\n\n").replace(/<[^>]+>/g, "");
+    return { html, markdown: text.trim() };
   }
   return { html: wide(label, html), markdown: tableMarkdown(html) };
 }
@@ -243,23 +245,14 @@ function changelog() {
 
 /** @returns {Include} */
 function ratio() {
-  const page = read("docs/site/docs/performance.html");
-  const rows = [...page.matchAll(/<tr>([^]*?)<\/tr>/g)].map((row) =>
-    [...(row[1] ?? "").matchAll(/<t[hd][^>]*>([^]*?)<\/t[hd]>/g)].map((cell) =>
-      (cell[1] ?? "")
-        .replace(/<[^>]+>|\s+/g, " ")
-        .replace(/\s+/g, " ")
-        .trim(),
-    ),
-  );
-  const bar = rows.find(([name = ""]) =>
-    name.startsWith("CPU of a small whole answer, key of the ring, to that of the bare"),
-  );
-  const alone = rows.find(([name = ""]) =>
-    name.startsWith("median time of a small whole answer alone"),
-  );
-  if (!bar || !alone) throw new Error("performance.html lacks the bars that are told");
-  const text = `In the last run of the benchmark a small call with a key of the ring took ${bar[1]} the processor time of a Worker that only passes it through, and ${alone[1]} longer.`;
+  /** @type {import("../../benchmark/report.mjs").Results} */
+  const { bars } = json("docs/site/docs/performance.json");
+  const [whole, alone] = ["whole-ring", "alone-p50"].map((name) => {
+    const bar = bars.find((one) => one.name === name);
+    if (bar === undefined) throw new Error(`performance.json has no bar ${name}`);
+    return told(bar);
+  });
+  const text = `In the last run of the benchmark a small call with a key of the ring took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
   return { html: text, markdown: text };
 }
 

@@ -1,0 +1,168 @@
+// @ts-check
+//! Every example of a request in openapi.json, sent to a gateway in the real runtime: each has to succeed, and the harness checks
+//! each answer against the schema of its operation. What the examples name (keys, requests, receipts, models) is made beforehand.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { digest } from "../../scripts/lib/gateway-key.mjs";
+import { operations, resolve } from "../../site/scripts/api.mjs";
+import {
+  Gateway,
+  KEY,
+  KEY_HASH,
+  OPERATOR_KEY,
+  PROVIDER_KEY,
+  Upstream,
+  call,
+  chat,
+  eventually,
+  newClient,
+  operate,
+} from "../e2e/harness.mjs";
+
+/** What cannot succeed here, and how it is answered instead: there is no binding for e-mail. */
+const REFUSED = { ApprovalEmail: 400 };
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+
+before(async () => {
+  upstream = await Upstream.start();
+  const policy = { models: ["groq/*", "demo/*"] };
+  gateway = await Gateway.start({
+    GATEWAY_API_KEY_HASHES: `staging:${KEY_HASH}`,
+    GATEWAY_ADMIN_KEY_HASHES: `ops:${digest(OPERATOR_KEY)}`,
+    DEMO_API_KEY: PROVIDER_KEY,
+    ACME_API_KEY: PROVIDER_KEY,
+    GROQ_API_KEY: PROVIDER_KEY,
+    GROQ_BASE_URL: `${upstream.url}/v1`,
+    GATEWAY_CONFIG: JSON.stringify({
+      providers: {
+        demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
+        acme: { base_url: `${upstream.url}/v1`, models: ["acme-large", "acme-small"] },
+      },
+      aliases: { fast: "demo/sim-small" },
+      policies: { trial: policy, "chat-only": policy },
+    }),
+  });
+});
+after(() => Promise.all([gateway.stop(), upstream.stop()]));
+
+/** @param {Response} response */
+const json = async (response) => /** @type {any} */ (await response.json());
+
+/** A request for a key that waits. */
+async function pending() {
+  const response = await call(`${gateway.url}/access/request-key`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
+    body: JSON.stringify({ email: "ada@example.com", use_case: "Trying what is documented" }),
+  });
+  return (await json(response)).request_id;
+}
+
+/** A claim link that has not been opened. */
+async function token() {
+  const path = `/api/portal/requests/approve/${await pending()}`;
+  const { ClaimURL: url } = await json(await operate(gateway, "PUT", path, { delivery: "claim" }));
+  return url.split("/").at(-1);
+}
+
+/** The key that examples name, made anew. */
+async function issued() {
+  await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
+  const made = await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner" });
+  return (await json(made)).api_key;
+}
+
+/**
+ * The id of a receipt.
+ *
+ * @param {string} key of the call
+ */
+async function receipt(key) {
+  const headers = { authorization: `Bearer ${key}` };
+  await chat(gateway, {}, headers);
+  return eventually(async () => {
+    return (await json(await call(`${gateway.url}/usage/requests`, { headers }))).data[0]?.id;
+  });
+}
+
+/**
+ * Makes what a request needs, and gives what stands for the brace of its path.
+ *
+ * @param {string} path
+ * @param {string} query
+ * @returns {Promise<string[]>} values to try one after the other
+ */
+async function prepared(path, query) {
+  const named = path.includes("{name}") || query === "?key=ci-runner" ? await issued() : undefined;
+  if (path === "/v0/api_keys") await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
+  if (path.startsWith("/v1/models/")) return ["groq/openai/gpt-oss-20b", "fast"];
+  if (path === "/usage/requests/{id}") return [await receipt(named ?? KEY)];
+  if (path.includes("{token}")) return [await token()];
+  if (path.includes("{name}")) return ["ci-runner"];
+  return path.includes("{id}") ? [await pending()] : [""];
+}
+
+/**
+ * The values of the examples of a parameter, or of a media type.
+ *
+ * @param {any} described
+ * @returns {[name: string, value: any][]}
+ */
+const examples = (described) =>
+  described.example === undefined
+    ? Object.entries(described.examples ?? {}).map(([name, one]) => [name, resolve(one).value])
+    : [["example", described.example]];
+
+/**
+ * Queries to try: none, and each parameter with each of its examples.
+ *
+ * @param {any[]} parameters
+ */
+function queries(parameters) {
+  const found = parameters.filter((one) => one.in === "query");
+  return [
+    "",
+    ...found.flatMap(({ name, ...described }) =>
+      examples(described).map(([, value]) => `?${name}=${value}`),
+    ),
+  ];
+}
+
+suite("examples of openapi.json", () => {
+  for (const { kind, path, method, operation, item } of operations()) {
+    if (kind !== "operations") continue;
+    test(`${method.toUpperCase()} ${path}`, async () => {
+      const parameters = [...(operation.parameters ?? []), ...(item.parameters ?? [])].map(resolve);
+      const content = resolve(operation.requestBody)?.content["application/json"];
+      /** @type {[name: string, value: any][]} */
+      const bodies = content ? examples(content) : [["none", undefined]];
+      assert.ok(bodies.length > 0, "it has no example");
+      const names = operation.security.flatMap((/** @type {object} */ one) => Object.keys(one));
+      for (const [name, body] of bodies) {
+        for (const query of queries(parameters)) {
+          const isOperators = !names.includes("bearer") || query.startsWith("?key=");
+          for (const value of await prepared(path, query)) {
+            const response = await call(gateway.url + path.replace(/\{.*\}/, value) + query, {
+              method: method.toUpperCase(),
+              headers: {
+                "cf-connecting-ip": newClient(),
+                ...(names.length > 0
+                  ? { authorization: `Bearer ${isOperators ? OPERATOR_KEY : KEY}` }
+                  : {}),
+                ...(body === undefined ? {} : { "content-type": "application/json" }),
+              },
+              ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+            });
+            const text = await response.text();
+            const wanted = /** @type {Record<string, number>} */ (REFUSED)[name];
+            const fits = wanted === undefined ? response.ok : response.status === wanted;
+            assert.ok(fits, `${name}${query}: ${response.status} ${text}`);
+          }
+        }
+      }
+    });
+  }
+});
