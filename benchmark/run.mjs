@@ -249,15 +249,18 @@ async function loads(upstream, names) {
   progress("starting the Workers");
   const bare = await start(passThrough(upstream.url));
   const hand = await start(byHand(upstream.url));
-  const gateway = await start(gatehouse(upstream.url));
+  // One for each kind of key: what one leaves behind, in memory and to be reported, is not counted with another.
+  const ringed = await start(gatehouse(upstream.url));
+  const issuing = await start(gatehouse(upstream.url));
+  const limiting = await start(gatehouse(upstream.url));
   /** @type {Target[]} */
   const targets = [
     { name: "direct", url: `${upstream.url}/v1/chat/completions`, headers: {}, pid: undefined },
     bare.target("bare"),
     hand.target("by-hand"),
-    gateway.target("ring"),
-    gateway.target("issued", await gateway.issue("issued", [])),
-    gateway.target("limits", await gateway.issue("limits", ["roomy"])),
+    ringed.target("ring"),
+    issuing.target("issued", await issuing.issue("issued", [])),
+    limiting.target("limits", await limiting.issue("limits", ["roomy"])),
   ];
   for (const target of targets) {
     progress(`warming up ${target.name}`);
@@ -273,7 +276,7 @@ async function loads(upstream, names) {
       }
     }
   }
-  for (const running of [gateway, hand, bare]) await stop(running);
+  for (const running of [limiting, issuing, ringed, hand, bare]) await stop(running);
 }
 
 /** @param {string} upstream its address */

@@ -419,7 +419,11 @@ impl Purse {
     /// How long to wait before the next report, in milliseconds: not at all once it would be a full one, since calls may end
     /// faster than one report in each pause can tell.
     pub fn wait_ms(&self, now_ms: u64) -> u64 {
-        if self.waiting.len() >= MAX_SETTLED { 0 } else { (self.told_ms + self.pause_ms).saturating_sub(now_ms) }
+        if self.waiting.len() >= MAX_SETTLED {
+            0
+        } else {
+            (self.told_ms + self.pause_ms).saturating_sub(now_ms)
+        }
     }
 
     /// The report to send now, if there is one: news, an older one that was not acknowledged, or that leases are still held.
