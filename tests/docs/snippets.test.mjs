@@ -309,7 +309,9 @@ suite("an operator", () => {
     assert.ok([200, 201, 409].includes(made.status));
     for (const { text } of of("policies")) await shell(filled(text));
     for (const { text } of of("monitoring")) {
-      assert.match(await shell(filled(text)), /^gatehouse_requests_total/m);
+      // Sums of calls are there some seconds after them.
+      const isCounted = async () => /^gatehouse_requests_total\{/m.test(await shell(filled(text)));
+      assert.ok(await eventually(isCounted, 60_000));
     }
   });
 
