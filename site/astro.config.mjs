@@ -19,7 +19,7 @@ export default defineConfig({
       favicon: "/icon.svg",
       disable404Route: true,
       customCss: ["./src/styles/site.css"],
-      head: [{ tag: "script", attrs: { src: "/docs/live.js", defer: true } }],
+      head: [{ tag: "script", attrs: { type: "module", src: "/docs/live.js" } }],
       components: { Footer: "./src/Footer.astro" },
       expressiveCode: {
         styleOverrides: { borderRadius: "0.4rem" },

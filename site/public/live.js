@@ -1,6 +1,8 @@
 // @ts-check
 // What the pages gain on a gateway: its own address and a model of its own in the examples, and the list of its models.
 
+import { create, wideTable } from "./elements.js";
+
 const PLACEHOLDER = "https://gatehouse.example";
 const MODEL = "openai/gpt-5-mini";
 const SHOWN_MODELS = 8;
@@ -168,17 +170,7 @@ function table(models) {
     }
     body.append(row);
   }
-  const thead = create("thead");
-  thead.append(head);
-  const list = create("table", { className: "models" });
-  list.append(thead, body);
-  const wide = create("div", {
-    className: "wide",
-    tabIndex: 0,
-    role: "region",
-    ariaLabel: "This gateway’s models",
-  });
-  wide.append(list);
+  const wide = wideTable("This gateway’s models", "models", head, body);
   const count =
     shown.length < models.length
       ? `The first ${shown.length} of this gateway’s ${models.length} models.`
@@ -194,13 +186,4 @@ function usd(price) {
 /** @param {string} text */
 function paragraph(text) {
   return create("p", { textContent: text });
-}
-
-/**
- * @template {keyof HTMLElementTagNameMap} Name
- * @param {Name} name
- * @param {Partial<HTMLElementTagNameMap[Name]>} [properties]
- */
-function create(name, properties = {}) {
-  return Object.assign(document.createElement(name), properties);
 }

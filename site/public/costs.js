@@ -2,6 +2,8 @@
 // The calculator: what your own calls cost. It looks between the settings that were simulated (costs.json) and prices what it
 // finds (prices.json). How things are counted is decided in simulation/src/costs; here they are only added up.
 
+import { create, wideTable } from "./elements.js";
+
 const SECONDS_OF_MONTH = 30 * 86_400;
 /** Of a database, in queries a second: it answers one at a time. */
 const DATABASE_LIMIT = 1_000;
@@ -229,18 +231,7 @@ function table(rows) {
     for (const text of cells) row.append(create("td", { className: "number", textContent: text }));
     body.append(row);
   });
-  const thead = create("thead");
-  thead.append(head);
-  const list = create("table", { className: "costs" });
-  list.append(thead, body);
-  const wide = create("div", {
-    className: "wide",
-    tabIndex: 0,
-    role: "region",
-    ariaLabel: "What your calls cost",
-  });
-  wide.append(list);
-  return wide;
+  return wideTable("What your calls cost", "costs", head, body);
 }
 
 /**
@@ -315,13 +306,4 @@ function perCall(perMillion) {
 /** @param {number} value */
 function whole(value) {
   return Math.round(value).toLocaleString("en");
-}
-
-/**
- * @template {keyof HTMLElementTagNameMap} Name
- * @param {Name} name
- * @param {Partial<HTMLElementTagNameMap[Name]>} [properties]
- */
-function create(name, properties = {}) {
-  return Object.assign(document.createElement(name), properties);
 }

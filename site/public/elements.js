@@ -1,0 +1,29 @@
+// @ts-check
+// Elements that the scripts of pages make.
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Partial<HTMLElementTagNameMap[Name]>} [properties]
+ */
+export function create(name, properties = {}) {
+  return Object.assign(document.createElement(name), properties);
+}
+
+/**
+ * A table that scrolls by itself where it does not fit.
+ *
+ * @param {string} label
+ * @param {string} className of the table
+ * @param {HTMLTableRowElement} headings
+ * @param {HTMLTableSectionElement} body
+ */
+export function wideTable(label, className, headings, body) {
+  const head = create("thead");
+  head.append(headings);
+  const list = create("table", { className });
+  list.append(head, body);
+  const wide = create("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel: label });
+  wide.append(list);
+  return wide;
+}
