@@ -29,7 +29,7 @@ const SMALL = 65_536;
  * @property {Headers | undefined} headers of the answer
  * @property {Watch} watch
  * @property {Hooks | undefined} hooks
- * @property {ReadableStreamDefaultReader<Uint8Array> | undefined} reader of a stream that is to be relayed
+ * @property {Source | undefined} source of a stream that is to be relayed
  * @property {Uint8Array[]} held what has been read of it already, for the client
  * @property {boolean} over whether that is all of it
  */
@@ -82,6 +82,7 @@ class Watch {
    * @param {number | undefined} heartbeat to beat as often
    */
   constructor(client, limit, total, pace, heartbeat) {
+    this.client = client;
     this.controller = new AbortController();
     /** @type {"" | "client" | "timeout"} why the upstream was abandoned */
     this.reason = "";
@@ -212,7 +213,7 @@ async function exchange(watch, answer, limits, stallMs, hooks) {
     headers: undefined,
     watch,
     hooks,
-    reader: undefined,
+    source: undefined,
     held: [],
     over: false,
   };
@@ -225,9 +226,9 @@ async function exchange(watch, answer, limits, stallMs, hooks) {
     exchange.status = response.status;
     exchange.headers = headers;
     if (hooks !== undefined && response.status === 200 && response.body && isEventStream(headers)) {
-      exchange.reader = response.body.getReader();
+      exchange.source = new Source(response.body);
       watch.allow(stallMs);
-      await hold(exchange, exchange.reader, hooks, limits);
+      await hold(exchange, exchange.source, hooks, limits);
       if (exchange.failure === "") {
         watch.commit();
         watch.allow(limits.idleMs);
@@ -298,7 +299,9 @@ async function run(binding, model, body, signal) {
     const result = await Promise.race([running, aborted(signal)]);
     if (result instanceof Response) return result;
     if (result instanceof ReadableStream) {
-      return new Response(result, { headers: { "content-type": "text/event-stream" } });
+      // Through a stream of the runtime's own, since only these read into a given buffer.
+      const stream = result.pipeThrough(new IdentityTransformStream());
+      return new Response(stream, { headers: { "content-type": "text/event-stream" } });
     }
     return Response.json(result);
   } catch (error) {
@@ -323,11 +326,11 @@ function aborted(signal) {
  * kept for the client, in bounds: when they are reached, the stream counts as begun.
  *
  * @param {Exchange} exchange
- * @param {ReadableStreamDefaultReader<Uint8Array>} reader
+ * @param {Source} source
  * @param {Hooks} hooks
  * @param {Limits} limits
  */
-async function hold(exchange, reader, hooks, limits) {
+async function hold(exchange, source, hooks, limits) {
   const { watch } = exchange;
   const until = Date.now() + limits.holdMs;
   let size = 0;
@@ -336,10 +339,9 @@ async function hold(exchange, reader, hooks, limits) {
     if (bytes.byteLength > 0) exchange.held.push(bytes);
   };
   while (size < limits.holdBytes && Date.now() < until) {
-    /** @type {ReadableStreamReadResult<Uint8Array>} */
     let read;
     try {
-      read = await reader.read();
+      read = await source.read();
     } catch (error) {
       if (watch.reason !== "") throw error;
       hooks.end("broken");
@@ -352,9 +354,10 @@ async function hold(exchange, reader, hooks, limits) {
       return;
     }
     watch.touch();
+    const chunk = source.take(read.value);
     // What has come, not what goes on: part of it may be kept back until its event is whole.
-    size += read.value.byteLength;
-    keep(hooks.push(read.value) ?? read.value);
+    size += chunk.byteLength;
+    keep((hooks.push(chunk) ?? chunk).slice());
     const state = hooks.state();
     exchange.over = state === "over";
     if (state !== "held") {
@@ -418,54 +421,150 @@ function isEventStream(headers) {
  * @returns {{ readable: ReadableStream, finished: Promise<boolean> }} finished: whether the client stayed to the end
  */
 export function relay(exchange, pingMs) {
-  const { readable, writable } = new IdentityTransformStream();
-  const client = new Client(writable.getWriter(), pingMs);
-  const { reader, hooks } = exchange;
-  if (reader === undefined || hooks === undefined) throw new Error("this exchange is no stream");
-  return { readable, finished: pump(exchange, reader, hooks, client) };
+  const { source, hooks } = exchange;
+  if (source === undefined || hooks === undefined) throw new Error("this exchange is no stream");
+  const client = new Client(exchange.watch, pingMs);
+  return { readable: client.readable, finished: pump(exchange, source, hooks, client) };
 }
 
-/** The client's end of a stream. Between two writes it is always between two events, since events are sent on whole. */
+/** How much is read of a stream at a time, in bytes. */
+const READ_BYTES = 4096;
+
+/**
+ * The upstream's end of a stream. All reads use the same buffer: by itself the runtime makes one of 4 KB for each, which
+ * costs a tenth of what a stream costs.
+ */
+class Source {
+  /** @param {ReadableStream<Uint8Array>} body */
+  constructor(body) {
+    this.reader = body.getReader({ mode: "byob" });
+    this.buffer = new ArrayBuffer(READ_BYTES);
+  }
+
+  /** What comes next, to be given to `take`. */
+  read() {
+    return this.reader.read(new Uint8Array(this.buffer));
+  }
+
+  /**
+   * What has come. It is there until the next read.
+   *
+   * @param {Uint8Array<ArrayBuffer>} chunk
+   */
+  take(chunk) {
+    this.buffer = chunk.buffer;
+    return chunk;
+  }
+}
+
+/**
+ * The client's end of a stream. Between two writes it is always between two events, since events are sent on whole.
+ *
+ * A stream of JavaScript, because the runtime sends one of its own (`IdentityTransformStream`) through a buffer of 64 KB for
+ * each: half of all the memory that an open stream took.
+ */
 class Client {
   /**
-   * @param {WritableStreamDefaultWriter<Uint8Array>} writer
+   * @param {Watch} watch
    * @param {number} pingMs
    */
-  constructor(writer, pingMs) {
-    this.writer = writer;
-    /** How much is being written, in bytes. */
+  constructor(watch, pingMs) {
+    /** @type {Uint8Array[]} written, and not taken yet */
+    this.queue = [];
+    /** How much that is, in bytes. */
     this.waiting = 0;
     this.wroteAt = Date.now();
+    /** Whether the runtime asks for more: it has sent all that it took. */
+    this.isAsking = false;
+    this.hasLeft = false;
+    /** @type {{ resolve: () => void, reject: (reason: Error) => void } | undefined} who waits until all has been sent */
+    this.waiter = undefined;
     /** @type {Promise<void> | undefined} */
     this.closing = undefined;
+    this.readable = new ReadableStream(
+      {
+        start: (controller) => {
+          this.controller = controller;
+        },
+        pull: () => {
+          this.isAsking = true;
+          this.hand();
+        },
+        cancel: () => this.leave(),
+      },
+      { highWaterMark: 0 },
+    );
+    // While nothing is being sent, only the request tells that the client has left.
+    watch.client.addEventListener("abort", () => this.leave());
+    this.watch = watch;
     this.pings = setInterval(() => {
-      const isSilent = this.waiting === 0 && Date.now() - this.wroteAt >= pingMs;
-      if (isSilent) this.write(PING).catch(() => {});
+      const isSilent = this.isAsking && Date.now() - this.wroteAt >= pingMs;
+      if (isSilent) this.write(PING);
     }, pingMs);
   }
 
   /** @param {Uint8Array} bytes */
-  async write(bytes) {
+  write(bytes) {
+    if (bytes.byteLength === 0 || this.hasLeft) return;
+    this.queue.push(bytes);
     this.waiting += bytes.byteLength;
-    await this.writer.write(bytes);
-    this.waiting -= bytes.byteLength;
-    this.wroteAt = Date.now();
+    this.hand();
   }
 
-  /** Resolves once all has been read that was written. */
+  /** Gives the runtime what it asks for, if there is something. */
+  hand() {
+    if (!this.isAsking || this.hasLeft) return;
+    if (this.waiting === 0) {
+      this.waiter?.resolve();
+      return;
+    }
+    this.isAsking = false;
+    this.wroteAt = Date.now();
+    this.controller?.enqueue(join(this.queue, this.waiting));
+    this.queue = [];
+    this.waiting = 0;
+  }
+
+  /**
+   * Resolves once all has been sent that was written; rejects if the client leaves before. One waits at a time.
+   *
+   * @returns {Promise<void>}
+   */
+  sent() {
+    if (this.isAsking && this.waiting === 0) return Promise.resolve();
+    if (this.hasLeft) return Promise.reject(GONE);
+    return new Promise((resolve, reject) => {
+      this.waiter = { resolve, reject };
+    });
+  }
+
+  /** Resolves once the client has all that was written. */
   close() {
     clearInterval(this.pings);
-    this.closing ??= this.writer.close();
+    this.closing ??= this.sent().then(() => this.controller?.close());
     return this.closing;
   }
 
-  /** @param {unknown} reason */
-  abort(reason) {
+  /** The client has left. */
+  leave() {
+    this.watch.abandon("client");
     clearInterval(this.pings);
-    this.writer.abort(reason).catch(() => {});
+    this.hasLeft = true;
+    this.waiter?.reject(GONE);
+  }
+
+  /**
+   * Breaks the client's connection, if it has not left.
+   *
+   * @param {unknown} reason
+   */
+  abort(reason) {
+    this.leave();
+    this.controller?.error(reason);
   }
 }
 
+const GONE = new Error("the client has left");
 const PING = new TextEncoder().encode(": ping\n\n");
 
 /**
@@ -485,6 +584,8 @@ const MAX_WAITING = 65_536;
 /** How long an upstream may take to end its body after [DONE], in milliseconds. */
 const DRAIN_MS = 1000;
 
+const NOTHING = new Uint8Array();
+
 /** What is read of a stream, on its way to the client. */
 class Batch {
   /**
@@ -496,29 +597,32 @@ class Batch {
     this.watch = watch;
     this.hooks = hooks;
     this.client = client;
-    /** @type {Uint8Array[]} */
-    this.chunks = [];
+    this.gathered = NOTHING;
     this.size = 0;
     this.sentAt = 0;
     /** @type {number | null} */
     this.timer = null;
     /** Whether the client has all it will get. */
     this.over = false;
-    /** The last write. It never rejects: if the client has left, the upstream is abandoned. */
-    this.written = Promise.resolve();
   }
 
   /** @param {Uint8Array[]} held what the client is to get first, as it is */
   begin(held) {
     const size = held.reduce((sum, bytes) => sum + bytes.byteLength, 0);
-    this.write(join(held, size));
+    this.client.write(join(held, size));
     this.sentAt = Date.now();
   }
 
-  /** @param {Uint8Array} chunk */
+  /** @param {Uint8Array} chunk what has been read; it is copied */
   add(chunk) {
-    this.chunks.push(chunk);
-    this.size += chunk.byteLength;
+    const size = this.size + chunk.byteLength;
+    if (size > this.gathered.byteLength) {
+      const larger = new Uint8Array(this.size === 0 ? size : 2 * size);
+      larger.set(this.gathered.subarray(0, this.size));
+      this.gathered = larger;
+    }
+    this.gathered.set(chunk, this.size);
+    this.size = size;
     const since = Date.now() - this.sentAt;
     if (since >= GATHER_MS || this.size >= MAX_BATCH) this.send();
     else this.timer ??= setTimeout(() => this.send(), GATHER_MS - since);
@@ -529,19 +633,13 @@ class Batch {
     clearTimeout(this.timer);
     this.timer = null;
     if (this.size === 0) return;
-    const chunk = join(this.chunks, this.size);
-    this.chunks = [];
+    const chunk = this.gathered.subarray(0, this.size);
+    this.gathered = NOTHING;
     this.size = 0;
     this.sentAt = Date.now();
     const instead = this.hooks.push(chunk);
-    this.write(instead ?? chunk);
+    this.client.write(instead ?? chunk);
     if (instead !== undefined && this.hooks.state() === "over") this.finish();
-  }
-
-  /** @param {Uint8Array} bytes */
-  write(bytes) {
-    if (bytes.byteLength === 0) return;
-    this.written = this.client.write(bytes).catch(() => this.watch.abandon("client"));
   }
 
   /** The client gets no more. What the upstream still sends is of no interest; but a connection that is read to its end can be used again. */
@@ -554,29 +652,26 @@ class Batch {
 
 /**
  * @param {Exchange} exchange
- * @param {ReadableStreamDefaultReader<Uint8Array>} upstream
+ * @param {Source} source
  * @param {Hooks} hooks
  * @param {Client} client
  * @returns {Promise<boolean>}
  */
-async function pump(exchange, upstream, hooks, client) {
+async function pump(exchange, source, hooks, client) {
   const { watch } = exchange;
   const batch = new Batch(watch, hooks, client);
-  // Tells that the client left even while the upstream is silent.
-  client.writer.closed.catch(() => watch.abandon("client"));
   try {
     batch.begin(exchange.held);
     exchange.held = [];
     if (exchange.over) batch.finish();
-    const ending = await readOn(upstream, watch, batch);
+    const ending = await readOn(source, watch, batch);
     batch.send();
-    if (!batch.over) batch.write(hooks.end(ending));
+    if (!batch.over) client.write(hooks.end(ending));
     watch.pause();
     await client.close();
     return true;
   } catch (error) {
-    // Writing failed: the client has left. Should anything else have failed, its connection breaks, rather than hang.
-    watch.abandon("client");
+    // The client has left. Should anything else have failed, its connection breaks, rather than hang.
     client.abort(error);
     return false;
   } finally {
@@ -590,28 +685,29 @@ async function pump(exchange, upstream, hooks, client) {
 /**
  * Reads a stream to its end.
  *
- * @param {ReadableStreamDefaultReader<Uint8Array>} upstream
+ * @param {Source} source
  * @param {Watch} watch
  * @param {Batch} batch
  * @returns {Promise<"closed" | "broken" | "silent">}
  */
-async function readOn(upstream, watch, batch) {
+async function readOn(source, watch, batch) {
   for (;;) {
     if (!batch.over) watch.touch();
     let read;
     try {
-      read = await upstream.read();
+      read = await source.read();
     } catch (error) {
       if (watch.reason === "client") throw error;
       return watch.reason === "timeout" ? "silent" : "broken";
     }
     if (read.done) return "closed";
+    const chunk = source.take(read.value);
     if (batch.over) continue;
-    batch.add(read.value);
+    batch.add(chunk);
     if (batch.client.waiting > MAX_WAITING) {
       // A client that reads slowly is not a silent upstream.
       watch.pause();
-      await batch.written;
+      await batch.client.sent();
     }
   }
 }

@@ -59,7 +59,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn headers(this: &JsExchange) -> Option<web_sys::Headers>;
     #[wasm_bindgen(method, getter)]
-    fn reader(this: &JsExchange) -> JsValue;
+    fn source(this: &JsExchange) -> JsValue;
 
     type JsRelay;
     #[wasm_bindgen(method, getter)]
@@ -325,7 +325,7 @@ impl Flight {
             (None, Some(headers)) => {
                 let status = exchange.status();
                 let body = match hooks {
-                    Some(hooks) if !exchange.reader().is_undefined() => {
+                    Some(hooks) if !exchange.source().is_undefined() => {
                         AnswerBody::Stream(EventStream { exchange, hooks })
                     }
                     _ => AnswerBody::Whole(exchange.body()),
