@@ -41,6 +41,7 @@ function answer(body) {
   const left = events(asked.stream_options?.include_usage === true);
   const encoder = new TextEncoder();
   const stream = new ReadableStream({
+    type: "bytes",
     pull(controller) {
       const { done, value } = left.next();
       if (done) controller.close();
