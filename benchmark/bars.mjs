@@ -123,7 +123,10 @@ export const BARS = [
  * @property {string} side of the limit on which it has to be: `at most` or `at least`
  * @property {number} limit
  * @property {boolean} holds
+ * @property {Record<string, number>} others the same of the Workers that Gatehouse is compared with: what they could hold
  */
+
+const OTHERS = ["bare", "by-hand"];
 
 /**
  * The bars for which enough was measured.
@@ -136,19 +139,16 @@ export function judge(samples, bars = BARS) {
   return bars.flatMap((bar) => {
     const value = compare(samples, bar);
     if (value === undefined) return [];
-    const { name, about } = bar;
-    const unit = bar.unit ?? "×";
+    const { name, about, unit = "×" } = bar;
+    const measured = OTHERS.filter((other) => bar.to !== undefined && bar.to !== other)
+      .map((of) => /** @type {const} */ ([of, compare(samples, { ...bar, of })]))
+      .filter(([, value]) => value !== undefined);
+    const others = /** @type {Record<string, number>} */ (Object.fromEntries(measured));
     // A value that is no number, for want of a figure, holds nothing.
-    return bar.atMost === undefined
-      ? {
-          name,
-          about,
-          value,
-          unit,
-          side: AT_LEAST,
-          limit: bar.atLeast,
-          holds: value >= bar.atLeast,
-        }
-      : { name, about, value, unit, side: AT_MOST, limit: bar.atMost, holds: value <= bar.atMost };
+    const verdict =
+      bar.atMost === undefined
+        ? { side: AT_LEAST, limit: bar.atLeast, holds: value >= bar.atLeast }
+        : { side: AT_MOST, limit: bar.atMost, holds: value <= bar.atMost };
+    return { name, about, value, unit, ...verdict, others };
   });
 }

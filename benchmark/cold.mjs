@@ -23,9 +23,10 @@ const PATIENCE_MS = 20_000;
  *
  * @param {string} name
  * @param {Worker} worker
+ * @param {string[]} [under] a program that starts it, and its options; an interrupt has to end both
  * @returns {Promise<Sample>}
  */
-export async function coldStart(name, worker) {
+export async function coldStart(name, worker, under = []) {
   const port = await freePort();
   const path = `${root}.wrangler/cold-${port}.capnp`;
   await mkdir(`${root}.wrangler`, { recursive: true });
@@ -34,14 +35,15 @@ export async function coldStart(name, worker) {
   const maxBuffer = 100_000_000;
   await writeFile(path, execFileSync(workerd, ["compile", "--config-only", path], { maxBuffer }));
   const begun = performance.now();
-  const child = tie(spawn(workerd, ["serve", "--binary", path], { stdio: "ignore" }));
+  const [program = workerd, ...args] = [...under, workerd, "serve", "--binary", path];
+  const child = tie(spawn(program, args, { stdio: "ignore" }));
   const exited = once(child, "exit");
   try {
     await firstAnswer(name, port, begun + PATIENCE_MS);
     const ms = performance.now() - begun;
     return { ms, cpu_ms: cpuMs(/** @type {number} */ (child.pid)) };
   } finally {
-    child.kill("SIGKILL");
+    child.kill(under.length === 0 ? "SIGKILL" : "SIGINT");
     await exited;
     await rm(path);
   }

@@ -101,6 +101,6 @@ export function rotated(list, round) {
  * @param {(value: In) => Out} change
  * @returns {Record<string, Out>}
  */
-function mapValues(object, change) {
+export function mapValues(object, change) {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]));
 }

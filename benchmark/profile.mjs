@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import { coldStart } from "./cold.mjs";
 import { rounded } from "./figures.mjs";
 import { measure } from "./loads.mjs";
 import { tie } from "./process.mjs";
@@ -21,6 +22,8 @@ import { KINDS, sorted } from "./samples.mjs";
 
 /** Samples for each second of processor time: not in step with what happens every so many milliseconds. */
 const FREQUENCY = 999;
+/** The same for a start, which is short. */
+const START_FREQUENCY = 9_999;
 /** Until perf looks at all threads of a process, of which it says nothing. */
 const ATTACH_MS = 500;
 
@@ -70,6 +73,24 @@ export async function record(target, load) {
   }
 }
 
+/**
+ * Starts a Worker under the profiler, until its first answer.
+ *
+ * @param {string} name
+ * @param {import("./targets.mjs").Worker} worker
+ */
+export async function recordStart(name, worker) {
+  const folder = mkdtempSync(join(tmpdir(), "gatehouse-profile-"));
+  try {
+    const file = join(folder, "perf.data");
+    const what = ["-e", "cpu-clock", "-F", `${START_FREQUENCY}`, "-g"];
+    await coldStart(name, worker, ["perf", "record", "-q", ...what, "-o", file, "--"]);
+    return await read(file);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** @param {string} file of `perf record` */
 async function read(file) {
   const args = ["script", "--no-inline", "-i", file, "-F", "comm,ip,sym,dso"];
@@ -87,17 +108,33 @@ async function read(file) {
  * Microseconds of a call by kind, and of all kinds.
  *
  * @param {Recording[]} recordings
- * @returns {Record<Kind | "total", number>}
  */
 export function perCall(recordings) {
-  const sum = (/** @type {(recording: Recording) => number} */ of) =>
-    recordings.reduce((total, recording) => total + of(recording), 0);
-  const requests = sum((recording) => recording.requests);
-  const us = (/** @type {number} */ samples) =>
-    rounded((samples * 1_000_000) / FREQUENCY / requests);
+  const requests = recordings.reduce((total, recording) => total + recording.requests, 0);
+  const counts = recordings.map((recording) => recording.counts);
+  return byKind(counts, 1_000_000 / FREQUENCY / requests);
+}
+
+/**
+ * Milliseconds of a start by kind, and of all kinds.
+ *
+ * @param {Record<Kind, number>[]} starts
+ */
+export function perStart(starts) {
+  return byKind(starts, 1_000 / START_FREQUENCY / starts.length);
+}
+
+/**
+ * The sums of samples by kind, and of all kinds, as times.
+ *
+ * @param {Record<Kind, number>[]} all
+ * @param {number} time of one sample
+ * @returns {Record<Kind | "total", number>}
+ */
+function byKind(all, time) {
   const kinds = /** @type {Kind[]} */ (Object.keys(KINDS));
-  const samples = kinds.map((kind) => sum(({ counts }) => counts[kind]));
-  const all = samples.reduce((total, count) => total + count, 0);
-  const entries = kinds.map((kind, at) => [kind, us(samples[at] ?? NaN)]);
-  return Object.fromEntries([...entries, ["total", us(all)]]);
+  const samples = kinds.map((kind) => all.reduce((total, counts) => total + counts[kind], 0));
+  const total = samples.reduce((sum, count) => sum + count, 0);
+  const entries = kinds.map((kind, at) => [kind, rounded((samples[at] ?? NaN) * time)]);
+  return Object.fromEntries([...entries, ["total", rounded(total * time)]]);
 }

@@ -16,6 +16,7 @@ import { KINDS } from "./samples.mjs";
  * @property {string} load
  * @property {Record<string, Record<string, number>>} us_per_call
  * @property {Record<string, number>} start_ms from starting a process to its first answer
+ * @property {Record<string, Record<string, number>>} start_cpu_ms what the processor does in that time, by kind and in all
  */
 
 /**
@@ -51,13 +52,15 @@ export function report({ machine, versions, figures, bars }) {
     told(bar),
     `${bar.side} ${number(bar.limit)}`,
     bar.holds ? "holds" : "FAILS",
+    number(bar.others["bare"]),
+    number(bar.others["by-hand"]),
     bar.about,
   ]);
   return [
     "",
     `${machine.processor}, ${machine.cores} cores; workerd ${versions.workerd}`,
     ...parts,
-    aligned([["bar", "value", "limit", "", "what"], ...judged], 4),
+    aligned([["bar", "value", "limit", "", "bare", "by hand", "what"], ...judged], 6),
     "",
   ].join("\n\n");
 }
@@ -67,22 +70,30 @@ export function report({ machine, versions, figures, bars }) {
  *
  * @param {Profile} profile
  */
-export function profileReport({ machine, workerd, load, us_per_call, start_ms }) {
-  const workers = Object.values(us_per_call);
-  const rows = Object.entries({ ...KINDS, total: "in all" }).map(([kind, about]) => [
-    about,
-    ...workers.map((worker) => number(worker[kind])),
-  ]);
+export function profileReport({ machine, workerd, load, us_per_call, start_ms, start_cpu_ms }) {
   return [
     "",
     `${machine.processor}, ${machine.cores} cores; workerd ${workerd}; ${load}`,
-    aligned([["µs per call", ...Object.keys(us_per_call)], ...rows]),
+    kinds("µs per call", us_per_call),
+    kinds("ms per start", start_cpu_ms),
     aligned([
       ["start", ...Object.keys(start_ms)],
       ["ms", ...Object.values(start_ms).map(number)],
     ]),
     "",
   ].join("\n\n");
+}
+
+/**
+ * @param {string} what
+ * @param {Record<string, Record<string, number>>} workers
+ */
+function kinds(what, workers) {
+  const rows = Object.entries({ ...KINDS, total: "in all" }).map(([kind, about]) => [
+    about,
+    ...Object.values(workers).map((worker) => number(worker[kind])),
+  ]);
+  return aligned([[what, ...Object.keys(workers)], ...rows]);
 }
 
 /**

@@ -14,12 +14,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Upstream, root } from "../tests/e2e/harness.mjs";
 import { judge } from "./bars.mjs";
 import { coldStart, wasm } from "./cold.mjs";
-import { median, medians, rotated, rounded } from "./figures.mjs";
+import { mapValues, median, medians, rotated, rounded } from "./figures.mjs";
 import { LOADS, hold, measure, warm } from "./loads.mjs";
 import { writePage } from "./page.mjs";
 import { Peers } from "./peers.mjs";
 import { cpuMs, memoryMb, tie } from "./process.mjs";
-import { checkPerf, perCall, record } from "./profile.mjs";
+import { checkPerf, perCall, perStart, record, recordStart } from "./profile.mjs";
 import { lastLine, profileReport, report } from "./report.mjs";
 import { Running, byHand, gatehouse, passThrough, passThroughWithWasm } from "./targets.mjs";
 
@@ -42,10 +42,13 @@ const PROFILE_ROUNDS = 3;
 const PROFILE_S = 2;
 const PROFILE_STARTS = 15;
 
-/** How often: with `--quick` few, and in full. */
+/**
+ * How often: with `--quick` few, and in full. Loads run on several processes of each Worker, one after the other: for all of
+ * its life one is up to a tenth faster or slower than the next.
+ */
 const ROUNDS = {
-  quick: { loads: 5, ring: 6, memory: 3, cold: 7, peers: 3 },
-  full: { loads: 9, ring: 15, memory: 3, cold: 15, peers: 5 },
+  quick: { processes: 2, loads: 3, ring: 3, memory: 3, cold: 7, peers: 3 },
+  full: { processes: 4, loads: 3, ring: 4, memory: 3, cold: 15, peers: 5 },
 };
 
 const ABOUT =
@@ -124,32 +127,24 @@ async function profile() {
   }
   checkPerf();
   const upstream = await startUpstream();
-  progress("starting the Workers");
-  /** @type {[name: string, running: Running][]} */
-  const all = [];
-  for (const [name, worker] of fresh(upstream.url)) all.push([name, await start(worker)]);
-  for (const [name, running] of all) {
-    progress(`warming up ${name}`);
-    await measure(running.target(name), { ...LOADS.whole, seconds: PROFILE_WARM_S });
-  }
   /** @type {Record<string, import("./profile.mjs").Recording[]>} */
   const recordings = {};
   for (let round = 0; round < PROFILE_ROUNDS; round += 1) {
-    for (const [name, running] of rotated(all, round)) {
+    for (const [name, worker] of rotated(fresh(upstream.url), round)) {
       progress(`round ${round + 1} of ${PROFILE_ROUNDS}: profile of ${name}`);
+      const running = await start(worker);
       const target = { ...running.target(name), pid: running.pid };
+      await measure(target, { ...LOADS.whole, seconds: PROFILE_WARM_S });
       const recording = await record(target, { ...LOADS.whole, seconds: PROFILE_S });
       (recordings[name] ??= []).push(recording);
+      await stop(running);
     }
   }
+  const us_per_call = mapValues(recordings, perCall);
   const { date, machine, versions } = circumstances();
-  const us_per_call = Object.fromEntries(
-    all.map(([name]) => [name, perCall(recordings[name] ?? [])]),
-  );
-  for (const [, running] of all.toReversed()) await stop(running);
-  const start_ms = await starts(upstream.url);
   const { workerd } = versions;
-  const found = { date, machine, workerd, load: LOADS.whole.about, us_per_call, start_ms };
+  const load = LOADS.whole.about;
+  const found = { date, machine, workerd, load, us_per_call, ...(await starts(upstream.url)) };
   console.log(profileReport(found));
   const results = { ...JSON.parse(readFileSync(RESULTS, "utf8")), profile: found };
   writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
@@ -157,7 +152,7 @@ async function profile() {
 }
 
 /**
- * How long a start takes, also of a Worker that only carries Gatehouse's Wasm.
+ * How long a start takes, also of a Worker that only carries Gatehouse's Wasm; and by itself, what the processor does in one.
  *
  * @param {string} upstream its address
  */
@@ -169,16 +164,20 @@ async function starts(upstream) {
     ["ring", gatehouse(upstream)],
   ];
   /** @type {Record<string, number[]>} */
-  const found = {};
+  const times = {};
+  /** @type {Record<string, Record<import("./samples.mjs").Kind, number>[]>} */
+  const counts = {};
   for (let round = 0; round < PROFILE_STARTS; round += 1) {
     for (const [name, worker] of rotated(all, round)) {
       progress(`round ${round + 1} of ${PROFILE_STARTS}: start of ${name}`);
-      (found[name] ??= []).push((await coldStart(name, worker)).ms ?? NaN);
+      (times[name] ??= []).push((await coldStart(name, worker)).ms ?? NaN);
+      (counts[name] ??= []).push(await recordStart(name, worker));
     }
   }
-  return Object.fromEntries(
-    Object.entries(found).map(([name, list]) => [name, rounded(median(list))]),
-  );
+  return {
+    start_ms: mapValues(times, (list) => rounded(median(list))),
+    start_cpu_ms: mapValues(counts, perStart),
+  };
 }
 
 async function startUpstream() {
@@ -246,6 +245,19 @@ async function stop(running) {
  */
 async function loads(upstream, names) {
   if (names.length === 0) return;
+  for (let round = 0; round < rounds.processes * rounds.loads; round += rounds.loads) {
+    await loadsOnProcesses(upstream, names, round);
+  }
+}
+
+/**
+ * Rounds of the loads on one process of each Worker.
+ *
+ * @param {Upstream} upstream
+ * @param {LoadName[]} names
+ * @param {number} first round
+ */
+async function loadsOnProcesses(upstream, names, first) {
   progress("starting the Workers");
   const bare = await start(passThrough(upstream.url));
   const hand = await start(byHand(upstream.url));
@@ -268,10 +280,11 @@ async function loads(upstream, names) {
     // Whatever these need besides, and the limits of each key, are warm then too.
     for (const name of names) await warm(target, LOADS[name], LOADS[name].connections);
   }
-  for (let round = 0; round < rounds.loads; round += 1) {
+  for (let round = first; round < first + rounds.loads; round += 1) {
+    const which = `round ${round + 1} of ${rounds.processes * rounds.loads}`;
     for (const name of names) {
       for (const target of rotated(targets, round)) {
-        progress(`round ${round + 1} of ${rounds.loads}: ${LOADS[name].about}: ${target.name}`);
+        progress(`${which}: ${LOADS[name].about}: ${target.name}`);
         add(name, target.name, await measure(target, LOADS[name]));
       }
     }
@@ -281,13 +294,26 @@ async function loads(upstream, names) {
 
 /** @param {string} upstream its address */
 async function ring(upstream) {
+  for (let round = 0; round < rounds.processes * rounds.ring; round += rounds.ring) {
+    await ringOnProcesses(upstream, round);
+  }
+}
+
+/**
+ * Rounds on one process for each size of ring.
+ *
+ * @param {string} upstream its address
+ * @param {number} first round
+ */
+async function ringOnProcesses(upstream, first) {
   const gateways = [];
   for (const size of RING_SIZES) gateways.push(await start(gatehouse(upstream, size)));
   const targets = gateways.map((gateway, index) => gateway.target(`ring of ${RING_SIZES[index]}`));
   for (const target of targets) await warm(target, LOADS.ring, WARM_REQUESTS);
-  for (let round = 0; round < rounds.ring; round += 1) {
+  for (let round = first; round < first + rounds.ring; round += 1) {
+    const which = `round ${round + 1} of ${rounds.processes * rounds.ring}`;
     for (const target of rotated(targets, round)) {
-      progress(`round ${round + 1} of ${rounds.ring}: ${LOADS.ring.about}: ${target.name}`);
+      progress(`${which}: ${LOADS.ring.about}: ${target.name}`);
       add("ring", target.name, await measure(target, LOADS.ring));
     }
   }
@@ -362,8 +388,11 @@ async function peers(upstream) {
   progress("installing and starting the peers");
   const others = await Peers.start(upstream.url);
   ends.push(() => others.stop());
-  const gateway = await start(gatehouse(upstream.url));
-  const targets = [gateway.target("ring"), ...others.targets];
+  /** @type {Target[]} */
+  const targets = [];
+  for (const [name, worker] of fresh(upstream.url))
+    targets.push((await start(worker)).target(name));
+  targets.push(...others.targets);
   for (const target of targets) {
     progress(`warming up ${target.name}`);
     await warm(target, LOADS.whole, WARM_REQUESTS / 5);
@@ -377,7 +406,11 @@ async function peers(upstream) {
 }
 
 function bars() {
-  return judge(samples).map((bar) => ({ ...bar, value: rounded(bar.value) }));
+  return judge(samples).map((bar) => ({
+    ...bar,
+    value: rounded(bar.value),
+    others: mapValues(bar.others, rounded),
+  }));
 }
 
 /** What the figures were measured with. */

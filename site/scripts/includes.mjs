@@ -279,6 +279,8 @@ export function includes() {
       "CPU of a small whole answer by kind, for each Worker",
     ),
     "performance-profile-in-words": written("performance.html", "profile in words", ""),
+    "performance-start": written("performance.html", "start", "Processor time of a start, by kind"),
+    "performance-start-in-words": written("performance.html", "start in words", ""),
     "performance-ratio": ratio(),
   };
 }

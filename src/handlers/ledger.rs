@@ -206,6 +206,7 @@ pub async fn report(gateway: &Rc<Gateway>, env: &Env, ledger: &str) {
     let mut failures = 0;
     loop {
         let wait_ms = with(gateway, ledger, |account, now_ms| account.purse.wait_ms(now_ms));
+        // However short, so that the answer leaves first.
         upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
         // Another may have taken over in the meantime.
         if !is_reporting(gateway, ledger, token) {

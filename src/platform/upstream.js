@@ -408,6 +408,11 @@ export function pause(client, ms) {
   });
 }
 
+/** @param {number} ms */
+export function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** @param {Headers} headers */
 function isEventStream(headers) {
   return /^text\/event-stream\s*(;|$)/i.test(headers.get("content-type") ?? "");

@@ -38,6 +38,9 @@ extern "C" {
 
     fn pause(client: &web_sys::AbortSignal, ms: f64) -> js_sys::Promise;
 
+    #[wasm_bindgen(js_name = sleep)]
+    fn timer(ms: f64) -> js_sys::Promise;
+
     #[wasm_bindgen(catch)]
     fn relay(exchange: &JsExchange, ping_ms: f64) -> Result<JsRelay, JsValue>;
 
@@ -361,11 +364,8 @@ pub async fn wait(client: &web_sys::AbortSignal, ms: u32) -> bool {
 
 /// Waits.
 pub async fn sleep(ms: u32) {
-    if ms > 0
-        && let Ok(controller) = web_sys::AbortController::new()
-    {
-        wait(&controller.signal(), ms).await;
-    }
+    // It fails only where the request is over, and with it whoever waits.
+    let _ = task::settled(timer(ms.into())).await;
 }
 
 /// Relays an event stream: gives what the client reads, with a comment whenever `ping_ms` passed without an event, and calls

@@ -81,7 +81,15 @@ test("bars have names of their own, and one limit", () => {
 });
 
 test("the last line says which bars fail", () => {
-  const bar = { name: "a", about: "A", value: 1.234, unit: "×", side: "at most", limit: 2 };
+  const bar = {
+    name: "a",
+    about: "A",
+    value: 1.234,
+    unit: "×",
+    side: "at most",
+    limit: 2,
+    others: {},
+  };
   assert.equal(lastLine([{ ...bar, holds: true }]), "all bars hold | a 1.23×");
   assert.equal(
     lastLine([
