@@ -48,7 +48,7 @@ const PROFILE_STARTS = 15;
  */
 const ROUNDS = {
   quick: { processes: 2, loads: 3, ring: 3, memory: 3, cold: 7, peers: 3 },
-  full: { processes: 4, loads: 3, ring: 4, memory: 3, cold: 15, peers: 5 },
+  full: { processes: 3, loads: 3, ring: 5, memory: 3, cold: 15, peers: 5 },
 };
 
 const ABOUT =

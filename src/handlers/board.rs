@@ -1,7 +1,7 @@
 //! Keeping the board of this isolate and those of the others together, by way of the `ProviderHealth` object.
 //!
 //! A call whose isolate has heard nothing for nearly two seconds asks before it is sent, while its body is being read;
-//! otherwise news is fetched beside a call. What an isolate has seen is told at once if the others should act on it, and
+//! otherwise news is fetched behind an answer. What an isolate has seen is told at once if the others should act on it, and
 //! within a second otherwise.
 
 use std::rc::Rc;
@@ -26,13 +26,7 @@ pub fn news(call: &Call<'_>, gateway: &Rc<Gateway>) -> impl Future<Output = ()> 
     });
     if asked.is_none() && gateway.board.borrow().is_due(now_ms) {
         let (gateway, env) = (Rc::clone(gateway), call.env.clone());
-        task::run_behind(&call.context, async move {
-            // The call goes first: there is time for this while its upstream answers.
-            upstream::sleep(0).await;
-            if gateway.board.borrow().is_due(clock::now_ms()) {
-                exchange(&gateway, &env).await;
-            }
-        });
+        task::run_behind(&call.context, async move { exchange(&gateway, &env).await });
     }
     let gateway = Rc::clone(gateway);
     async move {
