@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { root } from "../tests/e2e/harness.mjs";
 import { number, told } from "./report.mjs";
 import { KINDS } from "./samples.mjs";
+import { CAUSES } from "./tail.mjs";
 
 /** @typedef {import("./report.mjs").Results} Results */
 
@@ -66,6 +67,8 @@ export function writePage(results) {
   page = between(page, "bars", bars(results));
   page = between(page, "profile", profile(results));
   page = between(page, "profile in words", inWords(results));
+  page = between(page, "alone", aloneProfile(results));
+  page = between(page, "slowest", slowest(results));
   page = between(page, "start", startProfile(results));
   page = between(page, "start in words", startInWords(results));
   writeFileSync(path, page);
@@ -128,8 +131,37 @@ function profile({ profile }) {
   if (profile === undefined) return "<p>It has not been measured yet.</p>";
   const { date, machine, workerd, us_per_call } = profile;
   const about = `${date}; ${machine.processor}, ${machine.cores} cores; workerd ${workerd}. Small whole answers, 32 at once; µs of CPU for a call. The profiler itself adds some percent, so the sums are not those above.`;
-  const columns = TARGETS.filter(({ target }) => target in us_per_call);
-  return byKind(about, columns, us_per_call, "µs");
+  return byKind(about, measured(us_per_call), us_per_call, "µs");
+}
+
+/** @param {Results} results */
+function aloneProfile({ profile }) {
+  if (profile === undefined) return "<p>It has not been measured yet.</p>";
+  const about =
+    "Small whole answers, one at a time; µs of CPU for a call. The profiler takes a part of this.";
+  return byKind(about, measured(profile.us_per_call_alone), profile.us_per_call_alone, "µs");
+}
+
+/** @param {Results} results */
+function slowest({ profile }) {
+  if (profile === undefined) return "<p>It has not been measured yet.</p>";
+  const about = "The slowest hundredth of these calls, by the first cause that applies.";
+  return table(
+    about,
+    { head: "Slow by", rows: CAUSES },
+    measured(profile.slowest),
+    profile.slowest,
+    "%",
+  );
+}
+
+/**
+ * The columns that there is something for.
+ *
+ * @param {Record<string, unknown>} all by target
+ */
+function measured(all) {
+  return TARGETS.filter(({ target }) => target in all);
 }
 
 /** @param {Results} results */
@@ -152,18 +184,30 @@ function startProfile({ profile }) {
  * @param {string} unit
  */
 function byKind(about, columns, all, unit) {
+  const rows = { ...KINDS, total: "<strong>in all</strong>" };
+  return table(about, { head: "For", rows }, columns, all, unit);
+}
+
+/**
+ * A table of figures of targets.
+ *
+ * @param {string} about
+ * @param {{ head: string, rows: Record<string, string> }} names of the figures, and what is over them
+ * @param {{ target: string, column: string }[]} columns
+ * @param {Record<string, Record<string, number>>} all
+ * @param {string} unit
+ */
+function table(about, { head, rows }, columns, all, unit) {
   const heads = columns.map(({ column }) => `<th scope="col" class="number">${column}</th>`);
-  const row = (/** @type {[kind: string, about: string]} */ [kind, about]) => {
+  const row = (/** @type {[name: string, about: string]} */ [name, about]) => {
     const cells = columns.map(
-      ({ target }) => `<td class="number">${number(all[target]?.[kind])}\u{a0}${unit}</td>`,
+      ({ target }) => `<td class="number">${number(all[target]?.[name])}\u{a0}${unit}</td>`,
     );
     return `<tr><th scope="row">${about}</th>${cells.join("")}</tr>`;
   };
   return `<table class="costs"><caption>${about}</caption>
-    <thead><tr><th scope="col">For</th>${heads.join("")}</tr></thead>
-    <tbody>${Object.entries({ ...KINDS, total: "<strong>in all</strong>" })
-      .map(row)
-      .join("")}</tbody></table>`;
+    <thead><tr><th scope="col">${head}</th>${heads.join("")}</tr></thead>
+    <tbody>${Object.entries(rows).map(row).join("")}</tbody></table>`;
 }
 
 /**

@@ -1,6 +1,6 @@
 // @ts-check
 //! Where the processor time of a call goes: puts a load on a target while `perf` looks at its process, and counts what it
-//! was doing by kind (`samples.mjs`).
+//! was doing by kind (`samples.mjs`); and in calls one at a time, by what the slowest are slow (`tail.mjs`).
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,14 +14,20 @@ import { coldStart } from "./cold.mjs";
 import { rounded } from "./figures.mjs";
 import { measure } from "./loads.mjs";
 import { tie } from "./process.mjs";
-import { KINDS, sorted } from "./samples.mjs";
+import { KINDS, samples, tally } from "./samples.mjs";
+import { CAUSES, askAlone, slowest } from "./tail.mjs";
 
 /** @typedef {import("./loads.mjs").Load} Load */
 /** @typedef {import("./samples.mjs").Kind} Kind */
+/** @typedef {import("./tail.mjs").Cause} Cause */
+/** @typedef {import("./targets.mjs").Target & { pid: number }} Running */
 /** @typedef {{ counts: Record<Kind, number>, requests: number }} Recording */
+/** @typedef {Awaited<ReturnType<typeof recordAlone>>} RecordingAlone */
 
 /** Samples for each second of processor time: not in step with what happens every so many milliseconds. */
 const FREQUENCY = 999;
+/** The same for calls one at a time: some in each. */
+const ALONE_FREQUENCY = 4_999;
 /** The same for a start, which is short. */
 const START_FREQUENCY = 9_999;
 /** Until perf looks at all threads of a process, of which it says nothing. */
@@ -47,16 +53,49 @@ export function checkPerf() {
 /**
  * Puts a load on a target under the profiler, until what is left to be done of the calls is done.
  *
- * @param {import("./targets.mjs").Target & { pid: number }} target
+ * @param {Running} target
  * @param {Load} load
  * @returns {Promise<Recording>}
  */
 export async function record(target, load) {
+  const [found, { requests = NaN }] = await recorded(target.pid, FREQUENCY, () =>
+    measure(target, load),
+  );
+  return { counts: tally(found), requests };
+}
+
+/**
+ * Asks a target for one answer at a time under the profiler.
+ *
+ * @param {Running} target
+ * @param {Load} load
+ */
+export async function recordAlone(target, load) {
+  const [found, calls] = await recorded(target.pid, ALONE_FREQUENCY, () =>
+    askAlone(target, load.body, load.seconds),
+  );
+  return {
+    counts: tally(found),
+    requests: calls.length,
+    slowest: slowest(calls, found, ALONE_FREQUENCY),
+  };
+}
+
+/**
+ * What a process did during some work.
+ *
+ * @template Result
+ * @param {number} pid
+ * @param {number} frequency
+ * @param {() => Promise<Result>} work
+ * @returns {Promise<[import("./samples.mjs").Sample[], Result]>}
+ */
+async function recorded(pid, frequency, work) {
   const folder = mkdtempSync(join(tmpdir(), "gatehouse-profile-"));
   try {
     const file = join(folder, "perf.data");
-    // The clock, so that a sample is so much time on machines that count nothing else.
-    const what = ["-e", "cpu-clock", "-F", `${FREQUENCY}`, "-g", "-p", `${target.pid}`];
+    // The clock, so that a sample is so much time on machines that count nothing else; with times as Node tells them.
+    const what = ["-e", "cpu-clock", "-k", "mono", "-F", `${frequency}`, "-g", "-p", `${pid}`];
     const perf = tie(
       spawn("perf", ["record", ...what, "-o", file], { stdio: ["ignore", "ignore", "pipe"] }),
     );
@@ -64,10 +103,10 @@ export async function record(target, load) {
     const closed = once(perf, "close");
     await sleep(ATTACH_MS);
     if (perf.exitCode !== null) throw new Error(`perf record: ${(await error).trim()}`);
-    const { requests = NaN } = await measure(target, load);
+    const result = await work();
     perf.kill("SIGINT");
     await closed;
-    return { counts: await read(file), requests };
+    return [await read(file), result];
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -85,7 +124,7 @@ export async function recordStart(name, worker) {
     const file = join(folder, "perf.data");
     const what = ["-e", "cpu-clock", "-F", `${START_FREQUENCY}`, "-g"];
     await coldStart(name, worker, ["perf", "record", "-q", ...what, "-o", file, "--"]);
-    return await read(file);
+    return tally(await read(file));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -93,15 +132,15 @@ export async function recordStart(name, worker) {
 
 /** @param {string} file of `perf record` */
 async function read(file) {
-  const args = ["script", "--no-inline", "-i", file, "-F", "comm,ip,sym,dso"];
+  const args = ["script", "--no-inline", "-i", file, "-F", "comm,time,ip,sym,dso"];
   const perf = tie(spawn("perf", args, { stdio: ["ignore", "pipe", "pipe"] }));
-  const [counts, error, [code]] = await Promise.all([
-    sorted(createInterface({ input: perf.stdout })),
+  const [found, error, [code]] = await Promise.all([
+    samples(createInterface({ input: perf.stdout })),
     text(perf.stderr),
     once(perf, "close"),
   ]);
   if (code !== 0) throw new Error(`perf script: ${error.trim()}`);
-  return counts;
+  return found;
 }
 
 /**
@@ -110,9 +149,41 @@ async function read(file) {
  * @param {Recording[]} recordings
  */
 export function perCall(recordings) {
+  return byCall(recordings, FREQUENCY);
+}
+
+/**
+ * The same of calls one at a time.
+ *
+ * @param {RecordingAlone[]} recordings
+ */
+export function perCallAlone(recordings) {
+  return byCall(recordings, ALONE_FREQUENCY);
+}
+
+/**
+ * The slowest hundredth of calls one at a time: how many these are, and percent of them by cause.
+ *
+ * @param {RecordingAlone[]} recordings
+ */
+export function slowestByCause(recordings) {
+  const calls = recordings.reduce((total, { slowest }) => total + slowest.calls, 0);
+  const percent = (/** @type {Cause} */ cause) =>
+    rounded(
+      (recordings.reduce((sum, { slowest }) => sum + slowest.causes[cause], 0) / calls) * 100,
+    );
+  const causes = /** @type {Cause[]} */ (Object.keys(CAUSES));
+  return { calls, ...Object.fromEntries(causes.map((cause) => [cause, percent(cause)])) };
+}
+
+/**
+ * @param {Recording[]} recordings
+ * @param {number} frequency
+ */
+function byCall(recordings, frequency) {
   const requests = recordings.reduce((total, recording) => total + recording.requests, 0);
   const counts = recordings.map((recording) => recording.counts);
-  return byKind(counts, 1_000_000 / FREQUENCY / requests);
+  return byKind(counts, 1_000_000 / frequency / requests);
 }
 
 /**

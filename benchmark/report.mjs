@@ -2,6 +2,7 @@
 //! What the benchmark says on a terminal. Pure: texts from figures.
 
 import { KINDS } from "./samples.mjs";
+import { CAUSES } from "./tail.mjs";
 
 /** @typedef {import("./bars.mjs").Verdict} Verdict */
 /** @typedef {import("./loads.mjs").Sample} Sample */
@@ -13,8 +14,9 @@ import { KINDS } from "./samples.mjs";
  * @property {string} date
  * @property {{ processor: string, cores: number }} machine
  * @property {string} workerd
- * @property {string} load
- * @property {Record<string, Record<string, number>>} us_per_call
+ * @property {Record<string, Record<string, number>>} us_per_call of 32 at once
+ * @property {Record<string, Record<string, number>>} us_per_call_alone of one at a time
+ * @property {Record<string, Record<string, number>>} slowest of those: how many, and percent of them by cause
  * @property {Record<string, number>} start_ms from starting a process to its first answer
  * @property {Record<string, Record<string, number>>} start_cpu_ms what the processor does in that time, by kind and in all
  */
@@ -70,11 +72,15 @@ export function report({ machine, versions, figures, bars }) {
  *
  * @param {Profile} profile
  */
-export function profileReport({ machine, workerd, load, us_per_call, start_ms, start_cpu_ms }) {
+export function profileReport(profile) {
+  const { machine, workerd, us_per_call, us_per_call_alone, slowest, start_ms, start_cpu_ms } =
+    profile;
   return [
     "",
-    `${machine.processor}, ${machine.cores} cores; workerd ${workerd}; ${load}`,
-    kinds("µs per call", us_per_call),
+    `${machine.processor}, ${machine.cores} cores; workerd ${workerd}; small whole answers`,
+    kinds("µs per call, 32 at once", us_per_call),
+    kinds("µs per call, one at a time", us_per_call_alone),
+    table("slowest of these, %", { ...CAUSES, calls: "how many" }, slowest),
     kinds("ms per start", start_cpu_ms),
     aligned([
       ["start", ...Object.keys(start_ms)],
@@ -89,11 +95,20 @@ export function profileReport({ machine, workerd, load, us_per_call, start_ms, s
  * @param {Record<string, Record<string, number>>} workers
  */
 function kinds(what, workers) {
-  const rows = Object.entries({ ...KINDS, total: "in all" }).map(([kind, about]) => [
+  return table(what, { ...KINDS, total: "in all" }, workers);
+}
+
+/**
+ * @param {string} what
+ * @param {Record<string, string>} rows
+ * @param {Record<string, Record<string, number>>} workers
+ */
+function table(what, rows, workers) {
+  const lines = Object.entries(rows).map(([key, about]) => [
     about,
-    ...Object.values(workers).map((worker) => number(worker[kind])),
+    ...Object.values(workers).map((worker) => number(worker[key])),
   ]);
-  return aligned([[what, ...Object.keys(workers)], ...rows]);
+  return aligned([[what, ...Object.keys(workers)], ...lines]);
 }
 
 /**

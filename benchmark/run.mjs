@@ -19,7 +19,16 @@ import { LOADS, hold, measure, warm } from "./loads.mjs";
 import { writePage } from "./page.mjs";
 import { Peers } from "./peers.mjs";
 import { cpuMs, memoryMb, tie } from "./process.mjs";
-import { checkPerf, perCall, perStart, record, recordStart } from "./profile.mjs";
+import {
+  checkPerf,
+  perCall,
+  perCallAlone,
+  perStart,
+  record,
+  recordAlone,
+  recordStart,
+  slowestByCause,
+} from "./profile.mjs";
 import { lastLine, profileReport, report } from "./report.mjs";
 import { Running, byHand, gatehouse, passThrough, passThroughWithWasm } from "./targets.mjs";
 
@@ -40,6 +49,7 @@ const REST_S = 15;
 const PROFILE_WARM_S = 4;
 const PROFILE_ROUNDS = 3;
 const PROFILE_S = 2;
+const PROFILE_ALONE_S = 4;
 const PROFILE_STARTS = 15;
 
 /**
@@ -120,7 +130,7 @@ async function benchmark() {
   return results.bars.every((bar) => bar.holds) ? 0 : 1;
 }
 
-/** Measures where the processor time of a small whole answer goes, and the time of a start, and writes both beside the other figures. */
+/** Measures where the processor time of small whole answers and the time of a start go, and writes it beside the other figures. */
 async function profile() {
   if (options.quick || options.peers || options.only.length > 0) {
     throw new Error("--profile measures nothing else: it takes no other option");
@@ -129,6 +139,8 @@ async function profile() {
   const upstream = await startUpstream();
   /** @type {Record<string, import("./profile.mjs").Recording[]>} */
   const recordings = {};
+  /** @type {Record<string, import("./profile.mjs").RecordingAlone[]>} */
+  const alone = {};
   for (let round = 0; round < PROFILE_ROUNDS; round += 1) {
     for (const [name, worker] of rotated(fresh(upstream.url), round)) {
       progress(`round ${round + 1} of ${PROFILE_ROUNDS}: profile of ${name}`);
@@ -137,14 +149,20 @@ async function profile() {
       await measure(target, { ...LOADS.whole, seconds: PROFILE_WARM_S });
       const recording = await record(target, { ...LOADS.whole, seconds: PROFILE_S });
       (recordings[name] ??= []).push(recording);
+      const one = await recordAlone(target, { ...LOADS.alone, seconds: PROFILE_ALONE_S });
+      (alone[name] ??= []).push(one);
       await stop(running);
     }
   }
-  const us_per_call = mapValues(recordings, perCall);
   const { date, machine, versions } = circumstances();
   const { workerd } = versions;
-  const load = LOADS.whole.about;
-  const found = { date, machine, workerd, load, us_per_call, ...(await starts(upstream.url)) };
+  const found = {
+    ...{ date, machine, workerd },
+    us_per_call: mapValues(recordings, perCall),
+    us_per_call_alone: mapValues(alone, perCallAlone),
+    slowest: mapValues(alone, slowestByCause),
+    ...(await starts(upstream.url)),
+  };
   console.log(profileReport(found));
   const results = { ...JSON.parse(readFileSync(RESULTS, "utf8")), profile: found };
   writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);

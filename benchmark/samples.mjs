@@ -63,29 +63,64 @@ export function kindOf(stack) {
   return "runtime";
 }
 
+/** What is done for a database, which of the Workers only Gatehouse has: its ledgers are in one. */
+const DATABASE = /sqlite/i;
+
 /**
- * Counts samples by kind, from the lines of `perf script -F comm,ip,sym,dso`: each sample has a line that tells the thread,
+ * A sample, as far as anything here asks.
+ *
+ * @typedef {object} Sample
+ * @property {string} thread
+ * @property {number} seconds when, by the clock that the recording was made with; NaN: perf was not asked
+ * @property {Kind} kind
+ * @property {boolean} database
+ */
+
+/**
+ * The samples in the lines of `perf script -F comm,ip,sym,dso`, or with `time` as well: each has a line that tells the thread,
  * one for each frame, and an empty one.
  *
  * @param {Iterable<string> | AsyncIterable<string>} lines
  */
-export async function sorted(lines) {
-  const counts = /** @type {Record<Kind, number>} */ (
-    Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, 0]))
-  );
+export async function samples(lines) {
+  /** @type {Sample[]} */
+  const all = [];
+  let [thread, seconds] = ["", NaN];
   /** @type {Frame[]} */
   let stack = [];
   const end = () => {
-    if (stack.length > 0) counts[kindOf(stack)] += 1;
+    if (stack.length > 0) {
+      const database = stack.some(({ name }) => DATABASE.test(name));
+      all.push({ thread, seconds, kind: kindOf(stack), database });
+    }
     stack = [];
   };
   for await (const line of lines) {
-    if (line.trim() === "") end();
+    if (line.trim() === "") {
+      end();
+      continue;
+    }
     const [, address, name, from] = line.match(/^\s+([0-9a-f]+) (.*) \(((?:[/[]|anon).*)\)$/) ?? [];
     if (address !== undefined && name !== undefined && from !== undefined) {
       stack.push({ address, name, from });
+    } else {
+      const [, comm = "", time] = line.match(/^(\S.*?)\s+(?:([\d.]+):\s*)?$/) ?? [];
+      [thread, seconds] = [comm, Number(time ?? NaN)];
     }
   }
   end();
+  return all;
+}
+
+/**
+ * How many there are of each kind.
+ *
+ * @param {Sample[]} all
+ */
+export function tally(all) {
+  const counts = /** @type {Record<Kind, number>} */ (
+    Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, 0]))
+  );
+  for (const { kind } of all) counts[kind] += 1;
   return counts;
 }

@@ -279,6 +279,16 @@ export function includes() {
       "CPU of a small whole answer by kind, for each Worker",
     ),
     "performance-profile-in-words": written("performance.html", "profile in words", ""),
+    "performance-alone": written(
+      "performance.html",
+      "alone",
+      "CPU of small whole answers one at a time, by kind, for each Worker",
+    ),
+    "performance-slowest": written(
+      "performance.html",
+      "slowest",
+      "The slowest hundredth of them, by cause",
+    ),
     "performance-start": written("performance.html", "start", "Processor time of a start, by kind"),
     "performance-start-in-words": written("performance.html", "start in words", ""),
     "performance-ratio": ratio(),

@@ -4,7 +4,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { KINDS, kindOf, sorted } from "../../benchmark/samples.mjs";
+import { KINDS, kindOf, samples, tally } from "../../benchmark/samples.mjs";
+import { slowest } from "../../benchmark/tail.mjs";
 
 const WORKERD = "/app/node_modules/@cloudflare/workerd-linux-64/bin/workerd";
 
@@ -82,7 +83,52 @@ workerd
 
 workerd 
 	     10d5e0408f7 [unknown] (/memfd:v8 (deleted))`.split("\n");
-  const counts = await sorted(lines);
+  const counts = tally(await samples(lines));
   const found = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
   assert.deepEqual(found, { runtime: 1, kernel: 1, code: 2 });
+});
+
+test("a sample has its thread, its time, and whether it was for a database", async () => {
+  const lines = `workerd 86894.648338: 
+	         2ccb3c1 sqlite3VdbeExec+0x1 (${WORKERD})
+	         4918129 workerd::SqliteDatabase::run+0x69 (${WORKERD})
+
+V8 DefaultWorke 86894.700001: 
+	         4918129 v8::internal::Sweeper::RawSweep+0x1 (${WORKERD})
+`.split("\n");
+  assert.deepEqual(await samples(lines), [
+    { thread: "workerd", seconds: 86_894.648338, kind: "runtime", database: true },
+    { thread: "V8 DefaultWorke", seconds: 86_894.700001, kind: "collection", database: false },
+  ]);
+});
+
+test("the slowest hundredth of calls is told by cause", () => {
+  // Calls of 1 ms, of which half is work; four of 400 are slower by 10 ms.
+  const calls = Array.from({ length: 400 }, (_, at) => ({
+    at: at * 0.02,
+    took: at % 100 === 50 ? 0.011 : 0.001,
+  }));
+  /** @typedef {import("../../benchmark/samples.mjs").Sample} Sample */
+  /** @type {(at: number, count: number, what?: Partial<Sample>) => Sample[]} */
+  const work = (at, count, what = {}) =>
+    Array.from({ length: count }, (_, index) => ({
+      ...{ thread: "workerd", seconds: at * 0.02 + (index + 0.5) / 10_000 },
+      ...{ kind: /** @type {const} */ ("runtime"), database: false, ...what },
+    }));
+  const found = slowest(
+    calls,
+    [
+      ...calls.flatMap((_, at) => work(at, 5)),
+      ...work(50, 90, { kind: "collection" }),
+      ...work(150, 90, { kind: "memory" }),
+      ...work(250, 30, { database: true }),
+      // What others of its threads do is not what a call waits for.
+      ...work(350, 90, { thread: "V8 DefaultWorke", kind: "collection" }),
+    ],
+    10_000,
+  );
+  assert.deepEqual(found, {
+    calls: 4,
+    causes: { collection: 1, ledger: 1, waiting: 1, busy: 1 },
+  });
 });
