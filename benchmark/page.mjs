@@ -131,7 +131,7 @@ function profile({ profile }) {
   if (profile === undefined) return "<p>It has not been measured yet.</p>";
   const { date, machine, workerd, us_per_call } = profile;
   const about = `${date}; ${machine.processor}, ${machine.cores} cores; workerd ${workerd}. Small whole answers, 32 at once; µs of CPU for a call. The profiler itself adds some percent, so the sums are not those above.`;
-  return byKind(about, measured(us_per_call), us_per_call, "µs");
+  return byKind(about, measured(us_per_call), us_per_call);
 }
 
 /** @param {Results} results */
@@ -139,19 +139,19 @@ function aloneProfile({ profile }) {
   if (profile === undefined) return "<p>It has not been measured yet.</p>";
   const about =
     "Small whole answers, one at a time; µs of CPU for a call. The profiler takes a part of this.";
-  return byKind(about, measured(profile.us_per_call_alone), profile.us_per_call_alone, "µs");
+  return byKind(about, measured(profile.us_per_call_alone), profile.us_per_call_alone);
 }
 
 /** @param {Results} results */
 function slowest({ profile }) {
   if (profile === undefined) return "<p>It has not been measured yet.</p>";
-  const about = "The slowest hundredth of these calls, by the first cause that applies.";
+  const about =
+    "The slowest hundredth of these calls: percent of them, by the first cause that applies.";
   return table(
     about,
     { head: "Slow by", rows: CAUSES },
     measured(profile.slowest),
     profile.slowest,
-    "%",
   );
 }
 
@@ -172,7 +172,7 @@ function startProfile({ profile }) {
   const names = Object.keys(profile.start_cpu_ms);
   const known = (/** @type {string} */ name) => TARGETS.find(({ target }) => target === name);
   const columns = names.map((target) => ({ target, column: known(target)?.column ?? target }));
-  return byKind(about, columns, profile.start_cpu_ms, "ms");
+  return byKind(about, columns, profile.start_cpu_ms);
 }
 
 /**
@@ -181,11 +181,10 @@ function startProfile({ profile }) {
  * @param {string} about
  * @param {{ target: string, column: string }[]} columns
  * @param {Record<string, Record<string, number>>} all
- * @param {string} unit
  */
-function byKind(about, columns, all, unit) {
+function byKind(about, columns, all) {
   const rows = { ...KINDS, total: "<strong>in all</strong>" };
-  return table(about, { head: "For", rows }, columns, all, unit);
+  return table(about, { head: "For", rows }, columns, all);
 }
 
 /**
@@ -195,13 +194,12 @@ function byKind(about, columns, all, unit) {
  * @param {{ head: string, rows: Record<string, string> }} names of the figures, and what is over them
  * @param {{ target: string, column: string }[]} columns
  * @param {Record<string, Record<string, number>>} all
- * @param {string} unit
  */
-function table(about, { head, rows }, columns, all, unit) {
+function table(about, { head, rows }, columns, all) {
   const heads = columns.map(({ column }) => `<th scope="col" class="number">${column}</th>`);
   const row = (/** @type {[name: string, about: string]} */ [name, about]) => {
     const cells = columns.map(
-      ({ target }) => `<td class="number">${number(all[target]?.[name])}\u{a0}${unit}</td>`,
+      ({ target }) => `<td class="number">${number(all[target]?.[name])}</td>`,
     );
     return `<tr><th scope="row">${about}</th>${cells.join("")}</tr>`;
   };
