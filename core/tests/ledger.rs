@@ -487,3 +487,38 @@ fn reports_keep_up_with_calls() {
     assert!(120_000 - told <= 500, "{told}");
     assert_eq!(world.purses[0].0.lost(), 0);
 }
+
+/// What nobody waits for is told of once a second, what gives something back four times.
+#[test]
+fn what_gives_nothing_back_is_not_hurried() {
+    let charge = Charge { lease: 1, counter: COUNTER.into(), window: 0, held: 50, used: 20 };
+    for (charges, pause_ms) in [(Vec::new(), 1_000), (vec![charge], 250)] {
+        let mut world = World::new();
+        let settled =
+            || Settled { receipt: Some("{}".to_owned()), rows: Vec::new(), charges: charges.clone() };
+        let purse = &mut world.purses[0].0;
+        purse.settle(settled());
+        assert_eq!(purse.wait_ms(world.now_ms), 0, "the first is told of at once");
+        let report = purse.report(world.now_ms).cloned().unwrap();
+        purse.reported(world.book.report(&report, world.now_ms).0);
+        purse.settle(settled());
+        assert_eq!(purse.wait_ms(world.now_ms), pause_ms);
+        assert_eq!(purse.wait_ms(world.now_ms + pause_ms), 0);
+    }
+}
+
+/// However large receipts are, those of a report are one value that the storage takes: 2 MB.
+#[test]
+fn reports_are_bounded() {
+    for (size, calls) in [(100, 500), (5_000, 200), (2_500_000, 1)] {
+        let mut world = World::new();
+        let purse = &mut world.purses[0].0;
+        for _ in 0..600 {
+            let receipt = Some("x".repeat(size));
+            purse.settle(Settled { receipt, rows: Vec::new(), charges: Vec::new() });
+        }
+        let report = purse.report(world.now_ms).unwrap();
+        assert_eq!(report.calls(), calls, "{size}");
+        assert!(calls == 1 || report.receipts.len() < 2_000_000);
+    }
+}

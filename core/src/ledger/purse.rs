@@ -24,7 +24,13 @@ const REPEAT_MS: u64 = 12_000;
 /// After how long it is given up, in milliseconds: the book would not know any more whether it has taken it.
 const GIVE_UP_MS: u64 = 1_800_000;
 /// The most calls of one report.
-pub const MAX_SETTLED: usize = 200;
+pub const MAX_SETTLED: usize = 500;
+/// The most that the receipts of one report have together, in bytes, unless it is a single one: they become one value in the
+/// ledger's SQLite, which takes 2 MB.
+const MAX_RECEIPTS_BYTES: usize = 1_000_000;
+/// The pause between two reports of calls that held nothing, in milliseconds, at least: nobody waits for what they give back. Taking
+/// a report costs the same however few calls it tells of.
+const UNHURRIED_MS: u64 = 1_000;
 /// The most calls that wait to be reported; the oldest go first. Some 50 MB: a book that does not answer for minutes under load.
 const MAX_WAITING: usize = 50_000;
 /// For how many calls a lease is asked ahead, at most.
@@ -420,10 +426,22 @@ impl Purse {
     /// faster than one report in each pause can tell.
     pub fn wait_ms(&self, now_ms: u64) -> u64 {
         if self.waiting.len() >= MAX_SETTLED {
-            0
-        } else {
-            (self.told_ms + self.pause_ms).saturating_sub(now_ms)
+            return 0;
         }
+        let gives_back =
+            !self.closing.is_empty() || self.waiting.iter().any(|settled| !settled.charges.is_empty());
+        let pause_ms = if gives_back { self.pause_ms } else { self.pause_ms.max(UNHURRIED_MS) };
+        (self.told_ms + pause_ms).saturating_sub(now_ms)
+    }
+
+    /// How many of the calls that wait are told of by the next report.
+    fn next_calls(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |settled: &&Settled| {
+            bytes += settled.receipt.as_ref().map_or(0, String::len);
+            bytes <= MAX_RECEIPTS_BYTES
+        };
+        self.waiting.iter().take(MAX_SETTLED).take_while(fits).count().max(1).min(self.waiting.len())
     }
 
     /// The report to send now, if there is one: news, an older one that was not acknowledged, or that leases are still held.
@@ -444,7 +462,7 @@ impl Purse {
             return None;
         }
         let (mut charges, mut rows, mut receipts) = (Vec::new(), Vec::new(), String::new());
-        for settled in self.waiting.drain(..self.waiting.len().min(MAX_SETTLED)) {
+        for settled in self.waiting.drain(..self.next_calls()) {
             if let Some(receipt) = &settled.receipt {
                 to_line(receipt, Totals::of(&settled.rows), &mut receipts);
             }
