@@ -99,6 +99,30 @@ suite("bodies", () => {
     }
   });
 
+  test("a name that fits into no header and no receipt is refused, before anybody is asked", async () => {
+    for (const [model, words] of [
+      [`demo/${"x".repeat(508)}`, /'model' is 513 bytes long; at most 512 are possible/],
+      [`demo/${"x".repeat(3_000_000)}`, /'model' is 3000005 bytes long/],
+      ["demo/a\u0000b", /'model' has a control character/],
+    ]) {
+      const response = await chat(gateway, { model });
+      const { error } = await response.json();
+      assert.deepEqual(
+        [response.status, error.code, error.param],
+        [400, "invalid_value", "model"],
+        error.message,
+      );
+      assert.match(error.message, /** @type {RegExp} */ (words));
+      assert.equal(response.headers.get("x-gateway-receipt"), null);
+    }
+    const longest = `demo/${"x".repeat(507)}`;
+    const answer = await chat(gateway, { model: longest });
+    assert.deepEqual(
+      [answer.status, answer.headers.get("x-gateway-model")],
+      [200, longest.slice("demo/".length)],
+    );
+  });
+
   test("21 megabytes are refused, 19 pass", async () => {
     const pad = (/** @type {number} */ megabytes) => ({ pad: "x".repeat(megabytes * 1024 * 1024) });
     for (let round = 0; round < 5; round += 1)

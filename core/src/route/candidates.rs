@@ -22,6 +22,8 @@ use super::score;
 
 /// The most candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
+/// The longest name of a model, in bytes. The longest that providers have, which are resource names of clouds, have some 200.
+const MAX_NAME: usize = 512;
 
 /// A model that could answer.
 #[derive(Clone, Debug)]
@@ -113,7 +115,11 @@ enum Named<'a> {
 
 /// Finds the candidates for a request.
 pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
-    let name = asked.force_model.unwrap_or(&asked.request.model);
+    let (name, param) = match asked.force_model {
+        Some(name) => (name, "x-gateway-force-model"),
+        None => (asked.request.model.as_str(), "model"),
+    };
+    check_name(name, param)?;
     let mut first = named(asked, name);
     // A provider that routes by itself gets these members as they are.
     let mut own_routing = false;
@@ -157,12 +163,28 @@ pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
         first => choice.take(name, first),
     }
     for name in &fallbacks {
+        check_name(name, "models")?;
         choice.take(name, named(asked, name));
     }
     if choice.candidates.is_empty() && !asked.explain {
         return select(&Asked { explain: true, ..*asked });
     }
     choice.finish(name)
+}
+
+/// Callers can name models that nobody has listed: what they name then stands in a header, in logs and in receipts.
+fn check_name(name: &str, param: &'static str) -> Result<(), Error> {
+    let wrong = |what: String| Err(Error::new(Code::InvalidValue, what).with_param(param));
+    if name.len() > MAX_NAME {
+        return wrong(format!(
+            "the name of a model in '{param}' is {} bytes long; at most {MAX_NAME} are possible",
+            name.len()
+        ));
+    }
+    if name.chars().any(char::is_control) {
+        return wrong(format!("the name of a model in '{param}' has a control character"));
+    }
+    Ok(())
 }
 
 fn check_allowed(asked: &Asked<'_, '_>, name: &str, candidate: &Candidate<'_>) -> Result<(), Error> {
@@ -612,6 +634,24 @@ mod tests {
         ] {
             assert!(world.select(name, "").starts_with(error), "{name}: {}", world.select(name, ""));
         }
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let world = World::new();
+        let longest = format!("acme/{}", "é".repeat((MAX_NAME - 5) / 2));
+        assert_eq!(world.select(&longest, ""), longest);
+        let too_long = format!("{longest}xx");
+        let words = "400 invalid_value the name of a model in";
+        assert_eq!(
+            world.select(&too_long, ""),
+            format!("{words} 'model' is 513 bytes long; at most 512 are possible")
+        );
+        assert_eq!(world.select("acme/\\u0000", ""), format!("{words} 'model' has a control character"));
+        let fallback = world.select("quick", &format!(r#","models":["{too_long}"]"#));
+        assert!(fallback.starts_with(&format!("{words} 'models' is 513 bytes")), "{fallback}");
+        let forced = world.forced("quick", "", Some(&too_long), None);
+        assert!(forced.starts_with(&format!("{words} 'x-gateway-force-model' is 513 bytes")), "{forced}");
     }
 
     #[test]
