@@ -47,7 +47,8 @@ const IDLE_S = 10;
 const REST_S = 15;
 /** What is profiled is warmed up for so long, and recorded so often, for so long each time. */
 const PROFILE_WARM_S = 4;
-const PROFILE_ROUNDS = 3;
+const PROFILE_STREAM_WARM_S = 1;
+const PROFILE_ROUNDS = 6;
 const PROFILE_S = 2;
 const PROFILE_ALONE_S = 4;
 const PROFILE_STARTS = 15;
@@ -130,7 +131,7 @@ async function benchmark() {
   return results.bars.every((bar) => bar.holds) ? 0 : 1;
 }
 
-/** Measures where the processor time of small whole answers and the time of a start go, and writes it beside the other figures. */
+/** Measures where the processor time of answers and the time of a start go, and writes it beside the other figures. */
 async function profile() {
   if (options.quick || options.peers || options.only.length > 0) {
     throw new Error("--profile measures nothing else: it takes no other option");
@@ -141,6 +142,8 @@ async function profile() {
   const recordings = {};
   /** @type {Record<string, import("./profile.mjs").RecordingAlone[]>} */
   const alone = {};
+  /** @type {Record<string, import("./profile.mjs").Recording[]>} */
+  const streams = {};
   for (let round = 0; round < PROFILE_ROUNDS; round += 1) {
     for (const [name, worker] of rotated(fresh(upstream.url), round)) {
       progress(`round ${round + 1} of ${PROFILE_ROUNDS}: profile of ${name}`);
@@ -151,6 +154,9 @@ async function profile() {
       (recordings[name] ??= []).push(recording);
       const one = await recordAlone(target, { ...LOADS.alone, seconds: PROFILE_ALONE_S });
       (alone[name] ??= []).push(one);
+      await measure(target, { ...LOADS.stream, seconds: PROFILE_STREAM_WARM_S });
+      const streamed = await record(target, { ...LOADS.stream, seconds: PROFILE_S });
+      (streams[name] ??= []).push(streamed);
       await stop(running);
     }
   }
@@ -161,6 +167,7 @@ async function profile() {
     us_per_call: mapValues(recordings, perCall),
     us_per_call_alone: mapValues(alone, perCallAlone),
     slowest: mapValues(alone, slowestByCause),
+    us_per_stream: mapValues(streams, perCall),
     ...(await starts(upstream.url)),
   };
   console.log(profileReport(found));

@@ -289,6 +289,11 @@ export function includes() {
       "slowest",
       "The slowest hundredth of them, by cause",
     ),
+    "performance-stream": written(
+      "performance.html",
+      "stream",
+      "CPU of a stream of 300 events by kind, for each Worker",
+    ),
     "performance-start": written("performance.html", "start", "Processor time of a start, by kind"),
     "performance-start-in-words": written("performance.html", "start in words", ""),
     "performance-ratio": ratio(),
