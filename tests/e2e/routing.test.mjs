@@ -311,7 +311,7 @@ suite("what a caller says of routing", () => {
   test("up to sixteen of them, in any writing", async () => {
     const models = Array.from(
       { length: 16 },
-      (_, index) => `unknown/${"模型🦀".repeat(60)}-${index}`,
+      (_, index) => `unknown/${"模型🦀".repeat(49)}-${index}`,
     );
     const error = await refused({ model: "unknown/x", models }, 503, "no_candidate");
     assert.match(error.message, /there is no model of this name here/);
