@@ -10,6 +10,7 @@ import { KINDS } from "./samples.mjs";
 import { CAUSES } from "./tail.mjs";
 
 /** @typedef {import("./report.mjs").Results} Results */
+/** @typedef {import("./report.mjs").Profile} Profile */
 
 const FOLDER = `${root}docs/site/docs`;
 
@@ -65,13 +66,14 @@ export function writePage(results) {
   let page = readFileSync(path, "utf8");
   page = between(page, "figures", figures(results));
   page = between(page, "bars", bars(results));
-  page = between(page, "profile", profile(results));
-  page = between(page, "profile in words", inWords(results));
-  page = between(page, "alone", aloneProfile(results));
-  page = between(page, "slowest", slowest(results));
-  page = between(page, "stream", streamProfile(results));
-  page = between(page, "start", startProfile(results));
-  page = between(page, "start in words", startInWords(results));
+  const { profile } = results;
+  for (const [name, table] of Object.entries(PROFILE_TABLES)) {
+    const html = profile === undefined ? "<p>It has not been measured yet.</p>" : table(profile);
+    page = between(page, name, html);
+  }
+  for (const [name, words] of Object.entries(PROFILE_WORDS)) {
+    page = between(page, name, profile === undefined ? "" : words(profile));
+  }
   writeFileSync(path, page);
   const files = [path, `${FOLDER}/performance.json`];
   execFileSync("prettier", ["--write", "--log-level", "warn", ...files], { stdio: "inherit" });
@@ -127,73 +129,52 @@ function bars({ bars }) {
     <th scope="col" class="number">has to be</th><th scope="col">verdict</th>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
-/** @param {Results} results */
-function profile({ profile }) {
-  if (profile === undefined) return "<p>It has not been measured yet.</p>";
-  const { date, machine, workerd, us_per_call } = profile;
-  const about = `${date}; ${machine.processor}, ${machine.cores} cores; workerd ${workerd}. Small whole answers, 32 at once; µs of CPU for a call. The profiler itself adds some percent, so the sums are not those above.`;
-  return byKind(about, measured(us_per_call), us_per_call);
-}
-
-/** @param {Results} results */
-function aloneProfile({ profile }) {
-  if (profile === undefined) return "<p>It has not been measured yet.</p>";
-  const about =
-    "Small whole answers, one at a time; µs of CPU for a call. The profiler takes a part of this.";
-  return byKind(about, measured(profile.us_per_call_alone), profile.us_per_call_alone);
-}
-
-/** @param {Results} results */
-function slowest({ profile }) {
-  if (profile === undefined) return "<p>It has not been measured yet.</p>";
-  const about =
-    "The slowest hundredth of these calls: percent of them, by the first cause that applies.";
-  return table(
-    about,
-    { head: "Slow by", rows: CAUSES },
-    measured(profile.slowest),
-    profile.slowest,
-  );
-}
-
-/** @param {Results} results */
-function streamProfile({ profile }) {
-  if (profile === undefined) return "<p>It has not been measured yet.</p>";
-  const about =
-    "Streams of 300 events, as fast as they are read, 8 at once; µs of CPU for a stream.";
-  return byKind(about, measured(profile.us_per_stream), profile.us_per_stream);
-}
-
 /**
- * The columns that there is something for.
+ * The tables of the profile, by their places in the page.
  *
- * @param {Record<string, unknown>} all by target
+ * @type {Record<string, (profile: Profile) => string>}
  */
-function measured(all) {
-  return TARGETS.filter(({ target }) => target in all);
-}
+const PROFILE_TABLES = {
+  profile: ({ date, machine, workerd, us_per_call }) =>
+    byKind(
+      `${date}; ${machine.processor}, ${machine.cores} cores; workerd ${workerd}. Small whole answers, 32 at once; µs of CPU for a call. The profiler itself adds some percent, so the sums are not those above.`,
+      us_per_call,
+    ),
+  alone: ({ us_per_call_alone }) =>
+    byKind(
+      "Small whole answers, one at a time; µs of CPU for a call. The profiler takes a part of this.",
+      us_per_call_alone,
+    ),
+  slowest: ({ slowest }) =>
+    table(
+      "The slowest hundredth of these calls: percent of them, by the first cause that applies.",
+      { head: "Slow by", rows: CAUSES },
+      slowest,
+    ),
+  stream: ({ us_per_stream }) =>
+    byKind(
+      "Streams of 300 events, as fast as they are read, 8 at once; µs of CPU for a stream.",
+      us_per_stream,
+    ),
+  start: ({ start_cpu_ms }) =>
+    byKind(
+      "A start of a fresh process, to its first answer; ms of CPU, of all its threads. The profiler takes a part of this.",
+      start_cpu_ms,
+    ),
+};
 
-/** @param {Results} results */
-function startProfile({ profile }) {
-  if (profile === undefined) return "<p>It has not been measured yet.</p>";
-  const about =
-    "A start of a fresh process, to its first answer; ms of CPU, of all its threads. The profiler takes a part of this.";
-  const names = Object.keys(profile.start_cpu_ms);
-  const known = (/** @type {string} */ name) => TARGETS.find(({ target }) => target === name);
-  const columns = names.map((target) => ({ target, column: known(target)?.column ?? target }));
-  return byKind(about, columns, profile.start_cpu_ms);
-}
+/** What is said of it in words, likewise. */
+const PROFILE_WORDS = { "profile in words": inWords, "start in words": startInWords };
 
 /**
  * A table of times by kind.
  *
  * @param {string} about
- * @param {{ target: string, column: string }[]} columns
- * @param {Record<string, Record<string, number>>} all
+ * @param {Record<string, Record<string, number>>} all by target
  */
-function byKind(about, columns, all) {
+function byKind(about, all) {
   const rows = { ...KINDS, total: "<strong>in all</strong>" };
-  return table(about, { head: "For", rows }, columns, all);
+  return table(about, { head: "For", rows }, all);
 }
 
 /**
@@ -201,14 +182,16 @@ function byKind(about, columns, all) {
  *
  * @param {string} about
  * @param {{ head: string, rows: Record<string, string> }} names of the figures, and what is over them
- * @param {{ target: string, column: string }[]} columns
- * @param {Record<string, Record<string, number>>} all
+ * @param {Record<string, Record<string, number>>} all by target
  */
-function table(about, { head, rows }, columns, all) {
-  const heads = columns.map(({ column }) => `<th scope="col" class="number">${column}</th>`);
+function table(about, { head, rows }, all) {
+  const heads = Object.keys(all).map((name) => {
+    const column = TARGETS.find(({ target }) => target === name)?.column ?? name;
+    return `<th scope="col" class="number">${column}</th>`;
+  });
   const row = (/** @type {[name: string, about: string]} */ [name, about]) => {
-    const cells = columns.map(
-      ({ target }) => `<td class="number">${number(all[target]?.[name])}</td>`,
+    const cells = Object.values(all).map(
+      (figures) => `<td class="number">${number(figures[name])}</td>`,
     );
     return `<tr><th scope="row">${about}</th>${cells.join("")}</tr>`;
   };
@@ -220,10 +203,9 @@ function table(about, { head, rows }, columns, all) {
 /**
  * What most of a call is, and what Gatehouse takes beyond the gateway by hand.
  *
- * @param {Results} results
+ * @param {Profile} profile
  */
-function inWords({ profile }) {
-  if (profile === undefined) return "";
+function inWords(profile) {
   const all = profile.us_per_call;
   const [ring = {}, hand = {}] = [all["ring"], all["by-hand"]];
   const of = (/** @type {string} */ kind) => ring[kind] ?? 0;
@@ -243,9 +225,8 @@ function inWords({ profile }) {
   return `<p>${largest}${rest}</p>`;
 }
 
-/** @param {Results} results */
-function startInWords({ profile }) {
-  if (profile === undefined) return "";
+/** @param {Profile} profile */
+function startInWords(profile) {
   const { start_ms, start_cpu_ms } = profile;
   const [bare = NaN, wasm = NaN, ring = NaN] = ["bare", "bare with the Wasm", "ring"].map(
     (name) => start_ms[name],

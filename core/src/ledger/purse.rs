@@ -28,8 +28,8 @@ pub const MAX_SETTLED: usize = 500;
 /// The most that the receipts of one report have together, in bytes, unless it is a single one: they become one value in the
 /// ledger's SQLite, which takes 2 MB.
 const MAX_RECEIPTS_BYTES: usize = 1_000_000;
-/// The pause between two reports of calls that held nothing, in milliseconds, at least: nobody waits for what they give back. Taking
-/// a report costs the same however few calls it tells of.
+/// The pause between two reports of calls that held nothing, in milliseconds, at least: nobody waits for what they give back. Each
+/// report is a message to the ledger and a write to its disk, however few calls it tells of.
 const UNHURRIED_MS: u64 = 1_000;
 /// The most calls that wait to be reported; the oldest go first. Some 50 MB: a book that does not answer for minutes under load.
 const MAX_WAITING: usize = 50_000;
