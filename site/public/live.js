@@ -1,11 +1,13 @@
 // @ts-check
 // What the pages gain on a gateway: its own address and a model of its own in the examples, and the list of its models.
+// And what Starlight's own scripts need to be relied on: an end to the wait for an idle browser.
 
 import { create, wideTable } from "./elements.js";
 
 const PLACEHOLDER = "https://gatehouse.example";
 const MODEL = "openai/gpt-5-mini";
 const SHOWN_MODELS = 8;
+const IDLE_MS = 500;
 
 /**
  * Sections of pages that had shorter names once.
@@ -29,10 +31,21 @@ const RENAMED = {
   },
 };
 
+boundIdleWaits();
 if (location.protocol.startsWith("http")) fill(PLACEHOLDER, location.origin);
 moved();
 nameRegions();
 void showModels();
+
+/**
+ * Starlight loads the search when the browser is idle, without a timeout; Chromium, which grants idle time between frames,
+ * may grant none to a page of which nothing moves. Its dialog then opens without a field. This runs before Starlight asks.
+ */
+function boundIdleWaits() {
+  const whenIdle = window.requestIdleCallback?.bind(window); // Safari has none; Starlight waits for a timer there
+  if (whenIdle === undefined) return;
+  window.requestIdleCallback = (callback, options) => whenIdle(callback, { timeout: IDLE_MS, ...options });
+}
 
 /**
  * Writes `to` for `from` in all examples, and in what their buttons copy. Highlighting may have cut a text into pieces: where

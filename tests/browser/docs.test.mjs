@@ -116,6 +116,19 @@ describe("/docs", { skip }, () => {
     });
   });
 
+  test("search is there in a browser that is never idle", async () => {
+    await open({}, async (page, to) => {
+      await page.addInitScript(`{
+        const whenIdle = window.requestIdleCallback.bind(window);
+        window.requestIdleCallback = (callback, options) =>
+          options?.timeout === undefined ? 0 : whenIdle(callback, options);
+      }`);
+      await to("/docs");
+      await page.keyboard.press("Control+k");
+      await page.getByRole("dialog", { name: "Search" }).locator("input").fill("revoke");
+    });
+  });
+
   test("its examples have this gateway's address and one of its models", async () => {
     const { data } = /** @type {{ data: { id: string }[] }} */ (
       await (await fetch(`${gatehouse.url}/v1/models`)).json()
