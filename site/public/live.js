@@ -44,7 +44,8 @@ void showModels();
 function boundIdleWaits() {
   const whenIdle = window.requestIdleCallback?.bind(window); // Safari has none; Starlight waits for a timer there
   if (whenIdle === undefined) return;
-  window.requestIdleCallback = (callback, options) => whenIdle(callback, { timeout: IDLE_MS, ...options });
+  window.requestIdleCallback = (callback, options) =>
+    whenIdle(callback, { timeout: IDLE_MS, ...options });
 }
 
 /**
