@@ -4,15 +4,16 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use gatehouse_core::access::pseudonym::Pseudonyms;
-use gatehouse_core::access::webhook::SigningKey;
 use gatehouse_core::catalog::Registry;
+use gatehouse_core::check;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::health::Board;
 use gatehouse_core::json_text;
 use gatehouse_core::key::{KeyCache, Ring, RingReport};
-use gatehouse_core::ledger::answers::Answers;
-use gatehouse_core::route::health::Board;
+use gatehouse_core::onboarding::pseudonym::Pseudonyms;
+use gatehouse_core::onboarding::webhook::SigningKey;
+use gatehouse_core::report::cache::Answers;
 use worker::Env;
 
 use crate::handlers::authentication::Blocked;
@@ -76,7 +77,7 @@ pub fn of_isolate(env: &Env) -> Result<Rc<Gateway>, Error> {
 
 fn build(env: &Env) -> Result<Gateway, Error> {
     let patch = variables::get(env, "GATEWAY_CONFIG").filter(|text| !text.trim().is_empty());
-    let config = Config::read(BUILT_CONFIG, patch.as_deref()).map_err(|error| {
+    let config = check::read(BUILT_CONFIG, patch.as_deref()).map_err(|error| {
         log::line(
             json_text!({"event": "start", "error": "invalid configuration", "detail": error.to_string()}),
         );

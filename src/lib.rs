@@ -16,7 +16,6 @@ mod gateway;
 mod handlers;
 mod objects;
 mod platform;
-mod routes;
 mod store;
 
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};

@@ -3,20 +3,16 @@
 //! # Who refused
 //! An error comes either from the gateway ([`Source::Gateway`]: it has a [`Code`], and its status and type follow from
 //! the table) or from an upstream ([`Source::Upstream`]: the provider's own status, type and code, folded into our
-//! envelope by [`crate::protocol::upstream_error`]). The header `x-gateway-error-source` tells the caller which. A refused
+//! envelope by [`crate::format::upstream_error`]). The header `x-gateway-error-source` tells the caller which. A refused
 //! credential of the gateway is the provider's refusal in our words: its code stands in the table too.
 //!
-//! # Envelopes
-//! Each URL prefix keeps the shape its clients expect ([`Surface`]): OpenAI's `{"error":{…}}` with all four members
-//! always present, the portal's `{"Status","Message","Meta"}`, and `/v0`'s `{"message","error_code","details"}`.
+//! [`crate::envelope`] shows an error on each surface.
 //!
 //! The codes are part of the API contract: they are listed in `openapi.json`, and a test keeps both lists equal.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
-
-use crate::json;
 
 /// Whether a client's automatic retry can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,34 +189,7 @@ pub enum Source {
     Upstream,
 }
 
-/// The shape of errors under a URL prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surface {
-    /// `/v1`, `/access`, `/usage`, `/health` and everything else.
-    OpenAi,
-    /// `/api/portal`.
-    Portal,
-    /// `/v0`.
-    V0,
-}
-
-impl Surface {
-    /// The surface of a URL path.
-    pub fn of_path(path: &str) -> Surface {
-        let under = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if under("/api/portal") {
-            Surface::Portal
-        } else if under("/v0") {
-            Surface::V0
-        } else {
-            Surface::OpenAi
-        }
-    }
-}
-
-/// An error as a value, ready to be shown on any surface.
+/// An error as a value, ready to be shown on any surface by [`crate::envelope`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// HTTP status.
@@ -230,14 +199,15 @@ pub struct Error {
     /// The member or header at fault.
     pub param: Option<Cow<'static, str>>,
     /// What `/v0` shows as `details`.
-    details: Option<Box<Value>>,
+    pub(crate) details: Option<Box<Value>>,
     /// Seconds until another try can succeed, where that is known better than by the table.
     retry_after: Option<u32>,
-    origin: Origin,
+    pub(crate) origin: Origin,
 }
 
+/// Who the error comes from, with what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Origin {
+pub(crate) enum Origin {
     Gateway(Code),
     Upstream { kind: String, code: Option<String> },
 }
@@ -325,49 +295,6 @@ impl Error {
     pub fn is(&self, code: Code) -> bool {
         self.origin == Origin::Gateway(code)
     }
-
-    /// The body in the envelope of a surface.
-    pub fn envelope(&self, surface: Surface) -> Value {
-        match surface {
-            Surface::OpenAi => json!({"error": {
-                "message": self.message,
-                "type": self.kind(),
-                "param": self.param,
-                "code": self.code(),
-            }}),
-            Surface::Portal => {
-                json!({"Status": "Error", "Message": self.seed_words(surface), "Meta": null})
-            }
-            Surface::V0 => json!({
-                "message": self.seed_words(surface),
-                "error_code": match self.origin {
-                    // The one code of this surface that its clients know by another name.
-                    Origin::Gateway(Code::InvalidApiKey) => "AuthenticationFailed",
-                    Origin::Gateway(code) => code.spec().pascal_code,
-                    Origin::Upstream { .. } => "UpstreamError",
-                },
-                "details": match (&self.details, &self.param) {
-                    (Some(details), _) => Value::clone(details),
-                    (None, Some(param)) => json!({"param": param}),
-                    (None, None) => Value::Null,
-                },
-            }),
-        }
-    }
-
-    /// The message, in the words that clients of the operator's surfaces look for where they have some.
-    fn seed_words(&self, surface: Surface) -> &str {
-        match (surface, &self.origin) {
-            (Surface::Portal, Origin::Gateway(Code::InvalidApiKey)) => "Not authorised",
-            (Surface::V0, Origin::Gateway(Code::InvalidApiKey)) => "Unauthorized API key",
-            _ => &self.message,
-        }
-    }
-
-    /// The error as the last event of a stream in `OpenAI`'s format.
-    pub fn stream_event(&self) -> Vec<u8> {
-        format!("data: {}\n\n", self.envelope(Surface::OpenAi)).into_bytes()
-    }
 }
 
 #[cfg(test)]
@@ -384,37 +311,5 @@ mod tests {
             assert!((400..600).contains(&code.spec().status), "{code:?}");
             assert!(code.spec().meaning.ends_with('.'), "{code:?} has no sentence");
         }
-    }
-
-    #[test]
-    fn each_surface_has_its_envelope() {
-        let error = Error::new(Code::InvalidType, "'model' must be a string").with_param("model");
-        assert_eq!(
-            error.envelope(Surface::of_path("/v1/chat/completions")).to_string(),
-            r#"{"error":{"message":"'model' must be a string","type":"invalid_request_error","param":"model","code":"invalid_type"}}"#
-        );
-        assert_eq!(
-            error.envelope(Surface::of_path("/api/portal/requests")).to_string(),
-            r#"{"Status":"Error","Message":"'model' must be a string","Meta":null}"#
-        );
-        assert_eq!(
-            error.envelope(Surface::of_path("/v0/api_keys")).to_string(),
-            r#"{"message":"'model' must be a string","error_code":"InvalidType","details":{"param":"model"}}"#
-        );
-    }
-
-    #[test]
-    fn a_prefix_is_a_whole_segment() {
-        assert_eq!(Surface::of_path("/v0x"), Surface::OpenAi);
-        assert_eq!(Surface::of_path("/v0"), Surface::V0);
-        assert_eq!(Surface::of_path("/api/portals"), Surface::OpenAi);
-    }
-
-    #[test]
-    fn all_four_members_are_there_even_when_null() {
-        let body = Error::upstream(418, "teapot".into(), None, "no".into()).envelope(Surface::OpenAi);
-        let members = body["error"].as_object().unwrap();
-        assert_eq!(members.len(), 4);
-        assert!(members["code"].is_null() && members["param"].is_null());
     }
 }

@@ -20,18 +20,27 @@
     allow(clippy::string_slice, clippy::format_collect, reason = "a test may panic, and need not be fast")
 )]
 
-pub mod access;
 pub mod catalog;
+pub mod check;
 pub mod config;
+pub mod envelope;
 pub mod error;
+pub mod format;
+pub mod framing;
 mod hash;
+pub mod health;
 pub mod json;
 pub mod key;
 pub mod ledger;
+pub mod money;
 mod name;
+pub mod onboarding;
 mod order;
-pub mod protocol;
+pub mod report;
 pub mod request_id;
 pub mod route;
+pub mod routes;
 pub mod table;
+pub mod text;
+pub mod tier;
 pub mod time;

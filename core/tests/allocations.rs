@@ -19,17 +19,17 @@ use std::{env, fs, hint, io};
 
 use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
+use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::format::openai_chat::response;
+use gatehouse_core::format::openai_chat::stream::{ChatStream, Outcome, Relayed};
+use gatehouse_core::health::Board;
 use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::Receipt;
-use gatehouse_core::ledger::{Book, End, Purse, Reserved, Settled, Spending, Target, told};
-use gatehouse_core::protocol::chat_answer;
-use gatehouse_core::protocol::chat_request::ChatRequest;
-use gatehouse_core::protocol::chat_stream::{ChatStream, Outcome, Relayed};
+use gatehouse_core::ledger::{Book, End, Limit, Purse, Reserved, Settled, Spending, Target, headers};
+use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
-use gatehouse_core::route::draw::Draw;
-use gatehouse_core::route::health::Board;
 use gatehouse_core::route::plan::{Limits, Plan, Step};
 use serde_json::{Map, Value};
 
@@ -148,7 +148,7 @@ impl World {
             Plan::new(&selection.candidates, board, asked.draw, limits, now_ms).next(now_ms)
         });
         let Step::Send(lane) = step else { panic!("nobody is asked: {step:?}") };
-        let limits = steps.run("IssuedKey::limits", || key.limits(config).unwrap());
+        let limits = steps.run("Limit::of_key", || Limit::of_key(key, config).unwrap());
         let shown = limits.clone();
         let mut spending = steps.run("Spending::new", || {
             Spending::new(limits, Estimate::of(&request), config.ledger.unknown_price, &request.model)
@@ -177,8 +177,8 @@ impl World {
         assert!(outgoing.body.is_some());
         let place = candidate.lane(lane.key);
         let secret = candidate.provider.keys().first();
-        let usage = steps
-            .run("chat_answer::check", || chat_answer::check("demo", ANSWER.as_bytes(), secret).unwrap());
+        let usage =
+            steps.run("response::check", || response::check("demo", ANSWER.as_bytes(), secret).unwrap());
         steps.run("Board", || {
             board.begin(place, now_ms);
             board.answered(place, now_ms, now_ms);
@@ -203,7 +203,9 @@ impl World {
         let text = steps.run("Receipt::to_text", || receipt.to_text());
         let rows = steps.run("Receipt::rows", || receipt.rows(|attempt| attempt.model.clone()));
         steps.run("Purse::settle", || purse.settle(Settled { receipt: Some(text), rows, charges }));
-        steps.run("told::headers", || told::headers(&shown, |counter| purse.left(counter, now_ms), now_ms));
+        steps.run("ledger::headers", || {
+            headers::headers(&shown, |counter| purse.left(counter, now_ms), now_ms)
+        });
         let report = steps.run("Purse::report", || purse.report(now_ms)).unwrap();
         let (standing, _) = book.report(report, now_ms);
         purse.reported(standing);

@@ -2,21 +2,18 @@
 //! the router itself, which is a function of the route table.
 
 #![allow(
-    unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "tests, and `routes.rs` is a module of the Worker, where `pub` is right"
+    reason = "tests"
 )]
-
-#[path = "../../src/routes.rs"]
-mod routes;
 
 use std::collections::BTreeSet;
 
-use gatehouse_core::error::{Code, Surface};
-use routes::{Access, Handler, Match, ROUTES};
+use gatehouse_core::envelope::Surface;
+use gatehouse_core::error::Code;
+use gatehouse_core::routes::{self, Access, Handler, Match, ROUTES};
 use serde_json::Value;
 
 const OPENAPI: &str = include_str!("../../openapi.json");

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::protocol::chat_answer;
+use gatehouse_core::format::openai_chat::response;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
-fuzz_target!(|body: &[u8]| match chat_answer::check("acme", body, None) {
+fuzz_target!(|body: &[u8]| match response::check("acme", body, None) {
     Ok(_) => {
         let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_slice(body);
         let choices = members.ok().and_then(|members| members.get("choices").copied());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::catalog::{Registry, StreamUsage};
 use gatehouse_core::config::Config;
-use gatehouse_core::protocol::chat_request::ChatRequest;
+use gatehouse_core::format::openai_chat::request::ChatRequest;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
@@ -23,7 +23,9 @@ fuzz_target!(|body: &[u8]| {
     let config = r#"{"providers":{"acme":{"base_url":"http://a.example","auth":"none","drop":["x"],"rename":{"y":"z"}}}}"#;
     let config = Config::read("{}", Some(config)).unwrap_or_default();
     let entries = Registry::new(&config, false, |_| None).into_entries();
-    let Some(mut provider) = entries.into_iter().find(|entry| entry.name == "acme") else { panic!("no provider") };
+    let Some(mut provider) = entries.into_iter().find(|entry| entry.name == "acme") else {
+        panic!("no provider")
+    };
     for usage in [StreamUsage::OnRequest, StreamUsage::Always] {
         provider.stream_usage = usage;
         let outgoing = request.outgoing("m", &provider, false, None);

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::protocol::chat_stream::{ChatStream, Ending, Outcome, Relayed};
-use gatehouse_core::protocol::sse::{self, Event};
+use gatehouse_core::format::openai_chat::stream::{ChatStream, Ending, Outcome, Relayed};
+use gatehouse_core::framing::sse::{self, Event};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;

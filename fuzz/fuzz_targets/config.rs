@@ -3,17 +3,18 @@
 #![no_main]
 
 use gatehouse_core::catalog::Registry;
+use gatehouse_core::check;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::Code;
-use gatehouse_core::protocol::chat_request::ChatRequest;
+use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::health::Board;
+use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{Asked, select};
-use gatehouse_core::route::draw::Draw;
-use gatehouse_core::route::health::Board;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
 fuzz_target!(|patch: &str| {
-    let Ok(config) = Config::read(&written(&Config::default()), Some(patch)) else { return };
+    let Ok(config) = check::read(&written(&Config::default()), Some(patch)) else { return };
     assert_eq!(config.check(), Ok(()));
     assert_eq!(Config::read(&written(&config), None).as_ref(), Ok(&config));
     let registry = Registry::new(&config, false, |_| None);
@@ -34,7 +35,11 @@ fuzz_target!(|patch: &str| {
             explain: false,
         };
         if let Err(error) = select(&asked) {
-            assert!(error.is(Code::ProviderNotConfigured) || error.is(Code::NoCandidate), "{name}: {}", error.message);
+            assert!(
+                error.is(Code::ProviderNotConfigured) || error.is(Code::NoCandidate),
+                "{name}: {}",
+                error.message
+            );
         }
     }
 });

@@ -2,8 +2,8 @@
 //! same. A refusal is short.
 #![no_main]
 
-use gatehouse_core::access::key_request::{Asked, KeyRequest, State};
 use gatehouse_core::config::Config;
+use gatehouse_core::onboarding::key_request::{Asked, KeyRequest, State};
 use libfuzzer_sys::fuzz_target;
 
 const NOW_MS: u64 = 1_700_000_000_000;

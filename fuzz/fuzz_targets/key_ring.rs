@@ -20,7 +20,8 @@ fuzz_target!(|input: &str| {
     }
 
     let Some(key) = Secret::new(key) else { return };
-    let digest: String = <Sha256 as sha2::Digest>::digest(key.expose()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String =
+        <Sha256 as sha2::Digest>::digest(key.expose()).iter().map(|byte| format!("{byte:02x}")).collect();
     if let Some(caller) = ring.authenticate(&digest_of(&key)) {
         let is_primary = primary.is_some_and(|primary| primary.expose() == key.expose());
         assert!(is_primary || hashes.to_ascii_lowercase().contains(&digest));

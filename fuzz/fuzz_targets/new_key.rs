@@ -2,9 +2,9 @@
 //! lies ahead. A refusal has the three members of its envelope, and is short.
 #![no_main]
 
-use gatehouse_core::access::api_key::NewKey;
 use gatehouse_core::config::Config;
-use gatehouse_core::error::Surface;
+use gatehouse_core::envelope::Surface;
+use gatehouse_core::onboarding::api_key::NewKey;
 use libfuzzer_sys::fuzz_target;
 
 const NOW_MS: u64 = 1_700_000_000_000;

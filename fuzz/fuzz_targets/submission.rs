@@ -2,7 +2,8 @@
 //! stand in a log or a terminal. A refusal is short: it does not repeat the body.
 #![no_main]
 
-use gatehouse_core::access::submission::{MAX_EMAIL, MAX_USE_CASE, Submission};
+use gatehouse_core::onboarding::submission::{MAX_USE_CASE, Submission};
+use gatehouse_core::text::MAX_EMAIL;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| match Submission::read(body) {

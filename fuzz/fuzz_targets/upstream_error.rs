@@ -2,8 +2,8 @@
 //! repeats it: `KEY` in the input stands for it.
 #![no_main]
 
+use gatehouse_core::format::upstream_error;
 use gatehouse_core::key::Secret;
-use gatehouse_core::protocol::upstream_error;
 use libfuzzer_sys::fuzz_target;
 
 const KEY: &str = "sk-0123456789abcdefghijklmnopqrstuvwxyz";
@@ -31,7 +31,8 @@ fuzz_target!(|input: Input<'_>| {
         assert!(!error.message.contains(piece), "message: {}", error.message);
         assert!(!tokens.iter().flatten().any(|token| token.contains(piece)), "type, code, param: {tokens:?}");
     }
-    if let Some(error) = upstream_error::read_event(body.as_bytes(), input.is_json, Secret::new(KEY).as_ref()) {
+    if let Some(error) = upstream_error::read_event(body.as_bytes(), input.is_json, Secret::new(KEY).as_ref())
+    {
         assert!(!format!("{error:?}").contains(KEY), "the key in {error:?}");
     }
 });

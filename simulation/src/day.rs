@@ -1,6 +1,6 @@
 //! Draws a day: nine providers that differ in everything, what befalls them, and some 30,000 calls.
 
-use gatehouse_core::catalog::Tier;
+use gatehouse_core::tier::Tier;
 use serde_json::json;
 
 use crate::rng::Rng;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::protocol::upstream_error;
-use gatehouse_core::route::health::day_end_ms;
+use gatehouse_core::format::upstream_error;
+use gatehouse_core::health::day_end_ms;
 
 use crate::rng::Rng;
 use crate::scenario::{Call, Counting, Fate, Fault, Model, Provider, Scenario, Spot, World};

@@ -1,7 +1,7 @@
 //! Round robin: the next model in turn, and the one after it if that fails. Learns nothing.
 
 use gatehouse_core::error::Error;
-use gatehouse_core::route::failure::Failure;
+use gatehouse_core::health::failure::Failure;
 
 use crate::baseline::{self, Router};
 use crate::rng::Rng;

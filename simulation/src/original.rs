@@ -11,10 +11,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gatehouse_core::catalog::Tier;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::route::health::day_end_ms;
+use gatehouse_core::health::day_end_ms;
 use gatehouse_core::route::score::tier_place;
+use gatehouse_core::tier::Tier;
 
 use crate::baseline::{self, Router};
 use crate::rng::Rng;

@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::protocol::chat_request::ChatRequest;
+use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::health::failure::{Class, Failure};
+use gatehouse_core::health::quota;
+use gatehouse_core::health::{Answer as News, Availability, Board, Lanes, REFRESH_MS, Report, Shared, Token};
+use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
-use gatehouse_core::route::draw::Draw;
-use gatehouse_core::route::failure::{Class, Failure};
-use gatehouse_core::route::health::{
-    Answer as News, Availability, Board, Lanes, REFRESH_MS, Report, Shared, Token,
-};
 use gatehouse_core::route::plan::{Lane, Limits, Plan, Step};
-use gatehouse_core::route::quota;
 
 use crate::fleet::{Fleet, Patience, Reply};
 use crate::queue::Queue;
@@ -498,7 +496,7 @@ impl<'w> Driver<'w, '_> {
         let isolate = running.isolate;
         let place = candidate.lane(lane.key);
         let limits = candidate.provider.limit_headers;
-        let is_old = |lane: &gatehouse_core::route::health::Lane| {
+        let is_old = |lane: &gatehouse_core::health::Lane| {
             lane.quota.iter().all(|reading| now_ms.saturating_sub(reading.seen_ms) > 1000)
         };
         if reply.status != 0 && (reply.status != 200 || board.lane(place).is_none_or(is_old)) {
@@ -550,7 +548,7 @@ impl<'w> Driver<'w, '_> {
             let failure = Failure { class: Class::Broken, retry_after_ms: None };
             let chance = self.rng.number();
             if let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) {
-                let place = gatehouse_core::route::health::Place {
+                let place = gatehouse_core::health::Place {
                     provider: &provider.name,
                     model: &model.id,
                     key: spot.key,

@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 
-use gatehouse_core::catalog::{Facts, Registry, Tier};
+use gatehouse_core::catalog::{Facts, Registry};
 use gatehouse_core::config::Config;
+use gatehouse_core::tier::Tier;
 use serde_json::{Map, Value, json};
 
 /// A model of a simulated provider.
@@ -182,7 +183,7 @@ pub struct Call {
     pub fate: Fate,
 }
 
-/// Prompts from here on are long, as [`gatehouse_core::route::draw`] has it, in bytes.
+/// Prompts from here on are long, as [`gatehouse_core::route::affinity`] has it, in bytes.
 const LONG: usize = 4_200;
 
 impl Call {
@@ -316,7 +317,7 @@ impl World {
         }
         settings.insert("providers".into(), Value::Object(providers));
         settings.insert("models".into(), Value::Object(models));
-        let config = Config::read("{}", Some(&Value::Object(settings).to_string()))
+        let config = gatehouse_core::check::read("{}", Some(&Value::Object(settings).to_string()))
             .map_err(|error| error.to_string())?;
         let secrets: Vec<(String, String)> = scenario
             .providers

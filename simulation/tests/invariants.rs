@@ -16,9 +16,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use gatehouse_core::catalog::Tier;
-use gatehouse_core::route::failure::{Class, Failure};
-use gatehouse_core::route::health::Availability;
+use gatehouse_core::health::Availability;
+use gatehouse_core::health::failure::{Class, Failure};
+use gatehouse_core::tier::Tier;
 use gatehouse_simulation::day::BEGIN_MS;
 use gatehouse_simulation::ours::{self, Seen};
 use gatehouse_simulation::rng::Rng;

@@ -4,14 +4,14 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::access::api_key::{self, Settings};
-use gatehouse_core::access::approval::{check_known_policies, expiry};
-use gatehouse_core::access::key_request::{Asked, KeyRequest};
-use gatehouse_core::access::pseudonym::Pseudonyms;
-use gatehouse_core::access::sliding_log::{Take, Verdict};
-use gatehouse_core::access::submission::{Submission, idempotency_key, received_message};
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
+use gatehouse_core::onboarding::api_key::{self, Settings};
+use gatehouse_core::onboarding::approval::{check_known_policies, expiry};
+use gatehouse_core::onboarding::key_request::{Asked, KeyRequest};
+use gatehouse_core::onboarding::pseudonym::Pseudonyms;
+use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
+use gatehouse_core::onboarding::submission::{Submission, idempotency_key, received_message};
 use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
 use worker::Env;

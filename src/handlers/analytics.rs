@@ -4,16 +4,16 @@ use std::rc::Rc;
 
 use gatehouse_core::config::ProjectIdRule;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::ledger::answers::{FRESH_MS, Question};
-use gatehouse_core::ledger::summary::Detail;
-use gatehouse_core::protocol::project_id;
+use gatehouse_core::format::project_id;
+use gatehouse_core::report::cache::{FRESH_MS, Question};
+use gatehouse_core::report::usage::Detail;
 
 use super::{Call, authentication, last_days};
 use crate::gateway::Gateway;
 use crate::platform::clock;
 use crate::platform::reply::Reply;
-use crate::routes::Access;
 use crate::store::usage;
+use gatehouse_core::routes::Access;
 
 /// `GET /v1/analytics?project_id=&days=`
 pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {

@@ -1,10 +1,10 @@
 //! `/v0/api_keys`: operators make, change, rotate and revoke keys.
 
-use gatehouse_core::access::api_key::{self, NewKey, Rotation, check_name};
-use gatehouse_core::access::approval::{Delivery, expiry};
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::key::Caller;
+use gatehouse_core::onboarding::api_key::{self, NewKey, Rotation, check_name};
+use gatehouse_core::onboarding::approval::{Delivery, expiry};
 use gatehouse_core::time;
 use serde_json::Value;
 

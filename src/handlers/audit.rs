@@ -1,8 +1,8 @@
 //! `/v0/audit`: what operators did, and whether the record of it is whole.
 
-use gatehouse_core::access::audit::Head;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
+use gatehouse_core::onboarding::audit::Head;
 
 use super::Call;
 use crate::platform::reply::Reply;

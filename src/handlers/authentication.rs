@@ -13,17 +13,18 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use gatehouse_core::access::sliding_log::{Take, Verdict};
-use gatehouse_core::error::{Code, Error, Surface};
+use gatehouse_core::envelope::Surface;
+use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{self, Caller, Digest, IssuedKey, Remembered, Secret, Stored};
+use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
 use worker::Env;
 
 use super::Call;
 use crate::gateway::Gateway;
 use crate::objects::rate_limiter;
 use crate::platform::{clock, task};
-use crate::routes::Access;
 use crate::store::keys;
+use gatehouse_core::routes::Access;
 
 /// A minute, in milliseconds.
 const MINUTE_MS: u64 = 60_000;

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::route::health::{Answer, REFRESH_MS, Token};
+use gatehouse_core::health::{Answer, REFRESH_MS, Token};
 use worker::Env;
 
 use super::Call;

@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::error::{Code, Error, Surface};
+use gatehouse_core::envelope::Surface;
+use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 
 use super::{Call, authentication};

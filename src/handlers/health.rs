@@ -8,7 +8,7 @@ use std::rc::Rc;
 use gatehouse_core::catalog::Entry;
 use gatehouse_core::error::Error;
 use gatehouse_core::json;
-use gatehouse_core::route::report;
+use gatehouse_core::report::routing;
 use worker::Env;
 
 use super::{Call, board};
@@ -90,7 +90,7 @@ fn json(gateway: &Gateway, state: &State, now_ms: u64) -> Reply {
             "auth": {"configured": state.keys},
             "database": state.database,
             "providers": active.map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
-            "models": report::health(&gateway.board.borrow(), &gateway.registry, now_ms),
+            "models": routing::health(&gateway.board.borrow(), &gateway.registry, now_ms),
             "problems": state.problems,
         }),
     )

@@ -11,7 +11,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
-    Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, told,
+    Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, headers,
 };
 use gatehouse_core::table::Table;
 use worker::Env;
@@ -107,7 +107,7 @@ pub async fn set_aside(
                 }
                 return Ok(charges);
             }
-            Reserved::Refused(refusal) => return Err(told::refused(&refusal, clock::now_ms())),
+            Reserved::Refused(refusal) => return Err(headers::refused(&refusal, clock::now_ms())),
             Reserved::Ask(ask) => ask,
         };
         // What ended calls have not used is told first: there may be enough of that.
@@ -144,7 +144,7 @@ async fn ask_object(
             account.purse.not_answered(ask);
             return Err(Some(cannot_check()));
         };
-        let refused = |refusal: Option<_>| refusal.map(|refusal| told::refused(&refusal, now_ms));
+        let refused = |refusal: Option<_>| refusal.map(|refusal| headers::refused(&refusal, now_ms));
         account.purse.answered(ask, answer, now_ms).map_err(refused)
     })
 }
@@ -160,7 +160,7 @@ pub fn headers(gateway: &Gateway, ledger: &str, limits: &[Limit]) -> Vec<(&'stat
         return Vec::new();
     }
     with(gateway, ledger, |account, now_ms| {
-        told::headers(limits, |counter| account.purse.left(counter, now_ms), now_ms)
+        headers::headers(limits, |counter| account.purse.left(counter, now_ms), now_ms)
     })
 }
 

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use gatehouse_core::error::Error;
-use gatehouse_core::ledger::exposition::{CONTENT_TYPE, Snapshot};
-use gatehouse_core::route::report;
+use gatehouse_core::report::metrics::{CONTENT_TYPE, Snapshot};
+use gatehouse_core::report::routing;
 
 use super::{Call, board};
 use crate::gateway::Gateway;
@@ -21,7 +21,7 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error>
     let snapshot = Snapshot {
         version: env!("CARGO_PKG_VERSION"),
         totals,
-        providers: report::provider_states(&gateway.board.borrow(), &gateway.registry, clock::now_ms()),
+        providers: routing::provider_states(&gateway.board.borrow(), &gateway.registry, clock::now_ms()),
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
         issued_keys: counts.map(|counts| counts.issued_keys),
     };

@@ -22,10 +22,11 @@ use std::future::ready;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use gatehouse_core::access::{MAX_BODY_BYTES, client_address};
-use gatehouse_core::error::{Code, Error, Source, Surface};
+use gatehouse_core::envelope::Surface;
+use gatehouse_core::error::{Code, Error, Source};
 use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
+use gatehouse_core::onboarding::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
 use worker::js_sys::Uint8Array;
@@ -37,7 +38,7 @@ use crate::gateway::{self, Gateway};
 use crate::platform::reply::{Body, Reply};
 use crate::platform::request::{BodyError, Head};
 use crate::platform::{clock, log, random, request, variables};
-use crate::routes::{self, Access, Handler, Match};
+use gatehouse_core::routes::{self, Access, Handler, Match};
 
 /// One request, and what belongs to it alone.
 pub struct Call<'a> {

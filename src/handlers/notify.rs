@@ -1,7 +1,7 @@
 //! Telling the webhook: around a transaction that writes a notification.
 
-use gatehouse_core::access::key_request::{DeveloperKey, KeyRequest};
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::onboarding::key_request::{DeveloperKey, KeyRequest};
 use serde_json::Value;
 
 use super::Call;

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::access::api_key::{self, Settings};
-use gatehouse_core::access::approval::{Approval, Delivery, check_known_policies, decline_reason, expiry};
-use gatehouse_core::access::key_request::{Asked, DeveloperKey, KeyRequest, State};
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::key::Caller;
+use gatehouse_core::onboarding::api_key::{self, Settings};
+use gatehouse_core::onboarding::approval::{
+    Approval, Delivery, check_known_policies, decline_reason, expiry,
+};
+use gatehouse_core::onboarding::key_request::{Asked, DeveloperKey, KeyRequest, State};
 use gatehouse_core::time;
 use serde_json::Value;
 

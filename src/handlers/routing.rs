@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::route::report;
+use gatehouse_core::report::routing;
 
 use super::{Call, board};
 use crate::gateway::Gateway;
@@ -14,12 +14,12 @@ pub async fn status(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
     board::news(call, gateway).await;
     Reply::json(
         200,
-        &report::status(&gateway.board.borrow(), &gateway.config, &gateway.registry, clock::now_ms()),
+        &routing::status(&gateway.board.borrow(), &gateway.config, &gateway.registry, clock::now_ms()),
     )
 }
 
 /// What has been counted of each provider.
 pub async fn provider_stats(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
     board::news(call, gateway).await;
-    Reply::json(200, &report::provider_stats(&gateway.board.borrow(), &gateway.registry, clock::now_ms()))
+    Reply::json(200, &routing::provider_stats(&gateway.board.borrow(), &gateway.registry, clock::now_ms()))
 }

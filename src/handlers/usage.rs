@@ -32,7 +32,7 @@ struct Holder {
 impl Holder {
     fn of_key(gateway: &Gateway, key: &IssuedKey) -> Holder {
         // A key whose policies are gone may do nothing, but what it has used can be seen.
-        let limits = key.limits(&gateway.config).unwrap_or_default();
+        let limits = Limit::of_key(key, &gateway.config).unwrap_or_default();
         Holder { name: key.name.clone(), ledger: ledger::of_key(&key.id), limits }
     }
 

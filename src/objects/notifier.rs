@@ -3,8 +3,8 @@
 //! The notifications stand in the database, written in the same transaction as what they tell. The object has only an
 //! alarm: it is set before that transaction, so that a Worker that dies after it leaves nothing undelivered.
 
-use gatehouse_core::access::webhook::{SigningKey, retry_after};
 use gatehouse_core::json_text;
+use gatehouse_core::onboarding::webhook::{SigningKey, retry_after};
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
 

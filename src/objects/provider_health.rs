@@ -1,12 +1,12 @@
 //! `ProviderHealth`: one object that adds up what all isolates see of the providers, and tells each what the others saw.
 //!
-//! Its state is that of `gatehouse_core::route::health`; it stands in memory and is written down every few seconds, since
+//! Its state is that of `gatehouse_core::health`; it stands in memory and is written down every few seconds, since
 //! an object that is moved or restarted should not forget who is throttled. What is lost with it is found out again.
 
 use std::cell::RefCell;
 
+use gatehouse_core::health::{Answer, Report, Shared};
 use gatehouse_core::json;
-use gatehouse_core::route::health::{Answer, Report, Shared};
 use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 

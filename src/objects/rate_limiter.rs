@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 
-use gatehouse_core::access::sliding_log::{SlidingLog, Take, Verdict};
 use gatehouse_core::json;
+use gatehouse_core::onboarding::sliding_log::{SlidingLog, Take, Verdict};
 use serde::{Deserialize, Serialize};
 use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use gatehouse_core::error::{Code, Error, Retry, Source, Surface};
+use gatehouse_core::envelope::Surface;
+use gatehouse_core::error::{Code, Error, Retry, Source};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 use worker::{js_sys, web_sys};

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatehouse_core::config::Config;
-use gatehouse_core::protocol::chat_stream::{ChatStream, Ending, Relayed};
-use gatehouse_core::protocol::upstream_error::MAX_BODY as MAX_ERROR_BYTES;
+use gatehouse_core::format::openai_chat::stream::{ChatStream, Ending, Relayed};
+use gatehouse_core::format::upstream_error::MAX_BODY as MAX_ERROR_BYTES;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::Closure, prelude::wasm_bindgen};
 use worker::worker_sys::Context;
 use worker::{js_sys, web_sys};

@@ -1,8 +1,8 @@
 //! The audit trail: reading it. It is written with the changes that it notes (`store::change`).
 
-use gatehouse_core::access::audit::{Entry, Head};
 use gatehouse_core::error::Error;
 use gatehouse_core::json;
+use gatehouse_core::onboarding::audit::{Entry, Head};
 use serde::Deserialize;
 use worker::Env;
 

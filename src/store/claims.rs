@@ -1,9 +1,9 @@
 //! Claim links: looking one up, and using it.
 
-use gatehouse_core::access::audit::Action;
-use gatehouse_core::access::claim::{self, Claim};
 use gatehouse_core::error::Error;
 use gatehouse_core::json;
+use gatehouse_core::onboarding::audit::Action;
+use gatehouse_core::onboarding::claim::{self, Claim};
 use serde::Deserialize;
 use worker::Env;
 

@@ -1,11 +1,11 @@
 //! Issued keys and their secrets.
 
-use gatehouse_core::access::api_key::{self, ApiKey, Settings};
-use gatehouse_core::access::audit::Action;
-use gatehouse_core::access::claim;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::key::{self, Digest, IssuedKey, Stored};
+use gatehouse_core::onboarding::api_key::{self, ApiKey, Settings};
+use gatehouse_core::onboarding::audit::Action;
+use gatehouse_core::onboarding::claim;
 use serde_json::Value;
 use std::rc::Rc;
 use worker::Env;

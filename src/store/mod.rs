@@ -12,8 +12,8 @@ pub mod notifications;
 pub mod requests;
 pub mod usage;
 
-use gatehouse_core::access::audit::Action;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::onboarding::audit::Action;
 use serde_json::Value;
 use worker::Env;
 

@@ -1,8 +1,8 @@
 //! Notifications that are to be delivered.
 
-use gatehouse_core::access::webhook::Event;
 use gatehouse_core::error::Error;
 use gatehouse_core::json;
+use gatehouse_core::onboarding::webhook::Event;
 use serde::Deserialize;
 use serde_json::Value;
 use worker::Env;

@@ -1,12 +1,12 @@
 //! Requests for keys.
 
-use gatehouse_core::access::api_key::Settings;
-use gatehouse_core::access::audit::Action;
-use gatehouse_core::access::key_request::{Asked, DeveloperKey, KeyRequest, State};
-use gatehouse_core::access::submission::new_request_id;
-use gatehouse_core::access::webhook::Event;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
+use gatehouse_core::onboarding::api_key::Settings;
+use gatehouse_core::onboarding::audit::Action;
+use gatehouse_core::onboarding::key_request::{Asked, DeveloperKey, KeyRequest, State};
+use gatehouse_core::onboarding::submission::new_request_id;
+use gatehouse_core::onboarding::webhook::Event;
 use serde::Deserialize;
 use serde_json::Value;
 use worker::Env;

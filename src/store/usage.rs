@@ -5,8 +5,8 @@
 //! database, so that what comes out is bounded however many names callers have invented.
 
 use gatehouse_core::error::Error;
-use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
+use gatehouse_core::report::usage::Usage;
 use serde_json::Value;
 use worker::Env;
 

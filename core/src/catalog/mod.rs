@@ -7,7 +7,7 @@ mod models;
 mod providers;
 mod registry;
 
-pub use models::{Facts, MODELS_AS_OF, Price, Tier, facts, of_provider};
+pub use models::{Facts, MODELS_AS_OF, Price, facts, of_provider};
 pub use providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, Resource, StreamUsage, Window, api_key_variable,
     base_url_variable,

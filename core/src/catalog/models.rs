@@ -5,7 +5,9 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
+use crate::config::ModelSettings;
+use crate::money::MicroUsd;
+use crate::tier::Tier;
 
 /// What is known of a model. `None` is unknown: not zero, not false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,27 +53,29 @@ impl Facts {
             (None, None) => Tier::Medium,
         }
     }
-}
 
-/// How capable a model is, in the words of `reasoning_effort`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    /// Quick and cheap.
-    Low,
-    /// In between.
-    Medium,
-    /// For what is hard.
-    High,
-}
-
-impl Tier {
-    /// The word for it: `low`, `medium` or `high`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Tier::Low => "low",
-            Tier::Medium => "medium",
-            Tier::High => "high",
+    /// The facts with an operator's settings over them.
+    #[must_use]
+    pub fn with(self, settings: &ModelSettings) -> Facts {
+        let usd = |given: Option<MicroUsd>, known| given.map(|MicroUsd(micro)| micro).or(known);
+        Facts {
+            context: settings.context.or(self.context),
+            max_output: settings.max_output.or(self.max_output),
+            price: Price {
+                input: usd(settings.input_usd_per_mtok, self.price.input),
+                output: usd(settings.output_usd_per_mtok, self.price.output),
+                cached_input: usd(settings.cached_input_usd_per_mtok, self.price.cached_input),
+                cache_write: usd(settings.cache_write_usd_per_mtok, self.price.cache_write),
+            },
+            tools: settings.tools.or(self.tools),
+            json_mode: settings.json_mode.or(self.json_mode),
+            json_schema: settings.json_schema.or(self.json_schema),
+            vision: settings.vision.or(self.vision),
+            reasoning: settings.reasoning.or(self.reasoning),
+            tier: settings.tier.or(self.tier),
+            priority: settings.priority.or(self.priority),
+            requests_per_day: settings.requests_per_day.or(self.requests_per_day),
+            not_automatic: self.not_automatic,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every row is a chat endpoint in OpenAI's format behind a key that does not change, so that one piece of code calls
 //! them all. Two things have no column, because they need none: where an error's text stands is found out for each
-//! answer (`protocol::upstream_error` knows every shape, at every provider), and what a model can do is in the table
+//! answer (`format::upstream_error` knows every shape, at every provider), and what a model can do is in the table
 //! of models.
 //!
 //! Left out, because they have no such endpoint: Reka, Snowflake Cortex (a format of their own), Oracle OCI and

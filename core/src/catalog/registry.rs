@@ -11,6 +11,7 @@ use super::providers::{
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::json;
 use crate::key::Secret;
+use crate::money::usd;
 use crate::table::Table;
 
 /// The provider that can be reached without a key, through the Worker's binding `AI`.
@@ -76,7 +77,7 @@ impl Entry {
         let known = models::facts(&self.name, id);
         match self.settings.get(id) {
             None => known,
-            Some(settings) => Some(settings.over(known.or_else(|| like(settings)).unwrap_or_default())),
+            Some(settings) => Some(known.or_else(|| like(settings)).unwrap_or_default().with(settings)),
         }
     }
 
@@ -302,10 +303,10 @@ impl ListedModel<'_> {
         let pricing = (price.input.is_some() || price.output.is_some()).then(|| {
             json!({
                 "unit": "USD per million tokens",
-                "input": price.input.map(decimal_usd),
-                "output": price.output.map(decimal_usd),
-                "cached_input": price.cached_input.map(decimal_usd),
-                "cache_write": price.cache_write.map(decimal_usd),
+                "input": price.input.map(usd),
+                "output": price.output.map(usd),
+                "cached_input": price.cached_input.map(usd),
+                "cache_write": price.cache_write.map(usd),
             })
         });
         json!({
@@ -320,13 +321,6 @@ impl ListedModel<'_> {
             "pricing": pricing,
         })
     }
-}
-
-/// Micro-USD as decimal US dollars: 150000 → "0.15".
-fn decimal_usd(micro: u64) -> String {
-    let (whole, fraction) = (micro / 1_000_000, micro % 1_000_000);
-    let text = format!("{whole}.{fraction:06}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Secrets are not configuration: they come from Worker secrets (see [`crate::key`] and [`crate::catalog`]).
 
 mod base_url;
+mod limits;
 mod routing;
 mod webhook_url;
 
@@ -17,18 +18,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 pub use base_url::BaseUrl;
-pub use routing::{Group, MicroUsd, ModelSettings, Routing};
+pub use limits::Limits;
+pub use routing::{Group, ModelSettings, Routing};
 pub use webhook_url::WebhookUrl;
 
-use crate::access::sliding_log::MAX_LIMIT;
-use crate::access::submission::email;
-use crate::catalog::{PROVIDERS, facts};
 use crate::json;
-use crate::key::ENDPOINTS;
-use crate::ledger::Limits;
-use crate::name::is_name;
 use crate::table::Table;
 
+/// The most that a limit of one client can be set to; each use is one entry of a list.
+pub const MAX_PER_CLIENT: u32 = 1000;
 /// The model name by which the gateway chooses.
 pub const AUTO: &str = "auto";
 
@@ -297,7 +295,7 @@ impl Serialize for Auth {
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(String);
+pub struct ConfigError(pub(crate) String);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -308,7 +306,8 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads JSON that has been through the build, with an optional patch on top.
+    /// Reads JSON that has been through the build, with an optional patch on top. The rules that the types alone cannot
+    /// state are in [`crate::check`].
     #[inline] // So that it is compiled with the Worker, for the least size: 3 KB of the Wasm, gzipped.
     pub fn read(built: &str, patch: Option<&str>) -> Result<Config, ConfigError> {
         let config = match patch {
@@ -325,167 +324,7 @@ impl Config {
                 })
             }
         };
-        let config: Config = config.map_err(|error| ConfigError(error.to_string()))?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// The rules that the types alone cannot state.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let fail = |message: String| Err(ConfigError(message));
-        for (member, value) in [
-            ("requests.max_body_bytes", self.requests.max_body_bytes),
-            ("answers.max_bytes", self.answers.max_bytes),
-            ("timeouts.total_ms", self.timeouts.total_ms),
-            ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
-            ("timeouts.stream_first_byte_ms", self.timeouts.stream_first_byte_ms),
-            ("timeouts.stall_ms", self.timeouts.stall_ms),
-            ("timeouts.idle_ms", self.timeouts.idle_ms),
-            ("timeouts.ping_ms", self.timeouts.ping_ms),
-            ("routing.hold_ms", self.routing.hold_ms),
-            ("routing.hold_bytes", self.routing.hold_bytes),
-            ("routing.backoff_ms", self.routing.backoff_ms),
-        ] {
-            if value == 0 {
-                return fail(format!("{member} must be greater than 0"));
-            }
-        }
-        self.check_access()?;
-        for name in self.providers.keys() {
-            if !is_provider_name(name) {
-                return fail(format!(
-                    "providers.{name}: a provider's name is lower-case letters, digits and '-', beginning with a letter"
-                ));
-            }
-            if PROVIDERS.iter().any(|provider| provider.name == name) {
-                return fail(format!(
-                    "providers.{name} is built in; set {} to change where it lives",
-                    crate::catalog::base_url_variable(name)
-                ));
-            }
-        }
-        for (provider, settings) in &self.providers {
-            if let Some(id) = settings.models.iter().find(|id| id.trim().is_empty()) {
-                return fail(format!("providers.{provider}.models has an empty id '{id}'"));
-            }
-        }
-        self.check_models()
-    }
-
-    /// The rules about names of models.
-    fn check_models(&self) -> Result<(), ConfigError> {
-        let fail = |message: String| Err(ConfigError(message));
-        let routing = &self.routing;
-        if !(1..=10).contains(&routing.max_attempts) || routing.retries > 5 {
-            return fail(
-                "routing.max_attempts must be between 1 and 10, routing.retries at most 5".to_owned(),
-            );
-        }
-        for pattern in routing.auto.iter().flatten() {
-            self.check_address("routing.auto", pattern)?;
-        }
-        for (alias, target) in &self.aliases {
-            if alias.trim().is_empty() {
-                return fail("aliases has an empty name".to_owned());
-            }
-            self.check_address(&format!("aliases.{alias}"), target)?;
-        }
-        for (name, group) in &self.groups {
-            if name.trim().is_empty() || name == AUTO || self.aliases.contains_key(name) {
-                return fail(format!("groups.{name}: the name is empty, '{AUTO}', or that of an alias"));
-            }
-            if group.models.is_empty() {
-                return fail(format!("groups.{name} has no models"));
-            }
-            for (index, model) in group.models.iter().enumerate() {
-                self.check_address(&format!("groups.{name}.models"), model)?;
-                if group.models.iter().take(index).any(|earlier| earlier == model) {
-                    return fail(format!("groups.{name}.models has '{model}' twice"));
-                }
-            }
-            if let Some(weights) = &group.weights
-                && (weights.len() != group.models.len()
-                    || weights.iter().any(|weight| !(1..=1000).contains(weight)))
-            {
-                return fail(format!(
-                    "groups.{name}.weights must be one number from 1 to 1000 for each model"
-                ));
-            }
-        }
-        for (address, settings) in &self.models {
-            self.check_address("models", address)?;
-            if settings.priority.is_some_and(|priority| priority > 100) {
-                return fail(format!("models.\"{address}\".priority must be between 0 and 100"));
-            }
-            if let Some(like) = &settings.like
-                && like.split_once('/').is_none_or(|(provider, id)| facts(provider, id).is_none())
-            {
-                return fail(format!("models.\"{address}\".like is '{like}', which is not in the catalogue"));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_address(&self, place: &str, target: &str) -> Result<(), ConfigError> {
-        let Some((provider, model)) = target.split_once('/') else {
-            return Err(ConfigError(format!("{place} is '{target}'; it must be provider/model")));
-        };
-        if !self.is_provider(provider) || model.is_empty() {
-            return Err(ConfigError(format!("{place} is '{target}'; there is no provider '{provider}'")));
-        }
-        Ok(())
-    }
-
-    fn is_provider(&self, name: &str) -> bool {
-        self.providers.contains_key(name) || PROVIDERS.iter().any(|known| known.name == name)
-    }
-
-    /// The rules about keys.
-    fn check_access(&self) -> Result<(), ConfigError> {
-        let fail = |message: String| Err(ConfigError(message));
-        for (member, value, max) in [
-            ("access.requests_per_day", self.access.requests_per_day, MAX_LIMIT),
-            ("access.failed_auth_per_minute", self.access.failed_auth_per_minute, MAX_LIMIT),
-            ("access.claim_hours", self.access.claim_hours, 24 * 365),
-        ] {
-            if !(1..=max).contains(&value) {
-                return fail(format!("{member} must be between 1 and {max}"));
-            }
-        }
-        if let Err(name) = self.check_policies(&self.access.policies) {
-            return fail(format!("access.policies names '{name}', which is not in [policies]"));
-        }
-        for (name, policy) in &self.policies {
-            if !is_name(name, 64) {
-                return fail(format!(
-                    "policies.{name}: a policy's name is 1 to 64 characters of [A-Za-z0-9._:-]"
-                ));
-            }
-            if policy.expires_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
-                return fail(format!("policies.{name}.expires_days must be between 1 and 36500"));
-            }
-            check_limits(&format!("policies.{name}.limits"), &policy.limits)?;
-            for (models, limits) in &policy.model_limits {
-                let place = format!("policies.{name}.model_limits");
-                self.check_model_pattern(models)
-                    .map_err(|what| ConfigError(format!("{place}: '{models}' {what}")))?;
-                check_limits(&format!("{place}.\"{models}\""), limits)?;
-            }
-            for model in policy.models.iter().flatten() {
-                self.check_model_pattern(model)
-                    .map_err(|what| ConfigError(format!("policies.{name}.models: '{model}' {what}")))?;
-            }
-            if let Some(path) =
-                policy.endpoints.iter().flatten().find(|path| !ENDPOINTS.contains(&path.as_str()))
-            {
-                let known = ENDPOINTS.join(", ");
-                return fail(format!("policies.{name}.endpoints: '{path}' is none of {known}"));
-            }
-        }
-        if let Some(Err(error)) = self.email.from.as_deref().map(email) {
-            return fail(format!("email.from: {}", error.message));
-        }
-        Ok(())
+        config.map_err(|error| ConfigError(error.to_string()))
     }
 
     /// The first of some policies that does not exist.
@@ -495,36 +334,6 @@ impl Config {
             None => Ok(()),
         }
     }
-
-    /// Whether a text can stand in a list of models; the error says why not.
-    pub fn check_model_pattern(&self, pattern: &str) -> Result<(), String> {
-        if pattern == AUTO || self.aliases.contains_key(pattern) || self.groups.contains_key(pattern) {
-            return Ok(());
-        }
-        match pattern.split_once('/') {
-            Some((provider, model)) if !model.is_empty() && pattern.len() <= 200 => {
-                if self.is_provider(provider) {
-                    Ok(())
-                } else {
-                    Err("begins with no provider that is known here".to_owned())
-                }
-            }
-            _ => Err("must be provider/model, provider/*, an alias, a group or 'auto'".to_owned()),
-        }
-    }
-}
-
-/// A limit of 0 is a key that may do nothing, and more likely a mistake.
-fn check_limits(place: &str, limits: &Limits) -> Result<(), ConfigError> {
-    match limits.table().into_iter().find(|(.., amount)| *amount == Some(0)) {
-        Some((name, ..)) => Err(ConfigError(format!("{place}.{name} must be greater than 0"))),
-        None => Ok(()),
-    }
-}
-
-fn is_provider_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// RFC 7396: members of the patch replace, `null` removes, objects are merged.
@@ -563,59 +372,5 @@ mod tests {
         assert_eq!(config.aliases.get("fast").unwrap(), "groq/x");
         assert_eq!(config.requests, Requests::default());
         assert_eq!(read(r#"{"timeouts":null}"#).unwrap(), Config::default());
-    }
-
-    #[test]
-    fn refuses_what_it_would_not_enforce_and_says_where() {
-        for (patch, part) in [
-            (r#"{"limits":{}}"#, "unknown field `limits`"),
-            (r#"{"timeouts":{"idle":5}}"#, "unknown field `idle`"),
-            (r#"{"analytics":{"public":"no"}}"#, "invalid type: string \"no\""),
-            (r#"{"analytics":{"private":true}}"#, "unknown field `private`"),
-            (r#"{"timeouts":{"idle_ms":"5"}}"#, "invalid type: string \"5\""),
-            (r#"{"timeouts":{"idle_ms":0}}"#, "timeouts.idle_ms must be greater than 0"),
-            (r#"{"timeouts":{"idle_ms":-1}}"#, "invalid value: integer `-1`"),
-            (r#"{"requests":{"project_id":"maybe"}}"#, "unknown variant `maybe`"),
-            (r#"{"aliases":{"a":"gpt-4"}}"#, "aliases.a is 'gpt-4'; it must be provider/model"),
-            (r#"{"aliases":{"a":"nowhere/x"}}"#, "no provider 'nowhere'"),
-            (r#"{"aliases":{"":"groq/x"}}"#, "empty name"),
-            (r#"{"providers":{"Acme":{"base_url":"https://a.example"}}}"#, "lower-case letters"),
-            (r#"{"providers":{"openai":{"base_url":"https://a.example"}}}"#, "OPENAI_BASE_URL"),
-            (r#"{"providers":{"acme":{"base_url":"https://user@a.example"}}}"#, "user name"),
-            (r#"{"providers":{"acme":{"base_url":"https://a.example","key":"sk"}}}"#, "unknown field `key`"),
-            (r#"{"providers":{"acme":{}}}"#, "missing field `base_url`"),
-            (r#"{"access":{"requests_per_day":0}}"#, "access.requests_per_day must be between 1 and 1000"),
-            (r#"{"access":{"policies":["gold"]}}"#, "'gold', which is not in [policies]"),
-            (r#"{"policies":{"a b":{}}}"#, "policies.a b: a policy's name"),
-            (r#"{"policies":{"a":{"rpm":5}}}"#, "unknown field `rpm`"),
-            (
-                r#"{"policies":{"a":{"limits":{"requests_per_minute":0}}}}"#,
-                "policies.a.limits.requests_per_minute must be greater than 0",
-            ),
-            (
-                r#"{"policies":{"a":{"model_limits":{"groq/*":{"usd_total":0}}}}}"#,
-                "policies.a.model_limits.\"groq/*\".usd_total must be greater than 0",
-            ),
-            (r#"{"policies":{"a":{"model_limits":{"gpt-4o":{}}}}}"#, "'gpt-4o' must be provider/model"),
-            (r#"{"policies":{"a":{"limits":{"usd_per_day":0.0000001}}}}"#, "at most six decimals"),
-            (r#"{"policies":{"a":{"limits":{"usd_per_hour":1}}}}"#, "unknown field `usd_per_hour`"),
-            (r#"{"ledger":{"unknown_price":"guess"}}"#, "unknown variant `guess`"),
-            (r#"{"policies":{"a":{"models":["gpt-4o"]}}}"#, "'gpt-4o' must be provider/model"),
-            (r#"{"policies":{"a":{"models":["nowhere/*"]}}}"#, "begins with no provider"),
-            (
-                r#"{"policies":{"a":{"endpoints":["/v1/other"]}}}"#,
-                "'/v1/other' is none of /v1/chat/completions",
-            ),
-            (
-                r#"{"webhook":{"url":"http://example.com/hook"}}"#,
-                "webhook.url must begin with https://, except on this machine",
-            ),
-            (r#"{"email":{"from":"nobody"}}"#, "email.from: 'email' must be an e-mail address"),
-            ("[]", "not a JSON object"),
-            ("{", "GATEWAY_CONFIG is not JSON"),
-        ] {
-            let error = read(patch).unwrap_err();
-            assert!(error.contains(part), "{patch}: {error}");
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! What the operator says of routing: limits of an attempt plan, groups of models, and what is known of single models.
 //! How calls are routed is decided in [`crate::route`].
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Facts, Price, Tier};
+use crate::money::MicroUsd;
+use crate::tier::Tier;
 
 /// How a call finds its upstream, and what is done when one fails. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -109,66 +110,4 @@ pub struct ModelSettings {
     /// Successful calls a day (UTC), after which it is left alone until midnight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_day: Option<u32>,
-}
-
-impl ModelSettings {
-    /// These settings over what is known.
-    pub fn over(&self, known: Facts) -> Facts {
-        let usd = |given: Option<MicroUsd>, known| given.map(|MicroUsd(micro)| micro).or(known);
-        Facts {
-            context: self.context.or(known.context),
-            max_output: self.max_output.or(known.max_output),
-            price: Price {
-                input: usd(self.input_usd_per_mtok, known.price.input),
-                output: usd(self.output_usd_per_mtok, known.price.output),
-                cached_input: usd(self.cached_input_usd_per_mtok, known.price.cached_input),
-                cache_write: usd(self.cache_write_usd_per_mtok, known.price.cache_write),
-            },
-            tools: self.tools.or(known.tools),
-            json_mode: self.json_mode.or(known.json_mode),
-            json_schema: self.json_schema.or(known.json_schema),
-            vision: self.vision.or(known.vision),
-            reasoning: self.reasoning.or(known.reasoning),
-            tier: self.tier.or(known.tier),
-            priority: self.priority.or(known.priority),
-            requests_per_day: self.requests_per_day.or(known.requests_per_day),
-            not_automatic: known.not_automatic,
-        }
-    }
-}
-
-/// US dollars, written as a decimal number and held as whole millionths. More than six decimals are refused, not rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MicroUsd(pub u64);
-
-impl MicroUsd {
-    /// Reads US dollars.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be a whole number of at most 2^52"
-    )]
-    pub fn of_usd(usd: f64) -> Result<MicroUsd, &'static str> {
-        let micro = (usd * 1e6).round();
-        if !(0.0..=4e15).contains(&micro) {
-            return Err("must be US dollars, 0 or more");
-        }
-        if (micro / 1e6 - usd).abs() > 1e-9 {
-            return Err("must have at most six decimals");
-        }
-        Ok(MicroUsd(micro as u64))
-    }
-}
-
-impl<'de> Deserialize<'de> for MicroUsd {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        MicroUsd::of_usd(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
-
-impl Serialize for MicroUsd {
-    #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^52 micro-USD")]
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.0 as f64 / 1e6)
-    }
 }

@@ -1,8 +1,9 @@
 //! Small JSON objects that people write by hand: every fault has an error that names the member.
 //!
 //! For the bodies of `/access`, `/api/portal` and `/v0`, which are a few members each. Chat requests are read in place by
-//! [`crate::protocol`].
+//! [`crate::format`].
 
+pub mod members;
 pub mod text;
 mod typed;
 

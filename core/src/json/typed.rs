@@ -3,7 +3,7 @@
 //! The same types, read from the same text with the same words for what is wrong, as by `serde_json::from_str`, but by way of a
 //! [`Value`]. Of what serde derives for a type, the parser's share is then compiled once and not once for each type, and the
 //! reading of a struct from an array, which nobody writes, not at all: together 23 KB of the Wasm, gzipped. What runs for every
-//! call reads its few members in place ([`crate::protocol`]).
+//! call reads its few members in place ([`crate::format`]).
 
 use serde::de::value::StrDeserializer;
 use serde::de::{

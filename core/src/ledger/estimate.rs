@@ -5,8 +5,8 @@
 
 use super::price::{TOKENS_OF_PRICE, whole};
 use crate::catalog::{Facts, Price};
-use crate::protocol::chat_request::ChatRequest;
-use crate::route::needs::{BYTES_PER_TOKEN, Images, TOKENS_PER_IMAGE};
+use crate::format::openai_chat::request::ChatRequest;
+use crate::format::size::{BYTES_PER_TOKEN, Images, TOKENS_PER_IMAGE};
 
 /// The most that an image is taken to cost, in tokens.
 const MOST_TOKENS_PER_IMAGE: usize = 4_096;
@@ -85,8 +85,8 @@ impl Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::usage::Usage;
     use crate::ledger::price::cost;
-    use crate::protocol::usage::Usage;
     use proptest::prelude::*;
 
     fn estimate(rest: &str) -> Estimate {

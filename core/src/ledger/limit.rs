@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 use super::window::Span;
-use crate::config::MicroUsd;
+use crate::config::{Config, Limits};
+use crate::error::Error;
+use crate::key::IssuedKey;
+use crate::money::{MicroUsd, usd};
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,52 +21,20 @@ pub enum Kind {
     Concurrent,
 }
 
-/// The limits of a key, or of a key's use of some models. Absent: no limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Calls in a minute.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_minute: Option<u32>,
-    /// Calls in a day, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_day: Option<u32>,
-    /// Tokens, read and written, in a minute.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens_per_minute: Option<u32>,
-    /// Tokens in a day, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens_per_day: Option<u32>,
-    /// Calls at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub concurrent: Option<u32>,
-    /// US dollars in a day, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usd_per_day: Option<MicroUsd>,
-    /// US dollars in a calendar month, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usd_per_month: Option<MicroUsd>,
-    /// US dollars in all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usd_total: Option<MicroUsd>,
-}
-
-impl Limits {
-    /// Each limit by its name: the one table of what there is.
-    pub fn table(&self) -> [(&'static str, Kind, Span, Option<u64>); 8] {
-        let number = |value: Option<u32>| value.map(u64::from);
-        let money = |value: Option<MicroUsd>| value.map(|MicroUsd(micro)| micro);
-        [
-            ("requests_per_minute", Kind::Requests, Span::Minute, number(self.requests_per_minute)),
-            ("requests_per_day", Kind::Requests, Span::Day, number(self.requests_per_day)),
-            ("tokens_per_minute", Kind::Tokens, Span::Minute, number(self.tokens_per_minute)),
-            ("tokens_per_day", Kind::Tokens, Span::Day, number(self.tokens_per_day)),
-            ("concurrent", Kind::Concurrent, Span::Total, number(self.concurrent)),
-            ("usd_per_day", Kind::MicroUsd, Span::Day, money(self.usd_per_day)),
-            ("usd_per_month", Kind::MicroUsd, Span::Month, money(self.usd_per_month)),
-            ("usd_total", Kind::MicroUsd, Span::Total, money(self.usd_total)),
-        ]
-    }
+/// Each limit by its name: the one table of what there is.
+pub fn table(stated: &Limits) -> [(&'static str, Kind, Span, Option<u64>); 8] {
+    let number = |value: Option<u32>| value.map(u64::from);
+    let money = |value: Option<MicroUsd>| value.map(|MicroUsd(micro)| micro);
+    [
+        ("requests_per_minute", Kind::Requests, Span::Minute, number(stated.requests_per_minute)),
+        ("requests_per_day", Kind::Requests, Span::Day, number(stated.requests_per_day)),
+        ("tokens_per_minute", Kind::Tokens, Span::Minute, number(stated.tokens_per_minute)),
+        ("tokens_per_day", Kind::Tokens, Span::Day, number(stated.tokens_per_day)),
+        ("concurrent", Kind::Concurrent, Span::Total, number(stated.concurrent)),
+        ("usd_per_day", Kind::MicroUsd, Span::Day, money(stated.usd_per_day)),
+        ("usd_per_month", Kind::MicroUsd, Span::Month, money(stated.usd_per_month)),
+        ("usd_total", Kind::MicroUsd, Span::Total, money(stated.usd_total)),
+    ]
 }
 
 /// The name of a count: [`Limit::counter`].
@@ -101,14 +70,26 @@ impl Limit {
             Some((name, models)) => (name, Some(models.to_owned())),
             None => (counter, None),
         };
-        let table = Limits::default().table();
+        let table = table(&Limits::default());
         let (name, kind, span, _) = table.into_iter().find(|(known, ..)| *known == name)?;
         Some(Limit { name, kind, span, models, amount })
     }
 
+    /// The limits of a key: of several policies' limits of one kind the strictest.
+    pub fn of_key(key: &IssuedKey, config: &Config) -> Result<Vec<Limit>, Error> {
+        let mut limits = Vec::new();
+        for policy in key.policies(config)? {
+            Limit::gather(&mut limits, &policy.limits, None);
+            for (models, stated) in &policy.model_limits {
+                Limit::gather(&mut limits, stated, Some(models));
+            }
+        }
+        Ok(limits)
+    }
+
     /// Adds a policy's limits to those of a key: of two of one kind the stricter counts.
-    pub fn gather(limits: &mut Vec<Limit>, stated: &Limits, models: Option<&str>) {
-        for (name, kind, span, amount) in stated.table() {
+    fn gather(limits: &mut Vec<Limit>, stated: &Limits, models: Option<&str>) {
+        for (name, kind, span, amount) in table(stated) {
             let Some(amount) = amount else { continue };
             let same = |known: &&mut Limit| known.name == name && known.models.as_deref() == models;
             match limits.iter_mut().find(same) {
@@ -139,19 +120,26 @@ impl Limit {
     }
 }
 
-/// Micro-USD as US dollars, exactly: `0.000123`, `5`.
-pub fn usd(micro: u64) -> String {
-    let (whole, fraction) = (micro / 1_000_000, micro % 1_000_000);
-    if fraction == 0 {
-        return whole.to_string();
-    }
-    let text = format!("{whole}.{fraction:06}");
-    text.trim_end_matches('0').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_policies_the_strictest_limit_counts() {
+        let config: Config = serde_json::from_value(serde_json::json!({"policies": {
+            "small": {"limits": {"requests_per_minute": 10}},
+            "big": {"limits": {"requests_per_minute": 5}, "model_limits": {"groq/*": {"usd_per_day": 0.5}}},
+        }}))
+        .unwrap();
+        let of = |policies: &[&str]| {
+            let policies = policies.iter().map(|name| (*name).to_owned()).collect();
+            let limits = Limit::of_key(&IssuedKey { policies, ..IssuedKey::default() }, &config).unwrap();
+            limits.iter().map(|limit| (limit.counter().into_owned(), limit.amount)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[]), []);
+        let both = [("requests_per_minute".to_owned(), 5), ("usd_per_day groq/*".to_owned(), 500_000)];
+        assert_eq!(of(&["small", "big"]), both);
+    }
 
     #[test]
     fn the_stricter_of_two_limits_counts() {

@@ -13,24 +13,21 @@
 //!
 //! Nothing here knows a clock, a network or a database: messages and times come in, answers and [`Changes`] to be stored go out.
 
-pub mod answers;
-mod book;
+mod account;
 pub mod estimate;
-pub mod exposition;
-mod limit;
+pub mod headers;
+mod lease;
+pub mod limit;
 mod message;
 pub mod price;
-mod purse;
 pub mod receipt;
-mod spending;
-pub mod summary;
+mod reservation;
 pub mod tally;
-pub mod told;
 mod window;
 
-pub use book::{Book, Changes, Page, State, Stored};
-pub use limit::{Counter, Kind, Limit, Limits, usd};
+pub use account::{Book, Changes, Page, State, Stored};
+pub use lease::{Hold, IDLE_MS, MAX_SETTLED, Purse, RENEW_MS, Reserved};
+pub use limit::{Counter, Kind, Limit};
 pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
-pub use purse::{Hold, IDLE_MS, MAX_SETTLED, Purse, RENEW_MS, Reserved};
-pub use spending::{End, Spending, Target};
+pub use reservation::{End, Spending, Target};
 pub use window::{Span, Window};

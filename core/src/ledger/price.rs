@@ -3,7 +3,7 @@
 //! What a call may cost before it is sent is in [`super::estimate`].
 
 use crate::catalog::Price;
-use crate::protocol::usage::Usage;
+use crate::format::usage::Usage;
 
 /// Prices are for so many tokens.
 pub(super) const TOKENS_OF_PRICE: u128 = 1_000_000;

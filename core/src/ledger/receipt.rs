@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::tally::{Row, Slice, Tally};
 use crate::catalog::Price;
+use crate::format::usage::Usage;
 use crate::json::text::{Object, Text, Written};
 use crate::json_text;
 use crate::key::Digest;
-use crate::protocol::usage::Usage;
 use crate::time::{DAY_MS, to_rfc3339};
 
 /// The hash before the first receipt.

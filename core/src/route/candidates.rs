@@ -7,18 +7,19 @@
 use std::borrow::Cow;
 
 use crate::catalog::{Access, Entry, Facts, ListedModel, Registry};
-use crate::config::{AUTO, Config, Group, MicroUsd};
+use crate::config::{AUTO, Config, Group};
 use crate::error::{Code, Error};
+use crate::format::openai_chat::request::ChatRequest;
 use crate::key::{IssuedKey, covers};
+use crate::money::MicroUsd;
 use crate::order::by_rank;
-use crate::protocol::chat_request::ChatRequest;
 
-use super::draw::Draw;
-use super::health::{Board, Lane, OTHER, Place};
+use super::affinity::Draw;
 use super::needs::Needs;
 use super::preferences::{self, Preferences, Sort};
 use super::reason::{Dropped, Reason};
 use super::score;
+use crate::health::{Board, Lane, OTHER, Place};
 
 /// The most candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
@@ -526,8 +527,8 @@ impl Preferences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::draw::Stickiness;
-    use crate::route::failure::{Class, Failure};
+    use crate::health::failure::{Class, Failure};
+    use crate::route::affinity::Stickiness;
 
     const CONFIG: &str = r#"{
         "aliases": {"quick": "acme/small", "gone": "nokey/x"},

@@ -6,14 +6,10 @@
 //!
 //! Nothing here sends anything: the Worker's `handlers/chat/attempts.rs` drives the plan.
 
+pub mod affinity;
 pub mod candidates;
-pub mod draw;
-pub mod failure;
-pub mod health;
 pub mod needs;
 pub mod plan;
 pub mod preferences;
-pub mod quota;
 pub mod reason;
-pub mod report;
 pub mod score;

@@ -23,10 +23,10 @@
 use crate::config::Config;
 use crate::order::by_rank;
 
+use super::affinity::Draw;
 use super::candidates::Candidate;
-use super::draw::Draw;
-use super::failure::{Class, Failure};
-use super::health::{Availability, Board};
+use crate::health::failure::{Class, Failure};
+use crate::health::{Availability, Board};
 
 /// A lane of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,7 +326,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::draw::Stickiness;
+    use crate::route::affinity::Stickiness;
 
     const LIMITS: Limits =
         Limits { max_attempts: 4, retries: 1, backoff_ms: 100, max_wait_ms: 1000, deadline_ms: 10_000 };

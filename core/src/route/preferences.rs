@@ -3,9 +3,9 @@
 
 use serde::Deserialize;
 
-use crate::config::MicroUsd;
 use crate::error::{Code, Error};
-use crate::protocol::chat_request::ChatRequest;
+use crate::format::openai_chat::request::ChatRequest;
+use crate::money::MicroUsd;
 
 /// The most models that a caller may name to fall back on.
 const MAX_MODELS: usize = 16;

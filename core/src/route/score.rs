@@ -3,9 +3,10 @@
 //! First the tiers, in the order that `reasoning_effort` asks for; within a tier the score. Models that score nearly the same
 //! are equals, and a draw decides: so load spreads over them, and calls of one session stay together.
 
-use crate::catalog::{Facts, Price, Tier};
+use crate::catalog::{Facts, Price};
+use crate::tier::Tier;
 
-use super::health::Lane;
+use crate::health::Lane;
 
 /// What counts how much; the sum is 1.
 pub const WEIGHTS: Weights =

@@ -1,7 +1,7 @@
 //! What one isolate asks and tells the object that knows how the providers are (`ProviderHealth`): all isolates have the
 //! same one. [`Board`] and [`Shared`] are the gateway's own; when what is sent is here as `src/handlers/board.rs` has it.
 
-use gatehouse_core::route::health::{Answer, Board, Lanes, Place, REFRESH_MS, Report, Shared, Token};
+use gatehouse_core::health::{Answer, Board, Lanes, Place, REFRESH_MS, Report, Shared, Token};
 
 use super::ledger::{BACK_MS, DURATION_MS, MODELS, THERE_MS};
 use super::prices::per_million;

@@ -1,7 +1,7 @@
 //! Drives the attempt plan of one call: sends, waits, notes how each attempt went, and gives the first answer, or the
 //! failure that says most.
 //!
-//! What to do next is decided by `gatehouse_core::route::plan`; how a failure is to be taken, by `route::failure`.
+//! What to do next is decided by `gatehouse_core::route::plan`; how a failure is to be taken, by `health::failure`.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use std::rc::Rc;
 use gatehouse_core::catalog::Access;
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::format::openai_chat::stream::ChatStream;
+use gatehouse_core::health::failure::{Class, Failure};
+use gatehouse_core::health::quota;
 use gatehouse_core::key::Secret;
 use gatehouse_core::ledger::{End, Spending, Target};
-use gatehouse_core::protocol::chat_request::ChatRequest;
-use gatehouse_core::protocol::chat_stream::ChatStream;
 use gatehouse_core::route::candidates::Candidate;
-use gatehouse_core::route::failure::{Class, Failure};
 use gatehouse_core::route::plan::{Lane, Plan, Step};
-use gatehouse_core::route::quota;
 use worker::js_sys::Uint8Array;
 
 use super::received::{self, Received, Refusal};

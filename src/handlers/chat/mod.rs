@@ -9,20 +9,21 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::format::openai_chat::stream::{ChatStream, Outcome as StreamOutcome};
+use gatehouse_core::format::project_id;
+use gatehouse_core::format::size::BYTES_PER_TOKEN;
+use gatehouse_core::health::Board;
+use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::Receipt;
-use gatehouse_core::ledger::{End, Spending, usd};
-use gatehouse_core::protocol::chat_request::ChatRequest;
-use gatehouse_core::protocol::chat_stream::{ChatStream, Outcome as StreamOutcome};
-use gatehouse_core::protocol::project_id;
+use gatehouse_core::ledger::{End, Limit, Spending};
+use gatehouse_core::money::usd;
+use gatehouse_core::report::routing;
+use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{self, Asked, Selection};
-use gatehouse_core::route::draw::Draw;
-use gatehouse_core::route::failure::Failure;
-use gatehouse_core::route::health::Board;
-use gatehouse_core::route::needs::BYTES_PER_TOKEN;
 use gatehouse_core::route::plan::{Limits, Plan};
-use gatehouse_core::route::report;
 use worker::js_sys::Uint8Array;
 use worker::web_sys::ReadableStream;
 
@@ -80,7 +81,7 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
     };
 
     let limits = match &caller.key {
-        Some(key) => key.limits(&gateway.config)?,
+        Some(key) => Limit::of_key(key, &gateway.config)?,
         None => Vec::new(),
     };
     let asked = forced.model.as_deref().unwrap_or(&request.model);
@@ -176,7 +177,7 @@ pub async fn explain(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) ->
     let selection = candidates::select(&asked)?;
     let limits = Limits::of(&gateway.config, call.began_ms);
     let plan = Plan::new(&selection.candidates, &board, asked.draw, limits, asked.now_ms);
-    Ok(Reply::json(200, &report::explain(&asked, &selection, &plan)))
+    Ok(Reply::json(200, &routing::explain(&asked, &selection, &plan)))
 }
 
 fn asked<'a, 'b>(

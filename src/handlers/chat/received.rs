@@ -1,9 +1,10 @@
 //! What an upstream's answer amounts to: an answer to pass on, or an error in our envelope. Sends nothing and notes nothing.
 
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::format::openai_chat::response;
+use gatehouse_core::format::upstream_error;
+use gatehouse_core::format::usage::Usage;
 use gatehouse_core::key::Secret;
-use gatehouse_core::protocol::usage::Usage;
-use gatehouse_core::protocol::{chat_answer, upstream_error};
 use worker::js_sys::Uint8Array;
 
 use crate::handlers::is_json_type;
@@ -72,7 +73,7 @@ pub fn read(
         AnswerBody::Whole(_) if !is_json => Err(not_what_was_asked(provider, "JSON").into()),
         AnswerBody::Whole(body) => {
             let body = body.unwrap_or_default();
-            let usage = chat_answer::check(provider, &body.to_vec(), key)?;
+            let usage = response::check(provider, &body.to_vec(), key)?;
             Ok(Received::Whole { status: answer.status, body, usage })
         }
     }

@@ -4,11 +4,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use gatehouse_core::health::failure::Failure;
+use gatehouse_core::health::{OTHER, Place};
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::receipt::{Attempt, Receipt};
 use gatehouse_core::ledger::{End, Settled, Spending, Target};
-use gatehouse_core::route::failure::Failure;
-use gatehouse_core::route::health::{OTHER, Place};
 use gatehouse_core::{json, json_text};
 
 use crate::gateway::Gateway;

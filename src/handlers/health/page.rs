@@ -5,8 +5,8 @@
 
 use gatehouse_core::catalog::{Entry, Registry};
 use gatehouse_core::error::Error;
-use gatehouse_core::route::health::OTHER;
-use gatehouse_core::route::report::{self, ModelHealth};
+use gatehouse_core::health::OTHER;
+use gatehouse_core::report::routing::{self, ModelHealth};
 use gatehouse_core::time::to_rfc3339;
 use serde_json::Value;
 
@@ -38,9 +38,9 @@ pub fn render(call: &Call<'_>, gateway: &Gateway, state: &State, now_ms: u64) ->
     let seen = Seen {
         registry,
         now_ms,
-        status: report::status(&board, &gateway.config, registry, now_ms),
-        providers: report::provider_stats(&board, registry, now_ms),
-        models: report::health(&board, registry, now_ms),
+        status: routing::status(&board, &gateway.config, registry, now_ms),
+        providers: routing::provider_stats(&board, registry, now_ms),
+        models: routing::health(&board, registry, now_ms),
     };
     let page = Page::new()?;
     let (mut refresh, mut again) = (
@@ -194,7 +194,7 @@ impl Seen<'_> {
         )
     }
 
-    /// Of models that are not listed, [`report::status`] does not tell: it is only known whether they rest.
+    /// Of models that are not listed, [`routing::status`] does not tell: it is only known whether they rest.
     fn model_state(&self, row: &ModelHealth, id: &str) -> String {
         let listed = list(&self.status, "fallback_order").iter().find(|listed| text(listed, "id") == id);
         let state = match listed {
@@ -297,7 +297,7 @@ fn bdi(name: &str) -> String {
     ["<bdi>", &escaped(name), "</bdi>"].concat()
 }
 
-/// The counts of available, degraded, resting and used up models in a part of [`report::status`].
+/// The counts of available, degraded, resting and used up models in a part of [`routing::status`].
 fn counts(part: &Value) -> [u64; 4] {
     ["available_models", "degraded_models", "cooldown_models", "exhausted_models"]
         .map(|name| number(part, name))

@@ -10,8 +10,8 @@ mod storage;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
-use gatehouse_core::ledger::summary::Usage;
-use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing, told};
+use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing};
+use gatehouse_core::report::usage::{self, Usage};
 use gatehouse_core::{json, json_text};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ impl KeyLedger {
             }
             Message::Usage(days, limits) => {
                 let usage: Usage = storage::usage(&self.state, *days, book)?;
-                Ok(told::account(&usage, book, limits, now_ms).to_string())
+                Ok(usage::account(&usage, book, limits, now_ms).to_string())
             }
             Message::Receipts(before, limit) => {
                 let texts = storage::receipts(&self.state, *before, *limit)?;

@@ -2,9 +2,9 @@
 //! writes is written together or not at all.
 
 use gatehouse_core::json;
-use gatehouse_core::ledger::summary::Usage;
 use gatehouse_core::ledger::tally::Row;
 use gatehouse_core::ledger::{Book, Changes, MAX_SETTLED, Page, Stored, receipt};
+use gatehouse_core::report::usage::Usage;
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 

@@ -4,15 +4,17 @@
 //! by way of the `ProviderHealth` object, whose state is [`Shared`]. What is exchanged is [`Lanes`], which add up. Nothing
 //! here knows a clock, chance or the object itself.
 
-mod board;
-mod lane;
+pub mod failure;
+pub mod quota;
 mod shared;
+mod stats;
+mod view;
 
 use serde::{Deserialize, Serialize};
 
-pub use board::{Availability, Board, OTHER, REFRESH_MS, STALE_MS, Token};
-pub use lane::{Lane, Outage, Totals, day_end_ms};
 pub use shared::{Answer, Report, Shared};
+pub use stats::{Lane, Outage, Totals, day_end_ms};
+pub use view::{Availability, Board, OTHER, REFRESH_MS, STALE_MS, Token};
 
 /// A lane, by name: one model of one provider, asked with one of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

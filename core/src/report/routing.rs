@@ -8,20 +8,20 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::metrics::ProviderState;
 use crate::catalog::{Entry, Facts, ListedModel, Registry};
 use crate::config::Config;
 use crate::json;
-use crate::ledger::exposition::ProviderState;
 use crate::order::{ascending, by_rank};
 use crate::time::to_rfc3339;
 
-use super::candidates::{Asked, Candidate, Selection, is_automatic};
-use super::draw::Stickiness;
-use super::health::{Availability, Board, Lane, Place, Totals};
-use super::plan::Plan;
-use super::quota::Reading;
-use super::reason::Dropped;
-use super::score;
+use crate::health::quota::Reading;
+use crate::health::{Availability, Board, Lane, Place, Totals};
+use crate::route::affinity::Stickiness;
+use crate::route::candidates::{Asked, Candidate, Selection, is_automatic};
+use crate::route::plan::Plan;
+use crate::route::reason::Dropped;
+use crate::route::score;
 
 /// Below this share of good answers a model is degraded.
 const DEGRADED_SUCCESS: f64 = 0.75;

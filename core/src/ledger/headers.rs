@@ -3,16 +3,12 @@
 //! `x-ratelimit-*` is what OpenAI's clients know. `RateLimit` and `RateLimit-Policy` are those of
 //! draft-ietf-httpapi-ratelimit-headers (-08 and later): a draft, so they come in addition.
 
-use serde_json::Value;
-
-use super::book::{Book, State};
 use super::limit::{Counter, Kind, Limit};
 use super::message::Refusal;
-use super::summary::{Detail, Usage};
 use super::window::{Span, Window};
 use crate::error::{Code, Error};
-use crate::json;
 use crate::json::text::Written;
+use crate::money::usd;
 use crate::time::to_rfc3339;
 
 /// The names of the headers of requests and of tokens: limit, remaining, reset.
@@ -117,7 +113,7 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
         return Error::new(Code::InternalError, "A limit that nobody knows was reached");
     };
     let amount = |amount: u64| match limit.kind {
-        Kind::MicroUsd => format!("{} USD", super::usd(amount)),
+        Kind::MicroUsd => format!("{} USD", usd(amount)),
         Kind::Requests | Kind::Concurrent => amount.to_string(),
         Kind::Tokens => format!("{amount} tokens"),
     };
@@ -167,35 +163,6 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
         Some(seconds) => error.with_retry_after(seconds.max(1)),
         None => error,
     }
-}
-
-/// How a key's account stands: the members of `GET /usage` that its ledger knows. `limits` are counters and amounts.
-pub fn account(usage: &Usage, book: &mut Book, limits: &[(String, u64)], now_ms: u64) -> Value {
-    let mut account = usage.summary(Detail::Full);
-    let mut states = Vec::with_capacity(limits.len());
-    for (counter, amount) in limits {
-        let Some(limit) = Limit::of_counter(counter, *amount) else { continue };
-        let State { used, held, unconfirmed, left, ends_ms } = book.state(&limit, now_ms);
-        states.push(json!({
-            "limit": limit.name,
-            "models": limit.models,
-            "amount": limit.amount,
-            "used": used,
-            "held": held,
-            "unconfirmed": unconfirmed,
-            "remaining": left,
-            "resets_at": ends_ms.map(to_rfc3339),
-        }));
-    }
-    let chain = book.chain();
-    let totals: Value = json::read(chain.totals.to_text().as_str()).unwrap_or_default();
-    let receipts = json!({"count": chain.count, "head": chain.head, "totals": totals});
-    if let Value::Object(members) = &mut account {
-        members.insert("as_of".to_owned(), to_rfc3339(now_ms).into());
-        members.insert("limits".to_owned(), states.into());
-        members.insert("receipts".to_owned(), receipts);
-    }
-    account
 }
 
 #[cfg(test)]

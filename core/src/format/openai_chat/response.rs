@@ -1,9 +1,9 @@
 //! A whole answer: whether it is what it claims to be, and what it used. Its bytes go to the caller as they are.
 
-use super::members::{self, Members, ReadError};
-use super::upstream_error;
-use super::usage::Usage;
 use crate::error::{Code, Error};
+use crate::format::upstream_error;
+use crate::format::usage::Usage;
+use crate::json::members::{self, Members, ReadError};
 use crate::key::Secret;
 
 /// Checks an upstream's whole answer to a chat completion.

@@ -10,13 +10,13 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::members::{self, Members, is_empty_array};
-use super::sse::{self, Framed, Framer};
-use super::upstream_error;
-use super::usage::Usage;
 use crate::error::{Code, Error};
+use crate::format::size::BYTES_PER_TOKEN;
+use crate::format::upstream_error;
+use crate::format::usage::Usage;
+use crate::framing::sse::{self, Framed, Framer};
+use crate::json::members::{self, Members, is_empty_array};
 use crate::key::Secret;
-use crate::route::needs::BYTES_PER_TOKEN;
 
 /// What to send on for a chunk.
 #[derive(Debug, PartialEq, Eq)]

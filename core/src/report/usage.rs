@@ -5,8 +5,9 @@
 
 use serde_json::{Map, Value};
 
-use super::tally::{Row, Tally};
 use crate::json;
+use crate::ledger::tally::{Row, Tally};
+use crate::ledger::{Book, Limit, State};
 use crate::order::by_rank;
 use crate::time::{DAY_MS, to_rfc3339};
 
@@ -174,6 +175,35 @@ fn date(day: u32) -> String {
     let mut text = to_rfc3339(u64::from(day) * DAY_MS);
     text.truncate(text.find('T').unwrap_or(0));
     text
+}
+
+/// How a key's account stands: the members of `GET /usage` that its ledger knows. `limits` are counters and amounts.
+pub fn account(usage: &Usage, book: &mut Book, limits: &[(String, u64)], now_ms: u64) -> Value {
+    let mut account = usage.summary(Detail::Full);
+    let mut states = Vec::with_capacity(limits.len());
+    for (counter, amount) in limits {
+        let Some(limit) = Limit::of_counter(counter, *amount) else { continue };
+        let State { used, held, unconfirmed, left, ends_ms } = book.state(&limit, now_ms);
+        states.push(json!({
+            "limit": limit.name,
+            "models": limit.models,
+            "amount": limit.amount,
+            "used": used,
+            "held": held,
+            "unconfirmed": unconfirmed,
+            "remaining": left,
+            "resets_at": ends_ms.map(to_rfc3339),
+        }));
+    }
+    let chain = book.chain();
+    let totals: Value = json::read(chain.totals.to_text().as_str()).unwrap_or_default();
+    let receipts = json!({"count": chain.count, "head": chain.head, "totals": totals});
+    if let Value::Object(members) = &mut account {
+        members.insert("as_of".to_owned(), to_rfc3339(now_ms).into());
+        members.insert("limits".to_owned(), states.into());
+        members.insert("receipts".to_owned(), receipts);
+    }
+    account
 }
 
 #[cfg(test)]

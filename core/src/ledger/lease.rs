@@ -8,7 +8,7 @@
 //! A lease is numbered. It is given back when it has been idle, or when an ask got no answer (it may have been granted all the
 //! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
 
-use super::book::{LEASE_MS, spare_of};
+use super::account::{LEASE_MS, spare_of};
 use super::limit::{Counter, Limit};
 use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 use super::receipt::{Totals, to_line};

@@ -348,17 +348,17 @@ mod tests {
             let error = new_key(&json!({"name": name})).err();
             assert_eq!(error.as_ref().and_then(Error::code), code, "{name}");
         }
-        let error = check_name(&"x".repeat(101)).unwrap_err().envelope(crate::error::Surface::V0);
+        let error = check_name(&"x".repeat(101)).unwrap_err().envelope(crate::envelope::Surface::V0);
         assert_eq!(error["details"]["length"], 101);
         assert_eq!(error["details"]["maximum"], 100);
-        let error = check_name("").unwrap_err().envelope(crate::error::Surface::V0);
+        let error = check_name("").unwrap_err().envelope(crate::envelope::Surface::V0);
         assert_eq!((&error["error_code"], &error["details"]), (&json!("EmptyName"), &Value::Null));
     }
 
     #[test]
     fn the_duplicate_is_the_seeds_byte_for_byte() {
         assert_eq!(
-            duplicate().envelope(crate::error::Surface::V0).to_string(),
+            duplicate().envelope(crate::envelope::Surface::V0).to_string(),
             r#"{"message":"An entity with this name already exists","error_code":"DuplicateName","details":null}"#
         );
     }

@@ -1,10 +1,10 @@
 //! What one isolate knows of all lanes.
 
-use super::lane::{self, Lane, Outage, Recent, Today, Totals};
 use super::shared::{Answer, Report};
+use super::stats::{self, Lane, Outage, Recent, Today, Totals};
 use super::{Lanes, Place};
-use crate::route::failure::{Breakdown, Class, Failure};
-use crate::route::quota::Reading;
+use crate::health::failure::{Breakdown, Class, Failure};
+use crate::health::quota::Reading;
 
 /// After this many milliseconds what the others know is asked for again, behind an answer.
 pub const REFRESH_MS: u64 = 1_000;
@@ -107,7 +107,7 @@ impl Board {
             return Availability::Out { until_ms, why: "limit_used_up", stated: true };
         }
         if per_day.is_some_and(|limit| lane.used_today(now_ms) >= limit) {
-            let until_ms = lane::day_end_ms(now_ms);
+            let until_ms = stats::day_end_ms(now_ms);
             return Availability::Out { until_ms, why: "daily_limit_used_up", stated: false };
         }
         match self.probes.iter().find(|probe| probe.is_of(place) && probe.until_ms > now_ms) {
@@ -137,7 +137,7 @@ impl Board {
         let mut lane = Lane {
             totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(now_ms, true, Some(now_ms.saturating_sub(sent_ms))),
-            today: Today { day: lane::day_of(now_ms), used: 1 },
+            today: Today { day: stats::day_of(now_ms), used: 1 },
             ..Lane::default()
         };
         self.probes.retain(|probe| !probe.is_of(place));
@@ -312,7 +312,7 @@ fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::health::Shared;
+    use crate::health::Shared;
     use proptest::prelude::*;
 
     const A: Place<'_> = Place { provider: "acme", model: "a", key: 0 };

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// The largest limit that a log is kept for.
-pub const MAX_LIMIT: u32 = 1000;
+use crate::config::MAX_PER_CLIENT;
 
 /// What is asked of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -49,7 +48,7 @@ impl SlidingLog {
         if take.name.is_some() && self.hits.iter().any(|(_, name)| *name == take.name) {
             return Verdict::Repeated;
         }
-        let limit = take.limit.min(MAX_LIMIT) as usize;
+        let limit = take.limit.min(MAX_PER_CLIENT) as usize;
         if self.hits.len() < limit {
             // A clock that was set back must not put a hit before the others.
             let at_ms = self.hits.back().map_or(now_ms, |(last, _)| now_ms.max(*last));

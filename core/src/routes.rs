@@ -1,7 +1,6 @@
 //! Every route, in one table: method, path, who may call it, and what handles it.
 //!
-//! The router, CORS, 405 and the check of `openapi.json` all read it. This file knows nothing of the runtime, so that
-//! native tests can include it.
+//! The router, CORS, 405 and the check of `openapi.json` all read it.
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +102,6 @@ const fn route(method: &'static str, path: &'static str, access: Access, handler
 
 impl Route {
     /// The path as `openapi.json` writes it.
-    #[cfg(test)]
     pub fn openapi_path(&self) -> String {
         self.path.replace('…', "")
     }

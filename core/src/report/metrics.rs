@@ -3,8 +3,8 @@
 //! All metrics are one table. Amounts that are not whole are written as decimals from whole numbers of their smallest unit:
 //! nothing is rounded.
 
-use super::summary::OTHER;
-use super::tally::{Row, Tally};
+use super::usage::OTHER;
+use crate::ledger::tally::{Row, Tally};
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

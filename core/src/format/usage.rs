@@ -3,7 +3,7 @@
 //! Read are the members' names of every dialect at once; which provider speaks is not asked. What a call costs is decided
 //! elsewhere (`ledger::price`).
 
-use super::members;
+use crate::json::members;
 
 /// More tokens than any call can use. What is told beyond it is an error of the upstream, and counts as not told.
 const MOST: u64 = 1 << 40;

@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::failure::Class;
+use crate::health::quota::Reading;
 use crate::order::ascending;
-use crate::route::failure::Class;
-use crate::route::quota::Reading;
 use crate::time::DAY_MS;
 
 /// How fast outcomes fade: after this many milliseconds one counts half.

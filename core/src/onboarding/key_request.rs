@@ -7,12 +7,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ORG_ID;
-use super::submission::{Submission, developer_id, email};
+use super::submission::{Submission, developer_id};
 use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::{Object, not_a_time};
 use crate::table::Table;
+use crate::text::email;
 use crate::time;
 
 /// How far a request has come. There is no way back.

@@ -2,16 +2,16 @@
 //! all is charged in the end.
 
 use super::estimate::Estimate;
+use super::lease::Hold;
 use super::limit::{Counter, Kind, Limit};
 use super::message::{Charge, Need};
 use super::price::cost;
-use super::purse::Hold;
 use super::receipt::Attempt;
 use crate::catalog::{Facts, Price};
 use crate::config::UnknownPrice;
 use crate::error::{Code, Error};
+use crate::format::usage::Usage;
 use crate::key::covers;
-use crate::protocol::usage::Usage;
 
 /// The least output that is worth paying for, in tokens of each choice, where less than what was asked for can be paid.
 const LEAST_OUTPUT: u64 = 256;

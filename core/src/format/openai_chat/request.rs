@@ -9,9 +9,11 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use super::members::{self, Member, Members, ReadError, by_place, is_empty_array};
-use crate::catalog::{Entry, Quirk, StreamUsage, Tier};
+use crate::catalog::{Entry, Quirk, StreamUsage};
 use crate::error::{Code, Error};
+use crate::format::project_id;
+use crate::json::members::{self, Member, Members, ReadError, by_place, is_empty_array};
+use crate::tier::Tier;
 
 const NAMES: &[&str; 16] = &[
     "model",
@@ -148,8 +150,9 @@ impl<'a> ChatRequest<'a> {
             None => None,
         };
         let project_id = match project_id {
-            Some(member) => typed::<String>(body, "project_id", member, "a string")
-                .map_err(|_| super::project_id::invalid())?,
+            Some(member) => {
+                typed::<String>(body, "project_id", member, "a string").map_err(|_| project_id::invalid())?
+            }
             None => None,
         };
         let min_tier = match min_tier {

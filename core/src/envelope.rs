@@ -1,0 +1,119 @@
+//! The shape of an error on each surface.
+//!
+//! Each URL prefix keeps the shape that its clients expect ([`Surface`]): OpenAI's `{"error":{…}}` with all four fields
+//! always present, the portal's `{"Status","Message","Meta"}`, and `/v0`'s `{"message","error_code","details"}`. The error
+//! itself, its status and its code are in [`crate::error`].
+
+use serde_json::Value;
+
+use crate::error::{Code, Error, Origin};
+use crate::json;
+
+/// The shape of errors under a URL prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// `/v1`, `/access`, `/usage`, `/health` and everything else.
+    OpenAi,
+    /// `/api/portal`.
+    Portal,
+    /// `/v0`.
+    V0,
+}
+
+impl Surface {
+    /// The surface of a URL path.
+    pub fn of_path(path: &str) -> Surface {
+        let under = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if under("/api/portal") {
+            Surface::Portal
+        } else if under("/v0") {
+            Surface::V0
+        } else {
+            Surface::OpenAi
+        }
+    }
+}
+
+impl Error {
+    /// The body in the envelope of a surface.
+    pub fn envelope(&self, surface: Surface) -> Value {
+        match surface {
+            Surface::OpenAi => json!({"error": {
+                "message": self.message,
+                "type": self.kind(),
+                "param": self.param,
+                "code": self.code(),
+            }}),
+            Surface::Portal => {
+                json!({"Status": "Error", "Message": self.seed_words(surface), "Meta": null})
+            }
+            Surface::V0 => json!({
+                "message": self.seed_words(surface),
+                "error_code": match self.origin {
+                    // The one code of this surface that its clients know by another name.
+                    Origin::Gateway(Code::InvalidApiKey) => "AuthenticationFailed",
+                    Origin::Gateway(code) => code.spec().pascal_code,
+                    Origin::Upstream { .. } => "UpstreamError",
+                },
+                "details": match (&self.details, &self.param) {
+                    (Some(details), _) => Value::clone(details),
+                    (None, Some(param)) => json!({"param": param}),
+                    (None, None) => Value::Null,
+                },
+            }),
+        }
+    }
+
+    /// The message, in the words that clients of the operator's surfaces look for where they have some.
+    fn seed_words(&self, surface: Surface) -> &str {
+        match (surface, &self.origin) {
+            (Surface::Portal, Origin::Gateway(Code::InvalidApiKey)) => "Not authorised",
+            (Surface::V0, Origin::Gateway(Code::InvalidApiKey)) => "Unauthorized API key",
+            _ => &self.message,
+        }
+    }
+
+    /// The error as the last event of a stream in `OpenAI`'s format.
+    pub fn stream_event(&self) -> Vec<u8> {
+        format!("data: {}\n\n", self.envelope(Surface::OpenAi)).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_surface_has_its_envelope() {
+        let error = Error::new(Code::InvalidType, "'model' must be a string").with_param("model");
+        assert_eq!(
+            error.envelope(Surface::of_path("/v1/chat/completions")).to_string(),
+            r#"{"error":{"message":"'model' must be a string","type":"invalid_request_error","param":"model","code":"invalid_type"}}"#
+        );
+        assert_eq!(
+            error.envelope(Surface::of_path("/api/portal/requests")).to_string(),
+            r#"{"Status":"Error","Message":"'model' must be a string","Meta":null}"#
+        );
+        assert_eq!(
+            error.envelope(Surface::of_path("/v0/api_keys")).to_string(),
+            r#"{"message":"'model' must be a string","error_code":"InvalidType","details":{"param":"model"}}"#
+        );
+    }
+
+    #[test]
+    fn a_prefix_is_a_whole_segment() {
+        assert_eq!(Surface::of_path("/v0x"), Surface::OpenAi);
+        assert_eq!(Surface::of_path("/v0"), Surface::V0);
+        assert_eq!(Surface::of_path("/api/portals"), Surface::OpenAi);
+    }
+
+    #[test]
+    fn all_four_members_are_there_even_when_null() {
+        let body = Error::upstream(418, "teapot".into(), None, "no".into()).envelope(Surface::OpenAi);
+        let members = body["error"].as_object().unwrap();
+        assert_eq!(members.len(), 4);
+        assert!(members["code"].is_null() && members["param"].is_null());
+    }
+}
