@@ -8,7 +8,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::onboarding::api_key::{self, Settings};
 use gatehouse_core::onboarding::approval::{check_known_policies, expiry};
-use gatehouse_core::onboarding::key_request::{Asked, KeyRequest};
+use gatehouse_core::onboarding::key_request::Asked;
 use gatehouse_core::onboarding::pseudonym::Pseudonyms;
 use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
 use gatehouse_core::onboarding::submission::{Submission, idempotency_key, received_message};
@@ -16,26 +16,27 @@ use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
 use worker::Env;
 
-use super::authentication::seconds;
-use super::{Call, notify};
-use crate::gateway::Gateway;
+use crate::isolate::Isolate;
+use crate::notification;
 use crate::objects::rate_limiter;
 use crate::platform::reply::Reply;
 use crate::platform::{clock, random};
+use crate::request_context::RequestContext;
+use crate::request_context::seconds;
 use crate::store::keys::{Minted, Opening};
 use crate::store::requests::{self, AutoIssue, Origin, Submitted};
 
 /// Answers a submission.
-pub async fn request_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
-    let Some(pseudonyms) = &gateway.pseudonyms else {
+pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+    let Some(pseudonyms) = &isolate.settings.pseudonyms else {
         let words = "This gateway takes no requests for keys: its operator has not configured any key";
         return Err(Error::new(Code::AuthNotConfigured, words));
     };
-    call.require_json()?;
-    let body = call.small_body().await?;
+    context.require_json()?;
+    let body = context.small_body().await?;
     let submission = Submission::read(&body)?;
-    let idempotency_key = idempotency_key(call.header("idempotency-key"))?;
-    let (origin, limiter) = origin(call, pseudonyms, idempotency_key.as_deref(), &body);
+    let idempotency_key = idempotency_key(context.header("idempotency-key"))?;
+    let (origin, limiter) = origin(context, pseudonyms, idempotency_key.as_deref(), &body);
 
     // Named, so that it can be taken back. The name is nothing that a caller could choose twice, but for its
     // Idempotency-Key, which counts once.
@@ -43,9 +44,12 @@ pub async fn request_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply
         .idempotency_key
         .clone()
         .unwrap_or_else(|| request_id::generate(clock::now_ms(), random::id_bytes()));
-    let take =
-        Take { limit: gateway.config.access.requests_per_day, span_ms: DAY_MS, name: Some(name.clone()) };
-    let verdict = rate_limiter::take(&call.env, &limiter, take).await.map_err(|_| {
+    let take = Take {
+        limit: isolate.settings.config.access.requests_per_day,
+        span_ms: DAY_MS,
+        name: Some(name.clone()),
+    };
+    let verdict = rate_limiter::take(&context.env, &limiter, take).await.map_err(|_| {
         Error::new(Code::StorageUnavailable, "The gateway cannot count requests for keys now; try again")
     })?;
     if let Verdict::Refused(wait_ms) = verdict {
@@ -53,12 +57,12 @@ pub async fn request_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply
         return Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)));
     }
     let email = submission.email.clone();
-    let stored = store(call, gateway, submission, &origin).await;
+    let stored = store(context, isolate, submission, &origin).await;
     match stored {
         Ok((submitted, key)) => Ok(answer(submitted, key, &email)),
         Err(error) => {
             if verdict == Verdict::Allowed && error.is(Code::StorageUnavailable) {
-                give_back(&call.env, &limiter, &name).await;
+                give_back(&context.env, &limiter, &name).await;
             }
             Err(error)
         }
@@ -67,15 +71,15 @@ pub async fn request_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply
 
 /// Keyed hashes of where a submission comes from, and the name of its client's limiter.
 fn origin(
-    call: &Call<'_>,
+    context: &RequestContext<'_>,
     pseudonyms: &Pseudonyms,
     idempotency_key: Option<&str>,
     body: &[u8],
 ) -> (Origin, String) {
-    let address = call.client();
+    let address = context.client();
     let origin = Origin {
         client: pseudonyms.of("client", &address),
-        user_agent: call.header("user-agent").map(|agent| pseudonyms.of("user agent", &agent)),
+        user_agent: context.header("user-agent").map(|agent| pseudonyms.of("user agent", &agent)),
         idempotency_key: idempotency_key
             .map(|key| pseudonyms.of("idempotency key", &format!("{address}\n{key}"))),
         body: idempotency_key.map(|_| pseudonyms.of("body", &String::from_utf8_lossy(body))),
@@ -91,33 +95,32 @@ async fn give_back(env: &Env, limiter: &str, name: &str) {
 }
 
 async fn store(
-    call: &Call<'_>,
-    gateway: &Rc<Gateway>,
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
     submission: Submission,
     origin: &Origin,
 ) -> Result<(Submitted, Option<String>), Error> {
     let now_ms = clock::now_ms();
-    let policies = gateway.config.access.policies.clone();
+    let policies = isolate.settings.config.access.policies.clone();
     let asked = Asked::by_stranger(submission, policies.clone(), now_ms);
-    let telling = notify::expect(call, gateway, &asked.by_user).await?;
-    let words = |request: &KeyRequest| telling.words(request);
-    if !gateway.auto_issue {
-        let submitted = requests::submit(&call.env, asked, origin, None, &words).await?;
-        telling.wake(call);
+    let notification = notification::prepare(context, &isolate.settings, &asked.by_user).await?;
+    if !isolate.settings.auto_issue {
+        let submitted = requests::submit(&context.env, asked, origin, None, notification.as_ref()).await?;
+        notification::deliver_after_response(context, notification.as_ref());
         return Ok((submitted, None));
     }
-    check_known_policies(&gateway.config, &policies)?;
+    check_known_policies(&isolate.settings.config, &policies)?;
     let minted = Minted::new()?;
     let key = minted.text.clone();
     let settings = Settings {
-        expires_ms: expiry(&gateway.config, &policies, None, now_ms),
+        expires_ms: expiry(&isolate.settings.config, &policies, None, now_ms),
         policies,
         ..Settings::default()
     };
     let key_id = api_key::new_id(now_ms, random::id_bytes());
     let auto = AutoIssue { key_id: &key_id, settings: &settings, opening: &Opening::Secret(minted) };
-    let submitted = requests::submit(&call.env, asked, origin, Some(auto), &words).await?;
-    telling.wake(call);
+    let submitted = requests::submit(&context.env, asked, origin, Some(auto), notification.as_ref()).await?;
+    notification::deliver_after_response(context, notification.as_ref());
     let key = matches!(submitted, Submitted::Stored(_)).then_some(key);
     Ok((submitted, key))
 }

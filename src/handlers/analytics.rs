@@ -8,32 +8,36 @@ use gatehouse_core::format::project_id;
 use gatehouse_core::report::cache::{FRESH_MS, Question};
 use gatehouse_core::report::usage::Detail;
 
-use super::{Call, authentication, last_days};
-use crate::gateway::Gateway;
+use crate::authentication;
+use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::reply::Reply;
+use crate::request_context::{RequestContext, last_days, seconds};
 use crate::store::usage;
 use gatehouse_core::routes::Access;
 
 /// `GET /v1/analytics?project_id=&days=`
-pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
-    let config = &gateway.config.analytics;
+pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+    let config = &isolate.settings.config.analytics;
     // Where it makes no difference who asks, a key is not looked at: a wrong one is no fault on a public route.
     let mut operator = false;
     if !config.public || !config.projects {
-        match authentication::authenticate(call, gateway, Access::Operator).await {
+        match authentication::authenticate(context, isolate, Access::Operator).await {
             Ok(_) => operator = true,
             Err(error) if !config.public => return Err(error),
             Err(_) => {}
         }
     }
-    let question =
-        Question { days: call.query_days()?, project: project(call)?, projects: config.projects || operator };
+    let question = Question {
+        days: context.query_days()?,
+        project: project(context)?,
+        projects: config.projects || operator,
+    };
     if question.project.is_some() && !question.projects {
         let words = "Only operators may ask for one project here";
         return Err(Error::new(Code::PermissionDenied, words).with_param("project_id"));
     }
-    let reply = Reply::json_text(200, answer(call, gateway, question, operator).await?);
+    let reply = Reply::json_text(200, answer(context, isolate, question, operator).await?);
     if operator {
         return Ok(reply);
     }
@@ -44,30 +48,28 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error>
 
 /// The answer: what was said a moment ago, or else what the database says.
 async fn answer(
-    call: &Call<'_>,
-    gateway: &Gateway,
+    context: &RequestContext<'_>,
+    isolate: &Isolate,
     question: Question,
     operator: bool,
 ) -> Result<String, Error> {
     let now_ms = clock::now_ms();
-    if let Some(text) = gateway.analytics.borrow_mut().recall(&question, now_ms) {
+    if let Some(text) = isolate.analytics.borrow_mut().recall(&question, now_ms) {
         return Ok(text.to_owned());
     }
-    if !operator && let Err(wait_ms) = gateway.analytics.borrow_mut().ask(now_ms) {
+    if !operator && let Err(wait_ms) = isolate.analytics.borrow_mut().ask(now_ms) {
         let words = "Too many different questions about usage; try again later";
-        return Err(
-            Error::new(Code::RateLimitExceeded, words).with_retry_after(authentication::seconds(wait_ms))
-        );
+        return Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)));
     }
     let days = last_days(question.days);
-    let found = usage::between(&call.env, days, question.project.as_deref()).await?;
+    let found = usage::between(&context.env, days, question.project.as_deref()).await?;
     let detail = if question.projects { Detail::Public } else { Detail::PublicWithoutProjects };
     let text = found.summary(detail).to_string();
-    gateway.analytics.borrow_mut().remember(question, now_ms, text.clone());
+    isolate.analytics.borrow_mut().remember(question, now_ms, text.clone());
     Ok(text)
 }
 
-fn project(call: &Call<'_>) -> Result<Option<String>, Error> {
-    let given = call.query_once("project_id").map_err(|_| project_id::invalid())?;
+fn project(context: &RequestContext<'_>) -> Result<Option<String>, Error> {
+    let given = context.query_once("project_id").map_err(|_| project_id::invalid())?;
     project_id::choose(None, given, ProjectIdRule::Optional)
 }

@@ -4,8 +4,8 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::onboarding::audit::Head;
 
-use super::Call;
 use crate::platform::reply::Reply;
+use crate::request_context::RequestContext;
 use crate::store::audit;
 
 /// How many entries a page has unless something else is said, and at most.
@@ -13,10 +13,10 @@ const USUAL: u64 = 100;
 const MOST: u64 = 1000;
 
 /// `GET /v0/audit?after=&limit=`
-pub async fn list(call: &Call<'_>) -> Result<Reply, Error> {
-    let after = number(call, "after", 0, 0..=u64::MAX >> 11)?;
-    let limit = number(call, "limit", USUAL, 1..=MOST)?;
-    let entries = audit::after(&call.env, after, limit).await?;
+pub async fn list(context: &RequestContext<'_>) -> Result<Reply, Error> {
+    let after = number(context, "after", 0, 0..=u64::MAX >> 11)?;
+    let limit = number(context, "limit", USUAL, 1..=MOST)?;
+    let entries = audit::after(&context.env, after, limit).await?;
     let next = entries.last().filter(|_| entries.len() as u64 == limit).map(|entry| entry.seq);
     let shown: Vec<_> = entries
         .iter()
@@ -26,10 +26,10 @@ pub async fn list(call: &Call<'_>) -> Result<Reply, Error> {
 }
 
 /// `GET /v0/audit/verify`
-pub async fn verify(call: &Call<'_>) -> Result<Reply, Error> {
+pub async fn verify(context: &RequestContext<'_>) -> Result<Reply, Error> {
     let mut head = Head::default();
     loop {
-        let entries = audit::after(&call.env, head.seq, MOST).await?;
+        let entries = audit::after(&context.env, head.seq, MOST).await?;
         for entry in &entries {
             if let Err(reason) = head.follow(entry) {
                 let broken =
@@ -44,12 +44,12 @@ pub async fn verify(call: &Call<'_>) -> Result<Reply, Error> {
 }
 
 fn number(
-    call: &Call<'_>,
+    context: &RequestContext<'_>,
     name: &'static str,
     usual: u64,
     range: std::ops::RangeInclusive<u64>,
 ) -> Result<u64, Error> {
-    let Some(text) = call.query(name) else { return Ok(usual) };
+    let Some(text) = context.query(name) else { return Ok(usual) };
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         let words = format!("'{name}' must be a whole number from {} to {}", range.start(), range.end());
         Error::new(Code::InvalidValue, words).with_param(name)

@@ -9,11 +9,12 @@ use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 
-use super::{Call, authentication};
-use crate::gateway::Gateway;
+use crate::authentication;
+use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::page::{Page, escaped, sealed};
 use crate::platform::reply::Reply;
+use crate::request_context::RequestContext;
 use crate::store::claims;
 use crate::store::keys::Minted;
 
@@ -24,21 +25,25 @@ const KEY: &str = include_str!("claim/key.html");
 const FAULT: &str = include_str!("claim/fault.html");
 
 /// `GET /access/claim/{token}`
-pub async fn show(call: &Call<'_>, gateway: &Gateway, token: &str) -> Result<Reply, Error> {
-    match look_up(call, gateway, token).await {
+pub async fn show(context: &RequestContext<'_>, isolate: &Isolate, token: &str) -> Result<Reply, Error> {
+    match look_up(context, isolate, token).await {
         Ok(_) => page(200, "Your key is ready", OFFER, &[]),
-        Err(error) => fault(call, error),
+        Err(error) => fault(context, error),
     }
 }
 
 /// `POST /access/claim/{token}`
-pub async fn redeem(call: &Call<'_>, gateway: &Rc<Gateway>, token: &str) -> Result<Reply, Error> {
-    let (name, key) = match spend(call, gateway, token).await {
+pub async fn redeem(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    token: &str,
+) -> Result<Reply, Error> {
+    let (name, key) = match spend(context, isolate, token).await {
         Ok(shown) => shown,
-        Err(error) => return fault(call, error),
+        Err(error) => return fault(context, error),
     };
-    gateway.keys.borrow_mut().forget();
-    if call.wants_page() {
+    isolate.keys.borrow_mut().forget();
+    if context.wants_page() {
         return page(200, "Your key", KEY, &[("key", &escaped(&key))]);
     }
     let message = "Store it safely: it is shown only once.";
@@ -46,27 +51,35 @@ pub async fn redeem(call: &Call<'_>, gateway: &Rc<Gateway>, token: &str) -> Resu
 }
 
 /// The link of a token. One that leads nowhere counts as a failed authentication.
-async fn look_up(call: &Call<'_>, gateway: &Gateway, token: &str) -> Result<claims::Found, Error> {
-    authentication::check_not_blocked(call, gateway)?;
-    match claims::find(&call.env, token).await {
+async fn look_up(
+    context: &RequestContext<'_>,
+    isolate: &Isolate,
+    token: &str,
+) -> Result<claims::Found, Error> {
+    authentication::check_not_blocked(context, isolate)?;
+    match claims::find(&context.env, token).await {
         Ok(found) => found.check(clock::now_ms()).map(|()| found),
         Err(error) if error.is(Code::ClaimNotFound) => {
-            Err(authentication::failed(call, gateway, error).await)
+            Err(authentication::failed(context, isolate, error).await)
         }
         Err(error) => Err(error),
     }
 }
 
-async fn spend(call: &Call<'_>, gateway: &Gateway, token: &str) -> Result<(String, String), Error> {
-    let found = look_up(call, gateway, token).await?;
+async fn spend(
+    context: &RequestContext<'_>,
+    isolate: &Isolate,
+    token: &str,
+) -> Result<(String, String), Error> {
+    let found = look_up(context, isolate, token).await?;
     let minted = Minted::new()?;
-    claims::redeem(&call.env, &found, &minted).await?;
+    claims::redeem(&context.env, &found, &minted).await?;
     Ok((found.name, minted.text))
 }
 
 /// What went wrong: a page for people, the usual envelope for programs.
-fn fault(call: &Call<'_>, error: Error) -> Result<Reply, Error> {
-    if !call.wants_page() {
+fn fault(context: &RequestContext<'_>, error: Error) -> Result<Reply, Error> {
+    if !context.wants_page() {
         return Err(error);
     }
     let title = if error.is(Code::ClaimUsed) {

@@ -6,22 +6,26 @@ use gatehouse_core::error::Error;
 use gatehouse_core::report::metrics::{CONTENT_TYPE, Snapshot};
 use gatehouse_core::report::routing;
 
-use super::{Call, board};
-use crate::gateway::Gateway;
+use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::reply::{Body, Reply};
+use crate::request_context::RequestContext;
 use crate::store::{counts, usage};
 
 /// `GET /metrics`
-pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
-    let news = board::news(call, gateway);
-    let totals = usage::totals(&call.env).await?;
-    let counts = counts::now(&call.env, clock::now_ms()).await?;
+pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+    let news = isolate.health.refresh(context);
+    let totals = usage::totals(&context.env).await?;
+    let counts = counts::now(&context.env, clock::now_ms()).await?;
     news.await;
     let snapshot = Snapshot {
         version: env!("CARGO_PKG_VERSION"),
         totals,
-        providers: routing::provider_states(&gateway.board.borrow(), &gateway.registry, clock::now_ms()),
+        providers: routing::provider_states(
+            &isolate.health.view.borrow(),
+            &isolate.settings.registry,
+            clock::now_ms(),
+        ),
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
         issued_keys: counts.map(|counts| counts.issued_keys),
     };

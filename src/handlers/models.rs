@@ -9,39 +9,42 @@ use gatehouse_core::json;
 use gatehouse_core::key::IssuedKey;
 use serde_json::Value;
 
-use super::{Call, authentication};
-use crate::gateway::Gateway;
+use crate::authentication;
+use crate::isolate::Isolate;
 use crate::platform::reply::Reply;
 use crate::platform::request;
+use crate::request_context::RequestContext;
 
 /// All models of the active providers, the aliases, the groups, and `auto`. With an issued key: those that it may use.
-pub async fn list(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
-    let key = authentication::known_key(call, gateway).await;
-    let may_use = |model: &Value| key.as_deref().is_none_or(|key| may_use(gateway, key, model));
-    let models: Vec<Value> = all(gateway).filter(may_use).collect();
+pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Reply {
+    let key = authentication::known_key(context, isolate).await;
+    let may_use = |model: &Value| key.as_deref().is_none_or(|key| may_use(isolate, key, model));
+    let models: Vec<Value> = all(isolate).filter(may_use).collect();
     Reply::json(200, &json!({"object": "list", "data": models})).with("vary", "authorization, x-api-key")
 }
 
 /// Whether a key may use what is listed: by its name, or, of a group, any of its models.
-fn may_use(gateway: &Gateway, key: &IssuedKey, model: &Value) -> bool {
+fn may_use(isolate: &Isolate, key: &IssuedKey, model: &Value) -> bool {
     let id = model["id"].as_str().unwrap_or_default();
-    let allows = |canonical: &str| key.check_model(&gateway.config, id, canonical).is_ok();
-    match (model["alias_of"].as_str(), gateway.config.groups.get(id)) {
+    let allows = |canonical: &str| key.check_model(&isolate.settings.config, id, canonical).is_ok();
+    match (model["alias_of"].as_str(), isolate.settings.config.groups.get(id)) {
         (Some(target), _) => allows(target),
         (None, Some(group)) => group.models.iter().any(|canonical| allows(canonical)),
-        (None, None) if id == AUTO => {
-            gateway.registry.models().any(|(_, model)| allows(&format!("{}/{}", model.provider, model.id)))
-        }
+        (None, None) if id == AUTO => isolate
+            .settings
+            .registry
+            .models()
+            .any(|(_, model)| allows(&format!("{}/{}", model.provider, model.id))),
         (None, None) => allows(id),
     }
 }
 
 /// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.
-pub fn get(gateway: &Gateway, id: &str) -> Result<Reply, Error> {
+pub fn get(isolate: &Isolate, id: &str) -> Result<Reply, Error> {
     let id = request::percent_decode(id);
-    let found = listed(gateway, &id).or_else(|| {
+    let found = listed(isolate, &id).or_else(|| {
         // A bare id that one provider alone has.
-        let mut having = gateway.registry.models().filter(|(_, model)| model.id == id);
+        let mut having = isolate.settings.registry.models().filter(|(_, model)| model.id == id);
         let (_, model) = having.next()?;
         having.next().is_none().then(|| model.to_json())
     });
@@ -55,20 +58,24 @@ pub fn get(gateway: &Gateway, id: &str) -> Result<Reply, Error> {
     })
 }
 
-fn all(gateway: &Gateway) -> impl Iterator<Item = Value> {
-    let models = gateway.registry.models().map(|(_, model)| model.to_json());
-    let aliases =
-        gateway.config.aliases.iter().filter_map(|(alias, target)| alias_json(gateway, alias, target));
-    let groups = gateway.config.groups.iter().map(|(name, group)| group_json(name, group));
-    models.chain(aliases).chain(groups).chain(auto_json(gateway))
+fn all(isolate: &Isolate) -> impl Iterator<Item = Value> {
+    let models = isolate.settings.registry.models().map(|(_, model)| model.to_json());
+    let aliases = isolate
+        .settings
+        .config
+        .aliases
+        .iter()
+        .filter_map(|(alias, target)| alias_json(isolate, alias, target));
+    let groups = isolate.settings.config.groups.iter().map(|(name, group)| group_json(name, group));
+    models.chain(aliases).chain(groups).chain(auto_json(isolate))
 }
 
 /// What the list has under an id.
-fn listed(gateway: &Gateway, id: &str) -> Option<Value> {
-    model_json(gateway, id)
-        .or_else(|| alias_json(gateway, id, gateway.config.aliases.get(id)?))
-        .or_else(|| Some(group_json(id, gateway.config.groups.get(id)?)))
-        .or_else(|| auto_json(gateway).filter(|_| id == AUTO))
+fn listed(isolate: &Isolate, id: &str) -> Option<Value> {
+    model_json(isolate, id)
+        .or_else(|| alias_json(isolate, id, isolate.settings.config.aliases.get(id)?))
+        .or_else(|| Some(group_json(id, isolate.settings.config.groups.get(id)?)))
+        .or_else(|| auto_json(isolate).filter(|_| id == AUTO))
 }
 
 /// A group.
@@ -77,25 +84,26 @@ fn group_json(name: &str, group: &Group) -> Value {
 }
 
 /// `auto`, unless an alias of the operator's has that name, or there is nothing to choose from.
-fn auto_json(gateway: &Gateway) -> Option<Value> {
-    gateway.registry.models().next()?;
-    let taken = gateway.config.aliases.contains_key(AUTO);
+fn auto_json(isolate: &Isolate) -> Option<Value> {
+    isolate.settings.registry.models().next()?;
+    let taken = isolate.settings.config.aliases.contains_key(AUTO);
     (!taken).then(|| json!({"id": AUTO, "object": "model", "created": MODELS_AS_OF, "owned_by": "gatehouse"}))
 }
 
 /// A listed model, by `provider/model`.
-fn model_json(gateway: &Gateway, id: &str) -> Option<Value> {
+fn model_json(isolate: &Isolate, id: &str) -> Option<Value> {
     let address = id.split_once('/')?;
-    let (_, model) = gateway.registry.models().find(|(_, model)| (model.provider, model.id) == address)?;
+    let (_, model) =
+        isolate.settings.registry.models().find(|(_, model)| (model.provider, model.id) == address)?;
     Some(model.to_json())
 }
 
 /// An alias. One that leads to a model that is not listed is listed all the same if its provider can be called.
-fn alias_json(gateway: &Gateway, alias: &str, target: &str) -> Option<Value> {
+fn alias_json(isolate: &Isolate, alias: &str, target: &str) -> Option<Value> {
     let (provider, _) = target.split_once('/')?;
-    let mut model = match model_json(gateway, target) {
+    let mut model = match model_json(isolate, target) {
         Some(model) => model,
-        None if gateway.registry.provider(provider)?.is_active() => {
+        None if isolate.settings.registry.provider(provider)?.is_active() => {
             json!({"object": "model", "created": MODELS_AS_OF, "owned_by": provider})
         }
         None => return None,

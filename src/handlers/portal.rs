@@ -13,11 +13,12 @@ use gatehouse_core::onboarding::key_request::{Asked, DeveloperKey, KeyRequest, S
 use gatehouse_core::time;
 use serde_json::Value;
 
-use super::{Call, notify};
-use crate::gateway::Gateway;
+use crate::isolate::Isolate;
+use crate::notification;
 use crate::platform::email::{self, Email};
 use crate::platform::reply::Reply;
 use crate::platform::{clock, random};
+use crate::request_context::RequestContext;
 use crate::store::keys::{ClaimLink, Minted, Opening};
 use crate::store::requests::{self, PAGE_SIZE};
 
@@ -25,8 +26,8 @@ use crate::store::requests::{self, PAGE_SIZE};
 const ATTEMPTS: u32 = 5;
 
 /// `GET /api/portal/requests?p=&approved=&declined=`
-pub async fn list(call: &Call<'_>, gateway: &Gateway) -> Result<Reply, Error> {
-    let flag = |name| call.query(name).and_then(|text| text.parse::<bool>().ok());
+pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Reply, Error> {
+    let flag = |name| context.query(name).and_then(|text| text.parse::<bool>().ok());
     let state = match (flag("approved"), flag("declined")) {
         (Some(true), _) => Some(State::Approved),
         (_, Some(true)) => Some(State::Declined),
@@ -34,24 +35,29 @@ pub async fn list(call: &Call<'_>, gateway: &Gateway) -> Result<Reply, Error> {
         (None, _) => None,
     };
     // No page, or none that is a number: the first. Zero and below: all, without pages.
-    let page = call.query("p").and_then(|text| text.trim().parse::<i128>().ok()).unwrap_or(1);
+    let page = context.query("p").and_then(|text| text.trim().parse::<i128>().ok()).unwrap_or(1);
     let page = (page > 0).then(|| u64::try_from(page).unwrap_or(u64::MAX));
-    let (found, count) = requests::list(&call.env, state, page).await?;
-    let shown = show_all(call, gateway, &found).await?;
+    let (found, count) = requests::list(&context.env, state, page).await?;
+    let shown = show_all(context, isolate, &found).await?;
     let pages = page.map_or(0, |_| count.div_ceil(PAGE_SIZE));
     Ok(Reply::json(200, &json!({"Data": shown, "Pages": pages})))
 }
 
 /// `GET /api/portal/requests/{id}`
-pub async fn get(call: &Call<'_>, gateway: &Gateway, id: &str) -> Result<Reply, Error> {
-    let found = requests::get(&call.env, id).await?.ok_or_else(not_found)?;
-    let shown = show_all(call, gateway, &[found]).await?;
+pub async fn get(context: &RequestContext<'_>, isolate: &Isolate, id: &str) -> Result<Reply, Error> {
+    let found = requests::get(&context.env, id).await?.ok_or_else(not_found)?;
+    let shown = show_all(context, isolate, &[found]).await?;
     Ok(Reply::json(200, shown.first().unwrap_or(&Value::Null)))
 }
 
-async fn show_all(call: &Call<'_>, gateway: &Gateway, found: &[KeyRequest]) -> Result<Vec<Value>, Error> {
+async fn show_all(
+    context: &RequestContext<'_>,
+    isolate: &Isolate,
+    found: &[KeyRequest],
+) -> Result<Vec<Value>, Error> {
     let developers: Vec<_> = found.iter().map(|request| request.asked.by_user.as_str()).collect();
-    let keys = if found.is_empty() { Vec::new() } else { requests::keys_of(&call.env, &developers).await? };
+    let keys =
+        if found.is_empty() { Vec::new() } else { requests::keys_of(&context.env, &developers).await? };
     Ok(found
         .iter()
         .map(|request| {
@@ -60,66 +66,70 @@ async fn show_all(call: &Call<'_>, gateway: &Gateway, found: &[KeyRequest]) -> R
                 .filter(|(by_user, _)| *by_user == request.asked.by_user)
                 .map(|(_, key)| key.clone())
                 .collect();
-            request.to_portal(&own, &gateway.config)
+            request.to_portal(&own, &isolate.settings.config)
         })
         .collect())
 }
 
 /// `POST /api/portal/requests`
-pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, operator: &Caller) -> Result<Reply, Error> {
-    let asked = Asked::read(&call.small_body().await?, clock::now_ms())?;
-    let telling = notify::expect(call, gateway, &asked.by_user).await?;
-    let id = requests::create(&call.env, asked, &operator.label, &|request| telling.words(request)).await?;
-    telling.wake(call);
+pub async fn create(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    operator: &Caller,
+) -> Result<Reply, Error> {
+    let asked = Asked::read(&context.small_body().await?, clock::now_ms())?;
+    let notification = notification::prepare(context, &isolate.settings, &asked.by_user).await?;
+    let id = requests::create(&context.env, asked, &operator.label, notification.as_ref()).await?;
+    notification::deliver_after_response(context, notification.as_ref());
     Ok(done(&id))
 }
 
 /// `PUT /api/portal/requests/{id}`
-pub async fn update(call: &Call<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
-    let asked = Asked::read(&call.small_body().await?, clock::now_ms())?;
-    if requests::update(&call.env, id, &asked, &operator.label).await? {
+pub async fn update(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
+    let asked = Asked::read(&context.small_body().await?, clock::now_ms())?;
+    if requests::update(&context.env, id, &asked, &operator.label).await? {
         return Ok(done(id));
     }
-    Err(not_pending(call, id).await?)
+    Err(not_pending(context, id).await?)
 }
 
 /// `DELETE /api/portal/requests/{id}`
-pub async fn delete(call: &Call<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
-    if requests::delete(&call.env, id, &operator.label).await? {
+pub async fn delete(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
+    if requests::delete(&context.env, id, &operator.label).await? {
         return Ok(done("Data deleted"));
     }
     Err(Error::new(Code::RequestNotFound, "Could not retrieve object for deletion"))
 }
 
 /// `PUT /api/portal/requests/decline/{id}`
-pub async fn decline(call: &Call<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
-    let reason = decline_reason(&call.small_body().await?)?;
-    if requests::decline(&call.env, id, reason.as_deref(), &operator.label).await? {
+pub async fn decline(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
+    let reason = decline_reason(&context.small_body().await?)?;
+    if requests::decline(&context.env, id, reason.as_deref(), &operator.label).await? {
         return Ok(done(id));
     }
-    Err(not_pending(call, id).await?)
+    Err(not_pending(context, id).await?)
 }
 
 /// `PUT /api/portal/requests/approve/{id}`
 pub async fn approve(
-    call: &Call<'_>,
-    gateway: &Rc<Gateway>,
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
     operator: &Caller,
     id: &str,
 ) -> Result<Reply, Error> {
-    let approval = Approval::read(&call.small_body().await?, clock::now_ms())?;
+    let approval = Approval::read(&context.small_body().await?, clock::now_ms())?;
     for _ in 0..ATTEMPTS {
-        let read = requests::get(&call.env, id).await?.ok_or_else(not_found)?;
+        let read = requests::get(&context.env, id).await?.ok_or_else(not_found)?;
         if read.state != State::Pending {
             return Err(processed());
         }
-        let telling = notify::expect(call, gateway, &read.asked.by_user).await?;
-        let delivery = Way::choose(call, gateway, approval.delivery, &read)?;
+        let notification = notification::prepare(context, &isolate.settings, &read.asked.by_user).await?;
+        let delivery = Way::choose(context, isolate, approval.delivery, &read)?;
         let now_ms = clock::now_ms();
         let policies = approval.policies.clone().unwrap_or_else(|| read.asked.policies.clone());
-        check_known_policies(&gateway.config, &policies)?;
+        check_known_policies(&isolate.settings.config, &policies)?;
         let settings = Settings {
-            expires_ms: expiry(&gateway.config, &policies, approval.expires_ms, now_ms),
+            expires_ms: expiry(&isolate.settings.config, &policies, approval.expires_ms, now_ms),
             policies: policies.clone(),
             ..Settings::default()
         };
@@ -134,13 +144,14 @@ pub async fn approve(
         let opening = match delivery {
             Way::Show => Opening::Secret(Minted::new()?),
             Way::Link | Way::Send { .. } => {
-                Opening::Claim(ClaimLink::new(gateway.config.access.claim_hours, now_ms)?)
+                Opening::Claim(ClaimLink::new(isolate.settings.config.access.claim_hours, now_ms)?)
             }
         };
-        let words = |request: &KeyRequest| telling.words(request);
-        if requests::approve(&call.env, &read, &request, &settings, &opening, &words).await? {
-            telling.wake(call);
-            return Ok(deliver(call, delivery, opening).await);
+        if requests::approve(&context.env, &read, &request, &settings, &opening, notification.as_ref())
+            .await?
+        {
+            notification::deliver_after_response(context, notification.as_ref());
+            return Ok(deliver(context, delivery, opening).await);
         }
     }
     Err(Error::new(Code::StorageUnavailable, "The request is being changed by others; try again"))
@@ -155,8 +166,8 @@ enum Way {
 
 impl Way {
     fn choose(
-        call: &Call<'_>,
-        gateway: &Gateway,
+        context: &RequestContext<'_>,
+        isolate: &Isolate,
         delivery: Delivery,
         request: &KeyRequest,
     ) -> Result<Way, Error> {
@@ -165,7 +176,8 @@ impl Way {
             Delivery::Claim => Ok(Way::Link),
             Delivery::Email => {
                 let refused = |words| Error::new(Code::InvalidValue, words).with_param("delivery");
-                let sender = gateway.config.email.from.clone().filter(|_| email::is_bound(&call.env));
+                let sender =
+                    isolate.settings.config.email.from.clone().filter(|_| email::is_bound(&context.env));
                 let from = sender.ok_or_else(|| {
                     refused(
                         "This gateway sends no e-mail: it needs the binding GATEWAY_EMAIL and email.from in gateway.toml; \
@@ -182,12 +194,12 @@ impl Way {
 }
 
 /// The answer to an approval. From here on nothing fails: an e-mail that cannot be sent leaves the link to the operator.
-async fn deliver(call: &Call<'_>, way: Way, opening: Opening) -> Reply {
+async fn deliver(context: &RequestContext<'_>, way: Way, opening: Opening) -> Reply {
     let link = match opening {
         Opening::Secret(minted) => return Reply::json(200, &json!({"RawKey": minted.text})),
         Opening::Claim(link) => link,
     };
-    let url = call.claim_url(&link.token);
+    let url = context.claim_url(&link.token);
     let expires = time::to_rfc3339(link.expires_ms);
     let Way::Send { from, to } = way else {
         return Reply::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires}));
@@ -199,15 +211,15 @@ async fn deliver(call: &Call<'_>, way: Way, opening: Opening) -> Reply {
          If you did not ask for a key, ignore this message.\n"
     );
     let email = Email { from: &from, to: &to, subject: "Your key is ready", text: &text };
-    match email::send(&call.env, email).await {
+    match email::send(&context.env, email).await {
         Ok(()) => Reply::json(200, &json!({"SentTo": to, "ExpiresAt": expires})),
         Err(words) => Reply::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires, "EmailError": words})),
     }
 }
 
 /// Why a request that should be pending could not be decided on.
-async fn not_pending(call: &Call<'_>, id: &str) -> Result<Error, Error> {
-    Ok(match requests::get(&call.env, id).await? {
+async fn not_pending(context: &RequestContext<'_>, id: &str) -> Result<Error, Error> {
+    Ok(match requests::get(&context.env, id).await? {
         None => not_found(),
         Some(_) => processed(),
     })

@@ -4,22 +4,30 @@ use std::rc::Rc;
 
 use gatehouse_core::report::routing;
 
-use super::{Call, board};
-use crate::gateway::Gateway;
+use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::reply::Reply;
+use crate::request_context::RequestContext;
 
 /// Every listed model, in the order in which `auto` would try them.
-pub async fn status(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
-    board::news(call, gateway).await;
+pub async fn status(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Reply {
+    isolate.health.refresh(context).await;
     Reply::json(
         200,
-        &routing::status(&gateway.board.borrow(), &gateway.config, &gateway.registry, clock::now_ms()),
+        &routing::status(
+            &isolate.health.view.borrow(),
+            &isolate.settings.config,
+            &isolate.settings.registry,
+            clock::now_ms(),
+        ),
     )
 }
 
 /// What has been counted of each provider.
-pub async fn provider_stats(call: &Call<'_>, gateway: &Rc<Gateway>) -> Reply {
-    board::news(call, gateway).await;
-    Reply::json(200, &routing::provider_stats(&gateway.board.borrow(), &gateway.registry, clock::now_ms()))
+pub async fn provider_stats(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Reply {
+    isolate.health.refresh(context).await;
+    Reply::json(
+        200,
+        &routing::provider_stats(&isolate.health.view.borrow(), &isolate.settings.registry, clock::now_ms()),
+    )
 }

@@ -9,11 +9,12 @@ use gatehouse_core::ledger::Limit;
 use gatehouse_core::request_id;
 use serde_json::Value;
 
-use super::{Call, authentication, last_days, ledger};
-use crate::gateway::Gateway;
+use crate::authentication;
+use crate::isolate::{Isolate, accounts};
 use crate::objects::{ObjectError, key_ledger};
 use crate::platform::reply::Reply;
 use crate::platform::request;
+use crate::request_context::{RequestContext, last_days};
 use crate::store::keys;
 
 /// Stands before the label of a key of the ring.
@@ -30,25 +31,25 @@ struct Holder {
 }
 
 impl Holder {
-    fn of_key(gateway: &Gateway, key: &IssuedKey) -> Holder {
+    fn of_key(isolate: &Isolate, key: &IssuedKey) -> Holder {
         // A key whose policies are gone may do nothing, but what it has used can be seen.
-        let limits = Limit::of_key(key, &gateway.config).unwrap_or_default();
-        Holder { name: key.name.clone(), ledger: ledger::of_key(&key.id), limits }
+        let limits = Limit::of_key(key, &isolate.settings.config).unwrap_or_default();
+        Holder { name: key.name.clone(), ledger: accounts::of_key(&key.id), limits }
     }
 
     fn of_ring(label: &str) -> Holder {
-        Holder { name: label.to_owned(), ledger: ledger::of_ring(label), limits: Vec::new() }
+        Holder { name: label.to_owned(), ledger: accounts::of_ring(label), limits: Vec::new() }
     }
 
-    async fn of(call: &Call<'_>, gateway: &Gateway, caller: &Caller) -> Result<Holder, Error> {
-        let asked = call.query("key");
-        if !authentication::is_operator(call, gateway) {
+    async fn of(context: &RequestContext<'_>, isolate: &Isolate, caller: &Caller) -> Result<Holder, Error> {
+        let asked = context.query("key");
+        if !authentication::is_operator(context, isolate) {
             if asked.is_some() {
                 let words = "Only operators see the usage of other keys: leave 'key' out";
                 return Err(Error::new(Code::PermissionDenied, words).with_param("key"));
             }
             return Ok(match &caller.key {
-                Some(key) => Holder::of_key(gateway, key),
+                Some(key) => Holder::of_key(isolate, key),
                 None => Holder::of_ring(&caller.label),
             });
         }
@@ -59,7 +60,7 @@ impl Holder {
         })?;
         match asked.strip_prefix(RING) {
             Some(label) => Ok(Holder::of_ring(label)),
-            None => Ok(Holder::of_key(gateway, &keys::find_by_name_or_id(&call.env, &asked).await?)),
+            None => Ok(Holder::of_key(isolate, &keys::find_by_name_or_id(&context.env, &asked).await?)),
         }
     }
 }
@@ -69,10 +70,14 @@ fn unavailable(_: ObjectError) -> Error {
 }
 
 /// `GET /usage`
-pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    let days = call.query_days()?;
-    let holder = Holder::of(call, gateway, caller).await?;
-    let usage = key_ledger::usage(&call.env, &holder.ledger, last_days(days), &holder.limits).await;
+pub async fn get(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    caller: &Caller,
+) -> Result<Reply, Error> {
+    let days = context.query_days()?;
+    let holder = Holder::of(context, isolate, caller).await?;
+    let usage = key_ledger::usage(&context.env, &holder.ledger, last_days(days), &holder.limits).await;
     let mut shown = json!({"key": holder.name});
     if let (Value::Object(shown), Value::Object(usage)) = (&mut shown, usage.map_err(unavailable)?) {
         shown.extend(usage);
@@ -81,13 +86,17 @@ pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Res
 }
 
 /// `GET /usage/requests`
-pub async fn list_receipts(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    let limit = call.query_number("limit", MAX_RECEIPTS)?.unwrap_or(DEFAULT_RECEIPTS);
-    let before = call.query_number("before", u32::MAX)?;
-    let holder = Holder::of(call, gateway, caller).await?;
+pub async fn list_receipts(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    caller: &Caller,
+) -> Result<Reply, Error> {
+    let limit = context.query_number("limit", MAX_RECEIPTS)?.unwrap_or(DEFAULT_RECEIPTS);
+    let before = context.query_number("before", u32::MAX)?;
+    let holder = Holder::of(context, isolate, caller).await?;
     let before = before.map_or(1 << 53, u64::from);
     let mut texts =
-        key_ledger::receipts(&call.env, &holder.ledger, before, limit + 1).await.map_err(unavailable)?;
+        key_ledger::receipts(&context.env, &holder.ledger, before, limit + 1).await.map_err(unavailable)?;
     let has_more = texts.len() > limit as usize;
     texts.truncate(limit as usize);
     let last = texts.last().filter(|_| has_more);
@@ -100,15 +109,15 @@ pub async fn list_receipts(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Call
 
 /// `GET /usage/requests/{id}`
 pub async fn get_receipt(
-    call: &Call<'_>,
-    gateway: &Rc<Gateway>,
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
     caller: &Caller,
     id: &str,
 ) -> Result<Reply, Error> {
     let id = request::percent_decode(id);
-    let holder = Holder::of(call, gateway, caller).await?;
+    let holder = Holder::of(context, isolate, caller).await?;
     let found = if request_id::is_valid(&id) {
-        key_ledger::receipt(&call.env, &holder.ledger, &id).await.map_err(unavailable)?
+        key_ledger::receipt(&context.env, &holder.ledger, &id).await.map_err(unavailable)?
     } else {
         None
     };

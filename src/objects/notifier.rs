@@ -9,9 +9,9 @@ use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
 
 use super::{ObjectError, ask};
-use crate::gateway;
 use crate::platform::kept::Kept;
 use crate::platform::{clock, log, random, task, variables};
+use crate::settings;
 use crate::store::notifications::{self, Notification};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
@@ -74,10 +74,10 @@ impl DurableObject for Notifier {
 impl Notifier {
     /// Delivers what is due and says when the next is, or, where that cannot be told, how long to wait.
     async fn deliver_due(&self) -> Result<Option<u64>, u64> {
-        let Ok(gateway) = gateway::of_isolate(&self.env) else { return Ok(None) };
-        let Some(url) = &gateway.config.webhook.url else { return Ok(None) };
+        let Ok(settings) = settings::of_isolate(&self.env) else { return Ok(None) };
+        let Some(url) = &settings.config.webhook.url else { return Ok(None) };
         // Until there is a secret to sign with, notifications wait.
-        let Some(key) = &gateway.signing_key else { return Err(SECRET_RETRY_MS) };
+        let Some(key) = &settings.signing_key else { return Err(SECRET_RETRY_MS) };
         let due = notifications::due(&self.env, clock::now_ms()).await.map_err(|_| DATABASE_RETRY_MS)?;
         for notification in due {
             let failure = post(url.as_str(), key, &notification).await.err();

@@ -1,4 +1,4 @@
-//! The audit trail: reading it. It is written with the changes that it notes (`store::change`).
+//! The audit trail: reading it. It is written with the changes that it notes ([`super::change`]).
 
 use gatehouse_core::error::Error;
 use gatehouse_core::json;
@@ -6,7 +6,7 @@ use gatehouse_core::onboarding::audit::{Entry, Head};
 use serde::Deserialize;
 use worker::Env;
 
-use super::rows;
+use super::sql::rows;
 
 /// The end of the chain.
 pub async fn head(env: &Env) -> Result<Head, Error> {

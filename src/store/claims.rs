@@ -7,8 +7,9 @@ use gatehouse_core::onboarding::claim::{self, Claim};
 use serde::Deserialize;
 use worker::Env;
 
+use super::change::{Change, Changed, change};
 use super::keys::{Minted, end_older_secrets};
-use super::{Change, Changed, change, rows};
+use super::sql::rows;
 use crate::platform::clock;
 use crate::platform::database::Statement;
 

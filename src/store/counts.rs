@@ -3,7 +3,7 @@
 use gatehouse_core::error::Error;
 use worker::Env;
 
-use super::run_if_any;
+use super::sql::run_if_any;
 use crate::platform::database::Statement;
 
 /// What is counted.

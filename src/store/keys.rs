@@ -10,7 +10,8 @@ use serde_json::Value;
 use std::rc::Rc;
 use worker::Env;
 
-use super::{Change, Changed, change, rows, unavailable};
+use super::change::{Change, Changed, change};
+use super::sql::{rows, unavailable};
 use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
 

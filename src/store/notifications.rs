@@ -4,10 +4,9 @@ use gatehouse_core::error::Error;
 use gatehouse_core::json;
 use gatehouse_core::onboarding::webhook::Event;
 use serde::Deserialize;
-use serde_json::Value;
 use worker::Env;
 
-use super::{rows, run};
+use super::sql::{rows, run};
 use crate::platform::database::Statement;
 
 /// How many are delivered at a time.
@@ -24,16 +23,15 @@ pub struct Notification {
     pub attempts: u32,
 }
 
-/// The statement that writes one about a request, if the statement before it changed something. `request` is in the
-/// portal's words.
-pub fn write(request_id: &str, event: Event, request: &Value, now_ms: u64) -> Statement {
+/// The statement that writes one about a request, if the statement before it changed something.
+pub fn write(request_id: &str, event: Event, body: String, now_ms: u64) -> Statement {
     let name = match event {
         Event::Submitted => "submitted",
         Event::Approved => "approved",
     };
     Statement::new(
         "INSERT INTO notifications (id, body, next_ms) SELECT ?1, ?2, ?3 WHERE changes() > 0",
-        [format!("msg_{request_id}_{name}").into(), event.body(request).into(), now_ms.into()],
+        [format!("msg_{request_id}_{name}").into(), body.into(), now_ms.into()],
     )
 }
 

@@ -6,14 +6,15 @@ use gatehouse_core::onboarding::api_key::Settings;
 use gatehouse_core::onboarding::audit::Action;
 use gatehouse_core::onboarding::key_request::{Asked, DeveloperKey, KeyRequest, State};
 use gatehouse_core::onboarding::submission::new_request_id;
-use gatehouse_core::onboarding::webhook::Event;
+use gatehouse_core::onboarding::webhook::{Event, Notification};
 use serde::Deserialize;
 use serde_json::Value;
 use worker::Env;
 
+use super::change::{Change, Changed, change};
 use super::keys::{Draft, Opening};
 use super::notifications;
-use super::{Change, Changed, change, rows, run};
+use super::sql::{rows, run};
 use crate::platform::database::Statement;
 use crate::platform::{clock, random};
 
@@ -113,11 +114,15 @@ fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Stateme
     )
 }
 
-/// The words in which a request is told to the webhook; `None` where there is no webhook.
-pub type Words<'a> = &'a dyn Fn(&KeyRequest) -> Option<Value>;
-
-fn tell(words: Words<'_>, event: Event, request: &KeyRequest, now_ms: u64) -> Option<Statement> {
-    words(request).map(|words| notifications::write(&request.id, event, &words, now_ms))
+/// The statement that writes a notification; `None` where there is no webhook.
+fn notify(
+    notification: Option<&Notification<'_>>,
+    event: Event,
+    request: &KeyRequest,
+    now_ms: u64,
+) -> Option<Statement> {
+    let body = notification?.body(event, request);
+    Some(notifications::write(&request.id, event, body, now_ms))
 }
 
 /// Stores a stranger's submission, with a key if keys are issued without an operator.
@@ -126,14 +131,14 @@ pub async fn submit(
     asked: Asked,
     origin: &Origin,
     auto: Option<AutoIssue<'_>>,
-    words: Words<'_>,
+    notification: Option<&Notification<'_>>,
 ) -> Result<Submitted, Error> {
     let now_ms = clock::now_ms();
     let mut request = draft(asked, now_ms);
     match auto {
         None => {
             let mut statements = vec![insert(&request, Some(origin), now_ms)];
-            statements.extend(tell(words, Event::Submitted, &request, now_ms));
+            statements.extend(notify(notification, Event::Submitted, &request, now_ms));
             let outcomes = run(env, &statements).await?;
             if outcomes.first().is_some_and(|outcome| outcome.changes > 0) {
                 return Ok(Submitted::Stored(request.id));
@@ -145,7 +150,7 @@ pub async fn submit(
             request.decided_by = Some(AUTO_ISSUE.to_owned());
             request.key_id = Some(key_id.to_owned());
             let stored = insert(&request, Some(origin), now_ms);
-            let issued = approval(stored, &request, settings, opening, words, now_ms);
+            let issued = approval(stored, &request, settings, opening, notification, now_ms);
             if matches!(change(env, issued).await?, Changed::Done) {
                 return Ok(Submitted::Stored(request.id));
             }
@@ -238,13 +243,18 @@ pub async fn keys_of(env: &Env, developers: &[&str]) -> Result<Vec<(String, Deve
 }
 
 /// Stores a request that an operator made.
-pub async fn create(env: &Env, asked: Asked, actor: &str, words: Words<'_>) -> Result<String, Error> {
+pub async fn create(
+    env: &Env,
+    asked: Asked,
+    actor: &str,
+    notification: Option<&Notification<'_>>,
+) -> Result<String, Error> {
     let now_ms = clock::now_ms();
     let request = draft(asked, now_ms);
     let made = Change {
         deciding: vec![insert(&request, None, now_ms)],
         action: action(actor, "request.created", &request.id, json!({"approved": request.asked.approved})),
-        then: tell(words, Event::Submitted, &request, now_ms).into_iter().collect(),
+        then: notify(notification, Event::Submitted, &request, now_ms).into_iter().collect(),
     };
     match change(env, made).await? {
         Changed::Done => Ok(request.id),
@@ -298,7 +308,7 @@ pub async fn approve(
     request: &KeyRequest,
     settings: &Settings,
     opening: &Opening,
-    words: Words<'_>,
+    notification: Option<&Notification<'_>>,
 ) -> Result<bool, Error> {
     let now_ms = clock::now_ms();
     let marked = Statement::new(
@@ -315,7 +325,7 @@ pub async fn approve(
             read.asked.email.as_deref().into(),
         ],
     );
-    let approved = approval(marked, request, settings, opening, words, now_ms);
+    let approved = approval(marked, request, settings, opening, notification, now_ms);
     match change(env, approved).await? {
         Changed::Done => Ok(true),
         Changed::Nothing => Ok(false),
@@ -335,7 +345,7 @@ fn approval(
     request: &KeyRequest,
     settings: &Settings,
     opening: &Opening,
-    words: Words<'_>,
+    notification: Option<&Notification<'_>>,
     now_ms: u64,
 ) -> Change {
     let actor = request.decided_by.as_deref().unwrap_or_default();
@@ -350,7 +360,7 @@ fn approval(
     };
     let detail = json!({"key_id": key_id, "policies": settings.policies, "opening": opening.note()});
     let mut then = vec![opening.store(key_id, now_ms)];
-    then.extend(tell(words, Event::Approved, request, now_ms));
+    then.extend(notify(notification, Event::Approved, request, now_ms));
     Change {
         deciding: vec![marked, key.store(true, now_ms)],
         action: action(actor, "request.approved", &request.id, detail),

@@ -10,7 +10,7 @@ use gatehouse_core::report::usage::Usage;
 use serde_json::Value;
 use worker::Env;
 
-use super::run_if_any;
+use super::sql::run_if_any;
 use crate::platform::database::{self, Failure, Outcome, Statement};
 
 /// Adds rows, given as a JSON array, for a ledger with a watermark, unless that is its watermark already.

@@ -14,6 +14,8 @@ use crate::key::Secret;
 use crate::money::usd;
 use crate::table::Table;
 
+/// The binding of Workers AI.
+pub const AI_BINDING: &str = "AI";
 /// The provider that can be reached without a key, through the Worker's binding `AI`.
 pub const WORKERS_AI: &str = "workers_ai";
 /// The most keys of one provider.
@@ -70,6 +72,11 @@ impl Entry {
             Access::Active { keys, .. } => keys,
             Access::Binding | Access::Inactive(_) => &[],
         }
+    }
+
+    /// The places of its keys; one where it has none.
+    pub fn key_places(&self) -> impl Iterator<Item = u8> + use<> {
+        0..u8::try_from(self.keys().len().max(1)).unwrap_or(u8::MAX)
     }
 
     /// What is known of a model; `None` if it is not listed.

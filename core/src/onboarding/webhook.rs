@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::key_request::{DeveloperKey, KeyRequest};
+use crate::config::Config;
 use crate::hash::hmac_sha256;
 use crate::json;
 
@@ -25,12 +27,32 @@ pub enum Event {
 
 impl Event {
     /// The body: the event's name, and the request in the words of the portal.
-    pub fn body(self, request: &Value) -> String {
+    fn body(self, request: &Value) -> String {
         let event = match self {
             Event::Submitted => "key_request_event.submitted",
             Event::Approved => "key_request_event.approved",
         };
         json!({"event": event, "data": request}).to_string()
+    }
+}
+
+/// A notification about a request for a key, before the transaction that writes it.
+#[derive(Debug)]
+pub struct Notification<'a> {
+    /// The operator's configuration.
+    pub config: &'a Config,
+    /// The keys that the developer has already.
+    pub keys: Vec<DeveloperKey>,
+}
+
+impl Notification<'_> {
+    /// The body: the event's name, and the request as `/api/portal` shows it after the transaction.
+    pub fn body(&self, event: Event, request: &KeyRequest) -> String {
+        let mut keys = self.keys.clone();
+        if let Some(id) = &request.key_id {
+            keys.push(DeveloperKey { id: id.clone(), policies: request.asked.policies.clone() });
+        }
+        event.body(&request.to_portal(&keys, self.config))
     }
 }
 

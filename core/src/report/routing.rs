@@ -41,7 +41,7 @@ impl Condition {
         let mut lane = Lane::default();
         let mut out: Option<(u64, &'static str)> = None;
         let mut open = false;
-        for key in 0..u8::try_from(provider.keys().len().max(1)).unwrap_or(u8::MAX) {
+        for key in provider.key_places() {
             let place = Place { provider: &provider.name, model, key };
             if let Some(known) = board.lane(place) {
                 lane.absorb(known);

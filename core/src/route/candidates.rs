@@ -19,7 +19,7 @@ use super::needs::Needs;
 use super::preferences::{self, Preferences, Sort};
 use super::reason::{Dropped, Reason};
 use super::score;
-use crate::health::{Board, Lane, OTHER, Place};
+use crate::health::{Availability, Board, Lane, OTHER, Place};
 
 /// The most candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
@@ -61,6 +61,14 @@ impl<'a> Candidate<'a> {
     /// `provider/model`.
     pub fn address(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
+    }
+
+    /// Whether any of its lanes is available.
+    pub fn is_available(&self, board: &Board, now_ms: u64) -> bool {
+        let per_day = self.facts.requests_per_day;
+        self.provider
+            .key_places()
+            .any(|key| board.availability(self.lane(key), per_day, now_ms) == Availability::Open)
     }
 
     /// Its lane, asked with a key.
@@ -414,7 +422,7 @@ impl<'a> Choice<'_, 'a> {
         }
         let mut found = by_rank(found, |one| [one.tier, -one.score, one.drawn]);
         // The best that can be asked now is the measure for its equals, among which the draw decides.
-        let open = |one: &Scored<'_>| super::plan::is_open(board, &one.candidate, now_ms);
+        let open = |one: &Scored<'_>| one.candidate.is_available(board, now_ms);
         if let Some((tier, best)) = found.iter().find(|one| open(one)).map(|one| (one.tier, one.score)) {
             let is_equal = |one: &Scored<'_>| {
                 // Tiers are small whole numbers.

@@ -146,9 +146,8 @@ pub struct Plan {
 
 /// The order of a provider's keys for a call.
 fn keys_in_order(candidate: &Candidate<'_>, draw: Draw) -> Vec<u8> {
-    let count = u8::try_from(candidate.provider.keys().len().max(1)).unwrap_or(u8::MAX);
-    let keys: Vec<u8> = (0..count).collect();
-    if count == 1 {
+    let keys: Vec<u8> = candidate.provider.key_places().collect();
+    if keys.len() == 1 {
         return keys;
     }
     by_rank(keys, |key| [draw.place(&format!("{}#{key}", candidate.provider.name), 1.0)])
@@ -157,13 +156,6 @@ fn keys_in_order(candidate: &Candidate<'_>, draw: Draw) -> Vec<u8> {
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 ms")]
 fn millis(ms: u64) -> f64 {
     ms as f64
-}
-
-/// Whether any lane of a candidate can be asked now.
-pub fn is_open(board: &Board, candidate: &Candidate<'_>, now_ms: u64) -> bool {
-    let count = u8::try_from(candidate.provider.keys().len().max(1)).unwrap_or(u8::MAX);
-    let per_day = candidate.facts.requests_per_day;
-    (0..count).any(|key| board.availability(candidate.lane(key), per_day, now_ms) == Availability::Open)
 }
 
 impl Plan {

@@ -10,12 +10,12 @@ use gatehouse_core::report::routing::{self, ModelHealth};
 use gatehouse_core::time::to_rfc3339;
 use serde_json::Value;
 
-use super::State;
-use crate::gateway::Gateway;
-use crate::handlers::Call;
+use super::state::State;
+use crate::isolate::Isolate;
 use crate::platform::database::DatabaseState;
 use crate::platform::page::{Page, escaped};
 use crate::platform::reply::Reply;
+use crate::request_context::RequestContext;
 
 const HEAD: &str = include_str!("head.html");
 const CONTENT: &str = include_str!("page.html");
@@ -32,13 +32,18 @@ const MODELS: &[&str] =
     &["Model", "State", "Calls", "Went well", "Latency", "p90", "p99", "Headroom", "Today"];
 
 /// The page.
-pub fn render(call: &Call<'_>, gateway: &Gateway, state: &State, now_ms: u64) -> Result<Reply, Error> {
-    let board = gateway.board.borrow();
-    let registry = &gateway.registry;
+pub fn render(
+    context: &RequestContext<'_>,
+    isolate: &Isolate,
+    state: &State,
+    now_ms: u64,
+) -> Result<Reply, Error> {
+    let board = isolate.health.view.borrow();
+    let registry = &isolate.settings.registry;
     let seen = Seen {
         registry,
         now_ms,
-        status: routing::status(&board, &gateway.config, registry, now_ms),
+        status: routing::status(&board, &isolate.settings.config, registry, now_ms),
         providers: routing::provider_stats(&board, registry, now_ms),
         models: routing::health(&board, registry, now_ms),
     };
@@ -47,7 +52,7 @@ pub fn render(call: &Call<'_>, gateway: &Gateway, state: &State, now_ms: u64) ->
         String::new(),
         format!(r#"<a href="/health?refresh={REFRESH_S}">Look again every {REFRESH_S} seconds</a>"#),
     );
-    if let Some(seconds) = call.query("refresh") {
+    if let Some(seconds) = context.query("refresh") {
         let seconds = seconds.parse().unwrap_or(REFRESH_S).max(MIN_REFRESH_S);
         refresh = format!(r#"<meta http-equiv="refresh" content="{seconds}" />"#);
         again = format!(r#"Looks again every {seconds} seconds. <a href="/health">Stop that</a>"#);
@@ -63,7 +68,7 @@ pub fn render(call: &Call<'_>, gateway: &Gateway, state: &State, now_ms: u64) ->
         problems.push_str("</ul></section>");
     }
     let head = page.fill(HEAD, &[("refresh", &refresh)]);
-    let content = page.fill(
+    let body = page.fill(
         CONTENT,
         &[
             ("now", &time(now_ms, None)),
@@ -77,7 +82,7 @@ pub fn render(call: &Call<'_>, gateway: &Gateway, state: &State, now_ms: u64) ->
             ("models", &seen.model_table()),
         ],
     );
-    Ok(page.reply(200, &title, &head, &content))
+    Ok(page.reply(200, &title, &head, &body))
 }
 
 fn database(state: DatabaseState) -> String {

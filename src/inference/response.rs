@@ -7,8 +7,8 @@ use gatehouse_core::format::usage::Usage;
 use gatehouse_core::key::Secret;
 use worker::js_sys::Uint8Array;
 
-use crate::handlers::is_json_type;
 use crate::platform::upstream::{self, Answer, AnswerBody, EventStream, Failure};
+use crate::request_context::is_json_type;
 
 /// An answer to pass on.
 pub enum Received {

@@ -1,11 +1,10 @@
 //! `POST /v1/chat/completions`: the call that everything else is about. And `POST /v1/routing/explain`: what it would do.
 
 mod attempts;
-mod received;
 mod record;
+mod response;
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
@@ -27,15 +26,14 @@ use gatehouse_core::route::plan::{Limits, Plan};
 use worker::js_sys::Uint8Array;
 use worker::web_sys::ReadableStream;
 
-use super::{Call, board, ledger};
-use crate::gateway::Gateway;
-use crate::platform::reply::{Body, Reply};
+use crate::isolate::{Isolate, accounts};
+use crate::platform::reply::{Body, Reply, visible_ascii};
 use crate::platform::upstream::{self, EventStream};
 use crate::platform::{clock, random, task};
-pub use attempts::AI_BINDING;
+use crate::request_context::RequestContext;
 use attempts::{Attempts, Lost, Won};
-use received::Received;
 use record::{Outcome, Record};
+use response::Received;
 
 /// Names a session: its calls go to the same upstream, as long as that can be asked.
 const SESSION_HEADER: &str = "x-session-id";
@@ -51,45 +49,49 @@ struct Forced {
 }
 
 impl Forced {
-    fn of(call: &Call<'_>) -> Forced {
-        let header = |name| call.header(name).filter(|value: &String| !value.trim().is_empty());
+    fn of(context: &RequestContext<'_>) -> Forced {
+        let header = |name| context.header(name).filter(|value: &String| !value.trim().is_empty());
         Forced { model: header(FORCE_MODEL_HEADER), provider: header(FORCE_PROVIDER_HEADER) }
     }
 }
 
 /// Answers a chat completion, whole or as a stream.
-pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    call.require_json()?;
-    let news = board::news(call, gateway);
-    let body = call.body(gateway.config.requests.max_body_bytes).await?;
+pub async fn create(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    caller: &Caller,
+) -> Result<Reply, Error> {
+    context.require_json()?;
+    let news = isolate.health.refresh(context);
+    let body = context.body(isolate.settings.config.requests.max_body_bytes).await?;
     let bytes = body.to_vec();
     let request = ChatRequest::read(&bytes)?;
     let project = project_id::choose(
-        call.header(project_id::HEADER),
+        context.header(project_id::HEADER),
         request.project_id.clone(),
-        gateway.config.requests.project_id,
+        isolate.settings.config.requests.project_id,
     )?;
     news.await;
-    let forced = Forced::of(call);
+    let forced = Forced::of(context);
     let (candidates, plan) = {
-        let board = gateway.board.borrow();
-        let asked = asked(call, gateway, caller, &request, &forced, &board);
+        let board = isolate.health.view.borrow();
+        let asked = asked(context, isolate, caller, &request, &forced, &board);
         let Selection { candidates, .. } = candidates::select(&asked)?;
-        let limits = Limits::of(&gateway.config, call.began_ms);
+        let limits = Limits::of(&isolate.settings.config, context.began_ms);
         let plan = Plan::new(&candidates, &board, asked.draw, limits, asked.now_ms);
         (candidates, plan)
     };
 
     let limits = match &caller.key {
-        Some(key) => Limit::of_key(key, &gateway.config)?,
+        Some(key) => Limit::of_key(key, &isolate.settings.config)?,
         None => Vec::new(),
     };
     let asked = forced.model.as_deref().unwrap_or(&request.model);
-    let rule = gateway.config.ledger.unknown_price;
-    let ledger = ledger::name_of(caller);
+    let rule = isolate.settings.config.ledger.unknown_price;
+    let ledger = accounts::name_of(caller);
     let mut attempts = Attempts {
-        call,
-        gateway,
+        context,
+        isolate,
         request: &request,
         body: &body,
         candidates: &candidates,
@@ -110,9 +112,9 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
     let limits = spending.limits().to_vec();
     let is_stream = matches!(&ended, Ok(Won { received: Received::Stream(_), .. }));
     let record = Rc::new(Record {
-        gateway: Rc::clone(gateway),
-        request_id: call.id.clone(),
-        receipt_id: Receipt::new_id(call.began_ms, random::id_bytes()),
+        isolate: Rc::clone(isolate),
+        request_id: context.id.clone(),
+        receipt_id: Receipt::new_id(context.began_ms, random::id_bytes()),
         caller: caller.clone(),
         ledger,
         project,
@@ -121,13 +123,13 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
         listed: candidate.is_some_and(|candidate| candidate.listed),
         key: lane.map_or(0, |lane| lane.key),
         stream: request.stream,
-        began_ms: call.began_ms,
+        began_ms: context.began_ms,
         attempts: sent,
         upstream_ms: match &ended {
             Ok(won) => won.upstream_ms,
             Err(lost) => lost.upstream_ms,
         },
-        first_token_ms: is_stream.then(|| call.elapsed_ms()),
+        first_token_ms: is_stream.then(|| context.elapsed_ms()),
         spending: RefCell::new(Some(spending)),
         heartbeat: RefCell::new(heartbeat),
     });
@@ -140,21 +142,22 @@ pub async fn create(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> 
             told(Reply::new(status, "application/json", Body::Bytes(body)), &adjusted)
         }
         Ok(Won { received: Received::Stream(events), adjusted, .. }) => {
-            told(event_stream(relay(call, events, Rc::clone(&record))?), &adjusted)
+            told(event_stream(relay(context, events, Rc::clone(&record))?), &adjusted)
         }
         Err(Lost { refusal, .. }) => {
             let status = refusal.error.status;
             receipt = record.close(status, Outcome::of_status(status), false, refusal.detail.as_deref());
-            let reply = Reply::error(&refusal.error, call.surface());
+            let reply = Reply::error(&refusal.error, context.surface());
             refusal.retry_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
         }
     };
     if !is_stream {
-        let (gateway, env, ledger) = (Rc::clone(gateway), call.env.clone(), record.ledger.clone());
-        task::run_behind(&call.context, ledger::settle_up(gateway, env, ledger));
+        let (accounts, env, ledger) =
+            (Rc::clone(&isolate.accounts), context.env.clone(), record.ledger.clone());
+        task::run_behind(&context.execution, accounts.settle_up(env, ledger));
     }
-    board::tell_behind(call, gateway);
-    let limit_headers = ledger::headers(gateway, &record.ledger, &limits);
+    isolate.health.publish_after_response(context);
+    let limit_headers = isolate.accounts.headers(&record.ledger, &limits);
     let reply = limit_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value));
     Ok(charged(routed(reply, &record, route), &record, receipt.as_ref()))
 }
@@ -165,33 +168,37 @@ fn likely_tokens(body: &Uint8Array) -> u64 {
 }
 
 /// Tells what `create` would do with the same request, and why. Asks no upstream.
-pub async fn explain(call: &Call<'_>, gateway: &Rc<Gateway>, caller: &Caller) -> Result<Reply, Error> {
-    call.require_json()?;
-    let news = board::news(call, gateway);
-    let body = call.body(gateway.config.requests.max_body_bytes).await?.to_vec();
+pub async fn explain(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    caller: &Caller,
+) -> Result<Reply, Error> {
+    context.require_json()?;
+    let news = isolate.health.refresh(context);
+    let body = context.body(isolate.settings.config.requests.max_body_bytes).await?.to_vec();
     let request = ChatRequest::read(&body)?;
     news.await;
-    let forced = Forced::of(call);
-    let board = gateway.board.borrow();
-    let asked = Asked { explain: true, ..asked(call, gateway, caller, &request, &forced, &board) };
+    let forced = Forced::of(context);
+    let board = isolate.health.view.borrow();
+    let asked = Asked { explain: true, ..asked(context, isolate, caller, &request, &forced, &board) };
     let selection = candidates::select(&asked)?;
-    let limits = Limits::of(&gateway.config, call.began_ms);
+    let limits = Limits::of(&isolate.settings.config, context.began_ms);
     let plan = Plan::new(&selection.candidates, &board, asked.draw, limits, asked.now_ms);
     Ok(Reply::json(200, &routing::explain(&asked, &selection, &plan)))
 }
 
 fn asked<'a, 'b>(
-    call: &Call<'_>,
-    gateway: &'a Gateway,
+    context: &RequestContext<'_>,
+    isolate: &'a Isolate,
     caller: &'b Caller,
     request: &'b ChatRequest<'b>,
     forced: &'b Forced,
     board: &'b Board,
 ) -> Asked<'a, 'b> {
-    let session = call.header(SESSION_HEADER);
+    let session = context.header(SESSION_HEADER);
     let session = session.as_deref().or_else(|| request.member("prompt_cache_key"));
     let chance = random::chance();
-    let draw = if gateway.config.routing.sticky {
+    let draw = if isolate.settings.config.routing.sticky {
         Draw::of(&caller.label, session, request.messages, chance)
     } else {
         Draw::of("", None, "", chance)
@@ -201,8 +208,8 @@ fn asked<'a, 'b>(
         force_model: forced.model.as_deref(),
         force_provider: forced.provider.as_deref(),
         key: caller.key.as_deref(),
-        config: &gateway.config,
-        registry: &gateway.registry,
+        config: &isolate.settings.config,
+        registry: &isolate.settings.registry,
         board,
         draw,
         now_ms: clock::now_ms(),
@@ -211,12 +218,17 @@ fn asked<'a, 'b>(
 }
 
 /// Starts to relay a stream; what is to be noted of the call is noted when it has ended.
-fn relay(call: &Call<'_>, events: EventStream, record: Rc<Record>) -> Result<ReadableStream, Error> {
-    let ping_ms = record.gateway.config.timeouts.ping_ms;
-    let env = call.env.clone();
-    let provider = record.provider.as_deref().and_then(|name| record.gateway.registry.provider(name));
+fn relay(
+    context: &RequestContext<'_>,
+    events: EventStream,
+    record: Rc<Record>,
+) -> Result<ReadableStream, Error> {
+    let ping_ms = record.isolate.settings.config.timeouts.ping_ms;
+    let env = context.env.clone();
+    let provider =
+        record.provider.as_deref().and_then(|name| record.isolate.settings.registry.provider(name));
     let goes_on = provider.is_some_and(|entry| entry.cancel_stops_billing == Some(false));
-    upstream::relay_stream(&call.context, events, ping_ms, async move |stream, client_stayed| {
+    upstream::relay_stream(&context.execution, events, ping_ms, async move |stream, client_stayed| {
         let outcome = match stream.outcome() {
             // Whoever has got all of it may leave.
             Some(StreamOutcome::Done) => Outcome::Answered,
@@ -228,10 +240,10 @@ fn relay(call: &Call<'_>, events: EventStream, record: Rc<Record>) -> Result<Rea
         }
         record.ended(used(stream, outcome, goes_on));
         record.close(200, outcome, outcome != Outcome::Answered, None);
-        let (gateway, ledger) = (Rc::clone(&record.gateway), record.ledger.clone());
-        ledger::report(&gateway, &env, &ledger).await;
-        board::tell(Rc::clone(&gateway), env.clone()).await;
-        ledger::settle_up(gateway, env, ledger).await;
+        let Isolate { accounts, health, .. } = &*record.isolate;
+        accounts.report(&env, &record.ledger).await;
+        health.publish(&env).await;
+        Rc::clone(accounts).settle_up(env, record.ledger.clone()).await;
     })
     .map_err(|_| Error::new(Code::InternalError, "The stream could not be relayed"))
 }
@@ -304,17 +316,4 @@ fn charged(mut reply: Reply, record: &Record, receipt: Option<&Receipt>) -> Repl
         Some(cost) => reply.with("x-gateway-cost-usd", usd(cost)),
         None => reply,
     }
-}
-
-/// A name as a header value: what is not visible ASCII is percent-encoded.
-fn visible_ascii(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

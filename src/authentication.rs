@@ -10,7 +10,6 @@
 //! can guess, and issued keys that are remembered go on working, so that one bad script behind a shared address does not
 //! shut out the others.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_core::envelope::Surface;
@@ -19,67 +18,47 @@ use gatehouse_core::key::{self, Caller, Digest, IssuedKey, Remembered, Secret, S
 use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
 use worker::Env;
 
-use super::Call;
-use crate::gateway::Gateway;
+use crate::isolate::Isolate;
 use crate::objects::rate_limiter;
 use crate::platform::{clock, task};
+use crate::request_context::{RequestContext, seconds};
 use crate::store::keys;
 use gatehouse_core::routes::Access;
 
 /// A minute, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
-/// How many refused clients an isolate remembers.
-const MAX_BLOCKED: usize = 1_000;
-
-/// Clients that are refused, until when, in milliseconds since 1970.
-#[derive(Default)]
-pub struct Blocked(BTreeMap<String, u64>);
-
-impl Blocked {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn until(&self, client: &str, now_ms: u64) -> Option<u64> {
-        self.0.get(client).copied().filter(|until_ms| *until_ms > now_ms)
-    }
-
-    fn add(&mut self, client: String, until_ms: u64, now_ms: u64) {
-        if self.0.len() >= MAX_BLOCKED {
-            self.0.retain(|_, until_ms| *until_ms > now_ms);
-        }
-        if self.0.len() < MAX_BLOCKED {
-            self.0.insert(client, until_ms);
-        }
-    }
-}
-
 /// The caller of a route that is not public.
-pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access) -> Result<Caller, Error> {
-    check_configured(gateway, access)?;
-    let Some(secret) = credential(call)? else { return Err(no_credential(call)) };
+pub async fn authenticate(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    access: Access,
+) -> Result<Caller, Error> {
+    check_configured(isolate, access)?;
+    let Some(secret) = credential(context)? else { return Err(no_credential(context)) };
     let digest = Digest::of(secret.expose().as_bytes());
     let public_id = || key::public_id(secret.expose()).ok();
-    if !gateway.blocked.borrow().is_empty() && public_id().is_none() {
-        check_not_blocked(call, gateway)?;
+    if !isolate.blocked.borrow().is_empty() && public_id().is_none() {
+        check_not_blocked(context, isolate)?;
     }
     let of_ring = match access {
-        Access::Operator => gateway.operators.authenticate(&digest),
-        Access::Inference | Access::Public => gateway.ring.authenticate(&digest),
-        Access::Holder => {
-            gateway.operators.authenticate(&digest).or_else(|| gateway.ring.authenticate(&digest))
-        }
+        Access::Operator => isolate.settings.operators.authenticate(&digest),
+        Access::Inference | Access::Public => isolate.settings.ring.authenticate(&digest),
+        Access::Holder => isolate
+            .settings
+            .operators
+            .authenticate(&digest)
+            .or_else(|| isolate.settings.ring.authenticate(&digest)),
     };
     if let Some(caller) = of_ring {
         return Ok(caller.clone());
     }
     let issued = match public_id() {
-        Some(public_id) => issued_key(call, gateway, public_id, &digest).await?,
+        Some(public_id) => issued_key(context, isolate, public_id, &digest).await?,
         None => None,
     };
     match (access, issued) {
         (Access::Inference | Access::Public, Some(key)) => {
-            check_issued(call, gateway, &key)?;
+            check_issued(context, isolate, &key)?;
             Ok(Caller::with_issued_key(key))
         }
         // What it has used may be asked with every key that works.
@@ -87,50 +66,54 @@ pub async fn authenticate(call: &Call<'_>, gateway: &Rc<Gateway>, access: Access
             key.check_alive(clock::now_ms())?;
             Ok(Caller::with_issued_key(key))
         }
-        (Access::Inference | Access::Public, None) if gateway.operators.authenticate(&digest).is_some() => {
+        (Access::Inference | Access::Public, None)
+            if isolate.settings.operators.authenticate(&digest).is_some() =>
+        {
             let words = "This is an operator's key, which runs no inference; use an inference key";
             Err(Error::new(Code::PermissionDenied, words))
         }
-        (Access::Operator, issued) if issued.is_some() || gateway.ring.authenticate(&digest).is_some() => {
+        (Access::Operator, issued)
+            if issued.is_some() || isolate.settings.ring.authenticate(&digest).is_some() =>
+        {
             // Two spaces, as the portal's clients know it.
-            let words = format!("access denied: You do not have permission to access  {}", call.path());
+            let words = format!("access denied: You do not have permission to access  {}", context.path());
             Err(Error::new(Code::PermissionDenied, words))
         }
         _ => {
             let unauthorized = Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here");
-            Err(failed(call, gateway, unauthorized).await)
+            Err(failed(context, isolate, unauthorized).await)
         }
     }
 }
 
 /// Whether the key that came with a call is an operator's.
-pub fn is_operator(call: &Call<'_>, gateway: &Gateway) -> bool {
-    let secret = credential(call).ok().flatten();
+pub fn is_operator(context: &RequestContext<'_>, isolate: &Isolate) -> bool {
+    let secret = credential(context).ok().flatten();
     secret.is_some_and(|secret| {
-        gateway.operators.authenticate(&Digest::of(secret.expose().as_bytes())).is_some()
+        isolate.settings.operators.authenticate(&Digest::of(secret.expose().as_bytes())).is_some()
     })
 }
 
 /// The issued key that came with a call of a public route, if it works: what is listed can then be what it may use. A wrong
 /// key is nobody's there, and no failure.
-pub async fn known_key(call: &Call<'_>, gateway: &Rc<Gateway>) -> Option<Rc<IssuedKey>> {
-    let secret = credential(call).ok()??;
+pub async fn known_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Option<Rc<IssuedKey>> {
+    let secret = credential(context).ok()??;
     let public_id = key::public_id(secret.expose()).ok()?;
     let digest = Digest::of(secret.expose().as_bytes());
-    if gateway.ring.authenticate(&digest).is_some() {
+    if isolate.settings.ring.authenticate(&digest).is_some() {
         return None;
     }
-    let key = issued_key(call, gateway, public_id, &digest).await.ok()??;
+    let key = issued_key(context, isolate, public_id, &digest).await.ok()??;
     key.check_alive(clock::now_ms()).is_ok().then_some(key)
 }
 
 /// Nobody can be let in where nobody has a key: neither of a ring, nor from an operator.
-fn check_configured(gateway: &Gateway, access: Access) -> Result<(), Error> {
+fn check_configured(isolate: &Isolate, access: Access) -> Result<(), Error> {
     let words = match access {
-        Access::Operator if gateway.operators.is_empty() => {
+        Access::Operator if isolate.settings.operators.is_empty() => {
             "No operator key is configured: set GATEWAY_ADMIN_KEY_HASHES"
         }
-        _ if gateway.ring.is_empty() && gateway.operators.is_empty() => {
+        _ if isolate.settings.ring.is_empty() && isolate.settings.operators.is_empty() => {
             "Gateway API key is not configured: the operator has to set GATEWAY_API_KEY or GATEWAY_API_KEY_HASHES, or \
              GATEWAY_ADMIN_KEY_HASHES to issue keys"
         }
@@ -140,15 +123,15 @@ fn check_configured(gateway: &Gateway, access: Access) -> Result<(), Error> {
 }
 
 /// The key that was sent: `Authorization: Bearer`; on `/api/portal` also the bare key; on `/v1` also `x-api-key`.
-pub fn credential(call: &Call<'_>) -> Result<Option<Secret>, Error> {
-    let authorization = call.header("authorization");
+pub fn credential(context: &RequestContext<'_>) -> Result<Option<Secret>, Error> {
+    let authorization = context.header("authorization");
     let authorization = authorization.as_deref();
     let bearer = authorization.and_then(|text| text.strip_prefix("Bearer ")).and_then(Secret::new);
-    match call.surface() {
+    match context.surface() {
         Surface::V0 => Ok(bearer),
         Surface::Portal => Ok(bearer.or_else(|| authorization.and_then(Secret::new))),
         Surface::OpenAi => {
-            let api_key = call.header("x-api-key").as_deref().and_then(Secret::new);
+            let api_key = context.header("x-api-key").as_deref().and_then(Secret::new);
             match (bearer, api_key) {
                 (Some(bearer), Some(api_key)) if bearer.expose() != api_key.expose() => Err(Error::new(
                     Code::ConflictingCredentials,
@@ -161,8 +144,8 @@ pub fn credential(call: &Call<'_>) -> Result<Option<Secret>, Error> {
     }
 }
 
-fn no_credential(call: &Call<'_>) -> Error {
-    let sent = match call.header("authorization") {
+fn no_credential(context: &RequestContext<'_>) -> Error {
+    let sent = match context.header("authorization") {
         Some(_) => "the header 'Authorization' is not of the form 'Bearer <key>'",
         None => "no key was sent",
     };
@@ -172,56 +155,56 @@ fn no_credential(call: &Call<'_>) -> Error {
 
 /// The issued key of a public id, if the whole key is the right one.
 async fn issued_key(
-    call: &Call<'_>,
-    gateway: &Rc<Gateway>,
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
     public_id: &str,
     digest: &Digest,
 ) -> Result<Option<Rc<IssuedKey>>, Error> {
-    let remembered = gateway.keys.borrow_mut().recall(public_id, clock::now_ms());
+    let remembered = isolate.keys.borrow_mut().recall(public_id, clock::now_ms());
     let stored = match remembered {
         Remembered::Fresh(stored) => stored,
         Remembered::Ageing(stored) => {
-            let (gateway, env, public_id) = (Rc::clone(gateway), call.env.clone(), public_id.to_owned());
+            let (isolate, env, public_id) = (Rc::clone(isolate), context.env.clone(), public_id.to_owned());
             // If this fails, what is remembered is used until it is too old, and then asked for again.
-            task::run_behind(&call.context, async move {
-                let _ = ask_and_remember(&gateway, &env, &public_id).await;
+            task::run_behind(&context.execution, async move {
+                let _ = ask_and_remember(&isolate, &env, &public_id).await;
             });
             stored
         }
         Remembered::Nothing => {
-            check_not_blocked(call, gateway)?;
-            ask_and_remember(gateway, &call.env, public_id).await?
+            check_not_blocked(context, isolate)?;
+            ask_and_remember(isolate, &context.env, public_id).await?
         }
     };
     Ok(stored.filter(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, key)| key))
 }
 
-async fn ask_and_remember(gateway: &Gateway, env: &Env, public_id: &str) -> Result<Stored, Error> {
+async fn ask_and_remember(isolate: &Isolate, env: &Env, public_id: &str) -> Result<Stored, Error> {
     let asked_ms = clock::now_ms();
     let stored = keys::find_by_public_id(env, public_id).await?;
-    gateway.keys.borrow_mut().remember(public_id, asked_ms, stored.clone());
+    isolate.keys.borrow_mut().remember(public_id, asked_ms, stored.clone());
     Ok(stored)
 }
 
 /// Whether an issued key works now and here.
-fn check_issued(call: &Call<'_>, gateway: &Gateway, key: &IssuedKey) -> Result<(), Error> {
+fn check_issued(context: &RequestContext<'_>, isolate: &Isolate, key: &IssuedKey) -> Result<(), Error> {
     key.check_alive(clock::now_ms())?;
-    key.check_endpoint(&gateway.config, call.path())
+    key.check_endpoint(&isolate.settings.config, context.path())
 }
 
 /// The client's pseudonym.
-fn client(call: &Call<'_>, gateway: &Gateway) -> Option<String> {
-    gateway.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &call.client()))
+fn client(context: &RequestContext<'_>, isolate: &Isolate) -> Option<String> {
+    isolate.settings.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &context.client()))
 }
 
 /// Whether the client may try at all.
-pub fn check_not_blocked(call: &Call<'_>, gateway: &Gateway) -> Result<(), Error> {
+pub fn check_not_blocked(context: &RequestContext<'_>, isolate: &Isolate) -> Result<(), Error> {
     let now_ms = clock::now_ms();
-    if gateway.blocked.borrow().is_empty() {
+    if isolate.blocked.borrow().is_empty() {
         return Ok(());
     }
-    let Some(client) = client(call, gateway) else { return Ok(()) };
-    match gateway.blocked.borrow().until(&client, now_ms) {
+    let Some(client) = client(context, isolate) else { return Ok(()) };
+    match isolate.blocked.borrow().until(&client, now_ms) {
         Some(until_ms) => Err(too_many_failures(until_ms - now_ms)),
         None => Ok(()),
     }
@@ -232,22 +215,18 @@ fn too_many_failures(wait_ms: u64) -> Error {
     Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms))
 }
 
-/// Milliseconds as whole seconds, rounded up.
-pub fn seconds(wait_ms: u64) -> u32 {
-    u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX)
-}
-
 /// Counts a failure and says what to answer: that there were too many, or what it was.
-pub async fn failed(call: &Call<'_>, gateway: &Gateway, what: Error) -> Error {
-    if let Err(error) = check_not_blocked(call, gateway) {
+pub async fn failed(context: &RequestContext<'_>, isolate: &Isolate, what: Error) -> Error {
+    if let Err(error) = check_not_blocked(context, isolate) {
         return error;
     }
-    let Some(client) = client(call, gateway) else { return what };
-    let take = Take { limit: gateway.config.access.failed_auth_per_minute, span_ms: MINUTE_MS, name: None };
-    match rate_limiter::take(&call.env, &format!("failed authentication {client}"), take).await {
+    let Some(client) = client(context, isolate) else { return what };
+    let take =
+        Take { limit: isolate.settings.config.access.failed_auth_per_minute, span_ms: MINUTE_MS, name: None };
+    match rate_limiter::take(&context.env, &format!("failed authentication {client}"), take).await {
         Ok(Verdict::Refused(wait_ms)) => {
             let now_ms = clock::now_ms();
-            gateway.blocked.borrow_mut().add(client, now_ms + wait_ms, now_ms);
+            isolate.blocked.borrow_mut().add(client, now_ms + wait_ms, now_ms);
             too_many_failures(wait_ms)
         }
         // Where nothing counts, it still failed.

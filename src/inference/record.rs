@@ -11,15 +11,14 @@ use gatehouse_core::ledger::receipt::{Attempt, Receipt};
 use gatehouse_core::ledger::{End, Settled, Spending, Target};
 use gatehouse_core::{json, json_text};
 
-use crate::gateway::Gateway;
-use crate::handlers::ledger;
+use crate::isolate::Isolate;
 use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random};
 
 /// A call, as it is noted once it is over.
 pub struct Record {
     /// The isolate that it ran in.
-    pub gateway: Rc<Gateway>,
+    pub isolate: Rc<Isolate>,
     /// The id that the caller was told.
     pub request_id: String,
     /// The id of its receipt.
@@ -93,13 +92,13 @@ impl Record {
     pub fn broke(&self, failure: &Failure) {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
         let place = Place { provider, model: if self.listed { model } else { OTHER }, key: self.key };
-        self.gateway.board.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
+        self.isolate.health.view.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
     }
 
     /// Notes how the attempt ended that was answered.
     pub fn ended(&self, end: End) {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
-        let facts = self.gateway.registry.provider(provider).and_then(|entry| entry.facts(model));
+        let facts = self.isolate.settings.registry.provider(provider).and_then(|entry| entry.facts(model));
         let target = Target { provider, model, facts: &facts.unwrap_or_default() };
         if let Some(spending) = &mut *self.spending.borrow_mut() {
             spending.ended(target, "ok", self.upstream_ms, end);
@@ -136,7 +135,7 @@ impl Record {
         let sent = !receipt.attempts.is_empty();
         let text = sent.then(|| receipt.to_text());
         let rows = receipt.rows(|attempt| self.counted_as(attempt));
-        ledger::settle(&self.gateway, &self.ledger, Settled { receipt: text, rows, charges });
+        self.isolate.accounts.settle(&self.ledger, Settled { receipt: text, rows, charges });
         sent.then_some(receipt)
     }
 
@@ -144,14 +143,18 @@ impl Record {
     /// have answered.
     fn counted_as(&self, attempt: &Attempt) -> String {
         let listed = || {
-            self.gateway.registry.provider(&attempt.provider).is_some_and(|entry| entry.lists(&attempt.model))
+            self.isolate
+                .settings
+                .registry
+                .provider(&attempt.provider)
+                .is_some_and(|entry| entry.lists(&attempt.model))
         };
         if attempt.outcome == "ok" || listed() { attempt.model.clone() } else { OTHER.to_owned() }
     }
 
     /// Writes the data point of Analytics Engine: by ledger; the names in `blobs` and the numbers in `doubles` keep their places.
     fn write_point(&self, receipt: &Receipt) {
-        let Some(dataset) = &self.gateway.dataset else { return };
+        let Some(dataset) = &self.isolate.settings.dataset else { return };
         let usage = receipt.usage();
         dataset.write(&json!({
             "indexes": [self.ledger],

@@ -2,6 +2,7 @@
 //! upstream; asks the database for one row, and that at most every [`DATABASE_INTERVAL_MS`].
 
 mod page;
+mod state;
 
 use std::rc::Rc;
 
@@ -11,60 +12,52 @@ use gatehouse_core::json;
 use gatehouse_core::report::routing;
 use worker::Env;
 
-use super::{Call, board};
-use crate::gateway::Gateway;
+use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::database::{self, DatabaseState};
 use crate::platform::email;
 use crate::platform::reply::Reply;
+use crate::request_context::RequestContext;
+use state::State;
 
 /// How long an answer of the database stands, in milliseconds.
 const DATABASE_INTERVAL_MS: u64 = 10_000;
 
-/// The state of the gateway, but for how its models are doing.
-struct State {
-    /// Whether there is any key, so that anybody can call.
-    keys: bool,
-    database: DatabaseState,
-    /// What keeps it from being of use.
-    problems: Vec<&'static str>,
-}
-
 /// `GET /health`
-pub async fn get(call: &Call<'_>, gateway: &Rc<Gateway>) -> Result<Reply, Error> {
-    let news = board::news(call, gateway);
-    let state = state(call, gateway).await;
+pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+    let news = isolate.health.refresh(context);
+    let state = state(context, isolate).await;
     news.await;
     let now_ms = clock::now_ms();
-    let reply = if is_shown(call) {
-        page::render(call, gateway, &state, now_ms)?
+    let reply = if is_shown(context) {
+        page::render(context, isolate, &state, now_ms)?
     } else {
-        json(gateway, &state, now_ms)
+        json(isolate, &state, now_ms)
     };
     Ok(reply.with("vary", "accept, sec-fetch-dest"))
 }
 
 /// Whether a browser will show the answer as a page of its own. One that only fetches says so, whatever it accepts.
-fn is_shown(call: &Call<'_>) -> bool {
-    call.wants_page() && call.header("sec-fetch-dest").is_none_or(|what| what == "document")
+fn is_shown(context: &RequestContext<'_>) -> bool {
+    context.wants_page() && context.header("sec-fetch-dest").is_none_or(|what| what == "document")
 }
 
-async fn state(call: &Call<'_>, gateway: &Gateway) -> State {
-    let env = &call.env;
+async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> State {
+    let env = &context.env;
     let mut problems = Vec::new();
-    if gateway.ring.is_empty() && gateway.operators.is_empty() {
+    if isolate.settings.ring.is_empty() && isolate.settings.operators.is_empty() {
         problems.push("no gateway key is configured, so nobody can call");
     }
-    if gateway.operators.is_empty() {
+    if isolate.settings.operators.is_empty() {
         problems.push("no operator key is configured (GATEWAY_ADMIN_KEY_HASHES), so nobody can approve requests or issue keys");
     }
-    if gateway.config.webhook.url.is_some() && gateway.signing_key.is_none() {
+    if isolate.settings.config.webhook.url.is_some() && isolate.settings.signing_key.is_none() {
         problems.push("there is a webhook but no GATEWAY_WEBHOOK_SECRET (whsec_ and base64), so it is not told anything");
     }
-    if gateway.config.email.from.is_some() && !email::is_bound(env) {
+    if isolate.settings.config.email.from.is_some() && !email::is_bound(env) {
         problems.push("there is an e-mail sender but no binding GATEWAY_EMAIL, so no e-mail is sent");
     }
-    let database = database_state(gateway, env).await;
+    let database = database_state(isolate, env).await;
     match database {
         DatabaseState::Ready => {}
         DatabaseState::NotMigrated => {
@@ -73,15 +66,19 @@ async fn state(call: &Call<'_>, gateway: &Gateway) -> State {
         DatabaseState::Unreachable => problems.push("the database does not answer"),
         DatabaseState::NotBound => problems.push("there is no database binding GATEWAY_DB"),
     }
-    if !gateway.registry.entries().iter().any(Entry::is_active) {
+    if !isolate.settings.registry.entries().iter().any(Entry::is_active) {
         problems.push("no provider is configured, so nothing can be called");
     }
-    State { keys: !gateway.ring.is_empty() || !gateway.operators.is_empty(), database, problems }
+    State {
+        keys: !isolate.settings.ring.is_empty() || !isolate.settings.operators.is_empty(),
+        database,
+        problems,
+    }
 }
 
 /// `ok` says that it runs.
-fn json(gateway: &Gateway, state: &State, now_ms: u64) -> Reply {
-    let active = gateway.registry.entries().iter().filter(|entry| entry.is_active());
+fn json(isolate: &Isolate, state: &State, now_ms: u64) -> Reply {
+    let active = isolate.settings.registry.entries().iter().filter(|entry| entry.is_active());
     Reply::json(
         200,
         &json!({
@@ -90,21 +87,21 @@ fn json(gateway: &Gateway, state: &State, now_ms: u64) -> Reply {
             "auth": {"configured": state.keys},
             "database": state.database,
             "providers": active.map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
-            "models": routing::health(&gateway.board.borrow(), &gateway.registry, now_ms),
+            "models": routing::health(&isolate.health.view.borrow(), &isolate.settings.registry, now_ms),
             "problems": state.problems,
         }),
     )
 }
 
 /// Requests that come while one asks ask for themselves: none waits on another's promise.
-async fn database_state(gateway: &Gateway, env: &Env) -> DatabaseState {
+async fn database_state(isolate: &Isolate, env: &Env) -> DatabaseState {
     let now = clock::now_ms();
-    if let Some((asked_ms, state)) = gateway.database.get()
+    if let Some((asked_ms, state)) = isolate.database.get()
         && now.saturating_sub(asked_ms) < DATABASE_INTERVAL_MS
     {
         return state;
     }
     let state = database::probe(env).await;
-    gateway.database.set(Some((now, state)));
+    isolate.database.set(Some((now, state)));
     state
 }

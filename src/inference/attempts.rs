@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use gatehouse_core::catalog::Access;
+use gatehouse_core::catalog::{AI_BINDING, Access};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format::openai_chat::request::ChatRequest;
@@ -19,27 +19,24 @@ use gatehouse_core::route::candidates::Candidate;
 use gatehouse_core::route::plan::{Lane, Plan, Step};
 use worker::js_sys::Uint8Array;
 
-use super::received::{self, Received, Refusal};
-use crate::gateway::Gateway;
-use crate::handlers::Call;
-use crate::handlers::authentication::seconds;
-use crate::handlers::ledger;
+use super::response::{self, Received, Refusal};
+use crate::isolate::{Isolate, accounts};
+use crate::platform::reply::visible_ascii;
 use crate::platform::upstream::{self, AttemptLimits, Flight, Heartbeat};
 use crate::platform::{clock, random, variables};
+use crate::request_context::{RequestContext, seconds};
 
 /// Calls of which fewer latencies are known have no percentile to hedge by.
 const ENOUGH_LATENCIES: f64 = 20.0;
 /// How often good answers of an isolate are looked at for what they say of limits, in milliseconds.
 const LOOK_EVERY_MS: u64 = 100;
-/// The binding of Workers AI.
-pub const AI_BINDING: &str = "AI";
 
 /// The attempts of one call.
 pub struct Attempts<'c> {
     /// The call.
-    pub call: &'c Call<'c>,
+    pub context: &'c RequestContext<'c>,
     /// The isolate that it runs in.
-    pub gateway: &'c Rc<Gateway>,
+    pub isolate: &'c Rc<Isolate>,
     /// What was asked.
     pub request: &'c ChatRequest<'c>,
     /// Its bytes, as the runtime has them.
@@ -99,7 +96,7 @@ impl Attempts<'_> {
         loop {
             let now_ms = clock::now_ms();
             if self.plan.attempts() > 0 {
-                self.plan.look_again(self.candidates, &self.gateway.board.borrow(), now_ms);
+                self.plan.look_again(self.candidates, &self.isolate.health.view.borrow(), now_ms);
             }
             match self.plan.next(now_ms) {
                 Step::Send(lane) => match self.begin(lane).await {
@@ -115,11 +112,11 @@ impl Attempts<'_> {
                     }
                 },
                 Step::Wait(ms) => {
-                    let ms = ms.min(ledger::BEAT_MS);
+                    let ms = ms.min(accounts::BEAT_MS);
                     if let Some(heartbeat) = &self.heartbeat {
                         heartbeat.beat();
                     }
-                    if !upstream::wait(&self.call.request.signal(), ms).await {
+                    if !upstream::wait(&self.context.request.signal(), ms).await {
                         let left = Error::new(Code::ClientClosedRequest, "The client left before the answer");
                         let class = Some(Class::ClientLeft);
                         let lane = lost.and_then(|lost| lost.lane);
@@ -147,14 +144,14 @@ impl Attempts<'_> {
         let key = self.key(lane);
         let outgoing =
             self.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing, output_limit);
-        let config = &self.gateway.config;
+        let config = &self.isolate.settings.config;
         let now_ms = clock::now_ms();
         let target = match &candidate.provider.access {
             Access::Active { chat_url, auth, .. } => {
                 upstream::Target::Http(chat_url, key.and_then(|key| header(auth, key)))
             }
             Access::Binding => {
-                let binding = variables::binding(&self.call.env, AI_BINDING).ok_or_else(|| {
+                let binding = variables::binding(&self.context.env, AI_BINDING).ok_or_else(|| {
                     Error::new(Code::ProviderNotConfigured, "there is no binding AI for workers_ai")
                 })?;
                 upstream::Target::Binding(binding, &candidate.model)
@@ -187,9 +184,9 @@ impl Attempts<'_> {
         });
         let body = outgoing.body.as_deref().map(Uint8Array::from);
         let body = body.as_ref().unwrap_or(self.body);
-        self.gateway.board.borrow_mut().begin(candidate.lane(lane.key), now_ms);
+        self.isolate.health.view.borrow_mut().begin(candidate.lane(lane.key), now_ms);
         self.sent += 1;
-        let (client, usual) = (self.call.request.signal(), &self.gateway.limits);
+        let (client, usual) = (self.context.request.signal(), &self.isolate.settings.limits);
         let flight = upstream::begin(&client, target, body, usual, limits, stream, self.heartbeat.as_ref());
         Ok(Attempt { lane, sent_ms: now_ms, flight, adjusted: outgoing.adjusted })
     }
@@ -200,9 +197,9 @@ impl Attempts<'_> {
             return Ok(None);
         }
         let needs = self.spending.needs(target(candidate))?;
-        let held = ledger::set_aside(self.call, self.gateway, self.ledger, &needs).await?;
+        let held = self.isolate.accounts.set_aside(self.context, self.ledger, &needs).await?;
         if self.heartbeat.is_none() && !held.is_empty() {
-            self.heartbeat = Some(ledger::heartbeat(self.call, self.gateway, self.ledger));
+            self.heartbeat = Some(self.isolate.accounts.heartbeat(self.context, self.ledger));
         }
         Ok(self.spending.begun(target(candidate), held))
     }
@@ -239,12 +236,12 @@ impl Attempts<'_> {
     /// After how many milliseconds without content a second lane is asked too; `None`: never. Not where a cancelled call is
     /// charged all the same.
     fn hedge_ms(&self, lane: Lane) -> Option<u32> {
-        let usual_ms = self.gateway.config.routing.hedge_ms;
+        let usual_ms = self.isolate.settings.config.routing.hedge_ms;
         let candidate = self.candidate(lane).ok()?;
         if usual_ms == 0 || !self.request.stream || !may_be_hedged(candidate) {
             return None;
         }
-        let board = self.gateway.board.borrow();
+        let board = self.isolate.health.view.borrow();
         let slow_ms =
             board.lane(candidate.lane(lane.key)).and_then(|lane| lane.percentile_ms(0.95, ENOUGH_LATENCIES));
         #[expect(
@@ -271,11 +268,11 @@ impl Attempts<'_> {
         let candidate = self.candidates.get(lane.candidate)?;
         let key = self.key(lane);
         let place = candidate.lane(lane.key);
-        let board = &self.gateway.board;
+        let board = &self.isolate.health.view;
         if let Ok(answer) = &outcome {
             let limits = candidate.provider.limit_headers;
             // What is left is told with every answer; some of them are enough to know.
-            let looked_ms = &self.gateway.looked_ms;
+            let looked_ms = &self.isolate.health.quota_read_ms;
             let is_time = now_ms.saturating_sub(looked_ms.get()) >= LOOK_EVERY_MS;
             if !limits.is_empty() && (answer.status != 200 || is_time) {
                 looked_ms.set(now_ms);
@@ -283,7 +280,7 @@ impl Attempts<'_> {
                 board.borrow_mut().quota(place, readings);
             }
         }
-        match received::read(&candidate.provider.name, key, self.request.stream, outcome) {
+        match response::read(&candidate.provider.name, key, self.request.stream, outcome) {
             Ok(received) => {
                 board.borrow_mut().answered(place, sent_ms, now_ms);
                 self.note(lane, "ok", upstream_ms);
@@ -303,7 +300,7 @@ impl Attempts<'_> {
                 board.borrow_mut().failed(place, &failure, false, now_ms, random::chance());
                 self.plan.failed(lane, &failure, now_ms, random::chance());
                 // The others should not have to wait until this call is over.
-                crate::handlers::board::tell_behind(self.call, self.gateway);
+                self.isolate.health.publish_after_response(self.context);
                 self.note(lane, failure.class.as_str(), upstream_ms);
                 let class = failure.class;
                 let end = if class.may_have_used() { abandoned(candidate) } else { End::Nothing };
@@ -321,7 +318,7 @@ impl Attempts<'_> {
     fn outrun(&mut self, lane: Lane, sent_ms: u64) {
         let Some(candidate) = self.candidates.get(lane.candidate) else { return };
         let now_ms = clock::now_ms();
-        self.gateway.board.borrow_mut().outrun(candidate.lane(lane.key), sent_ms, now_ms);
+        self.isolate.health.view.borrow_mut().outrun(candidate.lane(lane.key), sent_ms, now_ms);
         self.note(lane, "cancelled", now_ms.saturating_sub(sent_ms));
         self.spending.ended(
             target(candidate),
@@ -336,7 +333,7 @@ impl Attempts<'_> {
             self.route.push_str(", ");
         }
         if let Some(candidate) = self.candidates.get(lane.candidate) {
-            let address = super::visible_ascii(&candidate.address());
+            let address = visible_ascii(&candidate.address());
             let _ = write!(self.route, "{address};{how};dur={upstream_ms}");
         }
     }
