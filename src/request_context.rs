@@ -7,6 +7,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json_text;
 use gatehouse_core::onboarding::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::request_id;
+use gatehouse_core::route::response::is_json_type;
 use gatehouse_core::time::DAY_MS;
 use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
@@ -194,12 +195,6 @@ impl<'a> RequestContext<'a> {
     pub fn wants_page(&self) -> bool {
         self.header("accept").is_some_and(|accept| accept.contains("text/html"))
     }
-}
-
-/// Whether a content type is that of JSON.
-pub fn is_json_type(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(media_type.as_str(), "application/json" | "text/json") || media_type.ends_with("+json")
 }
 
 /// Milliseconds as whole seconds, rounded up.

@@ -35,6 +35,7 @@ pub mod ledger;
 pub mod money;
 mod name;
 pub mod onboarding;
+pub mod operation;
 mod order;
 pub mod report;
 pub mod request_id;

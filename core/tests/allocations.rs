@@ -19,15 +19,16 @@ use std::{env, fs, hint, io};
 
 use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
-use gatehouse_core::format::openai_chat::request::ChatRequest;
-use gatehouse_core::format::openai_chat::response;
-use gatehouse_core::format::openai_chat::stream::{ChatStream, Outcome, Relayed};
+use gatehouse_core::format;
+use gatehouse_core::format::request::Responder;
+use gatehouse_core::format::stream::{Outcome as StreamOutcome, Relayed, StreamState};
 use gatehouse_core::health::Board;
 use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
-use gatehouse_core::ledger::receipt::Receipt;
+use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::ledger::{Book, End, Limit, Purse, Reserved, Settled, Spending, Target, headers};
+use gatehouse_core::operation::{CHAT_COMPLETIONS, Format};
 use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
 use gatehouse_core::route::plan::{Limits, Plan, Step};
@@ -128,7 +129,8 @@ impl World {
         let World { config, registry, board, key, purse, book, now_ms } = self;
         let now_ms = *now_ms;
         let mut steps = Steps::default();
-        let request = steps.run("ChatRequest::read", || ChatRequest::read(REQUEST.as_bytes()).unwrap());
+        let request =
+            steps.run("format::read", || format::read(&CHAT_COMPLETIONS, REQUEST.as_bytes()).unwrap());
         let asked = Asked {
             request: &request,
             force_model: None,
@@ -137,7 +139,7 @@ impl World {
             config,
             registry,
             board,
-            draw: Draw::of("limited", None, request.messages, 1),
+            draw: Draw::of("limited", None, request.prompt, 1),
             now_ms,
             explain: false,
         };
@@ -151,7 +153,7 @@ impl World {
         let limits = steps.run("Limit::of_key", || Limit::of_key(key, config).unwrap());
         let shown = limits.clone();
         let mut spending = steps.run("Spending::new", || {
-            Spending::new(limits, Estimate::of(&request), config.ledger.unknown_price, &request.model)
+            Spending::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, &request.model)
         });
         let target = target(candidate);
         let needs = steps.run("Spending::needs", || spending.needs(target).unwrap());
@@ -171,14 +173,13 @@ impl World {
             Reserved::Refused(refusal) => panic!("{refusal:?}"),
         };
         let output_limit = steps.run("Spending::begun", || spending.begun(target, charges));
-        let outgoing = steps.run("ChatRequest::outgoing", || {
-            request.outgoing(&candidate.model, candidate.provider, candidate.own_routing, output_limit)
-        });
+        let outgoing =
+            steps.run("Inference::outgoing", || request.outgoing(&candidate.upstream(), output_limit));
         assert!(outgoing.body.is_some());
         let place = candidate.lane(lane.key);
         let secret = candidate.provider.keys().first();
-        let usage =
-            steps.run("response::check", || response::check("demo", ANSWER.as_bytes(), secret).unwrap());
+        let usage = steps
+            .run("Responder::whole", || outgoing.responder.whole("demo", ANSWER.as_bytes(), secret).unwrap());
         steps.run("Board", || {
             board.begin(place, now_ms);
             board.answered(place, now_ms, now_ms);
@@ -194,14 +195,14 @@ impl World {
             project: None,
             stream: false,
             status: 200,
-            outcome: "answered",
+            outcome: Outcome::Answered,
             first_token_ms: None,
             duration_ms: 1,
             partial: false,
             attempts,
         };
         let text = steps.run("Receipt::to_text", || receipt.to_text());
-        let rows = steps.run("Receipt::rows", || receipt.rows(|attempt| attempt.model.clone()));
+        let rows = steps.run("Receipt::rows", || receipt.rows(registry));
         steps.run("Purse::settle", || purse.settle(Settled { receipt: Some(text), rows, charges }));
         steps.run("ledger::headers", || {
             headers::headers(&shown, |counter| purse.left(counter, now_ms), now_ms)
@@ -232,7 +233,8 @@ fn stream(usage_null: bool, hide_usage: bool) -> Value {
     events.push(event(r#""choices":[],"usage":{"prompt_tokens":9,"completion_tokens":300}"#));
     events.push("data: [DONE]\n\n".to_owned());
 
-    let mut stream = ChatStream::new("demo", Secret::new("sk-provider-secret"), hide_usage, 1_000_000);
+    let responder = Responder { format: Format::ChatCompletions, hide_usage };
+    let mut stream = responder.stream("demo", Secret::new("sk-provider-secret"), 1_000_000);
     let mut relayed = Vec::with_capacity(events.len());
     let mut allocations = 0;
     let mut that_allocate = 0;
@@ -242,7 +244,7 @@ fn stream(usage_null: bool, hide_usage: bool) -> Value {
         allocations += count;
         that_allocate += u64::from(count > 0);
     }
-    assert_eq!(stream.outcome(), Some(Outcome::Done));
+    assert_eq!(stream.state(), StreamState::Over(StreamOutcome::Done));
     assert!(stream.usage().is_known());
     let changed = relayed.iter().filter(|answer| **answer != Relayed::AsIs).count();
     assert_eq!(changed, if hide_usage { EVENTS + 3 } else { 0 });

@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::format::openai_chat::response;
+use gatehouse_core::format::request::Responder;
+use gatehouse_core::operation::Format;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
-fuzz_target!(|body: &[u8]| match response::check("acme", body, None) {
+const RESPONDER: Responder = Responder { format: Format::ChatCompletions, hide_usage: false };
+
+fuzz_target!(|body: &[u8]| match RESPONDER.whole("acme", body, None) {
     Ok(_) => {
         let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_slice(body);
         let choices = members.ok().and_then(|members| members.get("choices").copied());

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::catalog::{Registry, StreamUsage};
 use gatehouse_core::config::Config;
-use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::format;
+use gatehouse_core::format::upstream::Upstream;
+use gatehouse_core::operation::CHAT_COMPLETIONS;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
@@ -16,7 +18,7 @@ use serde_json::value::RawValue;
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 fuzz_target!(|body: &[u8]| {
-    let request = match ChatRequest::read(body) {
+    let request = match format::read(&CHAT_COMPLETIONS, body) {
         Ok(request) => request,
         Err(error) => return assert!(error.message.len() < 300, "{} bytes of message", error.message.len()),
     };
@@ -28,9 +30,9 @@ fuzz_target!(|body: &[u8]| {
     };
     for usage in [StreamUsage::OnRequest, StreamUsage::Always] {
         provider.stream_usage = usage;
-        let outgoing = request.outgoing("m", &provider, false, None);
+        let outgoing = request.outgoing(&Upstream { provider: &provider, model: "m", own_routing: false }, None);
         assert_eq!(
-            outgoing.hide_usage,
+            outgoing.responder.hide_usage,
             request.stream && !request.wants_usage && usage == StreamUsage::OnRequest
         );
         let mut expected = read(body);
@@ -55,7 +57,7 @@ fuzz_target!(|body: &[u8]| {
         let mut sent = read(outgoing.body.as_deref().unwrap_or(body));
         expected.remove("model");
         assert_eq!(sent.remove("model").map(string).as_deref(), Some("m"));
-        if outgoing.hide_usage {
+        if outgoing.responder.hide_usage {
             let mut options = options(expected.remove("stream_options"));
             let mut sent_options = self::options(sent.remove("stream_options"));
             options.remove("include_usage");

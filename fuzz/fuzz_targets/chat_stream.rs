@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::format::openai_chat::stream::{ChatStream, Ending, Outcome, Relayed};
+use gatehouse_core::format::request::Responder;
+use gatehouse_core::format::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
 use gatehouse_core::framing::sse::{self, Event};
+use gatehouse_core::operation::Format;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -36,15 +38,16 @@ fuzz_target!(|input: Input<'_>| {
     let whole = seen(&whole);
     assert_eq!(seen(&torn), whole);
     assert_eq!(torn_stream.usage(), whole_stream.usage());
-    assert_eq!(torn_stream.outcome(), whole_stream.outcome());
-    check(&input, &whole, &whole_stream);
+    assert_eq!(torn_stream.state(), whole_stream.state());
+    check(&input, &whole, &*whole_stream);
 
     let (bounded, stream) = relay(&input, &chunks, input.max_event.into());
-    check(&input, &seen(&bounded), &stream);
+    check(&input, &seen(&bounded), &*stream);
 });
 
-fn relay(input: &Input<'_>, chunks: &[&[u8]], max_event: usize) -> (Vec<u8>, ChatStream) {
-    let mut stream = ChatStream::new("acme", None, input.hide_usage, max_event);
+fn relay(input: &Input<'_>, chunks: &[&[u8]], max_event: usize) -> (Vec<u8>, Box<dyn ResponseStream>) {
+    let responder = Responder { format: Format::ChatCompletions, hide_usage: input.hide_usage };
+    let mut stream = responder.stream("acme", None, max_event);
     let mut out = Vec::new();
     for chunk in chunks {
         match stream.push(chunk) {
@@ -68,9 +71,9 @@ fn seen(bytes: &[u8]) -> Vec<Event> {
     sse::events(bytes).map(sse::parse).filter(|event| !event.data.is_empty()).collect()
 }
 
-fn check(input: &Input<'_>, events: &[Event], stream: &ChatStream) {
+fn check(input: &Input<'_>, events: &[Event], stream: &dyn ResponseStream) {
     let Some((last, before)) = events.split_last() else { panic!("the stream ended silently") };
-    if stream.outcome() == Some(Outcome::Done) {
+    if stream.state() == StreamState::Over(Outcome::Done) {
         assert_eq!(last.data, b"[DONE]");
     } else {
         let error: Value = serde_json::from_slice(&last.data).unwrap_or_default();

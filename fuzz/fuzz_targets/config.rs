@@ -6,7 +6,8 @@ use gatehouse_core::catalog::Registry;
 use gatehouse_core::check;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::Code;
-use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::format;
+use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::health::Board;
 use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{Asked, select};
@@ -21,7 +22,7 @@ fuzz_target!(|patch: &str| {
     let board = Board::default();
     for name in config.aliases.keys().chain(config.groups.keys()) {
         let body = json!({"model": "m", "messages": []}).to_string();
-        let Ok(request) = ChatRequest::read(body.as_bytes()) else { panic!("not read") };
+        let Ok(request) = format::read(&CHAT_COMPLETIONS, body.as_bytes()) else { panic!("not read") };
         let asked = Asked {
             request: &request,
             force_model: Some(name),

@@ -1,15 +1,20 @@
-//! Gatehouse's routing: the code of `gatehouse-core`, driven as the Worker drives it (`src/handlers/chat/attempts.rs`,
-//! `src/handlers/board.rs`), in several isolates that tell each other what they see. Decides nothing itself.
+//! Gatehouse's routing: the code of `gatehouse-core`, in several isolates that publish to each other what they see, as
+//! `src/isolate/health.rs` does. Decides nothing itself: each call runs the Worker's own driver.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use gatehouse_core::format::openai_chat::request::ChatRequest;
+use gatehouse_core::format;
 use gatehouse_core::health::failure::{Class, Failure};
-use gatehouse_core::health::quota;
 use gatehouse_core::health::{Answer as News, Availability, Board, Lanes, REFRESH_MS, Report, Shared, Token};
+use gatehouse_core::ledger::Spending;
+use gatehouse_core::ledger::estimate::Estimate;
+use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
-use gatehouse_core::route::plan::{Lane, Limits, Plan, Step};
+use gatehouse_core::route::driver::{Answered, AttemptLimits, Command, Driver, Send};
+use gatehouse_core::route::plan::{Lane, Limits, Plan};
+use gatehouse_core::route::response::Refusal;
 
 use crate::fleet::{Fleet, Patience, Reply};
 use crate::queue::Queue;
@@ -23,8 +28,6 @@ pub const CALL_PATIENCE_MS: u64 = 500;
 pub const PATIENCE_MS: u64 = 5_000;
 /// After how many milliseconds the object writes down what it knows.
 const KEEP_MS: u64 = 5_000;
-/// Calls of which fewer latencies are known have no percentile to hedge by.
-const ENOUGH_LATENCIES: f64 = 20.0;
 
 /// Something that can be seen from outside.
 #[derive(Debug)]
@@ -146,8 +149,7 @@ struct Flight {
 
 struct Running<'w> {
     isolate: usize,
-    candidates: Vec<Candidate<'w>>,
-    plan: Plan,
+    driver: Driver<'w>,
     flights: Vec<Flight>,
 }
 
@@ -158,7 +160,7 @@ struct Object {
     epoch: u64,
 }
 
-struct Driver<'w, 'o> {
+struct Simulation<'w, 'o> {
     world: &'w World,
     watch: Watch<'o>,
     queue: Queue<Event>,
@@ -177,7 +179,7 @@ struct Driver<'w, 'o> {
 /// Runs a world; `watch` sees what happens.
 pub fn run(world: &World, watch: Watch<'_>) -> Aftermath {
     let scenario = &world.scenario;
-    let mut driver = Driver {
+    let mut simulation = Simulation {
         world,
         watch,
         queue: Queue::default(),
@@ -198,27 +200,27 @@ pub fn run(world: &World, watch: Watch<'_>) -> Aftermath {
     };
     let begin_ms = scenario.calls.first().map_or(0, |call| call.at_ms);
     for _ in 0..scenario.isolates.max(1) {
-        let isolate = driver.isolates.len();
-        driver.isolates.push(Isolate::default());
-        driver.places.push(isolate);
-        let life = driver.life_ms();
-        driver.ends_ms.push(begin_ms.saturating_add(life));
+        let isolate = simulation.isolates.len();
+        simulation.isolates.push(Isolate::default());
+        simulation.places.push(isolate);
+        let life = simulation.life_ms();
+        simulation.ends_ms.push(begin_ms.saturating_add(life));
     }
     for call in &scenario.calls {
-        driver.queue.at(call.at_ms, Event::Arrive(call.id));
+        simulation.queue.at(call.at_ms, Event::Arrive(call.id));
     }
     for at_ms in &scenario.restarts {
-        driver.queue.at(*at_ms, Event::Restart);
+        simulation.queue.at(*at_ms, Event::Restart);
     }
     let mut last_ms = begin_ms;
-    while let Some((now_ms, event)) = driver.queue.pop() {
+    while let Some((now_ms, event)) = simulation.queue.pop() {
         last_ms = now_ms;
-        driver.handle(event, now_ms);
+        simulation.handle(event, now_ms);
     }
-    driver.quiet(last_ms)
+    simulation.quiet(last_ms)
 }
 
-impl<'w> Driver<'w, '_> {
+impl<'w> Simulation<'w, '_> {
     fn life_ms(&mut self) -> u64 {
         match self.world.scenario.isolate_life_ms {
             None => u64::MAX,
@@ -233,7 +235,7 @@ impl<'w> Driver<'w, '_> {
     fn handle(&mut self, event: Event, now_ms: u64) {
         match event {
             Event::Arrive(call) => self.arrive(call, now_ms),
-            Event::Wake(call) => self.step(call, now_ms),
+            Event::Wake(call) => self.wake(call, now_ms),
             Event::Hedge { call, flight } => self.hedge(call, flight, now_ms),
             Event::Settle { call, flight } => self.settle(call, flight, now_ms),
             Event::Ends { isolate, spot, cut } => self.ends(isolate, spot, cut, now_ms),
@@ -276,7 +278,7 @@ impl<'w> Driver<'w, '_> {
         }
     }
 
-    // --- The exchange, as src/handlers/board.rs has it ---------------------------------------------------------------
+    // --- The exchange, as src/isolate/health.rs has it ---------------------------------------------------------------
 
     fn exchange(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
         let Some(Isolate { board, .. }) = self.isolates.get_mut(isolate) else { return };
@@ -327,7 +329,7 @@ impl<'w> Driver<'w, '_> {
         }
     }
 
-    // --- A call, as src/handlers/chat has it -------------------------------------------------------------------------
+    // --- A call, as src/inference has it -----------------------------------------------------------------------------
 
     fn arrive(&mut self, index: usize, now_ms: u64) {
         let Some(call) = self.call(index) else { return };
@@ -361,10 +363,10 @@ impl<'w> Driver<'w, '_> {
         let body = call.body();
         let chance = self.rng.number();
         let Some(Isolate { board, .. }) = self.isolates.get(isolate) else { return };
-        let selected = ChatRequest::read(&body).and_then(|request| {
+        let selected = format::read(&CHAT_COMPLETIONS, &body).and_then(|request| {
             let session = call.session.map(|session| session.to_string());
             let draw = if world.config.routing.sticky {
-                Draw::of("caller", session.as_deref(), request.messages, chance)
+                Draw::of("caller", session.as_deref(), request.prompt, chance)
             } else {
                 Draw::of("", None, "", chance)
             };
@@ -383,40 +385,62 @@ impl<'w> Driver<'w, '_> {
             let selection = candidates::select(&asked)?;
             let limits = Limits::of(&world.config, call.at_ms);
             let plan = Plan::new(&selection.candidates, board, draw, limits, now_ms);
-            Ok((selection.candidates, plan))
+            let rule = world.config.ledger.unknown_price;
+            let spending = Spending::new(Vec::new(), Estimate::of(&request.size), rule, &request.model);
+            let candidates = selection.candidates.into();
+            Ok(Driver::new(candidates, &world.config, call.stream, plan, spending))
         });
         match selected {
-            Ok((candidates, plan)) => {
-                let lanes = lanes_of(world, &plan, &candidates, board, now_ms);
+            Ok(driver) => {
+                let lanes = lanes_of(world, &driver, board, now_ms);
                 (self.watch)(now_ms, &Seen::Planned { call, isolate, lanes: &lanes });
-                self.running.insert(index, Running { isolate, candidates, plan, flights: Vec::new() });
+                self.running.insert(index, Running { isolate, driver, flights: Vec::new() });
                 self.step(index, now_ms);
             }
             Err(_) => self.end(index, isolate, now_ms),
         }
     }
 
+    /// Carries out what the driver of a call says, until it waits.
     fn step(&mut self, index: usize, now_ms: u64) {
-        let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
-        if running.plan.attempts() > 0
-            && let Some(Isolate { board, .. }) = self.isolates.get(running.isolate)
-        {
-            running.plan.look_again(&running.candidates, board, now_ms);
-            let lanes = lanes_of(self.world, &running.plan, &running.candidates, board, now_ms);
-            (self.watch)(now_ms, &Seen::LookedAgain { call, lanes: &lanes });
-        }
-        match running.plan.next(now_ms) {
-            Step::Send(lane) => self.begin(index, lane, false, now_ms),
-            Step::Wait(ms) => {
-                (self.watch)(now_ms, &Seen::Waits { call, ms });
-                self.queue.at(now_ms + u64::from(ms), Event::Wake(index));
+        let Some(call) = self.call(index) else { return };
+        loop {
+            let Some(running) = self.running.get_mut(&index) else { return };
+            let Some(Isolate { board, .. }) = self.isolates.get_mut(running.isolate) else { return };
+            if running.driver.asks_plan() && running.driver.plan().attempts() > 0 {
+                let lanes = lanes_of(self.world, &running.driver, board, now_ms);
+                (self.watch)(now_ms, &Seen::LookedAgain { call, lanes: &lanes });
             }
-            Step::GiveUp(_) => {
-                let isolate = running.isolate;
-                self.running.remove(&index);
-                self.end(index, isolate, now_ms);
+            match running.driver.next(now_ms, board) {
+                Command::Send(send) => self.send(index, send, now_ms),
+                // A key without limits sets nothing aside.
+                Command::Reserve(_) => return,
+                Command::Await(limit_ms) => {
+                    if let (Some(ms), [only]) = (limit_ms, running.flights.as_slice()) {
+                        let hedge = Event::Hedge { call: index, flight: only.number };
+                        self.queue.at(now_ms + u64::from(ms), hedge);
+                    }
+                    return;
+                }
+                Command::Wait(ms) => {
+                    (self.watch)(now_ms, &Seen::Waits { call, ms });
+                    return self.queue.at(now_ms + u64::from(ms), Event::Wake(index));
+                }
+                Command::Finish(Ok(answered)) => return self.answered(index, &answered, now_ms),
+                Command::Finish(Err(_)) => {
+                    let isolate = running.isolate;
+                    self.running.remove(&index);
+                    return self.end(index, isolate, now_ms);
+                }
             }
         }
+    }
+
+    /// The wait of a call is over.
+    fn wake(&mut self, index: usize, now_ms: u64) {
+        let Some(running) = self.running.get_mut(&index) else { return };
+        running.driver.elapsed(now_ms);
+        self.step(index, now_ms);
     }
 
     /// A call ends without an answer.
@@ -429,116 +453,85 @@ impl<'w> Driver<'w, '_> {
         self.tell(isolate, now_ms);
     }
 
-    fn begin(&mut self, index: usize, lane: Lane, hedge: bool, now_ms: u64) {
+    fn send(&mut self, index: usize, send: Send, now_ms: u64) {
         let world = self.world;
         let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
-        let Some(candidate) = running.candidates.get(lane.candidate) else { return };
-        let Some(spot) = spot(world, candidate, lane) else { return };
-        let timeouts = &world.config.timeouts;
+        let Some(spot) = spot(world, running.driver.candidates(), send.lane) else { return };
+        let AttemptLimits { first_byte_ms, stall_ms, total_ms } = send.limits;
         let patience = Patience {
-            first_byte_ms: if call.stream {
-                timeouts.stream_first_byte_ms.min(timeouts.first_byte_ms).into()
-            } else {
-                timeouts.first_byte_ms.into()
-            },
-            stall_ms: if running.plan.has_another(now_ms) {
-                timeouts.stall_ms.min(timeouts.idle_ms).into()
-            } else {
-                timeouts.idle_ms.into()
-            },
-            total_ms: running.plan.left_ms(now_ms),
+            first_byte_ms: first_byte_ms.into(),
+            stall_ms: stall_ms.into(),
+            total_ms: total_ms.into(),
         };
-        (self.watch)(now_ms, &Seen::Sent { call, spot, hedge });
-        let mut hedge_ms = None;
-        if let Some(Isolate { board, .. }) = self.isolates.get_mut(running.isolate) {
-            board.begin(candidate.lane(lane.key), now_ms);
-            let usual_ms = world.config.routing.hedge_ms;
-            if usual_ms > 0 && call.stream && may_be_hedged(candidate) {
-                let known = board.lane(candidate.lane(lane.key));
-                let slow_ms = known.and_then(|lane| lane.percentile_ms(0.95, ENOUGH_LATENCIES));
-                hedge_ms = Some(slow_ms.map_or(u64::from(usual_ms), |ms| ms as u64));
-            }
-        }
-        let reply = self.fleet.send(spot, call, running.plan.attempts(), now_ms, patience);
+        (self.watch)(now_ms, &Seen::Sent { call, spot, hedge: send.is_hedge });
+        let reply = self.fleet.send(spot, call, running.driver.plan().attempts(), now_ms, patience);
         self.tally.sent(reply.status);
         self.flights += 1;
         let flight = self.flights;
         self.queue.at(reply.settled_ms, Event::Settle { call: index, flight });
-        if let (Some(ms), false) = (hedge_ms, hedge) {
-            self.queue.at(now_ms + ms, Event::Hedge { call: index, flight });
-        }
-        running.flights.push(Flight { number: flight, lane, spot, sent_ms: now_ms, reply });
+        running.flights.push(Flight { number: flight, lane: send.lane, spot, sent_ms: now_ms, reply });
     }
 
     /// The time has come to ask a second lane, if the first is still silent.
     fn hedge(&mut self, index: usize, flight: u64, now_ms: u64) {
         let Some(running) = self.running.get_mut(&index) else { return };
-        if !matches!(running.flights.as_slice(), [only] if only.number == flight) {
-            return;
-        }
-        let candidates = &running.candidates;
-        let may = |lane: Lane| candidates.get(lane.candidate).is_some_and(may_be_hedged);
-        if let Some(lane) = running.plan.hedge(now_ms, may) {
-            self.begin(index, lane, true, now_ms);
+        if matches!(running.flights.as_slice(), [only] if only.number == flight) {
+            running.driver.elapsed(now_ms);
+            self.step(index, now_ms);
         }
     }
 
     fn settle(&mut self, index: usize, number: u64, now_ms: u64) {
-        let world = self.world;
         let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
         let Some(at) = running.flights.iter().position(|flight| flight.number == number) else { return };
         let Flight { lane, spot, sent_ms, reply, .. } = running.flights.remove(at);
+        let isolate = running.isolate;
+        let candidates = Rc::clone(running.driver.candidates());
         let (Some(candidate), Some(Isolate { board, .. })) =
-            (running.candidates.get(lane.candidate), self.isolates.get_mut(running.isolate))
+            (candidates.get(lane.candidate), self.isolates.get_mut(isolate))
         else {
             return;
         };
-        let isolate = running.isolate;
-        let place = candidate.lane(lane.key);
-        let limits = candidate.provider.limit_headers;
-        let is_old = |lane: &gatehouse_core::health::Lane| {
-            lane.quota.iter().all(|reading| now_ms.saturating_sub(reading.seen_ms) > 1000)
-        };
-        if reply.status != 0 && (reply.status != 200 || board.lane(place).is_none_or(is_old)) {
-            board.quota(place, quota::read(limits, |name| reply.header(name), now_ms));
+        if reply.status != 0 {
+            board.observe_limits(
+                candidate.lane(lane.key),
+                candidate.provider.limit_headers,
+                reply.status == 200,
+                |name| reply.header(name),
+                now_ms,
+            );
         }
-        match &reply.result {
-            Ok(answer) => {
-                board.answered(place, sent_ms, now_ms);
-                (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure: None });
-                self.tally.answered(world, call, spot, now_ms, reply.charge, answer.cut);
-                for other in std::mem::take(&mut running.flights) {
-                    if let Some(slower) = running.candidates.get(other.lane.candidate) {
-                        board.outrun(slower.lane(other.lane.key), other.sent_ms, now_ms);
-                    }
-                    (self.watch)(now_ms, &Seen::Cancelled { call, spot: other.spot });
-                    self.tally.wasted(world.price(other.spot, call, 0.0));
-                }
-                (self.watch)(now_ms, &Seen::Ended { call, answered: true });
-                self.running.remove(&index);
-                self.tell(isolate, now_ms);
-                if call.stream {
-                    let ends = Event::Ends { isolate, spot, cut: answer.cut };
-                    self.queue.at(answer.ends_ms, ends);
-                }
-            }
+        let result = match &reply.result {
+            Ok(_) => Ok(()),
             Err(error) => {
-                let retry_after = reply.header("retry-after");
-                let retry_after_ms = quota::retry_after_ms(retry_after.as_deref(), None, now_ms);
-                let failure = Failure::of(error, retry_after_ms);
-                let (chance, other) = (self.rng.number(), self.rng.number());
-                board.failed(place, &failure, false, now_ms, chance);
-                running.plan.failed(lane, &failure, now_ms, other);
-                let is_last = running.flights.is_empty();
-                self.tally.wasted(reply.charge);
-                let failure = Some(failure);
-                (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure });
-                self.tell(isolate, now_ms);
-                if is_last {
-                    self.step(index, now_ms);
-                }
+                let retry_headers =
+                    reply.header("retry-after").map(|value| ("retry-after", value)).into_iter().collect();
+                Err(Box::new(Refusal { retry_headers, ..Refusal::from(error.clone()) }))
             }
+        };
+        let failure = running.driver.settled(lane, result, now_ms, board, || self.rng.number());
+        (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure });
+        if let Ok(answer) = &reply.result {
+            self.tally.answered(self.world, call, spot, now_ms, reply.charge, answer.cut);
+            if call.stream {
+                self.queue.at(answer.ends_ms, Event::Ends { isolate, spot, cut: answer.cut });
+            }
+        } else {
+            self.tally.wasted(reply.charge);
+            self.tell(isolate, now_ms);
         }
+        self.step(index, now_ms);
+    }
+
+    /// A call has its answer; the slower attempts are cancelled.
+    fn answered(&mut self, index: usize, answered: &Answered, now_ms: u64) {
+        let (Some(call), Some(running)) = (self.call(index), self.running.remove(&index)) else { return };
+        for flight in running.flights.iter().filter(|flight| answered.slower.contains(&flight.lane)) {
+            (self.watch)(now_ms, &Seen::Cancelled { call, spot: flight.spot });
+            self.tally.wasted(self.world.price(flight.spot, call, 0.0));
+        }
+        (self.watch)(now_ms, &Seen::Ended { call, answered: true });
+        self.tell(running.isolate, now_ms);
     }
 
     /// A stream has ended.
@@ -574,28 +567,20 @@ impl<'w> Driver<'w, '_> {
     }
 }
 
-fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
-    candidate.provider.cancel_stops_billing != Some(false)
-}
-
-fn spot(world: &World, candidate: &Candidate<'_>, lane: Lane) -> Option<Spot> {
+fn spot(world: &World, candidates: &[Candidate<'_>], lane: Lane) -> Option<Spot> {
+    let candidate = candidates.get(lane.candidate)?;
     let spot = world.spot(&candidate.provider.name, &candidate.model)?;
     Some(Spot { key: lane.key, ..spot })
 }
 
-/// The lanes of a plan, and whether each can be asked.
-fn lanes_of(
-    world: &World,
-    plan: &Plan,
-    candidates: &[Candidate<'_>],
-    board: &Board,
-    now_ms: u64,
-) -> Vec<(Spot, Availability)> {
-    let lanes = plan.lanes().filter_map(|(lane, _)| {
+/// The lanes of a call's plan, and whether each is available.
+fn lanes_of(world: &World, driver: &Driver<'_>, board: &Board, now_ms: u64) -> Vec<(Spot, Availability)> {
+    let candidates = driver.candidates();
+    let lanes = driver.plan().lanes().filter_map(|(lane, _)| {
         let candidate = candidates.get(lane.candidate)?;
         let per_day = candidate.facts.requests_per_day;
         let availability = board.availability(candidate.lane(lane.key), per_day, now_ms);
-        Some((spot(world, candidate, lane)?, availability))
+        Some((spot(world, candidates, lane)?, availability))
     });
     lanes.collect()
 }

@@ -20,6 +20,7 @@ use std::rc::Rc;
 use gatehouse_core::error::{Code, Error, Source};
 use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
+use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::routes::{self, Access, Handler, Match};
 
 use crate::isolate::{self, Isolate};
@@ -148,7 +149,7 @@ fn private<'a>(
     caller: &'a Caller,
 ) -> Answering<'a> {
     match handler {
-        Handler::ChatCompletions => Box::pin(inference::create(context, isolate, caller)),
+        Handler::ChatCompletions => Box::pin(inference::create(context, isolate, caller, &CHAT_COMPLETIONS)),
         Handler::ExplainRouting => Box::pin(inference::explain(context, isolate, caller)),
         Handler::GetUsage => Box::pin(usage::get(context, isolate, caller)),
         Handler::ListReceipts => Box::pin(usage::list_receipts(context, isolate, caller)),

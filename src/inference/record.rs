@@ -4,16 +4,19 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use gatehouse_core::catalog::OTHER;
+use gatehouse_core::health::Place;
 use gatehouse_core::health::failure::Failure;
-use gatehouse_core::health::{OTHER, Place};
 use gatehouse_core::key::Caller;
-use gatehouse_core::ledger::receipt::{Attempt, Receipt};
+use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::ledger::{End, Settled, Spending, Target};
+use gatehouse_core::route::candidates::Candidate;
 use gatehouse_core::{json, json_text};
 
 use crate::isolate::Isolate;
 use crate::platform::upstream::Heartbeat;
-use crate::platform::{clock, log, random};
+use crate::platform::{clock, log, random, task};
+use crate::request_context::RequestContext;
 
 /// A call, as it is noted once it is over.
 pub struct Record {
@@ -35,6 +38,8 @@ pub struct Record {
     pub model: Option<String>,
     /// Whether the model is one that `GET /v1/models` shows.
     pub listed: bool,
+    /// Whether the provider stops charging when a call is cancelled; `None` is not known.
+    pub cancel_stops_billing: Option<bool>,
     /// The place of the key that it was asked with.
     pub key: u8,
     /// Whether a stream was asked for.
@@ -53,41 +58,67 @@ pub struct Record {
     pub heartbeat: RefCell<Option<Heartbeat>>,
 }
 
-/// How a call ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// With a complete answer.
-    Answered,
-    /// With the provider's word that the request is at fault.
-    Refused,
-    /// By the provider's fault, or a limit of time or size.
-    Failed,
-    /// The client left first.
-    ClientLeft,
-}
-
-impl Outcome {
-    /// How a call that was answered with an error ended.
-    pub fn of_status(status: u16) -> Outcome {
-        match status {
-            499 => Outcome::ClientLeft,
-            400 | 404 | 409 | 413 | 415 | 422 => Outcome::Refused,
-            _ => Outcome::Failed,
-        }
-    }
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Answered => "answered",
-            Outcome::Refused => "refused",
-            Outcome::Failed => "failed",
-            Outcome::ClientLeft => "client_left",
-        }
-    }
+/// What [`Record::new`] needs to know of a call.
+pub struct Call<'c> {
+    /// The name of the key's ledger.
+    pub ledger: String,
+    /// The project that it named.
+    pub project: Option<String>,
+    /// The candidate that answered, or whose error is returned; `None` if no attempt was sent.
+    pub candidate: Option<&'c Candidate<'c>>,
+    /// The place of the key that it was asked with.
+    pub key: u8,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// How many attempts were sent.
+    pub attempts: u32,
+    /// Until the response, the first content of a stream, or the failure, in milliseconds.
+    pub upstream_ms: u64,
+    /// Until a stream had begun, in milliseconds from the beginning of the call.
+    pub first_token_ms: Option<u64>,
+    /// What it holds and has spent.
+    pub spending: Spending,
+    /// While this is there, the ledger hears that the call is under way.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 impl Record {
+    /// The record of a call whose attempts are over.
+    pub fn new(
+        context: &RequestContext<'_>,
+        isolate: &Rc<Isolate>,
+        caller: &Caller,
+        call: Call<'_>,
+    ) -> Record {
+        let candidate = call.candidate;
+        Record {
+            isolate: Rc::clone(isolate),
+            request_id: context.id.clone(),
+            receipt_id: Receipt::new_id(context.began_ms, random::id_bytes()),
+            caller: caller.clone(),
+            ledger: call.ledger,
+            project: call.project,
+            provider: candidate.map(|candidate| candidate.provider.name.clone()),
+            model: candidate.map(|candidate| candidate.model.to_string()),
+            listed: candidate.is_some_and(|candidate| candidate.listed),
+            cancel_stops_billing: candidate.and_then(|candidate| candidate.provider.cancel_stops_billing),
+            key: call.key,
+            stream: call.stream,
+            began_ms: context.began_ms,
+            attempts: call.attempts,
+            upstream_ms: call.upstream_ms,
+            first_token_ms: call.first_token_ms,
+            spending: RefCell::new(Some(call.spending)),
+            heartbeat: RefCell::new(call.heartbeat),
+        }
+    }
+
+    /// Reports to the ledger after the response, and gives back what the isolate no longer needs of the key's limits.
+    pub fn settle_after_response(&self, context: &RequestContext<'_>, isolate: &Rc<Isolate>) {
+        let accounts = Rc::clone(&isolate.accounts);
+        task::run_behind(&context.execution, accounts.settle_up(context.env.clone(), self.ledger.clone()));
+    }
+
     /// Notes that a stream broke after it had begun.
     pub fn broke(&self, failure: &Failure) {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
@@ -124,7 +155,7 @@ impl Record {
             project: self.project.clone(),
             stream: self.stream,
             status,
-            outcome: outcome.as_str(),
+            outcome,
             first_token_ms: self.first_token_ms,
             duration_ms: clock::now_ms().saturating_sub(self.began_ms),
             partial,
@@ -134,22 +165,9 @@ impl Record {
         self.write_point(&receipt);
         let sent = !receipt.attempts.is_empty();
         let text = sent.then(|| receipt.to_text());
-        let rows = receipt.rows(|attempt| self.counted_as(attempt));
+        let rows = receipt.rows(&self.isolate.settings.registry);
         self.isolate.accounts.settle(&self.ledger, Settled { receipt: text, rows, charges });
         sent.then_some(receipt)
-    }
-
-    /// What a model is counted as: callers can invent any number of names, so only those are told apart that are listed, or
-    /// have answered.
-    fn counted_as(&self, attempt: &Attempt) -> String {
-        let listed = || {
-            self.isolate
-                .settings
-                .registry
-                .provider(&attempt.provider)
-                .is_some_and(|entry| entry.lists(&attempt.model))
-        };
-        if attempt.outcome == "ok" || listed() { attempt.model.clone() } else { OTHER.to_owned() }
     }
 
     /// Writes the data point of Analytics Engine: by ledger; the names in `blobs` and the numbers in `doubles` keep their places.
@@ -158,7 +176,7 @@ impl Record {
         let usage = receipt.usage();
         dataset.write(&json!({
             "indexes": [self.ledger],
-            "blobs": [self.provider, self.model, self.project, receipt.outcome, self.receipt_id],
+            "blobs": [self.provider, self.model, self.project, receipt.outcome.as_str(), self.receipt_id],
             "doubles": [
                 receipt.status,
                 self.attempts,
@@ -185,7 +203,7 @@ impl Record {
             "attempts": self.attempts,
             "stream": self.stream,
             "status": receipt.status,
-            "outcome": receipt.outcome,
+            "outcome": receipt.outcome.as_str(),
             "partial": receipt.partial,
             "estimated": receipt.is_estimated(),
             "prompt_tokens": usage.prompt_tokens,

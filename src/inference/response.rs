@@ -1,126 +1,133 @@
-//! What an upstream's answer amounts to: an answer to pass on, or an error in our envelope. Sends nothing and notes nothing.
+//! The response of a call: the upstream's, passed on, or an error; with the headers about the call.
+
+use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::format::openai_chat::response;
-use gatehouse_core::format::upstream_error;
-use gatehouse_core::format::usage::Usage;
-use gatehouse_core::key::Secret;
-use worker::js_sys::Uint8Array;
+use gatehouse_core::health::failure::Failure;
+use gatehouse_core::ledger::receipt::{Outcome, Receipt};
+use gatehouse_core::money::usd;
+use gatehouse_core::route::driver::{self, Exhausted, visible_ascii};
+use worker::web_sys::ReadableStream;
 
-use crate::platform::upstream::{self, Answer, AnswerBody, EventStream, Failure};
-use crate::request_context::is_json_type;
+use super::attempts::{Received, Won};
+use super::record::Record;
+use crate::isolate::Isolate;
+use crate::platform::reply::{Body, Reply};
+use crate::platform::upstream::{self, EventStream};
+use crate::request_context::RequestContext;
 
-/// An answer to pass on.
-pub enum Received {
-    /// A completion, to be passed on as these bytes.
-    Whole {
-        /// Its status, 2xx.
-        status: u16,
-        /// Its bytes.
-        body: Uint8Array,
-        /// What it used.
-        usage: Usage,
-    },
-    /// A stream of events, not read yet.
-    Stream(EventStream),
+/// Whether a call ended with a stream to relay.
+pub fn is_stream(ended: &Result<Won, Box<Exhausted>>) -> bool {
+    matches!(ended, Ok(Won { received: Received::Stream(_), .. }))
 }
 
-/// No answer, and why.
-pub struct Refusal {
-    /// For the caller.
-    pub error: Error,
-    /// The runtime's words, for the log.
-    pub detail: Option<String>,
-    /// The upstream's own word on when to try again.
-    pub retry_headers: Vec<(&'static str, String)>,
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Refusal {
-        Refusal { error, detail: None, retry_headers: Vec::new() }
-    }
-}
-
-/// Headers of an upstream's refusal that go to the caller.
-const RETRY_HEADERS: [&str; 2] = ["retry-after", "retry-after-ms"];
-/// The longest of them that is believed, in bytes.
-const MAX_RETRY_HEADER: usize = 64;
-
-/// Reads what came of an exchange with a provider. `key` is the credential that it was sent, `stream` whether an event
-/// stream was asked for.
-pub fn read(
-    provider: &str,
-    key: Option<&Secret>,
-    stream: bool,
-    outcome: upstream::Outcome,
-) -> Result<Received, Refusal> {
-    let answer = outcome.map_err(|(failure, detail, early)| Refusal {
-        detail: Some(detail).filter(|detail| !detail.is_empty()),
-        ..Refusal::from(early.unwrap_or_else(|| no_answer(provider, failure)))
-    })?;
-    if !(200..300).contains(&answer.status) {
-        let retry_headers = RETRY_HEADERS
-            .into_iter()
-            .filter_map(|name| Some((name, answer.header(name)?)))
-            .filter(|(_, value)| value.len() <= MAX_RETRY_HEADER)
-            .collect();
-        return Err(Refusal { retry_headers, ..Refusal::from(refused(provider, &answer, key)) });
-    }
-    let is_json = is_json(&answer);
-    match answer.body {
-        AnswerBody::Stream(events) => Ok(Received::Stream(events)),
-        AnswerBody::Whole(_) if stream => Err(not_what_was_asked(provider, "an event stream").into()),
-        AnswerBody::Whole(_) if !is_json => Err(not_what_was_asked(provider, "JSON").into()),
-        AnswerBody::Whole(body) => {
-            let body = body.unwrap_or_default();
-            let usage = response::check(provider, &body.to_vec(), key)?;
-            Ok(Received::Whole { status: answer.status, body, usage })
+/// Answers a call, and records it: at once, or when its stream has ended. `route`: how each attempt went.
+pub fn respond(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    ended: Result<Won, Box<Exhausted>>,
+    record: &Rc<Record>,
+    route: String,
+) -> Result<Reply, Error> {
+    let mut receipt = None;
+    let reply = match ended {
+        Ok(Won { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
+            record.ended(driver::charge_of_whole(usage, body.length().into()));
+            receipt = record.close(status, Outcome::Answered, false, None);
+            record.settle_after_response(context, isolate);
+            with_adjusted(Reply::new(status, "application/json", Body::Bytes(body)), &adjusted)
         }
-    }
-}
-
-fn no_answer(provider: &str, failure: Failure) -> Error {
-    let error = |code, what: &str| Error::new(code, format!("{provider} {what}"));
-    match failure {
-        Failure::ClientLeft => Error::new(Code::ClientClosedRequest, "The client left before the answer"),
-        Failure::Timeout => error(Code::UpstreamTimeout, "took too long to answer"),
-        Failure::Unreachable => error(
-            Code::UpstreamUnreachable,
-            "could not be reached, or closed the connection without an answer",
-        ),
-        Failure::Broken | Failure::Ended => {
-            error(Code::UpstreamInvalidResponse, "broke the connection in the middle of its answer")
+        Ok(Won { received: Received::Stream(events), adjusted, .. }) => {
+            with_adjusted(event_stream(relay(context, events, Rc::clone(record))?), &adjusted)
         }
-        Failure::TooLarge => error(
-            Code::UpstreamResponseTooLarge,
-            "answered with more than this gateway's limit (answers.max_bytes)",
-        ),
-    }
-}
-
-/// The error for an answer that is no success.
-fn refused(provider: &str, answer: &Answer, key: Option<&Secret>) -> Error {
-    if (300..400).contains(&answer.status) {
-        return Error::new(
-            Code::UpstreamRedirected,
-            format!("{provider} answered with a redirect (HTTP {}), which is never followed", answer.status),
-        );
-    }
-    let body = match &answer.body {
-        AnswerBody::Whole(Some(body)) => body.to_vec(),
-        AnswerBody::Whole(None) | AnswerBody::Stream(_) => Vec::new(),
+        Err(exhausted) => {
+            let Exhausted { refusal, .. } = *exhausted;
+            let status = refusal.error.status;
+            receipt = record.close(status, Outcome::of_status(status), false, refusal.detail.as_deref());
+            record.settle_after_response(context, isolate);
+            let reply = Reply::error(&refusal.error, context.surface());
+            refusal.retry_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
+        }
     };
-    upstream_error::read(provider, answer.status, is_json(answer), &body, key)
+    Ok(with_cost(with_route(reply, record, route), record, receipt.as_ref()))
 }
 
-fn not_what_was_asked(provider: &str, asked: &str) -> Error {
-    Error::new(
-        Code::UpstreamInvalidResponse,
-        format!("{provider} answered with another content type than that of {asked}, which was asked for"),
-    )
+/// Starts to relay a stream. The call is recorded when the stream has ended.
+fn relay(
+    context: &RequestContext<'_>,
+    events: EventStream,
+    record: Rc<Record>,
+) -> Result<ReadableStream, Error> {
+    let ping_ms = record.isolate.settings.config.timeouts.ping_ms;
+    let env = context.env.clone();
+    upstream::relay_stream(&context.execution, events, ping_ms, async move |stream, client_stayed| {
+        let outcome = driver::outcome_of_stream(stream, client_stayed);
+        if let (Outcome::Failed, Some(error)) = (outcome, stream.error()) {
+            record.broke(&Failure::of(error, None));
+        }
+        record.ended(driver::charge_of_stream(stream, outcome, record.cancel_stops_billing));
+        record.close(200, outcome, outcome != Outcome::Answered, None);
+        let Isolate { accounts, health, .. } = &*record.isolate;
+        accounts.report(&env, &record.ledger).await;
+        health.publish(&env).await;
+        Rc::clone(accounts).settle_up(env, record.ledger.clone()).await;
+    })
+    .map_err(|_| Error::new(Code::InternalError, "The stream could not be relayed"))
 }
 
-/// Whether an answer claims to be JSON. One that claims nothing is believed to be, and checked.
-fn is_json(answer: &Answer) -> bool {
-    answer.header("content-type").is_none_or(|given| is_json_type(&given))
+/// A streamed response, with the headers that keep proxies from holding it back.
+fn event_stream(readable: ReadableStream) -> Reply {
+    Reply::new(200, "text/event-stream; charset=utf-8", Body::Stream(readable))
+        .with("cache-control", "no-cache, no-transform")
+        .with("x-accel-buffering", "no")
+}
+
+/// A response, with what was dropped or changed for the provider.
+fn with_adjusted(reply: Reply, adjusted: &[String]) -> Reply {
+    if adjusted.is_empty() {
+        return reply;
+    }
+    // The operator may have renamed a field to anything.
+    let adjusted: Vec<String> = adjusted.iter().map(|what| visible_ascii(what)).collect();
+    reply.with("x-gateway-dropped-params", adjusted.join(", "))
+}
+
+/// A response, with where the call went.
+fn with_route(reply: Reply, record: &Record, route: String) -> Reply {
+    let mut reply = reply
+        .with("x-gateway-attempts", record.attempts.to_string())
+        .with("server-timing", format!("upstream;dur={}", record.upstream_ms));
+    if let Some(provider) = &record.provider {
+        reply = reply.with("x-gateway-provider", provider.clone());
+    }
+    if let Some(model) = &record.model {
+        reply = reply.with("x-gateway-model", visible_ascii(model));
+    }
+    if record.attempts > 1 {
+        // A response that took more than one attempt is a sign that something is not well.
+        reply = reply.with("x-gateway-route", route);
+        if reply.status < 400 {
+            reply = reply.with("x-degraded-mode", "true");
+        }
+    }
+    reply
+}
+
+/// A response, with what the call has cost, as far as that is known in time, and where the rest can be asked for.
+fn with_cost(mut reply: Reply, record: &Record, receipt: Option<&Receipt>) -> Reply {
+    if record.attempts == 0 {
+        return reply;
+    }
+    reply = reply.with("x-gateway-receipt", record.receipt_id.clone());
+    let Some(receipt) = receipt else { return reply };
+    let usage = receipt.usage();
+    if let (Some(prompt), Some(completion)) = (usage.prompt_tokens, usage.completion_tokens) {
+        let cached = usage.cached_tokens.unwrap_or(0);
+        let tokens = format!("prompt={prompt}, cached={cached}, completion={completion}");
+        reply = reply.with("x-gateway-tokens", tokens);
+    }
+    match receipt.cost_micro_usd() {
+        Some(cost) => reply.with("x-gateway-cost-usd", usd(cost)),
+        None => reply,
+    }
 }

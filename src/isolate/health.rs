@@ -22,8 +22,6 @@ pub struct Health {
     pub view: RefCell<Board>,
     /// Until when a call of this isolate waits to publish what was seen, in milliseconds since 1970.
     publishing_ms: Cell<u64>,
-    /// When the limit headers of a successful response were last read, in milliseconds since 1970.
-    pub quota_read_ms: Cell<u64>,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a second")]

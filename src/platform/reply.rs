@@ -1,7 +1,6 @@
 //! Replies: built as values, turned into the runtime's responses once, at the end.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error, Retry, Source};
@@ -110,17 +109,4 @@ impl Reply {
         };
         respond(self.status, &lines, &body)
     }
-}
-
-/// A name as a header value: what is not visible ASCII is percent-encoded.
-pub fn visible_ascii(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

@@ -4,8 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatehouse_core::config::Config;
-use gatehouse_core::format::openai_chat::stream::{ChatStream, Ending, Relayed};
+use gatehouse_core::error::Error;
+use gatehouse_core::format::stream::{Ending, Relayed, ResponseStream, StreamState};
 use gatehouse_core::format::upstream_error::MAX_BODY as MAX_ERROR_BYTES;
+use gatehouse_core::route::driver::AttemptLimits;
+use gatehouse_core::route::response::Interruption;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::Closure, prelude::wasm_bindgen};
 use worker::worker_sys::Context;
 use worker::{js_sys, web_sys};
@@ -71,34 +74,27 @@ extern "C" {
     fn finished(this: &JsRelay) -> js_sys::Promise;
 }
 
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The client left, and the upstream was cancelled.
-    ClientLeft,
-    /// A time limit.
-    Timeout,
-    /// No connection, or closed before the status line.
-    Unreachable,
-    /// The connection broke in the middle of the answer.
-    Broken,
-    /// The answer is larger than the limit.
-    TooLarge,
-    /// The stream ended before its first content: its [`ChatStream`] knows why.
-    Ended,
+/// An exchange that got no response.
+pub struct Interrupted {
+    /// Why.
+    pub why: Interruption,
+    /// The runtime's message, for the log.
+    pub detail: String,
+    /// The error that a stream ended with before its first content.
+    pub early: Option<Error>,
 }
 
-/// An upstream's answer.
-pub struct Answer {
+/// An upstream's response.
+pub struct Response {
     /// Its status.
     pub status: u16,
     /// Its body.
-    pub body: AnswerBody,
+    pub body: UpstreamBody,
     headers: web_sys::Headers,
 }
 
-/// The body of an answer.
-pub enum AnswerBody {
+/// The body of a response.
+pub enum UpstreamBody {
     /// All of it; `None` when it was an error's body and larger than [`MAX_ERROR_BYTES`].
     Whole(Option<js_sys::Uint8Array>),
     /// An event stream that has begun, to be given to [`relay_stream`].
@@ -111,7 +107,7 @@ pub struct EventStream {
     hooks: Hooks,
 }
 
-impl Answer {
+impl Response {
     /// One of its headers.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).ok().flatten()
@@ -124,18 +120,6 @@ pub enum Target<'a> {
     Http(&'a str, Option<(&'a str, String)>),
     /// Through the binding `AI`: the model.
     Binding(JsValue, &'a str),
-}
-
-/// The limits of one attempt, in milliseconds.
-#[derive(Clone, Copy)]
-#[expect(clippy::struct_field_names, reason = "a time has its unit in its name")]
-pub struct AttemptLimits {
-    /// Until the status line.
-    pub first_byte_ms: u32,
-    /// The longest silence of a stream before its first content.
-    pub stall_ms: u32,
-    /// Until the answer has come, or the stream has begun.
-    pub total_ms: u32,
 }
 
 /// The limits that are the same for every exchange, as `upstream.js` reads them: made once for each isolate.
@@ -166,7 +150,7 @@ fn object(members: &[(&str, JsValue)]) -> js_sys::Object {
 
 /// What decides about a stream, as functions that `upstream.js` calls.
 struct Hooks {
-    stream: Rc<RefCell<ChatStream>>,
+    stream: Rc<RefCell<Box<dyn ResponseStream>>>,
     object: js_sys::Object,
     _push: Closure<dyn FnMut(js_sys::Uint8Array) -> JsValue>,
     _state: Closure<dyn FnMut() -> JsValue>,
@@ -174,14 +158,14 @@ struct Hooks {
 }
 
 impl Hooks {
-    fn new(stream: ChatStream) -> Hooks {
+    fn new(stream: Box<dyn ResponseStream>) -> Hooks {
         let stream = Rc::new(RefCell::new(stream));
         let push = {
             let stream = Rc::clone(&stream);
             Closure::new(move |chunk: js_sys::Uint8Array| {
                 let mut stream = stream.borrow_mut();
                 match stream.push(&chunk.to_vec()) {
-                    Relayed::AsIs if stream.outcome().is_none() => JsValue::UNDEFINED,
+                    Relayed::AsIs if !matches!(stream.state(), StreamState::Over(_)) => JsValue::UNDEFINED,
                     Relayed::AsIs => chunk.into(),
                     Relayed::Instead(bytes) => js_sys::Uint8Array::from(bytes.as_slice()).into(),
                 }
@@ -190,11 +174,10 @@ impl Hooks {
         let state = {
             let stream = Rc::clone(&stream);
             Closure::new(move || {
-                let stream = stream.borrow();
-                JsValue::from_str(match stream.outcome() {
-                    Some(_) => "over",
-                    None if stream.has_begun() => "begun",
-                    None => "held",
+                JsValue::from_str(match stream.borrow().state() {
+                    StreamState::Over(_) => "over",
+                    StreamState::Begun => "begun",
+                    StreamState::Held => "held",
                 })
             })
         };
@@ -273,7 +256,7 @@ pub fn begin(
     body: &js_sys::Uint8Array,
     limits: &Limits,
     attempt: AttemptLimits,
-    stream: Option<ChatStream>,
+    stream: Option<Box<dyn ResponseStream>>,
     heartbeat: Option<&Heartbeat>,
 ) -> Flight {
     let (url, credential, binding) = match target {
@@ -301,44 +284,42 @@ pub fn begin(
     Flight { flight, hooks }
 }
 
-/// What came of an exchange: an answer; or a failure, with the runtime's words for the log, and what ended a stream before
-/// its first content.
-pub type Outcome = Result<Answer, (Failure, String, Option<gatehouse_core::error::Error>)>;
-
 impl Flight {
-    /// Waits for the answer: for all of it, or for the first content of an event stream.
-    pub async fn settle(self) -> Outcome {
+    /// Waits for the response: for all of it, or for the first content of an event stream.
+    pub async fn settle(self) -> Result<Response, Interrupted> {
         let Flight { flight, hooks } = self;
         let settled = task::settled(flight.settled()).await;
-        let exchange: JsValue =
-            settled.map_err(|error| (Failure::Unreachable, format!("{error:?}"), None))?;
+        let exchange: JsValue = settled.map_err(|error| Interrupted {
+            why: Interruption::Unreachable,
+            detail: format!("{error:?}"),
+            early: None,
+        })?;
         let exchange: JsExchange = exchange.unchecked_into();
         let early = hooks.as_ref().and_then(|hooks| hooks.stream.borrow().early_end());
-        let failure = match exchange.failure().as_str() {
-            "" if early.is_some() => Some(Failure::Ended),
-            "" => None,
-            "client" => Some(Failure::ClientLeft),
-            "timeout" => Some(Failure::Timeout),
-            "broken" => Some(Failure::Broken),
-            "too_large" => Some(Failure::TooLarge),
-            "ended" => Some(Failure::Ended),
-            _ => Some(Failure::Unreachable),
+        let why = match exchange.failure().as_str() {
+            "" if early.is_none() => None,
+            "client" => Some(Interruption::ClientLeft),
+            "timeout" => Some(Interruption::Timeout),
+            "" | "broken" | "ended" => Some(Interruption::Broken),
+            "too_large" => Some(Interruption::TooLarge),
+            _ => Some(Interruption::Unreachable),
         };
-        match (failure, exchange.headers()) {
+        match (why, exchange.headers()) {
             (None, Some(headers)) => {
                 let status = exchange.status();
                 let body = match hooks {
                     Some(hooks) if !exchange.source().is_undefined() => {
-                        AnswerBody::Stream(EventStream { exchange, hooks })
+                        UpstreamBody::Stream(EventStream { exchange, hooks })
                     }
-                    _ => AnswerBody::Whole(exchange.body()),
+                    _ => UpstreamBody::Whole(exchange.body()),
                 };
-                Ok(Answer { status, body, headers })
+                Ok(Response { status, body, headers })
             }
-            (failure, _) => {
+            (why, _) => {
                 // Of a stream that is over before it has begun, nobody reads the rest.
                 flight.cancel();
-                Err((failure.unwrap_or(Failure::Unreachable), exchange.detail(), early))
+                let why = why.unwrap_or(Interruption::Unreachable);
+                Err(Interrupted { why, detail: exchange.detail(), early })
             }
         }
     }
@@ -374,16 +355,18 @@ pub fn relay_stream(
     context: &Context,
     EventStream { exchange, hooks }: EventStream,
     ping_ms: u32,
-    finished: impl AsyncFnOnce(&ChatStream, bool) + 'static,
+    finished: impl AsyncFnOnce(&dyn ResponseStream, bool) + 'static,
 ) -> Result<web_sys::ReadableStream, JsValue> {
     let relayed = relay(&exchange, ping_ms.into())?;
     let promise = relayed.finished();
     task::run_behind(context, async move {
         let stayed = task::settled(promise).await.is_ok_and(|stayed| stayed.is_truthy());
-        // Nothing more is pushed: the stream is nobody else's, and the functions that it was pushed by can go.
-        let stream = hooks.stream.replace(ChatStream::new("", None, false, 0));
-        drop(hooks);
-        finished(&stream, stayed).await;
+        // Nothing more is pushed: the functions that the stream was pushed by can go, and then it is nobody else's.
+        let Hooks { stream, object, _push: push, _state: state, _end: end } = hooks;
+        drop((object, push, state, end));
+        if let Some(stream) = Rc::into_inner(stream) {
+            finished(&*stream.into_inner(), stayed).await;
+        }
     });
     Ok(relayed.readable())
 }

@@ -18,6 +18,8 @@ use crate::table::Table;
 pub const AI_BINDING: &str = "AI";
 /// The provider that can be reached without a key, through the Worker's binding `AI`.
 pub const WORKERS_AI: &str = "workers_ai";
+/// The name under which models that are not listed are counted.
+pub const OTHER: &str = "other";
 /// The most keys of one provider.
 const MAX_KEYS: usize = 16;
 

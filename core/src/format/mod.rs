@@ -3,8 +3,56 @@
 //! Bytes, not trees: only the fields that the gateway acts on are read, and a changed request is the caller's own bytes
 //! with those fields spliced, so whatever else stands there survives byte for byte.
 
+pub mod body;
 pub mod openai_chat;
 pub mod project_id;
+pub mod request;
 pub mod size;
+pub mod stream;
+pub mod upstream;
 pub mod upstream_error;
 pub mod usage;
+
+use crate::error::Error;
+use crate::key::Secret;
+use crate::operation::{Format, Operation};
+use request::{Inference, Outgoing, Responder};
+use stream::ResponseStream;
+use upstream::Upstream;
+use usage::Usage;
+
+/// Reads the body of a request.
+pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inference<'a>, Error> {
+    match operation.format {
+        Format::ChatCompletions => openai_chat::request::read(operation, body),
+    }
+}
+
+impl Inference<'_> {
+    /// Writes the request for an upstream. `output_limit`: no choice may have more tokens of output than this, whatever the
+    /// caller asked for.
+    pub fn outgoing(&self, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Outgoing {
+        match self.operation.format {
+            Format::ChatCompletions => openai_chat::request::outgoing(self, upstream, output_limit),
+        }
+    }
+}
+
+impl Responder {
+    /// Checks a whole response, and returns what it used. `key`, the gateway's credential, is blotted out of errors.
+    pub fn whole(&self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
+        match self.format {
+            Format::ChatCompletions => openai_chat::response::check(provider, body, key),
+        }
+    }
+
+    /// The state of a streamed response. `key` as in [`Responder::whole`]; `max_event` is the size of the largest event, in
+    /// bytes.
+    pub fn stream(&self, provider: &str, key: Option<Secret>, max_event: usize) -> Box<dyn ResponseStream> {
+        match self.format {
+            Format::ChatCompletions => {
+                Box::new(openai_chat::stream::ChatStream::new(provider, key, self.hide_usage, max_event))
+            }
+        }
+    }
+}

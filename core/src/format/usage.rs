@@ -96,7 +96,7 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn read(text: &str) -> Option<Told<'_>> {
-        let values = members::read(text.as_bytes(), NAMES).ok()?.found.map(|member| Some(member?.value));
+        let values = members::pick(text.as_bytes(), NAMES).ok()?.map(|member| Some(member?.value));
         let [_, _, _, _, _, prompt_details, input_details, completion_details, output_details, ..] = values;
         let count = |value: Option<&str>| value?.parse().ok().filter(|tokens| *tokens <= MOST);
         let [prompt, input, completion, output, total, _, _, _, _, cached, hit, cache_read, ..] =

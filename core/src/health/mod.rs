@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use shared::{Answer, Report, Shared};
 pub use stats::{Lane, Outage, Totals, day_end_ms};
-pub use view::{Availability, Board, OTHER, REFRESH_MS, STALE_MS, Token};
+pub use view::{Availability, Board, REFRESH_MS, STALE_MS, Token};
 
 /// A lane, by name: one model of one provider, asked with one of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

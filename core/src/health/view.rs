@@ -3,8 +3,9 @@
 use super::shared::{Answer, Report};
 use super::stats::{self, Lane, Outage, Recent, Today, Totals};
 use super::{Lanes, Place};
+use crate::catalog::{LimitHeader, OTHER};
 use crate::health::failure::{Breakdown, Class, Failure};
-use crate::health::quota::Reading;
+use crate::health::quota::{self, Reading};
 
 /// After this many milliseconds what the others know is asked for again, behind an answer.
 pub const REFRESH_MS: u64 = 1_000;
@@ -16,6 +17,8 @@ const LOST_MS: u64 = 10_000;
 /// How long one call may try a lane that is just coming back, before another may, in milliseconds: as long as a provider
 /// that hangs usually keeps it.
 const PROBE_MS: u64 = 60_000;
+/// How often the limit headers of successful responses are read, in milliseconds.
+const READ_LIMITS_EVERY_MS: u64 = 100;
 /// From so many failures in a row on, a lane that comes back is tried by one call at a time.
 const PROBE_STREAK: u32 = 3;
 
@@ -74,6 +77,8 @@ pub struct Board {
     urgent: bool,
     /// Lanes that are being tried.
     probes: Vec<Probe>,
+    /// When the limit headers of a response were last read, in milliseconds since 1970.
+    limits_read_ms: u64,
 }
 
 impl Board {
@@ -198,6 +203,23 @@ impl Board {
         self.add(place, &lane, key);
     }
 
+    /// Reads what the headers of a response say of the provider's limits. Every response says it; some of the successful
+    /// ones are enough to know. `header` looks one up by its lower-case name.
+    pub fn observe_limits(
+        &mut self,
+        place: Place<'_>,
+        limits: &[LimitHeader],
+        is_success: bool,
+        header: impl Fn(&str) -> Option<String>,
+        now_ms: u64,
+    ) {
+        let is_due = now_ms.saturating_sub(self.limits_read_ms) >= READ_LIMITS_EVERY_MS;
+        if !limits.is_empty() && (!is_success || is_due) {
+            self.limits_read_ms = now_ms;
+            self.quota(place, quota::read(limits, header, now_ms));
+        }
+    }
+
     /// What an answer's headers said of what is left.
     pub fn quota(&mut self, place: Place<'_>, readings: Vec<Reading>) {
         self.urgent |= readings.iter().any(|reading| reading.remaining == Some(0));
@@ -291,9 +313,6 @@ impl Board {
         self.heard_ms = Some(self.heard_ms.unwrap_or(0).max(token.sent_ms));
     }
 }
-
-/// What is counted of models that are not listed.
-pub const OTHER: &str = "other";
 
 fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u64) -> Outage {
     // Failures of calls that were under way together are one failure.

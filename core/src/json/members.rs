@@ -1,20 +1,17 @@
 //! The top-level members of a JSON object, as places in its bytes.
 //!
-//! One pass of `serde_json` checks the whole text and tells where the members of interest are; nothing is copied and no
-//! tree is built.
+//! One pass of `serde_json` checks the whole text and finds the members; no value is copied and no tree is built.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::order::by_rank;
-
-/// One member of interest.
+/// One member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
     /// Its value, as it is written.
@@ -27,17 +24,57 @@ pub struct Member<'a> {
     pub first: bool,
 }
 
-/// The members of interest of an object, in the order in which they were asked for.
+/// All members of an object, in their order.
 #[derive(Debug)]
-pub struct Members<'a, const N: usize> {
-    /// A member each, or `None` where the object has none of this name.
-    pub found: [Option<Member<'a>>; N],
+pub struct Members<'a> {
+    list: Vec<(Cow<'a, str>, Member<'a>)>,
     /// Where a further member can be inserted, at the end of the object.
     pub end: usize,
-    /// Whether the object has any member at all, so that an inserted one needs a comma.
-    pub any: bool,
-    /// All other members, in their order. Only [`read_all`] fills this.
-    pub others: Vec<(Cow<'a, str>, Member<'a>)>,
+}
+
+impl<'a> Members<'a> {
+    /// Finds all members of a JSON object. A name of `once` that appears twice is an error.
+    pub fn read(text: &'a [u8], once: &'static [&'static str]) -> Result<Members<'a>, ReadError> {
+        // Requests have about ten members.
+        let mut list = Vec::with_capacity(16);
+        let end = visit(text, once, |name, member| list.push((name, member)))?;
+        Ok(Members { list, end })
+    }
+
+    /// The first member of a name.
+    pub fn get(&self, name: &str) -> Option<&Member<'a>> {
+        self.all(name).next()
+    }
+
+    /// Every member of a name: one that is not of `once` can appear several times.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &Member<'a>> {
+        self.list.iter().filter(move |(known, _)| known == name).map(|(_, member)| member)
+    }
+
+    /// All members, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Member<'a>)> {
+        self.list.iter().map(|(name, member)| (&**name, member))
+    }
+
+    /// Whether the object has no member, so that an inserted one needs no comma.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// Finds the members of these names in a JSON object, in the order of the names; each can appear once.
+pub fn pick<'a, const N: usize>(
+    text: &'a [u8],
+    names: &'static [&'static str; N],
+) -> Result<[Option<Member<'a>>; N], ReadError> {
+    let mut found = [const { None }; N];
+    visit(text, names, |name, member| {
+        let index = names.iter().position(|known| *known == name);
+        if let Some(slot) = index.and_then(|index| found.get_mut(index)) {
+            *slot = Some(member);
+        }
+    })?;
+    Ok(found)
 }
 
 /// Why an object could not be read.
@@ -45,39 +82,23 @@ pub struct Members<'a, const N: usize> {
 pub enum ReadError {
     /// Not JSON, or not an object; what is wrong, in which member if that is known, and where.
     Malformed(String),
-    /// A member of interest appears twice.
+    /// A member that may appear once appears twice.
     Duplicate(&'static str),
 }
 
-/// Finds the members of these names in a JSON object.
-pub fn read<'a, const N: usize>(
+/// Gives every member of an object to `take`, and returns where a further one could be inserted.
+fn visit<'a>(
     text: &'a [u8],
-    names: &'static [&'static str; N],
-) -> Result<Members<'a, N>, ReadError> {
-    visit(text, names, false)
-}
-
-/// The same, with all other members too.
-pub fn read_all<'a, const N: usize>(
-    text: &'a [u8],
-    names: &'static [&'static str; N],
-) -> Result<Members<'a, N>, ReadError> {
-    visit(text, names, true)
-}
-
-fn visit<'a, const N: usize>(
-    text: &'a [u8],
-    names: &'static [&'static str; N],
-    keep_others: bool,
-) -> Result<Members<'a, N>, ReadError> {
+    once: &'static [&'static str],
+    take: impl FnMut(Cow<'a, str>, Member<'a>),
+) -> Result<usize, ReadError> {
     let progress = Progress::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let object = ObjectVisitor { text, names, keep_others, progress: &progress };
-    let members =
-        deserializer.deserialize_map(object).and_then(|members| deserializer.end().map(|()| members));
-    members.map_err(|error| match progress.duplicate.get() {
+    let object = ObjectVisitor { text, once, take, progress: &progress };
+    let end = deserializer.deserialize_map(object).and_then(|end| deserializer.end().map(|()| end));
+    end.map_err(|error| match progress.duplicate.get() {
         Some(name) => ReadError::Duplicate(name),
-        None => ReadError::Malformed(describe(text, &error, progress.member.get(), names)),
+        None => ReadError::Malformed(describe(text, &error, progress.member.get())),
     })
 }
 
@@ -88,7 +109,7 @@ pub fn line_and_column(text: &[u8], place: usize) -> (usize, usize) {
     (memchr::memchr_iter(b'\n', before).count() + 1, place - line_start + 1)
 }
 
-fn describe(text: &[u8], error: &serde_json::Error, member: Option<usize>, names: &[&str]) -> String {
+fn describe(text: &[u8], error: &serde_json::Error, member: Option<&str>) -> String {
     if text.iter().all(u8::is_ascii_whitespace) {
         return "the body is empty".to_owned();
     }
@@ -96,70 +117,63 @@ fn describe(text: &[u8], error: &serde_json::Error, member: Option<usize>, names
     if error.classify() == serde_json::error::Category::Data {
         return format!("expected a JSON object at line {} column {}", error.line(), error.column());
     }
-    let inside = member
-        .and_then(|index| names.get(index))
-        .map_or_else(String::new, |name| format!(" (in or after member '{name}')"));
+    let inside = member.map_or_else(String::new, |name| format!(" (in or after member '{name}')"));
     format!("{error}{inside}")
 }
 
 /// What the visitor had seen when an error stopped it.
 #[derive(Default)]
 struct Progress {
-    member: Cell<Option<usize>>,
+    member: Cell<Option<&'static str>>,
     duplicate: Cell<Option<&'static str>>,
 }
 
-struct ObjectVisitor<'a, 'p, const N: usize> {
+struct ObjectVisitor<'a, 'p, F> {
     text: &'a [u8],
-    names: &'static [&'static str; N],
-    keep_others: bool,
+    once: &'static [&'static str],
+    take: F,
     progress: &'p Progress,
 }
 
-impl<'a, const N: usize> Visitor<'a> for ObjectVisitor<'a, '_, N> {
-    type Value = Members<'a, N>;
+/// A JSON string. It is copied only where it has escapes.
+#[derive(Deserialize)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+impl<'a, F: FnMut(Cow<'a, str>, Member<'a>)> Visitor<'a> for ObjectVisitor<'a, '_, F> {
+    type Value = usize;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [const { None }; N];
+    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<usize, A::Error> {
         // The end of the member before, or the place after the opening brace.
         let mut before = memchr::memchr(b'{', self.text).map_or(0, |brace| brace + 1);
-        let mut any = false;
-        let mut others = Vec::new();
-        while let Some(name) =
-            map.next_key_seed(NameSeed { names: self.names, keep_others: self.keep_others })?
-        {
-            if let Name::Known(index) = name {
-                self.progress.member.set(Some(index));
+        let mut first = true;
+        // Of `once`, which have appeared: a bit each.
+        let mut seen = 0_u64;
+        while let Some(Text(name)) = map.next_key()? {
+            let index = self.once.iter().position(|known| *known == name);
+            if let Some((index, known)) = index.zip(index.and_then(|index| self.once.get(index))) {
+                self.progress.member.set(Some(known));
+                if seen >> index & 1 == 1 {
+                    self.progress.duplicate.set(Some(known));
+                    return Err(A::Error::custom("duplicate member"));
+                }
+                seen |= 1 << index;
             }
             let raw: &RawValue = map.next_value()?;
             let value = raw.get();
-            // The value borrows from the text, so their addresses tell where it is.
+            // The value borrows from the text, so their addresses give its place.
             let start = (value.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
             let place = start..start + value.len();
             let end = place.end;
-            let extent = if any { before..end } else { before..after_comma(self.text, end) };
-            let member = Member { value, place, extent, first: !any };
-            match name {
-                Name::Known(index) => {
-                    if let Some((slot, name)) = found.get_mut(index).zip(self.names.get(index)) {
-                        if slot.is_some() {
-                            self.progress.duplicate.set(Some(name));
-                            return Err(A::Error::custom("duplicate member"));
-                        }
-                        *slot = Some(member);
-                    }
-                }
-                Name::Other(Some(name)) => others.push((name, member)),
-                Name::Other(None) => {}
-            }
-            any = true;
+            let extent = if first { before..after_comma(self.text, end) } else { before..end };
+            (self.take)(name, Member { value, place, extent, first });
+            first = false;
             before = end;
         }
-        Ok(Members { found, end: before, any, others })
+        Ok(before)
     }
 }
 
@@ -169,50 +183,6 @@ fn after_comma(text: &[u8], end: usize) -> usize {
     match rest.iter().position(|byte| !byte.is_ascii_whitespace()) {
         Some(offset) if rest.get(offset) == Some(&b',') => end + offset + 1,
         _ => end,
-    }
-}
-
-/// A member's name: its index among the names of interest, or, where others are kept, itself.
-enum Name<'a> {
-    Known(usize),
-    Other(Option<Cow<'a, str>>),
-}
-
-/// Reads a member's name; of interest or not, it allocates only for names with escapes that are kept.
-struct NameSeed {
-    names: &'static [&'static str],
-    keep_others: bool,
-}
-
-impl NameSeed {
-    fn known<'a>(&self, name: &str) -> Option<Name<'a>> {
-        self.names.iter().position(|known| *known == name).map(Name::Known)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for NameSeed {
-    type Value = Name<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for NameSeed {
-    type Value = Name<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a member name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let other = || self.keep_others.then(|| Cow::Owned(name.to_owned()));
-        Ok(self.known(name).unwrap_or_else(|| Name::Other(other())))
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        let other = || self.keep_others.then_some(Cow::Borrowed(name));
-        Ok(self.known(name).unwrap_or_else(|| Name::Other(other())))
     }
 }
 
@@ -243,17 +213,12 @@ pub fn value<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Option<T>, serde_j
     serde_json::from_str(text)
 }
 
-/// Things in the order of their places in a text.
-#[expect(clippy::cast_precision_loss, reason = "texts are far shorter than 2^52 bytes")]
-pub fn by_place<T>(things: Vec<T>, place: impl Fn(&T) -> usize) -> Vec<T> {
-    if things.len() < 2 { things } else { by_rank(things, |thing| [place(thing) as f64]) }
-}
-
 /// What to cut to remove several members of one object. Where the first of the object goes, those that follow it at once
 /// take the comma behind them along, not the one before.
-pub fn removals(text: &[u8], members: Vec<&Member<'_>>) -> Vec<(Range<usize>, Vec<u8>)> {
+pub fn removals(text: &[u8], mut members: Vec<&Member<'_>>) -> Vec<(Range<usize>, Vec<u8>)> {
     let mut head_end = None;
-    by_place(members, |member| member.place.start)
+    members.sort_by_key(|member| member.place.start);
+    members
         .into_iter()
         .map(|member| {
             let of_head = member.first || head_end == Some(member.extent.start);
@@ -293,8 +258,7 @@ mod tests {
     const NAMES: &[&str; 2] = &["a", "b"];
 
     fn without(text: &str, index: usize) -> String {
-        let members = read(text.as_bytes(), NAMES).unwrap();
-        let extent = members.found[index].clone().unwrap().extent;
+        let extent = pick(text.as_bytes(), NAMES).unwrap()[index].clone().unwrap().extent;
         String::from_utf8(splice(text.as_bytes(), &[(extent, Vec::new())])).unwrap()
     }
 
@@ -324,19 +288,19 @@ mod tests {
             (r#"{"a":1} x"#, "trailing characters at line 1 column 9"),
             ("{'a':1}", "key must be a string at line 1 column 2"),
         ] {
-            let Err(ReadError::Malformed(message)) = read(text.as_bytes(), NAMES) else { panic!("{text}") };
+            let Err(ReadError::Malformed(message)) = pick(text.as_bytes(), NAMES) else { panic!("{text}") };
             assert!(message.contains(part), "{text}: {message}");
             assert!(!message.contains("secret"), "{message}");
         }
-        assert_eq!(read(br#"{"a":1,"\u0061":2}"#, NAMES).unwrap_err(), ReadError::Duplicate("a"));
-        assert!(read(b"{\"x\":\"\xff\"}", NAMES).is_err(), "not UTF-8");
-        assert!(read(br#"{"x":1,"x":2}"#, NAMES).is_ok(), "the upstream's business");
+        assert_eq!(pick(br#"{"a":1,"\u0061":2}"#, NAMES).unwrap_err(), ReadError::Duplicate("a"));
+        assert!(pick(b"{\"x\":\"\xff\"}", NAMES).is_err(), "not UTF-8");
+        assert!(pick(br#"{"x":1,"x":2}"#, NAMES).is_ok(), "the upstream's business");
     }
 
     #[test]
     fn deep_nesting_is_read_without_recursion() {
         let deep = format!(r#"{{"x":{}{},"a":1}}"#, "[".repeat(200_000), "]".repeat(200_000));
-        assert!(read(deep.as_bytes(), NAMES).unwrap().found[0].is_some());
+        assert!(pick(deep.as_bytes(), NAMES).unwrap()[0].is_some());
     }
 
     #[test]
@@ -367,19 +331,20 @@ mod tests {
         fn splices_only_what_is_named(object in proptest::collection::btree_map("[a-f]", any_json(), 0..6), pretty: bool) {
             let object = Value::Object(object.into_iter().collect());
             let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
-            let members = read(text.as_bytes(), NAMES).unwrap();
+            let [a, b] = pick(text.as_bytes(), NAMES).unwrap();
             let mut changes = Vec::new();
             let mut expected = object.clone();
-            if let Some(a) = &members.found[0] {
-                changes.push((a.extent.clone(), Vec::new()));
+            if let Some(a) = a {
+                changes.push((a.extent, Vec::new()));
                 expected.as_object_mut().unwrap().remove("a");
             }
-            if let Some(b) = &members.found[1] {
+            if let Some(b) = b {
                 prop_assert_eq!(serde_json::from_str::<Value>(b.value).unwrap(), object["b"].clone());
-                changes.push((b.place.clone(), b"\"new\"".to_vec()));
+                changes.push((b.place, b"\"new\"".to_vec()));
                 expected["b"] = "new".into();
             }
-            prop_assert_eq!(members.any, !object.as_object().unwrap().is_empty());
+            let members = Members::read(text.as_bytes(), &[]).unwrap();
+            prop_assert_eq!(members.is_empty(), object.as_object().unwrap().is_empty());
             let changed = splice(text.as_bytes(), &changes);
             prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), expected);
         }
@@ -393,8 +358,8 @@ mod tests {
         ) {
             let mut object = Value::Object(object.into_iter().collect());
             let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
-            let members = read_all(text.as_bytes(), &[]).unwrap();
-            let going = members.others.iter().filter(|(name, _)| gone.contains(&**name)).map(|(_, member)| member);
+            let members = Members::read(text.as_bytes(), &[]).unwrap();
+            let going = members.iter().filter(|(name, _)| gone.contains(*name)).map(|(_, member)| member);
             let changes = removals(text.as_bytes(), going.collect());
             let left = splice(text.as_bytes(), &changes);
             object.as_object_mut().unwrap().retain(|name, _| !gone.contains(name));
@@ -414,7 +379,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
-            let _ = read(&bytes, NAMES);
+            let _ = pick(&bytes, NAMES);
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use super::price::{TOKENS_OF_PRICE, whole};
 use crate::catalog::{Facts, Price};
-use crate::format::openai_chat::request::ChatRequest;
-use crate::format::size::{BYTES_PER_TOKEN, Images, TOKENS_PER_IMAGE};
+use crate::format::request::Size;
+use crate::format::size::{BYTES_PER_TOKEN, TOKENS_PER_IMAGE};
 
 /// The most that an image is taken to cost, in tokens.
 const MOST_TOKENS_PER_IMAGE: usize = 4_096;
@@ -31,19 +31,16 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// What a request may use.
-    pub fn of(request: &ChatRequest<'_>) -> Estimate {
-        let images = Images::of(request.messages.as_bytes());
-        let messages = request.messages.len().saturating_sub(images.bytes);
-        let others = ["tools", "functions", "response_format"].iter().map(|name| request.size(name));
-        let text = messages + others.sum::<usize>();
-        let tools = if request.wants_tools() { TOOL_FRAME_TOKENS } else { 0 };
+    /// What a request of this size may use.
+    pub fn of(size: &Size) -> Estimate {
+        let text = size.text + size.schema;
+        let tools = if size.tools { TOOL_FRAME_TOKENS } else { 0 };
         Estimate {
-            prompt_tokens: (text / BYTES_PER_TOKEN + images.count * TOKENS_PER_IMAGE) as u64,
+            prompt_tokens: (text / BYTES_PER_TOKEN + size.images * TOKENS_PER_IMAGE) as u64,
             // A token is at least a byte.
-            max_prompt_tokens: (text + images.count * MOST_TOKENS_PER_IMAGE + FRAME_TOKENS + tools) as u64,
-            max_output: request.asked_output().map(|tokens| tokens.saturating_mul(request.choices)),
-            choices: request.choices,
+            max_prompt_tokens: (text + size.images * MOST_TOKENS_PER_IMAGE + FRAME_TOKENS + tools) as u64,
+            max_output: size.max_output.map(|tokens| tokens.saturating_mul(size.choices)),
+            choices: size.choices,
         }
     }
 
@@ -91,7 +88,7 @@ mod tests {
 
     fn estimate(rest: &str) -> Estimate {
         let body = format!(r#"{{"model":"m",{rest}}}"#);
-        Estimate::of(&ChatRequest::read(body.as_bytes()).unwrap())
+        Estimate::of(&crate::format::read(&crate::operation::CHAT_COMPLETIONS, body.as_bytes()).unwrap().size)
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use serde_json::Value;
 
 use super::tally::{Row, Slice, Tally};
-use crate::catalog::Price;
+use crate::catalog::{OTHER, Price, Registry};
 use crate::format::usage::Usage;
 use crate::json::text::{Object, Text, Written};
 use crate::json_text;
@@ -40,6 +40,49 @@ pub struct Attempt {
     pub price: Option<Price>,
 }
 
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a complete response.
+    Answered,
+    /// With the provider's word that the request is at fault.
+    Refused,
+    /// By the provider's fault, or a limit of time or size.
+    Failed,
+    /// The client left first.
+    ClientLeft,
+}
+
+impl Outcome {
+    /// The outcome of a call whose response is an error of this status.
+    pub fn of_status(status: u16) -> Outcome {
+        match status {
+            499 => Outcome::ClientLeft,
+            400 | 404 | 409 | 413 | 415 | 422 => Outcome::Refused,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// Its name, in receipts and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+            Outcome::ClientLeft => "client_left",
+        }
+    }
+}
+
+impl Attempt {
+    /// The model that the attempt is counted as: callers can invent any number of names, so only models that are listed, or
+    /// have answered, are counted by their own.
+    fn counted_as(&self, registry: &Registry) -> &str {
+        let is_listed = || registry.provider(&self.provider).is_some_and(|entry| entry.lists(&self.model));
+        if self.outcome == "ok" || is_listed() { &self.model } else { OTHER }
+    }
+}
+
 /// What is recorded of a call. See the module for what the book adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -55,8 +98,8 @@ pub struct Receipt {
     pub stream: bool,
     /// The status that the caller got.
     pub status: u16,
-    /// `answered`, `refused`, `failed` or `client_left`.
-    pub outcome: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
     /// Until the first content of a stream, in milliseconds.
     pub first_token_ms: Option<u64>,
     /// Until the end, in milliseconds.
@@ -140,7 +183,7 @@ impl Receipt {
             "model": last.map(|last| last.model.as_str()),
             "stream": self.stream,
             "status": self.status,
-            "outcome": self.outcome,
+            "outcome": self.outcome.as_str(),
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
@@ -157,9 +200,9 @@ impl Receipt {
         text.into()
     }
 
-    /// What it adds to the sums: a row for each model that it was sent to. The call itself counts for the last. `name` is
-    /// what a model is counted as.
-    pub fn rows(&self, name: impl Fn(&Attempt) -> String) -> Vec<Row> {
+    /// What it adds to the sums: a row for each model that it was sent to. The call itself counts for the last. Models
+    /// that are not listed are counted as one.
+    pub fn rows(&self, registry: &Registry) -> Vec<Row> {
         let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
         let last = self.attempts.len().saturating_sub(1);
         let mut rows = Vec::with_capacity(self.attempts.len());
@@ -168,7 +211,7 @@ impl Receipt {
                 day,
                 project: self.project.clone().unwrap_or_default(),
                 provider: attempt.provider.clone(),
-                model: name(attempt),
+                model: attempt.counted_as(registry).to_owned(),
             };
             let usage = attempt.usage;
             let mut tally = Tally {
@@ -183,7 +226,7 @@ impl Receipt {
             };
             if index == last {
                 tally.requests = 1;
-                tally.successful = u64::from(self.outcome == "answered");
+                tally.successful = u64::from(self.outcome == Outcome::Answered);
                 tally.unpriced = u64::from(self.cost_micro_usd().is_none());
                 tally.estimated = u64::from(self.is_estimated());
                 tally.duration_ms = self.duration_ms;

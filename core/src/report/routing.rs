@@ -405,7 +405,7 @@ pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) ->
 }
 
 fn kept(asked: &Asked<'_, '_>, candidate: &Candidate<'_>) -> Value {
-    let outgoing = asked.request.outgoing(&candidate.model, candidate.provider, candidate.own_routing, None);
+    let outgoing = asked.request.outgoing(&candidate.upstream(), None);
     let facts = &candidate.facts;
     json!({
         "id": candidate.address(),

@@ -6,20 +6,20 @@
 
 use std::borrow::Cow;
 
-use crate::catalog::{Access, Entry, Facts, ListedModel, Registry};
+use crate::catalog::{Access, Entry, Facts, ListedModel, OTHER, Registry};
 use crate::config::{AUTO, Config, Group};
 use crate::error::{Code, Error};
-use crate::format::openai_chat::request::ChatRequest;
+use crate::format::request::{Inference, Needs};
+use crate::format::upstream::Upstream;
 use crate::key::{IssuedKey, covers};
 use crate::money::MicroUsd;
 use crate::order::by_rank;
 
 use super::affinity::Draw;
-use super::needs::Needs;
 use super::preferences::{self, Preferences, Sort};
 use super::reason::{Dropped, Reason};
 use super::score;
-use crate::health::{Availability, Board, Lane, OTHER, Place};
+use crate::health::{Availability, Board, Lane, Place};
 
 /// The most candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
@@ -58,6 +58,11 @@ impl<'a> Candidate<'a> {
         }
     }
 
+    /// The upstream that a request is written for.
+    pub fn upstream(&self) -> Upstream<'_> {
+        Upstream { provider: self.provider, model: &self.model, own_routing: self.own_routing }
+    }
+
     /// `provider/model`.
     pub fn address(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
@@ -92,7 +97,7 @@ pub struct Selection<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a, 'b> {
     /// The request.
-    pub request: &'b ChatRequest<'b>,
+    pub request: &'b Inference<'b>,
     /// The model that a header puts in the place of the body's.
     pub force_model: Option<&'b str>,
     /// The one provider that a header asks for.
@@ -126,7 +131,7 @@ enum Named<'a> {
 pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     let (name, param) = match asked.force_model {
         Some(name) => (name, "x-gateway-force-model"),
-        None => (asked.request.model.as_str(), "model"),
+        None => (&*asked.request.model, "model"),
     };
     check_name(name, param)?;
     let mut first = named(asked, name);
@@ -139,7 +144,7 @@ pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     let (mut preferences, fallbacks) = if own_routing {
         (Preferences::default(), Vec::new())
     } else {
-        (Preferences::read(asked.request)?, preferences::fallbacks(asked.request)?)
+        (Preferences::read(asked.request.routing)?, preferences::fallbacks(asked.request.routing)?)
     };
     if let Some(provider) = asked.force_provider {
         check_provider(asked.registry, provider, "x-gateway-force-provider")?;
@@ -160,7 +165,7 @@ pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     let mut choice = Choice {
         asked,
         preferences: &preferences,
-        needs: Needs::of(asked.request),
+        needs: asked.request.needs,
         candidates: Vec::new(),
         dropped: Vec::new(),
     };
@@ -536,6 +541,7 @@ impl Preferences {
 mod tests {
     use super::*;
     use crate::health::failure::{Class, Failure};
+    use crate::operation::CHAT_COMPLETIONS;
     use crate::route::affinity::Stickiness;
 
     const CONFIG: &str = r#"{
@@ -586,7 +592,7 @@ mod tests {
             force_provider: Option<&str>,
         ) -> String {
             let body = format!(r#"{{"model":"{model}","messages":[]{rest}}}"#);
-            let request = ChatRequest::read(body.as_bytes()).unwrap();
+            let request = crate::format::read(&CHAT_COMPLETIONS, body.as_bytes()).unwrap();
             let asked = Asked {
                 request: &request,
                 force_model,

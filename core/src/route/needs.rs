@@ -5,37 +5,9 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use crate::catalog::Facts;
-use crate::format::openai_chat::request::{ChatRequest, JsonFormat};
-use crate::format::size::{BYTES_PER_TOKEN, Images, TOKENS_PER_IMAGE};
+use crate::format::request::Needs;
 use crate::tier::Tier;
-
-/// The estimate is taken a fifth higher.
-const NEEDED_PER_CENT: usize = 120;
-
-/// What a call needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "capabilities are independent of each other")]
-pub struct Needs {
-    /// To call tools.
-    pub tools: bool,
-    /// To be held to JSON.
-    pub json_mode: bool,
-    /// To be held to a JSON schema.
-    pub json_schema: bool,
-    /// To see images.
-    pub vision: bool,
-    /// To read so many tokens: an estimate, a fifth on the safe side.
-    pub input_tokens: u64,
-    /// To write so many.
-    pub output_tokens: Option<u64>,
-    /// The tier that `reasoning_effort` asks for first.
-    pub effort: Option<Tier>,
-    /// The lowest tier that will do.
-    pub min_tier: Option<Tier>,
-}
 
 /// One thing that a model lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,25 +44,6 @@ pub enum Lack {
 }
 
 impl Needs {
-    /// What a request needs.
-    pub fn of(request: &ChatRequest<'_>) -> Needs {
-        let images = Images::of(request.messages.as_bytes());
-        let text =
-            (request.messages.len() - images.bytes) + request.size("tools") + request.size("functions");
-        let tokens = text / BYTES_PER_TOKEN + images.count * TOKENS_PER_IMAGE;
-        let json = request.json_format();
-        Needs {
-            tools: request.wants_tools(),
-            json_mode: json == Some(JsonFormat::Object),
-            json_schema: json == Some(JsonFormat::Schema),
-            vision: images.count > 0,
-            input_tokens: (tokens * NEEDED_PER_CENT / 100) as u64,
-            output_tokens: request.max_output,
-            effort: request.effort,
-            min_tier: request.min_tier,
-        }
-    }
-
     /// What a model lacks. Of a model of which something is known, what is not known is lacking; a model of which nothing is
     /// known at all, as the operator's own often are, is taken to be able.
     pub fn lacks(&self, facts: &Facts) -> Vec<Lack> {
@@ -162,7 +115,7 @@ mod tests {
 
     fn needs(rest: &str) -> Needs {
         let body = format!(r#"{{"model":"auto",{rest}}}"#);
-        Needs::of(&ChatRequest::read(body.as_bytes()).unwrap())
+        crate::format::read(&crate::operation::CHAT_COMPLETIONS, body.as_bytes()).unwrap().needs
     }
 
     fn able() -> Facts {

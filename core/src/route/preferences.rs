@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::error::{Code, Error};
-use crate::format::openai_chat::request::ChatRequest;
+use crate::format::body::RoutingFields;
 use crate::money::MicroUsd;
 
 /// The most models that a caller may name to fall back on.
@@ -52,8 +52,8 @@ pub enum Sort {
 
 impl Preferences {
     /// Reads a request's `provider`.
-    pub fn read(request: &ChatRequest<'_>) -> Result<Preferences, Error> {
-        let Some(text) = request.member("provider") else { return Ok(Preferences::default()) };
+    pub fn read(fields: RoutingFields<'_>) -> Result<Preferences, Error> {
+        let Some(text) = fields.provider else { return Ok(Preferences::default()) };
         serde_json::from_str(text).map_err(|error| {
             // Its place would be one in the member, not in the body.
             let words = error.to_string();
@@ -65,8 +65,8 @@ impl Preferences {
 }
 
 /// Reads a request's `models`: what to fall back on, in order.
-pub fn fallbacks(request: &ChatRequest<'_>) -> Result<Vec<String>, Error> {
-    let Some(text) = request.member("models") else { return Ok(Vec::new()) };
+pub fn fallbacks(fields: RoutingFields<'_>) -> Result<Vec<String>, Error> {
+    let Some(text) = fields.models else { return Ok(Vec::new()) };
     let wrong = |what: String| Err(Error::new(Code::InvalidValue, what).with_param("models"));
     match serde_json::from_str::<Vec<String>>(text) {
         Ok(models) if models.len() > MAX_MODELS => {
@@ -85,8 +85,8 @@ mod tests {
     use super::*;
 
     fn preferences(text: &str) -> Result<Preferences, String> {
-        let body = format!(r#"{{"model":"auto","messages":[],"provider":{text}}}"#);
-        Preferences::read(&ChatRequest::read(body.as_bytes()).unwrap()).map_err(|error| error.message)
+        let fields = RoutingFields { provider: Some(text), ..RoutingFields::default() };
+        Preferences::read(fields).map_err(|error| error.message)
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
         .unwrap();
         assert_eq!(read.max_price.completion, Some(MicroUsd(2_500_000)));
         assert_eq!((read.sort, read.allow_fallbacks), (Some(Sort::Price), Some(false)));
-        assert_eq!(preferences("null").unwrap(), Preferences::default());
+        assert_eq!(Preferences::read(RoutingFields::default()).unwrap(), Preferences::default());
         for (text, part) in [
             (r#"{"data_collection":"deny"}"#, "unknown field `data_collection`"),
             (r#"{"sort":"beauty"}"#, "unknown variant `beauty`"),
@@ -112,11 +112,11 @@ mod tests {
     #[test]
     fn reads_fallbacks() {
         let read = |text: &str| {
-            let body = format!(r#"{{"model":"auto","messages":[],"models":{text}}}"#);
-            fallbacks(&ChatRequest::read(body.as_bytes()).unwrap()).map_err(|error| error.message)
+            let fields = RoutingFields { models: Some(text), ..RoutingFields::default() };
+            fallbacks(fields).map_err(|error| error.message)
         };
         assert_eq!(read(r#"["a","b/c"]"#).unwrap(), ["a", "b/c"]);
-        assert!(read("null").unwrap().is_empty());
+        assert!(fallbacks(RoutingFields::default()).unwrap().is_empty());
         assert!(read(r#""a""#).unwrap_err().contains("must be an array"));
         assert!(read(r#"[" "]"#).unwrap_err().contains("empty name"));
     }

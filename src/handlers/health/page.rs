@@ -3,9 +3,9 @@
 //! It looks again by itself only where it is asked to (`?refresh=10`, in seconds): a page that changes while it is being
 //! read is in the way of those who read slowly.
 
+use gatehouse_core::catalog::OTHER;
 use gatehouse_core::catalog::{Entry, Registry};
 use gatehouse_core::error::Error;
-use gatehouse_core::health::OTHER;
 use gatehouse_core::report::routing::{self, ModelHealth};
 use gatehouse_core::time::to_rfc3339;
 use serde_json::Value;

@@ -1,21 +1,25 @@
-//! `POST /v1/chat/completions`: what is read of a request, and what is changed in it.
+//! Requests of Chat Completions: what is read of one, and what is changed in it.
 //!
-//! Read: what routing goes by ([`ChatRequest`]'s fields). Changed: `model` becomes the provider's own id, members that are
-//! for the gateway go, a stream asks for usage, and what a provider is known to refuse is dropped, renamed or kept within
-//! its limits ([`Quirk`]), of which the caller is told. Every other member, known or not, arrives upstream byte for byte.
+//! Changed: `model` becomes the provider's own id, fields that are for the gateway go, a stream asks for usage, and what a
+//! provider is known to reject is dropped, renamed or kept within its limits, of which the caller is told. Every other
+//! field, known or not, is forwarded unchanged.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use serde::Deserialize;
 
-use crate::catalog::{Entry, Quirk, StreamUsage};
+use crate::catalog::{Quirk, StreamUsage};
 use crate::error::{Code, Error};
-use crate::format::project_id;
-use crate::json::members::{self, Member, Members, ReadError, by_place, is_empty_array};
+use crate::format::body::{Body, Edits, json_number};
+use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
+use crate::format::size::Images;
+use crate::format::upstream::Upstream;
+use crate::json::members::{self, is_empty_array};
+use crate::operation::{Format, Operation};
 use crate::tier::Tier;
 
-const NAMES: &[&str; 16] = &[
+/// The fields that the gateway acts on, each of which may appear once.
+const ONCE: &[&str] = &[
     "model",
     "messages",
     "stream",
@@ -33,57 +37,11 @@ const NAMES: &[&str; 16] = &[
     "prompt_cache_key",
     "n",
 ];
-/// The members that limit the output, in tokens.
+/// The fields that limit the output, in tokens.
 const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
-/// The most answers that are asked for at once; no provider gives more.
+/// The most choices that are asked for at once; no provider gives more.
 const MOST_CHOICES: u64 = 128;
 const INCLUDE_USAGE: &[u8] = br#"{"include_usage":true}"#;
-
-/// A request, checked as far as the gateway acts on it.
-#[derive(Debug)]
-pub struct ChatRequest<'a> {
-    body: &'a [u8],
-    /// The caller's name of the model.
-    pub model: String,
-    /// Whether the answer is to be streamed.
-    pub stream: bool,
-    /// Whether the caller asked for the usage of a stream.
-    pub wants_usage: bool,
-    /// The body's `project_id`.
-    pub project_id: Option<String>,
-    /// The body's `messages`, as they are written.
-    pub messages: &'a str,
-    /// The longest answer that is asked for, in tokens.
-    pub max_output: Option<u64>,
-    /// How many answers are asked for: `n`, at least 1.
-    pub choices: u64,
-    /// The tier that `reasoning_effort` asks for; `None`: any, `auto`, or a word that only a provider knows.
-    pub effort: Option<Tier>,
-    /// The lowest tier that will do.
-    pub min_tier: Option<Tier>,
-    members: Members<'a, 16>,
-}
-
-/// What to send upstream.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outgoing {
-    /// The body; `None` when it is the caller's own, unchanged.
-    pub body: Option<Vec<u8>>,
-    /// Whether the gateway asked for usage that the caller did not ask for, and so has to hide it.
-    pub hide_usage: bool,
-    /// What was dropped or changed for the provider's sake, for `x-gateway-dropped-params`: `seed`, `seed>random_seed`,
-    /// `temperature=1e-8`.
-    pub adjusted: Vec<String>,
-}
-
-/// How JSON is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonFormat {
-    /// `json_object`.
-    Object,
-    /// `json_schema`.
-    Schema,
-}
 
 #[derive(Deserialize)]
 struct StreamOptions {
@@ -96,331 +54,206 @@ struct ResponseFormat<'a> {
     kind: Option<Cow<'a, str>>,
 }
 
-impl<'a> ChatRequest<'a> {
-    /// Reads a body.
-    pub fn read(body: &'a [u8]) -> Result<ChatRequest<'a>, Error> {
-        let members = members::read_all(body, NAMES).map_err(|error| match error {
-            ReadError::Malformed(what) => {
-                Error::new(Code::InvalidJson, format!("The request body is not a JSON object: {what}"))
-            }
-            ReadError::Duplicate(name) => {
-                Error::new(Code::DuplicateMember, format!("'{name}' appears twice in the request body"))
-                    .with_param(name)
-            }
-        })?;
-        let [model, messages, stream, stream_options, project_id, .., effort, min_tier, _, n] =
-            &members.found;
-        let [.., max_tokens, max_completion_tokens, _, _, _, _] = &members.found;
-
-        let model_name = match model {
-            Some(member) => typed::<String>(body, "model", member, "a string")?,
-            None => None,
-        };
-        let model_name = model_name.filter(|name| !name.trim().is_empty()).ok_or_else(|| {
-            Error::new(
-                Code::MissingModel,
-                "'model' is missing: name one, as provider/model, an id of GET /v1/models, or 'auto'",
-            )
-            .with_param("model")
-        })?;
-        let messages = match messages {
-            Some(member) if member.value.starts_with('[') => member.value,
-            Some(member) if member.value != "null" => {
-                return Err(wrong_type(body, "messages", member, "an array"));
-            }
-            _ => {
-                return Err(Error::new(Code::MissingInput, "'messages' is missing: an array of messages")
-                    .with_param("messages"));
-            }
-        };
-        let stream = match stream {
-            Some(member) => typed::<bool>(body, "stream", member, "true or false")?.unwrap_or(false),
-            None => false,
-        };
-        let options = match stream_options {
-            Some(member) if member.value.starts_with('{') || member.value == "null" => {
-                typed::<StreamOptions>(
-                    body,
-                    "stream_options",
-                    member,
-                    "an object whose include_usage is true or false",
-                )?
-            }
-            Some(member) => return Err(wrong_type(body, "stream_options", member, "an object")),
-            None => None,
-        };
-        let project_id = match project_id {
-            Some(member) => {
-                typed::<String>(body, "project_id", member, "a string").map_err(|_| project_id::invalid())?
-            }
-            None => None,
-        };
-        let min_tier = match min_tier {
-            Some(member) => {
-                typed::<Tier>(body, "min_reasoning_level", member, "\"low\", \"medium\" or \"high\"")?
-            }
-            None => None,
-        };
-        // What is no number is for the provider to refuse.
-        let tokens =
-            |member: &Option<Member<'_>>| member.as_ref().and_then(|member| member.value.parse().ok());
-        let max_output = tokens(max_completion_tokens).or_else(|| tokens(max_tokens));
-        let choices = n.as_ref().and_then(|member| lenient_count(member.value));
-        let effort = effort.as_ref().and_then(|member| effort_tier(member.value));
-        Ok(ChatRequest {
-            body,
-            model: model_name,
-            stream,
-            wants_usage: options.and_then(|options| options.include_usage).unwrap_or(false),
-            project_id,
-            messages,
-            max_output,
-            choices: choices.unwrap_or(1).clamp(1, MOST_CHOICES),
-            effort,
+/// Reads a body.
+pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Inference<'a>, Error> {
+    let body = Body::read(bytes, ONCE)?;
+    let model = body.model()?;
+    let messages = messages(&body)?;
+    let stream = body.typed::<bool>("stream", "true or false")?.unwrap_or(false);
+    let wants_usage = wants_usage(&body)?;
+    let project_id = body.project_id()?;
+    let min_tier = body.typed::<Tier>("min_reasoning_level", "\"low\", \"medium\" or \"high\"")?;
+    let images = Images::of(messages.as_bytes());
+    let tools = offers_tools(&body);
+    let format = output_format(&body);
+    let size = Size {
+        text: messages.len().saturating_sub(images.bytes) + body.size("tools") + body.size("functions"),
+        schema: body.size("response_format"),
+        images: images.count,
+        tools,
+        max_output: asked_output(&body),
+        choices: body
+            .find("n")
+            .and_then(|member| lenient_count(member.value))
+            .unwrap_or(1)
+            .clamp(1, MOST_CHOICES),
+    };
+    // What is no number is for the provider to reject.
+    let tokens = |name: &str| body.find(name).and_then(|member| member.value.parse().ok());
+    Ok(Inference {
+        operation,
+        model,
+        stream,
+        wants_usage,
+        project_id,
+        routing: body.routing(),
+        needs: Needs {
+            tools,
+            json_mode: format == Some(OutputFormat::Object),
+            json_schema: format == Some(OutputFormat::Schema),
+            vision: images.count > 0,
+            input_tokens: size.needed_tokens(),
+            output_tokens: OUTPUT_LIMITS.iter().find_map(|name| tokens(name)),
+            effort: body.find("reasoning_effort").and_then(|member| effort_tier(member.value)),
             min_tier,
-            members,
-        })
-    }
+        },
+        size,
+        session: body.value("prompt_cache_key"),
+        prompt: messages,
+        body,
+    })
+}
 
-    /// A member, as it is written, unless it is `null`.
-    pub fn member(&self, name: &str) -> Option<&'a str> {
-        self.find(name).map(|member| member.value).filter(|value| *value != "null")
-    }
-
-    fn find(&self, name: &str) -> Option<&Member<'a>> {
-        match NAMES.iter().position(|known| *known == name) {
-            Some(index) => self.members.found.get(index)?.as_ref(),
-            None => self.members.others.iter().find(|(known, _)| known == name).map(|(_, member)| member),
-        }
-    }
-
-    /// The size of a member, in bytes; 0 if it is not there.
-    pub fn size(&self, name: &str) -> usize {
-        self.member(name).map_or(0, str::len)
-    }
-
-    /// Whether tools are offered to the model.
-    pub fn wants_tools(&self) -> bool {
-        ["tools", "functions"].iter().any(|name| {
-            self.member(name).is_some_and(|value| value.starts_with('[') && !is_empty_array(value))
-        })
-    }
-
-    /// The longest answer that a provider may understand the request to ask for, in tokens: the larger of the two members
-    /// for it, of which some providers know only one.
-    pub fn asked_output(&self) -> Option<u64> {
-        let asked = OUTPUT_LIMITS.iter().filter_map(|name| lenient_count(self.member(name)?));
-        asked.filter(|tokens| *tokens > 0).max()
-    }
-
-    /// How JSON is asked for, if it is.
-    pub fn json_format(&self) -> Option<JsonFormat> {
-        let format: ResponseFormat<'_> = serde_json::from_str(self.member("response_format")?).ok()?;
-        match format.kind.as_deref()? {
-            "json_object" => Some(JsonFormat::Object),
-            "json_schema" => Some(JsonFormat::Schema),
-            _ => None,
-        }
-    }
-
-    /// What a provider would drop of this request: members that it refuses and for which it has no other name.
-    pub fn dropped_by(&self, quirks: &[Quirk]) -> Option<String> {
-        quirks.iter().find_map(|quirk| match quirk {
-            Quirk::Drop(name) => self.member(name).map(|_| name.to_string()),
-            _ => None,
-        })
-    }
-
-    /// The body for a provider that knows the model as `model`. `own_routing`: `models` and `provider` are for it, not for
-    /// the gateway. `output_limit`: no choice is to have more tokens of output, whatever the caller asked for.
-    pub fn outgoing(
-        &self,
-        model: &str,
-        provider: &Entry,
-        own_routing: bool,
-        output_limit: Option<u64>,
-    ) -> Outgoing {
-        let hide_usage = self.stream && !self.wants_usage && provider.stream_usage == StreamUsage::OnRequest;
-        let mut adjusted = Vec::new();
-        let mut gone: Vec<&Member<'_>> = Vec::new();
-        let mut changes: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
-        gone.extend(self.find("project_id"));
-        gone.extend(self.find("min_reasoning_level"));
-        if !own_routing {
-            gone.extend(self.find("models"));
-            gone.extend(self.find("provider"));
-        }
-        // The gateway's own word, which no provider knows.
-        gone.extend(self.find("reasoning_effort").filter(|member| member.value == "\"auto\""));
-        for quirk in &*provider.quirks {
-            self.adjust(quirk, &mut gone, &mut changes, &mut adjusted);
-        }
-        if let Some(limit) = output_limit {
-            self.limit_output(limit, provider, &gone, &mut changes, &mut adjusted);
-        }
-        if let Some(member) = self.find("model")
-            && self.model != model
-        {
-            changes.push((member.place.clone(), json_text(model)));
-        }
-        if hide_usage {
-            changes.push(self.ask_for_usage(self.find("stream_options")));
-        }
-        // What goes is not changed as well.
-        changes.retain(|(place, _)| {
-            !gone.iter().any(|gone| gone.extent.start <= place.start && place.start < gone.extent.end)
-        });
-        changes.extend(members::removals(self.body, gone));
-        let changes = by_place(changes, |(place, _)| place.start);
-        let body = (!changes.is_empty()).then(|| members::splice(self.body, &changes));
-        Outgoing { body, hide_usage, adjusted }
-    }
-
-    /// Applies one quirk. A member that is `null` is as good as absent, and stays.
-    fn adjust<'s>(
-        &'s self,
-        quirk: &Quirk,
-        gone: &mut Vec<&'s Member<'a>>,
-        changes: &mut Vec<(Range<usize>, Vec<u8>)>,
-        adjusted: &mut Vec<String>,
-    ) {
-        let present = |name: &str| self.find(name).filter(|member| member.value != "null");
-        match quirk {
-            Quirk::Drop(name) => {
-                if let Some(member) = present(name) {
-                    gone.push(member);
-                    adjusted.push(name.to_string());
-                }
-            }
-            Quirk::Rename(old, new) => {
-                let Some(member) = present(old) else { return };
-                // Two members may have one new name.
-                let is_given =
-                    || adjusted.iter().any(|told| told.split_once('>').is_some_and(|(_, to)| to == new));
-                if self.find(new).is_some() || is_given() {
-                    gone.push(member);
-                    adjusted.push(old.to_string());
-                } else {
-                    // From the name's first quote to the value: all that stands there is the name, a colon and white space.
-                    let Some(name) = name_place(self.body, member) else { return };
-                    changes.push((name, json_text(new)));
-                    adjusted.push(format!("{old}>{new}"));
-                }
-            }
-            Quirk::AtLeast(name, bound) | Quirk::AtMost(name, bound) => {
-                let Some(member) = present(name) else { return };
-                let (Some(given), Some(limit)) = (json_number(member.value), json_number(bound)) else {
-                    return;
-                };
-                let outside = if matches!(quirk, Quirk::AtLeast(..)) { given < limit } else { given > limit };
-                if outside {
-                    changes.push((member.place.clone(), bound.as_bytes().to_vec()));
-                    adjusted.push(format!("{name}={bound}"));
-                }
-            }
-        }
-    }
-
-    /// Sees to it that no choice has more than so many tokens of output. Comes after the quirks, which decide which members
-    /// for it are left and under which names.
-    fn limit_output(
-        &self,
-        limit: u64,
-        provider: &Entry,
-        gone: &[&Member<'_>],
-        changes: &mut Vec<(Range<usize>, Vec<u8>)>,
-        adjusted: &mut Vec<String>,
-    ) {
-        let text = limit.to_string();
-        // The first is the one to insert: OpenAI's reasoning models take no other, and others may know no other.
-        let mut names: Vec<&str> = OUTPUT_LIMITS.to_vec();
-        if !matches!(provider.name.as_str(), "openai" | "azure") {
-            names.reverse();
-        }
-        for quirk in &*provider.quirks {
-            if let Quirk::Rename(old, new) = quirk {
-                match (names.contains(&&**old), names.contains(&&**new)) {
-                    (true, false) => names.push(new),
-                    (false, true) => names.push(old),
-                    _ => {}
-                }
-            }
-        }
-        let is_taken = |name: &str| {
-            let refuses =
-                |quirk: &Quirk| matches!(quirk, Quirk::Drop(old) | Quirk::Rename(old, _) if old == name);
-            !provider.quirks.iter().any(refuses)
-        };
-        let mut is_limited = false;
-        let mut empty = None;
-        for name in &names {
-            let others =
-                self.members.others.iter().filter(|(other, _)| other == name).map(|(_, member)| member);
-            for member in self.find(name).into_iter().chain(others) {
-                if gone.iter().any(|gone| gone.place == member.place) {
-                    continue;
-                }
-                if member.value == "null" {
-                    // As good as absent, and only needed where there is no other: some providers refuse two.
-                    empty = empty.or_else(|| is_taken(name).then_some((*name, member)));
-                    continue;
-                }
-                is_limited = true;
-                let quirked = changes.iter_mut().find(|(place, _)| *place == member.place);
-                let value = quirked.as_ref().and_then(|(_, value)| str::from_utf8(value).ok());
-                // What is no number from 1 on may mean that there is no limit.
-                if lenient_count(value.unwrap_or(member.value))
-                    .is_some_and(|tokens| (1..=limit).contains(&tokens))
-                {
-                    continue;
-                }
-                match quirked {
-                    Some((_, value)) => *value = text.clone().into_bytes(),
-                    None => changes.push((member.place.clone(), text.clone().into_bytes())),
-                }
-                adjusted.push(format!("{name}={text}"));
-            }
-        }
-        if is_limited {
-            return;
-        }
-        if let Some((name, member)) = empty {
-            changes.push((member.place.clone(), text.clone().into_bytes()));
-            adjusted.push(format!("{name}={text}"));
-        } else if let Some(name) = names.into_iter().find(|name| is_taken(name)) {
-            // There is at least the model to put a comma after.
-            let end = self.members.end;
-            let mut member = b",".to_vec();
-            member.extend(json_text(name));
-            member.extend(format!(":{text}").into_bytes());
-            changes.push((end..end, member));
-            adjusted.push(format!("{name}={text}"));
-        }
-    }
-
-    /// The change that makes `stream_options.include_usage` true and leaves its neighbours alone.
-    fn ask_for_usage(&self, stream_options: Option<&Member<'_>>) -> (Range<usize>, Vec<u8>) {
-        let Some(member) = stream_options else {
-            // A streamed request has at least the member `stream`, so there is one to put a comma after.
-            let mut text = br#","stream_options":"#.to_vec();
-            text.extend_from_slice(INCLUDE_USAGE);
-            return (self.members.end..self.members.end, text);
-        };
-        let Ok(Members { found: [include_usage], end, any, .. }) =
-            members::read(member.value.as_bytes(), &["include_usage"])
-        else {
-            return (member.place.clone(), INCLUDE_USAGE.to_vec());
-        };
-        let start = member.place.start;
-        if let Some(include_usage) = include_usage {
-            return (start + include_usage.place.start..start + include_usage.place.end, b"true".to_vec());
-        }
-        let comma = if any { "," } else { "" };
-        (start + end..start + end, format!(r#"{comma}"include_usage":true"#).into_bytes())
+fn messages<'a>(body: &Body<'a>) -> Result<&'a str, Error> {
+    match body.find("messages") {
+        Some(member) if member.value.starts_with('[') => Ok(member.value),
+        Some(member) if member.value != "null" => Err(body.wrong_type("messages", member, "an array")),
+        _ => Err(Error::new(Code::MissingInput, "'messages' is missing: an array of messages")
+            .with_param("messages")),
     }
 }
 
-/// The tier for a written `reasoning_effort`: OpenAI's words, and the gateway's `auto`, which is none.
+/// Whether the caller asks for the usage of a stream.
+fn wants_usage(body: &Body<'_>) -> Result<bool, Error> {
+    if let Some(member) = body.find("stream_options")
+        && !member.value.starts_with('{')
+        && member.value != "null"
+    {
+        return Err(body.wrong_type("stream_options", member, "an object"));
+    }
+    let options =
+        body.typed::<StreamOptions>("stream_options", "an object whose include_usage is true or false")?;
+    Ok(options.and_then(|options| options.include_usage).unwrap_or(false))
+}
+
+/// Whether tools are offered to the model.
+fn offers_tools(body: &Body<'_>) -> bool {
+    ["tools", "functions"]
+        .iter()
+        .any(|name| body.value(name).is_some_and(|value| value.starts_with('[') && !is_empty_array(value)))
+}
+
+/// The longest output that a provider may understand the request to ask for, in tokens: the larger of the two fields for
+/// it, of which some providers know only one.
+fn asked_output(body: &Body<'_>) -> Option<u64> {
+    let asked = OUTPUT_LIMITS.iter().filter_map(|name| lenient_count(body.value(name)?));
+    asked.filter(|tokens| *tokens > 0).max()
+}
+
+/// The ways in which JSON is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OutputFormat {
+    /// `json_object`
+    Object,
+    /// `json_schema`
+    Schema,
+}
+
+fn output_format(body: &Body<'_>) -> Option<OutputFormat> {
+    let format: ResponseFormat<'_> = serde_json::from_str(body.value("response_format")?).ok()?;
+    match format.kind.as_deref()? {
+        "json_object" => Some(OutputFormat::Object),
+        "json_schema" => Some(OutputFormat::Schema),
+        _ => None,
+    }
+}
+
+/// Writes a request for an upstream.
+pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Outgoing {
+    let body = &request.body;
+    let on_request = upstream.provider.stream_usage == StreamUsage::OnRequest;
+    let hide_usage = request.stream && !request.wants_usage && on_request;
+    let mut edits = body.addressed_to(upstream, &request.model);
+    if body.find("reasoning_effort").is_some_and(|member| member.value == "\"auto\"") {
+        // The gateway's own value, which no provider knows.
+        edits.remove("reasoning_effort");
+    }
+    if let Some(limit) = output_limit {
+        limit_output(body, &mut edits, limit, upstream);
+    }
+    if hide_usage {
+        ask_for_usage(body, &mut edits);
+    }
+    let (body, adjusted) = edits.finish();
+    Outgoing { body, adjusted, responder: Responder { format: Format::ChatCompletions, hide_usage } }
+}
+
+/// Bounds the output of each choice. Comes after the quirks, which decide which fields for it are left and under which names.
+fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64, upstream: &Upstream<'_>) {
+    let provider = upstream.provider;
+    let text = limit.to_string();
+    // The first is the one to insert: OpenAI's reasoning models take no other, and others may know no other.
+    let mut names: Vec<&str> = OUTPUT_LIMITS.to_vec();
+    if !matches!(provider.name.as_str(), "openai" | "azure") {
+        names.reverse();
+    }
+    for quirk in &*provider.quirks {
+        if let Quirk::Rename(old, new) = quirk {
+            match (names.contains(&&**old), names.contains(&&**new)) {
+                (true, false) => names.push(new),
+                (false, true) => names.push(old),
+                _ => {}
+            }
+        }
+    }
+    let is_taken = |name: &str| {
+        let rejects =
+            |quirk: &Quirk| matches!(quirk, Quirk::Drop(old) | Quirk::Rename(old, _) if old == name);
+        !provider.quirks.iter().any(rejects)
+    };
+    let mut is_limited = false;
+    let mut empty = None;
+    for name in &names {
+        for member in body.all(name) {
+            if edits.is_gone(member) {
+                continue;
+            }
+            if member.value == "null" {
+                // As good as absent, and only needed where there is no other: some providers reject two.
+                empty = empty.or_else(|| is_taken(name).then_some((*name, member)));
+                continue;
+            }
+            is_limited = true;
+            // What is no number from 1 on may mean that there is no limit.
+            if lenient_count(edits.value(member)).is_some_and(|tokens| (1..=limit).contains(&tokens)) {
+                continue;
+            }
+            edits.replace(member, text.clone().into_bytes());
+            edits.adjusted.push(format!("{name}={text}"));
+        }
+    }
+    if is_limited {
+        return;
+    }
+    if let Some((name, member)) = empty {
+        edits.replace(member, text.clone().into_bytes());
+        edits.adjusted.push(format!("{name}={text}"));
+    } else if let Some(name) = names.into_iter().find(|name| is_taken(name)) {
+        edits.insert(name, text.as_bytes());
+        edits.adjusted.push(format!("{name}={text}"));
+    }
+}
+
+/// Makes `stream_options.include_usage` true and leaves its neighbours alone.
+fn ask_for_usage(body: &Body<'_>, edits: &mut Edits<'_, '_>) {
+    let Some(options) = body.find("stream_options") else {
+        edits.insert("stream_options", INCLUDE_USAGE);
+        return;
+    };
+    let Ok(inner) = members::Members::read(options.value.as_bytes(), &["include_usage"]) else {
+        edits.replace(options, INCLUDE_USAGE.to_vec());
+        return;
+    };
+    if let Some(include_usage) = inner.get("include_usage") {
+        edits.replace_in(options, include_usage.place.clone(), b"true".to_vec());
+        return;
+    }
+    let comma = if inner.is_empty() { "" } else { "," };
+    let member = format!(r#"{comma}"include_usage":true"#).into_bytes();
+    edits.replace_in(options, inner.end..inner.end, member);
+}
+
+/// The tier for a written `reasoning_effort`: OpenAI's values, and the gateway's `auto`, which is none.
 fn effort_tier(value: &str) -> Option<Tier> {
     match value.trim_matches('"') {
         "none" | "minimal" | "low" => Some(Tier::Low),
@@ -440,59 +273,23 @@ fn lenient_count(value: &str) -> Option<u64> {
     value.parse().ok().or_else(rounded)
 }
 
-/// A number as JSON has it. Not by `str::parse`, whose tables are 14 KB of the Wasm, gzipped.
-fn json_number(text: &str) -> Option<f64> {
-    serde_json::from_str(text).ok()
-}
-
-fn json_text(text: &str) -> Vec<u8> {
-    serde_json::Value::from(text).to_string().into_bytes()
-}
-
-/// Where a member's name stands, quotes included.
-fn name_place(body: &[u8], member: &Member<'_>) -> Option<Range<usize>> {
-    let before = body.get(..member.place.start)?;
-    let colon = memchr::memrchr(b':', before)?;
-    let end = memchr::memrchr(b'"', body.get(..colon)?)? + 1;
-    // The extent of a member that is not the first begins with the comma, that of the first after the brace.
-    let start = member.extent.start + memchr::memchr(b'"', body.get(member.extent.start..end)?)?;
-    Some(start..end)
-}
-
-fn typed<'a, T: Deserialize<'a>>(
-    body: &[u8],
-    name: &'static str,
-    member: &Member<'a>,
-    expected: &str,
-) -> Result<Option<T>, Error> {
-    members::value(member.value).map_err(|_| wrong_type(body, name, member, expected))
-}
-
-fn wrong_type(body: &[u8], name: &'static str, member: &Member<'_>, expected: &str) -> Error {
-    let (line, column) = members::line_and_column(body, member.place.start);
-    let given = match member.value.bytes().next() {
-        Some(b'"') => "a string",
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b't' | b'f') => "true or false",
-        Some(b'n') => "null",
-        _ => "a number",
-    };
-    let given = if expected.contains(given) { "something else" } else { given };
-    Error::new(
-        Code::InvalidType,
-        format!("'{name}' must be {expected}, not {given} (line {line}, column {column})"),
-    )
-    .with_param(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use crate::catalog::Registry;
+    use crate::catalog::{Entry, Registry};
     use crate::config::Config;
+    use crate::operation::CHAT_COMPLETIONS;
     use proptest::prelude::*;
+
+    fn read(body: &str) -> Result<Inference<'_>, Error> {
+        super::read(&CHAT_COMPLETIONS, body.as_bytes())
+    }
+
+    fn written(request: &Inference<'_>, model: &str, provider: &Entry, limit: Option<u64>) -> Outgoing {
+        let upstream = Upstream { provider, model, own_routing: provider.own_routing };
+        super::outgoing(request, &upstream, limit)
+    }
 
     /// A provider with these settings.
     fn provider(settings: &str, usage: StreamUsage) -> Entry {
@@ -506,8 +303,7 @@ mod tests {
     }
 
     fn sent(body: &str, model: &str, provider: &Entry) -> (String, Outgoing) {
-        let out =
-            ChatRequest::read(body.as_bytes()).unwrap().outgoing(model, provider, provider.own_routing, None);
+        let out = written(&read(body).unwrap(), model, provider, None);
         (
             out.body
                 .as_ref()
@@ -518,7 +314,7 @@ mod tests {
 
     fn outgoing(body: &str, model: &str, usage: StreamUsage) -> (String, bool) {
         let (body, out) = sent(body, model, &provider("", usage));
-        (body, out.hide_usage)
+        (body, out.responder.hide_usage)
     }
 
     #[test]
@@ -669,7 +465,7 @@ mod tests {
             name.clone_into(&mut acme.name);
             acme.quirks = quirks.into();
             let body = format!(r#"{{"model":"m","messages":[]{given}}}"#);
-            let out = ChatRequest::read(body.as_bytes()).unwrap().outgoing("m", &acme, false, Some(9));
+            let out = written(&read(&body).unwrap(), "m", &acme, Some(9));
             let sent = out.body.map_or_else(|| body.clone(), |body| String::from_utf8(body).unwrap());
             assert_eq!(sent, format!(r#"{{"model":"m","messages":[]{expected}}}"#), "{name} {given}");
             assert_eq!(out.adjusted.join(" "), told, "{name} {given}");
@@ -725,15 +521,12 @@ mod tests {
                 })
                 .collect();
             let body = format!("{{{}}}", given.join(","));
-            let request = ChatRequest::read(body.as_bytes()).unwrap();
-            let out = request.outgoing("m", &acme, false, Some(limit));
+            let out = written(&read(&body).unwrap(), "m", &acme, Some(limit));
             let sent = out.body.unwrap();
-            let members = members::read_all(&sent, &[]);
+            let members = members::Members::read(&sent, &[]);
             prop_assert!(members.is_ok(), "{}", String::from_utf8_lossy(&sent));
-            let members = members.unwrap().others;
-            let of = |wanted: &str| -> Vec<&str> {
-                members.iter().filter(|(name, _)| name == wanted).map(|(_, member)| member.value).collect()
-            };
+            let members = members.unwrap();
+            let of = |wanted: &str| -> Vec<&str> { members.all(wanted).map(|member| member.value).collect() };
             prop_assert_eq!(of("model"), ["\"m\""]);
             prop_assert_eq!(of("messages"), ["[ 1,{} ]"]);
             prop_assert_eq!(of("other"), ["[\"}\" ,1]"]);
@@ -766,26 +559,24 @@ mod tests {
 
     #[test]
     fn reads_what_routing_goes_by() {
-        let read = |rest: &str| {
+        let needs = |rest: &str| {
             let body = format!(r#"{{"model":"m","messages":[]{rest}}}"#);
-            let request = ChatRequest::read(body.as_bytes()).unwrap();
-            (request.wants_tools(), request.json_format(), request.max_output, request.effort)
+            let Needs { tools, json_mode, json_schema, output_tokens, effort, .. } =
+                super::read(&CHAT_COMPLETIONS, body.as_bytes()).unwrap().needs;
+            (tools, json_mode, json_schema, output_tokens, effort)
         };
-        assert_eq!(read(""), (false, None, None, None));
-        assert_eq!(read(r#","tools":[],"max_tokens":null"#), (false, None, None, None));
-        assert_eq!(read(r#","tools":[{}],"max_tokens":5"#), (true, None, Some(5), None));
+        assert_eq!(needs(""), (false, false, false, None, None));
+        assert_eq!(needs(r#","tools":[],"max_tokens":null"#), (false, false, false, None, None));
+        assert_eq!(needs(r#","tools":[{}],"max_tokens":5"#), (true, false, false, Some(5), None));
         assert_eq!(
-            read(r#","functions":[{}],"max_tokens":5,"max_completion_tokens":6,"reasoning_effort":"xhigh""#),
-            (true, None, Some(6), Some(Tier::High))
+            needs(r#","functions":[{}],"max_tokens":5,"max_completion_tokens":6,"reasoning_effort":"xhigh""#),
+            (true, false, false, Some(6), Some(Tier::High))
         );
-        assert_eq!(read(r#","response_format":{"type":"json_object"}"#).1, Some(JsonFormat::Object));
+        assert!(needs(r#","response_format":{"type":"json_object"}"#).1);
+        assert!(needs(r#","response_format":{"type":"json_schema","json_schema":{}}"#).2);
         assert_eq!(
-            read(r#","response_format":{"type":"json_schema","json_schema":{}}"#).1,
-            Some(JsonFormat::Schema)
-        );
-        assert_eq!(
-            read(r#","response_format":{"type":"text"},"reasoning_effort":"odd""#),
-            (false, None, None, None)
+            needs(r#","response_format":{"type":"text"},"reasoning_effort":"odd""#),
+            (false, false, false, None, None)
         );
     }
 
@@ -811,8 +602,8 @@ mod tests {
 
     #[test]
     fn an_unchanged_body_is_not_copied() {
-        let request = ChatRequest::read(br#"{"model":"m","messages":[]}"#).unwrap();
-        assert_eq!(request.outgoing("m", &provider("", StreamUsage::OnRequest), false, None).body, None);
+        let request = read(r#"{"model":"m","messages":[]}"#).unwrap();
+        assert_eq!(written(&request, "m", &provider("", StreamUsage::OnRequest), None).body, None);
     }
 
     #[test]
@@ -912,7 +703,7 @@ mod tests {
             ),
             (r#"{"model":"m","model":"n","messages":[]}"#, "duplicate_member", "'model' appears twice"),
         ] {
-            let error = ChatRequest::read(body.as_bytes()).unwrap_err();
+            let error = read(body).unwrap_err();
             assert_eq!(error.code(), Some(code), "{body}: {}", error.message);
             assert!(error.message.contains(message), "{body}: {}", error.message);
         }

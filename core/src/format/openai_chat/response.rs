@@ -3,7 +3,7 @@
 use crate::error::{Code, Error};
 use crate::format::upstream_error;
 use crate::format::usage::Usage;
-use crate::json::members::{self, Members, ReadError};
+use crate::json::members::{self, ReadError};
 use crate::key::Secret;
 
 /// Checks an upstream's whole answer to a chat completion.
@@ -13,12 +13,11 @@ use crate::key::Secret;
 pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
     let claims =
         |what: &str| Error::new(Code::UpstreamInvalidResponse, format!("{provider} answered with {what}"));
-    let Members { found: [choices, usage, error], .. } =
-        match members::read(body, &["choices", "usage", "error"]) {
-            Ok(members) => members,
-            Err(ReadError::Malformed(_)) => return Err(claims("something that is not a JSON object")),
-            Err(ReadError::Duplicate(name)) => return Err(claims(&format!("two members '{name}'"))),
-        };
+    let [choices, usage, error] = match members::pick(body, &["choices", "usage", "error"]) {
+        Ok(members) => members,
+        Err(ReadError::Malformed(_)) => return Err(claims("something that is not a JSON object")),
+        Err(ReadError::Duplicate(name)) => return Err(claims(&format!("two members '{name}'"))),
+    };
     if choices.is_some_and(|choices| choices.value.starts_with('[')) {
         return Ok(usage.and_then(|usage| Usage::read(usage.value)).unwrap_or_default());
     }

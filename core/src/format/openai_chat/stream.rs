@@ -12,31 +12,12 @@ use serde_json::value::RawValue;
 
 use crate::error::{Code, Error};
 use crate::format::size::BYTES_PER_TOKEN;
+use crate::format::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
 use crate::format::upstream_error;
 use crate::format::usage::Usage;
 use crate::framing::sse::{self, Framed, Framer};
 use crate::json::members::{self, Members, is_empty_array};
 use crate::key::Secret;
-
-/// What to send on for a chunk.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Relayed {
-    /// The chunk itself.
-    AsIs,
-    /// These bytes instead, which may be none.
-    Instead(Vec<u8>),
-}
-
-/// Why the upstream's stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It ended its body.
-    Closed,
-    /// The connection broke.
-    Broken,
-    /// It was silent for too long.
-    Silent,
-}
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -56,17 +37,6 @@ pub struct ChatStream {
     content: Content,
 }
 
-/// How a stream ended for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// With `[DONE]`.
-    Done,
-    /// With an error event of the upstream.
-    UpstreamError,
-    /// With our error event, because the upstream's stream was cut, silent or malformed.
-    Cut,
-}
-
 impl ChatStream {
     /// A stream of a provider. `key`, the gateway's credential, is blotted out of errors; `max_event` is the largest event
     /// in bytes.
@@ -83,114 +53,6 @@ impl ChatStream {
             error: None,
             content: Content::default(),
         }
-    }
-
-    /// Whether the first content has come: anything of an answer but its role. What comes before can be thrown away and the
-    /// call sent elsewhere, and nobody is the wiser.
-    pub fn has_begun(&self) -> bool {
-        self.begun
-    }
-
-    /// Why it ended without any content; `None` if it did not.
-    pub fn early_end(&self) -> Option<Error> {
-        match self.outcome {
-            Some(Outcome::Done) if !self.begun => Some(Error::new(
-                Code::UpstreamInvalidResponse,
-                format!("{} ended its stream without an answer", self.provider),
-            )),
-            Some(_) if !self.begun => self.error.clone(),
-            _ => None,
-        }
-    }
-
-    /// What it ended with, if that was no `[DONE]`.
-    pub fn error(&self) -> Option<&Error> {
-        self.error.as_ref()
-    }
-
-    /// What the stream has told of its usage: the last that was told.
-    pub fn usage(&self) -> Usage {
-        self.usage
-    }
-
-    /// How many tokens of output have come, as far as can be told without the upstream's word for it: an estimate for streams
-    /// that end without their usage. An event is taken for one token, or more if it is long.
-    pub fn produced(&self) -> u64 {
-        self.content.tokens(self.outcome == Some(Outcome::Done))
-    }
-
-    /// How it ended; `None` while it runs. Once it has, nothing more goes to the caller.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome
-    }
-
-    /// Takes a chunk of the upstream's stream.
-    pub fn push(&mut self, chunk: &[u8]) -> Relayed {
-        if self.outcome.is_some() {
-            return Relayed::Instead(Vec::new());
-        }
-        let relayed = match self.framer.push(chunk) {
-            Framed::Whole(events) => {
-                let begins = self.look_for_content(events);
-                if !needs_a_look(events) {
-                    self.content.count(events.get(begins..).unwrap_or_default());
-                    return Relayed::AsIs;
-                }
-                self.relay(events, begins)
-            }
-            Framed::Joined(events) => {
-                let begins = self.look_for_content(&events);
-                if needs_a_look(&events) {
-                    self.relay(&events, begins)
-                } else {
-                    self.content.count(events.get(begins..).unwrap_or_default());
-                    events
-                }
-            }
-        };
-        if self.outcome.is_none() && self.framer.partial().len() > self.max_event {
-            let error = Error::new(
-                Code::UpstreamResponseTooLarge,
-                format!("{} sent an event of more than {} bytes", self.provider, self.max_event),
-            );
-            self.outcome = Some(Outcome::Cut);
-            let event = error.stream_event();
-            self.error = Some(error);
-            return Relayed::Instead([relayed, event].concat());
-        }
-        if relayed == chunk { Relayed::AsIs } else { Relayed::Instead(relayed) }
-    }
-
-    /// Tells that the upstream's stream has ended, and gives the last bytes for the caller.
-    pub fn end(&mut self, ending: Ending) -> Vec<u8> {
-        if self.outcome.is_some() {
-            return Vec::new();
-        }
-        // A last event without its empty line: some servers end so.
-        let mut last = Vec::new();
-        if ending == Ending::Closed && sse::parse(self.framer.partial()).data == b"[DONE]" {
-            last = [self.framer.partial(), b"\n\n"].concat();
-            last = self.relay(&last, 0);
-        }
-        if self.outcome.is_none() {
-            let (code, what) = match ending {
-                Ending::Closed => (Code::UpstreamStreamCut, "ended the stream before it was complete"),
-                Ending::Broken => {
-                    (Code::UpstreamStreamCut, "broke the connection in the middle of the stream")
-                }
-                Ending::Silent => {
-                    (Code::UpstreamTimeout, "was silent for too long in the middle of the stream")
-                }
-            };
-            let error = Error::new(
-                code,
-                format!("{} {what}; what was received is not the whole answer", self.provider),
-            );
-            last.extend_from_slice(&error.stream_event());
-            self.outcome = Some(Outcome::Cut);
-            self.error = Some(error);
-        }
-        last
     }
 
     /// Where in these events content begins, or goes on; it looks only until the first has come.
@@ -271,9 +133,7 @@ impl ChatStream {
 
     /// Notes the usage that a chunk tells, and decides what of the chunk the caller sees.
     fn usage_of(&mut self, data: &[u8]) -> Looked {
-        let Ok(Members { found: [choices, usage, x_groq], .. }) =
-            members::read(data, &["choices", "usage", "x_groq"])
-        else {
+        let Ok([choices, usage, x_groq]) = members::pick(data, &["choices", "usage", "x_groq"]) else {
             return Looked { shown: Shown::AsIs, has_content: true };
         };
         let is_empty = choices.is_some_and(|choices| is_empty_array(choices.value));
@@ -289,6 +149,107 @@ impl ChatStream {
         } else {
             Shown::Instead(members::splice(data, &[(usage.extent, Vec::new())]))
         })
+    }
+}
+
+impl ResponseStream for ChatStream {
+    fn push(&mut self, chunk: &[u8]) -> Relayed {
+        if self.outcome.is_some() {
+            return Relayed::Instead(Vec::new());
+        }
+        let relayed = match self.framer.push(chunk) {
+            Framed::Whole(events) => {
+                let begins = self.look_for_content(events);
+                if !needs_a_look(events) {
+                    self.content.count(events.get(begins..).unwrap_or_default());
+                    return Relayed::AsIs;
+                }
+                self.relay(events, begins)
+            }
+            Framed::Joined(events) => {
+                let begins = self.look_for_content(&events);
+                if needs_a_look(&events) {
+                    self.relay(&events, begins)
+                } else {
+                    self.content.count(events.get(begins..).unwrap_or_default());
+                    events
+                }
+            }
+        };
+        if self.outcome.is_none() && self.framer.partial().len() > self.max_event {
+            let error = Error::new(
+                Code::UpstreamResponseTooLarge,
+                format!("{} sent an event of more than {} bytes", self.provider, self.max_event),
+            );
+            self.outcome = Some(Outcome::Cut);
+            let event = error.stream_event();
+            self.error = Some(error);
+            return Relayed::Instead([relayed, event].concat());
+        }
+        if relayed == chunk { Relayed::AsIs } else { Relayed::Instead(relayed) }
+    }
+
+    fn end(&mut self, ending: Ending) -> Vec<u8> {
+        if self.outcome.is_some() {
+            return Vec::new();
+        }
+        // A last event without its empty line: some servers end so.
+        let mut last = Vec::new();
+        if ending == Ending::Closed && sse::parse(self.framer.partial()).data == b"[DONE]" {
+            last = [self.framer.partial(), b"\n\n"].concat();
+            last = self.relay(&last, 0);
+        }
+        if self.outcome.is_none() {
+            let (code, what) = match ending {
+                Ending::Closed => (Code::UpstreamStreamCut, "ended the stream before it was complete"),
+                Ending::Broken => {
+                    (Code::UpstreamStreamCut, "broke the connection in the middle of the stream")
+                }
+                Ending::Silent => {
+                    (Code::UpstreamTimeout, "was silent for too long in the middle of the stream")
+                }
+            };
+            let error = Error::new(
+                code,
+                format!("{} {what}; what was received is not the whole answer", self.provider),
+            );
+            last.extend_from_slice(&error.stream_event());
+            self.outcome = Some(Outcome::Cut);
+            self.error = Some(error);
+        }
+        last
+    }
+
+    fn state(&self) -> StreamState {
+        match self.outcome {
+            Some(outcome) => StreamState::Over(outcome),
+            None if self.begun => StreamState::Begun,
+            None => StreamState::Held,
+        }
+    }
+
+    fn early_end(&self) -> Option<Error> {
+        match self.outcome {
+            Some(Outcome::Done) if !self.begun => Some(Error::new(
+                Code::UpstreamInvalidResponse,
+                format!("{} ended its stream without an answer", self.provider),
+            )),
+            Some(_) if !self.begun => self.error.clone(),
+            _ => None,
+        }
+    }
+
+    fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// An event is taken for one token, or more if it is long.
+    fn produced(&self) -> u64 {
+        self.content.tokens(self.outcome == Some(Outcome::Done))
     }
 }
 
@@ -368,7 +329,7 @@ fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Content is text, a tool call, a refusal, reasoning; not only who speaks. An error has none, whatever else stands beside
 /// it.
 fn content_bytes(data: &[u8]) -> Option<usize> {
-    let Members { found: [choices, error], .. } = members::read(data, &["choices", "error"]).ok()?;
+    let [choices, error] = members::pick(data, &["choices", "error"]).ok()?;
     if error.is_some_and(|error| error.value != "null") {
         return None;
     }
@@ -379,10 +340,9 @@ fn content_bytes(data: &[u8]) -> Option<usize> {
         if choice.finish_reason.is_some() {
             sum = sum.or(Some(0));
         }
-        let members =
-            choice.delta.and_then(|delta| members::read_all(delta.get().as_bytes(), &["role"]).ok());
-        for (_, member) in members.into_iter().flat_map(|members| members.others) {
-            if !is_nothing(member.value) {
+        let members = choice.delta.and_then(|delta| Members::read(delta.get().as_bytes(), &["role"]).ok());
+        for (name, member) in members.iter().flat_map(Members::iter) {
+            if name != "role" && !is_nothing(member.value) {
                 let frame = if member.value.starts_with('"') { 2 } else { TOOL_CALL_FRAME };
                 sum = Some(sum.unwrap_or(0) + member.value.len().saturating_sub(frame));
             }
@@ -429,7 +389,7 @@ fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
 
 /// Groq tells usage in a member of its own.
 fn groq_usage(x_groq: &str) -> Option<Usage> {
-    let Members { found: [usage], .. } = members::read(x_groq.as_bytes(), &["usage"]).ok()?;
+    let [usage] = members::pick(x_groq.as_bytes(), &["usage"]).ok()?;
     Usage::read(usage?.value)
 }
 
@@ -522,7 +482,7 @@ mod tests {
             (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#, true),
         ] {
             let (_, stream) = relay(true, &[format!("data: {chunk}\n\n").as_bytes()], Ending::Broken);
-            assert_eq!(stream.has_begun(), begins, "{chunk}");
+            assert_eq!(stream.begun, begins, "{chunk}");
             assert_eq!(stream.early_end().is_some(), !begins, "{chunk}");
         }
         let (_, empty) = closed(true, DONE);
@@ -585,7 +545,7 @@ mod tests {
         let (out, stream) = closed(true, &sent);
         assert_eq!((out, stream.usage()), ([SHOWN, DONE].concat(), TOLD));
         let (out, stream) = closed(false, &sent);
-        assert_eq!((out, stream.usage(), stream.outcome()), (sent, TOLD, Some(Outcome::Done)));
+        assert_eq!((out, stream.usage(), stream.state()), (sent, TOLD, StreamState::Over(Outcome::Done)));
     }
 
     #[test]
@@ -631,7 +591,7 @@ mod tests {
             assert_eq!(error["error"]["code"], code, "{out}");
             assert!(error["error"]["message"].as_str().unwrap().starts_with("acme "));
             assert!(!out.contains("[DONE]"));
-            assert_eq!(stream.outcome(), Some(Outcome::Cut));
+            assert_eq!(stream.state(), StreamState::Over(Outcome::Cut));
         }
     }
 
@@ -646,8 +606,8 @@ mod tests {
             let (out, stream) = closed(false, &[CONTENT, event, DONE].concat());
             let error = "data: {\"error\":{\"message\":\"m\",\"type\":\"upstream_error\",\"param\":null,\"code\":null}}\n\n";
             assert_eq!(
-                (out.as_str(), stream.outcome()),
-                ([CONTENT, error].concat().as_str(), Some(Outcome::UpstreamError))
+                (out.as_str(), stream.state()),
+                ([CONTENT, error].concat().as_str(), StreamState::Over(Outcome::UpstreamError))
             );
         }
     }
@@ -669,14 +629,14 @@ mod tests {
     #[test]
     fn what_follows_the_end_is_not_measured() {
         let (out, stream) = closed(false, &[DONE, &"x".repeat(2000)].concat());
-        assert_eq!((out.as_str(), stream.outcome()), (DONE, Some(Outcome::Done)));
+        assert_eq!((out.as_str(), stream.state()), (DONE, StreamState::Over(Outcome::Done)));
     }
 
     #[test]
     fn an_event_without_an_end_is_bounded() {
         let (out, stream) = relay(false, &[b"data: ", &[b'x'; 2000]], Ending::Closed);
         assert!(out.contains("upstream_response_too_large"), "{out}");
-        assert_eq!(stream.outcome(), Some(Outcome::Cut));
+        assert_eq!(stream.state(), StreamState::Over(Outcome::Cut));
     }
 
     proptest! {
@@ -733,7 +693,7 @@ mod tests {
             let (whole, whole_stream) = relay(hide, &[bytes], Ending::Closed);
             prop_assert_eq!(seen(&split), seen(&whole));
             prop_assert_eq!(split_stream.usage(), whole_stream.usage());
-            prop_assert_eq!(split_stream.outcome(), Some(Outcome::Done));
+            prop_assert_eq!(split_stream.state(), StreamState::Over(Outcome::Done));
         }
     }
 }

@@ -1,0 +1,732 @@
+//! Drives the attempts of one call. A state machine without clock, chance or I/O: events come in, and [`Driver::next`]
+//! says what to do.
+//!
+//! ```text
+//!  next() ─▶ Reserve ── reserved() ─┐
+//!    │  └──▶ Send ────────────────┐ │   next() again after each event
+//!    │  └──▶ Await ── settled() ──┤ │
+//!    │        └────── elapsed() ──┤ │
+//!    │  └──▶ Wait ─── elapsed() ──┴─┴─▶ next()
+//!    └─────▶ Finish
+//! ```
+//!
+//! [`Plan`] says which lane is next; this module adds what surrounds it: what an attempt may cost, when a second one is sent
+//! beside a slow one, what an abandoned one is charged, and which of several errors the caller gets. The Worker and the
+//! simulation run the same driver.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use super::candidates::Candidate;
+use super::plan::{Lane, Plan, Step};
+use super::response::{Refusal, client_left};
+use crate::config::Config;
+use crate::error::{Code, Error};
+use crate::format::size::BYTES_PER_TOKEN;
+use crate::format::stream::{Outcome as StreamOutcome, ResponseStream, StreamState};
+use crate::format::usage::Usage;
+use crate::health::failure::{Class, Failure};
+use crate::health::{Board, quota};
+use crate::ledger::receipt::Outcome;
+use crate::ledger::{Charge, End, Need, Spending, Target};
+
+/// Calls with fewer known latencies have no percentile to hedge by.
+const ENOUGH_LATENCIES: f64 = 20.0;
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Command {
+    /// Set these needs aside, then report [`Driver::reserved`].
+    Reserve(Vec<Need>),
+    /// Send the request to a lane.
+    Send(Send),
+    /// Wait until an attempt in flight has settled, then report [`Driver::settled`]; if none has after so many milliseconds,
+    /// report [`Driver::elapsed`]. `None`: there is one attempt in flight, and no time to look at.
+    Await(Option<u32>),
+    /// No attempt is in flight: wait for so many milliseconds, then report [`Driver::elapsed`].
+    Wait(u32),
+    /// The call is over.
+    Finish(Result<Answered, Box<Exhausted>>),
+}
+
+/// One attempt to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// The lane.
+    pub lane: Lane,
+    /// Whether another attempt is in flight.
+    pub is_hedge: bool,
+    /// The limits of the attempt.
+    pub limits: AttemptLimits,
+    /// The most output that it may have, in tokens of each choice; `None`: it need not be limited.
+    pub output_limit: Option<u64>,
+}
+
+/// The limits of one attempt, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptLimits {
+    /// Until the status line.
+    pub first_byte_ms: u32,
+    /// The longest silence of a stream before its first content.
+    pub stall_ms: u32,
+    /// Until the response has come, or the stream has begun.
+    pub total_ms: u32,
+}
+
+/// The attempt that was answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its lane.
+    pub lane: Lane,
+    /// From sending to the response, or to the first content of a stream, in milliseconds.
+    pub upstream_ms: u64,
+    /// The lanes of attempts that are still in flight, and have to be cancelled.
+    pub slower: Vec<Lane>,
+}
+
+/// The result when every attempt failed.
+#[derive(Debug)]
+pub struct Exhausted {
+    /// The lane whose error is returned to the caller; `None` if no attempt was sent.
+    pub lane: Option<Lane>,
+    /// The error.
+    pub refusal: Refusal,
+    /// How that attempt failed.
+    pub class: Option<Class>,
+    /// How long that attempt took, in milliseconds.
+    pub upstream_ms: u64,
+}
+
+/// An attempt in flight.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    lane: Lane,
+    sent_ms: u64,
+}
+
+/// What [`Driver::next`] does.
+#[derive(Debug)]
+enum State {
+    /// Asks the plan.
+    Asking,
+    /// Begins an attempt.
+    Beginning(Lane),
+    /// Waits for what an attempt needs to be set aside.
+    Reserving(Lane),
+    /// Sends an attempt, with at most so much output.
+    Sending(Lane, Option<u64>),
+    /// Waits for an attempt in flight.
+    Waiting,
+    /// Finishes.
+    Over(Result<Answered, Box<Exhausted>>),
+}
+
+/// The attempts of one call.
+#[derive(Debug)]
+pub struct Driver<'c> {
+    candidates: Rc<[Candidate<'c>]>,
+    config: &'c Config,
+    stream: bool,
+    plan: Plan,
+    spending: Spending,
+    state: State,
+    in_flight: Vec<InFlight>,
+    /// After how many milliseconds a second lane is asked beside the one in flight.
+    hedge_ms: Option<u32>,
+    /// The failure whose error is returned if no attempt succeeds.
+    failed: Option<Box<Exhausted>>,
+    sent: u32,
+    route: String,
+}
+
+/// What is left of a driver once the call is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// The limits of the call, and what its attempts have cost.
+    pub spending: Spending,
+    /// How many attempts were sent.
+    pub sent: u32,
+    /// How each attempt went, as `x-gateway-route` has it: `groq/a;throttled;dur=5, openai/b;ok;dur=90`.
+    pub route: String,
+}
+
+impl<'c> Driver<'c> {
+    /// The driver of a call. `stream`: whether a stream was asked for.
+    pub fn new(
+        candidates: Rc<[Candidate<'c>]>,
+        config: &'c Config,
+        stream: bool,
+        plan: Plan,
+        spending: Spending,
+    ) -> Driver<'c> {
+        Driver {
+            candidates,
+            config,
+            stream,
+            plan,
+            spending,
+            state: State::Asking,
+            in_flight: Vec::new(),
+            hedge_ms: None,
+            failed: None,
+            sent: 0,
+            route: String::new(),
+        }
+    }
+
+    /// The plan, to be looked at.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The candidates, in the order of the plan.
+    pub fn candidates(&self) -> &Rc<[Candidate<'c>]> {
+        &self.candidates
+    }
+
+    /// Whether [`Driver::next`] will ask the plan, after it has looked at the health view again.
+    pub fn asks_plan(&self) -> bool {
+        matches!(self.state, State::Asking)
+    }
+
+    /// What is left once the call is over.
+    pub fn into_ended(self) -> Ended {
+        let Driver { spending, sent, route, .. } = self;
+        Ended { spending, sent, route }
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, now_ms: u64, board: &mut Board) -> Command {
+        loop {
+            match std::mem::replace(&mut self.state, State::Waiting) {
+                State::Asking => {
+                    if self.plan.attempts() > 0 {
+                        self.plan.look_again(&self.candidates, board, now_ms);
+                    }
+                    match self.plan.next(now_ms) {
+                        Step::Send(lane) => self.state = State::Beginning(lane),
+                        Step::GiveUp(again_ms) => self.exhausted(again_ms),
+                        Step::Wait(ms) => {
+                            self.state = State::Asking;
+                            return Command::Wait(ms);
+                        }
+                    }
+                }
+                State::Beginning(lane) => match self.needs(lane) {
+                    Ok(None) => self.state = State::Sending(lane, None),
+                    Ok(Some(needs)) => {
+                        self.state = State::Reserving(lane);
+                        return Command::Reserve(needs);
+                    }
+                    Err(error) => self.cannot_begin(error),
+                },
+                State::Sending(lane, output_limit) => {
+                    return Command::Send(self.send(lane, output_limit, now_ms, board));
+                }
+                State::Over(result) => return Command::Finish(result),
+                State::Reserving(_) | State::Waiting => return Command::Await(self.patience_ms(now_ms)),
+            }
+        }
+    }
+
+    /// What an attempt needs has been set aside, or could not be.
+    pub fn reserved(&mut self, held: Result<Vec<Charge>, Error>) {
+        let State::Reserving(lane) = self.state else { return };
+        match held {
+            Ok(charges) => {
+                let candidate = self.candidates.get(lane.candidate);
+                let output_limit =
+                    candidate.and_then(|candidate| self.spending.begun(target(candidate), charges));
+                self.state = State::Sending(lane, output_limit);
+            }
+            Err(error) => self.cannot_begin(error),
+        }
+    }
+
+    /// The time of [`Command::Await`] or [`Command::Wait`] has passed.
+    pub fn elapsed(&mut self, now_ms: u64) {
+        if self.in_flight.is_empty() {
+            self.state = State::Asking;
+            return;
+        }
+        self.hedge_ms = None;
+        let candidates = &self.candidates;
+        let may = |lane: Lane| candidates.get(lane.candidate).is_some_and(may_be_hedged);
+        if let Some(lane) = self.plan.hedge(now_ms, may) {
+            self.state = State::Beginning(lane);
+        }
+    }
+
+    /// The client left while no attempt was in flight.
+    pub fn client_left(&mut self) {
+        let lane = self.failed.take().and_then(|failed| failed.lane);
+        let class = Some(Class::ClientLeft);
+        let exhausted = Exhausted { lane, refusal: client_left().into(), class, upstream_ms: 0 };
+        self.state = State::Over(Err(Box::new(exhausted)));
+    }
+
+    /// The attempt on a lane has settled: it was answered, or failed. `chance` gives any numbers. Returns how it failed.
+    pub fn settled(
+        &mut self,
+        lane: Lane,
+        result: Result<(), Box<Refusal>>,
+        now_ms: u64,
+        board: &mut Board,
+        mut chance: impl FnMut() -> u64,
+    ) -> Option<Failure> {
+        let index = self.in_flight.iter().position(|known| known.lane == lane)?;
+        let InFlight { sent_ms, .. } = self.in_flight.remove(index);
+        let upstream_ms = now_ms.saturating_sub(sent_ms);
+        let candidates = Rc::clone(&self.candidates);
+        let candidate = candidates.get(lane.candidate)?;
+        let Err(refusal) = result else {
+            board.answered(candidate.lane(lane.key), sent_ms, now_ms);
+            self.note(candidate, "ok", upstream_ms);
+            let slower = std::mem::take(&mut self.in_flight);
+            for attempt in &slower {
+                self.abandon(*attempt, now_ms, board);
+            }
+            let slower = slower.into_iter().map(|attempt| attempt.lane).collect();
+            self.state = State::Over(Ok(Answered { lane, upstream_ms, slower }));
+            return None;
+        };
+        let retry_after_ms = quota::retry_after_ms(
+            refusal.retry_header("retry-after"),
+            refusal.retry_header("retry-after-ms"),
+            now_ms,
+        );
+        let failure = Failure::of(&refusal.error, retry_after_ms);
+        board.failed(candidate.lane(lane.key), &failure, false, now_ms, chance());
+        self.plan.failed(lane, &failure, now_ms, chance());
+        let class = failure.class;
+        self.note(candidate, class.as_str(), upstream_ms);
+        let end = if class.may_have_used() { abandoned(candidate) } else { End::Nothing };
+        self.spending.ended(target(candidate), class.as_str(), upstream_ms, end);
+        let rank = |failed: &Exhausted| failed.class.map_or(0, Class::rank);
+        if self.failed.as_ref().is_none_or(|failed| class.rank() > rank(failed)) {
+            let class = Some(class);
+            let refusal = *refusal;
+            self.failed = Some(Box::new(Exhausted { lane: Some(lane), refusal, class, upstream_ms }));
+        }
+        if self.in_flight.is_empty() {
+            self.state = State::Asking;
+        }
+        Some(failure)
+    }
+
+    /// What an attempt needs of the key's limits; `None` if the key has none.
+    fn needs(&self, lane: Lane) -> Result<Option<Vec<Need>>, Error> {
+        let Some(candidate) = self.candidates.get(lane.candidate) else {
+            return Err(Error::new(Code::InternalError, "A call was routed to a model that is not there"));
+        };
+        if self.spending.is_limited() { self.spending.needs(target(candidate)).map(Some) } else { Ok(None) }
+    }
+
+    /// What an upstream has answered goes before what keeps the next from being asked.
+    fn cannot_begin(&mut self, error: Error) {
+        if !self.in_flight.is_empty() {
+            self.state = State::Waiting;
+        } else if self.failed.is_some() {
+            self.exhausted(None);
+        } else {
+            let exhausted = Exhausted { lane: None, refusal: error.into(), class: None, upstream_ms: 0 };
+            self.state = State::Over(Err(Box::new(exhausted)));
+        }
+    }
+
+    fn send(&mut self, lane: Lane, output_limit: Option<u64>, now_ms: u64, board: &mut Board) -> Send {
+        let is_hedge = !self.in_flight.is_empty();
+        let limits = self.limits(now_ms);
+        if let Some(candidate) = self.candidates.get(lane.candidate) {
+            self.hedge_ms = if is_hedge { None } else { self.hedge_ms(candidate, lane, board) };
+            board.begin(candidate.lane(lane.key), now_ms);
+        }
+        self.sent += 1;
+        self.in_flight.push(InFlight { lane, sent_ms: now_ms });
+        Send { lane, is_hedge, limits, output_limit }
+    }
+
+    fn limits(&self, now_ms: u64) -> AttemptLimits {
+        let timeouts = &self.config.timeouts;
+        AttemptLimits {
+            first_byte_ms: if self.stream {
+                timeouts.stream_first_byte_ms.min(timeouts.first_byte_ms)
+            } else {
+                timeouts.first_byte_ms
+            },
+            // Where no lane could take its place, a slow beginning is better than none.
+            stall_ms: if self.plan.has_another(now_ms) {
+                timeouts.stall_ms.min(timeouts.idle_ms)
+            } else {
+                timeouts.idle_ms
+            },
+            total_ms: self.left_ms(now_ms),
+        }
+    }
+
+    fn left_ms(&self, now_ms: u64) -> u32 {
+        u32::try_from(self.plan.left_ms(now_ms)).unwrap_or(u32::MAX)
+    }
+
+    /// After how many milliseconds without content a second lane is asked too; `None`: never. Not where a cancelled call is
+    /// charged all the same.
+    fn hedge_ms(&self, candidate: &Candidate<'_>, lane: Lane, board: &Board) -> Option<u32> {
+        let usual_ms = self.config.routing.hedge_ms;
+        if usual_ms == 0 || !self.stream || !may_be_hedged(candidate) {
+            return None;
+        }
+        let known = board.lane(candidate.lane(lane.key));
+        let slow_ms = known.and_then(|lane| lane.percentile_ms(0.95, ENOUGH_LATENCIES));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the end of a latency class"
+        )]
+        Some(slow_ms.map_or(usual_ms, |ms| ms as u32))
+    }
+
+    /// How long to wait for an attempt in flight before looking at the time.
+    fn patience_ms(&self, now_ms: u64) -> Option<u32> {
+        if self.in_flight.len() > 1 { Some(self.left_ms(now_ms)) } else { self.hedge_ms }
+    }
+
+    /// Another lane was faster.
+    fn abandon(&mut self, attempt: InFlight, now_ms: u64, board: &mut Board) {
+        let InFlight { lane, sent_ms } = attempt;
+        let candidates = Rc::clone(&self.candidates);
+        let Some(candidate) = candidates.get(lane.candidate) else { return };
+        let upstream_ms = now_ms.saturating_sub(sent_ms);
+        board.outrun(candidate.lane(lane.key), sent_ms, now_ms);
+        self.note(candidate, "cancelled", upstream_ms);
+        self.spending.ended(target(candidate), "cancelled", upstream_ms, abandoned(candidate));
+    }
+
+    fn note(&mut self, candidate: &Candidate<'_>, how: &str, upstream_ms: u64) {
+        if !self.route.is_empty() {
+            self.route.push_str(", ");
+        }
+        let address = visible_ascii(&candidate.address());
+        let _ = write!(self.route, "{address};{how};dur={upstream_ms}");
+    }
+
+    /// No lane is left.
+    fn exhausted(&mut self, again_ms: Option<u64>) {
+        let Some(mut failed) = self.failed.take() else {
+            let error = Error::new(
+                Code::NoCandidate,
+                "Every upstream that could answer this call is resting: it was throttled, failed, or has used up a limit",
+            );
+            let seconds = again_ms.map_or(1, |ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
+            let refusal = error.with_retry_after(seconds.max(1)).with_param("model").into();
+            let exhausted = Exhausted { lane: None, refusal, class: None, upstream_ms: 0 };
+            self.state = State::Over(Err(Box::new(exhausted)));
+            return;
+        };
+        // Where one upstream alone was asked, its own message is returned unchanged.
+        if self.candidates.len() > 1 && self.plan.attempts() > 1 && failed.class.is_some_and(Class::goes_on) {
+            let tried = self.route.replace(";dur=", " after ").replace(';', ": ").replace(", ", " ms; ");
+            let _ = write!(failed.refusal.error.message, " (nobody answered: {tried} ms)");
+        }
+        self.state = State::Over(Err(failed));
+    }
+}
+
+/// A candidate, as reservations and receipts name it.
+fn target<'a>(candidate: &'a Candidate<'_>) -> Target<'a> {
+    Target { provider: &candidate.provider.name, model: &candidate.model, facts: &candidate.facts }
+}
+
+/// The charge for an attempt that was abandoned before any of its output was seen.
+fn abandoned(candidate: &Candidate<'_>) -> End {
+    if candidate.provider.cancel_stops_billing == Some(false) { End::AtMost } else { End::Partly(0) }
+}
+
+/// Whether a call may be cancelled without being charged, as far as is known.
+fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
+    candidate.provider.cancel_stops_billing != Some(false)
+}
+
+/// The charge for a whole response of so many bytes.
+pub fn charge_of_whole(usage: Usage, bytes: u64) -> End {
+    if usage.is_known() { End::Told(usage) } else { End::Partly(bytes / BYTES_PER_TOKEN as u64) }
+}
+
+/// How a call ended whose stream has ended; `client_stayed`: the client took all of it.
+pub fn outcome_of_stream(stream: &dyn ResponseStream, client_stayed: bool) -> Outcome {
+    match stream.state() {
+        // A client that has all of it may leave.
+        StreamState::Over(StreamOutcome::Done) => Outcome::Answered,
+        _ if !client_stayed => Outcome::ClientLeft,
+        _ => Outcome::Failed,
+    }
+}
+
+/// The charge for a stream that ended so. `cancel_stops_billing` is the provider's: whether it stops charging when a call is
+/// cancelled.
+pub fn charge_of_stream(
+    stream: &dyn ResponseStream,
+    outcome: Outcome,
+    cancel_stops_billing: Option<bool>,
+) -> End {
+    let usage = stream.usage();
+    let produced = stream.produced();
+    match outcome {
+        Outcome::Answered if usage.is_known() => End::Told(usage),
+        Outcome::ClientLeft if cancel_stops_billing == Some(false) => End::AtMost,
+        // Some report it along the way: the last report of a stream that was cut may be behind what has come.
+        _ if usage.is_known() && usage.completion_tokens >= Some(produced) => End::Told(usage),
+        _ => End::Partly(produced),
+    }
+}
+
+/// A name as a header value: what is not visible ASCII is percent-encoded.
+pub fn visible_ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Registry;
+    use crate::format::request::Size;
+    use crate::ledger::estimate::Estimate;
+    use crate::route::affinity::{Draw, Stickiness};
+    use crate::route::plan::Limits;
+
+    /// Providers `a`, `b` and `c`, each with one model; `b` goes on charging when a call is cancelled.
+    const CONFIG: &str = r#"{
+        "routing": {"hedge_ms": 100, "retries": 0, "max_wait_ms": 1000},
+        "providers": {
+            "a": {"base_url": "http://a.example", "auth": "none", "models": ["m"], "cancel_stops_billing": true},
+            "b": {"base_url": "http://b.example", "auth": "none", "models": ["m"], "cancel_stops_billing": false},
+            "c": {"base_url": "http://c.example", "auth": "none", "models": ["m"]}
+        }
+    }"#;
+
+    struct World {
+        config: Config,
+        registry: Registry,
+        board: Board,
+    }
+
+    impl World {
+        fn new() -> World {
+            let config = Config::read("{}", Some(CONFIG)).unwrap();
+            let registry = Registry::new(&config, false, |_| None);
+            World { config, registry, board: Board::default() }
+        }
+
+        fn driver(&self, providers: &[&str], stream: bool) -> Driver<'_> {
+            let candidates: Rc<[Candidate<'_>]> = providers
+                .iter()
+                .map(|name| Candidate::of(self.registry.provider(name).unwrap(), "m"))
+                .collect();
+            let draw = Draw { seed: 1, by: Stickiness::None };
+            let plan = Plan::new(&candidates, &self.board, draw, Limits::of(&self.config, 0), 0);
+            let estimate = Estimate::of(&Size { text: 400, choices: 1, ..Size::default() });
+            let spending = Spending::new(Vec::new(), estimate, self.config.ledger.unknown_price, "m");
+            Driver::new(candidates, &self.config, stream, plan, spending)
+        }
+    }
+
+    fn lane(candidate: usize) -> Lane {
+        Lane { candidate, key: 0 }
+    }
+
+    fn refused(status: u16, message: &str) -> Result<(), Box<Refusal>> {
+        Err(Error::upstream(status, "t".into(), None, message.into()).into())
+    }
+
+    /// A command in a few words.
+    fn shown(command: &Command) -> String {
+        match command {
+            Command::Reserve(needs) => format!("reserve {}", needs.len()),
+            Command::Send(send) => {
+                format!("send {}{}", send.lane.candidate, if send.is_hedge { " beside" } else { "" })
+            }
+            Command::Await(None) => "await".to_owned(),
+            Command::Await(Some(ms)) => format!("await {ms}"),
+            Command::Wait(ms) => format!("wait {ms}"),
+            Command::Finish(Ok(answered)) => format!("answered by {}", answered.lane.candidate),
+            Command::Finish(Err(exhausted)) => format!("failed: {}", exhausted.refusal.error.message),
+        }
+    }
+
+    #[test]
+    fn the_first_lane_answers() {
+        let world = World::new();
+        let mut board = Board::default();
+        let mut driver = world.driver(&["a", "b"], false);
+        assert_eq!(shown(&driver.next(0, &mut board)), "send 0");
+        assert_eq!(shown(&driver.next(0, &mut board)), "await");
+        assert_eq!(driver.settled(lane(0), Ok(()), 30, &mut board, || 0), None);
+        assert_eq!(shown(&driver.next(30, &mut board)), "answered by 0");
+        let ended = driver.into_ended();
+        assert_eq!((ended.sent, ended.route.as_str()), (1, "a/m;ok;dur=30"));
+    }
+
+    #[test]
+    fn a_failed_lane_is_followed_by_the_next_and_the_worst_error_is_returned() {
+        let world = World::new();
+        let mut board = Board::default();
+        let mut driver = world.driver(&["a", "c"], false);
+        driver.next(0, &mut board);
+        let failure = driver.settled(lane(0), refused(429, "slow down"), 10, &mut board, || 0);
+        assert_eq!(failure.map(|failure| failure.class), Some(Class::Throttled));
+        assert_eq!(shown(&driver.next(10, &mut board)), "send 1");
+        driver.settled(lane(1), refused(404, "no such model"), 30, &mut board, || 0);
+        assert_eq!(
+            shown(&driver.next(30, &mut board)),
+            "failed: slow down (nobody answered: a/m: throttled after 10 ms; c/m: model_gone after 20 ms)"
+        );
+    }
+
+    #[test]
+    fn a_callers_fault_ends_the_call_with_the_upstreams_own_message() {
+        let world = World::new();
+        let mut board = Board::default();
+        let mut driver = world.driver(&["a", "c"], false);
+        driver.next(0, &mut board);
+        driver.settled(lane(0), refused(400, "messages: field required"), 10, &mut board, || 0);
+        assert_eq!(shown(&driver.next(10, &mut board)), "failed: messages: field required");
+    }
+
+    #[test]
+    fn a_slow_stream_is_hedged_and_the_slower_attempt_is_charged_for_its_input() {
+        let world = World::new();
+        let mut board = Board::default();
+        let mut driver = world.driver(&["a", "c"], true);
+        assert_eq!(shown(&driver.next(0, &mut board)), "send 0");
+        assert_eq!(shown(&driver.next(0, &mut board)), "await 100");
+        driver.elapsed(100);
+        assert_eq!(shown(&driver.next(100, &mut board)), "send 1 beside");
+        assert!(shown(&driver.next(100, &mut board)).starts_with("await "));
+        driver.settled(lane(1), Ok(()), 150, &mut board, || 0);
+        let Command::Finish(Ok(answered)) = driver.next(150, &mut board) else { panic!("not answered") };
+        assert_eq!((answered.lane, answered.upstream_ms, answered.slower), (lane(1), 50, vec![lane(0)]));
+        let ended = driver.into_ended();
+        assert_eq!(ended.route, "c/m;ok;dur=50, a/m;cancelled;dur=150");
+        let (attempts, _) = ended.spending.settle();
+        let [cancelled] = attempts.as_slice() else { panic!("{attempts:?}") };
+        assert_eq!((cancelled.usage.prompt_tokens, cancelled.usage.completion_tokens), (Some(100), Some(0)));
+    }
+
+    #[test]
+    fn a_lane_that_charges_cancelled_calls_is_not_hedged() {
+        let world = World::new();
+        let mut board = Board::default();
+        let mut driver = world.driver(&["b", "a"], true);
+        driver.next(0, &mut board);
+        assert_eq!(shown(&driver.next(0, &mut board)), "await");
+        let mut driver = world.driver(&["a", "b"], true);
+        driver.next(0, &mut board);
+        driver.elapsed(100);
+        assert_eq!(shown(&driver.next(100, &mut board)), "await", "nor is it asked beside another");
+    }
+
+    #[test]
+    fn where_nothing_is_available_the_error_says_when_to_try_again() {
+        let world = World::new();
+        let mut board = Board::default();
+        let failure = Failure { class: Class::Throttled, retry_after_ms: Some(30_000) };
+        for provider in ["a", "c"] {
+            let candidate = Candidate::of(world.registry.provider(provider).unwrap(), "m");
+            board.failed(candidate.lane(0), &failure, false, 0, 0);
+        }
+        let world = World { board, ..world };
+        let mut driver = world.driver(&["a", "c"], false);
+        let Command::Finish(Err(exhausted)) = driver.next(0, &mut Board::default()) else {
+            panic!("not over")
+        };
+        let error = exhausted.refusal.error;
+        assert!(error.is(Code::NoCandidate), "{error:?}");
+        assert_eq!(error.retry(), Some(crate::error::Retry::After(30)));
+        assert_eq!(exhausted.lane, None);
+    }
+
+    #[test]
+    fn a_client_that_leaves_ends_the_call() {
+        let world = World::new();
+        let mut driver = world.driver(&["a"], false);
+        driver.client_left();
+        let Command::Finish(Err(exhausted)) = driver.next(0, &mut Board::default()) else {
+            panic!("not over")
+        };
+        assert_eq!(exhausted.class, Some(Class::ClientLeft));
+        assert_eq!(exhausted.refusal.error.status, 499);
+    }
+
+    /// A stream that has come so far.
+    struct Stream(StreamState, Usage, u64);
+
+    impl ResponseStream for Stream {
+        fn push(&mut self, _: &[u8]) -> crate::format::stream::Relayed {
+            crate::format::stream::Relayed::AsIs
+        }
+
+        fn end(&mut self, _: crate::format::stream::Ending) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn state(&self) -> StreamState {
+            self.0
+        }
+
+        fn early_end(&self) -> Option<Error> {
+            None
+        }
+
+        fn error(&self) -> Option<&Error> {
+            None
+        }
+
+        fn usage(&self) -> Usage {
+            self.1
+        }
+
+        fn produced(&self) -> u64 {
+            self.2
+        }
+    }
+
+    #[test]
+    fn a_stream_is_charged_by_its_usage_or_by_what_has_come() {
+        let usage = |completion| Usage {
+            prompt_tokens: Some(9),
+            completion_tokens: Some(completion),
+            ..Usage::default()
+        };
+        let none = Usage::default();
+        let done = StreamState::Over(StreamOutcome::Done);
+        let cut = StreamState::Over(StreamOutcome::Cut);
+        for (state, told, produced, stayed, stops, outcome, end) in [
+            (done, usage(5), 7, true, None, Outcome::Answered, End::Told(usage(5))),
+            (done, usage(5), 7, false, Some(false), Outcome::Answered, End::Told(usage(5))),
+            (done, none, 7, true, None, Outcome::Answered, End::Partly(7)),
+            (cut, none, 7, true, Some(false), Outcome::Failed, End::Partly(7)),
+            (cut, usage(5), 7, true, None, Outcome::Failed, End::Partly(7)),
+            (cut, usage(8), 7, true, None, Outcome::Failed, End::Told(usage(8))),
+            (StreamState::Begun, none, 7, false, None, Outcome::ClientLeft, End::Partly(7)),
+            (StreamState::Begun, none, 7, false, Some(false), Outcome::ClientLeft, End::AtMost),
+        ] {
+            let stream = Stream(state, told, produced);
+            assert_eq!(outcome_of_stream(&stream, stayed), outcome, "{state:?} {stayed}");
+            assert_eq!(charge_of_stream(&stream, outcome, stops), end, "{state:?} {produced}");
+        }
+        assert_eq!(charge_of_whole(none, 40), End::Partly(10));
+        assert_eq!(charge_of_whole(usage(3), 40), End::Told(usage(3)));
+    }
+
+    #[test]
+    fn names_are_visible_in_headers() {
+        assert_eq!(visible_ascii("acme/modèle x"), "acme/mod%C3%A8le%20x");
+    }
+}

@@ -1,0 +1,225 @@
+//! Whether an upstream's response is one to pass on, or an error in our words. Sends nothing and counts nothing.
+
+use crate::error::{Code, Error};
+use crate::format::request::Responder;
+use crate::format::upstream_error;
+use crate::format::usage::Usage;
+use crate::key::Secret;
+
+/// Why there is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// The client left, and the upstream was cancelled.
+    ClientLeft,
+    /// A time limit.
+    Timeout,
+    /// No connection, or closed before the status line.
+    Unreachable,
+    /// The connection broke in the middle of the response.
+    Broken,
+    /// The response is larger than the limit.
+    TooLarge,
+}
+
+/// What has come of a response.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'r> {
+    /// The status.
+    pub status: u16,
+    /// `content-type`
+    pub content_type: Option<&'r str>,
+    /// Whether the body is an event stream that has begun; otherwise it has come whole.
+    pub is_stream: bool,
+}
+
+/// An attempt that failed, for the caller and for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error for the caller.
+    pub error: Error,
+    /// The runtime's message, for the log.
+    pub detail: Option<String>,
+    /// The upstream's own headers on when to try again: names in lower case, and values.
+    pub retry_headers: Vec<(&'static str, String)>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal { error, detail: None, retry_headers: Vec::new() }
+    }
+}
+
+impl From<Error> for Box<Refusal> {
+    fn from(error: Error) -> Box<Refusal> {
+        Box::new(Refusal::from(error))
+    }
+}
+
+impl Refusal {
+    /// A header on when to try again.
+    pub fn retry_header(&self, name: &str) -> Option<&str> {
+        self.retry_headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A response to pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// A whole one, and what it used.
+    Whole(Usage),
+    /// A stream.
+    Stream,
+}
+
+/// Headers of an upstream's refusal that go to the caller.
+const RETRY_HEADERS: [&str; 2] = ["retry-after", "retry-after-ms"];
+/// The longest of them that is believed, in bytes.
+const MAX_RETRY_HEADER: usize = 64;
+
+/// The request that a response belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'r> {
+    /// The provider that it was sent to.
+    pub provider: &'r str,
+    /// The credential that it was sent with; blotted out of errors.
+    pub key: Option<&'r Secret>,
+    /// Whether an event stream was asked for.
+    pub stream: bool,
+    /// Reads the body.
+    pub responder: Responder,
+}
+
+/// Reads what came of a request. `body` gives the whole body, where it has come whole; `header` looks one up by its
+/// lower-case name.
+pub fn read(
+    sent: Sent<'_>,
+    arrived: Arrived<'_>,
+    body: impl FnOnce() -> Vec<u8>,
+    header: impl Fn(&str) -> Option<String>,
+) -> Result<Passed, Box<Refusal>> {
+    let Arrived { status, content_type, is_stream } = arrived;
+    let Sent { provider, key, stream, responder } = sent;
+    // One that claims nothing is believed to be JSON, and checked.
+    let is_json = content_type.is_none_or(is_json_type);
+    if !(200..300).contains(&status) {
+        let retry_headers = RETRY_HEADERS
+            .into_iter()
+            .filter_map(|name| Some((name, header(name)?)))
+            .filter(|(_, value)| value.len() <= MAX_RETRY_HEADER)
+            .collect();
+        let error = if (300..400).contains(&status) {
+            Error::new(
+                Code::UpstreamRedirected,
+                format!("{provider} answered with a redirect (HTTP {status}), which is never followed"),
+            )
+        } else {
+            let body = if is_stream { Vec::new() } else { body() };
+            upstream_error::read(provider, status, is_json, &body, key)
+        };
+        return Err(Box::new(Refusal { retry_headers, ..Refusal::from(error) }));
+    }
+    match (is_stream, stream) {
+        (true, _) => Ok(Passed::Stream),
+        (false, true) => Err(other_content_type(provider, "an event stream").into()),
+        (false, false) if !is_json => Err(other_content_type(provider, "JSON").into()),
+        (false, false) => Ok(Passed::Whole(responder.whole(provider, &body(), key)?)),
+    }
+}
+
+/// The error of a request that got no response.
+pub fn interrupted(provider: &str, why: Interruption) -> Error {
+    let error = |code, what: &str| Error::new(code, format!("{provider} {what}"));
+    match why {
+        Interruption::ClientLeft => client_left(),
+        Interruption::Timeout => error(Code::UpstreamTimeout, "took too long to answer"),
+        Interruption::Unreachable => error(
+            Code::UpstreamUnreachable,
+            "could not be reached, or closed the connection without an answer",
+        ),
+        Interruption::Broken => {
+            error(Code::UpstreamInvalidResponse, "broke the connection in the middle of its answer")
+        }
+        Interruption::TooLarge => error(
+            Code::UpstreamResponseTooLarge,
+            "answered with more than this gateway's limit (answers.max_bytes)",
+        ),
+    }
+}
+
+/// The error of a client that left before its response.
+pub fn client_left() -> Error {
+    Error::new(Code::ClientClosedRequest, "The client left before the answer")
+}
+
+fn other_content_type(provider: &str, asked: &str) -> Error {
+    Error::new(
+        Code::UpstreamInvalidResponse,
+        format!("{provider} answered with another content type than that of {asked}, which was asked for"),
+    )
+}
+
+/// Whether a content type is that of JSON.
+pub fn is_json_type(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(media_type.as_str(), "application/json" | "text/json") || media_type.ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Format;
+
+    fn received(
+        status: u16,
+        content_type: Option<&str>,
+        stream: bool,
+        body: &str,
+    ) -> Result<Passed, Box<Refusal>> {
+        let responder = Responder { format: Format::ChatCompletions, hide_usage: false };
+        let sent = Sent { provider: "acme", key: None, stream, responder };
+        let is_stream = content_type == Some("text/event-stream");
+        let header = |name: &str| (name == "retry-after").then(|| "7".to_owned());
+        read(sent, Arrived { status, content_type, is_stream }, || body.as_bytes().to_vec(), header)
+    }
+
+    #[test]
+    fn a_completion_is_passed_on_with_its_usage() {
+        let body = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5}}"#;
+        let Ok(Passed::Whole(usage)) = received(200, Some("application/json; charset=utf-8"), false, body)
+        else {
+            panic!("not passed on")
+        };
+        assert_eq!(usage.completion_tokens, Some(5));
+        assert!(received(200, None, false, body).is_ok(), "no content type is believed to be JSON");
+        assert_eq!(received(200, Some("text/event-stream"), true, "").unwrap(), Passed::Stream);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_an_error() {
+        for (status, content_type, stream, body, code) in [
+            (200, Some("text/html"), false, "{}", "upstream_invalid_response"),
+            (200, Some("application/json"), true, r#"{"choices":[]}"#, "upstream_invalid_response"),
+            (302, None, false, "", "upstream_redirected"),
+            (401, Some("application/json"), false, "{}", "upstream_credential_rejected"),
+            (200, Some("application/json"), false, r#"{"error":{"message":"m","code":"busy"}}"#, "busy"),
+        ] {
+            let refusal = received(status, content_type, stream, body).unwrap_err();
+            assert_eq!(refusal.error.code(), Some(code), "{status} {body}");
+            assert_eq!(refusal.retry_header("retry-after").is_some(), status != 200);
+        }
+    }
+
+    #[test]
+    fn json_has_several_content_types() {
+        for (content_type, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/problem+json", true),
+            ("text/json", true),
+            ("text/plain", false),
+            ("application/jsonl", false),
+        ] {
+            assert_eq!(is_json_type(content_type), expected, "{content_type}");
+        }
+    }
+}
