@@ -78,3 +78,16 @@ test("decisions: the index has the number, title and status of each", () => {
     rows.sort(),
   );
 });
+
+test("maintainers' documents: every path that they name exists", () => {
+  const directories = readdirSync(root, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && (entry.name === "site" || !SKIPPED.has(entry.name)))
+    .map(({ name }) => name.replaceAll(".", "\\."));
+  const path = new RegExp(`(?<![\\w./$-])(?:${directories.join("|")})/[\\w./-]*[\\w/]`, "g");
+  const missing = files
+    .filter((file) => file !== "CHANGELOG.md" && (!file.includes("/") || file.startsWith("docs/")))
+    .flatMap((file) => [...read(file).matchAll(path)].map(([named]) => ({ file, named })))
+    .filter(({ named }) => !named.includes("NNNN") && !existsSync(join(root, named)))
+    .map(({ file, named }) => `${file}: ${named}`);
+  assert.deepEqual(missing, []);
+});
