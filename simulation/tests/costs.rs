@@ -9,9 +9,9 @@
     reason = "tests, with files of this repository"
 )]
 
-use gatehouse_simulation::costs::ledger::{self, Counts, Setting};
+use gatehouse_simulation::costs::ledger::{self, Counts, Setting, per_million};
 use gatehouse_simulation::costs::paper::{self, Sweep};
-use gatehouse_simulation::costs::prices::{Item, list, per_million};
+use gatehouse_simulation::costs::prices::{Item, list};
 use gatehouse_simulation::costs::{CALLS, CALLS_OF_ISOLATE, ISOLATES, board, of_each, settings};
 use serde_json::Value;
 
