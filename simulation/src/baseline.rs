@@ -1,8 +1,8 @@
-//! What the two ways of routing that Gatehouse is compared with have in common: one list, two attempts, and streams that
-//! are passed on as they come, so that nothing can be done about one that fails after its status line.
+//! The common part of the two routing policies that Gatehouse is compared with: one list, two attempts, and streams that
+//! are forwarded as they arrive, so that a stream that fails after its status line is lost.
 //!
-//! They get more than their like usually have: all keys in turn, health that is known everywhere at once, the same time
-//! limits, and groups and fallbacks as lists.
+//! They get more than gateways of their kind usually have: all keys in turn, health that every isolate knows at once, the
+//! same timeouts, and groups and fallbacks as lists.
 
 use std::collections::BTreeMap;
 
@@ -11,59 +11,22 @@ use gatehouse_core::error::Error;
 use crate::fleet::{Fleet, Patience, Reply};
 use crate::queue::Queue;
 use crate::rng::Rng;
-use crate::scenario::{Call, Fate, Spot, Wish, World};
+use crate::scenario::{Call, Fate, Spot, World};
 use crate::tally::Tally;
 
-/// How often a call is sent.
+/// The number of attempts of a call.
 const ATTEMPTS: u32 = 2;
 
-/// A way of routing.
+/// A routing policy.
 pub trait Router {
-    /// The models to ask, the best first; their keys do not matter.
+    /// The models to call, the best first; their keys do not matter.
     fn order(&mut self, world: &World, call: &Call, now_ms: u64) -> Vec<Spot>;
-    /// An attempt is over: how it went, as far as this way of routing looks.
+    /// Records the result of an attempt, as far as this policy reads it.
     fn settled(&mut self, spot: Spot, latency_ms: u64, result: Result<(), &Error>, now_ms: u64);
-    /// Whether another attempt may follow a failure.
+    /// True if another attempt may follow a failure.
     fn goes_on(&self, error: &Error) -> bool;
-    /// The wait before it, in milliseconds.
+    /// The wait before the next attempt, in milliseconds.
     fn wait_ms(&self, rng: &mut Rng) -> u64;
-}
-
-/// The models that a call names, in its order; `auto` names all.
-pub fn named(world: &World, call: &Call) -> Vec<Spot> {
-    let of_addresses = |addresses: &[String]| -> Vec<Spot> {
-        let spot = |address: &String| {
-            let (provider, model) = address.split_once('/')?;
-            world.spot(provider, model)
-        };
-        addresses.iter().filter_map(spot).collect()
-    };
-    match &call.wish {
-        Wish::Auto => world
-            .scenario
-            .providers
-            .iter()
-            .enumerate()
-            .flat_map(|(provider, of)| {
-                (0..of.models.len()).map(move |model| Spot { provider, model, key: 0 })
-            })
-            .collect(),
-        Wish::Group(name) => {
-            world.config.groups.get(name).map(|group| of_addresses(&group.models)).unwrap_or_default()
-        }
-        Wish::Models(models) => of_addresses(models),
-    }
-}
-
-/// Those of them that can read the call and have the tools that it needs.
-pub fn capable(world: &World, call: &Call) -> Vec<Spot> {
-    let can = |spot: &Spot| {
-        world.model(*spot).is_some_and(|model| {
-            (!call.tools || model.tools)
-                && u64::from(call.input()) * 12 / 10 + 100 <= u64::from(model.context)
-        })
-    };
-    named(world, call).into_iter().filter(can).collect()
 }
 
 enum Event {
@@ -78,7 +41,7 @@ struct Running {
     attempts: u32,
 }
 
-/// Runs a world.
+/// Simulates a world.
 pub fn run(world: &World, router: &mut dyn Router) -> Tally {
     let scenario = &world.scenario;
     let mut rng = Rng::of(&[scenario.seed, 0xBA5E]);
@@ -133,7 +96,7 @@ pub fn run(world: &World, router: &mut dyn Router) -> Tally {
                     continue;
                 };
                 let latency_ms = now_ms.saturating_sub(run.sent_ms);
-                // A stream that has begun counts as answered, whatever comes of it.
+                // A stream that has started counts as answered, even if it breaks later.
                 let result = if reply.inside { Ok(()) } else { reply.result.as_ref().map(|_| ()) };
                 router.settled(run.spot, latency_ms, result, now_ms);
                 match &reply.result {

@@ -19,7 +19,7 @@ struct InTurn {
 
 impl Router for InTurn {
     fn order(&mut self, world: &World, call: &Call, _: u64) -> Vec<Spot> {
-        let mut spots = baseline::capable(world, call);
+        let mut spots = world.capable(call);
         if !spots.is_empty() {
             let first = self.turn % spots.len();
             spots.rotate_left(first);

@@ -1,11 +1,12 @@
-//! The `simulate` program: runs days under every way of routing, prints what was measured, and draws one of them.
-//! Or counts what calls cost. Exits with 1 where Gatehouse answers a smaller share of calls than another way of routing.
+//! The `simulate` program: simulates days under every routing policy, prints the measurements, and draws the first day.
+//! Or counts the costs of calls.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Parser, value_parser};
 use gatehouse_simulation::costs::paper::{self, Sweep};
 use gatehouse_simulation::costs::prices;
 use gatehouse_simulation::scenario::World;
@@ -13,27 +14,36 @@ use gatehouse_simulation::tally::Tally;
 use gatehouse_simulation::{Policy, chart, day, table};
 use serde_json::Value;
 
-const USAGE: &str = "usage: simulate [--seed S] [--seeds N] [--calls N] [--svg PATH]
-  --seed S    the day to simulate, and to draw: any number (default 1)
-  --seeds N   N days, from that one on: mean and worst instead of one day
-  --calls N   about so many calls (default 40000)
-  --svg PATH  where to draw the first day
-or: simulate [--seed S] --costs FOLDER | --check-costs FOLDER | --costs-page FOLDER
-  --costs FOLDER        what calls cost: written into costs.json, costs.svg and costs.html of a folder with prices.json
-  --check-costs FOLDER  whether these say what the simulation gives
-  --costs-page FOLDER   the table and the picture again, from the counts of costs.json
-";
-
+/// Simulate days of traffic under every routing policy, or count the costs of calls.
+///
+/// Exit status 1: Gatehouse answered a smaller share of calls than another policy; 2: any other error.
+#[derive(Parser)]
+#[command(name = "simulate")]
 struct Options {
+    /// The first day to simulate
+    #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Number of days; for several, the mean and the worst are printed
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
     seeds: u64,
+    /// Approximate number of calls in a day
+    #[arg(long, value_name = "N", default_value_t = day::CALLS, value_parser = value_parser!(u32).range(100..=1_000_000))]
     calls: u32,
-    svg: Option<String>,
-    costs: Option<String>,
-    mode: Mode,
+    /// Draw the first day into this file
+    #[arg(long, value_name = "PATH")]
+    svg: Option<PathBuf>,
+    /// Count the costs; write costs.json, costs.svg and costs.html of a folder that contains prices.json
+    #[arg(long, value_name = "FOLDER", group = "mode")]
+    costs: Option<PathBuf>,
+    /// Check that these files match the simulation
+    #[arg(long, value_name = "FOLDER", group = "mode")]
+    check_costs: Option<PathBuf>,
+    /// Write the table and the picture from the counts in costs.json
+    #[arg(long, value_name = "FOLDER", group = "mode")]
+    costs_page: Option<PathBuf>,
 }
 
-/// What is done about costs.
+/// The use of the counted costs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Write,
@@ -41,48 +51,15 @@ enum Mode {
     Page,
 }
 
-fn options() -> Result<Option<Options>, String> {
-    let mut options =
-        Options { seed: 1, seeds: 1, calls: day::CALLS, svg: None, costs: None, mode: Mode::Write };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        if matches!(word.as_str(), "-h" | "--help") {
-            return Ok(None);
-        }
-        let value = words.next().ok_or_else(|| format!("{word} wants a value"))?;
-        let number = || value.parse::<u64>().map_err(|_| format!("{word} wants a number, not '{value}'"));
-        match word.as_str() {
-            "--seed" => options.seed = number()?,
-            "--seeds" => options.seeds = number()?.max(1),
-            "--calls" => {
-                let calls = u32::try_from(number()?).ok().filter(|calls| (100..=1_000_000).contains(calls));
-                options.calls = calls.ok_or("--calls wants a number from 100 to 1000000")?;
-            }
-            "--svg" => options.svg = Some(value),
-            "--costs" | "--check-costs" | "--costs-page" => {
-                options.mode = match word.as_str() {
-                    "--costs" => Mode::Write,
-                    "--check-costs" => Mode::Check,
-                    _ => Mode::Page,
-                };
-                options.costs = Some(value);
-            }
-            _ => return Err(format!("there is no option '{word}'")),
-        }
-    }
-    Ok(Some(options))
-}
-
 fn main() -> ExitCode {
-    let said = match options() {
-        Ok(None) => Ok((USAGE.to_owned(), true)),
-        Ok(Some(Options { seed, costs: Some(folder), mode, .. })) => {
-            costs(seed, Path::new(&folder), mode).map(|text| (text, true))
-        }
-        Ok(Some(options)) => run(&options),
-        Err(error) => Err(format!("{error}\n{USAGE}")),
+    let options = Options::parse();
+    let result = match &options {
+        Options { costs: Some(folder), .. } => costs(options.seed, folder, Mode::Write),
+        Options { check_costs: Some(folder), .. } => costs(options.seed, folder, Mode::Check),
+        Options { costs_page: Some(folder), .. } => costs(options.seed, folder, Mode::Page),
+        _ => run(&options),
     };
-    match said {
+    match result {
         Ok((text, is_best)) => {
             let written = std::io::stdout().write_all(text.as_bytes());
             if is_best && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -94,8 +71,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Counts what calls cost, and writes it down, or checks what is written.
-fn costs(seed: u64, folder: &Path, mode: Mode) -> Result<String, String> {
+/// Counts the costs of calls, and writes them or checks the files. Returns the text to print, and true.
+fn costs(seed: u64, folder: &Path, mode: Mode) -> Result<(String, bool), String> {
     let path = |name: &str| folder.join(name);
     let read = |name: &str| {
         std::fs::read_to_string(path(name)).map_err(|error| format!("{name} cannot be read: {error}"))
@@ -122,15 +99,15 @@ fn costs(seed: u64, folder: &Path, mode: Mode) -> Result<String, String> {
         if read("costs.svg")? != picture {
             return Err("costs.svg is not what the simulation gives".to_owned());
         }
-        return Ok("costs.json, costs.html and costs.svg are what the simulation gives\n".to_owned());
+        return Ok(("costs.json, costs.html and costs.svg are what the simulation gives\n".to_owned(), true));
     }
     write("costs.json", &format!("{:#}\n", sweep.to_json(&items, &measured)))?;
     write("costs.svg", &picture)?;
     write("costs.html", &new_page)?;
-    Ok(sweep.to_text(&items, paper::cpu_us(&measured)))
+    Ok((sweep.to_text(&items, paper::cpu_us(&measured)), true))
 }
 
-/// What is to be printed, and whether Gatehouse answered no smaller share than any other.
+/// Simulates days. Returns the text to print, and true if no other policy answered a larger share of calls than Gatehouse.
 fn run(options: &Options) -> Result<(String, bool), String> {
     let mut days: Vec<(u64, Vec<Tally>)> = Vec::new();
     for seed in options.seed..options.seed.saturating_add(options.seeds) {
@@ -138,7 +115,8 @@ fn run(options: &Options) -> Result<(String, bool), String> {
         let tallies: Vec<Tally> = Policy::ALL.iter().map(|policy| policy.run(&world)).collect();
         if let (Some(path), true) = (&options.svg, days.is_empty()) {
             let drawn = chart::draw(&world, &tallies);
-            std::fs::write(path, drawn).map_err(|error| format!("{path} cannot be written: {error}"))?;
+            std::fs::write(path, drawn)
+                .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
         }
         days.push((seed, tallies));
     }

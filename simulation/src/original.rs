@@ -91,7 +91,7 @@ impl Router for Original {
     fn order(&mut self, world: &World, call: &Call, now_ms: u64) -> Vec<Spot> {
         let unknown = Health::default();
         let mut scored: Vec<(f64, f64, Spot)> = Vec::new();
-        for spot in baseline::capable(world, call) {
+        for spot in world.capable(call) {
             let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) else { continue };
             let health = self.health.get(&(spot.provider, spot.model)).unwrap_or(&unknown);
             // It knows of one limit a day for each model. It is told the true one, of all keys.

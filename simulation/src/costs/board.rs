@@ -1,10 +1,9 @@
-//! What one isolate asks and tells the object that knows how the providers are (`ProviderHealth`): all isolates have the
-//! same one. [`Board`] and [`Shared`] are the gateway's own; when what is sent is here as `src/handlers/board.rs` has it.
+//! The messages between one isolate and `ProviderHealth`, the Durable Object that shares the health view of all isolates.
+//! [`Board`] and [`Shared`] are the gateway's own code; this module sends messages when the Worker sends them.
 
 use gatehouse_core::health::{Answer, Board, Lanes, Place, REFRESH_MS, Report, Shared, Token};
 
-use super::ledger::{BACK_MS, DURATION_MS, MODELS, THERE_MS};
-use super::prices::per_million;
+use super::ledger::{BACK_MS, DURATION_MS, MODELS, THERE_MS, per_million};
 use crate::day::BEGIN_MS;
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -29,7 +28,7 @@ struct World {
     waited: u64,
 }
 
-/// Simulates one isolate with so many calls in ten thousand seconds.
+/// Simulates one isolate with this many calls in ten thousand seconds.
 pub fn run(calls: u64, seed: u64) -> Counts {
     let mut rng = Rng::of(&[seed, calls, 1 << 32]);
     let mut world = World {
@@ -65,19 +64,19 @@ pub fn run(calls: u64, seed: u64) -> Counts {
     Counts { calls: counted, requests: world.requests, waited: world.waited }
 }
 
-/// What was counted.
+/// The counts of a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls.
     pub calls: u64,
     /// Requests to the object.
     pub requests: u64,
-    /// Calls that waited for it.
+    /// Calls that waited for the object.
     pub waited: u64,
 }
 
 impl Counts {
-    /// The same for a million calls, rounded down.
+    /// The counts of a million calls, rounded down.
     #[must_use]
     pub fn of_a_million(self) -> Counts {
         let of = |count: u64| per_million(count, self.calls);

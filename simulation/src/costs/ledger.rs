@@ -1,71 +1,71 @@
-//! One key's ledger under load: its isolates, its object, and what both do to storage and database.
+//! The ledger of one key under load: its isolates, its Durable Object, and the rows that both read and write.
 //!
-//! [`Purse`] and [`Book`] are the gateway's own. What is around them is here as the Worker has it: what is sent when, and
-//! how many rows a step writes. Only what can be counted is simulated: no message is lost, no isolate dies, and an object
-//! that gets more than it can do is as quick as ever. That it would get more is among what is counted.
+//! [`Purse`] and [`Book`] are the gateway's own code. This module sends messages when the Worker sends them, and counts the
+//! rows that the Worker writes. Only countable things are simulated: no message is lost, no isolate dies, and an overloaded
+//! object is as fast as an idle one; the counts show the overload.
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
     Answer, Ask, Book, Changes, Charge, IDLE_MS, Limit, Need, Purse, Report, Reserved, Settled, Standing,
 };
 
-use super::prices::per_million;
 use crate::day::{BEGIN_MS, DAY_MS};
 use crate::queue::Queue;
 use crate::rng::Rng;
 
-/// The way to an object and back, in milliseconds.
+/// The time of a message to an object, in milliseconds.
 pub const THERE_MS: u64 = 2;
-/// See [`THERE_MS`].
+/// The time of a reply from an object, in milliseconds.
 pub const BACK_MS: u64 = 3;
-/// How long an object is active for a message, and for a fold with its roll-up, in milliseconds.
+/// The time that an object is active for a message, in milliseconds.
 pub const ACTIVE_MS: u64 = 5;
-/// See [`ACTIVE_MS`].
+/// The time that an object is active for a fold with its roll-up, in milliseconds.
 pub const FOLD_ACTIVE_MS: u64 = 50;
-/// After how long without work an object is out of memory, in milliseconds.
+/// The idle time after which an object is evicted from memory, in milliseconds.
 const EVICTED_MS: u64 = 10_000;
-/// How long an isolate goes by what it knows of an issued key before it asks again behind a call, and before a call waits
-/// for that, in milliseconds: as `core/src/key/cache.rs` has it.
+/// The age of an isolate's copy of an issued key at which it is refreshed after a response (soft), and at which a call
+/// waits for the refresh (hard), in milliseconds, as in `core/src/key/cache.rs`.
 const KEY_SOFT_MS: u64 = 5_000;
 const KEY_HARD_MS: u64 = 10_000;
-/// The rows that a look-up of a key reads: the secret's and the key's.
+/// The rows that a lookup of a key reads: its secret's and its own.
 const KEY_ROWS: u64 = 2;
-/// The rows that an object reads when it is brought back to memory, besides those of pages that have not been folded: the
-/// names of its tables and their indexes, the last page, and the two texts.
+/// The rows that an object reads when it is loaded, in addition to the unfolded pages: the names of its tables and their
+/// indexes, the last page, and the two texts.
 const LOAD_ROWS: u64 = 8;
-/// The rows that a fold writes besides the sums and what it removes: the watermark, who reported, the roll-up, and its removal.
+/// The rows that a fold writes in addition to sums and removed pages: the watermark, the reporters, the roll-up, and its
+/// removal.
 const FOLD_ROWS: u64 = 4;
-/// The rows that a fold reads to find what is too old: the first that is not.
+/// The rows that a fold reads to find expired ones: the first that has not expired.
 const REMOVAL_ROWS: u64 = 1;
-/// The models that a key's calls go to.
+/// The number of models that the calls of a key use.
 pub const MODELS: u64 = 3;
-/// How long a call takes: from, to; in milliseconds.
+/// The shortest and the longest duration of a call, in milliseconds.
 pub const DURATION_MS: (u64, u64) = (1_000, 5_000);
-/// What a call may cost at least and at most before it is sent, and what it does cost: from, to; in micro-USD.
+/// The smallest and the largest hold of a call, in micro-USD.
 pub const HOLD_MICRO_USD: (u64, u64) = (2_000, 12_000);
-/// See [`HOLD_MICRO_USD`].
+/// The smallest and the largest cost of a call, in micro-USD.
 pub const COST_MICRO_USD: (u64, u64) = (1_000, 4_000);
-/// How often it is looked how much is set aside, in milliseconds.
+/// The interval at which the amount on hold is sampled, in milliseconds.
 const LOOK_MS: u64 = 250;
 
-/// What is simulated.
+/// The parameters of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// Calls of the key in ten thousand seconds.
     pub calls: u64,
-    /// The isolates that they are spread over evenly.
+    /// The isolates that share them evenly.
     pub isolates: u64,
-    /// Whether the key has limits.
+    /// True if the key has limits.
     pub limits: bool,
 }
 
 impl Setting {
-    /// The time between two calls, in milliseconds, on average.
+    /// The mean time between two calls, in milliseconds.
     fn gap_ms(self) -> f64 {
         1e7 / self.calls as f64
     }
 
-    /// How long is looked at: some thousand calls, and at least some folds. Then the time before, until all is in its stride.
+    /// The time that is counted, some thousand calls and at least some folds; and the warm-up before it.
     fn times_ms(self) -> (u64, u64) {
         let calls = 2_000.0 * self.gap_ms();
         match self.calls {
@@ -76,7 +76,7 @@ impl Setting {
         }
     }
 
-    /// The key's limits: what its calls use, twice over.
+    /// The limits of the key: twice the usage of its calls.
     fn limits(self) -> Vec<Limit> {
         if !self.limits {
             return Vec::new();
@@ -92,48 +92,48 @@ impl Setting {
     }
 }
 
-/// What was counted. Rates are for the calls that were counted with them.
+/// The counts of a simulation. All belong to the same number of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls.
     pub calls: u64,
-    /// Calls that were refused: by limits that are twice what is used, so that there should be none.
+    /// Calls that were rejected: none are expected, since the limits are twice the usage.
     pub refused: u64,
     /// Calls that waited for the object.
     pub waited: u64,
-    /// Calls that waited for the database to say who they are from.
+    /// Calls that waited for the lookup of their key in the database.
     pub waited_for_key: u64,
-    /// Questions to the object, whether a call waited or not.
+    /// Requests for a lease to the object, whether a call waited or not.
     pub asks: u64,
-    /// Reports to it.
+    /// Reports to the object.
     pub reports: u64,
-    /// Its alarms.
+    /// Alarms of the object.
     pub alarms: u64,
-    /// How long it was active, in milliseconds.
+    /// The active time of the object, in milliseconds.
     pub active_ms: u64,
-    /// Rows that it wrote, deleted ones and alarms included.
+    /// Rows that the object wrote, deleted ones and alarms included.
     pub object_written: u64,
-    /// Rows that it read.
+    /// Rows that the object read.
     pub object_read: u64,
     /// Batches and queries of the database.
     pub d1_queries: u64,
-    /// Rows of the database that were written.
+    /// Rows that were written to the database.
     pub d1_written: u64,
-    /// Rows of it that were read.
+    /// Rows that were read from the database.
     pub d1_read: u64,
-    /// The most that was set aside of the money of a day, in millionths of the limit.
+    /// The highest amount on hold, in millionths of the daily limit.
     pub most_aside_ppm: u64,
-    /// The most ended calls of an isolate that waited for their report.
+    /// The highest number of unreported calls of an isolate.
     pub most_waiting: u64,
 }
 
 impl Counts {
-    /// Messages and alarms of the object: what is charged as its requests.
+    /// Messages and alarms of the object, which are charged as its requests.
     pub fn object_requests(&self) -> u64 {
         self.asks + self.reports + self.alarms
     }
 
-    /// The same for a million calls, rounded down. What is the most of something stays.
+    /// The counts of a million calls, rounded down; maxima stay as they are.
     #[must_use]
     pub fn of_a_million(&self) -> Counts {
         let of = |count: u64| per_million(count, self.calls);
@@ -154,6 +154,11 @@ impl Counts {
             ..*self
         }
     }
+}
+
+/// Scales a count of `of` calls to a million calls, rounded down.
+pub fn per_million(count: u64, of: u64) -> u64 {
+    (u128::from(count) * 1_000_000 / u128::from(of.max(1))) as u64
 }
 
 enum Event {
@@ -178,9 +183,9 @@ enum Event {
         isolate: usize,
         standing: Standing,
     },
-    /// It is time for a report.
+    /// A report is due.
     Report(usize),
-    /// It is time to see whether a lease is idle, or has to be renewed.
+    /// Leases are checked for return or renewal.
     Tend(usize),
     Alarm,
     Look,
@@ -188,14 +193,14 @@ enum Event {
 
 struct Isolate {
     purse: Purse,
-    /// Whether a report is on its way.
+    /// True while a report is in flight.
     sends: bool,
-    /// Whether one is planned.
+    /// True while a report is scheduled.
     waits: bool,
     tends: bool,
-    /// When it last asked who the key is.
+    /// The time of its last lookup of the key.
     key_ms: u64,
-    /// Ended calls that the object does not know of.
+    /// Ended calls that have not been reported.
     unknown: u64,
 }
 
@@ -421,7 +426,7 @@ impl World {
         self.tend(isolate);
     }
 
-    /// Sends what there is to report, now or when it is time.
+    /// Sends a report, or schedules it.
     fn report(&mut self, isolate: usize) {
         let now_ms = self.now_ms;
         let Some(place) = self.isolates.get_mut(isolate) else { return };
@@ -446,11 +451,11 @@ impl World {
         }
     }
 
-    /// The object does something.
+    /// Counts activity of the object.
     fn active(&mut self, ms: u64) {
         let now_ms = self.now_ms;
         if now_ms > self.active_until_ms + EVICTED_MS {
-            // Leases have been given back by then.
+            // All leases have been returned by then.
             self.counts.object_read += LOAD_ROWS + self.fresh_pages;
         }
         let until_ms = now_ms + ms;
@@ -477,7 +482,7 @@ impl World {
     }
 
     fn alarm(&mut self) {
-        // One that was set anew for an earlier time does not come.
+        // An alarm that was replaced by an earlier one does not fire.
         if self.alarm_ms != Some(self.now_ms) {
             return;
         }
@@ -492,7 +497,7 @@ impl World {
             self.counts.object_written += slices + FOLD_ROWS;
             // The sums are read and added to, and the queue is read until it is empty.
             self.counts.object_read += slices + 1;
-            // In the long run as many pages go as come.
+            // On average as many pages are removed as are added.
             self.counts.object_written += std::mem::take(&mut self.fresh_pages);
             self.counts.d1_queries += 1;
             self.counts.d1_written += slices + 1;

@@ -16,12 +16,12 @@ use ledger::Setting;
 /// The calls of a key that are simulated, in ten thousand seconds: from one in ten thousand seconds to 100,000 a second.
 pub const CALLS: [u64; 10] =
     [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
-/// The isolates that they are spread over.
+/// The numbers of isolates that share them.
 pub const ISOLATES: [u64; 4] = [1, 10, 100, 1_000];
-/// An isolate takes so many calls of ten thousand seconds: a hundred a second.
+/// The most calls that an isolate takes in ten thousand seconds: a hundred a second.
 pub const CALLS_OF_ISOLATE: u64 = 1_000_000;
 
-/// All settings, in the order in which they are kept.
+/// All settings, in the order of the file.
 pub fn settings() -> Vec<Setting> {
     let mut all = Vec::new();
     for limits in [false, true] {
@@ -36,14 +36,14 @@ pub fn settings() -> Vec<Setting> {
     all
 }
 
-/// Counts each of some, on all processors. The order stays.
+/// Applies `count` to each item on all processors; the results keep the order of the items.
 pub fn of_each<I: Sync, O: Send + Clone>(items: &[I], count: impl Fn(&I) -> O + Sync) -> Vec<O> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let parts: Vec<Vec<(usize, O)>> = std::thread::scope(|scope| {
         let work = || {
             let mut done = Vec::new();
-            // The largest settings are the last: they begin first, so that nobody waits for them in the end.
+            // The largest settings come last: they start first, so that no thread waits for them in the end.
             while let Some(index) =
                 items.len().checked_sub(1 + next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                 && let Some(item) = items.get(index)

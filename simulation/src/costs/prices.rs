@@ -1,30 +1,30 @@
-//! What things cost, and what a million calls need of each. The list of prices is `docs/site/docs/prices.json`, which the
-//! page reads as well.
+//! Prices, and the units of each priced item that a million calls need. The list of prices is
+//! `docs/site/docs/prices.json`, which the page reads too.
 
 use serde_json::Value;
 
 use super::{board, ledger};
 
-/// How much memory an object is charged for, in MB.
+/// The memory that a Durable Object is charged for, in MB.
 pub const OBJECT_MB: u64 = 128;
 
-/// One thing that is paid for.
+/// A priced item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Its name in files.
     pub id: String,
     /// Its name for people.
     pub name: String,
-    /// What a million of it costs, in micro-USD.
+    /// The price of a million units, in micro-USD.
     pub micro_usd_per_million: u64,
-    /// Whether the price is from the provider's documentation.
+    /// True if the price is from the provider's documentation.
     pub is_certain: bool,
 }
 
-/// The list.
+/// Reads the list of prices.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// The text is not such a list.
 pub fn list(text: &str) -> Result<Vec<Item>, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let items = value.get("items").and_then(Value::as_array).ok_or("no items")?;
@@ -40,23 +40,24 @@ pub fn list(text: &str) -> Result<Vec<Item>, String> {
     items.iter().map(|value| item(value).ok_or_else(|| format!("no item: {value}"))).collect()
 }
 
-/// What a million calls need of everything.
+/// The resources that a million calls need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
     ledger: ledger::Counts,
     board: board::Counts,
-    /// The CPU of a call, in microseconds.
+    /// The CPU time of a call, in microseconds.
     cpu_us: u64,
 }
 
 impl Needs {
-    /// What a million calls of a key do, what a million of an isolate do, and the CPU of a call, in microseconds.
+    /// Combines the counts of a million calls of a key, those of a million calls of an isolate, and the CPU time of a call
+    /// in microseconds.
     pub fn new(ledger: ledger::Counts, board: board::Counts, cpu_us: u64) -> Needs {
         Needs { ledger, board, cpu_us }
     }
 
-    /// So many units of an item; `None` for one that is not known. Analytics Engine is bound by those who want it, and logs
-    /// can be sampled: both are counted in full.
+    /// The units of an item; `None` if the item is unknown. The Analytics Engine is optional and logs can be sampled: both
+    /// are counted in full.
     pub fn units(&self, id: &str) -> Option<u64> {
         let Needs { ledger, cpu_us, .. } = self;
         let board = self.board.requests;
@@ -77,14 +78,9 @@ impl Needs {
         })
     }
 
-    /// What a million calls cost of an item, in micro-USD.
+    /// The cost of an item for a million calls, in micro-USD.
     pub fn micro_usd(&self, item: &Item) -> u64 {
         let units = u128::from(self.units(&item.id).unwrap_or_default());
         ((units * u128::from(item.micro_usd_per_million) + 500_000) / 1_000_000) as u64
     }
-}
-
-/// So many for a million.
-pub fn per_million(count: u64, of: u64) -> u64 {
-    (u128::from(count) * 1_000_000 / u128::from(of.max(1))) as u64
 }

@@ -1,98 +1,101 @@
-//! A connection to what is asked, and one exchange on it. Does not measure more than that exchange and tries nothing again.
+//! A persistent connection to the target, and one request and its response on it.
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::task::spawn_local;
+use tokio::time::Instant;
 
-use crate::answer::{Answer, Expected};
 use crate::figures::Sample;
-use crate::http::Reader;
+use crate::response::{Expected, check, events};
 
-/// The longest that an answer, or a connection, is waited for.
+/// The longest wait for a response, connecting included.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A connection, and what has been read of the answer that is under way.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
+/// A request that is sent again and again, and the response it must get.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Host and port to connect to.
+    pub(crate) address: String,
+    pub(crate) message: hyper::Request<Full<Bytes>>,
+    pub(crate) expected: Expected,
 }
 
-/// An exchange whose answer is under way.
+/// A connection that runs in a task of its own on the current `LocalSet`.
+pub(crate) struct Connection(SendRequest<Full<Bytes>>);
+
+/// A response that is being read.
 pub(crate) struct Exchange {
-    reader: Reader,
-    answer: Answer,
-    begun: Instant,
+    expected: Expected,
+    started: Instant,
+    response: Response<Incoming>,
+    body: Vec<u8>,
     first_event: Option<Duration>,
-    bytes: u64,
-}
-
-impl Exchange {
-    /// Whether the connection can be used again, once the answer is whole.
-    pub(crate) fn keeps(&self) -> bool {
-        self.reader.keeps
-    }
-
-    /// What it took, once it is whole; or what is wrong with it.
-    pub(crate) fn sample(&self) -> Result<Sample, String> {
-        let latency = self.begun.elapsed();
-        self.answer.check(self.reader.status)?;
-        Ok(Sample { latency, first_event: self.first_event, events: self.answer.events(), bytes: self.bytes })
-    }
 }
 
 impl Connection {
-    pub(crate) async fn open(address: &str) -> Result<Self, String> {
-        let stream =
-            timeout(PATIENCE, TcpStream::connect(address)).await.map_err(|_| "no connection in time")?;
-        let stream = stream.map_err(|error| format!("no connection to {address}: {error}"))?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Ok(Self { stream, buffer: vec![0; 64 * 1024] })
-    }
-
-    /// Sends a request, whose answer is then to be read.
-    pub(crate) async fn begin(&mut self, request: &[u8], expected: Expected) -> Result<Exchange, String> {
-        let begun = Instant::now();
-        self.stream.write_all(request).await.map_err(|error| format!("while sending: {error}"))?;
-        let answer = Answer::new(expected);
-        Ok(Exchange { reader: Reader::new(), answer, begun, first_event: None, bytes: 0 })
-    }
-
-    /// Reads until the answer is whole.
-    pub(crate) async fn finish(&mut self, exchange: &mut Exchange) -> Result<(), String> {
-        while !exchange.reader.is_whole() {
-            self.read(exchange).await?;
+    /// Returns `kept` as soon as it can take the next request, or a new connection if the target has closed it.
+    pub(crate) async fn reuse_or_open(kept: Option<Self>, address: &str) -> Result<Self> {
+        if let Some(mut kept) = kept
+            && kept.0.ready().await.is_ok()
+        {
+            return Ok(kept);
         }
-        Ok(())
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // The exchange that is under way returns its error.
+        spawn_local(connection);
+        Ok(Self(sender))
     }
 
-    /// Reads until the first event has come.
-    pub(crate) async fn first_event(&mut self, exchange: &mut Exchange) -> Result<(), String> {
-        while exchange.first_event.is_none() {
-            if exchange.reader.is_whole() {
-                exchange.answer.check(exchange.reader.status)?;
-                return Err("an answer without an event".to_owned());
+    /// Sends a request and waits for the head of its response.
+    pub(crate) async fn send(&mut self, request: &Request) -> Result<Exchange> {
+        let started = Instant::now();
+        let response =
+            self.0.send_request(request.message.clone()).await.context("waiting for a response")?;
+        Ok(Exchange { expected: request.expected, started, response, body: Vec::new(), first_event: None })
+    }
+}
+
+impl Exchange {
+    /// Reads until the first event has arrived.
+    pub(crate) async fn first_event(&mut self) -> Result<()> {
+        while self.first_event.is_none() {
+            if !self.read().await? {
+                check(self.response.status(), &self.body, self.expected)?;
+                bail!("a response without an event");
             }
-            self.read(exchange).await?;
         }
         Ok(())
     }
 
-    async fn read(&mut self, exchange: &mut Exchange) -> Result<(), String> {
-        let read =
-            self.stream.read(&mut self.buffer).await.map_err(|error| format!("while reading: {error}"))?;
-        if read == 0 {
-            return Err("the connection was closed before the answer was whole".to_owned());
+    /// Reads to the end and checks the whole.
+    pub(crate) async fn finish(mut self) -> Result<Sample> {
+        while self.read().await? {}
+        let latency = self.started.elapsed();
+        let events = check(self.response.status(), &self.body, self.expected)?;
+        Ok(Sample { latency, first_event: self.first_event, events, bytes: self.body.len() })
+    }
+
+    /// Reads the next part of the body; false at its end.
+    async fn read(&mut self) -> Result<bool> {
+        let Some(frame) = self.response.frame().await else { return Ok(false) };
+        // Trailers are the only other kind of frame.
+        if let Ok(data) = frame.context("reading a body")?.into_data() {
+            self.body.extend_from_slice(&data);
+            let streams = matches!(self.expected, Expected::Events(_));
+            if streams && self.first_event.is_none() && events(&self.body).next().is_some() {
+                self.first_event = Some(self.started.elapsed());
+            }
         }
-        let Exchange { reader, answer, bytes, .. } = exchange;
-        reader.push(self.buffer.get(..read).unwrap_or_default(), |part| {
-            *bytes += part.len() as u64;
-            answer.push(part);
-        })?;
-        if exchange.first_event.is_none() && exchange.answer.events() > 0 {
-            exchange.first_event = Some(exchange.begun.elapsed());
-        }
-        Ok(())
+        Ok(true)
     }
 }

@@ -1,24 +1,22 @@
-//! Adds up what was seen: counts, percentiles, and the JSON that is printed of them.
-//! Measures nothing itself.
+//! Statistics of a load: counts, percentiles, and the JSON that they are printed as.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// What one answer took.
+/// The measurements of one response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    /// From the first byte of the request to the last of the answer.
+    /// From the first byte of the request to the last of the response.
     pub(crate) latency: Duration,
-    /// From the first byte of the request to the end of the first event; of streams only.
+    /// From the first byte of the request to the end of the first event; streams only.
     pub(crate) first_event: Option<Duration>,
-    /// How many events it had.
-    pub(crate) events: u64,
-    /// How long its body was.
-    pub(crate) bytes: u64,
+    pub(crate) events: usize,
+    /// The length of the body.
+    pub(crate) bytes: usize,
 }
 
-/// Times in microseconds, by nearest rank.
+/// Percentiles of times in microseconds, by nearest rank.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) p50: u64,
@@ -38,32 +36,31 @@ impl Times {
     }
 }
 
-/// What is printed when a load is over.
+/// The JSON object that is printed at the end of a load.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    /// Answers that were whole.
+pub(crate) struct Report {
+    /// Complete responses.
     pub(crate) requests: usize,
-    /// From the first request to the end of the last answer.
+    /// From the first request to the end of the last response.
     pub(crate) seconds: f64,
-    /// Whole answers a second.
+    /// Complete responses per second.
     pub(crate) rps: f64,
-    /// Of whole answers; null if there was none.
+    /// Null without a complete response.
     pub(crate) latency_us: Option<Times>,
-    /// Of streams; null if there was none.
+    /// Null without a stream.
     pub(crate) first_event_us: Option<Times>,
-    pub(crate) events: u64,
-    /// Of bodies.
-    pub(crate) bytes: u64,
-    /// Requests that went wrong.
-    pub errors: usize,
-    /// How the first of them did.
+    pub(crate) events: usize,
+    /// The length of all bodies.
+    pub(crate) bytes: usize,
+    /// Requests without a complete response.
+    pub(crate) errors: usize,
     pub(crate) first_error: Option<String>,
 }
 
 impl Report {
-    pub(crate) fn of(samples: &[Sample], errors: &[String], took: Duration) -> Self {
+    pub(crate) fn new(samples: &[Sample], errors: &[String], took: Duration) -> Self {
         let seconds = took.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "nobody counts 2^52 answers")]
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 responses")]
         let rps = if seconds > 0.0 { samples.len() as f64 / seconds } else { 0.0 };
         Self {
             requests: samples.len(),
@@ -84,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_values_that_were_seen() {
+    fn percentiles_are_measured_values() {
         let of = |times: &[u64]| Times::of(times.iter().map(|time| Duration::from_micros(*time)).collect());
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[7]), Some(Times { p50: 7, p90: 7, p99: 7, max: 7 }));
@@ -94,11 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn a_report_adds_up() {
+    fn a_report_adds_up_its_samples() {
         let sample =
             |first_event| Sample { latency: Duration::from_micros(9), first_event, events: 3, bytes: 10 };
         let samples = [sample(None), sample(Some(Duration::from_micros(4)))];
-        let report = Report::of(&samples, &["broken".to_owned()], Duration::from_secs(2));
+        let report = Report::new(&samples, &["broken".to_owned()], Duration::from_secs(2));
         assert_eq!((report.requests, report.events, report.bytes, report.errors), (2, 6, 20, 1));
         assert!((report.rps - 1.0).abs() < 1e-9);
         assert_eq!(report.first_event_us.map(|times| times.max), Some(4));

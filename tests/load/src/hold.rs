@@ -1,70 +1,61 @@
-//! Streams that are open at once, and stay open: for reading, meanwhile, how much memory they take.
-//! Does not measure that memory, and no times.
+//! Streams that are held open at the same time, so that the benchmark can read the memory of the target meanwhile.
 
-use std::cell::{Cell, RefCell};
 use std::io::{self, Read as _, Write as _};
 use std::rc::Rc;
 
-use tokio::task::{LocalSet, spawn_blocking, spawn_local};
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, LocalSet, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::args::Request;
-use crate::connection::{Connection, PATIENCE};
+use crate::connection::{Connection, Exchange, PATIENCE, Request};
 
-/// How many are opened at once: enough that it does not take long where the first event is late, and not so many that what
-/// is asked meets all of them in one burst.
+/// The number of streams that are opened at a time: enough to be quick with a target whose first event is late, without
+/// sending it all requests in one burst.
 const OPENERS: usize = 256;
 
-/// Opens so many streams, prints `{"open":N}` once each has had an event, and reads on until standard input ends.
-///
-/// # Errors
-///
-/// A stream that could not be opened, or one that ended before.
-pub async fn run(request: Request, streams: usize) -> Result<(), String> {
-    let request = Rc::new(request);
-    let lost: Rc<RefCell<Option<String>>> = Rc::default();
-    let left = Rc::new(Cell::new(streams));
+/// Opens `streams` streams, prints `{"open":N}` once each has had an event, and reads them until standard input ends.
+/// An error: a stream that did not open, or that ended early.
+pub(crate) async fn run(request: Request, streams: usize) -> Result<()> {
     LocalSet::new()
         .run_until(async {
-            let openers: Vec<_> = (0..OPENERS)
-                .map(|_| spawn_local(open(Rc::clone(&request), Rc::clone(&left), Rc::clone(&lost))))
-                .collect();
-            for opener in openers {
-                opener.await.map_err(|error| error.to_string())??;
+            let mut held = open(Rc::new(request), streams).await?;
+            writeln!(io::stdout(), "{{\"open\":{streams}}}")?;
+            spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
+            if let Some(ended) = held.try_join_next() {
+                ended??;
             }
-            say(streams).map_err(|error| error.to_string())?;
-            // Whoever started this closes it, or ends, and then it is closed too.
-            let stop = spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new()));
-            stop.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            lost.take().map_or(Ok(()), Err)
+            Ok(())
         })
         .await
 }
 
-fn say(streams: usize) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "{{\"open\":{streams}}}")?;
-    out.flush()
-}
-
-/// Opens one stream after the other while any are left to open; each is read on by a task of its own.
-async fn open(
-    request: Rc<Request>,
-    left: Rc<Cell<usize>>,
-    lost: Rc<RefCell<Option<String>>>,
-) -> Result<(), String> {
-    while let Some(rest) = left.get().checked_sub(1) {
-        left.set(rest);
-        let mut connection = Connection::open(&request.address).await?;
-        let mut exchange = connection.begin(&request.bytes, request.expected).await?;
-        let first = timeout(PATIENCE, connection.first_event(&mut exchange)).await;
-        first.map_err(|_| "no first event in time")??;
-        let lost = Rc::clone(&lost);
-        spawn_local(async move {
-            let ended = connection.finish(&mut exchange).await;
-            let why = ended.err().unwrap_or_else(|| "it came to its end".to_owned());
-            lost.replace(Some(format!("a stream was not held: {why}")));
+/// Opens streams. The returned tasks read them, and end only with an error.
+async fn open(request: Rc<Request>, streams: usize) -> Result<JoinSet<Result<()>>> {
+    let openers = Rc::new(Semaphore::new(OPENERS));
+    let mut opening = JoinSet::new();
+    for _ in 0..streams {
+        let (request, openers) = (Rc::clone(&request), Rc::clone(&openers));
+        opening.spawn_local(async move {
+            let _opener = openers.acquire().await?;
+            timeout(PATIENCE, first_event(&request)).await.context("no first event in time")?
         });
     }
-    Ok(())
+    let mut held = JoinSet::new();
+    while let Some(stream) = opening.join_next().await {
+        let (connection, exchange) = stream??;
+        held.spawn_local(async move {
+            let _connection = connection;
+            exchange.finish().await.context("a stream was not held")?;
+            bail!("a stream was not held: it ended")
+        });
+    }
+    Ok(held)
+}
+
+async fn first_event(request: &Request) -> Result<(Connection, Exchange)> {
+    let mut connection = Connection::reuse_or_open(None, &request.address).await?;
+    let mut exchange = connection.send(request).await?;
+    exchange.first_event().await?;
+    Ok((connection, exchange))
 }

@@ -1,49 +1,33 @@
-//! The `load` program: reads its arguments, loads or holds, and prints what came of it.
-//! Does neither itself: `gatehouse_load` does.
+//! A load generator for `scripts/bench`: chat completions over HTTP/1.1 on loopback, with persistent connections, every
+//! response checked for being whole. Prints its own measurements; the benchmark reads the CPU time and the memory of the
+//! target. No TLS, HTTP/2 or redirects.
 
-use std::io::Write as _;
+mod args;
+mod connection;
+mod figures;
+mod hold;
+mod load;
+mod response;
+
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use gatehouse_load::args::{self, Command};
-use gatehouse_load::{hold, load};
+use anyhow::Result;
+use clap::Parser as _;
 
-fn main() -> ExitCode {
-    let command = match args::parse(std::env::args_os().skip(1)) {
-        Ok(command) => command,
-        Err(message) => {
-            eprint!("load: {message}\n{}", args::USAGE);
-            return ExitCode::from(2);
-        }
-    };
-    match run(command) {
-        Ok(code) => code,
-        Err(message) => {
-            eprintln!("load: {message}");
-            ExitCode::FAILURE
-        }
-    }
-}
+use crate::args::Args;
 
-fn run(command: Command) -> Result<ExitCode, String> {
-    // One thread: what is measured needs the other processors.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    match command {
-        Command::Help => {
-            std::io::stdout().write_all(args::USAGE.as_bytes()).map_err(|error| error.to_string())?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Hold(request, streams) => {
-            let held = runtime.block_on(hold::run(request, streams));
-            // Not to wait for the thread that reads standard input.
-            runtime.shutdown_background();
-            held.map(|()| ExitCode::SUCCESS)
-        }
-        Command::Load(wanted) => {
-            let report = runtime.block_on(load::run(wanted));
-            let text = serde_json::to_string(&report).map_err(|error| error.to_string())?;
-            writeln!(std::io::stdout(), "{text}").map_err(|error| error.to_string())?;
-            Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    // One thread: the target needs the other processors.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(streams) = args.hold {
+        let held = runtime.block_on(hold::run(args.request(), streams));
+        // Do not wait for the thread that reads standard input.
+        runtime.shutdown_background();
+        return held.map(|()| ExitCode::SUCCESS);
     }
+    let report = runtime.block_on(load::run(&args));
+    writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
+    Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

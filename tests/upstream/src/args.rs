@@ -1,87 +1,31 @@
-//! The command line: two options, nothing else.
-//! Does not start anything and does not print: `main` does.
+//! The command line.
 
-use std::ffi::OsString;
+use clap::Parser;
 
-/// How requests are remembered when the command line does not say.
-pub const DEFAULT_RECORD: usize = 1000;
-
-/// What `--help` prints.
-pub const USAGE: &str = "usage: upstream [--port N] [--record N]
-
-  --port N     port on 127.0.0.1 to listen on (default 0: any free port)
-  --record N   how many requests to remember for GET /_requests (default 1000, 0: none)
-";
-
-/// What the server is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Simulate an LLM provider on 127.0.0.1.
+#[derive(Debug, Clone, Copy, Parser)]
+#[command(name = "upstream")]
 pub struct Options {
-    /// Port on 127.0.0.1; 0 lets the system choose.
+    /// Port to listen on; 0: any free port
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub port: u16,
-    /// How many requests are remembered; 0 remembers none.
+    /// Number of requests to remember for GET /_requests
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     pub record: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { port: 0, record: DEFAULT_RECORD }
-    }
-}
-
-/// What the command line asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// Serve with these options.
-    Serve(Options),
-    /// Print the usage and leave.
-    Help,
-}
-
-/// Reads the arguments (without the program's name).
-///
-/// # Errors
-///
-/// An unknown argument, or a missing or wrong number, in one line for people.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    let mut options = Options::default();
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        match arg.to_str() {
-            Some("--port") => options.port = number("--port", args.next())?,
-            Some("--record") => options.record = number("--record", args.next())?,
-            Some("--help" | "-h") => return Ok(Command::Help),
-            _ => return Err(format!("unknown argument {}", arg.display())),
-        }
-    }
-    Ok(Command::Serve(options))
-}
-
-fn number<N: std::str::FromStr>(name: &str, value: Option<OsString>) -> Result<N, String> {
-    let value = value.ok_or_else(|| format!("{name} needs a number"))?;
-    value
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| format!("{name}: {} is not a number in its range", value.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(args: &[&str]) -> Result<Command, String> {
-        parse(args.iter().map(OsString::from))
-    }
-
     #[test]
-    fn options_are_read_and_the_rest_refused() {
-        assert_eq!(read(&[]), Ok(Command::Serve(Options { port: 0, record: 1000 })));
-        assert_eq!(
-            read(&["--record", "0", "--port", "8080"]),
-            Ok(Command::Serve(Options { port: 8080, record: 0 }))
-        );
-        assert!(read(&["--verbose"]).unwrap_err().contains("--verbose"));
-        assert!(read(&["--port"]).unwrap_err().contains("needs a number"));
-        assert!(read(&["--port", "70000"]).unwrap_err().contains("70000"));
-        assert!(read(&["--record", "-1"]).unwrap_err().contains("-1"));
+    fn options_have_defaults_and_ranges() {
+        let parse = |args: &[&str]| Options::try_parse_from([&["upstream"], args].concat());
+        let options = parse(&[]).unwrap();
+        assert_eq!((options.port, options.record), (0, 1000));
+        let options = parse(&["--record", "0", "--port", "8080"]).unwrap();
+        assert_eq!((options.port, options.record), (8080, 0));
+        assert!(parse(&["--port", "70000"]).unwrap_err().to_string().contains("70000"));
+        assert!(parse(&["--record", "-1"]).unwrap_err().to_string().contains("-1"));
     }
 }
