@@ -1,4 +1,4 @@
-//! The `simulate` program: runs days under every way of routing, prints what was measured, and draws one of them.
+//! The `simulate` program: runs days under every way of routing, prints what was measured, and writes the first day as data.
 //! Or counts what calls cost. Exits with 1 where Gatehouse answers a smaller share of calls than another way of routing.
 
 use std::fmt::Write as _;
@@ -6,44 +6,35 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use gatehouse_simulation::costs::paper::{self, Sweep};
 use gatehouse_simulation::costs::prices;
+use gatehouse_simulation::costs::sweep::{self, Sweep};
+use gatehouse_simulation::data::Day;
 use gatehouse_simulation::scenario::World;
 use gatehouse_simulation::tally::Tally;
-use gatehouse_simulation::{Policy, chart, day, table};
+use gatehouse_simulation::{Policy, day, table};
 use serde_json::Value;
 
-const USAGE: &str = "usage: simulate [--seed S] [--seeds N] [--calls N] [--svg PATH]
-  --seed S    the day to simulate, and to draw: any number (default 1)
-  --seeds N   N days, from that one on: mean and worst instead of one day
-  --calls N   about so many calls (default 40000)
-  --svg PATH  where to draw the first day
-or: simulate [--seed S] --costs FOLDER | --check-costs FOLDER | --costs-page FOLDER
-  --costs FOLDER        what calls cost: written into costs.json, costs.svg and costs.html of a folder with prices.json
-  --check-costs FOLDER  whether these say what the simulation gives
-  --costs-page FOLDER   the table and the picture again, from the counts of costs.json
+const USAGE: &str = "usage: simulate [--seed S] [--seeds N] [--calls N] [--json PATH]
+  --seed S     the first day to simulate: any number (default 1)
+  --seeds N    N days, from that one on: mean and worst instead of one day
+  --calls N    about so many calls (default 40000)
+  --json PATH  the file to write the first day to
+or: simulate [--seed S] --costs FOLDER | --check-costs FOLDER
+  --costs FOLDER        count what calls cost, and write costs.json of a folder that contains prices.json
+  --check-costs FOLDER  check that costs.json matches the simulation
 ";
 
 struct Options {
     seed: u64,
     seeds: u64,
     calls: u32,
-    svg: Option<String>,
+    json: Option<String>,
     costs: Option<String>,
-    mode: Mode,
-}
-
-/// What is done about costs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Write,
-    Check,
-    Page,
+    check: bool,
 }
 
 fn options() -> Result<Option<Options>, String> {
-    let mut options =
-        Options { seed: 1, seeds: 1, calls: day::CALLS, svg: None, costs: None, mode: Mode::Write };
+    let mut options = Options { seed: 1, seeds: 1, calls: day::CALLS, json: None, costs: None, check: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if matches!(word.as_str(), "-h" | "--help") {
@@ -58,13 +49,9 @@ fn options() -> Result<Option<Options>, String> {
                 let calls = u32::try_from(number()?).ok().filter(|calls| (100..=1_000_000).contains(calls));
                 options.calls = calls.ok_or("--calls wants a number from 100 to 1000000")?;
             }
-            "--svg" => options.svg = Some(value),
-            "--costs" | "--check-costs" | "--costs-page" => {
-                options.mode = match word.as_str() {
-                    "--costs" => Mode::Write,
-                    "--check-costs" => Mode::Check,
-                    _ => Mode::Page,
-                };
+            "--json" => options.json = Some(value),
+            "--costs" | "--check-costs" => {
+                options.check = word == "--check-costs";
                 options.costs = Some(value);
             }
             _ => return Err(format!("there is no option '{word}'")),
@@ -76,8 +63,8 @@ fn options() -> Result<Option<Options>, String> {
 fn main() -> ExitCode {
     let said = match options() {
         Ok(None) => Ok((USAGE.to_owned(), true)),
-        Ok(Some(Options { seed, costs: Some(folder), mode, .. })) => {
-            costs(seed, Path::new(&folder), mode).map(|text| (text, true))
+        Ok(Some(Options { seed, costs: Some(folder), check, .. })) => {
+            costs(seed, Path::new(&folder), check).map(|text| (text, true))
         }
         Ok(Some(options)) => run(&options),
         Err(error) => Err(format!("{error}\n{USAGE}")),
@@ -94,40 +81,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Counts what calls cost, and writes it down, or checks what is written.
-fn costs(seed: u64, folder: &Path, mode: Mode) -> Result<String, String> {
+/// Counts what calls cost, and writes the counts or checks those of the file.
+fn costs(seed: u64, folder: &Path, check: bool) -> Result<String, String> {
     let path = |name: &str| folder.join(name);
     let read = |name: &str| {
         std::fs::read_to_string(path(name)).map_err(|error| format!("{name} cannot be read: {error}"))
-    };
-    let write = |name: &str, text: &str| {
-        std::fs::write(path(name), text).map_err(|error| format!("{name} cannot be written: {error}"))
     };
     let items = prices::list(&read("prices.json")?)?;
     let kept = read("costs.json").unwrap_or_else(|_| "{}".to_owned());
     let kept: Value = serde_json::from_str(&kept).map_err(|error| format!("costs.json: {error}"))?;
     let measured = kept.get("measured").cloned().unwrap_or_default();
-    let page = read("costs.html")?;
-    let sweep = match mode {
-        Mode::Page => Sweep::from_json(&kept).ok_or("costs.json is not what this program writes")?,
-        Mode::Write | Mode::Check => Sweep::new(seed),
-    };
-    let (new_page, picture) =
-        (sweep.into_page(&page, &items, &measured)?, sweep.draw(&items, paper::cpu_us(&measured)));
-    if mode == Mode::Check {
+    let sweep = Sweep::new(seed);
+    if check {
         sweep.check(&items, &kept)?;
-        if !paper::is_same_page(&page, &new_page) {
-            return Err("the table of costs.html is not what the simulation gives".to_owned());
-        }
-        if read("costs.svg")? != picture {
-            return Err("costs.svg is not what the simulation gives".to_owned());
-        }
-        return Ok("costs.json, costs.html and costs.svg are what the simulation gives\n".to_owned());
+        return Ok("costs.json matches the simulation\n".to_owned());
     }
-    write("costs.json", &format!("{:#}\n", sweep.to_json(&items, &measured)))?;
-    write("costs.svg", &picture)?;
-    write("costs.html", &new_page)?;
-    Ok(sweep.to_text(&items, paper::cpu_us(&measured)))
+    write(&path("costs.json"), &format!("{:#}\n", sweep.to_json(&items, &measured)))?;
+    Ok(sweep.to_text(&items, sweep::cpu_us(&measured)))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
 /// What is to be printed, and whether Gatehouse answered no smaller share than any other.
@@ -136,9 +110,9 @@ fn run(options: &Options) -> Result<(String, bool), String> {
     for seed in options.seed..options.seed.saturating_add(options.seeds) {
         let world = World::new(day::day(seed, options.calls))?;
         let tallies: Vec<Tally> = Policy::ALL.iter().map(|policy| policy.run(&world)).collect();
-        if let (Some(path), true) = (&options.svg, days.is_empty()) {
-            let drawn = chart::draw(&world, &tallies);
-            std::fs::write(path, drawn).map_err(|error| format!("{path} cannot be written: {error}"))?;
+        if let (Some(path), true) = (&options.json, days.is_empty()) {
+            let day = serde_json::to_string_pretty(&Day::new(&world, &tallies));
+            write(Path::new(path), &(day.map_err(|error| error.to_string())? + "\n"))?;
         }
         days.push((seed, tallies));
     }
