@@ -1,40 +1,13 @@
 // @ts-check
 //! What the benchmark says on a terminal. Pure: texts from figures.
 
+import { number, quantity } from "../site/scripts/numbers.mjs";
 import { KINDS } from "./samples.mjs";
 import { CAUSES } from "./tail.mjs";
 
 /** @typedef {import("./bars.mjs").Verdict} Verdict */
-/** @typedef {import("./loads.mjs").Sample} Sample */
-
-/**
- * Where the processor time of a call goes: of each Worker, by kind and in all.
- *
- * @typedef {object} Profile
- * @property {string} date
- * @property {{ processor: string, cores: number }} machine
- * @property {string} workerd
- * @property {Record<string, Record<string, number>>} us_per_call of 32 at once
- * @property {Record<string, Record<string, number>>} us_per_call_alone of one at a time
- * @property {Record<string, Record<string, number>>} slowest of those: how many, and percent of them by cause
- * @property {Record<string, Record<string, number>>} us_per_stream of 300 events, 8 at once
- * @property {Record<string, number>} start_ms from starting a process to its first answer
- * @property {Record<string, Record<string, number>>} start_cpu_ms what the processor does in that time, by kind and in all
- */
-
-/**
- * What docs/site/docs/performance.json has.
- *
- * @typedef {object} Results
- * @property {string} about
- * @property {string} date
- * @property {{ processor: string, cores: number, memory_gb: number }} machine
- * @property {{ workerd: string, rustc: string, node: string }} versions
- * @property {Record<string, number>} rounds
- * @property {Record<string, Record<string, Sample>>} figures
- * @property {Verdict[]} bars
- * @property {Profile} [profile]
- */
+/** @typedef {import("./results.mjs").Profile} Profile */
+/** @typedef {import("./results.mjs").Results} Results */
 
 /**
  * A table for each load, and one of the bars.
@@ -52,7 +25,7 @@ export function report({ machine, versions, figures, bars }) {
   });
   const judged = bars.map((bar) => [
     bar.name,
-    told(bar),
+    quantity(bar),
     `${bar.side} ${number(bar.limit)}`,
     bar.holds ? "holds" : "FAILS",
     number(bar.others["bare"]),
@@ -122,27 +95,10 @@ export function lastLine(bars) {
   const failing = bars.filter((bar) => !bar.holds).length;
   const all = bars.map(
     (bar) =>
-      `${bar.name} ${told(bar)}${bar.holds ? "" : ` (FAILS: ${bar.side} ${number(bar.limit)})`}`,
+      `${bar.name} ${quantity(bar)}${bar.holds ? "" : ` (FAILS: ${bar.side} ${number(bar.limit)})`}`,
   );
   const sum = failing === 0 ? "all bars hold" : `${failing} of ${bars.length} bars FAIL`;
   return [sum, ...all].join(" | ");
-}
-
-/** @param {Verdict} bar */
-export function told({ value, unit }) {
-  return `${number(value)}${unit === "×" ? unit : ` ${unit}`}`;
-}
-
-/**
- * A number for people: thousands apart, and no more digits than say something.
- *
- * @param {number | undefined} value
- */
-export function number(value) {
-  if (value === undefined || Number.isNaN(value)) return "–";
-  const size = Math.abs(value);
-  const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
-  return value.toLocaleString("en", { maximumFractionDigits: digits });
 }
 
 /**

@@ -5,18 +5,16 @@
 //! Each round puts a load on every target in turn, each time beginning with another, so that whatever else the machine does
 //! is spread over all of them. Comparisons are made within a round; what is told is their median over the rounds.
 
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Upstream, root } from "../tests/e2e/harness.mjs";
+import { Upstream } from "../tests/e2e/harness.mjs";
 import { judge } from "./bars.mjs";
 import { coldStart, wasm } from "./cold.mjs";
 import { mapValues, median, medians, rotated, rounded } from "./figures.mjs";
 import { LOADS, hold, measure, warm } from "./loads.mjs";
-import { writePage } from "./page.mjs";
 import { Peers } from "./peers.mjs";
 import { cpuMs, memoryMb, tie } from "./process.mjs";
 import {
@@ -30,6 +28,7 @@ import {
   slowestByCause,
 } from "./profile.mjs";
 import { lastLine, profileReport, report } from "./report.mjs";
+import { NAMES, read, write } from "./results.mjs";
 import { Running, byHand, gatehouse, passThrough, passThroughWithWasm } from "./targets.mjs";
 
 /** @typedef {import("./targets.mjs").Target} Target */
@@ -37,7 +36,6 @@ import { Running, byHand, gatehouse, passThrough, passThroughWithWasm } from "./
 /** @typedef {import("./loads.mjs").Sample} Sample */
 /** @typedef {keyof typeof LOADS} LoadName */
 
-const RESULTS = `${root}docs/site/docs/performance.json`;
 const RING_SIZES = [1, 100, 10_000];
 const OPEN_STREAMS = 1_000;
 /** How many requests run before anything is measured: enough for the runtime to have compiled what is hot. */
@@ -62,8 +60,6 @@ const ROUNDS = {
   full: { processes: 3, loads: 3, ring: 5, memory: 3, cold: 15, peers: 5 },
 };
 
-const ABOUT =
-  "Written by scripts/bench: medians over rounds, and the bars. CPU is that of the whole process of the Worker; the upstream is simulated, on the same machine.";
 /** What there is to measure, in this order. */
 const PARTS = ["wasm", "cold", ...Object.keys(LOADS), "memory", "idle", "peers"];
 /** What has no bar is left out where it has to be quick. */
@@ -74,7 +70,6 @@ const { values: options } = parseArgs({
     quick: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
     peers: { type: "boolean", default: false },
-    page: { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
   },
 });
@@ -87,8 +82,7 @@ const samples = {};
 const ends = [];
 
 try {
-  if (options.page) writePage(JSON.parse(readFileSync(RESULTS, "utf8")));
-  else if (options.profile) await profile();
+  if (options.profile) await profile();
   else process.exitCode = await benchmark();
 } catch (error) {
   console.error(`benchmark: ${error instanceof Error ? error.message : error}`);
@@ -114,18 +108,17 @@ async function benchmark() {
   if (parts.includes("peers")) await peers(upstream);
 
   const results = {
-    about: ABOUT,
+    ...NAMES,
     ...circumstances(),
     rounds,
     figures: medians(samples),
     bars: bars(),
     // Measured apart, and as long as it is not measured again it stays.
-    profile: existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, "utf8")).profile : undefined,
+    profile: read()?.profile,
   };
   console.log(report(results));
   if (!options.quick && options.only.length === 0) {
-    writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
-    writePage(results);
+    write(results);
   }
   console.log(lastLine(results.bars));
   return results.bars.every((bar) => bar.holds) ? 0 : 1;
@@ -171,9 +164,9 @@ async function profile() {
     ...(await starts(upstream.url)),
   };
   console.log(profileReport(found));
-  const results = { ...JSON.parse(readFileSync(RESULTS, "utf8")), profile: found };
-  writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
-  writePage(results);
+  const results = read();
+  if (results === undefined) throw new Error("run scripts/bench once before --profile");
+  write({ ...results, ...NAMES, profile: found });
 }
 
 /**

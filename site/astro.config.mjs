@@ -18,7 +18,7 @@ export default defineConfig({
       logo: { src: "./src/icon.svg", alt: "" },
       favicon: "/icon.svg",
       disable404Route: true,
-      customCss: ["./src/styles/site.css"],
+      customCss: ["./src/styles/site.css", "./.generated/charts.css"],
       head: [{ tag: "script", attrs: { type: "module", src: "/docs/live.js" } }],
       components: { Footer: "./src/Footer.astro" },
       expressiveCode: {

@@ -15,8 +15,8 @@
 )]
 
 pub mod baseline;
-pub mod chart;
 pub mod costs;
+pub mod data;
 pub mod day;
 pub mod fleet;
 pub mod in_turn;

@@ -1,5 +1,5 @@
-//! The `simulate` program: simulates days under every routing policy, prints the measurements, and draws the first day.
-//! Or counts the costs of calls.
+//! The `simulate` program: simulates days under every routing policy, prints the measurements, and writes the first day as
+//! data. Or counts the costs of calls.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, value_parser};
-use gatehouse_simulation::costs::paper::{self, Sweep};
 use gatehouse_simulation::costs::prices;
+use gatehouse_simulation::costs::sweep::{self, Sweep};
+use gatehouse_simulation::data::Day;
 use gatehouse_simulation::scenario::World;
 use gatehouse_simulation::tally::Tally;
-use gatehouse_simulation::{Policy, chart, day, table};
+use gatehouse_simulation::{Policy, day, table};
 use serde_json::Value;
 
 /// Simulate days of traffic under every routing policy, or count the costs of calls.
@@ -29,34 +30,24 @@ struct Options {
     /// Approximate number of calls in a day
     #[arg(long, value_name = "N", default_value_t = day::CALLS, value_parser = value_parser!(u32).range(100..=1_000_000))]
     calls: u32,
-    /// Draw the first day into this file
+    /// Write the first day as data into this file
     #[arg(long, value_name = "PATH")]
-    svg: Option<PathBuf>,
-    /// Count the costs; write costs.json, costs.svg and costs.html of a folder that contains prices.json
+    json: Option<PathBuf>,
+    /// Count the costs; write costs.json of a folder that contains prices.json
     #[arg(long, value_name = "FOLDER", group = "mode")]
     costs: Option<PathBuf>,
-    /// Check that these files match the simulation
+    /// Check that costs.json of a folder matches the simulation
     #[arg(long, value_name = "FOLDER", group = "mode")]
     check_costs: Option<PathBuf>,
-    /// Write the table and the picture from the counts in costs.json
-    #[arg(long, value_name = "FOLDER", group = "mode")]
-    costs_page: Option<PathBuf>,
-}
-
-/// The use of the counted costs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Write,
-    Check,
-    Page,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options {
-        Options { costs: Some(folder), .. } => costs(options.seed, folder, Mode::Write),
-        Options { check_costs: Some(folder), .. } => costs(options.seed, folder, Mode::Check),
-        Options { costs_page: Some(folder), .. } => costs(options.seed, folder, Mode::Page),
+        Options { costs: Some(folder), .. } => costs(options.seed, folder, false).map(|text| (text, true)),
+        Options { check_costs: Some(folder), .. } => {
+            costs(options.seed, folder, true).map(|text| (text, true))
+        }
         _ => run(&options),
     };
     match result {
@@ -71,40 +62,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Counts the costs of calls, and writes them or checks the files. Returns the text to print, and true.
-fn costs(seed: u64, folder: &Path, mode: Mode) -> Result<(String, bool), String> {
+/// Counts the costs of calls, and writes the counts or checks those of the file. Returns the text to print.
+fn costs(seed: u64, folder: &Path, check: bool) -> Result<String, String> {
     let path = |name: &str| folder.join(name);
     let read = |name: &str| {
         std::fs::read_to_string(path(name)).map_err(|error| format!("{name} cannot be read: {error}"))
-    };
-    let write = |name: &str, text: &str| {
-        std::fs::write(path(name), text).map_err(|error| format!("{name} cannot be written: {error}"))
     };
     let items = prices::list(&read("prices.json")?)?;
     let kept = read("costs.json").unwrap_or_else(|_| "{}".to_owned());
     let kept: Value = serde_json::from_str(&kept).map_err(|error| format!("costs.json: {error}"))?;
     let measured = kept.get("measured").cloned().unwrap_or_default();
-    let page = read("costs.html")?;
-    let sweep = match mode {
-        Mode::Page => Sweep::from_json(&kept).ok_or("costs.json is not what this program writes")?,
-        Mode::Write | Mode::Check => Sweep::new(seed),
-    };
-    let (new_page, picture) =
-        (sweep.into_page(&page, &items, &measured)?, sweep.draw(&items, paper::cpu_us(&measured)));
-    if mode == Mode::Check {
+    let sweep = Sweep::new(seed);
+    if check {
         sweep.check(&items, &kept)?;
-        if !paper::is_same_page(&page, &new_page) {
-            return Err("the table of costs.html is not what the simulation gives".to_owned());
-        }
-        if read("costs.svg")? != picture {
-            return Err("costs.svg is not what the simulation gives".to_owned());
-        }
-        return Ok(("costs.json, costs.html and costs.svg are what the simulation gives\n".to_owned(), true));
+        return Ok("costs.json matches the simulation\n".to_owned());
     }
-    write("costs.json", &format!("{:#}\n", sweep.to_json(&items, &measured)))?;
-    write("costs.svg", &picture)?;
-    write("costs.html", &new_page)?;
-    Ok((sweep.to_text(&items, paper::cpu_us(&measured)), true))
+    write(&path("costs.json"), &format!("{:#}\n", sweep.to_json(&items, &measured)))?;
+    Ok(sweep.to_text(&items, sweep::cpu_us(&measured)))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
 /// Simulates days. Returns the text to print, and true if no other policy answered a larger share of calls than Gatehouse.
@@ -113,10 +91,9 @@ fn run(options: &Options) -> Result<(String, bool), String> {
     for seed in options.seed..options.seed.saturating_add(options.seeds) {
         let world = World::new(day::day(seed, options.calls))?;
         let tallies: Vec<Tally> = Policy::ALL.iter().map(|policy| policy.run(&world)).collect();
-        if let (Some(path), true) = (&options.svg, days.is_empty()) {
-            let drawn = chart::draw(&world, &tallies);
-            std::fs::write(path, drawn)
-                .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        if let (Some(path), true) = (&options.json, days.is_empty()) {
+            let day = serde_json::to_string_pretty(&Day::new(&world, &tallies));
+            write(path, &(day.map_err(|error| error.to_string())? + "\n"))?;
         }
         days.push((seed, tallies));
     }

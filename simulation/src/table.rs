@@ -1,4 +1,4 @@
-//! What was measured, as aligned text: ways of routing as columns, measures as rows.
+//! The results of days as aligned text: routing policies as columns, measures as rows.
 
 use std::fmt::Write as _;
 
@@ -16,11 +16,16 @@ fn times(number: f64) -> String {
 }
 
 fn count(number: f64) -> String {
-    let digits = format!("{number:.0}");
+    thousands(number.round() as u64)
+}
+
+/// A number with a comma between groups of three digits.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
     let length = digits.len();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (length - index) % 3 == 0 {
+        if index > 0 && (length - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

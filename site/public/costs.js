@@ -5,15 +5,13 @@
 import { create, wideTable } from "./elements.js";
 
 const SECONDS_OF_MONTH = 30 * 86_400;
-/** Of a database, in queries a second: it answers one at a time. */
-const DATABASE_LIMIT = 1_000;
 /** A row of the sweep has its place in the first three columns. */
 const PLACE = 3;
 
 /**
  * @typedef {object} Costs
  * @property {{ cpu_us_per_call: number } | null} measured
- * @property {{ calls_per_second_of_isolate: number, object_active_ms_per_message: number, object_mb: number, object_messages_per_second_at_most: number }} assumed
+ * @property {{ calls_per_second_of_isolate: number, object_active_ms_per_message: number, object_mb: number, object_messages_per_second_at_most: number, d1_queries_per_second_at_most: number }} assumed
  * @property {{ columns: string[], rows: number[][] }} ledger
  * @property {{ rows: [number, number, number][] }} board
  */
@@ -186,7 +184,8 @@ function show(place, costs, prices) {
  */
 function notes(costs, { rate, keys, isolates, limits }, count) {
   const of = (/** @type {string} */ name) => (count[name] ?? 0) / 1e6;
-  const { object_messages_per_second_at_most: most } = costs.assumed;
+  const { object_messages_per_second_at_most: most, d1_queries_per_second_at_most: mostQueries } =
+    costs.assumed;
   const ledger = ((of("asks") + of("reports") + of("alarms")) * rate) / keys;
   const board = of("board") * rate;
   const database = of("d1_queries") * rate;
@@ -201,7 +200,7 @@ function notes(costs, { rate, keys, isolates, limits }, count) {
   say(`Isolates: ${whole(isolates)}.`, false);
   say(`Each key’s ledger gets ${shown(ledger)} messages a second.`, ledger > most);
   say(`The object that knows the providers gets ${shown(board)} a second.`, board > most);
-  say(`The database gets ${shown(database)} queries a second.`, database > DATABASE_LIMIT);
+  say(`The database gets ${shown(database)} queries a second.`, database > mostQueries);
   if (limits) {
     say(`${(of("waited") * 100).toFixed(1)} % of the calls wait for their ledger.`, false);
     const refused = of("refused") * 100;

@@ -20,6 +20,9 @@ const pages = readdirSync(DIST, { recursive: true })
 
 cpSync(`${site}.generated/md`, DIST, { recursive: true });
 cpSync(`${site}.generated/pictures`, `${DIST}pictures`, { recursive: true });
+// The calculator reads the data of the costs; pages link to that of the charts.
+for (const name of ["costs", "performance", "prices", "routing"])
+  cpSync(`${site}data/${name}.json`, `${DIST}${name}.json`);
 for (const name of ["llms.txt", "llms-full.txt"])
   cpSync(`${site}.generated/${name}`, `${DIST}${name}`);
 // The search of these pages is Starlight's; of Pagefind's own interfaces none is used.
@@ -121,8 +124,7 @@ function check() {
       const known = ids.get(to);
       const file = to.slice("/docs/".length);
       if (known === undefined) {
-        const isFile = existsSync(DIST + file) || existsSync(`${site}../docs/site/docs/${file}`);
-        if (!isFile) complaints.add(`${path}: ${url} leads nowhere`);
+        if (!existsSync(DIST + file)) complaints.add(`${path}: ${url} leads nowhere`);
       } else if (fragment && !known.has(decodeURIComponent(fragment))) {
         complaints.add(`${path}: ${url} has no such place`);
       }

@@ -1,9 +1,10 @@
 // @ts-check
-//! What pages have from data: each as HTML for the site and as Markdown for programs.
+//! The parts of pages that are made from data: each as HTML for the site and as Markdown for programs.
 
 import { readFileSync } from "node:fs";
-import { told } from "../../benchmark/report.mjs";
 import { GUARANTEES } from "../data/guarantees.mjs";
+import { escaped, inline, wide } from "./html.mjs";
+import { results } from "./results.mjs";
 
 const root = new URL("../../", import.meta.url).pathname;
 /** @param {string} path */
@@ -11,92 +12,7 @@ const read = (path) => readFileSync(root + path, "utf8");
 /** @param {string} path */
 const json = (path) => JSON.parse(read(path));
 
-/** @typedef {{ html: string, markdown: string }} Include */
-
-/** @param {string} text */
-const escaped = (text) =>
-  text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
-
-/**
- * Text with code in backticks, as HTML.
- *
- * @param {string} text
- */
-const inline = (text) => escaped(text).replace(/`([^`]+)`/g, "<code>$1</code>");
-
-/**
- * A table that scrolls by itself where it does not fit.
- *
- * @param {string} label
- * @param {string} table
- */
-const wide = (label, table) =>
-  `<div class="wide" tabindex="0" role="region" aria-label="${escaped(label)}">\n${table}\n</div>`;
-
-/**
- * A table of HTML without line breaks inside, so that Markdown takes it for one block.
- *
- * @param {string} html
- */
-const flat = (html) =>
-  html
-    .replace(/\s*\n\s*/g, " ")
-    .replace(/> </g, "><")
-    .trim();
-
-/**
- * HTML of one of our tables, as Markdown.
- *
- * @param {string} html
- */
-function tableMarkdown(html) {
-  /** @param {string} cell */
-  const text = (cell) =>
-    cell
-      .replace(/<code>|<\/code>/g, "`")
-      .replace(/<\/?strong>/g, "**")
-      .replace(/<[^>]+>/g, "")
-      .replace(/\s+/g, " ")
-      .replace(/&lt;/g, "<")
-      .replace(/&gt;/g, ">")
-      .replace(/&amp;/g, "&")
-      .replace(/\|/g, "\\|")
-      .trim();
-  const caption = /<caption>([^]*?)<\/caption>/.exec(html)?.[1];
-  const rows = [...html.matchAll(/<tr[^>]*>([^]*?)<\/tr>/g)].map((row) =>
-    [...(row[1] ?? "").matchAll(/<t[hd][^>]*>([^]*?)<\/t[hd]>/g)].map((cell) =>
-      text(cell[1] ?? ""),
-    ),
-  );
-  const [head = [], ...body] = rows;
-  return [
-    ...(caption ? [text(caption), ""] : []),
-    `| ${head.join(" | ")} |`,
-    `|${head.map(() => " --- |").join("")}`,
-    ...body.map((row) => `| ${row.join(" | ")} |`),
-  ].join("\n");
-}
-
-/**
- * A table that one of the repository's scripts has written between marks.
- *
- * @param {string} file
- * @param {string} name
- * @param {string} label
- * @returns {Include}
- */
-function written(file, name, label) {
-  const page = read(`docs/site/docs/${file}`);
-  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
-  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
-  if (from < 0 || to < 0) throw new Error(`${file} has no marks of ${name}`);
-  const html = flat(page.slice(from + begin.length, to));
-  if (!html.startsWith("<table")) {
-    const text = html.replaceAll("</p><p>", "\n\n").replace(/<[^>]+>/g, "");
-    return { html, markdown: text.trim() };
-  }
-  return { html: wide(label, html), markdown: tableMarkdown(html) };
-}
+/** @typedef {import("./html.mjs").Include} Include */
 
 /** @returns {Include} */
 function errors() {
@@ -243,19 +159,6 @@ function changelog() {
   return { html: markdown, markdown };
 }
 
-/** @returns {Include} */
-function ratio() {
-  /** @type {import("../../benchmark/report.mjs").Results} */
-  const { bars } = json("docs/site/docs/performance.json");
-  const [whole, alone] = ["whole-ring", "alone-p50"].map((name) => {
-    const bar = bars.find((one) => one.name === name);
-    if (bar === undefined) throw new Error(`performance.json has no bar ${name}`);
-    return told(bar);
-  });
-  const text = `In the last run of the benchmark a small call with a key of the ring took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
-  return { html: text, markdown: text };
-}
-
 /** @returns {Record<string, Include>} */
 export function includes() {
   return {
@@ -265,37 +168,11 @@ export function includes() {
     catalogue: catalogue(),
     guarantees: guarantees(),
     changelog: changelog(),
-    "costs-table": written("costs.html", "costs", "Cost of a million calls of four operators"),
-    "costs-measured": written("costs.html", "measured", "Measured counts"),
-    "performance-figures": written(
-      "performance.html",
-      "figures",
-      "Figures of each Worker under each load",
-    ),
-    "performance-bars": written("performance.html", "bars", "Bars, and what was measured"),
-    "performance-profile": written(
-      "performance.html",
-      "profile",
-      "CPU of a small whole answer by kind, for each Worker",
-    ),
-    "performance-profile-in-words": written("performance.html", "profile in words", ""),
-    "performance-alone": written(
-      "performance.html",
-      "alone",
-      "CPU of small whole answers one at a time, by kind, for each Worker",
-    ),
-    "performance-slowest": written(
-      "performance.html",
-      "slowest",
-      "The slowest hundredth of them, by cause",
-    ),
-    "performance-stream": written(
-      "performance.html",
-      "stream",
-      "CPU of a stream of 300 events by kind, for each Worker",
-    ),
-    "performance-start": written("performance.html", "start", "Processor time of a start, by kind"),
-    "performance-start-in-words": written("performance.html", "start in words", ""),
-    "performance-ratio": ratio(),
+    ...results({
+      routing: json("site/data/routing.json"),
+      costs: json("site/data/costs.json"),
+      prices: json("site/data/prices.json"),
+      performance: json("site/data/performance.json"),
+    }),
   };
 }

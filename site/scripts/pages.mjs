@@ -2,12 +2,13 @@
 //! Makes the pages that Starlight renders, from the pages that people write (pages/) and from data.
 //!
 //! A line `<!-- include: NAME -->` of a page is replaced by what `includes.mjs` makes of data: twice, as HTML for the site
-//! (src/content/docs/) and as Markdown for programs (.generated/md/). Pictures (pictures/, and those that the repository's
-//! scripts draw) get a dark twin. Nothing here depends on time or machine.
+//! (src/content/docs/) and as Markdown for programs (.generated/md/). Pictures (pictures/) get a dark twin. Nothing here
+//! depends on time or machine.
 
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { apiPages } from "./api.mjs";
+import { STYLES } from "./charts.mjs";
 import { includes } from "./includes.mjs";
 import { SECTIONS } from "./sections.mjs";
 
@@ -69,13 +70,9 @@ const darkened = (svg) =>
   svg.replace(/#[0-9a-f]{6}\b/gi, (colour) => DARK[colour.toLowerCase()] ?? colour);
 
 function pictures() {
-  const drawn = ["routing", "costs", "performance"].map(
-    (name) => `${root}docs/site/docs/${name}.svg`,
-  );
-  const own = readdirSync(`${site}pictures`).map((name) => `${site}pictures/${name}`);
-  for (const path of [...drawn, ...own]) {
-    const name = path.replace(/.*\/|\.svg$/g, "");
-    const svg = readFileSync(path, "utf8");
+  for (const file of readdirSync(`${site}pictures`)) {
+    const name = file.replace(/\.svg$/, "");
+    const svg = readFileSync(`${site}pictures/${file}`, "utf8");
     write(`${PICTURES}${name}.svg`, svg);
     write(`${PICTURES}${name}-dark.svg`, darkened(svg));
   }
@@ -109,6 +106,7 @@ function write(path, text) {
 function main() {
   for (const folder of [HTML, MARKDOWN, PICTURES]) rmSync(folder, { recursive: true, force: true });
   pictures();
+  write(`${site}.generated/charts.css`, STYLES);
   const made = includes();
   const used = new Set();
   for (const slug of slugs()) {

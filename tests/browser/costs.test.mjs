@@ -12,7 +12,7 @@ const START_MS = 120_000; // the first start may build the Worker
 /** @typedef {import("playwright-core").Page} Page */
 
 /** @type {{ operators: { name: string, calls_per_second: number, keys: number, isolates: number, limits: boolean, total_micro_usd: number }[] }} */
-const { operators } = JSON.parse(readFileSync(`${root}docs/site/docs/costs.json`, "utf8"));
+const { operators } = JSON.parse(readFileSync(`${root}site/data/costs.json`, "utf8"));
 
 describe("/docs/costs", { skip }, () => {
   /** @type {import("playwright-core").Browser} */

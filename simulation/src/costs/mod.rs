@@ -2,14 +2,15 @@
 //!
 //! A ledger's work depends on its own key's calls and on the isolates that they come from, so one key is simulated for each
 //! setting ([`ledger`]), and what all keys cost is the same many times over. Beside it stands the one object that all
-//! isolates ask how the providers are ([`board`]). [`prices`] makes money of counts, [`paper`] a file, a picture and a table.
+//! isolates ask how the providers are ([`board`]). [`prices`] converts counts to money, and [`sweep`] writes them to a
+//! data file.
 //!
 //! All numbers that are kept are whole, and follow from a seed.
 
 pub mod board;
 pub mod ledger;
-pub mod paper;
 pub mod prices;
+pub mod sweep;
 
 use ledger::Setting;
 
