@@ -23,7 +23,7 @@ use crate::objects::rate_limiter;
 use crate::platform::{clock, task};
 use crate::request_context::{RequestContext, seconds};
 use crate::store::keys;
-use gatehouse_core::routes::Access;
+use gatehouse_core::routes::Audience;
 
 /// A minute, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
@@ -31,19 +31,19 @@ const MINUTE_MS: u64 = 60_000;
 pub async fn authenticate(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
-    access: Access,
+    audience: Audience,
 ) -> Result<Caller, Error> {
-    check_configured(isolate, access)?;
+    check_configured(isolate, audience)?;
     let Some(secret) = credential(context)? else { return Err(no_credential(context)) };
     let digest = Digest::of(secret.expose().as_bytes());
     let public_id = || key::public_id(secret.expose()).ok();
     if !isolate.blocked.borrow().is_empty() && public_id().is_none() {
         check_not_blocked(context, isolate)?;
     }
-    let of_ring = match access {
-        Access::Operator => isolate.settings.operators.authenticate(&digest),
-        Access::Inference | Access::Public => isolate.settings.ring.authenticate(&digest),
-        Access::Holder => isolate
+    let of_ring = match audience {
+        Audience::Operator => isolate.settings.operators.authenticate(&digest),
+        Audience::Inference => isolate.settings.ring.authenticate(&digest),
+        Audience::Holder => isolate
             .settings
             .operators
             .authenticate(&digest)
@@ -56,23 +56,21 @@ pub async fn authenticate(
         Some(public_id) => issued_key(context, isolate, public_id, &digest).await?,
         None => None,
     };
-    match (access, issued) {
-        (Access::Inference | Access::Public, Some(key)) => {
+    match (audience, issued) {
+        (Audience::Inference, Some(key)) => {
             check_issued(context, isolate, &key)?;
             Ok(Caller::with_issued_key(key))
         }
         // What it has used may be asked with every key that works.
-        (Access::Holder, Some(key)) => {
+        (Audience::Holder, Some(key)) => {
             key.check_alive(clock::now_ms())?;
             Ok(Caller::with_issued_key(key))
         }
-        (Access::Inference | Access::Public, None)
-            if isolate.settings.operators.authenticate(&digest).is_some() =>
-        {
+        (Audience::Inference, None) if isolate.settings.operators.authenticate(&digest).is_some() => {
             let words = "This is an operator's key, which runs no inference; use an inference key";
             Err(Error::new(Code::PermissionDenied, words))
         }
-        (Access::Operator, issued)
+        (Audience::Operator, issued)
             if issued.is_some() || isolate.settings.ring.authenticate(&digest).is_some() =>
         {
             // Two spaces, as the portal's clients know it.
@@ -108,9 +106,9 @@ pub async fn known_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> O
 }
 
 /// Nobody can be let in where nobody has a key: neither of a ring, nor from an operator.
-fn check_configured(isolate: &Isolate, access: Access) -> Result<(), Error> {
-    let words = match access {
-        Access::Operator if isolate.settings.operators.is_empty() => {
+fn check_configured(isolate: &Isolate, audience: Audience) -> Result<(), Error> {
+    let words = match audience {
+        Audience::Operator if isolate.settings.operators.is_empty() => {
             "No operator key is configured: set GATEWAY_ADMIN_KEY_HASHES"
         }
         _ if isolate.settings.ring.is_empty() && isolate.settings.operators.is_empty() => {

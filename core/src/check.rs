@@ -5,9 +5,9 @@
 
 use crate::catalog::{PROVIDERS, base_url_variable, facts};
 use crate::config::{AUTO, Config, ConfigError, Limits, MAX_PER_CLIENT};
-use crate::key::ENDPOINTS;
 use crate::ledger::limit::table;
 use crate::name::is_name;
+use crate::routes::inference_endpoints;
 use crate::text::email;
 
 /// Reads a configuration as [`Config::read`] does, and checks it.
@@ -163,10 +163,11 @@ impl Config {
                 self.check_model_pattern(model)
                     .map_err(|what| ConfigError(format!("policies.{name}.models: '{model}' {what}")))?;
             }
+            let endpoints = inference_endpoints();
             if let Some(path) =
-                policy.endpoints.iter().flatten().find(|path| !ENDPOINTS.contains(&path.as_str()))
+                policy.endpoints.iter().flatten().find(|path| !endpoints.contains(&path.as_str()))
             {
-                let known = ENDPOINTS.join(", ");
+                let known = endpoints.join(", ");
                 return fail(format!("policies.{name}.endpoints: '{path}' is none of {known}"));
             }
         }

@@ -1,15 +1,16 @@
-//! Every route, in one table: method, path, who may call it, and what handles it.
+//! Every route, in one table: method, path, who may call it, and what handles it. The inference endpoints are the rows of
+//! [`crate::operation`].
 //!
-//! The router, CORS, 405 and the check of `openapi.json` all read it.
+//! The router, CORS, 405, the endpoint lists of keys and policies, and the check of `openapi.json` all read it.
 
-/// Who may call a route.
+use crate::operation::{OPERATIONS, Operation};
+
+/// The callers of a route that is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody.
-    Public,
+pub enum Audience {
     /// Callers with an inference key.
     Inference,
-    /// Callers with an inference key, and operators: whose usage it is.
+    /// Callers with an inference key, and operators: each sees the usage of keys.
     Holder,
     /// Operators, with a key of their own.
     Operator,
@@ -17,11 +18,18 @@ pub enum Access {
 
 /// What handles a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handler {
-    /// `handlers::chat::create`
-    ChatCompletions,
-    /// `handlers::chat::explain`
-    ExplainRouting,
+pub enum Endpoint {
+    /// A handler that needs no caller.
+    Public(Public),
+    /// A handler for a caller with a key.
+    Keyed(Audience, Keyed),
+    /// A static file, which the runtime serves without the Worker.
+    Asset,
+}
+
+/// The handlers that need no caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Public {
     /// `handlers::routing::status`
     RoutingStatus,
     /// `handlers::routing::provider_stats`
@@ -32,22 +40,31 @@ pub enum Handler {
     ListModels,
     /// `handlers::models::get`
     GetModel,
-    /// `handlers::usage::get`
-    GetUsage,
-    /// `handlers::usage::list_receipts`
-    ListReceipts,
-    /// `handlers::usage::get_receipt`
-    GetReceipt,
     /// `handlers::health::get`
     Health,
-    /// `handlers::metrics::get`
-    Metrics,
     /// `handlers::access::request_key`
     RequestKey,
     /// `handlers::claims::show`
     ShowClaim,
     /// `handlers::claims::redeem`
     RedeemClaim,
+}
+
+/// The handlers for a caller with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// `inference::create`
+    Inference(&'static Operation),
+    /// `inference::explain`
+    ExplainRouting,
+    /// `handlers::usage::get`
+    GetUsage,
+    /// `handlers::usage::list_receipts`
+    ListReceipts,
+    /// `handlers::usage::get_receipt`
+    GetReceipt,
+    /// `handlers::metrics::get`
+    Metrics,
     /// `handlers::portal::list`
     ListRequests,
     /// `handlers::portal::create`
@@ -66,38 +83,37 @@ pub enum Handler {
     ListApiKeys,
     /// `handlers::api_keys::create`
     CreateApiKey,
-    /// `handlers::api_keys::get`
-    GetApiKey,
-    /// `handlers::api_keys::update`
-    UpdateApiKey,
-    /// `handlers::api_keys::revoke`
-    RevokeApiKey,
-    /// `handlers::api_keys::rotate`
-    RotateApiKey,
+    /// A handler of one issued key, which the path names.
+    ApiKey(OnApiKey),
     /// `handlers::audit::list`
     ListAudit,
     /// `handlers::audit::verify`
     VerifyAudit,
-    /// A static file, which the runtime serves without the Worker.
-    Asset,
+}
+
+/// What is done with one issued key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnApiKey {
+    /// `handlers::api_keys::get`
+    Get,
+    /// `handlers::api_keys::update`
+    Update,
+    /// `handlers::api_keys::revoke`
+    Revoke,
+    /// `handlers::api_keys::rotate`
+    Rotate,
 }
 
 /// One route.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The method; `GET` answers `HEAD` too.
     pub method: &'static str,
     /// The path. Braces stand for one segment that is not empty; `{id…}` at the end for all that is left, slashes
     /// included, which `OpenAPI` cannot tell apart: see [`Route::openapi_path`].
     pub path: &'static str,
-    /// Who may call it.
-    pub access: Access,
     /// What handles it.
-    pub handler: Handler,
-}
-
-const fn route(method: &'static str, path: &'static str, access: Access, handler: Handler) -> Route {
-    Route { method, path, access, handler }
+    pub endpoint: Endpoint,
 }
 
 impl Route {
@@ -105,71 +121,104 @@ impl Route {
     pub fn openapi_path(&self) -> String {
         self.path.replace('…', "")
     }
+
+    /// Who may call it; `None`: anybody.
+    pub fn audience(&self) -> Option<Audience> {
+        match self.endpoint {
+            Endpoint::Keyed(audience, _) => Some(audience),
+            Endpoint::Public(_) | Endpoint::Asset => None,
+        }
+    }
 }
 
-/// All routes.
+const fn public(method: &'static str, path: &'static str, handler: Public) -> Route {
+    Route { method, path, endpoint: Endpoint::Public(handler) }
+}
+
+const fn inference(method: &'static str, path: &'static str, handler: Keyed) -> Route {
+    Route { method, path, endpoint: Endpoint::Keyed(Audience::Inference, handler) }
+}
+
+const fn holder(method: &'static str, path: &'static str, handler: Keyed) -> Route {
+    Route { method, path, endpoint: Endpoint::Keyed(Audience::Holder, handler) }
+}
+
+const fn operator(method: &'static str, path: &'static str, handler: Keyed) -> Route {
+    Route { method, path, endpoint: Endpoint::Keyed(Audience::Operator, handler) }
+}
+
+const fn asset(path: &'static str) -> Route {
+    Route { method: "GET", path, endpoint: Endpoint::Asset }
+}
+
+/// The routes beside the inference endpoints.
 #[rustfmt::skip]
-pub static ROUTES: &[Route] = &[
-    route("POST",   "/v1/chat/completions",              Access::Inference, Handler::ChatCompletions),
-    route("POST",   "/v1/routing/explain",               Access::Inference, Handler::ExplainRouting),
-    route("GET",    "/v1/routing/status",                Access::Public,    Handler::RoutingStatus),
-    route("GET",    "/v1/stats/providers",               Access::Public,    Handler::ProviderStats),
-    route("GET",    "/v1/analytics",                     Access::Public,    Handler::Analytics),
-    route("GET",    "/v1/models",                        Access::Public,    Handler::ListModels),
-    route("GET",    "/v1/models/{id…}",                  Access::Public,    Handler::GetModel),
-    route("GET",    "/usage",                            Access::Holder,    Handler::GetUsage),
-    route("GET",    "/usage/requests",                   Access::Holder,    Handler::ListReceipts),
-    route("GET",    "/usage/requests/{id}",              Access::Holder,    Handler::GetReceipt),
-    route("GET",    "/health",                           Access::Public,    Handler::Health),
-    route("GET",    "/metrics",                          Access::Operator,  Handler::Metrics),
-    route("POST",   "/access/request-key",               Access::Public,    Handler::RequestKey),
-    route("GET",    "/access/claim/{token}",             Access::Public,    Handler::ShowClaim),
-    route("POST",   "/access/claim/{token}",             Access::Public,    Handler::RedeemClaim),
-    route("GET",    "/api/portal/requests",              Access::Operator,  Handler::ListRequests),
-    route("POST",   "/api/portal/requests",              Access::Operator,  Handler::CreateRequest),
-    route("GET",    "/api/portal/requests/{id}",         Access::Operator,  Handler::GetRequest),
-    route("PUT",    "/api/portal/requests/{id}",         Access::Operator,  Handler::UpdateRequest),
-    route("DELETE", "/api/portal/requests/{id}",         Access::Operator,  Handler::DeleteRequest),
-    route("PUT",    "/api/portal/requests/approve/{id}", Access::Operator,  Handler::ApproveRequest),
-    route("PUT",    "/api/portal/requests/decline/{id}", Access::Operator,  Handler::DeclineRequest),
-    route("GET",    "/v0/api_keys",                      Access::Operator,  Handler::ListApiKeys),
-    route("POST",   "/v0/api_keys",                      Access::Operator,  Handler::CreateApiKey),
-    route("GET",    "/v0/api_keys/{name}",               Access::Operator,  Handler::GetApiKey),
-    route("PATCH",  "/v0/api_keys/{name}",               Access::Operator,  Handler::UpdateApiKey),
-    route("DELETE", "/v0/api_keys/{name}",               Access::Operator,  Handler::RevokeApiKey),
-    route("POST",   "/v0/api_keys/{name}/rotate",        Access::Operator,  Handler::RotateApiKey),
-    route("GET",    "/v0/audit",                         Access::Operator,  Handler::ListAudit),
-    route("GET",    "/v0/audit/verify",                  Access::Operator,  Handler::VerifyAudit),
-    route("GET",    "/openapi.json",                     Access::Public,    Handler::Asset),
-    route("GET",    "/docs",                             Access::Public,    Handler::Asset),
+static OTHERS: &[Route] = &[
+    inference("POST",   "/v1/routing/explain",               Keyed::ExplainRouting),
+    public   ("GET",    "/v1/routing/status",                Public::RoutingStatus),
+    public   ("GET",    "/v1/stats/providers",               Public::ProviderStats),
+    public   ("GET",    "/v1/analytics",                     Public::Analytics),
+    public   ("GET",    "/v1/models",                        Public::ListModels),
+    public   ("GET",    "/v1/models/{id…}",                  Public::GetModel),
+    holder   ("GET",    "/usage",                            Keyed::GetUsage),
+    holder   ("GET",    "/usage/requests",                   Keyed::ListReceipts),
+    holder   ("GET",    "/usage/requests/{id}",              Keyed::GetReceipt),
+    public   ("GET",    "/health",                           Public::Health),
+    operator ("GET",    "/metrics",                          Keyed::Metrics),
+    public   ("POST",   "/access/request-key",               Public::RequestKey),
+    public   ("GET",    "/access/claim/{token}",             Public::ShowClaim),
+    public   ("POST",   "/access/claim/{token}",             Public::RedeemClaim),
+    operator ("GET",    "/api/portal/requests",              Keyed::ListRequests),
+    operator ("POST",   "/api/portal/requests",              Keyed::CreateRequest),
+    operator ("GET",    "/api/portal/requests/{id}",         Keyed::GetRequest),
+    operator ("PUT",    "/api/portal/requests/{id}",         Keyed::UpdateRequest),
+    operator ("DELETE", "/api/portal/requests/{id}",         Keyed::DeleteRequest),
+    operator ("PUT",    "/api/portal/requests/approve/{id}", Keyed::ApproveRequest),
+    operator ("PUT",    "/api/portal/requests/decline/{id}", Keyed::DeclineRequest),
+    operator ("GET",    "/v0/api_keys",                      Keyed::ListApiKeys),
+    operator ("POST",   "/v0/api_keys",                      Keyed::CreateApiKey),
+    operator ("GET",    "/v0/api_keys/{name}",               Keyed::ApiKey(OnApiKey::Get)),
+    operator ("PATCH",  "/v0/api_keys/{name}",               Keyed::ApiKey(OnApiKey::Update)),
+    operator ("DELETE", "/v0/api_keys/{name}",               Keyed::ApiKey(OnApiKey::Revoke)),
+    operator ("POST",   "/v0/api_keys/{name}/rotate",        Keyed::ApiKey(OnApiKey::Rotate)),
+    operator ("GET",    "/v0/audit",                         Keyed::ListAudit),
+    operator ("GET",    "/v0/audit/verify",                  Keyed::VerifyAudit),
+    asset("/openapi.json"),
+    asset("/docs"),
 ];
 
+/// All routes.
+pub fn routes() -> impl Iterator<Item = Route> {
+    let operations = OPERATIONS
+        .iter()
+        .map(|operation: &&'static Operation| inference("POST", operation.path, Keyed::Inference(operation)));
+    operations.chain(OTHERS.iter().copied())
+}
+
+/// The endpoints that a key or a policy can be narrowed to: those for callers with an inference key.
+pub fn inference_endpoints() -> Vec<&'static str> {
+    let of_inference = routes().filter(|route| route.audience() == Some(Audience::Inference));
+    of_inference.map(|route| route.path).collect()
+}
+
 /// Paths under these are for callers with a key, whether or not there is anything at them: nobody learns what exists.
-const PROTECTED_PREFIXES: &[(&str, Access)] = &[
-    ("/v1/", Access::Inference),
-    ("/usage/", Access::Holder),
-    ("/api/portal/", Access::Operator),
-    ("/v0/", Access::Operator),
+const PROTECTED_PREFIXES: &[(&str, Audience)] = &[
+    ("/v1/", Audience::Inference),
+    ("/usage/", Audience::Holder),
+    ("/api/portal/", Audience::Operator),
+    ("/v0/", Audience::Operator),
 ];
 
 /// What a request leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Match<'a> {
     /// A route, and what stands in the place of its braces.
-    Found(&'static Route, &'a str),
+    Found(Route, &'a str),
     /// The path exists for other methods.
     WrongMethod,
     /// Nothing.
     Nothing,
 }
-
-impl PartialEq for Route {
-    fn eq(&self, other: &Self) -> bool {
-        (self.method, self.path) == (other.method, other.path)
-    }
-}
-
-impl Eq for Route {}
 
 /// Finds the route of a request.
 pub fn find<'a>(method: &str, path: &'a str) -> Match<'a> {
@@ -184,14 +233,14 @@ pub fn find<'a>(method: &str, path: &'a str) -> Match<'a> {
     }
 }
 
-/// Who may call what is, or is not, at a path.
-pub fn access(found: &Match<'_>, path: &str) -> Access {
+/// Who may call what is, or is not, at a path; `None`: anybody.
+pub fn audience(found: &Match<'_>, path: &str) -> Option<Audience> {
     match found {
-        Match::Found(route, _) => route.access,
+        Match::Found(route, _) => route.audience(),
         _ => PROTECTED_PREFIXES
             .iter()
             .find(|(prefix, _)| path.starts_with(prefix))
-            .map_or(Access::Public, |(_, access)| *access),
+            .map(|(_, audience)| *audience),
     }
 }
 
@@ -207,9 +256,9 @@ pub fn allowed_methods(path: &str) -> String {
     methods.join(", ")
 }
 
-fn at(path: &str) -> impl Iterator<Item = (&'static Route, &str)> {
+fn at(path: &str) -> impl Iterator<Item = (Route, &str)> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    ROUTES.iter().filter_map(move |route| matches(route.path, path).map(|in_braces| (route, in_braces)))
+    routes().filter_map(move |route| matches(route.path, path).map(|in_braces| (route, in_braces)))
 }
 
 /// What stands in the place of the braces of a pattern, or the empty text where it has none. `None` if the path is
@@ -220,4 +269,325 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     let in_braces = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
     let fits = !in_braces.is_empty() && (name.ends_with('…') || !in_braces.contains('/'));
     fits.then_some(in_braces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::CHAT_COMPLETIONS;
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "a line for each route")]
+    fn the_router_finds_what_the_table_has() {
+        let keyed = Endpoint::Keyed;
+        for (method, path, endpoint, rest) in [
+            (
+                "POST",
+                "/v1/chat/completions",
+                keyed(Audience::Inference, Keyed::Inference(&CHAT_COMPLETIONS)),
+                "",
+            ),
+            (
+                "POST",
+                "/v1/chat/completions/",
+                keyed(Audience::Inference, Keyed::Inference(&CHAT_COMPLETIONS)),
+                "",
+            ),
+            ("POST", "/v1/routing/explain", keyed(Audience::Inference, Keyed::ExplainRouting), ""),
+            ("GET", "/v1/routing/status", Endpoint::Public(Public::RoutingStatus), ""),
+            ("HEAD", "/v1/stats/providers/", Endpoint::Public(Public::ProviderStats), ""),
+            ("GET", "/v1/analytics", Endpoint::Public(Public::Analytics), ""),
+            ("HEAD", "/v1/analytics/", Endpoint::Public(Public::Analytics), ""),
+            ("GET", "/metrics", keyed(Audience::Operator, Keyed::Metrics), ""),
+            ("GET", "/v1/models", Endpoint::Public(Public::ListModels), ""),
+            ("HEAD", "/v1/models", Endpoint::Public(Public::ListModels), ""),
+            ("GET", "/v1/models/", Endpoint::Public(Public::ListModels), ""),
+            ("GET", "/v1/models/gpt-4o", Endpoint::Public(Public::GetModel), "gpt-4o"),
+            ("GET", "/v1/models/gpt-4o/", Endpoint::Public(Public::GetModel), "gpt-4o"),
+            ("HEAD", "/v1/models/gpt-4o", Endpoint::Public(Public::GetModel), "gpt-4o"),
+            (
+                "GET",
+                "/v1/models/groq/openai/gpt-oss-20b",
+                Endpoint::Public(Public::GetModel),
+                "groq/openai/gpt-oss-20b",
+            ),
+            (
+                "GET",
+                "/v1/models/groq%2Fopenai%2Fgpt-oss-20b",
+                Endpoint::Public(Public::GetModel),
+                "groq%2Fopenai%2Fgpt-oss-20b",
+            ),
+            ("GET", "/health", Endpoint::Public(Public::Health), ""),
+            ("HEAD", "/health/", Endpoint::Public(Public::Health), ""),
+            ("POST", "/access/request-key", Endpoint::Public(Public::RequestKey), ""),
+            ("POST", "/access/request-key/", Endpoint::Public(Public::RequestKey), ""),
+            ("GET", "/access/claim/clm_0", Endpoint::Public(Public::ShowClaim), "clm_0"),
+            ("HEAD", "/access/claim/clm_0", Endpoint::Public(Public::ShowClaim), "clm_0"),
+            ("POST", "/access/claim/clm_0/", Endpoint::Public(Public::RedeemClaim), "clm_0"),
+            ("GET", "/usage", keyed(Audience::Holder, Keyed::GetUsage), ""),
+            ("HEAD", "/usage/", keyed(Audience::Holder, Keyed::GetUsage), ""),
+            ("GET", "/usage/requests", keyed(Audience::Holder, Keyed::ListReceipts), ""),
+            ("GET", "/usage/requests/", keyed(Audience::Holder, Keyed::ListReceipts), ""),
+            ("GET", "/usage/requests/rcpt_0", keyed(Audience::Holder, Keyed::GetReceipt), "rcpt_0"),
+            (
+                "HEAD",
+                "/usage/requests/order-4711.retry-1/",
+                keyed(Audience::Holder, Keyed::GetReceipt),
+                "order-4711.retry-1",
+            ),
+            ("GET", "/api/portal/requests", keyed(Audience::Operator, Keyed::ListRequests), ""),
+            ("GET", "/api/portal/requests/", keyed(Audience::Operator, Keyed::ListRequests), ""),
+            ("HEAD", "/api/portal/requests", keyed(Audience::Operator, Keyed::ListRequests), ""),
+            ("POST", "/api/portal/requests/", keyed(Audience::Operator, Keyed::CreateRequest), ""),
+            ("GET", "/api/portal/requests/kreq_1", keyed(Audience::Operator, Keyed::GetRequest), "kreq_1"),
+            ("GET", "/api/portal/requests/kreq_1/", keyed(Audience::Operator, Keyed::GetRequest), "kreq_1"),
+            ("PUT", "/api/portal/requests/kreq_1", keyed(Audience::Operator, Keyed::UpdateRequest), "kreq_1"),
+            (
+                "DELETE",
+                "/api/portal/requests/kreq_1",
+                keyed(Audience::Operator, Keyed::DeleteRequest),
+                "kreq_1",
+            ),
+            // A request could be called "approve"; what is under it is another route.
+            (
+                "PUT",
+                "/api/portal/requests/approve",
+                keyed(Audience::Operator, Keyed::UpdateRequest),
+                "approve",
+            ),
+            (
+                "PUT",
+                "/api/portal/requests/approve/",
+                keyed(Audience::Operator, Keyed::UpdateRequest),
+                "approve",
+            ),
+            (
+                "PUT",
+                "/api/portal/requests/approve/kreq_1",
+                keyed(Audience::Operator, Keyed::ApproveRequest),
+                "kreq_1",
+            ),
+            (
+                "PUT",
+                "/api/portal/requests/approve/kreq_1/",
+                keyed(Audience::Operator, Keyed::ApproveRequest),
+                "kreq_1",
+            ),
+            (
+                "PUT",
+                "/api/portal/requests/approve/approve",
+                keyed(Audience::Operator, Keyed::ApproveRequest),
+                "approve",
+            ),
+            (
+                "PUT",
+                "/api/portal/requests/decline/kreq_1",
+                keyed(Audience::Operator, Keyed::DeclineRequest),
+                "kreq_1",
+            ),
+            ("GET", "/v0/api_keys", keyed(Audience::Operator, Keyed::ListApiKeys), ""),
+            ("GET", "/v0/api_keys/", keyed(Audience::Operator, Keyed::ListApiKeys), ""),
+            ("POST", "/v0/api_keys", keyed(Audience::Operator, Keyed::CreateApiKey), ""),
+            ("GET", "/v0/api_keys/a", keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Get)), "a"),
+            ("GET", "/v0/api_keys/a%2Fb", keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Get)), "a%2Fb"),
+            ("PATCH", "/v0/api_keys/a", keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Update)), "a"),
+            ("DELETE", "/v0/api_keys/a/", keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Revoke)), "a"),
+            (
+                "DELETE",
+                "/v0/api_keys/rotate",
+                keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Revoke)),
+                "rotate",
+            ),
+            (
+                "POST",
+                "/v0/api_keys/a/rotate",
+                keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Rotate)),
+                "a",
+            ),
+            (
+                "POST",
+                "/v0/api_keys/a/rotate/",
+                keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Rotate)),
+                "a",
+            ),
+            (
+                "POST",
+                "/v0/api_keys/rotate/rotate",
+                keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Rotate)),
+                "rotate",
+            ),
+            ("GET", "/v0/audit", keyed(Audience::Operator, Keyed::ListAudit), ""),
+            ("HEAD", "/v0/audit/", keyed(Audience::Operator, Keyed::ListAudit), ""),
+            ("GET", "/v0/audit/verify", keyed(Audience::Operator, Keyed::VerifyAudit), ""),
+            ("GET", "/docs", Endpoint::Asset, ""),
+            ("GET", "/openapi.json", Endpoint::Asset, ""),
+        ] {
+            let Match::Found(route, found_rest) = find(method, path) else {
+                panic!("{method} {path} is not found")
+            };
+            assert_eq!((route.endpoint, found_rest), (endpoint, rest), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_router_tells_a_wrong_method_from_nothing() {
+        for (method, path, expected) in [
+            ("GET", "/v1/chat/completions", Match::WrongMethod),
+            ("HEAD", "/v1/chat/completions", Match::WrongMethod),
+            ("GET", "/v1/routing/explain", Match::WrongMethod),
+            ("POST", "/v1/routing/status", Match::WrongMethod),
+            ("GET", "/v1/routing", Match::Nothing),
+            ("POST", "/v1/analytics", Match::WrongMethod),
+            ("GET", "/v1/analytics/x", Match::Nothing),
+            ("POST", "/metrics", Match::WrongMethod),
+            ("GET", "/v1/metrics", Match::Nothing),
+            ("POST", "/v1/models", Match::WrongMethod),
+            ("DELETE", "/v1/models/a/b", Match::WrongMethod),
+            ("POST", "/health", Match::WrongMethod),
+            ("get", "/health", Match::WrongMethod),
+            ("GET", "/", Match::Nothing),
+            ("GET", "", Match::Nothing),
+            ("GET", "/v1", Match::Nothing),
+            ("GET", "/v1/", Match::Nothing),
+            ("GET", "/v1/nothing", Match::Nothing),
+            ("GET", "/v1/models//", Match::Nothing),
+            ("GET", "/v1/modelsx", Match::Nothing),
+            ("POST", "/v1/chat/completions//", Match::Nothing),
+            ("POST", "/v1/chat/completions/x", Match::Nothing),
+            ("POST", "//v1/chat/completions", Match::Nothing),
+            ("POST", "/V1/chat/completions", Match::Nothing),
+            ("GET", "/healthz", Match::Nothing),
+            ("GET", "/access/request-key", Match::WrongMethod),
+            ("HEAD", "/access/request-key", Match::WrongMethod),
+            ("PUT", "/access/claim/clm_0", Match::WrongMethod),
+            ("POST", "/usage", Match::WrongMethod),
+            ("DELETE", "/usage/requests/rcpt_0", Match::WrongMethod),
+            ("GET", "/usage/x", Match::Nothing),
+            ("GET", "/usage/requests/rcpt_0/x", Match::Nothing),
+            ("GET", "/usages", Match::Nothing),
+            ("DELETE", "/api/portal/requests", Match::WrongMethod),
+            ("PATCH", "/api/portal/requests/kreq_1", Match::WrongMethod),
+            ("POST", "/api/portal/requests/kreq_1", Match::WrongMethod),
+            ("POST", "/api/portal/requests/approve/kreq_1", Match::WrongMethod),
+            ("GET", "/api/portal/requests/decline/kreq_1", Match::WrongMethod),
+            ("PUT", "/v0/api_keys", Match::WrongMethod),
+            ("POST", "/v0/api_keys/a", Match::WrongMethod),
+            ("POST", "/v0/api_keys/rotate", Match::WrongMethod),
+            ("GET", "/v0/api_keys/a/rotate", Match::WrongMethod),
+            ("POST", "/v0/audit", Match::WrongMethod),
+            ("DELETE", "/v0/audit/verify", Match::WrongMethod),
+            ("GET", "/access", Match::Nothing),
+            ("GET", "/access/claim", Match::Nothing),
+            ("GET", "/access/claim/", Match::Nothing),
+            ("GET", "/access/claim//", Match::Nothing),
+            ("GET", "/access/claim/clm_0/x", Match::Nothing),
+            ("GET", "/api/portal", Match::Nothing),
+            ("GET", "/api/portal/", Match::Nothing),
+            ("GET", "/api/portal/requestsx", Match::Nothing),
+            ("GET", "/api/portal/requests//", Match::Nothing),
+            ("PUT", "/api/portal/requests//kreq_1", Match::Nothing),
+            ("PUT", "/api/portal/requests/approve/kreq_1/x", Match::Nothing),
+            ("PUT", "/api/portal/requests/refuse/kreq_1", Match::Nothing),
+            ("GET", "/v0", Match::Nothing),
+            ("GET", "/v0/api_keys//", Match::Nothing),
+            ("POST", "/v0/api_keys//rotate", Match::Nothing),
+            ("POST", "/v0/api_keys/a/b/rotate", Match::Nothing),
+            ("POST", "/v0/api_keys/a/rotate/x", Match::Nothing),
+            ("GET", "/v0/api_keys/a/b", Match::Nothing),
+            ("GET", "/v0/audit/x", Match::Nothing),
+            ("GET", "/v0/audit/verify/x", Match::Nothing),
+        ] {
+            assert_eq!(find(method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn nobody_without_a_key_learns_what_exists_under_protected_prefixes() {
+        for (method, path, audience) in [
+            ("POST", "/v1/chat/completions", Some(Audience::Inference)),
+            ("GET", "/v1/chat/completions", Some(Audience::Inference)),
+            ("POST", "/v1/routing/explain", Some(Audience::Inference)),
+            ("GET", "/v1/routing/explain", Some(Audience::Inference)),
+            ("GET", "/v1/routing/status", None),
+            ("POST", "/v1/routing/status", Some(Audience::Inference)),
+            ("GET", "/v1/stats/providers", None),
+            ("GET", "/v1/stats", Some(Audience::Inference)),
+            ("GET", "/v1/analytics", None),
+            ("POST", "/v1/analytics", Some(Audience::Inference)),
+            ("GET", "/metrics", Some(Audience::Operator)),
+            ("POST", "/metrics", None),
+            ("GET", "/v1/models", None),
+            ("HEAD", "/v1/models/a/b", None),
+            ("POST", "/v1/models", Some(Audience::Inference)),
+            ("GET", "/v1/nothing", Some(Audience::Inference)),
+            ("GET", "/v1/", Some(Audience::Inference)),
+            ("GET", "/v1", None),
+            ("GET", "/v1x", None),
+            ("GET", "/health", None),
+            ("POST", "/health", None),
+            ("GET", "/docs", None),
+            ("GET", "/nothing", None),
+            ("POST", "/access/request-key", None),
+            ("GET", "/access/request-key", None),
+            ("GET", "/access/claim/clm_0", None),
+            ("POST", "/access/claim/clm_0", None),
+            ("PUT", "/access/claim/clm_0", None),
+            ("GET", "/access/nothing", None),
+            ("GET", "/usage", Some(Audience::Holder)),
+            ("GET", "/usage/requests/rcpt_0", Some(Audience::Holder)),
+            ("POST", "/usage/requests", Some(Audience::Holder)),
+            ("GET", "/usage/nothing", Some(Audience::Holder)),
+            ("POST", "/usage", None),
+            ("GET", "/usages", None),
+            ("GET", "/api/portal/requests", Some(Audience::Operator)),
+            ("PUT", "/api/portal/requests/approve/kreq_1", Some(Audience::Operator)),
+            ("DELETE", "/api/portal/requests", Some(Audience::Operator)),
+            ("GET", "/api/portal/requests/a/b/c", Some(Audience::Operator)),
+            ("GET", "/api/portal/nothing", Some(Audience::Operator)),
+            ("GET", "/api/portal/", Some(Audience::Operator)),
+            ("GET", "/api/portal", None),
+            ("GET", "/api/portals/requests", None),
+            ("GET", "/v0/api_keys", Some(Audience::Operator)),
+            ("POST", "/v0/api_keys/a/rotate", Some(Audience::Operator)),
+            ("PUT", "/v0/api_keys", Some(Audience::Operator)),
+            ("GET", "/v0/audit", Some(Audience::Operator)),
+            ("GET", "/v0/audit/verify", Some(Audience::Operator)),
+            ("GET", "/v0/nothing", Some(Audience::Operator)),
+            ("GET", "/v0/", Some(Audience::Operator)),
+            ("GET", "/v0", None),
+            ("GET", "/v0x/api_keys", None),
+        ] {
+            assert_eq!(super::audience(&find(method, path), path), audience, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_allow_header_lists_the_methods_of_a_path() {
+        for (path, methods) in [
+            ("/v1/chat/completions", "POST, OPTIONS"),
+            ("/v1/chat/completions/", "POST, OPTIONS"),
+            ("/v1/models", "GET, HEAD, OPTIONS"),
+            ("/v1/models/a/b", "GET, HEAD, OPTIONS"),
+            ("/health", "GET, HEAD, OPTIONS"),
+            ("/access/request-key", "POST, OPTIONS"),
+            ("/access/claim/clm_0", "GET, POST, HEAD, OPTIONS"),
+            ("/usage", "GET, HEAD, OPTIONS"),
+            ("/usage/requests/rcpt_0", "GET, HEAD, OPTIONS"),
+            ("/api/portal/requests", "GET, POST, HEAD, OPTIONS"),
+            ("/api/portal/requests/kreq_1/", "GET, PUT, DELETE, HEAD, OPTIONS"),
+            ("/api/portal/requests/approve/kreq_1", "PUT, OPTIONS"),
+            ("/api/portal/requests/decline/kreq_1", "PUT, OPTIONS"),
+            ("/v0/api_keys", "GET, POST, HEAD, OPTIONS"),
+            ("/v0/api_keys/a", "GET, PATCH, DELETE, HEAD, OPTIONS"),
+            ("/v0/api_keys/a/rotate", "POST, OPTIONS"),
+            ("/v0/audit", "GET, HEAD, OPTIONS"),
+            ("/v0/audit/verify", "GET, HEAD, OPTIONS"),
+            ("/v0/nothing", ""),
+            ("/nothing", ""),
+            ("/v1/", ""),
+            ("/", ""),
+        ] {
+            assert_eq!(allowed_methods(path), methods, "{path}");
+        }
+    }
 }

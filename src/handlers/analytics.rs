@@ -14,7 +14,7 @@ use crate::platform::clock;
 use crate::platform::reply::Reply;
 use crate::request_context::{RequestContext, last_days, seconds};
 use crate::store::usage;
-use gatehouse_core::routes::Access;
+use gatehouse_core::routes::Audience;
 
 /// `GET /v1/analytics?project_id=&days=`
 pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
@@ -22,7 +22,7 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
     // Where it makes no difference who asks, a key is not looked at: a wrong one is no fault on a public route.
     let mut operator = false;
     if !config.public || !config.projects {
-        match authentication::authenticate(context, isolate, Access::Operator).await {
+        match authentication::authenticate(context, isolate, Audience::Operator).await {
             Ok(_) => operator = true,
             Err(error) if !config.public => return Err(error),
             Err(_) => {}

@@ -20,8 +20,7 @@ use std::rc::Rc;
 use gatehouse_core::error::{Code, Error, Source};
 use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
-use gatehouse_core::operation::CHAT_COMPLETIONS;
-use gatehouse_core::routes::{self, Access, Handler, Match};
+use gatehouse_core::routes::{self, Endpoint, Keyed, Match, OnApiKey, Public, Route};
 
 use crate::isolate::{self, Isolate};
 use crate::platform::log;
@@ -66,24 +65,25 @@ fn refusal(context: &RequestContext<'_>, error: &Error) -> Reply {
 
 async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
     let found = routes::find(context.method(), context.path());
-    let access = routes::access(&found, context.path());
-    let caller = match access {
-        Access::Public => None,
-        Access::Inference | Access::Holder | Access::Operator => {
-            Some(authentication::authenticate(context, isolate, access).await?)
-        }
+    let caller = match routes::audience(&found, context.path()) {
+        None => None,
+        Some(audience) => Some(authentication::authenticate(context, isolate, audience).await?),
     };
     match found {
-        Match::Found(route, rest) => match caller {
-            None => public(context, isolate, route.handler, rest).await,
-            Some(caller) => {
-                let answer = private(context, isolate, route.handler, rest, &caller).await;
-                if let Err(error) = &answer {
-                    log_refusal(context, route.path, &caller, error);
-                }
-                answer
+        Match::Found(Route { endpoint: Endpoint::Public(handler), .. }, rest) => {
+            public(context, isolate, handler, rest).await
+        }
+        Match::Found(Route { endpoint: Endpoint::Keyed(_, handler), path, .. }, rest) => {
+            // A route for callers with a key has found one.
+            let caller = caller.ok_or_else(nothing_here)?;
+            let reply = keyed(context, isolate, handler, rest, &caller).await;
+            if let Err(error) = &reply {
+                log_refusal(context, path, &caller, error);
             }
-        },
+            reply
+        }
+        // The runtime serves static files before the Worker is asked: this is not one of them.
+        Match::Found(Route { endpoint: Endpoint::Asset, .. }, _) | Match::Nothing => Err(nothing_here()),
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
             format!(
@@ -92,7 +92,6 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
                 routes::allowed_methods(context.path())
             ),
         )),
-        Match::Nothing => Err(nothing_here()),
     }
 }
 
@@ -121,75 +120,66 @@ type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply, Error>> + 'a>>;
 fn public<'a>(
     context: &'a RequestContext<'_>,
     isolate: &'a Rc<Isolate>,
-    handler: Handler,
+    handler: Public,
     rest: &'a str,
 ) -> Answering<'a> {
     match handler {
-        Handler::Analytics => Box::pin(analytics::get(context, isolate)),
-        Handler::ListModels => Box::pin(async { Ok(models::list(context, isolate).await) }),
-        Handler::GetModel => Box::pin(ready(models::get(isolate, rest))),
-        Handler::Health => Box::pin(health::get(context, isolate)),
-        Handler::RoutingStatus => Box::pin(async { Ok(routing::status(context, isolate).await) }),
-        Handler::ProviderStats => Box::pin(async { Ok(routing::provider_stats(context, isolate).await) }),
-        Handler::RequestKey => Box::pin(access::request_key(context, isolate)),
-        Handler::ShowClaim => Box::pin(claims::show(context, isolate, rest)),
-        Handler::RedeemClaim => Box::pin(claims::redeem(context, isolate, rest)),
-        // The runtime serves static files before the Worker is asked: what comes here is not one of them.
-        Handler::Asset => Box::pin(ready(Err(nothing_here()))),
-        _ => Box::pin(ready(Err(Error::new(Code::InternalError, "A call came without a caller")))),
+        Public::Analytics => Box::pin(analytics::get(context, isolate)),
+        Public::ListModels => Box::pin(async { Ok(models::list(context, isolate).await) }),
+        Public::GetModel => Box::pin(ready(models::get(isolate, rest))),
+        Public::Health => Box::pin(health::get(context, isolate)),
+        Public::RoutingStatus => Box::pin(async { Ok(routing::status(context, isolate).await) }),
+        Public::ProviderStats => Box::pin(async { Ok(routing::provider_stats(context, isolate).await) }),
+        Public::RequestKey => Box::pin(access::request_key(context, isolate)),
+        Public::ShowClaim => Box::pin(claims::show(context, isolate, rest)),
+        Public::RedeemClaim => Box::pin(claims::redeem(context, isolate, rest)),
     }
 }
 
 /// Routes for callers and operators with a key.
-fn private<'a>(
+fn keyed<'a>(
     context: &'a RequestContext<'_>,
     isolate: &'a Rc<Isolate>,
-    handler: Handler,
+    handler: Keyed,
     rest: &'a str,
     caller: &'a Caller,
 ) -> Answering<'a> {
     match handler {
-        Handler::ChatCompletions => Box::pin(inference::create(context, isolate, caller, &CHAT_COMPLETIONS)),
-        Handler::ExplainRouting => Box::pin(inference::explain(context, isolate, caller)),
-        Handler::GetUsage => Box::pin(usage::get(context, isolate, caller)),
-        Handler::ListReceipts => Box::pin(usage::list_receipts(context, isolate, caller)),
-        Handler::GetReceipt => Box::pin(usage::get_receipt(context, isolate, caller, rest)),
-        Handler::ListRequests => Box::pin(portal::list(context, isolate)),
-        Handler::CreateRequest => Box::pin(portal::create(context, isolate, caller)),
-        Handler::GetRequest => Box::pin(portal::get(context, isolate, rest)),
-        Handler::UpdateRequest => Box::pin(portal::update(context, caller, rest)),
-        Handler::DeleteRequest => Box::pin(portal::delete(context, caller, rest)),
-        Handler::ApproveRequest => Box::pin(portal::approve(context, isolate, caller, rest)),
-        Handler::DeclineRequest => Box::pin(portal::decline(context, caller, rest)),
-        Handler::ListApiKeys => Box::pin(api_keys::list(context)),
-        Handler::CreateApiKey => Box::pin(api_keys::create(context, isolate, caller)),
-        Handler::GetApiKey | Handler::UpdateApiKey | Handler::RevokeApiKey | Handler::RotateApiKey => {
-            Box::pin(one_api_key(context, isolate, handler, rest, caller))
-        }
-        Handler::Metrics => Box::pin(metrics::get(context, isolate)),
-        Handler::ListAudit => Box::pin(audit::list(context)),
-        Handler::VerifyAudit => Box::pin(audit::verify(context)),
-        _ => Box::pin(ready(Err(Error::new(
-            Code::InternalError,
-            "A call of a public route came with a caller",
-        )))),
+        Keyed::Inference(operation) => Box::pin(inference::create(context, isolate, caller, operation)),
+        Keyed::ExplainRouting => Box::pin(inference::explain(context, isolate, caller)),
+        Keyed::GetUsage => Box::pin(usage::get(context, isolate, caller)),
+        Keyed::ListReceipts => Box::pin(usage::list_receipts(context, isolate, caller)),
+        Keyed::GetReceipt => Box::pin(usage::get_receipt(context, isolate, caller, rest)),
+        Keyed::ListRequests => Box::pin(portal::list(context, isolate)),
+        Keyed::CreateRequest => Box::pin(portal::create(context, isolate, caller)),
+        Keyed::GetRequest => Box::pin(portal::get(context, isolate, rest)),
+        Keyed::UpdateRequest => Box::pin(portal::update(context, caller, rest)),
+        Keyed::DeleteRequest => Box::pin(portal::delete(context, caller, rest)),
+        Keyed::ApproveRequest => Box::pin(portal::approve(context, isolate, caller, rest)),
+        Keyed::DeclineRequest => Box::pin(portal::decline(context, caller, rest)),
+        Keyed::ListApiKeys => Box::pin(api_keys::list(context)),
+        Keyed::CreateApiKey => Box::pin(api_keys::create(context, isolate, caller)),
+        Keyed::ApiKey(on) => Box::pin(on_api_key(context, isolate, on, rest, caller)),
+        Keyed::Metrics => Box::pin(metrics::get(context, isolate)),
+        Keyed::ListAudit => Box::pin(audit::list(context)),
+        Keyed::VerifyAudit => Box::pin(audit::verify(context)),
     }
 }
 
 /// Routes of a single API key, which its path names.
-async fn one_api_key(
+async fn on_api_key(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
-    handler: Handler,
+    on: OnApiKey,
     rest: &str,
     caller: &Caller,
 ) -> Result<Reply, Error> {
     let name = &api_keys::name_of(rest)?;
-    match handler {
-        Handler::GetApiKey => api_keys::get(context, name).await,
-        Handler::UpdateApiKey => api_keys::update(context, isolate, caller, name).await,
-        Handler::RevokeApiKey => api_keys::revoke(context, isolate, caller, name).await,
-        _ => api_keys::rotate(context, isolate, caller, name).await,
+    match on {
+        OnApiKey::Get => api_keys::get(context, name).await,
+        OnApiKey::Update => api_keys::update(context, isolate, caller, name).await,
+        OnApiKey::Revoke => api_keys::revoke(context, isolate, caller, name).await,
+        OnApiKey::Rotate => api_keys::rotate(context, isolate, caller, name).await,
     }
 }
 

@@ -181,7 +181,7 @@ pub struct Policy {
     /// Models: `provider/model`, `provider/*`, an alias, a group or `auto`. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
-    /// Endpoints: paths of [`ENDPOINTS`]. Absent: all.
+    /// Endpoints: paths of [`crate::routes::inference_endpoints`]. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<String>>,
     /// How much, of all models together.

@@ -10,9 +10,6 @@ use crate::config::{Config, Policy};
 use crate::error::{Code, Error};
 use crate::json;
 
-/// The endpoints that a key can be narrowed to: the routes for callers with an inference key.
-pub const ENDPOINTS: &[&str] = &["/v1/chat/completions", "/v1/routing/explain"];
-
 /// An issued key, found by one of its secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IssuedKey {

@@ -9,8 +9,8 @@ use crate::error::{Code, Error};
 use crate::hash::to_hex;
 use crate::json;
 use crate::json::Object;
-use crate::key::ENDPOINTS;
 use crate::order::by_rank;
+use crate::routes::inference_endpoints;
 use crate::table::Table;
 use crate::time;
 
@@ -110,11 +110,12 @@ impl Settings {
         }
         if object.has("endpoints") {
             self.endpoints = object.strings("endpoints")?;
-            if self.endpoints.iter().flatten().any(|path| !ENDPOINTS.contains(&path.as_str())) {
-                let words = format!("'endpoints' can have: {}", ENDPOINTS.join(", "));
+            let known = inference_endpoints();
+            if self.endpoints.iter().flatten().any(|path| !known.contains(&path.as_str())) {
+                let words = format!("'endpoints' can have: {}", known.join(", "));
                 return Err(Error::new(Code::InvalidValue, words).with_param("endpoints"));
             }
-            at_most("endpoints", self.endpoints.as_ref().map_or(0, Vec::len), ENDPOINTS.len())?;
+            at_most("endpoints", self.endpoints.as_ref().map_or(0, Vec::len), known.len())?;
         }
         if object.has("metadata") {
             self.metadata = object.string_map("metadata")?.unwrap_or_default();
