@@ -22,7 +22,7 @@ use gatehouse_core::config::Config;
 use gatehouse_core::format;
 use gatehouse_core::format::request::Responder;
 use gatehouse_core::format::stream::{Outcome as StreamOutcome, Relayed, StreamState};
-use gatehouse_core::health::Board;
+use gatehouse_core::health::HealthView;
 use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
@@ -96,7 +96,7 @@ const NOW_MS: u64 = 1_700_000_000_000;
 struct World {
     config: Config,
     registry: Registry,
-    board: Board,
+    view: HealthView,
     key: IssuedKey,
     purse: Purse,
     book: Book,
@@ -115,7 +115,7 @@ impl World {
                 (name == "DEMO_API_KEY").then(|| "sk-provider-secret".to_owned())
             }),
             config,
-            board: Board::default(),
+            view: HealthView::default(),
             key: IssuedKey::from_row(&key).unwrap(),
             purse: Purse::new("isolate".to_owned()),
             book: Book::default(),
@@ -126,7 +126,7 @@ impl World {
     /// One call of a key with limits, as `src/handlers/chat` does it.
     fn call(&mut self) -> Map<String, Value> {
         self.now_ms += 10;
-        let World { config, registry, board, key, purse, book, now_ms } = self;
+        let World { config, registry, view, key, purse, book, now_ms } = self;
         let now_ms = *now_ms;
         let mut steps = Steps::default();
         let request =
@@ -138,7 +138,7 @@ impl World {
             key: Some(key),
             config,
             registry,
-            board,
+            view,
             draw: Draw::of("limited", None, request.prompt, 1),
             now_ms,
             explain: false,
@@ -147,7 +147,7 @@ impl World {
         let Some(candidate) = selection.candidates.first() else { panic!("nobody could answer") };
         let step = steps.run("Plan", || {
             let limits = Limits::of(config, now_ms);
-            Plan::new(&selection.candidates, board, asked.draw, limits, now_ms).next(now_ms)
+            Plan::new(&selection.candidates, view, asked.draw, limits, now_ms).next(now_ms)
         });
         let Step::Send(lane) = step else { panic!("nobody is asked: {step:?}") };
         let limits = steps.run("Limit::of_key", || Limit::of_key(key, config).unwrap());
@@ -180,9 +180,9 @@ impl World {
         let secret = candidate.provider.keys().first();
         let usage = steps
             .run("Responder::whole", || outgoing.responder.whole("demo", ANSWER.as_bytes(), secret).unwrap());
-        steps.run("Board", || {
-            board.begin(place, now_ms);
-            board.answered(place, now_ms, now_ms);
+        steps.run("HealthView", || {
+            view.begin(place, now_ms);
+            view.answered(place, now_ms, now_ms);
         });
         let (attempts, charges) = steps.run("Spending::ended, settle", || {
             spending.ended(target, "ok", 1, End::Told(usage));

@@ -8,7 +8,7 @@ use gatehouse_core::config::Config;
 use gatehouse_core::error::Code;
 use gatehouse_core::format;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
-use gatehouse_core::health::Board;
+use gatehouse_core::health::HealthView;
 use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{Asked, select};
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +19,7 @@ fuzz_target!(|patch: &str| {
     assert_eq!(config.check(), Ok(()));
     assert_eq!(Config::read(&written(&config), None).as_ref(), Ok(&config));
     let registry = Registry::new(&config, false, |_| None);
-    let board = Board::default();
+    let view = HealthView::default();
     for name in config.aliases.keys().chain(config.groups.keys()) {
         let body = json!({"model": "m", "messages": []}).to_string();
         let Ok(request) = format::read(&CHAT_COMPLETIONS, body.as_bytes()) else { panic!("not read") };
@@ -30,7 +30,7 @@ fuzz_target!(|patch: &str| {
             key: None,
             config: &config,
             registry: &registry,
-            board: &board,
+            view: &view,
             draw: Draw::of("", None, "", 7),
             now_ms: 0,
             explain: false,

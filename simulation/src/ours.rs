@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use gatehouse_core::format;
 use gatehouse_core::health::failure::{Class, Failure};
-use gatehouse_core::health::{Answer as News, Availability, Board, Lanes, REFRESH_MS, Report, Shared, Token};
+use gatehouse_core::health::{
+    Answer as News, Availability, HealthView, Lanes, REFRESH_MS, Report, Shared, Token,
+};
 use gatehouse_core::ledger::Spending;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
@@ -107,7 +109,7 @@ pub struct Aftermath {
     /// The measurements.
     pub tally: Tally,
     /// What each isolate knows in the end, when all have told all.
-    pub boards: Vec<Board>,
+    pub views: Vec<HealthView>,
 }
 
 enum Event {
@@ -135,7 +137,7 @@ struct Told {
 
 #[derive(Default)]
 struct Isolate {
-    board: Board,
+    view: HealthView,
     telling_ms: u64,
 }
 
@@ -240,20 +242,20 @@ impl<'w> Simulation<'w, '_> {
             Event::Settle { call, flight } => self.settle(call, flight, now_ms),
             Event::Ends { isolate, spot, cut } => self.ends(isolate, spot, cut, now_ms),
             Event::TellLater(isolate) => {
-                if self.isolates.get(isolate).is_some_and(|isolate| isolate.board.has_news()) {
+                if self.isolates.get(isolate).is_some_and(|isolate| isolate.view.has_unpublished()) {
                     self.exchange(isolate, None, now_ms);
                 }
             }
             Event::Told { exchange, answered } => self.told(*exchange, answered, now_ms),
             Event::Answered { isolate: index, news, token, waiting } => {
                 if let Some(isolate) = self.isolates.get_mut(index) {
-                    isolate.board.heard(&news, token);
+                    isolate.view.refreshed(&news, token);
                 }
                 self.exchanged(index, waiting, now_ms);
             }
             Event::Unanswered { isolate: index, token, waiting } => {
                 if let Some(isolate) = self.isolates.get_mut(index) {
-                    isolate.board.not_heard(token);
+                    isolate.view.not_refreshed(token);
                 }
                 self.exchanged(index, waiting, now_ms);
             }
@@ -273,7 +275,7 @@ impl<'w> Simulation<'w, '_> {
     fn exchanged(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
         if let Some(call) = waiting {
             self.plan(call, isolate, now_ms);
-        } else if self.isolates.get(isolate).is_some_and(|isolate| isolate.board.is_due(now_ms)) {
+        } else if self.isolates.get(isolate).is_some_and(|isolate| isolate.view.is_due(now_ms)) {
             self.exchange(isolate, None, now_ms);
         }
     }
@@ -281,10 +283,10 @@ impl<'w> Simulation<'w, '_> {
     // --- The exchange, as src/isolate/health.rs has it ---------------------------------------------------------------
 
     fn exchange(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
-        let Some(Isolate { board, .. }) = self.isolates.get_mut(isolate) else { return };
+        let Some(Isolate { view, .. }) = self.isolates.get_mut(isolate) else { return };
         let (report, token) = match waiting {
-            Some(_) => board.question(now_ms),
-            None => board.report(now_ms),
+            Some(_) => view.query(now_ms),
+            None => view.report(now_ms),
         };
         let exchange = self.world.scenario.exchange;
         let way_ms = self.rng.within(exchange.way_ms.0, exchange.way_ms.1 + 1);
@@ -317,10 +319,10 @@ impl<'w> Simulation<'w, '_> {
 
     fn tell(&mut self, index: usize, now_ms: u64) {
         let Some(isolate) = self.isolates.get_mut(index) else { return };
-        if !isolate.board.has_news() {
+        if !isolate.view.has_unpublished() {
             return;
         }
-        if isolate.board.is_due(now_ms) {
+        if isolate.view.is_due(now_ms) {
             return self.exchange(index, None, now_ms);
         }
         if isolate.telling_ms <= now_ms {
@@ -343,11 +345,11 @@ impl<'w> Simulation<'w, '_> {
             }
         }
         let isolate = self.isolate_of(call);
-        let Some(Isolate { board, .. }) = self.isolates.get(isolate) else { return };
-        if board.is_stale(now_ms) {
+        let Some(Isolate { view, .. }) = self.isolates.get(isolate) else { return };
+        if view.is_stale(now_ms) {
             return self.exchange(isolate, Some(index), now_ms);
         }
-        if board.is_due(now_ms) {
+        if view.is_due(now_ms) {
             self.exchange(isolate, None, now_ms);
         }
         self.plan(index, isolate, now_ms);
@@ -362,7 +364,7 @@ impl<'w> Simulation<'w, '_> {
         let world = self.world;
         let body = call.body();
         let chance = self.rng.number();
-        let Some(Isolate { board, .. }) = self.isolates.get(isolate) else { return };
+        let Some(Isolate { view, .. }) = self.isolates.get(isolate) else { return };
         let selected = format::read(&CHAT_COMPLETIONS, &body).and_then(|request| {
             let session = call.session.map(|session| session.to_string());
             let draw = if world.config.routing.sticky {
@@ -377,14 +379,14 @@ impl<'w> Simulation<'w, '_> {
                 key: None,
                 config: &world.config,
                 registry: &world.registry,
-                board,
+                view,
                 draw,
                 now_ms,
                 explain: false,
             };
             let selection = candidates::select(&asked)?;
             let limits = Limits::of(&world.config, call.at_ms);
-            let plan = Plan::new(&selection.candidates, board, draw, limits, now_ms);
+            let plan = Plan::new(&selection.candidates, view, draw, limits, now_ms);
             let rule = world.config.ledger.unknown_price;
             let spending = Spending::new(Vec::new(), Estimate::of(&request.size), rule, &request.model);
             let candidates = selection.candidates.into();
@@ -392,7 +394,7 @@ impl<'w> Simulation<'w, '_> {
         });
         match selected {
             Ok(driver) => {
-                let lanes = lanes_of(world, &driver, board, now_ms);
+                let lanes = lanes_of(world, &driver, view, now_ms);
                 (self.watch)(now_ms, &Seen::Planned { call, isolate, lanes: &lanes });
                 self.running.insert(index, Running { isolate, driver, flights: Vec::new() });
                 self.step(index, now_ms);
@@ -406,12 +408,12 @@ impl<'w> Simulation<'w, '_> {
         let Some(call) = self.call(index) else { return };
         loop {
             let Some(running) = self.running.get_mut(&index) else { return };
-            let Some(Isolate { board, .. }) = self.isolates.get_mut(running.isolate) else { return };
+            let Some(Isolate { view, .. }) = self.isolates.get_mut(running.isolate) else { return };
             if running.driver.asks_plan() && running.driver.plan().attempts() > 0 {
-                let lanes = lanes_of(self.world, &running.driver, board, now_ms);
+                let lanes = lanes_of(self.world, &running.driver, view, now_ms);
                 (self.watch)(now_ms, &Seen::LookedAgain { call, lanes: &lanes });
             }
-            match running.driver.next(now_ms, board) {
+            match running.driver.next(now_ms, view) {
                 Command::Send(send) => self.send(index, send, now_ms),
                 // A key without limits sets nothing aside.
                 Command::Reserve(_) => return,
@@ -487,13 +489,13 @@ impl<'w> Simulation<'w, '_> {
         let Flight { lane, spot, sent_ms, reply, .. } = running.flights.remove(at);
         let isolate = running.isolate;
         let candidates = Rc::clone(running.driver.candidates());
-        let (Some(candidate), Some(Isolate { board, .. })) =
+        let (Some(candidate), Some(Isolate { view, .. })) =
             (candidates.get(lane.candidate), self.isolates.get_mut(isolate))
         else {
             return;
         };
         if reply.status != 0 {
-            board.observe_limits(
+            view.observe_limits(
                 candidate.lane(lane.key),
                 candidate.provider.limit_headers,
                 reply.status == 200,
@@ -509,7 +511,7 @@ impl<'w> Simulation<'w, '_> {
                 Err(Box::new(Refusal { retry_headers, ..Refusal::from(error.clone()) }))
             }
         };
-        let failure = running.driver.settled(lane, result, now_ms, board, || self.rng.number());
+        let failure = running.driver.settled(lane, result, now_ms, view, || self.rng.number());
         (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure });
         if let Ok(answer) = &reply.result {
             self.tally.answered(self.world, call, spot, now_ms, reply.charge, answer.cut);
@@ -537,7 +539,7 @@ impl<'w> Simulation<'w, '_> {
     /// A stream has ended.
     fn ends(&mut self, isolate: usize, spot: Spot, cut: bool, now_ms: u64) {
         let world = self.world;
-        if cut && let Some(Isolate { board, .. }) = self.isolates.get_mut(isolate) {
+        if cut && let Some(Isolate { view, .. }) = self.isolates.get_mut(isolate) {
             let failure = Failure { class: Class::Broken, retry_after_ms: None };
             let chance = self.rng.number();
             if let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) {
@@ -546,7 +548,7 @@ impl<'w> Simulation<'w, '_> {
                     model: &model.id,
                     key: spot.key,
                 };
-                board.failed(place, &failure, true, now_ms, chance);
+                view.failed(place, &failure, true, now_ms, chance);
             }
             (self.watch)(now_ms, &Seen::Broke { spot });
         }
@@ -557,13 +559,13 @@ impl<'w> Simulation<'w, '_> {
     fn quiet(mut self, last_ms: u64) -> Aftermath {
         for round in 1..=2 {
             for isolate in &mut self.isolates {
-                let (report, token) = isolate.board.report(last_ms + round * 20_000);
+                let (report, token) = isolate.view.report(last_ms + round * 20_000);
                 let news = self.object.shared.take(&report);
-                isolate.board.heard(&news, token);
+                isolate.view.refreshed(&news, token);
             }
         }
-        let boards = self.isolates.into_iter().map(|isolate| isolate.board).collect();
-        Aftermath { tally: self.tally, boards }
+        let views = self.isolates.into_iter().map(|isolate| isolate.view).collect();
+        Aftermath { tally: self.tally, views }
     }
 }
 
@@ -574,12 +576,12 @@ fn spot(world: &World, candidates: &[Candidate<'_>], lane: Lane) -> Option<Spot>
 }
 
 /// The lanes of a call's plan, and whether each is available.
-fn lanes_of(world: &World, driver: &Driver<'_>, board: &Board, now_ms: u64) -> Vec<(Spot, Availability)> {
+fn lanes_of(world: &World, driver: &Driver<'_>, view: &HealthView, now_ms: u64) -> Vec<(Spot, Availability)> {
     let candidates = driver.candidates();
     let lanes = driver.plan().lanes().filter_map(|(lane, _)| {
         let candidate = candidates.get(lane.candidate)?;
         let per_day = candidate.facts.requests_per_day;
-        let availability = board.availability(candidate.lane(lane.key), per_day, now_ms);
+        let availability = view.availability(candidate.lane(lane.key), per_day, now_ms);
         Some((spot(world, candidates, lane)?, availability))
     });
     lanes.collect()

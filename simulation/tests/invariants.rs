@@ -511,8 +511,8 @@ fn check(seed: u64, tell: bool) -> Vec<String> {
         }
     }
     let Scenario { exchange, restarts, providers, .. } = &world.scenario;
-    for (isolate, board) in aftermath.boards.iter().enumerate() {
-        let lanes = providers.iter().flat_map(|provider| board.lanes().of_provider(&provider.name));
+    for (isolate, view) in aftermath.views.iter().enumerate() {
+        let lanes = providers.iter().flat_map(|provider| view.lanes().of_provider(&provider.name));
         let counted: u64 = lanes.map(|(_, _, lane)| lane.totals.attempts).sum();
         // Of an object that is restarted, what it has not written down is lost.
         let fewer = counted < settled && restarts.is_empty();

@@ -11,7 +11,7 @@ use gatehouse_core::error::Error;
 use gatehouse_core::format;
 use gatehouse_core::format::project_id;
 use gatehouse_core::format::request::Inference;
-use gatehouse_core::health::Board;
+use gatehouse_core::health::HealthView;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Spending};
@@ -115,11 +115,11 @@ pub async fn explain(
     let request = format::read(&CHAT_COMPLETIONS, &body)?;
     refreshed.await;
     let forced = Forced::of(context);
-    let board = isolate.health.view.borrow();
-    let asked = Asked { explain: true, ..asked(context, isolate, caller, &request, &forced, &board) };
+    let view = isolate.health.view.borrow();
+    let asked = Asked { explain: true, ..asked(context, isolate, caller, &request, &forced, &view) };
     let selection = candidates::select(&asked)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&selection.candidates, &board, asked.draw, limits, asked.now_ms);
+    let plan = Plan::new(&selection.candidates, &view, asked.draw, limits, asked.now_ms);
     Ok(Reply::json(200, &routing::explain(&asked, &selection, &plan)))
 }
 
@@ -149,11 +149,11 @@ fn plan<'a>(
     request: &Inference<'_>,
     forced: &Forced,
 ) -> Result<(Vec<Candidate<'a>>, Plan), Error> {
-    let board = isolate.health.view.borrow();
-    let asked = asked(context, isolate, caller, request, forced, &board);
+    let view = isolate.health.view.borrow();
+    let asked = asked(context, isolate, caller, request, forced, &view);
     let Selection { candidates, .. } = candidates::select(&asked)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&candidates, &board, asked.draw, limits, asked.now_ms);
+    let plan = Plan::new(&candidates, &view, asked.draw, limits, asked.now_ms);
     Ok((candidates, plan))
 }
 
@@ -163,7 +163,7 @@ fn asked<'a, 'b>(
     caller: &'b Caller,
     request: &'b Inference<'b>,
     forced: &'b Forced,
-    board: &'b Board,
+    view: &'b HealthView,
 ) -> Asked<'a, 'b> {
     let session = context.header(SESSION_HEADER);
     let session = session.as_deref().or(request.session);
@@ -180,7 +180,7 @@ fn asked<'a, 'b>(
         key: caller.key.as_deref(),
         config: &isolate.settings.config,
         registry: &isolate.settings.registry,
-        board,
+        view,
         draw,
         now_ms: clock::now_ms(),
         explain: false,

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use gatehouse_core::health::{Answer, Board, REFRESH_MS, Token};
+use gatehouse_core::health::{Answer, HealthView, REFRESH_MS, Token};
 use worker::Env;
 
 use crate::objects::{ObjectError, provider_health};
@@ -19,7 +19,7 @@ use crate::request_context::RequestContext;
 #[derive(Default)]
 pub struct Health {
     /// The view.
-    pub view: RefCell<Board>,
+    pub view: RefCell<HealthView>,
     /// Until when a call of this isolate waits to publish what was seen, in milliseconds since 1970.
     publishing_ms: Cell<u64>,
 }
@@ -35,7 +35,7 @@ impl Health {
         // A borrow of its own: it must have ended where the question is made.
         let is_stale = self.view.borrow().is_stale(now_ms);
         let asked = is_stale.then(|| {
-            let (question, token) = self.view.borrow_mut().question(now_ms);
+            let (question, token) = self.view.borrow_mut().query(now_ms);
             (provider_health::ask(&context.env, &question), token)
         });
         if asked.is_none() && self.view.borrow().is_due(now_ms) {
@@ -53,8 +53,8 @@ impl Health {
     fn take(&self, response: Result<Answer, ObjectError>, token: Token) {
         let mut view = self.view.borrow_mut();
         match response {
-            Ok(response) => view.heard(&response, token),
-            Err(_) => view.not_heard(token),
+            Ok(response) => view.refreshed(&response, token),
+            Err(_) => view.not_refreshed(token),
         }
     }
 
@@ -70,7 +70,7 @@ impl Health {
     fn has_to_publish(&self) -> bool {
         let now_ms = clock::now_ms();
         let view = self.view.borrow();
-        view.has_news() && (view.is_due(now_ms) || self.publishing_ms.get() <= now_ms)
+        view.has_unpublished() && (view.is_due(now_ms) || self.publishing_ms.get() <= now_ms)
     }
 
     /// Publishes what was seen: at once or, if nobody needs it at once, together with what is seen in the next second.
@@ -84,7 +84,7 @@ impl Health {
         }
         self.publishing_ms.set(now_ms + u64::from(WAIT_MS));
         upstream::sleep(WAIT_MS).await;
-        if self.view.borrow().has_news() {
+        if self.view.borrow().has_unpublished() {
             self.exchange(env).await;
         }
     }

@@ -1,6 +1,6 @@
 //! How each provider, model and key has been doing.
 //!
-//! A [`Board`] is what one isolate knows: what it saw itself, at once, and what the others saw, at most two seconds later,
+//! A [`HealthView`] is what one isolate knows: what it saw itself, at once, and what the others saw, at most two seconds later,
 //! by way of the `ProviderHealth` object, whose state is [`Shared`]. What is exchanged is [`Lanes`], which add up. Nothing
 //! here knows a clock, chance or the object itself.
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use shared::{Answer, Report, Shared};
 pub use stats::{Lane, Outage, Totals, day_end_ms};
-pub use view::{Availability, Board, REFRESH_MS, STALE_MS, Token};
+pub use view::{Availability, HealthView, REFRESH_MS, STALE_MS, Token};
 
 /// A lane, by name: one model of one provider, asked with one of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -62,15 +62,15 @@ pub struct Token {
 
 /// What one isolate knows: what it was told by the others, and what it has seen since.
 #[derive(Debug, Default)]
-pub struct Board {
-    view: Lanes,
+pub struct HealthView {
+    lanes: Lanes,
     unsent: Lanes,
     /// What a report that is under way carries, which one it is, and since when.
     sending: Option<(Lanes, Token, u64)>,
     /// Reports made so far.
     reports: u64,
     /// When the others were last heard of: when the report that was answered was sent.
-    heard_ms: Option<u64>,
+    refreshed_ms: Option<u64>,
     /// Which state of the object the view has.
     seen: Option<(u64, u64)>,
     /// Whether something happened that the others should know at once.
@@ -81,15 +81,15 @@ pub struct Board {
     limits_read_ms: u64,
 }
 
-impl Board {
+impl HealthView {
     /// Everything that is known.
     pub fn lanes(&self) -> &Lanes {
-        &self.view
+        &self.lanes
     }
 
     /// What is known of a lane.
     pub fn lane(&self, place: Place<'_>) -> Option<&Lane> {
-        self.view.get(place)
+        self.lanes.get(place)
     }
 
     /// Whether a lane can be asked now. `per_day` is the limit that the catalogue knows.
@@ -158,7 +158,7 @@ impl Board {
     }
 
     /// A call was let go, because another one was faster. It says how slow the lane is at least, and nothing else.
-    pub fn outrun(&mut self, place: Place<'_>, sent_ms: u64, now_ms: u64) {
+    pub fn hedge_lost(&mut self, place: Place<'_>, sent_ms: u64, now_ms: u64) {
         let lane = Lane {
             totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(now_ms, true, Some(now_ms.saturating_sub(sent_ms))),
@@ -230,7 +230,7 @@ impl Board {
 
     fn add(&mut self, place: Place<'_>, lane: &Lane, key: Option<Outage>) {
         let key = key.map(|outage| Lane { outage: Some(outage), ..Lane::default() });
-        for lanes in [&mut self.view, &mut self.unsent] {
+        for lanes in [&mut self.lanes, &mut self.unsent] {
             lanes.add(place, lane);
             if let Some(key) = &key {
                 lanes.add(place.of_key(), key);
@@ -240,29 +240,30 @@ impl Board {
 
     /// Whether what is known of the others is so old that a call should wait for news.
     pub fn is_stale(&self, now_ms: u64) -> bool {
-        self.heard_ms.is_none_or(|heard_ms| now_ms.saturating_sub(heard_ms) >= STALE_MS)
+        self.refreshed_ms.is_none_or(|refreshed_ms| now_ms.saturating_sub(refreshed_ms) >= STALE_MS)
     }
 
     /// Whether it is time to report and to ask what the others have to say.
     pub fn is_due(&self, now_ms: u64) -> bool {
-        let old = self.heard_ms.is_none_or(|heard_ms| now_ms.saturating_sub(heard_ms) >= REFRESH_MS);
-        !self.is_telling(now_ms) && (self.urgent || old)
+        let old =
+            self.refreshed_ms.is_none_or(|refreshed_ms| now_ms.saturating_sub(refreshed_ms) >= REFRESH_MS);
+        !self.is_publishing(now_ms) && (self.urgent || old)
     }
 
-    fn is_telling(&self, now_ms: u64) -> bool {
+    fn is_publishing(&self, now_ms: u64) -> bool {
         self.sending.as_ref().is_some_and(|(_, _, since_ms)| now_ms.saturating_sub(*since_ms) < LOST_MS)
     }
 
     /// Whether there is something that the others do not know yet.
-    pub fn has_news(&self) -> bool {
+    pub fn has_unpublished(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// What to tell the others now, and what to ask; [`Board::heard`] or [`Board::not_heard`] takes what came of it. While a
+    /// What to tell the others now, and what to ask; [`HealthView::heard`] or [`HealthView::not_refreshed`] takes what came of it. While a
     /// report is under way another only asks: nobody waits for somebody else's answer.
     pub fn report(&mut self, now_ms: u64) -> (Report, Token) {
-        let (mut report, token) = self.question(now_ms);
-        if !self.is_telling(now_ms) {
+        let (mut report, token) = self.query(now_ms);
+        if !self.is_publishing(now_ms) {
             // One that is not answered may have been counted all the same, and is told again: health is an estimate.
             report.lanes = std::mem::take(&mut self.unsent);
             self.sending = Some((report.lanes.clone(), token, now_ms));
@@ -273,44 +274,44 @@ impl Board {
 
     /// What to ask the others when there is no time to lose: it carries nothing that could be counted twice should its answer
     /// come too late.
-    pub fn question(&mut self, now_ms: u64) -> (Report, Token) {
+    pub fn query(&mut self, now_ms: u64) -> (Report, Token) {
         self.reports += 1;
         (Report { seen: self.seen, lanes: Lanes::default() }, Token { number: self.reports, sent_ms: now_ms })
     }
 
     /// A report was answered.
-    pub fn heard(&mut self, answer: &Answer, token: Token) {
+    pub fn refreshed(&mut self, answer: &Answer, token: Token) {
         self.sending.take_if(|(_, sent, _)| *sent == token);
         // Another object than before knows nothing of what this isolate saw in the meantime.
         let is_other = self.seen.is_none_or(|(epoch, _)| epoch != answer.state.0);
         if is_other {
-            self.view = Lanes::default();
+            self.lanes = Lanes::default();
         } else if self.seen.is_some_and(|(_, version)| version > answer.state.1) {
             // An answer that was overtaken by a later one.
             return;
         }
-        self.view.replace(&answer.lanes);
+        self.lanes.replace(&answer.lanes);
         // What was seen since stands on top of what the object told.
         if is_other {
-            self.view.absorb(&self.unsent);
+            self.lanes.absorb(&self.unsent);
         } else {
-            self.view.absorb(&self.unsent.within(&answer.lanes));
+            self.lanes.absorb(&self.unsent.within(&answer.lanes));
         }
         // What a report carries that is still under way may be told already, or not: only what can be said twice.
         if let Some((lanes, ..)) = &self.sending {
-            self.view.absorb(&lanes.standing());
+            self.lanes.absorb(&lanes.standing());
         }
         self.seen = Some(answer.state);
-        self.heard_ms = Some(self.heard_ms.unwrap_or(0).max(token.sent_ms));
+        self.refreshed_ms = Some(self.refreshed_ms.unwrap_or(0).max(token.sent_ms));
     }
 
     /// A report was not answered: what it carried is told again. The view stands.
-    pub fn not_heard(&mut self, token: Token) {
+    pub fn not_refreshed(&mut self, token: Token) {
         if let Some((lanes, ..)) = self.sending.take_if(|(_, sent, _)| *sent == token) {
             self.unsent.absorb(&lanes);
         }
         // Not at once: an object that does not answer is not to hold up every call.
-        self.heard_ms = Some(self.heard_ms.unwrap_or(0).max(token.sent_ms));
+        self.refreshed_ms = Some(self.refreshed_ms.unwrap_or(0).max(token.sent_ms));
     }
 }
 
@@ -342,84 +343,83 @@ mod tests {
         Failure { class, retry_after_ms }
     }
 
-    fn is_open(board: &Board, place: Place<'_>, now_ms: u64) -> bool {
-        board.availability(place, None, now_ms) == Availability::Open
+    fn is_open(view: &HealthView, place: Place<'_>, now_ms: u64) -> bool {
+        view.availability(place, None, now_ms) == Availability::Open
     }
 
-    fn exchange(board: &mut Board, shared: &mut Shared, now_ms: u64) {
-        let (report, token) = board.report(now_ms);
+    fn exchange(view: &mut HealthView, shared: &mut Shared, now_ms: u64) {
+        let (report, token) = view.report(now_ms);
         let report: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         let answer = serde_json::to_string(&shared.take(&report)).unwrap();
-        board.heard(&serde_json::from_str(&answer).unwrap(), token);
+        view.refreshed(&serde_json::from_str(&answer).unwrap(), token);
     }
 
     #[test]
     fn a_throttled_lane_is_out_until_its_time_is_over() {
-        let mut board = Board::default();
-        board.failed(A, &failure(Class::Throttled, Some(3000)), false, 1000, 0);
+        let mut view = HealthView::default();
+        view.failed(A, &failure(Class::Throttled, Some(3000)), false, 1000, 0);
         assert_eq!(
-            board.availability(A, None, 3999),
+            view.availability(A, None, 3999),
             Availability::Out { until_ms: 4000, why: "throttled", stated: true }
         );
-        assert!(is_open(&board, A, 4000) && is_open(&board, B, 1000) && is_open(&board, A1, 1000));
-        assert!(board.is_due(1000), "the others should know at once");
+        assert!(is_open(&view, A, 4000) && is_open(&view, B, 1000) && is_open(&view, A1, 1000));
+        assert!(view.is_due(1000), "the others should know at once");
     }
 
     #[test]
     fn a_bad_key_is_out_for_all_models_and_a_good_answer_brings_it_back() {
-        let mut board = Board::default();
-        board.failed(A, &failure(Class::CredentialRejected, None), false, 1000, 0);
-        assert!(!is_open(&board, A, 1000) && !is_open(&board, B, 1000) && is_open(&board, A1, 1000));
-        board.answered(B, 999, 1500);
-        assert!(!is_open(&board, A, 1500), "a call that was sent before proves nothing");
-        board.answered(B, 1001, 1600);
-        assert!(is_open(&board, A, 1600));
+        let mut view = HealthView::default();
+        view.failed(A, &failure(Class::CredentialRejected, None), false, 1000, 0);
+        assert!(!is_open(&view, A, 1000) && !is_open(&view, B, 1000) && is_open(&view, A1, 1000));
+        view.answered(B, 999, 1500);
+        assert!(!is_open(&view, A, 1500), "a call that was sent before proves nothing");
+        view.answered(B, 1001, 1600);
+        assert!(is_open(&view, A, 1600));
     }
 
     #[test]
     fn outages_grow_with_failures_in_a_row_and_not_with_failures_at_once() {
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let mut now_ms = 1000;
         for expected_ms in [2000, 4000, 8000, 16_000] {
             for _ in 0..5 {
-                board.failed(A, &failure(Class::ServerError, None), false, now_ms, 0);
+                view.failed(A, &failure(Class::ServerError, None), false, now_ms, 0);
             }
-            let Availability::Out { until_ms, stated: false, .. } = board.availability(A, None, now_ms)
-            else {
+            let Availability::Out { until_ms, stated: false, .. } = view.availability(A, None, now_ms) else {
                 panic!("open");
             };
             assert_eq!(until_ms - now_ms, expected_ms);
             now_ms = until_ms;
         }
-        board.begin(A, now_ms);
-        assert!(!is_open(&board, A, now_ms), "one call finds out");
-        board.answered(A, now_ms, now_ms + 10);
-        assert!(is_open(&board, A, now_ms + 10));
-        board.failed(A, &failure(Class::ServerError, None), false, now_ms + 20, 0);
-        assert!(is_open(&board, A, now_ms + 2020), "the count began anew");
+        view.begin(A, now_ms);
+        assert!(!is_open(&view, A, now_ms), "one call finds out");
+        view.answered(A, now_ms, now_ms + 10);
+        assert!(is_open(&view, A, now_ms + 10));
+        view.failed(A, &failure(Class::ServerError, None), false, now_ms + 20, 0);
+        assert!(is_open(&view, A, now_ms + 2020), "the count began anew");
     }
 
     #[test]
     fn a_caller_can_make_no_lane_look_ill() {
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let other = Place { model: OTHER, ..A };
         for class in [Class::Refused, Class::TooLong, Class::ContentRefused, Class::ClientLeft] {
-            board.failed(A, &failure(class, None), false, 1000, 0);
+            view.failed(A, &failure(class, None), false, 1000, 0);
         }
-        board.failed(other, &failure(Class::ModelGone, None), false, 1000, 0);
-        assert!(is_open(&board, A, 1000) && is_open(&board, other, 1000));
-        assert!(board.lane(A).unwrap().success(1000) > 0.9);
-        board.failed(A, &failure(Class::ModelGone, None), false, 1000, 0);
-        assert!(!is_open(&board, A, 1000));
+        view.failed(other, &failure(Class::ModelGone, None), false, 1000, 0);
+        assert!(is_open(&view, A, 1000) && is_open(&view, other, 1000));
+        assert!(view.lane(A).unwrap().success(1000) > 0.9);
+        view.failed(A, &failure(Class::ModelGone, None), false, 1000, 0);
+        assert!(!is_open(&view, A, 1000));
     }
 
     #[test]
     fn a_daily_limit_is_kept_until_midnight() {
-        let mut board = Board::default();
-        board.answered(A, 0, 1000);
-        assert!(is_open(&board, A, 1000));
+        let mut view = HealthView::default();
+        view.answered(A, 0, 1000);
+        assert!(is_open(&view, A, 1000));
         assert!(matches!(
-            board.availability(A, Some(1), 1000),
+            view.availability(A, Some(1), 1000),
             Availability::Out { until_ms: 86_400_000, stated: false, .. }
         ));
     }
@@ -427,7 +427,7 @@ mod tests {
     #[test]
     fn isolates_tell_each_other_by_way_of_the_object() {
         let mut shared = Shared::new(7, Lanes::default());
-        let (mut one, mut two) = (Board::default(), Board::default());
+        let (mut one, mut two) = (HealthView::default(), HealthView::default());
         exchange(&mut two, &mut shared, 0);
         one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
         exchange(&mut one, &mut shared, 1000);
@@ -443,51 +443,51 @@ mod tests {
 
     #[test]
     fn a_guess_does_not_displace_what_the_provider_said() {
-        let until = |board: &Board| match board.availability(A, None, 1600) {
+        let until = |view: &HealthView| match view.availability(A, None, 1600) {
             Availability::Out { until_ms, stated, .. } => (until_ms, stated),
             Availability::Open => panic!("open"),
         };
         let mut shared = Shared::new(7, Lanes::default());
-        let (mut one, mut two) = (Board::default(), Board::default());
+        let (mut one, mut two) = (HealthView::default(), HealthView::default());
         one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
         two.failed(A, &failure(Class::TimedOut, None), false, 1500, 0);
-        for board in [&mut one, &mut two] {
-            exchange(board, &mut shared, 1500);
+        for view in [&mut one, &mut two] {
+            exchange(view, &mut shared, 1500);
         }
         exchange(&mut one, &mut shared, 1500);
         assert_eq!((until(&one), until(&two)), ((61_000, true), (61_000, true)));
         // What the provider said last counts, though a guess came after it elsewhere.
-        let mut board = Board::default();
-        board.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1200, 0);
-        board.failed(A, &failure(Class::TimedOut, None), false, 1500, 0);
+        let mut view = HealthView::default();
+        view.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1200, 0);
+        view.failed(A, &failure(Class::TimedOut, None), false, 1500, 0);
         let mut shared = Shared::new(8, Lanes::default());
         for (retry_after_ms, at_ms) in [(5_000, 1100), (60_000, 1400)] {
-            let mut other = Board::default();
+            let mut other = HealthView::default();
             other.failed(A, &failure(Class::Throttled, Some(retry_after_ms)), false, at_ms, 0);
             exchange(&mut other, &mut shared, 1500);
         }
-        exchange(&mut board, &mut shared, 1500);
-        assert_eq!(until(&board), (61_400, true));
+        exchange(&mut view, &mut shared, 1500);
+        assert_eq!(until(&view), (61_400, true));
         // Nor is a longer guess more than a guess.
-        let mut board = Board::default();
-        board.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1000, 0);
-        board.failed(A, &failure(Class::ServerError, None), false, 1500, 0);
-        assert_eq!(until(&board), (2000, true));
+        let mut view = HealthView::default();
+        view.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1000, 0);
+        view.failed(A, &failure(Class::ServerError, None), false, 1500, 0);
+        assert_eq!(until(&view), (2000, true));
     }
 
     #[test]
     fn a_good_answer_proves_nothing_of_what_was_found_after_it_was_asked_for() {
         let mut shared = Shared::new(7, Lanes::default());
-        let (mut one, mut two) = (Board::default(), Board::default());
+        let (mut one, mut two) = (HealthView::default(), HealthView::default());
         one.failed(A, &failure(Class::Throttled, Some(100)), false, 1000, 0);
-        for board in [&mut one, &mut two] {
-            exchange(board, &mut shared, 1000);
+        for view in [&mut one, &mut two] {
+            exchange(view, &mut shared, 1000);
         }
         // Both ask once its time is over; one is throttled again, and then the other is answered.
         one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 2100, 0);
         two.answered(A, 2000, 2200);
-        for board in [&mut one, &mut two] {
-            exchange(board, &mut shared, 2200);
+        for view in [&mut one, &mut two] {
+            exchange(view, &mut shared, 2200);
         }
         exchange(&mut one, &mut shared, 2200);
         assert!(!is_open(&one, A, 2200) && !is_open(&two, A, 2200));
@@ -495,22 +495,22 @@ mod tests {
 
     #[test]
     fn one_call_tries_a_lane_that_hangs() {
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let mut now_ms = 1000;
         for _ in 0..3 {
-            board.failed(A, &failure(Class::TimedOut, None), false, now_ms, 0);
+            view.failed(A, &failure(Class::TimedOut, None), false, now_ms, 0);
             now_ms += 60_000;
         }
-        board.begin(A, now_ms);
-        assert!(!is_open(&board, A, now_ms + 59_999), "it is being tried");
-        board.failed(A, &failure(Class::Refused, None), false, now_ms + 10, 0);
-        assert!(is_open(&board, A, now_ms + 10), "it answers, though the request was at fault");
+        view.begin(A, now_ms);
+        assert!(!is_open(&view, A, now_ms + 59_999), "it is being tried");
+        view.failed(A, &failure(Class::Refused, None), false, now_ms + 10, 0);
+        assert!(is_open(&view, A, now_ms + 10), "it answers, though the request was at fault");
     }
 
     #[test]
     fn what_a_report_carries_is_not_forgotten_while_it_is_under_way() {
         let mut shared = Shared::new(7, Lanes::default());
-        let (mut one, mut two) = (Board::default(), Board::default());
+        let (mut one, mut two) = (HealthView::default(), HealthView::default());
         exchange(&mut one, &mut shared, 0);
         one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
         let (report, token) = one.report(1000);
@@ -519,7 +519,7 @@ mod tests {
         exchange(&mut two, &mut shared, 1000);
         exchange(&mut one, &mut shared, 1001);
         assert!(!is_open(&one, A, 1001));
-        one.heard(&shared.take(&report), token);
+        one.refreshed(&shared.take(&report), token);
         assert!(!is_open(&one, A, 1002));
         assert_eq!(one.lane(A).unwrap().totals.attempts, 2);
     }
@@ -527,31 +527,31 @@ mod tests {
     #[test]
     fn a_report_that_is_not_answered_is_told_again() {
         let mut shared = Shared::new(7, Lanes::default());
-        let mut board = Board::default();
-        board.answered(A, 0, 10);
-        let (_, token) = board.report(10);
-        assert!(!board.is_due(10), "one at a time");
-        assert!(board.report(10).0.lanes.is_empty(), "another only asks");
-        board.not_heard(token);
-        board.answered(A, 0, 20);
-        exchange(&mut board, &mut shared, 2000);
-        assert_eq!(board.lane(A).unwrap().totals.attempts, 2);
+        let mut view = HealthView::default();
+        view.answered(A, 0, 10);
+        let (_, token) = view.report(10);
+        assert!(!view.is_due(10), "one at a time");
+        assert!(view.report(10).0.lanes.is_empty(), "another only asks");
+        view.not_refreshed(token);
+        view.answered(A, 0, 20);
+        exchange(&mut view, &mut shared, 2000);
+        assert_eq!(view.lane(A).unwrap().totals.attempts, 2);
         // Another object begins with nothing: the view follows it, and what it was not told yet stands.
         let mut shared = Shared::new(8, Lanes::default());
-        board.answered(B, 0, 30);
-        exchange(&mut board, &mut shared, 4000);
-        assert_eq!(board.lane(A), None);
-        assert_eq!(board.lane(B).unwrap().totals.attempts, 1);
+        view.answered(B, 0, 30);
+        exchange(&mut view, &mut shared, 4000);
+        assert_eq!(view.lane(A), None);
+        assert_eq!(view.lane(B).unwrap().totals.attempts, 1);
     }
 
     #[test]
     fn an_object_keeps_its_state_over_a_restart() {
         let mut shared = Shared::new(7, Lanes::default());
-        let mut board = Board::default();
-        board.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
-        exchange(&mut board, &mut shared, 1000);
+        let mut view = HealthView::default();
+        view.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
+        exchange(&mut view, &mut shared, 1000);
         let kept = serde_json::from_str(&serde_json::to_string(shared.lanes()).unwrap()).unwrap();
-        let mut fresh = Board::default();
+        let mut fresh = HealthView::default();
         exchange(&mut fresh, &mut Shared::new(8, kept), 2000);
         assert!(!is_open(&fresh, A, 2000));
     }
@@ -562,27 +562,27 @@ mod tests {
         #[test]
         fn all_isolates_end_with_one_view(steps in proptest::collection::vec((0usize..3, 0u8..5), 1..80)) {
             let mut shared = Shared::new(1, Lanes::default());
-            let mut boards = [Board::default(), Board::default(), Board::default()];
+            let mut views = [HealthView::default(), HealthView::default(), HealthView::default()];
             let mut calls = 0;
             let mut now_ms = 0;
             for (isolate, action) in steps {
                 now_ms += 100;
-                let board = &mut boards[isolate];
+                let view = &mut views[isolate];
                 match action {
-                    0 | 1 => { board.answered(A, now_ms - 50, now_ms); calls += 1; }
-                    2 => { board.failed(A, &failure(Class::ServerError, None), false, now_ms, 0); calls += 1; }
-                    3 => exchange(board, &mut shared, now_ms),
-                    _ => { let (_, token) = board.report(now_ms); board.not_heard(token); }
+                    0 | 1 => { view.answered(A, now_ms - 50, now_ms); calls += 1; }
+                    2 => { view.failed(A, &failure(Class::ServerError, None), false, now_ms, 0); calls += 1; }
+                    3 => exchange(view, &mut shared, now_ms),
+                    _ => { let (_, token) = view.report(now_ms); view.not_refreshed(token); }
                 }
             }
             for round in 0..2 {
-                for board in &mut boards {
-                    exchange(board, &mut shared, now_ms + 10_000 * (round + 1));
+                for view in &mut views {
+                    exchange(view, &mut shared, now_ms + 10_000 * (round + 1));
                 }
             }
-            for board in &boards {
-                prop_assert_eq!(board.lane(A).map_or(0, |lane| lane.totals.attempts), calls);
-                prop_assert_eq!(board.lane(A), boards[0].lane(A));
+            for view in &views {
+                prop_assert_eq!(view.lane(A).map_or(0, |lane| lane.totals.attempts), calls);
+                prop_assert_eq!(view.lane(A), views[0].lane(A));
             }
         }
     }

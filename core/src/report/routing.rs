@@ -16,7 +16,7 @@ use crate::order::{ascending, by_rank};
 use crate::time::to_rfc3339;
 
 use crate::health::quota::Reading;
-use crate::health::{Availability, Board, Lane, Place, Totals};
+use crate::health::{Availability, HealthView, Lane, Place, Totals};
 use crate::route::affinity::Stickiness;
 use crate::route::candidates::{Asked, Candidate, Selection, is_automatic};
 use crate::route::plan::Plan;
@@ -37,16 +37,16 @@ struct Condition {
 }
 
 impl Condition {
-    fn of(board: &Board, provider: &Entry, model: &str, facts: &Facts, now_ms: u64) -> Condition {
+    fn of(view: &HealthView, provider: &Entry, model: &str, facts: &Facts, now_ms: u64) -> Condition {
         let mut lane = Lane::default();
         let mut out: Option<(u64, &'static str)> = None;
         let mut open = false;
         for key in provider.key_places() {
             let place = Place { provider: &provider.name, model, key };
-            if let Some(known) = board.lane(place) {
+            if let Some(known) = view.lane(place) {
                 lane.absorb(known);
             }
-            match board.availability(place, facts.requests_per_day, now_ms) {
+            match view.availability(place, facts.requests_per_day, now_ms) {
                 Availability::Open => open = true,
                 Availability::Out { until_ms, why, .. } => {
                     out = Some(out.map_or((until_ms, why), |known| known.min((until_ms, why))));
@@ -93,13 +93,13 @@ pub struct ModelHealth {
 }
 
 /// All models that have been called, sorted.
-pub fn health(board: &Board, registry: &Registry, now_ms: u64) -> Vec<ModelHealth> {
+pub fn health(view: &HealthView, registry: &Registry, now_ms: u64) -> Vec<ModelHealth> {
     let mut rows = Vec::new();
     for provider in registry.entries() {
         let name = &provider.name;
-        for model in models_of(board, provider) {
+        for model in models_of(view, provider) {
             let facts = provider.facts(model).unwrap_or_default();
-            let Condition { lane, out_until_ms, why } = Condition::of(board, provider, model, &facts, now_ms);
+            let Condition { lane, out_until_ms, why } = Condition::of(view, provider, model, &facts, now_ms);
             if lane.totals.attempts == 0 {
                 continue;
             }
@@ -122,14 +122,14 @@ pub fn health(board: &Board, registry: &Registry, now_ms: u64) -> Vec<ModelHealt
 }
 
 /// The models of a provider of which something is known, each once.
-fn models_of<'b>(board: &'b Board, provider: &Entry) -> Vec<&'b str> {
-    let mut models: Vec<&str> = board.lanes().of_provider(&provider.name).map(|(model, ..)| model).collect();
+fn models_of<'b>(view: &'b HealthView, provider: &Entry) -> Vec<&'b str> {
+    let mut models: Vec<&str> = view.lanes().of_provider(&provider.name).map(|(model, ..)| model).collect();
     models.dedup();
     models
 }
 
 /// `GET /v1/stats/providers`: how providers are doing. Only those that have been called are in it.
-pub fn provider_stats(board: &Board, registry: &Registry, now_ms: u64) -> Value {
+pub fn provider_stats(view: &HealthView, registry: &Registry, now_ms: u64) -> Value {
     let mut stats = Vec::new();
     let mut quotas = Map::new();
     for entry in registry.entries() {
@@ -138,9 +138,9 @@ pub fn provider_stats(board: &Board, registry: &Registry, now_ms: u64) -> Value 
         let (mut active, mut out) = (0, 0);
         let mut readings: Vec<Reading> = Vec::new();
         let (mut firsts, mut gaps) = (Vec::new(), Vec::new());
-        for model in models_of(board, entry) {
+        for model in models_of(view, entry) {
             let facts = entry.facts(model).unwrap_or_default();
-            let condition = Condition::of(board, entry, model, &facts, now_ms);
+            let condition = Condition::of(view, entry, model, &facts, now_ms);
             active += u32::from(condition.lane.totals.attempts > 0);
             out += u32::from(condition.out_until_ms > 0);
             readings.extend(&condition.lane.quota);
@@ -150,7 +150,7 @@ pub fn provider_stats(board: &Board, registry: &Registry, now_ms: u64) -> Value 
         if totals.attempts == 0 {
             continue;
         }
-        for (_, _, lane) in board.lanes().of_provider(&entry.name) {
+        for (_, _, lane) in view.lanes().of_provider(&entry.name) {
             firsts.extend(lane.spacing.first);
             gaps.extend(lane.spacing.median());
         }
@@ -189,14 +189,14 @@ pub fn provider_stats(board: &Board, registry: &Registry, now_ms: u64) -> Value 
 }
 
 /// How each provider is doing that has been called, for `GET /metrics`.
-pub fn provider_states<'r>(board: &Board, registry: &'r Registry, now_ms: u64) -> Vec<ProviderState<'r>> {
+pub fn provider_states<'r>(view: &HealthView, registry: &'r Registry, now_ms: u64) -> Vec<ProviderState<'r>> {
     let mut states = Vec::new();
     for entry in registry.entries() {
         let mut sum = Lane::default();
         let mut resting = 0;
-        for model in models_of(board, entry) {
+        for model in models_of(view, entry) {
             let facts = entry.facts(model).unwrap_or_default();
-            let condition = Condition::of(board, entry, model, &facts, now_ms);
+            let condition = Condition::of(view, entry, model, &facts, now_ms);
             resting += u64::from(condition.out_until_ms > 0);
             sum.absorb(&condition.lane);
         }
@@ -228,11 +228,11 @@ fn quota(reading: &Reading, now_ms: u64) -> Value {
 }
 
 /// `GET /v1/routing/status`: every listed model, in the order in which `auto` would try them.
-pub fn status(board: &Board, config: &Config, registry: &Registry, now_ms: u64) -> Value {
+pub fn status(view: &HealthView, config: &Config, registry: &Registry, now_ms: u64) -> Value {
     let rows: Vec<(bool, f64, f64, Row<'_>)> = registry
         .models()
         .map(|(entry, model)| {
-            let row = Row::of(board, entry, model, now_ms);
+            let row = Row::of(view, entry, model, now_ms);
             let tier = score::tier_place(None, model.facts.effective_tier());
             let score = score::score(&model.facts, Some(&row.condition.lane), now_ms);
             let last = matches!(row.status, "cooldown" | "exhausted") || !is_automatic(config, &model);
@@ -290,8 +290,8 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(board: &Board, entry: &Entry, model: ListedModel<'a>, now_ms: u64) -> Row<'a> {
-        let condition = Condition::of(board, entry, model.id, &model.facts, now_ms);
+    fn of(view: &HealthView, entry: &Entry, model: ListedModel<'a>, now_ms: u64) -> Row<'a> {
+        let condition = Condition::of(view, entry, model.id, &model.facts, now_ms);
         let lane = &condition.lane;
         let headroom = lane.headroom(model.facts.requests_per_day, now_ms);
         let mut reasons = Vec::new();
@@ -359,18 +359,18 @@ impl<'a> Row<'a> {
 
 /// `POST /v1/routing/explain`: the plan for a request, and the reason for each model that is in it or not.
 pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) -> Value {
-    let Asked { board, now_ms, draw, request, .. } = *asked;
+    let Asked { view, now_ms, draw, request, .. } = *asked;
     let lanes: Vec<Value> = plan
         .lanes()
         .filter_map(|(lane, ready_ms)| {
             let candidate = selection.candidates.get(lane.candidate)?;
             let availability =
-                board.availability(candidate.lane(lane.key), candidate.facts.requests_per_day, now_ms);
+                view.availability(candidate.lane(lane.key), candidate.facts.requests_per_day, now_ms);
             let why = match availability {
                 Availability::Open => None,
                 Availability::Out { why, .. } => Some(why),
             };
-            let record = board.lane(candidate.lane(lane.key));
+            let record = view.lane(candidate.lane(lane.key));
             Some(json!({
                 "id": candidate.address(),
                 "key": lane.key,

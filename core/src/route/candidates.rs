@@ -19,7 +19,7 @@ use super::affinity::Draw;
 use super::preferences::{self, Preferences, Sort};
 use super::reason::{Dropped, Reason};
 use super::score;
-use crate::health::{Availability, Board, Lane, Place};
+use crate::health::{Availability, HealthView, Lane, Place};
 
 /// The most candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
@@ -69,11 +69,11 @@ impl<'a> Candidate<'a> {
     }
 
     /// Whether any of its lanes is available.
-    pub fn is_available(&self, board: &Board, now_ms: u64) -> bool {
+    pub fn is_available(&self, view: &HealthView, now_ms: u64) -> bool {
         let per_day = self.facts.requests_per_day;
         self.provider
             .key_places()
-            .any(|key| board.availability(self.lane(key), per_day, now_ms) == Availability::Open)
+            .any(|key| view.availability(self.lane(key), per_day, now_ms) == Availability::Open)
     }
 
     /// Its lane, asked with a key.
@@ -109,7 +109,7 @@ pub struct Asked<'a, 'b> {
     /// The providers.
     pub registry: &'a Registry,
     /// How they are doing.
-    pub board: &'b Board,
+    pub view: &'b HealthView,
     /// The draw among equals.
     pub draw: Draw,
     /// Milliseconds since 1970.
@@ -391,7 +391,7 @@ impl<'a> Choice<'_, 'a> {
 
     /// All models that the operator leaves to `auto`, the best first.
     fn automatic(&mut self, name: &str) {
-        let Asked { config, registry, board, draw, now_ms, .. } = *self.asked;
+        let Asked { config, registry, view, draw, now_ms, .. } = *self.asked;
         let mut found = Vec::new();
         let mut not_allowed = false;
         for (entry, model) in registry.models() {
@@ -417,7 +417,7 @@ impl<'a> Choice<'_, 'a> {
                 }
                 continue;
             }
-            let score = score::score(&candidate.facts, board.lane(candidate.lane(0)), now_ms);
+            let score = score::score(&candidate.facts, view.lane(candidate.lane(0)), now_ms);
             candidate.score = Some(score);
             let tier = score::tier_place(self.needs.effort, candidate.facts.effective_tier());
             found.push(Scored { tier, score, drawn: draw.place(&address(), 1.0), candidate });
@@ -427,7 +427,7 @@ impl<'a> Choice<'_, 'a> {
         }
         let mut found = by_rank(found, |one| [one.tier, -one.score, one.drawn]);
         // The best that can be asked now is the measure for its equals, among which the draw decides.
-        let open = |one: &Scored<'_>| one.candidate.is_available(board, now_ms);
+        let open = |one: &Scored<'_>| one.candidate.is_available(view, now_ms);
         if let Some((tier, best)) = found.iter().find(|one| open(one)).map(|one| (one.tier, one.score)) {
             let is_equal = |one: &Scored<'_>| {
                 // Tiers are small whole numbers.
@@ -456,8 +456,8 @@ impl<'a> Choice<'_, 'a> {
         }
         let Preferences { order, sort, allow_fallbacks, .. } = self.preferences;
         if let Some(sort) = sort {
-            let board = self.asked.board;
-            self.candidates = by_rank(self.candidates, |candidate| [sort_value(board, *sort, candidate)]);
+            let view = self.asked.view;
+            self.candidates = by_rank(self.candidates, |candidate| [sort_value(view, *sort, candidate)]);
         }
         if !order.is_empty() {
             let place = |candidate: &Candidate<'_>| {
@@ -521,10 +521,10 @@ impl<'a> Choice<'_, 'a> {
 }
 
 /// What candidates are sorted by; what is not known comes last.
-fn sort_value(board: &Board, sort: Sort, candidate: &Candidate<'_>) -> f64 {
+fn sort_value(view: &HealthView, sort: Sort, candidate: &Candidate<'_>) -> f64 {
     let known = match sort {
         Sort::Price => score::usd_per_mtok(&candidate.facts.price),
-        Sort::Latency => board.lane(candidate.lane(0)).and_then(Lane::latency_ms),
+        Sort::Latency => view.lane(candidate.lane(0)).and_then(Lane::latency_ms),
     };
     known.unwrap_or(f64::MAX)
 }
@@ -567,7 +567,7 @@ mod tests {
     struct World {
         config: Config,
         registry: Registry,
-        board: Board,
+        view: HealthView,
         key: Option<IssuedKey>,
         seed: u64,
     }
@@ -576,7 +576,7 @@ mod tests {
         fn new() -> World {
             let config = Config::read("{}", Some(CONFIG)).unwrap();
             let registry = Registry::new(&config, false, |_| None);
-            World { config, registry, board: Board::default(), key: None, seed: 0 }
+            World { config, registry, view: HealthView::default(), key: None, seed: 0 }
         }
 
         /// The candidates and what was left out, or the error, in one line.
@@ -600,7 +600,7 @@ mod tests {
                 key: self.key.as_ref(),
                 config: &self.config,
                 registry: &self.registry,
-                board: &self.board,
+                view: &self.view,
                 draw: Draw { seed: self.seed, by: Stickiness::None },
                 now_ms: 1000,
                 explain: true,
@@ -703,7 +703,7 @@ mod tests {
         let twin = Place { provider: "acme", model: "twin", key: 0 };
         let failure = Failure { class: Class::ServerError, retry_after_ms: None };
         for _ in 0..5 {
-            world.board.failed(twin, &failure, false, 900, 0);
+            world.view.failed(twin, &failure, false, 900, 0);
         }
         for seed in 0..50 {
             world.seed = seed;

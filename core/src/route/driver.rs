@@ -26,7 +26,7 @@ use crate::format::size::BYTES_PER_TOKEN;
 use crate::format::stream::{Outcome as StreamOutcome, ResponseStream, StreamState};
 use crate::format::usage::Usage;
 use crate::health::failure::{Class, Failure};
-use crate::health::{Board, quota};
+use crate::health::{HealthView, quota};
 use crate::ledger::receipt::Outcome;
 use crate::ledger::{Charge, End, Need, Spending, Target};
 
@@ -196,12 +196,12 @@ impl<'c> Driver<'c> {
     }
 
     /// What to do next.
-    pub fn next(&mut self, now_ms: u64, board: &mut Board) -> Command {
+    pub fn next(&mut self, now_ms: u64, view: &mut HealthView) -> Command {
         loop {
             match std::mem::replace(&mut self.state, State::Waiting) {
                 State::Asking => {
                     if self.plan.attempts() > 0 {
-                        self.plan.look_again(&self.candidates, board, now_ms);
+                        self.plan.look_again(&self.candidates, view, now_ms);
                     }
                     match self.plan.next(now_ms) {
                         Step::Send(lane) => self.state = State::Beginning(lane),
@@ -221,7 +221,7 @@ impl<'c> Driver<'c> {
                     Err(error) => self.cannot_begin(error),
                 },
                 State::Sending(lane, output_limit) => {
-                    return Command::Send(self.send(lane, output_limit, now_ms, board));
+                    return Command::Send(self.send(lane, output_limit, now_ms, view));
                 }
                 State::Over(result) => return Command::Finish(result),
                 State::Reserving(_) | State::Waiting => return Command::Await(self.patience_ms(now_ms)),
@@ -271,7 +271,7 @@ impl<'c> Driver<'c> {
         lane: Lane,
         result: Result<(), Box<Refusal>>,
         now_ms: u64,
-        board: &mut Board,
+        view: &mut HealthView,
         mut chance: impl FnMut() -> u64,
     ) -> Option<Failure> {
         let index = self.in_flight.iter().position(|known| known.lane == lane)?;
@@ -280,11 +280,11 @@ impl<'c> Driver<'c> {
         let candidates = Rc::clone(&self.candidates);
         let candidate = candidates.get(lane.candidate)?;
         let Err(refusal) = result else {
-            board.answered(candidate.lane(lane.key), sent_ms, now_ms);
+            view.answered(candidate.lane(lane.key), sent_ms, now_ms);
             self.note(candidate, "ok", upstream_ms);
             let slower = std::mem::take(&mut self.in_flight);
             for attempt in &slower {
-                self.abandon(*attempt, now_ms, board);
+                self.abandon(*attempt, now_ms, view);
             }
             let slower = slower.into_iter().map(|attempt| attempt.lane).collect();
             self.state = State::Over(Ok(Answered { lane, upstream_ms, slower }));
@@ -296,7 +296,7 @@ impl<'c> Driver<'c> {
             now_ms,
         );
         let failure = Failure::of(&refusal.error, retry_after_ms);
-        board.failed(candidate.lane(lane.key), &failure, false, now_ms, chance());
+        view.failed(candidate.lane(lane.key), &failure, false, now_ms, chance());
         self.plan.failed(lane, &failure, now_ms, chance());
         let class = failure.class;
         self.note(candidate, class.as_str(), upstream_ms);
@@ -334,12 +334,12 @@ impl<'c> Driver<'c> {
         }
     }
 
-    fn send(&mut self, lane: Lane, output_limit: Option<u64>, now_ms: u64, board: &mut Board) -> Send {
+    fn send(&mut self, lane: Lane, output_limit: Option<u64>, now_ms: u64, view: &mut HealthView) -> Send {
         let is_hedge = !self.in_flight.is_empty();
         let limits = self.limits(now_ms);
         if let Some(candidate) = self.candidates.get(lane.candidate) {
-            self.hedge_ms = if is_hedge { None } else { self.hedge_ms(candidate, lane, board) };
-            board.begin(candidate.lane(lane.key), now_ms);
+            self.hedge_ms = if is_hedge { None } else { self.hedge_ms(candidate, lane, view) };
+            view.begin(candidate.lane(lane.key), now_ms);
         }
         self.sent += 1;
         self.in_flight.push(InFlight { lane, sent_ms: now_ms });
@@ -370,12 +370,12 @@ impl<'c> Driver<'c> {
 
     /// After how many milliseconds without content a second lane is asked too; `None`: never. Not where a cancelled call is
     /// charged all the same.
-    fn hedge_ms(&self, candidate: &Candidate<'_>, lane: Lane, board: &Board) -> Option<u32> {
+    fn hedge_ms(&self, candidate: &Candidate<'_>, lane: Lane, view: &HealthView) -> Option<u32> {
         let usual_ms = self.config.routing.hedge_ms;
         if usual_ms == 0 || !self.stream || !may_be_hedged(candidate) {
             return None;
         }
-        let known = board.lane(candidate.lane(lane.key));
+        let known = view.lane(candidate.lane(lane.key));
         let slow_ms = known.and_then(|lane| lane.percentile_ms(0.95, ENOUGH_LATENCIES));
         #[expect(
             clippy::cast_possible_truncation,
@@ -391,12 +391,12 @@ impl<'c> Driver<'c> {
     }
 
     /// Another lane was faster.
-    fn abandon(&mut self, attempt: InFlight, now_ms: u64, board: &mut Board) {
+    fn abandon(&mut self, attempt: InFlight, now_ms: u64, view: &mut HealthView) {
         let InFlight { lane, sent_ms } = attempt;
         let candidates = Rc::clone(&self.candidates);
         let Some(candidate) = candidates.get(lane.candidate) else { return };
         let upstream_ms = now_ms.saturating_sub(sent_ms);
-        board.outrun(candidate.lane(lane.key), sent_ms, now_ms);
+        view.hedge_lost(candidate.lane(lane.key), sent_ms, now_ms);
         self.note(candidate, "cancelled", upstream_ms);
         self.spending.ended(target(candidate), "cancelled", upstream_ms, abandoned(candidate));
     }
@@ -514,14 +514,14 @@ mod tests {
     struct World {
         config: Config,
         registry: Registry,
-        board: Board,
+        view: HealthView,
     }
 
     impl World {
         fn new() -> World {
             let config = Config::read("{}", Some(CONFIG)).unwrap();
             let registry = Registry::new(&config, false, |_| None);
-            World { config, registry, board: Board::default() }
+            World { config, registry, view: HealthView::default() }
         }
 
         fn driver(&self, providers: &[&str], stream: bool) -> Driver<'_> {
@@ -530,7 +530,7 @@ mod tests {
                 .map(|name| Candidate::of(self.registry.provider(name).unwrap(), "m"))
                 .collect();
             let draw = Draw { seed: 1, by: Stickiness::None };
-            let plan = Plan::new(&candidates, &self.board, draw, Limits::of(&self.config, 0), 0);
+            let plan = Plan::new(&candidates, &self.view, draw, Limits::of(&self.config, 0), 0);
             let estimate = Estimate::of(&Size { text: 400, choices: 1, ..Size::default() });
             let spending = Spending::new(Vec::new(), estimate, self.config.ledger.unknown_price, "m");
             Driver::new(candidates, &self.config, stream, plan, spending)
@@ -563,12 +563,12 @@ mod tests {
     #[test]
     fn the_first_lane_answers() {
         let world = World::new();
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "b"], false);
-        assert_eq!(shown(&driver.next(0, &mut board)), "send 0");
-        assert_eq!(shown(&driver.next(0, &mut board)), "await");
-        assert_eq!(driver.settled(lane(0), Ok(()), 30, &mut board, || 0), None);
-        assert_eq!(shown(&driver.next(30, &mut board)), "answered by 0");
+        assert_eq!(shown(&driver.next(0, &mut view)), "send 0");
+        assert_eq!(shown(&driver.next(0, &mut view)), "await");
+        assert_eq!(driver.settled(lane(0), Ok(()), 30, &mut view, || 0), None);
+        assert_eq!(shown(&driver.next(30, &mut view)), "answered by 0");
         let ended = driver.into_ended();
         assert_eq!((ended.sent, ended.route.as_str()), (1, "a/m;ok;dur=30"));
     }
@@ -576,15 +576,15 @@ mod tests {
     #[test]
     fn a_failed_lane_is_followed_by_the_next_and_the_worst_error_is_returned() {
         let world = World::new();
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "c"], false);
-        driver.next(0, &mut board);
-        let failure = driver.settled(lane(0), refused(429, "slow down"), 10, &mut board, || 0);
+        driver.next(0, &mut view);
+        let failure = driver.settled(lane(0), refused(429, "slow down"), 10, &mut view, || 0);
         assert_eq!(failure.map(|failure| failure.class), Some(Class::Throttled));
-        assert_eq!(shown(&driver.next(10, &mut board)), "send 1");
-        driver.settled(lane(1), refused(404, "no such model"), 30, &mut board, || 0);
+        assert_eq!(shown(&driver.next(10, &mut view)), "send 1");
+        driver.settled(lane(1), refused(404, "no such model"), 30, &mut view, || 0);
         assert_eq!(
-            shown(&driver.next(30, &mut board)),
+            shown(&driver.next(30, &mut view)),
             "failed: slow down (nobody answered: a/m: throttled after 10 ms; c/m: model_gone after 20 ms)"
         );
     }
@@ -592,25 +592,25 @@ mod tests {
     #[test]
     fn a_callers_fault_ends_the_call_with_the_upstreams_own_message() {
         let world = World::new();
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "c"], false);
-        driver.next(0, &mut board);
-        driver.settled(lane(0), refused(400, "messages: field required"), 10, &mut board, || 0);
-        assert_eq!(shown(&driver.next(10, &mut board)), "failed: messages: field required");
+        driver.next(0, &mut view);
+        driver.settled(lane(0), refused(400, "messages: field required"), 10, &mut view, || 0);
+        assert_eq!(shown(&driver.next(10, &mut view)), "failed: messages: field required");
     }
 
     #[test]
     fn a_slow_stream_is_hedged_and_the_slower_attempt_is_charged_for_its_input() {
         let world = World::new();
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "c"], true);
-        assert_eq!(shown(&driver.next(0, &mut board)), "send 0");
-        assert_eq!(shown(&driver.next(0, &mut board)), "await 100");
+        assert_eq!(shown(&driver.next(0, &mut view)), "send 0");
+        assert_eq!(shown(&driver.next(0, &mut view)), "await 100");
         driver.elapsed(100);
-        assert_eq!(shown(&driver.next(100, &mut board)), "send 1 beside");
-        assert!(shown(&driver.next(100, &mut board)).starts_with("await "));
-        driver.settled(lane(1), Ok(()), 150, &mut board, || 0);
-        let Command::Finish(Ok(answered)) = driver.next(150, &mut board) else { panic!("not answered") };
+        assert_eq!(shown(&driver.next(100, &mut view)), "send 1 beside");
+        assert!(shown(&driver.next(100, &mut view)).starts_with("await "));
+        driver.settled(lane(1), Ok(()), 150, &mut view, || 0);
+        let Command::Finish(Ok(answered)) = driver.next(150, &mut view) else { panic!("not answered") };
         assert_eq!((answered.lane, answered.upstream_ms, answered.slower), (lane(1), 50, vec![lane(0)]));
         let ended = driver.into_ended();
         assert_eq!(ended.route, "c/m;ok;dur=50, a/m;cancelled;dur=150");
@@ -622,28 +622,28 @@ mod tests {
     #[test]
     fn a_lane_that_charges_cancelled_calls_is_not_hedged() {
         let world = World::new();
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let mut driver = world.driver(&["b", "a"], true);
-        driver.next(0, &mut board);
-        assert_eq!(shown(&driver.next(0, &mut board)), "await");
+        driver.next(0, &mut view);
+        assert_eq!(shown(&driver.next(0, &mut view)), "await");
         let mut driver = world.driver(&["a", "b"], true);
-        driver.next(0, &mut board);
+        driver.next(0, &mut view);
         driver.elapsed(100);
-        assert_eq!(shown(&driver.next(100, &mut board)), "await", "nor is it asked beside another");
+        assert_eq!(shown(&driver.next(100, &mut view)), "await", "nor is it asked beside another");
     }
 
     #[test]
     fn where_nothing_is_available_the_error_says_when_to_try_again() {
         let world = World::new();
-        let mut board = Board::default();
+        let mut view = HealthView::default();
         let failure = Failure { class: Class::Throttled, retry_after_ms: Some(30_000) };
         for provider in ["a", "c"] {
             let candidate = Candidate::of(world.registry.provider(provider).unwrap(), "m");
-            board.failed(candidate.lane(0), &failure, false, 0, 0);
+            view.failed(candidate.lane(0), &failure, false, 0, 0);
         }
-        let world = World { board, ..world };
+        let world = World { view, ..world };
         let mut driver = world.driver(&["a", "c"], false);
-        let Command::Finish(Err(exhausted)) = driver.next(0, &mut Board::default()) else {
+        let Command::Finish(Err(exhausted)) = driver.next(0, &mut HealthView::default()) else {
             panic!("not over")
         };
         let error = exhausted.refusal.error;
@@ -657,7 +657,7 @@ mod tests {
         let world = World::new();
         let mut driver = world.driver(&["a"], false);
         driver.client_left();
-        let Command::Finish(Err(exhausted)) = driver.next(0, &mut Board::default()) else {
+        let Command::Finish(Err(exhausted)) = driver.next(0, &mut HealthView::default()) else {
             panic!("not over")
         };
         assert_eq!(exhausted.class, Some(Class::ClientLeft));

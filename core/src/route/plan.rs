@@ -26,7 +26,7 @@ use crate::order::by_rank;
 use super::affinity::Draw;
 use super::candidates::Candidate;
 use crate::health::failure::{Class, Failure};
-use crate::health::{Availability, Board};
+use crate::health::{Availability, HealthView};
 
 /// A lane of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +129,8 @@ impl State {
 }
 
 /// How a lane stands on the board.
-fn rest_of(board: &Board, candidate: &Candidate<'_>, key: u8, now_ms: u64) -> Rest {
-    match board.availability(candidate.lane(key), candidate.facts.requests_per_day, now_ms) {
+fn rest_of(view: &HealthView, candidate: &Candidate<'_>, key: u8, now_ms: u64) -> Rest {
+    match view.availability(candidate.lane(key), candidate.facts.requests_per_day, now_ms) {
         Availability::Open => Rest::default(),
         Availability::Out { until_ms, stated, .. } => Rest { until_ms, stated },
     }
@@ -160,14 +160,20 @@ fn millis(ms: u64) -> f64 {
 
 impl Plan {
     /// The plan for candidates, by how their lanes are doing.
-    pub fn new(candidates: &[Candidate<'_>], board: &Board, draw: Draw, limits: Limits, now_ms: u64) -> Plan {
+    pub fn new(
+        candidates: &[Candidate<'_>],
+        view: &HealthView,
+        draw: Draw,
+        limits: Limits,
+        now_ms: u64,
+    ) -> Plan {
         let mut states = Vec::with_capacity(candidates.len());
         for (index, candidate) in candidates.iter().enumerate() {
             let same_provider = |other: &Candidate<'_>| std::ptr::eq(other.provider, candidate.provider);
             let provider = candidates.iter().position(same_provider).unwrap_or(index);
             for key in keys_in_order(candidate, draw) {
                 let lane = Lane { candidate: index, key };
-                let out = rest_of(board, candidate, key, now_ms);
+                let out = rest_of(view, candidate, key, now_ms);
                 states.push(State { provider, context: candidate.facts.context, out, ..State::new(lane) });
             }
         }
@@ -192,10 +198,10 @@ impl Plan {
 
     /// Takes what has been found out since the plan was made, by other calls and other isolates: an attempt may have taken
     /// minutes.
-    pub fn look_again(&mut self, candidates: &[Candidate<'_>], board: &Board, now_ms: u64) {
+    pub fn look_again(&mut self, candidates: &[Candidate<'_>], view: &HealthView, now_ms: u64) {
         for state in self.states.iter_mut().filter(|state| !state.over) {
             let Some(candidate) = candidates.get(state.lane.candidate) else { continue };
-            let out = rest_of(board, candidate, state.lane.key, now_ms);
+            let out = rest_of(view, candidate, state.lane.key, now_ms);
             // Of a lane that has been asked, the plan knows by itself when to come back, unless its provider says otherwise.
             // Models that are not listed share a lane on the board: what this call met at one of them is not said of the next.
             let is_news = state.tries == 0 && candidate.listed;
@@ -479,13 +485,13 @@ mod tests {
         let config = format!(r#"{{"providers":{{"a":{provider},"b":{provider},"c":{provider}}}}}"#);
         let registry = Registry::new(&Config::read("{}", Some(&config)).unwrap(), false, |_| None);
         let candidates = ["a", "b", "c"].map(|name| Candidate::of(registry.provider(name).unwrap(), "m"));
-        let mut board = Board::default();
-        let mut plan = Plan::new(&candidates, &board, Draw { seed: 0, by: Stickiness::None }, LIMITS, 0);
+        let mut view = HealthView::default();
+        let mut plan = Plan::new(&candidates, &view, Draw { seed: 0, by: Stickiness::None }, LIMITS, 0);
         let Step::Send(first) = plan.next(0) else { panic!("not sent") };
         let throttled = Failure { class: Class::Throttled, retry_after_ms: Some(60_000) };
-        board.failed(candidates[1].lane(0), &throttled, false, 50, 0);
+        view.failed(candidates[1].lane(0), &throttled, false, 50, 0);
         plan.failed(first, &Failure { class: Class::TimedOut, retry_after_ms: None }, 100, 0);
-        plan.look_again(&candidates, &board, 100);
+        plan.look_again(&candidates, &view, 100);
         assert_eq!(plan.next(100), Step::Send(Lane { candidate: 2, key: 0 }));
     }
 

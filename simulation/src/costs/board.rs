@@ -1,7 +1,7 @@
 //! The messages between one isolate and `ProviderHealth`, the Durable Object that shares the health view of all isolates.
-//! [`Board`] and [`Shared`] are the gateway's own code; this module sends messages when the Worker sends them.
+//! [`HealthView`] and [`Shared`] are the gateway's own code; this module sends messages when the Worker sends them.
 
-use gatehouse_core::health::{Answer, Board, Lanes, Place, REFRESH_MS, Report, Shared, Token};
+use gatehouse_core::health::{Answer, HealthView, Lanes, Place, REFRESH_MS, Report, Shared, Token};
 
 use super::ledger::{BACK_MS, DURATION_MS, MODELS, THERE_MS, per_million};
 use crate::day::BEGIN_MS;
@@ -21,7 +21,7 @@ enum Event {
 struct World {
     now_ms: u64,
     queue: Queue<Event>,
-    board: Board,
+    board: HealthView,
     shared: Shared,
     telling_ms: u64,
     requests: u64,
@@ -34,7 +34,7 @@ pub fn run(calls: u64, seed: u64) -> Counts {
     let mut world = World {
         now_ms: BEGIN_MS,
         queue: Queue::default(),
-        board: Board::default(),
+        board: HealthView::default(),
         shared: Shared::new(1, Lanes::default()),
         telling_ms: 0,
         requests: 0,
@@ -90,7 +90,7 @@ impl World {
         match event {
             Event::Call => {
                 if self.board.is_stale(now_ms) {
-                    let (report, token) = self.board.question(now_ms);
+                    let (report, token) = self.board.query(now_ms);
                     self.waited += 1;
                     self.send(report, token, false);
                 } else if self.board.is_due(now_ms) {
@@ -108,7 +108,7 @@ impl World {
                 }
             }
             Event::Tell => {
-                if self.board.has_news() {
+                if self.board.has_unpublished() {
                     self.exchange();
                 }
             }
@@ -118,7 +118,7 @@ impl World {
                 self.queue.at(now_ms + BACK_MS, Event::Answered { answer, token, behind });
             }
             Event::Answered { answer, token, behind } => {
-                self.board.heard(&answer, token);
+                self.board.refreshed(&answer, token);
                 if behind && self.board.is_due(now_ms) {
                     self.exchange();
                 }

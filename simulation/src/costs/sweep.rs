@@ -24,7 +24,7 @@ const RATES: [u64; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 pub struct Sweep {
     seed: u64,
     ledgers: Vec<(Setting, ledger::Counts)>,
-    boards: Vec<(u64, board::Counts)>,
+    views: Vec<(u64, board::Counts)>,
 }
 
 /// An operator of the documentation's table.
@@ -56,11 +56,11 @@ impl Sweep {
         let all = settings();
         let counted = of_each(&all, |setting| ledger::run(*setting, seed));
         let calls: Vec<u64> = CALLS.into_iter().filter(|calls| *calls <= CALLS_OF_ISOLATE).collect();
-        let boards = of_each(&calls, |calls| board::run(*calls, seed));
+        let views = of_each(&calls, |calls| board::run(*calls, seed));
         Sweep {
             seed,
             ledgers: all.into_iter().zip(counted.iter().map(ledger::Counts::of_a_million)).collect(),
-            boards: calls.into_iter().zip(boards.into_iter().map(board::Counts::of_a_million)).collect(),
+            views: calls.into_iter().zip(views.into_iter().map(board::Counts::of_a_million)).collect(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Sweep {
         Some(Sweep {
             seed: file.get("seed")?.as_u64()?,
             ledgers: rows("ledger")?.iter().map(|row| of_row(&numbers(row)?)).collect::<Option<_>>()?,
-            boards: rows("board")?.iter().map(board).collect::<Option<_>>()?,
+            views: rows("board")?.iter().map(board).collect::<Option<_>>()?,
         })
     }
 
@@ -87,7 +87,7 @@ impl Sweep {
     fn of(&self, operator: &Operator) -> Option<(&ledger::Counts, &board::Counts)> {
         let Operator { calls, keys, isolates, limits, .. } = *operator;
         let ledger = self.ledger(Setting { calls: calls / keys, isolates, limits })?;
-        let board = self.boards.iter().find(|(known, _)| *known == calls / isolates)?;
+        let board = self.views.iter().find(|(known, _)| *known == calls / isolates)?;
         Some((ledger, &board.1))
     }
 
@@ -98,11 +98,8 @@ impl Sweep {
     /// The content of the file. `measured` is kept as it is.
     pub fn to_json(&self, items: &[Item], measured: &Value) -> Value {
         let rows: Vec<Value> = self.ledgers.iter().map(|(setting, counts)| row(*setting, counts)).collect();
-        let boards: Vec<Value> = self
-            .boards
-            .iter()
-            .map(|(calls, counts)| json!([calls, counts.requests, counts.waited]))
-            .collect();
+        let views: Vec<Value> =
+            self.views.iter().map(|(calls, counts)| json!([calls, counts.requests, counts.waited])).collect();
         let cpu_us = cpu_us(measured);
         let operators: Vec<Value> =
             OPERATORS.iter().filter_map(|operator| self.operator(operator, items, cpu_us)).collect();
@@ -125,7 +122,7 @@ impl Sweep {
                 "limits": "requests_per_minute, usd_per_day, concurrent: each twice what is used",
             },
             "ledger": { "columns": COLUMNS, "rows": rows },
-            "board": { "columns": ["calls_of_isolate_in_10000_s", "requests", "waited"], "rows": boards },
+            "board": { "columns": ["calls_of_isolate_in_10000_s", "requests", "waited"], "rows": views },
             "operators": operators,
             "grid": { "columns": GRID_COLUMNS, "rows": self.grid(items, cpu_us) },
         })

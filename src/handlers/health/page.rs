@@ -38,14 +38,14 @@ pub fn render(
     state: &State,
     now_ms: u64,
 ) -> Result<Reply, Error> {
-    let board = isolate.health.view.borrow();
+    let view = isolate.health.view.borrow();
     let registry = &isolate.settings.registry;
     let seen = Seen {
         registry,
         now_ms,
-        status: routing::status(&board, &isolate.settings.config, registry, now_ms),
-        providers: routing::provider_stats(&board, registry, now_ms),
-        models: routing::health(&board, registry, now_ms),
+        status: routing::status(&view, &isolate.settings.config, registry, now_ms),
+        providers: routing::provider_stats(&view, registry, now_ms),
+        models: routing::health(&view, registry, now_ms),
     };
     let page = Page::new()?;
     let (mut refresh, mut again) = (
