@@ -15,7 +15,7 @@ use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::route::affinity::Draw;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
 use gatehouse_core::route::driver::{Answered, AttemptLimits, Command, Driver, Send};
-use gatehouse_core::route::plan::{Lane, Limits, Plan};
+use gatehouse_core::route::plan::{LaneIndex, Limits, Plan};
 use gatehouse_core::route::response::Refusal;
 
 use crate::fleet::{Fleet, Patience, Reply};
@@ -143,7 +143,7 @@ struct Isolate {
 
 struct Flight {
     number: u64,
-    lane: Lane,
+    lane: LaneIndex,
     spot: Spot,
     sent_ms: u64,
     reply: Reply,
@@ -543,7 +543,7 @@ impl<'w> Simulation<'w, '_> {
             let failure = Failure { class: Class::Broken, retry_after_ms: None };
             let chance = self.rng.number();
             if let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) {
-                let place = gatehouse_core::health::Place {
+                let place = gatehouse_core::health::LaneId {
                     provider: &provider.name,
                     model: &model.id,
                     key: spot.key,
@@ -569,7 +569,7 @@ impl<'w> Simulation<'w, '_> {
     }
 }
 
-fn spot(world: &World, candidates: &[Candidate<'_>], lane: Lane) -> Option<Spot> {
+fn spot(world: &World, candidates: &[Candidate<'_>], lane: LaneIndex) -> Option<Spot> {
     let candidate = candidates.get(lane.candidate)?;
     let spot = world.spot(&candidate.provider.name, &candidate.model)?;
     Some(Spot { key: lane.key, ..spot })

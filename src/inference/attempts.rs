@@ -13,7 +13,7 @@ use gatehouse_core::key::Secret;
 use gatehouse_core::ledger::{Charge, Need};
 use gatehouse_core::route::candidates::Candidate;
 use gatehouse_core::route::driver::{Answered, Command, Driver, Exhausted, Send};
-use gatehouse_core::route::plan::Lane;
+use gatehouse_core::route::plan::LaneIndex;
 use gatehouse_core::route::response::{self, Arrived, Passed, Refusal, Sent};
 use worker::js_sys::Uint8Array;
 
@@ -67,7 +67,7 @@ pub struct Won {
 
 /// An attempt in flight.
 struct Attempt {
-    lane: Lane,
+    lane: LaneIndex,
     flight: Flight,
     adjusted: Vec<String>,
     responder: Responder,
@@ -181,20 +181,20 @@ impl Attempts<'_> {
         Ok(Attempt { lane, flight, adjusted: outgoing.adjusted, responder: outgoing.responder })
     }
 
-    fn candidate(&self, lane: Lane) -> Result<&Candidate<'_>, Error> {
+    fn candidate(&self, lane: LaneIndex) -> Result<&Candidate<'_>, Error> {
         self.candidates
             .get(lane.candidate)
             .ok_or_else(|| Error::new(Code::InternalError, "A call was routed to a model that is not there"))
     }
 
-    fn key(&self, lane: Lane) -> Option<&Secret> {
+    fn key(&self, lane: LaneIndex) -> Option<&Secret> {
         self.candidates.get(lane.candidate)?.provider.keys().get(usize::from(lane.key))
     }
 
     /// Waits for one attempt, and reads its response.
     async fn settle(
         &self,
-        lane: Lane,
+        lane: LaneIndex,
         flight: Flight,
         responder: Responder,
     ) -> Result<Received, Box<Refusal>> {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatehouse_core::catalog::OTHER;
-use gatehouse_core::health::Place;
+use gatehouse_core::health::LaneId;
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
@@ -122,7 +122,7 @@ impl Record {
     /// Notes that a stream broke after it had begun.
     pub fn broke(&self, failure: &Failure) {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
-        let place = Place { provider, model: if self.listed { model } else { OTHER }, key: self.key };
+        let place = LaneId { provider, model: if self.listed { model } else { OTHER }, key: self.key };
         self.isolate.health.view.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
     }
 

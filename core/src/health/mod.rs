@@ -13,12 +13,12 @@ mod view;
 use serde::{Deserialize, Serialize};
 
 pub use shared::{Answer, Report, Shared};
-pub use stats::{Lane, Outage, Totals, day_end_ms};
+pub use stats::{LaneStats, Outage, Totals, day_end_ms};
 pub use view::{Availability, HealthView, REFRESH_MS, STALE_MS, Token};
 
 /// A lane, by name: one model of one provider, asked with one of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place<'a> {
+pub struct LaneId<'a> {
     /// The provider.
     pub provider: &'a str,
     /// The model; `other` for one that is not listed: what callers may invent is counted under one name. Empty: the key
@@ -28,11 +28,11 @@ pub struct Place<'a> {
     pub key: u8,
 }
 
-impl<'a> Place<'a> {
+impl<'a> LaneId<'a> {
     /// The key that this lane is asked with.
     #[must_use]
-    pub fn of_key(self) -> Place<'a> {
-        Place { model: "", ..self }
+    pub fn of_key(self) -> LaneId<'a> {
+        LaneId { model: "", ..self }
     }
 }
 
@@ -46,27 +46,27 @@ struct Record {
     provider: String,
     model: String,
     key: u8,
-    lane: Lane,
+    lane: LaneStats,
     /// In which version of the shared state it changed last.
     #[serde(skip)]
     version: u64,
 }
 
 impl Record {
-    fn place(&self) -> Place<'_> {
-        Place { provider: &self.provider, model: &self.model, key: self.key }
+    fn id(&self) -> LaneId<'_> {
+        LaneId { provider: &self.provider, model: &self.model, key: self.key }
     }
 }
 
 impl Lanes {
     /// What is known of a lane.
-    pub fn get(&self, place: Place<'_>) -> Option<&Lane> {
-        let index = self.find(place).ok()?;
+    pub fn get(&self, id: LaneId<'_>) -> Option<&LaneStats> {
+        let index = self.find(id).ok()?;
         self.0.get(index).map(|record| &record.lane)
     }
 
     /// The lanes of a provider, without its keys: model, key, and what is known.
-    pub fn of_provider(&self, provider: &str) -> impl Iterator<Item = (&str, u8, &Lane)> {
+    pub fn of_provider(&self, provider: &str) -> impl Iterator<Item = (&str, u8, &LaneStats)> {
         let start = self.0.partition_point(|record| record.provider.as_str() < provider);
         let records = self.0.iter().skip(start).take_while(move |record| record.provider == provider);
         records
@@ -79,24 +79,24 @@ impl Lanes {
         self.0.is_empty()
     }
 
-    fn find(&self, place: Place<'_>) -> Result<usize, usize> {
-        self.0.binary_search_by(|record| record.place().cmp(&place))
+    fn find(&self, id: LaneId<'_>) -> Result<usize, usize> {
+        self.0.binary_search_by(|record| record.id().cmp(&id))
     }
 
     /// A lane's record, made if there is none.
-    fn record(&mut self, place: Place<'_>) -> Option<&mut Record> {
-        let index = self.find(place).unwrap_or_else(|index| {
-            let Place { provider, model, key } = place;
+    fn record(&mut self, id: LaneId<'_>) -> Option<&mut Record> {
+        let index = self.find(id).unwrap_or_else(|index| {
+            let LaneId { provider, model, key } = id;
             let (provider, model) = (provider.to_owned(), model.to_owned());
-            self.0.insert(index, Record { provider, model, key, lane: Lane::default(), version: 0 });
+            self.0.insert(index, Record { provider, model, key, lane: LaneStats::default(), version: 0 });
             index
         });
         self.0.get_mut(index)
     }
 
     /// Adds what has been counted of one lane.
-    fn add(&mut self, place: Place<'_>, lane: &Lane) {
-        if let Some(record) = self.record(place) {
+    fn add(&mut self, id: LaneId<'_>, lane: &LaneStats) {
+        if let Some(record) = self.record(id) {
             record.lane.absorb(lane);
         }
     }
@@ -104,14 +104,14 @@ impl Lanes {
     /// Adds what others have counted.
     pub fn absorb(&mut self, other: &Lanes) {
         for record in &other.0 {
-            self.add(record.place(), &record.lane);
+            self.add(record.id(), &record.lane);
         }
     }
 
     /// Puts what is told in the place of what is known of the same lanes.
     fn replace(&mut self, told: &Lanes) {
         for record in &told.0 {
-            if let Some(known) = self.record(record.place()) {
+            if let Some(known) = self.record(record.id()) {
                 known.lane = record.lane.clone();
             }
         }
@@ -120,8 +120,8 @@ impl Lanes {
     /// What can be said twice: no counts.
     fn standing(&self) -> Lanes {
         let standing = |record: &Record| {
-            let Lane { outage, quota, .. } = &record.lane;
-            let lane = Lane { outage: *outage, quota: quota.clone(), ..Lane::default() };
+            let LaneStats { outage, quota, .. } = &record.lane;
+            let lane = LaneStats { outage: *outage, quota: quota.clone(), ..LaneStats::default() };
             Record { lane, ..record.clone() }
         };
         Lanes(self.0.iter().map(standing).collect())
@@ -129,6 +129,6 @@ impl Lanes {
 
     /// Those of these lanes that the others have too.
     fn within(&self, others: &Lanes) -> Lanes {
-        Lanes(self.0.iter().filter(|record| others.find(record.place()).is_ok()).cloned().collect())
+        Lanes(self.0.iter().filter(|record| others.find(record.id()).is_ok()).cloned().collect())
     }
 }

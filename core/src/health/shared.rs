@@ -53,7 +53,7 @@ impl Shared {
             self.version += 1;
         }
         for news in &report.lanes.0 {
-            if let Some(record) = self.lanes.record(news.place()) {
+            if let Some(record) = self.lanes.record(news.id()) {
                 record.lane.absorb(&news.lane);
                 record.version = self.version;
             }

@@ -1,6 +1,6 @@
 //! What is known of one lane: one model of one provider, asked with one of its keys.
 //!
-//! A lane's record can be added to another ([`Lane::absorb`]): so isolates count by themselves and report what they have
+//! A lane's record can be added to another ([`LaneStats::absorb`]): so isolates count by themselves and report what they have
 //! counted, and the sum is the same as if one had counted everything. What is recent fades, so that a lane is judged by its
 //! last minutes; no clock is needed for that, each record knows when it was last added to.
 
@@ -24,7 +24,7 @@ const MAX_GAPS: usize = 16;
 /// The record of one lane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Lane {
+pub struct LaneStats {
     /// Counts since the record began.
     pub totals: Totals,
     /// Outcomes and latencies of the last minutes.
@@ -141,9 +141,9 @@ fn millis(ms: u64) -> f64 {
     ms as f64
 }
 
-impl Lane {
+impl LaneStats {
     /// Adds what another record has counted.
-    pub fn absorb(&mut self, other: &Lane) {
+    pub fn absorb(&mut self, other: &LaneStats) {
         let throttles = other.totals.throttles;
         self.totals.add(&other.totals);
         if throttles > 0 {
@@ -328,26 +328,26 @@ mod tests {
     use crate::catalog::{Resource, Window};
     use proptest::prelude::*;
 
-    fn answered(at_ms: u64, latency_ms: u64) -> Lane {
-        Lane {
+    fn answered(at_ms: u64, latency_ms: u64) -> LaneStats {
+        LaneStats {
             totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(at_ms, true, Some(latency_ms)),
             today: Today { day: day_of(at_ms), used: 1 },
-            ..Lane::default()
+            ..LaneStats::default()
         }
     }
 
-    fn throttled(at_ms: u64) -> Lane {
-        Lane {
+    fn throttled(at_ms: u64) -> LaneStats {
+        LaneStats {
             totals: Totals { attempts: 1, throttles: 1, usage_retriable: 1, ..Totals::default() },
             recent: Recent::of(at_ms, false, None),
-            ..Lane::default()
+            ..LaneStats::default()
         }
     }
 
     #[test]
     fn success_follows_the_last_minutes() {
-        let mut lane = Lane::default();
+        let mut lane = LaneStats::default();
         assert!((lane.success(0) - 1.0).abs() < 1e-9);
         for second in 0..20 {
             lane.absorb(&throttled(second * 1000));
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_class_ends() {
-        let mut lane = Lane::default();
+        let mut lane = LaneStats::default();
         for n in 0..100 {
             lane.absorb(&answered(1000, if n < 90 { 200 } else { 3000 }));
         }
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn spacing_is_counted_in_attempts() {
-        let mut lane = Lane::default();
+        let mut lane = LaneStats::default();
         for attempt in 1..=30 {
             lane.absorb(&if attempt % 10 == 0 { throttled(0) } else { answered(0, 1) });
         }
@@ -409,14 +409,14 @@ mod tests {
         fn reports_add_up(events in proptest::collection::vec((0u64..3, 0u64..600_000, any::<bool>(), 1u64..100_000), 0..60)) {
             let mut events = events;
             events.sort_by_key(|(_, at_ms, ..)| *at_ms);
-            let mut whole = Lane::default();
-            let mut parts = vec![Lane::default(); 3];
+            let mut whole = LaneStats::default();
+            let mut parts = vec![LaneStats::default(); 3];
             for (isolate, at_ms, good, latency_ms) in &events {
                 let lane = if *good { answered(*at_ms, *latency_ms) } else { throttled(*at_ms) };
                 whole.absorb(&lane);
                 parts[usize::try_from(*isolate).unwrap()].absorb(&lane);
             }
-            let mut sum = Lane::default();
+            let mut sum = LaneStats::default();
             for part in &parts {
                 sum.absorb(part);
             }

@@ -1,8 +1,8 @@
 //! What one isolate knows of all lanes.
 
 use super::shared::{Answer, Report};
-use super::stats::{self, Lane, Outage, Recent, Today, Totals};
-use super::{Lanes, Place};
+use super::stats::{self, LaneStats, Outage, Recent, Today, Totals};
+use super::{LaneId, Lanes};
 use crate::catalog::{LimitHeader, OTHER};
 use crate::health::failure::{Breakdown, Class, Failure};
 use crate::health::quota::{self, Reading};
@@ -48,8 +48,8 @@ struct Probe {
 }
 
 impl Probe {
-    fn is_of(&self, place: Place<'_>) -> bool {
-        (self.provider.as_str(), self.model.as_str(), self.key) == (place.provider, place.model, place.key)
+    fn is_of(&self, id: LaneId<'_>) -> bool {
+        (self.provider.as_str(), self.model.as_str(), self.key) == (id.provider, id.model, id.key)
     }
 }
 
@@ -88,16 +88,17 @@ impl HealthView {
     }
 
     /// What is known of a lane.
-    pub fn lane(&self, place: Place<'_>) -> Option<&Lane> {
-        self.lanes.get(place)
+    pub fn lane(&self, id: LaneId<'_>) -> Option<&LaneStats> {
+        self.lanes.get(id)
     }
 
     /// Whether a lane can be asked now. `per_day` is the limit that the catalogue knows.
-    pub fn availability(&self, place: Place<'_>, per_day: Option<u32>, now_ms: u64) -> Availability {
-        let lane = self.lane(place);
-        let on =
-            |lane: Option<&Lane>| lane.and_then(|lane| lane.outage).filter(|outage| outage.until_ms > now_ms);
-        let (of_key, of_lane) = (on(self.lane(place.of_key())), on(lane));
+    pub fn availability(&self, id: LaneId<'_>, per_day: Option<u32>, now_ms: u64) -> Availability {
+        let lane = self.lane(id);
+        let on = |lane: Option<&LaneStats>| {
+            lane.and_then(|lane| lane.outage).filter(|outage| outage.until_ms > now_ms)
+        };
+        let (of_key, of_lane) = (on(self.lane(id.of_key())), on(lane));
         let outage =
             [of_key, of_lane].into_iter().flatten().max_by_key(|outage| (outage.stated, outage.until_ms));
         if let Some(outage) = outage {
@@ -115,7 +116,7 @@ impl HealthView {
             let until_ms = stats::day_end_ms(now_ms);
             return Availability::Out { until_ms, why: "daily_limit_used_up", stated: false };
         }
-        match self.probes.iter().find(|probe| probe.is_of(place) && probe.until_ms > now_ms) {
+        match self.probes.iter().find(|probe| probe.is_of(id) && probe.until_ms > now_ms) {
             Some(Probe { until_ms, .. }) => {
                 Availability::Out { until_ms: *until_ms, why: "being_tried", stated: false }
             }
@@ -124,55 +125,55 @@ impl HealthView {
     }
 
     /// A call is sent. Of a lane that comes back after several failures, one call at a time finds out whether it is well.
-    pub fn begin(&mut self, place: Place<'_>, now_ms: u64) {
-        let streak = self.lane(place).and_then(|lane| lane.outage).map_or(0, |outage| outage.streak);
+    pub fn begin(&mut self, id: LaneId<'_>, now_ms: u64) {
+        let streak = self.lane(id).and_then(|lane| lane.outage).map_or(0, |outage| outage.streak);
         if streak >= PROBE_STREAK {
-            self.probes.retain(|probe| probe.until_ms > now_ms && !probe.is_of(place));
+            self.probes.retain(|probe| probe.until_ms > now_ms && !probe.is_of(id));
             self.probes.push(Probe {
-                provider: place.provider.to_owned(),
-                model: place.model.to_owned(),
-                key: place.key,
+                provider: id.provider.to_owned(),
+                model: id.model.to_owned(),
+                key: id.key,
                 until_ms: now_ms + PROBE_MS,
             });
         }
     }
 
     /// A call that was sent at `sent_ms` was answered, or its stream has begun.
-    pub fn answered(&mut self, place: Place<'_>, sent_ms: u64, now_ms: u64) {
-        let mut lane = Lane {
+    pub fn answered(&mut self, id: LaneId<'_>, sent_ms: u64, now_ms: u64) {
+        let mut lane = LaneStats {
             totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(now_ms, true, Some(now_ms.saturating_sub(sent_ms))),
             today: Today { day: stats::day_of(now_ms), used: 1 },
-            ..Lane::default()
+            ..LaneStats::default()
         };
-        self.probes.retain(|probe| !probe.is_of(place));
+        self.probes.retain(|probe| !probe.is_of(id));
         // An outage that was found after this call was sent is news that it does not know of, whichever isolate found it.
-        let over = |lane: Option<&Lane>| {
+        let over = |lane: Option<&LaneStats>| {
             let outage = lane?.outage.filter(|outage| outage.streak > 0 && outage.since_ms < sent_ms)?;
             Some(Outage { until_ms: 0, since_ms: sent_ms, streak: 0, ..outage })
         };
-        lane.outage = over(self.lane(place));
-        let key = over(self.lane(place.of_key()));
+        lane.outage = over(self.lane(id));
+        let key = over(self.lane(id.of_key()));
         self.urgent |= lane.outage.is_some() || key.is_some();
-        self.add(place, &lane, key);
+        self.add(id, &lane, key);
     }
 
     /// A call was let go, because another one was faster. It says how slow the lane is at least, and nothing else.
-    pub fn hedge_lost(&mut self, place: Place<'_>, sent_ms: u64, now_ms: u64) {
-        let lane = Lane {
+    pub fn hedge_lost(&mut self, id: LaneId<'_>, sent_ms: u64, now_ms: u64) {
+        let lane = LaneStats {
             totals: Totals { attempts: 1, ..Totals::default() },
             recent: Recent::of(now_ms, true, Some(now_ms.saturating_sub(sent_ms))),
-            ..Lane::default()
+            ..LaneStats::default()
         };
-        self.add(place, &lane, None);
+        self.add(id, &lane, None);
     }
 
     /// A call failed, or a stream that had begun broke (`begun`: it has been counted). `chance` is any number: outages
     /// differ by up to a fifth, so that not everybody comes back at once.
-    pub fn failed(&mut self, place: Place<'_>, failure: &Failure, begun: bool, now_ms: u64, chance: u64) {
+    pub fn failed(&mut self, id: LaneId<'_>, failure: &Failure, begun: bool, now_ms: u64, chance: u64) {
         let class = failure.class;
         if !begun {
-            self.probes.retain(|probe| !probe.is_of(place));
+            self.probes.retain(|probe| !probe.is_of(id));
         }
         let Some(breakdown) = class.breakdown() else { return };
         let mut totals = Totals { attempts: u64::from(!begun), ..Totals::default() };
@@ -185,11 +186,12 @@ impl HealthView {
         let fault = class.is_fault();
         totals.throttles = u64::from(class == Class::Throttled);
         // Only models that are listed can be gone: of others, callers invent any number.
-        let counts = fault && !(class == Class::ModelGone && place.model == OTHER);
-        let mut lane = Lane { totals, recent: Recent::of(now_ms, !counts, None), ..Lane::default() };
+        let counts = fault && !(class == Class::ModelGone && id.model == OTHER);
+        let mut lane =
+            LaneStats { totals, recent: Recent::of(now_ms, !counts, None), ..LaneStats::default() };
         let mut key = None;
         if counts {
-            let at = if class.is_of_key() { place.of_key() } else { place };
+            let at = if class.is_of_key() { id.of_key() } else { id };
             let known = self.lane(at).and_then(|lane| lane.outage);
             let outage = outage(known, failure, now_ms, chance);
             lane.totals.outages = 1;
@@ -200,14 +202,14 @@ impl HealthView {
             }
             self.urgent = true;
         }
-        self.add(place, &lane, key);
+        self.add(id, &lane, key);
     }
 
     /// Reads what the headers of a response say of the provider's limits. Every response says it; some of the successful
     /// ones are enough to know. `header` looks one up by its lower-case name.
     pub fn observe_limits(
         &mut self,
-        place: Place<'_>,
+        id: LaneId<'_>,
         limits: &[LimitHeader],
         is_success: bool,
         header: impl Fn(&str) -> Option<String>,
@@ -216,24 +218,24 @@ impl HealthView {
         let is_due = now_ms.saturating_sub(self.limits_read_ms) >= READ_LIMITS_EVERY_MS;
         if !limits.is_empty() && (!is_success || is_due) {
             self.limits_read_ms = now_ms;
-            self.quota(place, quota::read(limits, header, now_ms));
+            self.quota(id, quota::read(limits, header, now_ms));
         }
     }
 
     /// What an answer's headers said of what is left.
-    pub fn quota(&mut self, place: Place<'_>, readings: Vec<Reading>) {
+    pub fn quota(&mut self, id: LaneId<'_>, readings: Vec<Reading>) {
         self.urgent |= readings.iter().any(|reading| reading.remaining == Some(0));
         if !readings.is_empty() {
-            self.add(place, &Lane { quota: readings, ..Lane::default() }, None);
+            self.add(id, &LaneStats { quota: readings, ..LaneStats::default() }, None);
         }
     }
 
-    fn add(&mut self, place: Place<'_>, lane: &Lane, key: Option<Outage>) {
-        let key = key.map(|outage| Lane { outage: Some(outage), ..Lane::default() });
+    fn add(&mut self, id: LaneId<'_>, lane: &LaneStats, key: Option<Outage>) {
+        let key = key.map(|outage| LaneStats { outage: Some(outage), ..LaneStats::default() });
         for lanes in [&mut self.lanes, &mut self.unsent] {
-            lanes.add(place, lane);
+            lanes.add(id, lane);
             if let Some(key) = &key {
-                lanes.add(place.of_key(), key);
+                lanes.add(id.of_key(), key);
             }
         }
     }
@@ -335,16 +337,16 @@ mod tests {
     use crate::health::Shared;
     use proptest::prelude::*;
 
-    const A: Place<'_> = Place { provider: "acme", model: "a", key: 0 };
-    const B: Place<'_> = Place { provider: "acme", model: "b", key: 0 };
-    const A1: Place<'_> = Place { key: 1, ..A };
+    const A: LaneId<'_> = LaneId { provider: "acme", model: "a", key: 0 };
+    const B: LaneId<'_> = LaneId { provider: "acme", model: "b", key: 0 };
+    const A1: LaneId<'_> = LaneId { key: 1, ..A };
 
     fn failure(class: Class, retry_after_ms: Option<u64>) -> Failure {
         Failure { class, retry_after_ms }
     }
 
-    fn is_open(view: &HealthView, place: Place<'_>, now_ms: u64) -> bool {
-        view.availability(place, None, now_ms) == Availability::Open
+    fn is_open(view: &HealthView, id: LaneId<'_>, now_ms: u64) -> bool {
+        view.availability(id, None, now_ms) == Availability::Open
     }
 
     fn exchange(view: &mut HealthView, shared: &mut Shared, now_ms: u64) {
@@ -402,7 +404,7 @@ mod tests {
     #[test]
     fn a_caller_can_make_no_lane_look_ill() {
         let mut view = HealthView::default();
-        let other = Place { model: OTHER, ..A };
+        let other = LaneId { model: OTHER, ..A };
         for class in [Class::Refused, Class::TooLong, Class::ContentRefused, Class::ClientLeft] {
             view.failed(A, &failure(class, None), false, 1000, 0);
         }

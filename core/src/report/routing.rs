@@ -16,7 +16,7 @@ use crate::order::{ascending, by_rank};
 use crate::time::to_rfc3339;
 
 use crate::health::quota::Reading;
-use crate::health::{Availability, HealthView, Lane, Place, Totals};
+use crate::health::{Availability, HealthView, LaneId, LaneStats, Totals};
 use crate::route::affinity::Stickiness;
 use crate::route::candidates::{Asked, Candidate, Selection, is_automatic};
 use crate::route::plan::Plan;
@@ -30,7 +30,7 @@ const DEGRADED_LATENCY_MS: f64 = 5_000.0;
 
 /// How one model is doing, over all keys of its provider.
 struct Condition {
-    lane: Lane,
+    lane: LaneStats,
     /// Until when no key of it can be asked; 0: one can be now.
     out_until_ms: u64,
     why: Option<&'static str>,
@@ -38,11 +38,11 @@ struct Condition {
 
 impl Condition {
     fn of(view: &HealthView, provider: &Entry, model: &str, facts: &Facts, now_ms: u64) -> Condition {
-        let mut lane = Lane::default();
+        let mut lane = LaneStats::default();
         let mut out: Option<(u64, &'static str)> = None;
         let mut open = false;
         for key in provider.key_places() {
-            let place = Place { provider: &provider.name, model, key };
+            let place = LaneId { provider: &provider.name, model, key };
             if let Some(known) = view.lane(place) {
                 lane.absorb(known);
             }
@@ -133,7 +133,7 @@ pub fn provider_stats(view: &HealthView, registry: &Registry, now_ms: u64) -> Va
     let mut stats = Vec::new();
     let mut quotas = Map::new();
     for entry in registry.entries() {
-        let mut sum = Lane::default();
+        let mut sum = LaneStats::default();
         let mut totals = Totals::default();
         let (mut active, mut out) = (0, 0);
         let mut readings: Vec<Reading> = Vec::new();
@@ -192,7 +192,7 @@ pub fn provider_stats(view: &HealthView, registry: &Registry, now_ms: u64) -> Va
 pub fn provider_states<'r>(view: &HealthView, registry: &'r Registry, now_ms: u64) -> Vec<ProviderState<'r>> {
     let mut states = Vec::new();
     for entry in registry.entries() {
-        let mut sum = Lane::default();
+        let mut sum = LaneStats::default();
         let mut resting = 0;
         for model in models_of(view, entry) {
             let facts = entry.facts(model).unwrap_or_default();
@@ -377,8 +377,8 @@ pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) ->
                 "available": ready_ms <= now_ms,
                 "available_at": (ready_ms > now_ms).then(|| to_rfc3339(ready_ms)),
                 "unavailable_because": why,
-                "success_rate": record.and_then(Lane::success_rate).map(|rate| rounded(rate, 4)),
-                "avg_latency_ms": record.and_then(Lane::latency_ms).map(|ms| rounded(ms, 1)),
+                "success_rate": record.and_then(LaneStats::success_rate).map(|rate| rounded(rate, 4)),
+                "avg_latency_ms": record.and_then(LaneStats::latency_ms).map(|ms| rounded(ms, 1)),
             }))
         })
         .collect();

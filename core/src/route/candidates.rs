@@ -19,7 +19,7 @@ use super::affinity::Draw;
 use super::preferences::{self, Preferences, Sort};
 use super::reason::{Dropped, Reason};
 use super::score;
-use crate::health::{Availability, HealthView, Lane, Place};
+use crate::health::{Availability, HealthView, LaneId, LaneStats};
 
 /// The most candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
@@ -77,8 +77,8 @@ impl<'a> Candidate<'a> {
     }
 
     /// Its lane, asked with a key.
-    pub fn lane(&self, key: u8) -> Place<'_> {
-        Place { provider: &self.provider.name, model: if self.listed { &self.model } else { OTHER }, key }
+    pub fn lane(&self, key: u8) -> LaneId<'_> {
+        LaneId { provider: &self.provider.name, model: if self.listed { &self.model } else { OTHER }, key }
     }
 }
 
@@ -524,7 +524,7 @@ impl<'a> Choice<'_, 'a> {
 fn sort_value(view: &HealthView, sort: Sort, candidate: &Candidate<'_>) -> f64 {
     let known = match sort {
         Sort::Price => score::usd_per_mtok(&candidate.facts.price),
-        Sort::Latency => view.lane(candidate.lane(0)).and_then(Lane::latency_ms),
+        Sort::Latency => view.lane(candidate.lane(0)).and_then(LaneStats::latency_ms),
     };
     known.unwrap_or(f64::MAX)
 }
@@ -700,7 +700,7 @@ mod tests {
             })
             .collect();
         assert_eq!(firsts.len(), 2, "the twins are equals");
-        let twin = Place { provider: "acme", model: "twin", key: 0 };
+        let twin = LaneId { provider: "acme", model: "twin", key: 0 };
         let failure = Failure { class: Class::ServerError, retry_after_ms: None };
         for _ in 0..5 {
             world.view.failed(twin, &failure, false, 900, 0);

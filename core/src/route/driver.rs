@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use super::candidates::Candidate;
-use super::plan::{Lane, Plan, Step};
+use super::plan::{LaneIndex, Plan, Step};
 use super::response::{Refusal, client_left};
 use crate::config::Config;
 use crate::error::{Code, Error};
@@ -53,7 +53,7 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Send {
     /// The lane.
-    pub lane: Lane,
+    pub lane: LaneIndex,
     /// Whether another attempt is in flight.
     pub is_hedge: bool,
     /// The limits of the attempt.
@@ -77,18 +77,18 @@ pub struct AttemptLimits {
 #[derive(Debug)]
 pub struct Answered {
     /// Its lane.
-    pub lane: Lane,
+    pub lane: LaneIndex,
     /// From sending to the response, or to the first content of a stream, in milliseconds.
     pub upstream_ms: u64,
     /// The lanes of attempts that are still in flight, and have to be cancelled.
-    pub slower: Vec<Lane>,
+    pub slower: Vec<LaneIndex>,
 }
 
 /// The result when every attempt failed.
 #[derive(Debug)]
 pub struct Exhausted {
     /// The lane whose error is returned to the caller; `None` if no attempt was sent.
-    pub lane: Option<Lane>,
+    pub lane: Option<LaneIndex>,
     /// The error.
     pub refusal: Refusal,
     /// How that attempt failed.
@@ -100,7 +100,7 @@ pub struct Exhausted {
 /// An attempt in flight.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
-    lane: Lane,
+    lane: LaneIndex,
     sent_ms: u64,
 }
 
@@ -110,11 +110,11 @@ enum State {
     /// Asks the plan.
     Asking,
     /// Begins an attempt.
-    Beginning(Lane),
+    Beginning(LaneIndex),
     /// Waits for what an attempt needs to be set aside.
-    Reserving(Lane),
+    Reserving(LaneIndex),
     /// Sends an attempt, with at most so much output.
-    Sending(Lane, Option<u64>),
+    Sending(LaneIndex, Option<u64>),
     /// Waits for an attempt in flight.
     Waiting,
     /// Finishes.
@@ -251,7 +251,7 @@ impl<'c> Driver<'c> {
         }
         self.hedge_ms = None;
         let candidates = &self.candidates;
-        let may = |lane: Lane| candidates.get(lane.candidate).is_some_and(may_be_hedged);
+        let may = |lane: LaneIndex| candidates.get(lane.candidate).is_some_and(may_be_hedged);
         if let Some(lane) = self.plan.hedge(now_ms, may) {
             self.state = State::Beginning(lane);
         }
@@ -268,7 +268,7 @@ impl<'c> Driver<'c> {
     /// The attempt on a lane has settled: it was answered, or failed. `chance` gives any numbers. Returns how it failed.
     pub fn settled(
         &mut self,
-        lane: Lane,
+        lane: LaneIndex,
         result: Result<(), Box<Refusal>>,
         now_ms: u64,
         view: &mut HealthView,
@@ -315,7 +315,7 @@ impl<'c> Driver<'c> {
     }
 
     /// What an attempt needs of the key's limits; `None` if the key has none.
-    fn needs(&self, lane: Lane) -> Result<Option<Vec<Need>>, Error> {
+    fn needs(&self, lane: LaneIndex) -> Result<Option<Vec<Need>>, Error> {
         let Some(candidate) = self.candidates.get(lane.candidate) else {
             return Err(Error::new(Code::InternalError, "A call was routed to a model that is not there"));
         };
@@ -334,7 +334,13 @@ impl<'c> Driver<'c> {
         }
     }
 
-    fn send(&mut self, lane: Lane, output_limit: Option<u64>, now_ms: u64, view: &mut HealthView) -> Send {
+    fn send(
+        &mut self,
+        lane: LaneIndex,
+        output_limit: Option<u64>,
+        now_ms: u64,
+        view: &mut HealthView,
+    ) -> Send {
         let is_hedge = !self.in_flight.is_empty();
         let limits = self.limits(now_ms);
         if let Some(candidate) = self.candidates.get(lane.candidate) {
@@ -370,7 +376,7 @@ impl<'c> Driver<'c> {
 
     /// After how many milliseconds without content a second lane is asked too; `None`: never. Not where a cancelled call is
     /// charged all the same.
-    fn hedge_ms(&self, candidate: &Candidate<'_>, lane: Lane, view: &HealthView) -> Option<u32> {
+    fn hedge_ms(&self, candidate: &Candidate<'_>, lane: LaneIndex, view: &HealthView) -> Option<u32> {
         let usual_ms = self.config.routing.hedge_ms;
         if usual_ms == 0 || !self.stream || !may_be_hedged(candidate) {
             return None;
@@ -537,8 +543,8 @@ mod tests {
         }
     }
 
-    fn lane(candidate: usize) -> Lane {
-        Lane { candidate, key: 0 }
+    fn lane(candidate: usize) -> LaneIndex {
+        LaneIndex { candidate, key: 0 }
     }
 
     fn refused(status: u16, message: &str) -> Result<(), Box<Refusal>> {

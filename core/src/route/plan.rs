@@ -30,7 +30,7 @@ use crate::health::{Availability, HealthView};
 
 /// A lane of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lane {
+pub struct LaneIndex {
     /// Which candidate.
     pub candidate: usize,
     /// Which of its provider's keys.
@@ -41,7 +41,7 @@ pub struct Lane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send the call to a lane.
-    Send(Lane),
+    Send(LaneIndex),
     /// Wait for so many milliseconds, and ask again.
     Wait(u32),
     /// Nothing is left to try. After so many milliseconds something may be, if that is known.
@@ -88,7 +88,7 @@ struct Rest {
 /// One lane, and how it stands.
 #[derive(Clone, Debug)]
 struct State {
-    lane: Lane,
+    lane: LaneIndex,
     /// The provider and the longest input, to know which lanes share a failure.
     provider: usize,
     context: Option<u32>,
@@ -103,7 +103,7 @@ struct State {
 }
 
 impl State {
-    fn new(lane: Lane) -> State {
+    fn new(lane: LaneIndex) -> State {
         State {
             lane,
             provider: 0,
@@ -172,7 +172,7 @@ impl Plan {
             let same_provider = |other: &Candidate<'_>| std::ptr::eq(other.provider, candidate.provider);
             let provider = candidates.iter().position(same_provider).unwrap_or(index);
             for key in keys_in_order(candidate, draw) {
-                let lane = Lane { candidate: index, key };
+                let lane = LaneIndex { candidate: index, key };
                 let out = rest_of(view, candidate, key, now_ms);
                 states.push(State { provider, context: candidate.facts.context, out, ..State::new(lane) });
             }
@@ -191,7 +191,7 @@ impl Plan {
     }
 
     /// The lanes, in the order in which they will be asked if nothing changes, and when each can be.
-    pub fn lanes(&self) -> impl Iterator<Item = (Lane, u64)> {
+    pub fn lanes(&self) -> impl Iterator<Item = (LaneIndex, u64)> {
         let rank = |state: &&State| [f64::from(u8::from(state.stated_ms() > 0)), millis(state.ready_ms())];
         by_rank(self.states.iter().collect(), rank).into_iter().map(|state| (state.lane, state.ready_ms()))
     }
@@ -219,7 +219,7 @@ impl Plan {
     }
 
     /// A second lane to ask besides the one that is being asked, if one is open that `may` be hedged with.
-    pub fn hedge(&mut self, now_ms: u64, may: impl Fn(Lane) -> bool) -> Option<Lane> {
+    pub fn hedge(&mut self, now_ms: u64, may: impl Fn(LaneIndex) -> bool) -> Option<LaneIndex> {
         if self.attempts >= self.limits.max_attempts || now_ms >= self.limits.deadline_ms {
             return None;
         }
@@ -240,7 +240,7 @@ impl Plan {
     }
 
     /// The attempt on a lane failed. `chance` is any number, for the jitter.
-    pub fn failed(&mut self, lane: Lane, failure: &Failure, now_ms: u64, chance: u64) {
+    pub fn failed(&mut self, lane: LaneIndex, failure: &Failure, now_ms: u64, chance: u64) {
         let Some(index) = self.states.iter().position(|state| state.lane == lane) else { return };
         let Some((provider, context)) = self.states.get(index).map(|state| (state.provider, state.context))
         else {
@@ -334,7 +334,7 @@ mod tests {
         let states = lanes.iter().enumerate().map(|(candidate, (provider, context))| State {
             provider: *provider,
             context: *context,
-            ..State::new(Lane { candidate, key: 0 })
+            ..State::new(LaneIndex { candidate, key: 0 })
         });
         Plan { limits: LIMITS, states: states.collect(), attempts: 0 }
     }
@@ -419,7 +419,7 @@ mod tests {
         let asked = |class: Class| {
             let mut plan = plan(&[(0, None), (1, None), (2, None)]);
             // Two keys of the first.
-            plan.states.insert(1, State::new(Lane { candidate: 0, key: 1 }));
+            plan.states.insert(1, State::new(LaneIndex { candidate: 0, key: 1 }));
             let mut told = Vec::new();
             for now_ms in [0, 2_500, 5_000, 7_500] {
                 let Step::Send(lane) = plan.next(now_ms) else { panic!("not sent") };
@@ -492,7 +492,7 @@ mod tests {
         view.failed(candidates[1].lane(0), &throttled, false, 50, 0);
         plan.failed(first, &Failure { class: Class::TimedOut, retry_after_ms: None }, 100, 0);
         plan.look_again(&candidates, &view, 100);
-        assert_eq!(plan.next(100), Step::Send(Lane { candidate: 2, key: 0 }));
+        assert_eq!(plan.next(100), Step::Send(LaneIndex { candidate: 2, key: 0 }));
     }
 
     #[test]

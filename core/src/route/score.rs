@@ -6,7 +6,7 @@
 use crate::catalog::{Facts, Price};
 use crate::tier::Tier;
 
-use crate::health::Lane;
+use crate::health::LaneStats;
 
 /// What counts how much; the sum is 1.
 pub const WEIGHTS: Weights =
@@ -56,7 +56,7 @@ pub fn tier_place(effort: Option<Tier>, tier: Tier) -> f64 {
 }
 
 /// The score of a lane, 0 to 1.
-pub fn score(facts: &Facts, lane: Option<&Lane>, now_ms: u64) -> f64 {
+pub fn score(facts: &Facts, lane: Option<&LaneStats>, now_ms: u64) -> f64 {
     let (success, latency_ms, headroom) = match lane {
         None => (1.0, None, 1.0),
         Some(lane) => {

@@ -1,7 +1,7 @@
 //! The messages between one isolate and `ProviderHealth`, the Durable Object that shares the health view of all isolates.
 //! [`HealthView`] and [`Shared`] are the gateway's own code; this module sends messages when the Worker sends them.
 
-use gatehouse_core::health::{Answer, HealthView, Lanes, Place, REFRESH_MS, Report, Shared, Token};
+use gatehouse_core::health::{Answer, HealthView, LaneId, Lanes, REFRESH_MS, Report, Shared, Token};
 
 use super::ledger::{BACK_MS, DURATION_MS, MODELS, THERE_MS, per_million};
 use crate::day::BEGIN_MS;
@@ -99,7 +99,7 @@ impl World {
             }
             Event::End { model, sent_ms } => {
                 let model = NAMES.get(model).copied().unwrap_or_default();
-                self.board.answered(Place { provider: "provider", model, key: 0 }, sent_ms, now_ms);
+                self.board.answered(LaneId { provider: "provider", model, key: 0 }, sent_ms, now_ms);
                 if self.board.is_due(now_ms) {
                     self.exchange();
                 } else if self.telling_ms <= now_ms {
