@@ -287,7 +287,7 @@ impl Checks<'_> {
         let mut faults = Vec::new();
         let way_ms = self.world.scenario.exchange.way_ms.1;
         for (spot, availability) in lanes {
-            let is_open = *availability == Availability::Open;
+            let is_open = *availability == Availability::Available;
             let ofs = [(spot.provider, Some(spot.model), spot.key), (spot.provider, None, spot.key)];
             let words = ofs.iter().flat_map(|of| self.words.get(of).into_iter().flatten());
             for (known_in, word) in words {
@@ -309,8 +309,8 @@ impl Checks<'_> {
             let last = last.max_by_key(|word| word.at_ms);
             let [failed_ms, key_failed_ms] = ofs.map(|of| self.failed_ms.get(&of));
             let why = match availability {
-                Availability::Open => "",
-                Availability::Out { why, .. } => why,
+                Availability::Available => "",
+                Availability::CoolingDown { why, .. } => why,
             };
             if let Some(Word { at_ms, until_ms, class: Class::Throttled }) = last
                 && failed_ms.is_none_or(|failed_ms| failed_ms <= at_ms)
@@ -379,7 +379,7 @@ impl Checks<'_> {
         }
         let as_known = followed.lanes.iter().find(|(lane, _)| *lane == spot).map(|(_, as_known)| *as_known);
         if followed.lanes.len() > 1
-            && let Some(Availability::Out { until_ms, stated: true, .. }) = as_known
+            && let Some(Availability::CoolingDown { until_ms, stated: true, .. }) = as_known
             && now_ms < until_ms
         {
             faults.push(format!("is sent to {spot:?}, which its provider wants to be left alone"));
@@ -454,7 +454,7 @@ impl Checks<'_> {
                 ready_ms.saturating_sub(now_ms) > routing.max_wait_ms.into() || ready_ms >= deadline_ms
             };
             let is_left = match as_known {
-                Availability::Out { until_ms, stated: true, .. } if tries == 0 => {
+                Availability::CoolingDown { until_ms, stated: true, .. } if tries == 0 => {
                     followed.lanes.len() == 1 || !too_far(*until_ms)
                 }
                 _ if tries == 0 => true,
@@ -467,7 +467,7 @@ impl Checks<'_> {
                         .unwrap_or(u64::from(routing.backoff_ms) << (tries - 1).min(10));
                     let is_out = matches!(
                         as_known,
-                        Availability::Out { until_ms, stated: true, .. } if too_far(*until_ms)
+                        Availability::CoolingDown { until_ms, stated: true, .. } if too_far(*until_ms)
                     );
                     !is_out
                         && tries <= routing.retries

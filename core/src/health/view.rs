@@ -26,9 +26,9 @@ const PROBE_STREAK: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
     /// It can.
-    Open,
-    /// It had better be left alone.
-    Out {
+    Available,
+    /// It is in cooldown.
+    CoolingDown {
         /// Until when, in milliseconds since 1970.
         until_ms: u64,
         /// Why, in a word.
@@ -102,25 +102,25 @@ impl HealthView {
         let outage =
             [of_key, of_lane].into_iter().flatten().max_by_key(|outage| (outage.stated, outage.until_ms));
         if let Some(outage) = outage {
-            return Availability::Out {
+            return Availability::CoolingDown {
                 until_ms: outage.until_ms,
                 why: outage.cause.as_str(),
                 stated: outage.stated,
             };
         }
-        let Some(lane) = lane else { return Availability::Open };
+        let Some(lane) = lane else { return Availability::Available };
         if let Some(until_ms) = lane.spent_until_ms(now_ms) {
-            return Availability::Out { until_ms, why: "limit_used_up", stated: true };
+            return Availability::CoolingDown { until_ms, why: "limit_used_up", stated: true };
         }
         if per_day.is_some_and(|limit| lane.used_today(now_ms) >= limit) {
             let until_ms = stats::day_end_ms(now_ms);
-            return Availability::Out { until_ms, why: "daily_limit_used_up", stated: false };
+            return Availability::CoolingDown { until_ms, why: "daily_limit_used_up", stated: false };
         }
         match self.probes.iter().find(|probe| probe.is_of(id) && probe.until_ms > now_ms) {
             Some(Probe { until_ms, .. }) => {
-                Availability::Out { until_ms: *until_ms, why: "being_tried", stated: false }
+                Availability::CoolingDown { until_ms: *until_ms, why: "being_tried", stated: false }
             }
-            None => Availability::Open,
+            None => Availability::Available,
         }
     }
 
@@ -346,7 +346,7 @@ mod tests {
     }
 
     fn is_open(view: &HealthView, id: LaneId<'_>, now_ms: u64) -> bool {
-        view.availability(id, None, now_ms) == Availability::Open
+        view.availability(id, None, now_ms) == Availability::Available
     }
 
     fn exchange(view: &mut HealthView, shared: &mut Shared, now_ms: u64) {
@@ -362,7 +362,7 @@ mod tests {
         view.failed(A, &failure(Class::Throttled, Some(3000)), false, 1000, 0);
         assert_eq!(
             view.availability(A, None, 3999),
-            Availability::Out { until_ms: 4000, why: "throttled", stated: true }
+            Availability::CoolingDown { until_ms: 4000, why: "throttled", stated: true }
         );
         assert!(is_open(&view, A, 4000) && is_open(&view, B, 1000) && is_open(&view, A1, 1000));
         assert!(view.is_due(1000), "the others should know at once");
@@ -387,7 +387,9 @@ mod tests {
             for _ in 0..5 {
                 view.failed(A, &failure(Class::ServerError, None), false, now_ms, 0);
             }
-            let Availability::Out { until_ms, stated: false, .. } = view.availability(A, None, now_ms) else {
+            let Availability::CoolingDown { until_ms, stated: false, .. } =
+                view.availability(A, None, now_ms)
+            else {
                 panic!("open");
             };
             assert_eq!(until_ms - now_ms, expected_ms);
@@ -422,7 +424,7 @@ mod tests {
         assert!(is_open(&view, A, 1000));
         assert!(matches!(
             view.availability(A, Some(1), 1000),
-            Availability::Out { until_ms: 86_400_000, stated: false, .. }
+            Availability::CoolingDown { until_ms: 86_400_000, stated: false, .. }
         ));
     }
 
@@ -446,8 +448,8 @@ mod tests {
     #[test]
     fn a_guess_does_not_displace_what_the_provider_said() {
         let until = |view: &HealthView| match view.availability(A, None, 1600) {
-            Availability::Out { until_ms, stated, .. } => (until_ms, stated),
-            Availability::Open => panic!("open"),
+            Availability::CoolingDown { until_ms, stated, .. } => (until_ms, stated),
+            Availability::Available => panic!("open"),
         };
         let mut shared = Shared::new(7, Lanes::default());
         let (mut one, mut two) = (HealthView::default(), HealthView::default());

@@ -47,8 +47,8 @@ impl Condition {
                 lane.absorb(known);
             }
             match view.availability(place, facts.requests_per_day, now_ms) {
-                Availability::Open => open = true,
-                Availability::Out { until_ms, why, .. } => {
+                Availability::Available => open = true,
+                Availability::CoolingDown { until_ms, why, .. } => {
                     out = Some(out.map_or((until_ms, why), |known| known.min((until_ms, why))));
                 }
             }
@@ -367,8 +367,8 @@ pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) ->
             let availability =
                 view.availability(candidate.lane(lane.key), candidate.facts.requests_per_day, now_ms);
             let why = match availability {
-                Availability::Open => None,
-                Availability::Out { why, .. } => Some(why),
+                Availability::Available => None,
+                Availability::CoolingDown { why, .. } => Some(why),
             };
             let record = view.lane(candidate.lane(lane.key));
             Some(json!({

@@ -73,7 +73,7 @@ impl<'a> Candidate<'a> {
         let per_day = self.facts.requests_per_day;
         self.provider
             .key_places()
-            .any(|key| view.availability(self.lane(key), per_day, now_ms) == Availability::Open)
+            .any(|key| view.availability(self.lane(key), per_day, now_ms) == Availability::Available)
     }
 
     /// Its lane, asked with a key.

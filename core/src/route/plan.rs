@@ -11,8 +11,8 @@
 //!
 //! Rules:
 //! - Lanes are asked in the order of the candidates; of one candidate's keys, in the order of the draw.
-//! - Before each further attempt the plan looks at the board again: what others have found out in the meantime counts.
-//! - A lane that is out is asked only when no other is left, and not before its time if its provider named that time: unless
+//! - Before each further attempt the plan looks at the health view again: what others have found out in the meantime counts.
+//! - A lane in cooldown is asked only when no other is left, and not before its time if its provider named that time: unless
 //!   it is the only lane there is, since then its provider's answer is as good as ours.
 //! - Where a provider fails (and does not just throttle a key), the other keys of the same model come after other models.
 //! - When all have failed, those that may be asked again are, after a jittered wait that doubles, or after what the
@@ -76,9 +76,9 @@ impl Limits {
     }
 }
 
-/// Until when something had better be left alone.
+/// A cooldown.
 #[derive(Clone, Copy, Debug, Default)]
-struct Rest {
+struct Cooldown {
     /// In milliseconds since 1970; 0: it need not be.
     until_ms: u64,
     /// Whether it must not be asked before.
@@ -87,29 +87,29 @@ struct Rest {
 
 /// One lane, and how it stands.
 #[derive(Clone, Debug)]
-struct State {
+struct LaneState {
     lane: LaneIndex,
     /// The provider and the longest input, to know which lanes share a failure.
     provider: usize,
     context: Option<u32>,
     /// What the board says of it.
-    out: Rest,
+    known_cooldown: Cooldown,
     /// What this call has found out about it.
-    rest: Rest,
+    own_cooldown: Cooldown,
     tries: u32,
     /// Whether it will not be asked (again).
     over: bool,
     in_flight: bool,
 }
 
-impl State {
-    fn new(lane: LaneIndex) -> State {
-        State {
+impl LaneState {
+    fn new(lane: LaneIndex) -> LaneState {
+        LaneState {
             lane,
             provider: 0,
             context: None,
-            out: Rest::default(),
-            rest: Rest::default(),
+            known_cooldown: Cooldown::default(),
+            own_cooldown: Cooldown::default(),
             tries: 0,
             over: false,
             in_flight: false,
@@ -118,21 +118,21 @@ impl State {
 
     /// When it can be asked; 0: now.
     fn ready_ms(&self) -> u64 {
-        self.rest.until_ms.max(self.out.until_ms)
+        self.own_cooldown.until_ms.max(self.known_cooldown.until_ms)
     }
 
     /// Before when it must not be asked, since its provider has named that time; 0: none has.
     fn stated_ms(&self) -> u64 {
-        let stated = [self.rest, self.out].into_iter().filter(|rest| rest.stated);
-        stated.map(|rest| rest.until_ms).max().unwrap_or(0)
+        let stated = [self.own_cooldown, self.known_cooldown].into_iter().filter(|cooldown| cooldown.stated);
+        stated.map(|cooldown| cooldown.until_ms).max().unwrap_or(0)
     }
 }
 
 /// How a lane stands on the board.
-fn rest_of(view: &HealthView, candidate: &Candidate<'_>, key: u8, now_ms: u64) -> Rest {
+fn cooldown_of(view: &HealthView, candidate: &Candidate<'_>, key: u8, now_ms: u64) -> Cooldown {
     match view.availability(candidate.lane(key), candidate.facts.requests_per_day, now_ms) {
-        Availability::Open => Rest::default(),
-        Availability::Out { until_ms, stated, .. } => Rest { until_ms, stated },
+        Availability::Available => Cooldown::default(),
+        Availability::CoolingDown { until_ms, stated, .. } => Cooldown { until_ms, stated },
     }
 }
 
@@ -140,7 +140,7 @@ fn rest_of(view: &HealthView, candidate: &Candidate<'_>, key: u8, now_ms: u64) -
 #[derive(Clone, Debug)]
 pub struct Plan {
     limits: Limits,
-    states: Vec<State>,
+    states: Vec<LaneState>,
     attempts: u32,
 }
 
@@ -173,8 +173,13 @@ impl Plan {
             let provider = candidates.iter().position(same_provider).unwrap_or(index);
             for key in keys_in_order(candidate, draw) {
                 let lane = LaneIndex { candidate: index, key };
-                let out = rest_of(view, candidate, key, now_ms);
-                states.push(State { provider, context: candidate.facts.context, out, ..State::new(lane) });
+                let known_cooldown = cooldown_of(view, candidate, key, now_ms);
+                states.push(LaneState {
+                    provider,
+                    context: candidate.facts.context,
+                    known_cooldown,
+                    ..LaneState::new(lane)
+                });
             }
         }
         Plan { limits, states, attempts: 0 }
@@ -192,7 +197,8 @@ impl Plan {
 
     /// The lanes, in the order in which they will be asked if nothing changes, and when each can be.
     pub fn lanes(&self) -> impl Iterator<Item = (LaneIndex, u64)> {
-        let rank = |state: &&State| [f64::from(u8::from(state.stated_ms() > 0)), millis(state.ready_ms())];
+        let rank =
+            |state: &&LaneState| [f64::from(u8::from(state.stated_ms() > 0)), millis(state.ready_ms())];
         by_rank(self.states.iter().collect(), rank).into_iter().map(|state| (state.lane, state.ready_ms()))
     }
 
@@ -201,11 +207,11 @@ impl Plan {
     pub fn look_again(&mut self, candidates: &[Candidate<'_>], view: &HealthView, now_ms: u64) {
         for state in self.states.iter_mut().filter(|state| !state.over) {
             let Some(candidate) = candidates.get(state.lane.candidate) else { continue };
-            let out = rest_of(view, candidate, state.lane.key, now_ms);
+            let known = cooldown_of(view, candidate, state.lane.key, now_ms);
             // Of a lane that has been asked, the plan knows by itself when to come back, unless its provider says otherwise.
             // Models that are not listed share a lane on the board: what this call met at one of them is not said of the next.
             let is_news = state.tries == 0 && candidate.listed;
-            state.out = if is_news || out.stated { out } else { Rest::default() };
+            state.known_cooldown = if is_news || known.stated { known } else { Cooldown::default() };
         }
     }
 
@@ -223,8 +229,9 @@ impl Plan {
         if self.attempts >= self.limits.max_attempts || now_ms >= self.limits.deadline_ms {
             return None;
         }
-        let is_fresh =
-            |state: &State| state.tries == 0 && !state.over && state.ready_ms() <= now_ms && may(state.lane);
+        let is_fresh = |state: &LaneState| {
+            state.tries == 0 && !state.over && state.ready_ms() <= now_ms && may(state.lane)
+        };
         let index = self.states.iter().position(is_fresh)?;
         match self.begin(index) {
             Step::Send(lane) => Some(lane),
@@ -234,8 +241,9 @@ impl Plan {
 
     /// Whether a lane other than those in flight could still be asked at once.
     pub fn has_another(&self, now_ms: u64) -> bool {
-        let is_open =
-            |state: &State| !state.over && !state.in_flight && state.tries == 0 && state.ready_ms() <= now_ms;
+        let is_open = |state: &LaneState| {
+            !state.over && !state.in_flight && state.tries == 0 && state.ready_ms() <= now_ms
+        };
         self.attempts < self.limits.max_attempts && self.states.iter().any(is_open)
     }
 
@@ -256,8 +264,8 @@ impl Plan {
             // Between half and the whole of it, so that calls that failed together do not come back together.
             let jittered = doubled / 2 + doubled / 2 * (chance % 1000) / 1000;
             let until_ms = now_ms + failure.retry_after_ms.unwrap_or(jittered).max(1);
-            state.rest = Rest { until_ms, stated: failure.retry_after_ms.is_some() };
-            state.out = Rest::default();
+            state.own_cooldown = Cooldown { until_ms, stated: failure.retry_after_ms.is_some() };
+            state.known_cooldown = Cooldown::default();
         }
         for state in &mut self.states {
             let same_key = state.provider == provider && state.lane.key == lane.key;
@@ -280,7 +288,7 @@ impl Plan {
                     Class::TimedOut => limits.deadline_ms,
                     _ => 0,
                 };
-                state.rest.until_ms = state.rest.until_ms.max(until_ms);
+                state.own_cooldown.until_ms = state.own_cooldown.until_ms.max(until_ms);
             }
         }
     }
@@ -303,7 +311,8 @@ impl Plan {
             return Ok((index, 0));
         }
         // One to wait for.
-        let until_ms = |state: &State| if state.tries == 0 { state.stated_ms() } else { state.ready_ms() };
+        let until_ms =
+            |state: &LaneState| if state.tries == 0 { state.stated_ms() } else { state.ready_ms() };
         let Some((index, state)) = left().min_by_key(|(_, state)| until_ms(state)) else { return Err(None) };
         let wait_ms = until_ms(state).saturating_sub(now_ms);
         if wait_ms > self.limits.max_wait_ms || now_ms + wait_ms >= self.limits.deadline_ms {
@@ -331,10 +340,10 @@ mod tests {
 
     /// A plan of lanes: the provider of each, and its longest input.
     fn plan(lanes: &[(usize, Option<u32>)]) -> Plan {
-        let states = lanes.iter().enumerate().map(|(candidate, (provider, context))| State {
+        let states = lanes.iter().enumerate().map(|(candidate, (provider, context))| LaneState {
             provider: *provider,
             context: *context,
-            ..State::new(LaneIndex { candidate, key: 0 })
+            ..LaneState::new(LaneIndex { candidate, key: 0 })
         });
         Plan { limits: LIMITS, states: states.collect(), attempts: 0 }
     }
@@ -419,7 +428,7 @@ mod tests {
         let asked = |class: Class| {
             let mut plan = plan(&[(0, None), (1, None), (2, None)]);
             // Two keys of the first.
-            plan.states.insert(1, State::new(LaneIndex { candidate: 0, key: 1 }));
+            plan.states.insert(1, LaneState::new(LaneIndex { candidate: 0, key: 1 }));
             let mut told = Vec::new();
             for now_ms in [0, 2_500, 5_000, 7_500] {
                 let Step::Send(lane) = plan.next(now_ms) else { panic!("not sent") };
@@ -464,7 +473,7 @@ mod tests {
     #[test]
     fn lanes_that_rest_are_the_last_resort_unless_their_time_is_stated() {
         let resting = |index: usize, plan: &mut Plan, ready_ms, stated| {
-            plan.states[index].out = Rest { until_ms: ready_ms, stated };
+            plan.states[index].known_cooldown = Cooldown { until_ms: ready_ms, stated };
         };
         let mut plan = plan(&[(0, None), (1, None), (2, None)]);
         resting(0, &mut plan, 60_000, true);
