@@ -29,7 +29,7 @@ use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::ledger::{Book, End, Limit, Purse, Reserved, Settled, Spending, Target, headers};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Format};
-use gatehouse_core::route::affinity::Draw;
+use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
 use gatehouse_core::route::plan::{Limits, Plan, Step};
 use serde_json::{Map, Value};
@@ -139,7 +139,7 @@ impl World {
             config,
             registry,
             view,
-            draw: Draw::of("limited", None, request.prompt, 1),
+            affinity: Affinity::of("limited", None, request.prompt, 1),
             now_ms,
             explain: false,
         };
@@ -147,7 +147,7 @@ impl World {
         let Some(candidate) = selection.candidates.first() else { panic!("nobody could answer") };
         let step = steps.run("Plan", || {
             let limits = Limits::of(config, now_ms);
-            Plan::new(&selection.candidates, view, asked.draw, limits, now_ms).next(now_ms)
+            Plan::new(&selection.candidates, view, asked.affinity, limits, now_ms).next(now_ms)
         });
         let Step::Send(lane) = step else { panic!("nobody is asked: {step:?}") };
         let limits = steps.run("Limit::of_key", || Limit::of_key(key, config).unwrap());

@@ -9,7 +9,7 @@ use gatehouse_core::error::Code;
 use gatehouse_core::format;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::health::HealthView;
-use gatehouse_core::route::affinity::Draw;
+use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{Asked, select};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -31,7 +31,7 @@ fuzz_target!(|patch: &str| {
             config: &config,
             registry: &registry,
             view: &view,
-            draw: Draw::of("", None, "", 7),
+            affinity: Affinity::of("", None, "", 7),
             now_ms: 0,
             explain: false,
         };

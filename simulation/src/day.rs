@@ -214,8 +214,8 @@ struct Kind {
 }
 
 fn kind(rng: &mut Rng) -> Kind {
-    let draw = rng.unit();
-    let wish = match draw {
+    let affinity = rng.unit();
+    let wish = match affinity {
         0.0..0.68 => Wish::Auto,
         0.68..0.78 => Wish::Group("chat".to_owned()),
         0.78..0.85 => Wish::Group("spread".to_owned()),

@@ -12,7 +12,7 @@ use gatehouse_core::health::{
 use gatehouse_core::ledger::Spending;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
-use gatehouse_core::route::affinity::Draw;
+use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
 use gatehouse_core::route::driver::{Answered, AttemptLimits, Command, Driver, Send};
 use gatehouse_core::route::plan::{LaneIndex, Limits, Plan};
@@ -367,10 +367,10 @@ impl<'w> Simulation<'w, '_> {
         let Some(Isolate { view, .. }) = self.isolates.get(isolate) else { return };
         let selected = format::read(&CHAT_COMPLETIONS, &body).and_then(|request| {
             let session = call.session.map(|session| session.to_string());
-            let draw = if world.config.routing.sticky {
-                Draw::of("caller", session.as_deref(), request.prompt, chance)
+            let affinity = if world.config.routing.sticky {
+                Affinity::of("caller", session.as_deref(), request.prompt, chance)
             } else {
-                Draw::of("", None, "", chance)
+                Affinity::of("", None, "", chance)
             };
             let asked = Asked {
                 request: &request,
@@ -380,13 +380,13 @@ impl<'w> Simulation<'w, '_> {
                 config: &world.config,
                 registry: &world.registry,
                 view,
-                draw,
+                affinity,
                 now_ms,
                 explain: false,
             };
             let selection = candidates::select(&asked)?;
             let limits = Limits::of(&world.config, call.at_ms);
-            let plan = Plan::new(&selection.candidates, view, draw, limits, now_ms);
+            let plan = Plan::new(&selection.candidates, view, affinity, limits, now_ms);
             let rule = world.config.ledger.unknown_price;
             let spending = Spending::new(Vec::new(), Estimate::of(&request.size), rule, &request.model);
             let candidates = selection.candidates.into();

@@ -67,7 +67,7 @@ mod tests {
     fn distributions_have_their_means() {
         let mut rng = Rng::of(&[1, 2]);
         let mut mean =
-            |draw: fn(&mut Rng) -> f64| (0..10_000).map(|_| draw(&mut rng)).sum::<f64>() / 10_000.0;
+            |affinity: fn(&mut Rng) -> f64| (0..10_000).map(|_| affinity(&mut rng)).sum::<f64>() / 10_000.0;
         for (mean, expected) in
             [(mean(Rng::unit), 0.5), (mean(Rng::normal), 0.0), (mean(|rng| rng.wait(1.0)), 1.0)]
         {

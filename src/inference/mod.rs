@@ -17,7 +17,7 @@ use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Spending};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Operation};
 use gatehouse_core::report::routing;
-use gatehouse_core::route::affinity::Draw;
+use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Asked, Candidate, Selection};
 use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
@@ -119,7 +119,7 @@ pub async fn explain(
     let asked = Asked { explain: true, ..asked(context, isolate, caller, &request, &forced, &view) };
     let selection = candidates::select(&asked)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&selection.candidates, &view, asked.draw, limits, asked.now_ms);
+    let plan = Plan::new(&selection.candidates, &view, asked.affinity, limits, asked.now_ms);
     Ok(Reply::json(200, &routing::explain(&asked, &selection, &plan)))
 }
 
@@ -153,7 +153,7 @@ fn plan<'a>(
     let asked = asked(context, isolate, caller, request, forced, &view);
     let Selection { candidates, .. } = candidates::select(&asked)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&candidates, &view, asked.draw, limits, asked.now_ms);
+    let plan = Plan::new(&candidates, &view, asked.affinity, limits, asked.now_ms);
     Ok((candidates, plan))
 }
 
@@ -168,10 +168,10 @@ fn asked<'a, 'b>(
     let session = context.header(SESSION_HEADER);
     let session = session.as_deref().or(request.session);
     let chance = random::chance();
-    let draw = if isolate.settings.config.routing.sticky {
-        Draw::of(&caller.label, session, request.prompt, chance)
+    let affinity = if isolate.settings.config.routing.sticky {
+        Affinity::of(&caller.label, session, request.prompt, chance)
     } else {
-        Draw::of("", None, "", chance)
+        Affinity::of("", None, "", chance)
     };
     Asked {
         request,
@@ -181,7 +181,7 @@ fn asked<'a, 'b>(
         config: &isolate.settings.config,
         registry: &isolate.settings.registry,
         view,
-        draw,
+        affinity,
         now_ms: clock::now_ms(),
         explain: false,
     }

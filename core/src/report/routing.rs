@@ -17,7 +17,7 @@ use crate::time::to_rfc3339;
 
 use crate::health::quota::Reading;
 use crate::health::{Availability, HealthView, LaneId, LaneStats, Totals};
-use crate::route::affinity::Stickiness;
+use crate::route::affinity::AffinitySource;
 use crate::route::candidates::{Asked, Candidate, Selection, is_automatic};
 use crate::route::plan::Plan;
 use crate::route::reason::Dropped;
@@ -359,7 +359,7 @@ impl<'a> Row<'a> {
 
 /// `POST /v1/routing/explain`: the plan for a request, and the reason for each model that is in it or not.
 pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) -> Value {
-    let Asked { view, now_ms, draw, request, .. } = *asked;
+    let Asked { view, now_ms, affinity, request, .. } = *asked;
     let lanes: Vec<Value> = plan
         .lanes()
         .filter_map(|(lane, ready_ms)| {
@@ -388,10 +388,10 @@ pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) ->
         "model": asked.force_model.unwrap_or(&request.model),
         "stream": request.stream,
         "needs": selection.needs,
-        "sticky_by": match draw.by {
-            Stickiness::Session => Some("session"),
-            Stickiness::Prompt => Some("prompt"),
-            Stickiness::None => None,
+        "sticky_by": match affinity.source {
+            AffinitySource::Session => Some("session"),
+            AffinitySource::Prompt => Some("prompt"),
+            AffinitySource::None => None,
         },
         "attempts": lanes,
         "candidates": selection.candidates.iter().map(|candidate| kept(asked, candidate)).collect::<Vec<_>>(),

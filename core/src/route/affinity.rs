@@ -5,7 +5,7 @@
 
 /// Where a draw's seed comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stickiness {
+pub enum AffinitySource {
     /// The caller named a session.
     Session,
     /// The beginning of a long prompt, which an upstream may have in its cache.
@@ -16,11 +16,11 @@ pub enum Stickiness {
 
 /// A draw for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draw {
+pub struct Affinity {
     /// What decides.
     pub seed: u64,
     /// Where it comes from.
-    pub by: Stickiness,
+    pub source: AffinitySource,
 }
 
 /// Prompts shorter than this are in no provider's cache: those begin at 1,024 tokens. In bytes of JSON.
@@ -28,22 +28,23 @@ const LONG_PROMPT: usize = 4_096;
 /// How much of a long prompt tells it from others, in bytes: usually the instructions, which do not change from turn to turn.
 const PREFIX: usize = 2_048;
 
-impl Draw {
+impl Affinity {
     /// The draw for a caller's session or prompt; `chance` where it has neither.
-    pub fn of(caller: &str, session: Option<&str>, messages: &str, chance: u64) -> Draw {
-        let seeded = |bytes: &[u8], by| Draw { seed: hash(hash(0, caller.as_bytes()), bytes), by };
+    pub fn of(caller: &str, session: Option<&str>, messages: &str, chance: u64) -> Affinity {
+        let seeded =
+            |bytes: &[u8], source| Affinity { seed: hash(hash(0, caller.as_bytes()), bytes), source };
         match session {
-            Some(session) => seeded(session.as_bytes(), Stickiness::Session),
+            Some(session) => seeded(session.as_bytes(), AffinitySource::Session),
             None if messages.len() >= LONG_PROMPT => {
-                seeded(messages.as_bytes().get(..PREFIX).unwrap_or_default(), Stickiness::Prompt)
+                seeded(messages.as_bytes().get(..PREFIX).unwrap_or_default(), AffinitySource::Prompt)
             }
-            None => Draw { seed: chance, by: Stickiness::None },
+            None => Affinity { seed: chance, source: AffinitySource::None },
         }
     }
 
     /// Where an item stands: items are taken in ascending order. An item of twice the weight comes first twice as often.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
-    pub fn place(&self, name: &str, weight: f64) -> f64 {
+    pub fn rank(&self, name: &str, weight: f64) -> f64 {
         let bits = hash(self.seed, name.as_bytes()) >> 11;
         // Above 0 and at most 1.
         let uniform = (bits as f64 + 1.0) / (1_u64 << 53) as f64;
@@ -66,9 +67,9 @@ mod tests {
     use super::*;
 
     fn first(seed: u64, items: &[(&'static str, f64)]) -> &'static str {
-        let draw = Draw { seed, by: Stickiness::None };
+        let affinity = Affinity { seed, source: AffinitySource::None };
         let mut items: Vec<_> =
-            items.iter().map(|(name, weight)| (draw.place(name, *weight), *name)).collect();
+            items.iter().map(|(name, weight)| (affinity.rank(name, *weight), *name)).collect();
         items.sort_by(|a, b| a.0.total_cmp(&b.0));
         items[0].1
     }
@@ -94,11 +95,11 @@ mod tests {
     fn a_session_or_a_long_prompt_decides_and_a_short_one_does_not() {
         let long = "x".repeat(5000);
         let longer = format!("{long} and more");
-        let of = |session, messages, chance| Draw::of("caller", session, messages, chance);
+        let of = |session, messages, chance| Affinity::of("caller", session, messages, chance);
         assert_eq!(of(Some("s"), "m", 1), of(Some("s"), "n", 2));
         assert_ne!(of(Some("s"), "m", 1), of(Some("t"), "m", 1));
         assert_eq!(of(None, &long, 1), of(None, &longer, 2));
-        assert_ne!(of(None, &long, 1), Draw::of("another", None, &long, 1));
-        assert_eq!(of(None, "short", 7), Draw { seed: 7, by: Stickiness::None });
+        assert_ne!(of(None, &long, 1), Affinity::of("another", None, &long, 1));
+        assert_eq!(of(None, "short", 7), Affinity { seed: 7, source: AffinitySource::None });
     }
 }

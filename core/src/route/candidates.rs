@@ -15,7 +15,7 @@ use crate::key::{IssuedKey, covers};
 use crate::money::MicroUsd;
 use crate::order::by_rank;
 
-use super::affinity::Draw;
+use super::affinity::Affinity;
 use super::preferences::{self, Preferences, Sort};
 use super::reason::{Dropped, Reason};
 use super::score;
@@ -111,7 +111,7 @@ pub struct Asked<'a, 'b> {
     /// How they are doing.
     pub view: &'b HealthView,
     /// The draw among equals.
-    pub draw: Draw,
+    pub affinity: Affinity,
     /// Milliseconds since 1970.
     pub now_ms: u64,
     /// Whether what `auto` leaves out is wanted too. It is found out in any case where nothing is left.
@@ -265,7 +265,7 @@ fn of_group<'a>(asked: &Asked<'a, '_>, group: &'a Group) -> Vec<Candidate<'a>> {
     let weights = group.weights.as_ref().unwrap_or(&even);
     let mut models: Vec<(&String, &u32)> = group.models.iter().zip(weights).collect();
     if group.weights.is_some() {
-        models = by_rank(models, |(name, weight)| [asked.draw.place(name, f64::from(**weight))]);
+        models = by_rank(models, |(name, weight)| [asked.affinity.rank(name, f64::from(**weight))]);
     }
     models
         .into_iter()
@@ -391,7 +391,7 @@ impl<'a> Choice<'_, 'a> {
 
     /// All models that the operator leaves to `auto`, the best first.
     fn automatic(&mut self, name: &str) {
-        let Asked { config, registry, view, draw, now_ms, .. } = *self.asked;
+        let Asked { config, registry, view, affinity, now_ms, .. } = *self.asked;
         let mut found = Vec::new();
         let mut not_allowed = false;
         for (entry, model) in registry.models() {
@@ -420,7 +420,7 @@ impl<'a> Choice<'_, 'a> {
             let score = score::score(&candidate.facts, view.lane(candidate.lane(0)), now_ms);
             candidate.score = Some(score);
             let tier = score::tier_place(self.needs.effort, candidate.facts.effective_tier());
-            found.push(Scored { tier, score, drawn: draw.place(&address(), 1.0), candidate });
+            found.push(Scored { tier, score, drawn: affinity.rank(&address(), 1.0), candidate });
         }
         if not_allowed && found.is_empty() && self.dropped.is_empty() {
             self.dropped.push(Dropped { model: name.to_owned(), reason: Reason::NotAllowed });
@@ -542,7 +542,7 @@ mod tests {
     use super::*;
     use crate::health::failure::{Class, Failure};
     use crate::operation::CHAT_COMPLETIONS;
-    use crate::route::affinity::Stickiness;
+    use crate::route::affinity::AffinitySource;
 
     const CONFIG: &str = r#"{
         "aliases": {"quick": "acme/small", "gone": "nokey/x"},
@@ -601,7 +601,7 @@ mod tests {
                 config: &self.config,
                 registry: &self.registry,
                 view: &self.view,
-                draw: Draw { seed: self.seed, by: Stickiness::None },
+                affinity: Affinity { seed: self.seed, source: AffinitySource::None },
                 now_ms: 1000,
                 explain: true,
             };

@@ -504,7 +504,7 @@ mod tests {
     use crate::catalog::Registry;
     use crate::format::request::Size;
     use crate::ledger::estimate::Estimate;
-    use crate::route::affinity::{Draw, Stickiness};
+    use crate::route::affinity::{Affinity, AffinitySource};
     use crate::route::plan::Limits;
 
     /// Providers `a`, `b` and `c`, each with one model; `b` goes on charging when a call is cancelled.
@@ -535,8 +535,8 @@ mod tests {
                 .iter()
                 .map(|name| Candidate::of(self.registry.provider(name).unwrap(), "m"))
                 .collect();
-            let draw = Draw { seed: 1, by: Stickiness::None };
-            let plan = Plan::new(&candidates, &self.view, draw, Limits::of(&self.config, 0), 0);
+            let affinity = Affinity { seed: 1, source: AffinitySource::None };
+            let plan = Plan::new(&candidates, &self.view, affinity, Limits::of(&self.config, 0), 0);
             let estimate = Estimate::of(&Size { text: 400, choices: 1, ..Size::default() });
             let spending = Spending::new(Vec::new(), estimate, self.config.ledger.unknown_price, "m");
             Driver::new(candidates, &self.config, stream, plan, spending)

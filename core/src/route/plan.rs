@@ -23,7 +23,7 @@
 use crate::config::Config;
 use crate::order::by_rank;
 
-use super::affinity::Draw;
+use super::affinity::Affinity;
 use super::candidates::Candidate;
 use crate::health::failure::{Class, Failure};
 use crate::health::{Availability, HealthView};
@@ -145,12 +145,12 @@ pub struct Plan {
 }
 
 /// The order of a provider's keys for a call.
-fn keys_in_order(candidate: &Candidate<'_>, draw: Draw) -> Vec<u8> {
+fn keys_in_order(candidate: &Candidate<'_>, affinity: Affinity) -> Vec<u8> {
     let keys: Vec<u8> = candidate.provider.key_places().collect();
     if keys.len() == 1 {
         return keys;
     }
-    by_rank(keys, |key| [draw.place(&format!("{}#{key}", candidate.provider.name), 1.0)])
+    by_rank(keys, |key| [affinity.rank(&format!("{}#{key}", candidate.provider.name), 1.0)])
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 ms")]
@@ -163,7 +163,7 @@ impl Plan {
     pub fn new(
         candidates: &[Candidate<'_>],
         view: &HealthView,
-        draw: Draw,
+        affinity: Affinity,
         limits: Limits,
         now_ms: u64,
     ) -> Plan {
@@ -171,7 +171,7 @@ impl Plan {
         for (index, candidate) in candidates.iter().enumerate() {
             let same_provider = |other: &Candidate<'_>| std::ptr::eq(other.provider, candidate.provider);
             let provider = candidates.iter().position(same_provider).unwrap_or(index);
-            for key in keys_in_order(candidate, draw) {
+            for key in keys_in_order(candidate, affinity) {
                 let lane = LaneIndex { candidate: index, key };
                 let known_cooldown = cooldown_of(view, candidate, key, now_ms);
                 states.push(LaneState {
@@ -333,7 +333,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::affinity::Stickiness;
+    use crate::route::affinity::AffinitySource;
 
     const LIMITS: Limits =
         Limits { max_attempts: 4, retries: 1, backoff_ms: 100, max_wait_ms: 1000, deadline_ms: 10_000 };
@@ -495,7 +495,8 @@ mod tests {
         let registry = Registry::new(&Config::read("{}", Some(&config)).unwrap(), false, |_| None);
         let candidates = ["a", "b", "c"].map(|name| Candidate::of(registry.provider(name).unwrap(), "m"));
         let mut view = HealthView::default();
-        let mut plan = Plan::new(&candidates, &view, Draw { seed: 0, by: Stickiness::None }, LIMITS, 0);
+        let mut plan =
+            Plan::new(&candidates, &view, Affinity { seed: 0, source: AffinitySource::None }, LIMITS, 0);
         let Step::Send(first) = plan.next(0) else { panic!("not sent") };
         let throttled = Failure { class: Class::Throttled, retry_after_ms: Some(60_000) };
         view.failed(candidates[1].lane(0), &throttled, false, 50, 0);
@@ -527,7 +528,7 @@ mod tests {
             (name == "ACME_API_KEY").then(|| "k1, k2\nk3".to_owned())
         });
         let candidate = Candidate::of(registry.provider("acme").unwrap(), "m");
-        let keys = |seed| keys_in_order(&candidate, Draw { seed, by: Stickiness::Session });
+        let keys = |seed| keys_in_order(&candidate, Affinity { seed, source: AffinitySource::Session });
         assert_eq!(keys(7), keys(7));
         assert!((0..20).any(|seed| keys(seed)[0] != keys(7)[0]));
         assert_eq!(keys(7).len(), 3);
