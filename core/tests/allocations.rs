@@ -27,7 +27,7 @@ use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
-use gatehouse_core::ledger::{Book, End, Limit, Purse, Reserved, Settled, Spending, Target, headers};
+use gatehouse_core::ledger::{Account, End, Limit, Purse, Reserved, Settled, Spending, Target, headers};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Format};
 use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
@@ -99,7 +99,7 @@ struct World {
     view: HealthView,
     key: IssuedKey,
     purse: Purse,
-    book: Book,
+    account: Account,
     now_ms: u64,
 }
 
@@ -118,7 +118,7 @@ impl World {
             view: HealthView::default(),
             key: IssuedKey::from_row(&key).unwrap(),
             purse: Purse::new("isolate".to_owned()),
-            book: Book::default(),
+            account: Account::default(),
             now_ms: NOW_MS,
         }
     }
@@ -126,7 +126,7 @@ impl World {
     /// One call of a key with limits, as `src/handlers/chat` does it.
     fn call(&mut self) -> Map<String, Value> {
         self.now_ms += 10;
-        let World { config, registry, view, key, purse, book, now_ms } = self;
+        let World { config, registry, view, key, purse, account, now_ms } = self;
         let now_ms = *now_ms;
         let mut steps = Steps::default();
         let request =
@@ -162,12 +162,12 @@ impl World {
             Reserved::Held(charges, None) => charges,
             // What is asked of the book is not a step of most calls.
             Reserved::Held(charges, Some(ask)) => {
-                let (answer, _) = book.ask(&ask, now_ms);
+                let (answer, _) = account.ask(&ask, now_ms);
                 purse.answered(&ask, answer, now_ms).unwrap();
                 charges
             }
             Reserved::Ask(ask) => {
-                let (answer, _) = book.ask(&ask, now_ms);
+                let (answer, _) = account.ask(&ask, now_ms);
                 purse.answered(&ask, answer, now_ms).unwrap()
             }
             Reserved::Refused(refusal) => panic!("{refusal:?}"),
@@ -208,7 +208,7 @@ impl World {
             headers::headers(&shown, |counter| purse.left(counter, now_ms), now_ms)
         });
         let report = steps.run("Purse::report", || purse.report(now_ms)).unwrap();
-        let (standing, _) = book.report(report, now_ms);
+        let (standing, _) = account.report(report, now_ms);
         purse.reported(standing);
         steps.0
     }

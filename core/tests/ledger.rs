@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Answer, Ask, Book, Changes, Charge, Limit, Need, Page, Purse, Report, Reserved, Settled, Standing, Stored,
+    Account, Answer, Ask, Changes, Charge, Limit, Need, Page, Purse, Report, Reserved, Settled, Standing,
+    Stored,
 };
 use proptest::prelude::*;
 
@@ -39,7 +40,7 @@ impl Storage {
         }
     }
 
-    fn load(&self, now_ms: u64) -> Book {
+    fn load(&self, now_ms: u64) -> Account {
         let fresh = self.pages.iter().filter(|page| page.first > self.folded);
         let stored = Stored {
             last: self.pages.last().map(|page| (page.last, page.hash.as_str(), page.totals.as_str())),
@@ -50,7 +51,7 @@ impl Storage {
                 .map(|page| (page.isolate.as_str(), page.report, page.at_ms, page.rows.as_str()))
                 .collect(),
         };
-        Book::load(&stored, now_ms)
+        Account::load(&stored, now_ms)
     }
 }
 
@@ -72,7 +73,7 @@ struct Call {
 
 struct World {
     now_ms: u64,
-    book: Book,
+    account: Account,
     storage: Storage,
     purses: Vec<(Purse, Vec<Call>)>,
     born: usize,
@@ -94,7 +95,7 @@ impl World {
     fn new() -> World {
         let mut world = World {
             now_ms: 1_000_000,
-            book: Book::default(),
+            account: Account::default(),
             storage: Storage::default(),
             purses: Vec::new(),
             born: 0,
@@ -144,7 +145,7 @@ impl World {
                 self.give_up(isolate, &ask, &call);
             }
             Message::Ask(isolate, ask, call) => {
-                let (answer, changes) = self.book.ask(&ask, self.now_ms);
+                let (answer, changes) = self.account.ask(&ask, self.now_ms);
                 self.storage.store(changes);
                 self.network.push(Message::Answer(isolate, ask, answer, call));
             }
@@ -160,7 +161,7 @@ impl World {
                 }
             }
             Message::Report(isolate, report) => {
-                let (standing, changes) = self.book.report(&report, self.now_ms);
+                let (standing, changes) = self.account.report(&report, self.now_ms);
                 self.storage.store(changes);
                 if self.purses.get(isolate).is_some_and(|(purse, _)| is_of(purse, &report.isolate)) {
                     self.network.push(Message::Standing(isolate, standing));
@@ -249,23 +250,23 @@ impl World {
     }
 
     fn restart(&mut self) {
-        self.book = self.storage.load(self.now_ms);
+        self.account = self.storage.load(self.now_ms);
     }
 
     /// What the object's alarm does.
     fn alarm(&mut self) {
-        let leases = self.book.expire(self.now_ms);
+        let leases = self.account.expire(self.now_ms);
         self.storage.store(Changes { leases, ..Changes::default() });
-        if self.book.is_fold_due(self.now_ms) {
-            self.book.fold(self.now_ms);
-            self.storage.folded = self.book.chain().count;
-            self.storage.reporters = Some(self.book.reporters());
+        if self.account.is_fold_due(self.now_ms) {
+            self.account.fold(self.now_ms);
+            self.storage.folded = self.account.chain().count;
+            self.storage.reporters = Some(self.account.reporters());
         }
     }
 
     fn state(&mut self) -> (u64, u64, u64, u64) {
         let limit = Limit::of_counter(COUNTER, LIMIT).unwrap();
-        let state = self.book.state(&limit, self.now_ms);
+        let state = self.account.state(&limit, self.now_ms);
         (state.used, state.held, state.unconfirmed, state.left)
     }
 
@@ -379,8 +380,8 @@ proptest! {
         let (used, held, unconfirmed, left) = world.state();
         prop_assert_eq!((used, held, unconfirmed), (world.spent, 0, 0));
         prop_assert_eq!(left, LIMIT - world.spent);
-        prop_assert_eq!(world.book.chain().count, world.calls);
-        prop_assert_eq!(world.book.chain().totals.cost_micro_usd, world.spent);
+        prop_assert_eq!(world.account.chain().count, world.calls);
+        prop_assert_eq!(world.account.chain().totals.cost_micro_usd, world.spent);
         prop_assert!(world.purses.iter().all(|(purse, _)| purse.is_idle()));
         // Nor is a call refused for which there is enough.
         if left > 0 {
@@ -415,7 +416,7 @@ fn a_burst_leases_a_sixteenth_for_later_calls() {
         }
     }
     for ask in asks {
-        let (answer, _) = world.book.ask(&ask, world.now_ms);
+        let (answer, _) = world.account.ask(&ask, world.now_ms);
         world.purses[0].0.answered(&ask, answer, world.now_ms).unwrap();
     }
     let (_, held, _, _) = world.state();
@@ -431,7 +432,7 @@ fn what_the_dead_held_is_spent() {
         let Reserved::Ask(ask) = world.purses[isolate].0.reserve(&needs, world.now_ms) else {
             panic!("it has nothing")
         };
-        let (answer, _) = world.book.ask(&ask, world.now_ms);
+        let (answer, _) = world.account.ask(&ask, world.now_ms);
         world.purses[isolate].0.answered(&ask, answer, world.now_ms)
     };
     assert!(ask(&mut world, 0, LIMIT - 10).is_ok());
@@ -457,12 +458,12 @@ fn an_answer_to_a_lease_that_is_gone_is_no_refusal() {
     // One ask gets no answer: the lease is given back, before the book hears of the other.
     world.purses[0].0.not_answered(&lost);
     let report = world.purses[0].0.report(world.now_ms).cloned().unwrap();
-    let (standing, _) = world.book.report(&report, world.now_ms);
+    let (standing, _) = world.account.report(&report, world.now_ms);
     world.purses[0].0.reported(standing);
-    let (answer, _) = world.book.ask(&late, world.now_ms);
+    let (answer, _) = world.account.ask(&late, world.now_ms);
     assert_eq!(world.purses[0].0.answered(&late, answer, world.now_ms), Err(None));
     let again = reserve(&mut world);
-    let (answer, _) = world.book.ask(&again, world.now_ms);
+    let (answer, _) = world.account.ask(&again, world.now_ms);
     assert!(world.purses[0].0.answered(&again, answer, world.now_ms).is_ok());
 }
 
@@ -481,7 +482,7 @@ fn reports_keep_up_with_calls() {
         }
         let Some(report) = purse.report(world.now_ms + millisecond).cloned() else { continue };
         told += report.calls();
-        let (standing, _) = world.book.report(&report, world.now_ms + millisecond);
+        let (standing, _) = world.account.report(&report, world.now_ms + millisecond);
         purse.reported(standing);
     }
     assert!(120_000 - told <= 500, "{told}");
@@ -500,7 +501,7 @@ fn what_gives_nothing_back_is_not_hurried() {
         purse.settle(settled());
         assert_eq!(purse.wait_ms(world.now_ms), 0, "the first is told of at once");
         let report = purse.report(world.now_ms).cloned().unwrap();
-        purse.reported(world.book.report(&report, world.now_ms).0);
+        purse.reported(world.account.report(&report, world.now_ms).0);
         purse.settle(settled());
         assert_eq!(purse.wait_ms(world.now_ms), pause_ms);
         assert_eq!(purse.wait_ms(world.now_ms + pause_ms), 0);

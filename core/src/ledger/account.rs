@@ -43,7 +43,7 @@ const ON_ITS_WAY_MS: u64 = 60_000;
 
 /// The account of one key.
 #[derive(Clone, Debug, Default)]
-pub struct Book {
+pub struct Account {
     chain: Chain,
     counters: Vec<Counter>,
     leases: Vec<Lease>,
@@ -165,7 +165,7 @@ pub struct Stored<'a> {
     pub counters: Option<&'a str>,
     /// The leases' texts.
     pub leases: Vec<&'a str>,
-    /// The text that [`Book::reporters`] gave when the sums were last folded.
+    /// The text that [`Account::reporters`] gave when the sums were last folded.
     pub reporters: Option<&'a str>,
     /// Of the pages since: isolate, number of the report, time, rows.
     pub pages: Vec<(&'a str, u64, u64, &'a str)>,
@@ -210,41 +210,41 @@ impl Lease {
     }
 }
 
-impl Book {
+impl Account {
     /// The book as it was stored. Leases get a full time to be heard of again.
-    pub fn load(stored: &Stored<'_>, now_ms: u64) -> Book {
-        let mut book = Book::default();
+    pub fn load(stored: &Stored<'_>, now_ms: u64) -> Account {
+        let mut account = Account::default();
         if let Some((count, head, totals)) = stored.last {
             let totals = serde_json::from_str(totals).unwrap_or_default();
-            book.chain = Chain { count, head: head.to_owned(), totals: Totals::from_json(&totals) };
+            account.chain = Chain { count, head: head.to_owned(), totals: Totals::from_json(&totals) };
         }
         let kept: Kept = stored.counters.and_then(|text| json::read(text).ok()).unwrap_or_default();
-        book.counters = kept.counters;
-        book.reporters = stored.reporters.and_then(|text| json::read(text).ok()).unwrap_or_default();
+        account.counters = kept.counters;
+        account.reporters = stored.reporters.and_then(|text| json::read(text).ok()).unwrap_or_default();
         for (isolate, lease, at_ms) in &kept.closed {
-            let reporter = book.reporter(isolate, *at_ms);
+            let reporter = account.reporter(isolate, *at_ms);
             (reporter.closed, reporter.closed_ms) = (*lease, *at_ms);
         }
         for (isolate, report, at_ms, rows) in &stored.pages {
-            let reporter = book.reporter(isolate, *at_ms);
+            let reporter = account.reporter(isolate, *at_ms);
             reporter.number = reporter.number.max(*report);
             let rows: Vec<Value> = serde_json::from_str(rows).unwrap_or_default();
             for row in rows.iter().filter_map(Row::from_json) {
-                book.add_news(row, now_ms);
+                account.add_news(row, now_ms);
             }
         }
         for text in &stored.leases {
             let Ok(lease) = json::read::<Lease>(text) else { continue };
-            let reporter = book.reporter(&lease.isolate, now_ms);
+            let reporter = account.reporter(&lease.isolate, now_ms);
             // An older lease of the same isolate has been given back.
             reporter.closed = reporter.closed.max(lease.number.saturating_sub(1));
-            book.leases.push(Lease { expires_ms: now_ms + LEASE_MS, ..lease });
+            account.leases.push(Lease { expires_ms: now_ms + LEASE_MS, ..lease });
         }
-        let parts: Vec<Part> = book.leases.iter().flat_map(|lease| lease.parts.iter().cloned()).collect();
+        let parts: Vec<Part> = account.leases.iter().flat_map(|lease| lease.parts.iter().cloned()).collect();
         for part in parts {
-            book.set_aside(&part.counter, part.window, part.amount);
+            account.set_aside(&part.counter, part.window, part.amount);
         }
-        book
+        account
     }
 
     /// Answers an isolate that asks for what an attempt needs.

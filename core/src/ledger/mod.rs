@@ -1,6 +1,6 @@
 //! What calls cost, and limits that hold.
 //!
-//! One key has one ledger. Its owner is the [`Book`], which stands in a Durable Object and is exact. An isolate does not ask
+//! One key has one ledger. Its owner is the [`Account`], which stands in a Durable Object and is exact. An isolate does not ask
 //! the book for every call: its [`Purse`] holds a lease, an amount that the book has set aside for it, and calls spend from
 //! that. Before an attempt is sent, the most that it can cost is set aside as a hold; afterwards it is settled with what it did
 //! cost. What is set aside counts as spent until it is settled or given back, so that a budget cannot be overrun; a lease of
@@ -25,7 +25,7 @@ mod reservation;
 pub mod tally;
 mod window;
 
-pub use account::{Book, Changes, Page, State, Stored};
+pub use account::{Account, Changes, Page, State, Stored};
 pub use lease::{Hold, IDLE_MS, MAX_SETTLED, Purse, RENEW_MS, Reserved};
 pub use limit::{Counter, Kind, Limit};
 pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::json;
 use crate::ledger::tally::{Row, Tally};
-use crate::ledger::{Book, Limit, State};
+use crate::ledger::{Account, Limit, State};
 use crate::order::by_rank;
 use crate::time::{DAY_MS, to_rfc3339};
 
@@ -178,12 +178,12 @@ fn date(day: u32) -> String {
 }
 
 /// How a key's account stands: the members of `GET /usage` that its ledger knows. `limits` are counters and amounts.
-pub fn account(usage: &Usage, book: &mut Book, limits: &[(String, u64)], now_ms: u64) -> Value {
-    let mut account = usage.summary(Detail::Full);
+pub fn account(usage: &Usage, account: &mut Account, limits: &[(String, u64)], now_ms: u64) -> Value {
+    let mut document = usage.summary(Detail::Full);
     let mut states = Vec::with_capacity(limits.len());
     for (counter, amount) in limits {
         let Some(limit) = Limit::of_counter(counter, *amount) else { continue };
-        let State { used, held, unconfirmed, left, ends_ms } = book.state(&limit, now_ms);
+        let State { used, held, unconfirmed, left, ends_ms } = account.state(&limit, now_ms);
         states.push(json!({
             "limit": limit.name,
             "models": limit.models,
@@ -195,15 +195,15 @@ pub fn account(usage: &Usage, book: &mut Book, limits: &[(String, u64)], now_ms:
             "resets_at": ends_ms.map(to_rfc3339),
         }));
     }
-    let chain = book.chain();
+    let chain = account.chain();
     let totals: Value = json::read(chain.totals.to_text().as_str()).unwrap_or_default();
     let receipts = json!({"count": chain.count, "head": chain.head, "totals": totals});
-    if let Value::Object(members) = &mut account {
+    if let Value::Object(members) = &mut document {
         members.insert("as_of".to_owned(), to_rfc3339(now_ms).into());
         members.insert("limits".to_owned(), states.into());
         members.insert("receipts".to_owned(), receipts);
     }
-    account
+    document
 }
 
 #[cfg(test)]

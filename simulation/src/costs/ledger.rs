@@ -1,12 +1,12 @@
 //! The ledger of one key under load: its isolates, its Durable Object, and the rows that both read and write.
 //!
-//! [`Purse`] and [`Book`] are the gateway's own code. This module sends messages when the Worker sends them, and counts the
+//! [`Purse`] and [`Account`] are the gateway's own code. This module sends messages when the Worker sends them, and counts the
 //! rows that the Worker writes. Only countable things are simulated: no message is lost, no isolate dies, and an overloaded
 //! object is as fast as an idle one; the counts show the overload.
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Answer, Ask, Book, Changes, Charge, IDLE_MS, Limit, Need, Purse, Report, Reserved, Settled, Standing,
+    Account, Answer, Ask, Changes, Charge, IDLE_MS, Limit, Need, Purse, Report, Reserved, Settled, Standing,
 };
 
 use crate::day::{BEGIN_MS, DAY_MS};
@@ -211,7 +211,7 @@ struct World {
     now_ms: u64,
     queue: Queue<Event>,
     isolates: Vec<Isolate>,
-    book: Book,
+    account: Account,
     alarm_ms: Option<u64>,
     active_until_ms: u64,
     /// Pages that have not been folded.
@@ -239,7 +239,7 @@ pub fn run(setting: Setting, seed: u64) -> Counts {
         now_ms: BEGIN_MS,
         queue: Queue::default(),
         isolates: isolates.collect(),
-        book: Book::default(),
+        account: Account::default(),
         alarm_ms: None,
         active_until_ms: 0,
         fresh_pages: 0,
@@ -286,7 +286,7 @@ impl World {
             Event::Call => self.call(),
             Event::End { isolate, charges } => self.end(isolate, charges),
             Event::Asked { isolate, ask } => {
-                let (answer, changes) = self.book.ask(&ask, self.now_ms);
+                let (answer, changes) = self.account.ask(&ask, self.now_ms);
                 self.counts.asks += 1;
                 self.active(ACTIVE_MS);
                 self.store(&changes);
@@ -306,7 +306,7 @@ impl World {
                 }
             }
             Event::Reported { isolate, report } => {
-                let (standing, changes) = self.book.report(&report, self.now_ms);
+                let (standing, changes) = self.account.report(&report, self.now_ms);
                 self.counts.reports += 1;
                 self.active(ACTIVE_MS);
                 self.store(&changes);
@@ -340,7 +340,7 @@ impl World {
             Event::Look => {
                 let money = self.limits.iter().find(|limit| limit.name == "usd_per_day");
                 if let Some(limit) = money {
-                    let held = u128::from(self.book.state(limit, self.now_ms).held);
+                    let held = u128::from(self.account.state(limit, self.now_ms).held);
                     let ppm = (held * 1_000_000 / u128::from(limit.amount)) as u64;
                     self.counts.most_aside_ppm = self.counts.most_aside_ppm.max(ppm);
                 }
@@ -472,7 +472,7 @@ impl World {
     }
 
     fn set_alarm(&mut self) {
-        if let Some(due_ms) = self.book.due_ms()
+        if let Some(due_ms) = self.account.due_ms()
             && self.alarm_ms.is_none_or(|at_ms| at_ms > due_ms)
         {
             self.alarm_ms = Some(due_ms);
@@ -488,11 +488,11 @@ impl World {
         }
         self.alarm_ms = None;
         self.counts.alarms += 1;
-        let leases = self.book.expire(self.now_ms);
+        let leases = self.account.expire(self.now_ms);
         self.counts.object_written += leases.len() as u64;
-        if self.book.is_fold_due(self.now_ms) {
+        if self.account.is_fold_due(self.now_ms) {
             self.active(FOLD_ACTIVE_MS);
-            let slices = self.book.fold(self.now_ms).len() as u64;
+            let slices = self.account.fold(self.now_ms).len() as u64;
             self.folds += 1;
             self.counts.object_written += slices + FOLD_ROWS;
             // The sums are read and added to, and the queue is read until it is empty.

@@ -10,7 +10,7 @@ mod storage;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
-use gatehouse_core::ledger::{Answer, Ask, Book, Changes, Limit, Report, Standing};
+use gatehouse_core::ledger::{Account, Answer, Ask, Changes, Limit, Report, Standing};
 use gatehouse_core::report::usage::{self, Usage};
 use gatehouse_core::{json, json_text};
 use serde::de::DeserializeOwned;
@@ -104,7 +104,7 @@ pub struct KeyLedger {
     id: String,
     env: Env,
     /// Read from storage by the first message.
-    book: RefCell<Option<Book>>,
+    account: RefCell<Option<Account>>,
     /// When the alarm goes off, in milliseconds since 1970, where that is known.
     alarm_ms: Cell<Option<u64>>,
     /// How long to wait before the next try of a roll-up, in milliseconds.
@@ -117,7 +117,7 @@ impl DurableObject for KeyLedger {
             id: state.id().to_string(),
             state: state._inner().into(),
             env,
-            book: RefCell::new(None),
+            account: RefCell::new(None),
             alarm_ms: Cell::new(None),
             retry_ms: Cell::new(RETRY_MS),
         }
@@ -135,7 +135,7 @@ impl DurableObject for KeyLedger {
             Ok(answer) => Response::ok(answer),
             Err(words) => {
                 // What is in memory may not be what is on disk.
-                self.book.replace(None);
+                self.account.replace(None);
                 log::line(json_text!({"event": "ledger", "error": words}));
                 Response::error(words, 500)
             }
@@ -144,17 +144,17 @@ impl DurableObject for KeyLedger {
 
     async fn alarm(&self) -> worker::Result<Response> {
         self.alarm_ms.set(None);
-        let folded = self.with_book(|book, now_ms| {
-            let changes = Changes { leases: book.expire(now_ms), ..Changes::default() };
+        let folded = self.with_book(|account, now_ms| {
+            let changes = Changes { leases: account.expire(now_ms), ..Changes::default() };
             storage::store(&self.state, &changes)?;
-            if book.is_fold_due(now_ms) { storage::fold(&self.state, book, now_ms) } else { Ok(()) }
+            if account.is_fold_due(now_ms) { storage::fold(&self.state, account, now_ms) } else { Ok(()) }
         });
         if let Err(words) = folded {
-            self.book.replace(None);
+            self.account.replace(None);
             log::line(json_text!({"event": "ledger", "error": words}));
         }
         let again_ms = self.roll_up().await;
-        let due_ms = self.book.borrow().as_ref().and_then(Book::due_ms);
+        let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
         if let Some(at_ms) = again_ms.into_iter().chain(due_ms).min() {
             self.wake_at(at_ms);
         }
@@ -163,32 +163,32 @@ impl DurableObject for KeyLedger {
 }
 
 impl KeyLedger {
-    fn with_book<T>(&self, step: impl FnOnce(&mut Book, u64) -> Result<T, String>) -> Result<T, String> {
+    fn with_book<T>(&self, step: impl FnOnce(&mut Account, u64) -> Result<T, String>) -> Result<T, String> {
         let now_ms = clock::now_ms();
-        let mut book = self.book.borrow_mut();
-        let book = match &mut *book {
-            Some(book) => book,
+        let mut account = self.account.borrow_mut();
+        let account = match &mut *account {
+            Some(account) => account,
             empty => empty.insert(storage::load(&self.state, now_ms)?),
         };
-        step(book, now_ms)
+        step(account, now_ms)
     }
 
     fn answer(&self, message: &Message<'_>) -> Result<String, String> {
         let failed = |error: serde_json::Error| error.to_string();
-        let answer = self.with_book(|book, now_ms| match message {
+        let answer = self.with_book(|account, now_ms| match message {
             Message::Ask(ask) => {
-                let (answer, changes) = book.ask(ask, now_ms);
+                let (answer, changes) = account.ask(ask, now_ms);
                 storage::store(&self.state, &changes)?;
                 serde_json::to_string(&answer).map_err(failed)
             }
             Message::Report(report) => {
-                let (standing, changes) = book.report(report, now_ms);
+                let (standing, changes) = account.report(report, now_ms);
                 storage::store(&self.state, &changes)?;
                 serde_json::to_string(&standing).map_err(failed)
             }
             Message::Usage(days, limits) => {
-                let usage: Usage = storage::usage(&self.state, *days, book)?;
-                Ok(usage::account(&usage, book, limits, now_ms).to_string())
+                let usage: Usage = storage::usage(&self.state, *days, account)?;
+                Ok(usage::account(&usage, account, limits, now_ms).to_string())
             }
             Message::Receipts(before, limit) => {
                 let texts = storage::receipts(&self.state, *before, *limit)?;
@@ -198,7 +198,7 @@ impl KeyLedger {
                 serde_json::to_string(&storage::receipt(&self.state, id)?).map_err(failed)
             }
         })?;
-        let due_ms = self.book.borrow().as_ref().and_then(Book::due_ms);
+        let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
         if let Some(due_ms) = due_ms {
             self.wake_at(due_ms);
         }

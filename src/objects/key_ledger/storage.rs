@@ -3,7 +3,7 @@
 
 use gatehouse_core::json;
 use gatehouse_core::ledger::tally::Row;
-use gatehouse_core::ledger::{Book, Changes, MAX_SETTLED, Page, Stored, receipt};
+use gatehouse_core::ledger::{Account, Changes, MAX_SETTLED, Page, Stored, receipt};
 use gatehouse_core::report::usage::Usage;
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
@@ -52,7 +52,7 @@ fn number(row: &Value, column: &str) -> u64 {
 }
 
 /// The book as it is stored; the tables are made if they are not there.
-pub fn load(state: &JsValue, now_ms: u64) -> Result<Book, String> {
+pub fn load(state: &JsValue, now_ms: u64) -> Result<Account, String> {
     let there = Statement::new("SELECT 1 FROM sqlite_master WHERE name = 'pages'", []);
     if run(state, &[there])?.iter().all(Vec::is_empty) {
         run(state, &[Statement::new(TABLES, []), Statement::new(USAGE_TABLES, [])])?;
@@ -80,7 +80,7 @@ pub fn load(state: &JsValue, now_ms: u64) -> Result<Book, String> {
         reporters: of_kept("reporters"),
         pages: pages.iter().map(page).collect(),
     };
-    Ok(Book::load(&stored, now_ms))
+    Ok(Account::load(&stored, now_ms))
 }
 
 fn keep(name: &str, body: &str) -> Statement {
@@ -131,9 +131,9 @@ pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
 }
 
 /// Adds what is new to the sums, puts it on its way to the database, and drops receipts that are too old.
-pub fn fold(state: &JsValue, book: &mut Book, now_ms: u64) -> Result<(), String> {
-    let count = book.chain().count;
-    let rows: Value = book.fold(now_ms).iter().map(Row::to_json).collect();
+pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), String> {
+    let count = account.chain().count;
+    let rows: Value = account.fold(now_ms).iter().map(Row::to_json).collect();
     let rows = rows.to_string();
     let statements = [
         Statement::new(ADD_ROWS, [rows.as_str().into(), ITSELF.into(), count.into()]),
@@ -142,7 +142,7 @@ pub fn fold(state: &JsValue, book: &mut Book, now_ms: u64) -> Result<(), String>
             "INSERT INTO roll_ups (watermark, rows) VALUES (?1, ?2)",
             [count.into(), rows.as_str().into()],
         ),
-        keep("reporters", &book.reporters()),
+        keep("reporters", &account.reporters()),
         // Both go by the primary key, so that they read little more than what goes. The last page stays: the chain goes on from it.
         Statement::new(
             "DELETE FROM pages WHERE first < ?1",
@@ -172,12 +172,12 @@ pub fn rolled_up(state: &JsValue, watermark: u64) {
 }
 
 /// The sums from one day to another, what is not folded yet included.
-pub fn usage(state: &JsValue, [from, to]: [u32; 2], book: &Book) -> Result<Usage, String> {
+pub fn usage(state: &JsValue, [from, to]: [u32; 2], account: &Account) -> Result<Usage, String> {
     let found = run(state, &sums([from, to], None))?;
     let mut lists = found.iter().map(|rows| rows.iter().map(row).collect::<Vec<Row>>());
     let mut next = || lists.next().unwrap_or_default();
     let mut usage = Usage { days: next(), models: next(), projects: next() };
-    for row in book.news().iter().filter(|row| (from..=to).contains(&row.slice.day)) {
+    for row in account.news().iter().filter(|row| (from..=to).contains(&row.slice.day)) {
         for list in [&mut usage.days, &mut usage.models, &mut usage.projects] {
             list.push(row.clone());
         }
