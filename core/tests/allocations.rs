@@ -27,7 +27,7 @@ use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
-use gatehouse_core::ledger::{Account, End, Limit, Purse, Reserved, Settled, Spending, Target, headers};
+use gatehouse_core::ledger::{Account, End, Limit, LocalLease, Reserved, Settled, Spending, Target, headers};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Format};
 use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
@@ -98,7 +98,7 @@ struct World {
     registry: Registry,
     view: HealthView,
     key: IssuedKey,
-    purse: Purse,
+    lease: LocalLease,
     account: Account,
     now_ms: u64,
 }
@@ -117,7 +117,7 @@ impl World {
             config,
             view: HealthView::default(),
             key: IssuedKey::from_row(&key).unwrap(),
-            purse: Purse::new("isolate".to_owned()),
+            lease: LocalLease::new("isolate".to_owned()),
             account: Account::default(),
             now_ms: NOW_MS,
         }
@@ -126,7 +126,7 @@ impl World {
     /// One call of a key with limits, as `src/handlers/chat` does it.
     fn call(&mut self) -> Map<String, Value> {
         self.now_ms += 10;
-        let World { config, registry, view, key, purse, account, now_ms } = self;
+        let World { config, registry, view, key, lease, account, now_ms } = self;
         let now_ms = *now_ms;
         let mut steps = Steps::default();
         let request =
@@ -157,18 +157,18 @@ impl World {
         });
         let target = target(candidate);
         let needs = steps.run("Spending::needs", || spending.needs(target).unwrap());
-        let reserved = steps.run("Purse::reserve", || purse.reserve(&needs, now_ms));
+        let reserved = steps.run("LocalLease::reserve", || lease.reserve(&needs, now_ms));
         let charges = match reserved {
             Reserved::Held(charges, None) => charges,
             // What is asked of the book is not a step of most calls.
             Reserved::Held(charges, Some(ask)) => {
                 let (answer, _) = account.ask(&ask, now_ms);
-                purse.answered(&ask, answer, now_ms).unwrap();
+                lease.answered(&ask, answer, now_ms).unwrap();
                 charges
             }
             Reserved::Ask(ask) => {
                 let (answer, _) = account.ask(&ask, now_ms);
-                purse.answered(&ask, answer, now_ms).unwrap()
+                lease.answered(&ask, answer, now_ms).unwrap()
             }
             Reserved::Refused(refusal) => panic!("{refusal:?}"),
         };
@@ -203,13 +203,13 @@ impl World {
         };
         let text = steps.run("Receipt::to_text", || receipt.to_text());
         let rows = steps.run("Receipt::rows", || receipt.rows(registry));
-        steps.run("Purse::settle", || purse.settle(Settled { receipt: Some(text), rows, charges }));
+        steps.run("LocalLease::settle", || lease.settle(Settled { receipt: Some(text), rows, charges }));
         steps.run("ledger::headers", || {
-            headers::headers(&shown, |counter| purse.left(counter, now_ms), now_ms)
+            headers::headers(&shown, |counter| lease.left(counter, now_ms), now_ms)
         });
-        let report = steps.run("Purse::report", || purse.report(now_ms)).unwrap();
+        let report = steps.run("LocalLease::report", || lease.report(now_ms)).unwrap();
         let (standing, _) = account.report(report, now_ms);
-        purse.reported(standing);
+        lease.reported(standing);
         steps.0
     }
 }

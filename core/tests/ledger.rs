@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Account, Answer, Ask, Changes, Charge, Limit, Need, Page, Purse, Report, Reserved, Settled, Standing,
-    Stored,
+    Account, Answer, Ask, Changes, Charge, Limit, LocalLease, Need, Page, Report, Reserved, Settled,
+    Standing, Stored,
 };
 use proptest::prelude::*;
 
@@ -75,7 +75,7 @@ struct World {
     now_ms: u64,
     account: Account,
     storage: Storage,
-    purses: Vec<(Purse, Vec<Call>)>,
+    leases: Vec<(LocalLease, Vec<Call>)>,
     born: usize,
     network: Vec<Message>,
     /// What providers have really charged.
@@ -97,7 +97,7 @@ impl World {
             now_ms: 1_000_000,
             account: Account::default(),
             storage: Storage::default(),
-            purses: Vec::new(),
+            leases: Vec::new(),
             born: 0,
             network: Vec::new(),
             spent: 0,
@@ -105,15 +105,15 @@ impl World {
             calls: 0,
         };
         for _ in 0..3 {
-            let purse = world.purse();
-            world.purses.push((purse, Vec::new()));
+            let lease = world.lease();
+            world.leases.push((lease, Vec::new()));
         }
         world
     }
 
-    fn purse(&mut self) -> Purse {
+    fn lease(&mut self) -> LocalLease {
         self.born += 1;
-        Purse::new(format!("isolate-{}", self.born))
+        LocalLease::new(format!("isolate-{}", self.born))
     }
 
     fn needs(least: u64, more: u64) -> Vec<Need> {
@@ -125,8 +125,8 @@ impl World {
 
     fn call(&mut self, isolate: usize, least: u64, more: u64) {
         let asking = Call { asked_ms: self.now_ms, ..Call::default() };
-        let Some((purse, calls)) = self.purses.get_mut(isolate) else { return };
-        match purse.reserve(&Self::needs(least, more), self.now_ms) {
+        let Some((lease, calls)) = self.leases.get_mut(isolate) else { return };
+        match lease.reserve(&Self::needs(least, more), self.now_ms) {
             Reserved::Held(charges, refill) => {
                 calls.push(Call { charges, ..Call::default() });
                 if let Some(ask) = refill {
@@ -150,11 +150,11 @@ impl World {
                 self.network.push(Message::Answer(isolate, ask, answer, call));
             }
             Message::Answer(isolate, ask, answer, call) => {
-                let Some((purse, calls)) = self.purses.get_mut(isolate) else { return };
-                if call.gave_up || !is_of(purse, &ask.isolate) {
+                let Some((lease, calls)) = self.leases.get_mut(isolate) else { return };
+                if call.gave_up || !is_of(lease, &ask.isolate) {
                     return;
                 }
-                if let Ok(charges) = purse.answered(&ask, answer, self.now_ms)
+                if let Ok(charges) = lease.answered(&ask, answer, self.now_ms)
                     && ask.waits
                 {
                     calls.push(Call { charges, ..Call::default() });
@@ -163,13 +163,13 @@ impl World {
             Message::Report(isolate, report) => {
                 let (standing, changes) = self.account.report(&report, self.now_ms);
                 self.storage.store(changes);
-                if self.purses.get(isolate).is_some_and(|(purse, _)| is_of(purse, &report.isolate)) {
+                if self.leases.get(isolate).is_some_and(|(lease, _)| is_of(lease, &report.isolate)) {
                     self.network.push(Message::Standing(isolate, standing));
                 }
             }
             Message::Standing(isolate, standing) => {
-                if let Some((purse, _)) = self.purses.get_mut(isolate) {
-                    purse.reported(standing);
+                if let Some((lease, _)) = self.leases.get_mut(isolate) {
+                    lease.reported(standing);
                 }
             }
         }
@@ -193,10 +193,10 @@ impl World {
                 self.network.push(Message::Answer(isolate, ask, answer, call));
             }
             Message::Report(isolate, report) => {
-                if let Some((purse, _)) = self.purses.get_mut(isolate)
-                    && is_of(purse, &report.isolate)
+                if let Some((lease, _)) = self.leases.get_mut(isolate)
+                    && is_of(lease, &report.isolate)
                 {
-                    purse.not_reported(report.number);
+                    lease.not_reported(report.number);
                 }
                 if !lost {
                     self.network.push(Message::Report(isolate, report));
@@ -207,16 +207,16 @@ impl World {
     }
 
     fn give_up(&mut self, isolate: usize, ask: &Ask, call: &Call) {
-        if let Some((purse, _)) = self.purses.get_mut(isolate)
+        if let Some((lease, _)) = self.leases.get_mut(isolate)
             && !call.gave_up
-            && is_of(purse, &ask.isolate)
+            && is_of(lease, &ask.isolate)
         {
-            purse.not_answered(ask);
+            lease.not_answered(ask);
         }
     }
 
     fn finish(&mut self, isolate: usize, which: usize, percent: u64) {
-        let Some((purse, calls)) = self.purses.get_mut(isolate) else { return };
+        let Some((lease, calls)) = self.leases.get_mut(isolate) else { return };
         if calls.is_empty() {
             return;
         }
@@ -229,20 +229,20 @@ impl World {
         }
         let tally = Tally { requests: 1, cost_micro_usd: used, ..Tally::default() };
         let receipt = format!("{{\"id\":\"rcpt_{:08}\"}}", self.calls);
-        purse.settle(Settled { receipt: Some(receipt), rows: vec![row(tally)], charges: call.charges });
+        lease.settle(Settled { receipt: Some(receipt), rows: vec![row(tally)], charges: call.charges });
     }
 
     fn report(&mut self, isolate: usize) {
-        let Some((purse, _)) = self.purses.get_mut(isolate) else { return };
-        purse.tidy(self.now_ms);
-        if let Some(report) = purse.report(self.now_ms).cloned() {
+        let Some((lease, _)) = self.leases.get_mut(isolate) else { return };
+        lease.tidy(self.now_ms);
+        if let Some(report) = lease.report(self.now_ms).cloned() {
             self.network.push(Message::Report(isolate, report));
         }
     }
 
     fn crash(&mut self, isolate: usize, percent: u64) {
-        let fresh = self.purse();
-        let Some(place) = self.purses.get_mut(isolate) else { return };
+        let fresh = self.lease();
+        let Some(place) = self.leases.get_mut(isolate) else { return };
         let (_, calls) = std::mem::replace(place, (fresh, Vec::new()));
         // The provider may go on and charge what was held.
         self.spent += calls.iter().map(|call| money(call) * percent / 100).sum::<u64>();
@@ -271,12 +271,12 @@ impl World {
     }
 
     fn check(&mut self) {
-        let in_flight: u64 = self.purses.iter().flat_map(|(_, calls)| calls).map(money).sum();
+        let in_flight: u64 = self.leases.iter().flat_map(|(_, calls)| calls).map(money).sum();
         assert!(self.spent + in_flight <= LIMIT, "{} spent and {in_flight} at risk of {LIMIT}", self.spent);
         let (used, held, unconfirmed, left) = self.state();
         assert!(used <= self.spent, "{used} charged, {} spent", self.spent);
         assert_eq!(used + held + unconfirmed + left, LIMIT);
-        let slots: usize = self.purses.iter().map(|(_, calls)| calls.len()).sum();
+        let slots: usize = self.leases.iter().map(|(_, calls)| calls.len()).sum();
         // A silent isolate's places are given to others after half a minute.
         assert!(self.crashes > 0 || slots as u64 <= SLOTS, "{slots} calls at once");
     }
@@ -285,8 +285,8 @@ impl World {
     fn settle_down(&mut self) {
         for _ in 0..40 {
             self.now_ms += 13_000;
-            for isolate in 0..self.purses.len() {
-                while !self.purses[isolate].1.is_empty() {
+            for isolate in 0..self.leases.len() {
+                while !self.leases[isolate].1.is_empty() {
                     self.finish(isolate, 0, 50);
                 }
                 self.report(isolate);
@@ -305,8 +305,8 @@ fn money(call: &Call) -> u64 {
     call.charges.iter().filter(|charge| charge.counter == COUNTER).map(|charge| charge.held).sum()
 }
 
-fn is_of(purse: &Purse, isolate: &str) -> bool {
-    purse.isolate() == isolate
+fn is_of(lease: &LocalLease, isolate: &str) -> bool {
+    lease.isolate() == isolate
 }
 
 #[derive(Clone, Debug)]
@@ -382,7 +382,7 @@ proptest! {
         prop_assert_eq!(left, LIMIT - world.spent);
         prop_assert_eq!(world.account.chain().count, world.calls);
         prop_assert_eq!(world.account.chain().totals.cost_micro_usd, world.spent);
-        prop_assert!(world.purses.iter().all(|(purse, _)| purse.is_idle()));
+        prop_assert!(world.leases.iter().all(|(lease, _)| lease.is_idle()));
         // Nor is a call refused for which there is enough.
         if left > 0 {
             world.call(0, left, 0);
@@ -410,14 +410,14 @@ fn a_burst_leases_a_sixteenth_for_later_calls() {
     let mut asks = Vec::new();
     for _ in 0..60 {
         let money = &World::needs(10, 0)[..1];
-        match world.purses[0].0.reserve(money, world.now_ms) {
+        match world.leases[0].0.reserve(money, world.now_ms) {
             Reserved::Ask(ask) => asks.push(ask),
             other => panic!("{other:?}"),
         }
     }
     for ask in asks {
         let (answer, _) = world.account.ask(&ask, world.now_ms);
-        world.purses[0].0.answered(&ask, answer, world.now_ms).unwrap();
+        world.leases[0].0.answered(&ask, answer, world.now_ms).unwrap();
     }
     let (_, held, _, _) = world.state();
     assert!(held <= 600 + LIMIT / 16, "{held}");
@@ -429,11 +429,11 @@ fn what_the_dead_held_is_spent() {
     let mut world = World::new();
     let ask = |world: &mut World, isolate: usize, least: u64| {
         let needs = World::needs(least, 0);
-        let Reserved::Ask(ask) = world.purses[isolate].0.reserve(&needs, world.now_ms) else {
+        let Reserved::Ask(ask) = world.leases[isolate].0.reserve(&needs, world.now_ms) else {
             panic!("it has nothing")
         };
         let (answer, _) = world.account.ask(&ask, world.now_ms);
-        world.purses[isolate].0.answered(&ask, answer, world.now_ms)
+        world.leases[isolate].0.answered(&ask, answer, world.now_ms)
     };
     assert!(ask(&mut world, 0, LIMIT - 10).is_ok());
     let waits = ask(&mut world, 1, 20).unwrap_err().unwrap();
@@ -449,22 +449,22 @@ fn an_answer_to_a_lease_that_is_gone_is_no_refusal() {
     let mut world = World::new();
     let needs = World::needs(10, 0);
     let reserve = |world: &mut World| {
-        let Reserved::Ask(ask) = world.purses[0].0.reserve(&needs, world.now_ms) else {
+        let Reserved::Ask(ask) = world.leases[0].0.reserve(&needs, world.now_ms) else {
             panic!("it has nothing")
         };
         ask
     };
     let (late, lost) = (reserve(&mut world), reserve(&mut world));
     // One ask gets no answer: the lease is given back, before the book hears of the other.
-    world.purses[0].0.not_answered(&lost);
-    let report = world.purses[0].0.report(world.now_ms).cloned().unwrap();
+    world.leases[0].0.not_answered(&lost);
+    let report = world.leases[0].0.report(world.now_ms).cloned().unwrap();
     let (standing, _) = world.account.report(&report, world.now_ms);
-    world.purses[0].0.reported(standing);
+    world.leases[0].0.reported(standing);
     let (answer, _) = world.account.ask(&late, world.now_ms);
-    assert_eq!(world.purses[0].0.answered(&late, answer, world.now_ms), Err(None));
+    assert_eq!(world.leases[0].0.answered(&late, answer, world.now_ms), Err(None));
     let again = reserve(&mut world);
     let (answer, _) = world.account.ask(&again, world.now_ms);
-    assert!(world.purses[0].0.answered(&again, answer, world.now_ms).is_ok());
+    assert!(world.leases[0].0.answered(&again, answer, world.now_ms).is_ok());
 }
 
 /// Calls that end faster than a report in each pause could tell of are told of all the same: a full report does not wait.
@@ -474,19 +474,19 @@ fn reports_keep_up_with_calls() {
     let settled = || Settled { receipt: Some("{}".to_owned()), rows: Vec::new(), charges: Vec::new() };
     let mut told = 0;
     for millisecond in 0..60_000 {
-        let purse = &mut world.purses[0].0;
+        let lease = &mut world.leases[0].0;
         // 2,000 a second.
-        (0..2).for_each(|_| purse.settle(settled()));
-        if purse.wait_ms(world.now_ms + millisecond) > 0 {
+        (0..2).for_each(|_| lease.settle(settled()));
+        if lease.wait_ms(world.now_ms + millisecond) > 0 {
             continue;
         }
-        let Some(report) = purse.report(world.now_ms + millisecond).cloned() else { continue };
+        let Some(report) = lease.report(world.now_ms + millisecond).cloned() else { continue };
         told += report.calls();
         let (standing, _) = world.account.report(&report, world.now_ms + millisecond);
-        purse.reported(standing);
+        lease.reported(standing);
     }
     assert!(120_000 - told <= 500, "{told}");
-    assert_eq!(world.purses[0].0.lost(), 0);
+    assert_eq!(world.leases[0].0.lost(), 0);
 }
 
 /// What nobody waits for is told of once a second, what gives something back four times.
@@ -497,14 +497,14 @@ fn what_gives_nothing_back_is_not_hurried() {
         let mut world = World::new();
         let settled =
             || Settled { receipt: Some("{}".to_owned()), rows: Vec::new(), charges: charges.clone() };
-        let purse = &mut world.purses[0].0;
-        purse.settle(settled());
-        assert_eq!(purse.wait_ms(world.now_ms), 0, "the first is told of at once");
-        let report = purse.report(world.now_ms).cloned().unwrap();
-        purse.reported(world.account.report(&report, world.now_ms).0);
-        purse.settle(settled());
-        assert_eq!(purse.wait_ms(world.now_ms), pause_ms);
-        assert_eq!(purse.wait_ms(world.now_ms + pause_ms), 0);
+        let lease = &mut world.leases[0].0;
+        lease.settle(settled());
+        assert_eq!(lease.wait_ms(world.now_ms), 0, "the first is told of at once");
+        let report = lease.report(world.now_ms).cloned().unwrap();
+        lease.reported(world.account.report(&report, world.now_ms).0);
+        lease.settle(settled());
+        assert_eq!(lease.wait_ms(world.now_ms), pause_ms);
+        assert_eq!(lease.wait_ms(world.now_ms + pause_ms), 0);
     }
 }
 
@@ -513,12 +513,12 @@ fn what_gives_nothing_back_is_not_hurried() {
 fn reports_are_bounded() {
     for (size, calls) in [(100, 500), (5_000, 200), (2_500_000, 1)] {
         let mut world = World::new();
-        let purse = &mut world.purses[0].0;
+        let lease = &mut world.leases[0].0;
         for _ in 0..600 {
             let receipt = Some("x".repeat(size));
-            purse.settle(Settled { receipt, rows: Vec::new(), charges: Vec::new() });
+            lease.settle(Settled { receipt, rows: Vec::new(), charges: Vec::new() });
         }
-        let report = purse.report(world.now_ms).unwrap();
+        let report = lease.report(world.now_ms).unwrap();
         assert_eq!(report.calls(), calls, "{size}");
         assert!(calls == 1 || report.receipts.len() < 2_000_000);
     }

@@ -12,7 +12,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
-    Ask, Charge, IDLE_MS, Limit, Need, Purse, RENEW_MS, Reserved, Settled, Standing, headers,
+    Ask, Charge, IDLE_MS, Limit, LocalLease, Need, RENEW_MS, Reserved, Settled, Standing, headers,
 };
 use gatehouse_core::table::Table;
 use worker::Env;
@@ -39,10 +39,10 @@ const MAX_IDLE: usize = 1_000;
 
 /// The purses of an isolate, by the name of the ledger.
 #[derive(Default)]
-pub struct Accounts(RefCell<Table<Account>>);
+pub struct Accounts(RefCell<Table<Share>>);
 
-struct Account {
-    purse: Purse,
+struct Share {
+    lease: LocalLease,
     /// Which request reports, and since when, in milliseconds since 1970.
     reporting: Option<(u64, u64)>,
     /// Until when a request stays to give the lease back, in milliseconds since 1970.
@@ -77,17 +77,17 @@ fn cannot_check() -> Error {
 pub const BEAT_MS: u32 = RENEW_MS as u32;
 
 impl Accounts {
-    fn with<T>(&self, ledger: &str, step: impl FnOnce(&mut Account, u64) -> T) -> T {
+    fn with<T>(&self, ledger: &str, step: impl FnOnce(&mut Share, u64) -> T) -> T {
         let mut accounts = self.0.borrow_mut();
         if accounts.len() >= MAX_IDLE && !accounts.contains_key(ledger) {
-            accounts.retain(|account| !account.purse.is_idle());
+            accounts.retain(|share| !share.lease.is_idle());
         }
-        let account = accounts.get_or_make(ledger, || {
+        let share = accounts.get_or_make(ledger, || {
             // A name for each purse, not for the isolate: a purse that is made anew numbers its reports from 1 again.
             let name = random::id_bytes::<8>().map(|byte| format!("{byte:02x}")).concat();
-            Account { purse: Purse::new(name), reporting: None, lingering_ms: 0 }
+            Share { lease: LocalLease::new(name), reporting: None, lingering_ms: 0 }
         });
-        step(account, clock::now_ms())
+        step(share, clock::now_ms())
     }
 
     /// Sets aside what an attempt needs. Waits for the object only where the lease of this isolate is not enough.
@@ -102,7 +102,7 @@ impl Accounts {
         }
         let mut asks = 0;
         loop {
-            let ask = match self.with(ledger, |account, now_ms| account.purse.reserve(needs, now_ms)) {
+            let ask = match self.with(ledger, |share, now_ms| share.lease.reserve(needs, now_ms)) {
                 Reserved::Held(charges, refill) => {
                     if let Some(ask) = refill {
                         let (accounts, env, ledger) =
@@ -135,19 +135,19 @@ impl Accounts {
     }
 
     fn has_news(&self, ledger: &str) -> bool {
-        self.with(ledger, |account, _| account.purse.has_news())
+        self.with(ledger, |share, _| share.lease.has_news())
     }
 
     /// Asks the object, and takes its answer. The error is `None` if the lease was given back in the meantime.
     async fn ask_object(&self, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Option<Error>> {
         let answer = key_ledger::ask_for(env, ledger, ask).await;
-        self.with(ledger, |account, now_ms| {
+        self.with(ledger, |share, now_ms| {
             let Ok(answer) = answer else {
-                account.purse.not_answered(ask);
+                share.lease.not_answered(ask);
                 return Err(Some(cannot_check()));
             };
             let refused = |refusal: Option<_>| refusal.map(|refusal| headers::refused(&refusal, now_ms));
-            account.purse.answered(ask, answer, now_ms).map_err(refused)
+            share.lease.answered(ask, answer, now_ms).map_err(refused)
         })
     }
 
@@ -156,8 +156,8 @@ impl Accounts {
         if limits.is_empty() {
             return Vec::new();
         }
-        self.with(ledger, |account, now_ms| {
-            headers::headers(limits, |counter| account.purse.left(counter, now_ms), now_ms)
+        self.with(ledger, |share, now_ms| {
+            headers::headers(limits, |counter| share.lease.left(counter, now_ms), now_ms)
         })
     }
 
@@ -173,7 +173,7 @@ impl Accounts {
 
     /// Notes what has become of a call. It is to be followed by [`Accounts::report`] behind the answer.
     pub fn settle(&self, ledger: &str, settled: Settled) {
-        self.with(ledger, |account, _| account.purse.settle(settled));
+        self.with(ledger, |share, _| share.lease.settle(settled));
     }
 
     /// Reports what there is to report, and stays until all of it is on disk; then sees to it that the lease is given back.
@@ -186,10 +186,10 @@ impl Accounts {
     pub async fn report(self: &Rc<Self>, env: &Env, ledger: &str) {
         let token = random::chance();
         let began_ms = clock::now_ms();
-        let claimed = self.with(ledger, |account, now_ms| {
-            let is_free = account.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
+        let claimed = self.with(ledger, |share, now_ms| {
+            let is_free = share.reporting.is_none_or(|(_, since_ms)| since_ms + HAND_OVER_MS <= now_ms);
             if is_free {
-                account.reporting = Some((token, now_ms));
+                share.reporting = Some((token, now_ms));
             }
             is_free
         });
@@ -198,7 +198,7 @@ impl Accounts {
         }
         let mut failures = 0;
         loop {
-            let wait_ms = self.with(ledger, |account, now_ms| account.purse.wait_ms(now_ms));
+            let wait_ms = self.with(ledger, |share, now_ms| share.lease.wait_ms(now_ms));
             // However short, so that the answer leaves first.
             upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
             // Another may have taken over in the meantime.
@@ -215,9 +215,9 @@ impl Accounts {
                 upstream::sleep(RETRY_MS << failures.min(4)).await;
             }
         }
-        self.with(ledger, |account, _| {
-            if account.reporting.is_some_and(|(owner, _)| owner == token) {
-                account.reporting = None;
+        self.with(ledger, |share, _| {
+            if share.reporting.is_some_and(|(owner, _)| owner == token) {
+                share.reporting = None;
             }
         });
     }
@@ -225,12 +225,12 @@ impl Accounts {
     /// Sends the report that is to be sent now, if there is one, and says whether it was taken. Of a key there is one report at a
     /// time: none while another request's is on its way.
     async fn send_report(&self, env: &Env, ledger: &str) -> Option<bool> {
-        let (sent, lost) = self.with(ledger, |account, now_ms| {
-            let sent = account
-                .purse
+        let (sent, lost) = self.with(ledger, |share, now_ms| {
+            let sent = share
+                .lease
                 .report(now_ms)
                 .map(|report| (report.number, report.calls(), key_ledger::report(env, ledger, report)));
-            (sent, account.purse.lost())
+            (sent, share.lease.lost())
         });
         if lost > 0 {
             log::line(
@@ -240,17 +240,17 @@ impl Accounts {
         let (number, calls, answer) = sent?;
         match answer.await {
             Ok(standing) => {
-                self.with(ledger, |account, _| account.purse.reported(standing));
+                self.with(ledger, |share, _| share.lease.reported(standing));
                 Some(true)
             }
             // Nobody keeps a ledger here.
             Err(ObjectError::NotBound) => {
                 let standing = Standing { number, pause_ms: HAND_OVER_MS };
-                self.with(ledger, |account, _| account.purse.reported(standing));
+                self.with(ledger, |share, _| share.lease.reported(standing));
                 Some(true)
             }
             Err(error) => {
-                self.with(ledger, |account, _| account.purse.not_reported(number));
+                self.with(ledger, |share, _| share.lease.not_reported(number));
                 let words = format!("a report was not taken: {error:?}");
                 log::line(json_text!({"event": "ledger", "error": words, "calls": calls}));
                 Some(false)
@@ -259,7 +259,7 @@ impl Accounts {
     }
 
     fn is_reporting(&self, ledger: &str, token: u64) -> bool {
-        self.with(ledger, |account, _| account.reporting.is_some_and(|(owner, _)| owner == token))
+        self.with(ledger, |share, _| share.reporting.is_some_and(|(owner, _)| owner == token))
     }
 
     /// Stays until the lease is idle, and gives it back; unless another request does so.
@@ -267,10 +267,10 @@ impl Accounts {
         #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
         const IDLE: u32 = IDLE_MS as u32;
         let began_ms = clock::now_ms();
-        let stays = self.with(ledger, |account, now_ms| {
-            let stays = account.purse.has_spare() && account.lingering_ms <= now_ms;
+        let stays = self.with(ledger, |share, now_ms| {
+            let stays = share.lease.has_spare() && share.lingering_ms <= now_ms;
             if stays {
-                account.lingering_ms = now_ms + LINGER_MS + 2 * IDLE_MS;
+                share.lingering_ms = now_ms + LINGER_MS + 2 * IDLE_MS;
             }
             stays
         });
@@ -279,19 +279,19 @@ impl Accounts {
         }
         loop {
             upstream::sleep(IDLE).await;
-            let is_over = self.with(ledger, |account, now_ms| {
+            let is_over = self.with(ledger, |share, now_ms| {
                 let late = now_ms >= began_ms + LINGER_MS;
                 // Calls that are under way have a request each, which stays in its turn.
-                if late && account.purse.is_holding() {
-                    account.lingering_ms = 0;
+                if late && share.lease.is_holding() {
+                    share.lingering_ms = 0;
                     return true;
                 }
-                account.purse.tidy(if late { u64::MAX } else { now_ms });
-                late || !account.purse.has_spare()
+                share.lease.tidy(if late { u64::MAX } else { now_ms });
+                late || !share.lease.has_spare()
             });
             self.report(env, ledger).await;
             if is_over {
-                self.with(ledger, |account, _| account.lingering_ms = 0);
+                self.with(ledger, |share, _| share.lingering_ms = 0);
                 return;
             }
         }

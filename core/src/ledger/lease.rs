@@ -40,7 +40,7 @@ const SPENT_MS: u64 = 1_000;
 
 /// An isolate's share of one key's ledger.
 #[derive(Debug)]
-pub struct Purse {
+pub struct LocalLease {
     isolate: String,
     lease: Lease,
     /// Leases that were given back while calls held some of them.
@@ -125,7 +125,7 @@ impl Hold {
 pub enum Reserved {
     /// It has been set aside. The purse is running low if there is something to ask for behind the call.
     Held(Vec<Charge>, Option<Ask>),
-    /// The book has to be asked; then [`Purse::answered`].
+    /// The book has to be asked; then [`LocalLease::answered`].
     Ask(Ask),
     /// The limit was spent a moment ago.
     Refused(Refusal),
@@ -155,10 +155,10 @@ impl Lease {
     }
 }
 
-impl Purse {
+impl LocalLease {
     /// An empty purse. `isolate` is a name that no other isolate has had.
-    pub fn new(isolate: String) -> Purse {
-        Purse {
+    pub fn new(isolate: String) -> LocalLease {
+        LocalLease {
             isolate,
             lease: Lease::new(1),
             closed: Vec::new(),

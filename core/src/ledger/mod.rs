@@ -1,7 +1,7 @@
 //! What calls cost, and limits that hold.
 //!
 //! One key has one ledger. Its owner is the [`Account`], which stands in a Durable Object and is exact. An isolate does not ask
-//! the book for every call: its [`Purse`] holds a lease, an amount that the book has set aside for it, and calls spend from
+//! the book for every call: its [`LocalLease`] holds a lease, an amount that the book has set aside for it, and calls spend from
 //! that. Before an attempt is sent, the most that it can cost is set aside as a hold; afterwards it is settled with what it did
 //! cost. What is set aside counts as spent until it is settled or given back, so that a budget cannot be overrun; a lease of
 //! which nothing is heard any more expires, and is then charged, since its isolate may have spent it.
@@ -26,7 +26,7 @@ pub mod tally;
 mod window;
 
 pub use account::{Account, Changes, Page, State, Stored};
-pub use lease::{Hold, IDLE_MS, MAX_SETTLED, Purse, RENEW_MS, Reserved};
+pub use lease::{Hold, IDLE_MS, LocalLease, MAX_SETTLED, RENEW_MS, Reserved};
 pub use limit::{Counter, Kind, Limit};
 pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
 pub use reservation::{End, Spending, Target};

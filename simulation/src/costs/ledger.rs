@@ -1,12 +1,13 @@
 //! The ledger of one key under load: its isolates, its Durable Object, and the rows that both read and write.
 //!
-//! [`Purse`] and [`Account`] are the gateway's own code. This module sends messages when the Worker sends them, and counts the
+//! [`LocalLease`] and [`Account`] are the gateway's own code. This module sends messages when the Worker sends them, and counts the
 //! rows that the Worker writes. Only countable things are simulated: no message is lost, no isolate dies, and an overloaded
 //! object is as fast as an idle one; the counts show the overload.
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Account, Answer, Ask, Changes, Charge, IDLE_MS, Limit, Need, Purse, Report, Reserved, Settled, Standing,
+    Account, Answer, Ask, Changes, Charge, IDLE_MS, Limit, LocalLease, Need, Report, Reserved, Settled,
+    Standing,
 };
 
 use crate::day::{BEGIN_MS, DAY_MS};
@@ -192,7 +193,7 @@ enum Event {
 }
 
 struct Isolate {
-    purse: Purse,
+    lease: LocalLease,
     /// True while a report is in flight.
     sends: bool,
     /// True while a report is scheduled.
@@ -225,7 +226,7 @@ struct World {
 pub fn run(setting: Setting, seed: u64) -> Counts {
     let rng = Rng::of(&[seed, setting.calls, setting.isolates, setting.limits.into()]);
     let isolates = (0..setting.isolates).map(|number| Isolate {
-        purse: Purse::new(format!("{number:016x}")),
+        lease: LocalLease::new(format!("{number:016x}")),
         sends: false,
         waits: false,
         tends: false,
@@ -299,7 +300,7 @@ impl World {
                 let (ask, answer) = *exchange;
                 let now_ms = self.now_ms;
                 let Some(place) = self.isolates.get_mut(isolate) else { return };
-                match place.purse.answered(&ask, answer, now_ms) {
+                match place.lease.answered(&ask, answer, now_ms) {
                     Ok(charges) if ask.waits => self.begin(isolate, charges),
                     Err(_) if ask.waits => self.counts.refused += 1,
                     _ => {}
@@ -317,7 +318,7 @@ impl World {
             }
             Event::Acknowledged { isolate, standing } => {
                 if let Some(place) = self.isolates.get_mut(isolate) {
-                    place.purse.reported(standing);
+                    place.lease.reported(standing);
                     place.sends = false;
                 }
                 self.report(isolate);
@@ -331,7 +332,7 @@ impl World {
             Event::Tend(isolate) => {
                 if let Some(place) = self.isolates.get_mut(isolate) {
                     place.tends = false;
-                    place.purse.tidy(self.now_ms);
+                    place.lease.tidy(self.now_ms);
                 }
                 self.report(isolate);
                 self.tend(isolate);
@@ -373,7 +374,7 @@ impl World {
                 Need { counter: limit.counter(), limit: limit.amount, least, most }
             })
             .collect();
-        match place.purse.reserve(&needs, now_ms) {
+        match place.lease.reserve(&needs, now_ms) {
             Reserved::Held(charges, refill) => {
                 if let Some(ask) = refill {
                     self.queue.at(now_ms + THERE_MS, Event::Asked { isolate, ask: Box::new(ask) });
@@ -420,7 +421,7 @@ impl World {
         if let Some(place) = self.isolates.get_mut(isolate) {
             place.unknown += 1;
             self.counts.most_waiting = self.counts.most_waiting.max(place.unknown);
-            place.purse.settle(Settled { receipt, rows, charges });
+            place.lease.settle(Settled { receipt, rows, charges });
         }
         self.report(isolate);
         self.tend(isolate);
@@ -433,12 +434,12 @@ impl World {
         if place.sends {
             return;
         }
-        let wait_ms = place.purse.wait_ms(now_ms);
+        let wait_ms = place.lease.wait_ms(now_ms);
         if wait_ms > 0 {
-            if place.purse.has_news() && !std::mem::replace(&mut place.waits, true) {
+            if place.lease.has_news() && !std::mem::replace(&mut place.waits, true) {
                 self.queue.at(now_ms + wait_ms, Event::Report(isolate));
             }
-        } else if let Some(report) = place.purse.report(now_ms).cloned() {
+        } else if let Some(report) = place.lease.report(now_ms).cloned() {
             place.sends = true;
             self.queue.at(now_ms + THERE_MS, Event::Reported { isolate, report: Box::new(report) });
         }
@@ -446,7 +447,7 @@ impl World {
 
     fn tend(&mut self, isolate: usize) {
         let Some(place) = self.isolates.get_mut(isolate) else { return };
-        if !place.purse.is_idle() && !std::mem::replace(&mut place.tends, true) {
+        if !place.lease.is_idle() && !std::mem::replace(&mut place.tends, true) {
             self.queue.at(self.now_ms + IDLE_MS, Event::Tend(isolate));
         }
     }
