@@ -27,7 +27,9 @@ use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
-use gatehouse_core::ledger::{Account, End, Limit, LocalLease, Reserved, Settled, Spending, Target, headers};
+use gatehouse_core::ledger::{
+    Account, End, Limit, LocalLease, Reservation, Reserved, Settled, Target, headers,
+};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Format};
 use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Asked, Candidate};
@@ -152,11 +154,11 @@ impl World {
         let Step::Send(lane) = step else { panic!("nobody is asked: {step:?}") };
         let limits = steps.run("Limit::of_key", || Limit::of_key(key, config).unwrap());
         let shown = limits.clone();
-        let mut spending = steps.run("Spending::new", || {
-            Spending::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, &request.model)
+        let mut reservation = steps.run("Reservation::new", || {
+            Reservation::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, &request.model)
         });
         let target = target(candidate);
-        let needs = steps.run("Spending::needs", || spending.needs(target).unwrap());
+        let needs = steps.run("Reservation::needs", || reservation.needs(target).unwrap());
         let reserved = steps.run("LocalLease::reserve", || lease.reserve(&needs, now_ms));
         let charges = match reserved {
             Reserved::Held(charges, None) => charges,
@@ -172,7 +174,7 @@ impl World {
             }
             Reserved::Refused(refusal) => panic!("{refusal:?}"),
         };
-        let output_limit = steps.run("Spending::begun", || spending.begun(target, charges));
+        let output_limit = steps.run("Reservation::begun", || reservation.begun(target, charges));
         let outgoing =
             steps.run("Inference::outgoing", || request.outgoing(&candidate.upstream(), output_limit));
         assert!(outgoing.body.is_some());
@@ -184,9 +186,9 @@ impl World {
             view.begin(place, now_ms);
             view.answered(place, now_ms, now_ms);
         });
-        let (attempts, charges) = steps.run("Spending::ended, settle", || {
-            spending.ended(target, "ok", 1, End::Told(usage));
-            spending.settle()
+        let (attempts, charges) = steps.run("Reservation::ended, settle", || {
+            reservation.ended(target, "ok", 1, End::Told(usage));
+            reservation.settle()
         });
         let receipt = Receipt {
             id: Receipt::new_id(now_ms, [7; 10]),

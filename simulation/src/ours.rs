@@ -9,7 +9,7 @@ use gatehouse_core::health::failure::{Class, Failure};
 use gatehouse_core::health::{
     Answer as News, Availability, HealthView, Lanes, REFRESH_MS, Report, Shared, Token,
 };
-use gatehouse_core::ledger::Spending;
+use gatehouse_core::ledger::Reservation;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::route::affinity::Affinity;
@@ -388,9 +388,9 @@ impl<'w> Simulation<'w, '_> {
             let limits = Limits::of(&world.config, call.at_ms);
             let plan = Plan::new(&selection.candidates, view, affinity, limits, now_ms);
             let rule = world.config.ledger.unknown_price;
-            let spending = Spending::new(Vec::new(), Estimate::of(&request.size), rule, &request.model);
+            let reservation = Reservation::new(Vec::new(), Estimate::of(&request.size), rule, &request.model);
             let candidates = selection.candidates.into();
-            Ok(Driver::new(candidates, &world.config, call.stream, plan, spending))
+            Ok(Driver::new(candidates, &world.config, call.stream, plan, reservation))
         });
         match selected {
             Ok(driver) => {

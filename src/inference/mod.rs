@@ -14,7 +14,7 @@ use gatehouse_core::format::request::Inference;
 use gatehouse_core::health::HealthView;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
-use gatehouse_core::ledger::{Limit, Spending};
+use gatehouse_core::ledger::{Limit, Reservation};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Operation};
 use gatehouse_core::report::routing;
 use gatehouse_core::route::affinity::Affinity;
@@ -56,10 +56,10 @@ pub async fn create(
     let (candidates, plan) = plan(context, isolate, caller, &request, &forced)?;
     let candidates: Rc<[Candidate<'_>]> = candidates.into();
     let ledger = accounts::name_of(caller);
-    let spending = reservation(isolate, caller, &request, forced.model(&request))?;
-    let limits = spending.limits().to_vec();
+    let reservation = reservation(isolate, caller, &request, forced.model(&request))?;
+    let limits = reservation.limits().to_vec();
 
-    let mut driver = Driver::new(Rc::clone(&candidates), config, request.stream, plan, spending);
+    let mut driver = Driver::new(Rc::clone(&candidates), config, request.stream, plan, reservation);
     let mut attempts = Attempts {
         context,
         isolate,
@@ -76,7 +76,7 @@ pub async fn create(
         Ok(won) => Some(won.answered.lane),
         Err(exhausted) => exhausted.lane,
     };
-    let Ended { spending, sent, route } = driver.into_ended();
+    let Ended { reservation, sent, route } = driver.into_ended();
     let record = Rc::new(Record::new(
         context,
         isolate,
@@ -93,7 +93,7 @@ pub async fn create(
                 Err(exhausted) => exhausted.upstream_ms,
             },
             first_token_ms: response::is_stream(&ended).then(|| context.elapsed_ms()),
-            spending,
+            reservation,
             heartbeat,
         },
     ));
@@ -193,11 +193,11 @@ fn reservation(
     caller: &Caller,
     request: &Inference<'_>,
     model: &str,
-) -> Result<Spending, Error> {
+) -> Result<Reservation, Error> {
     let config = &isolate.settings.config;
     let limits = match &caller.key {
         Some(key) => Limit::of_key(key, config)?,
         None => Vec::new(),
     };
-    Ok(Spending::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, model))
+    Ok(Reservation::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, model))
 }

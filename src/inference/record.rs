@@ -9,7 +9,7 @@ use gatehouse_core::health::LaneId;
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
-use gatehouse_core::ledger::{End, Settled, Spending, Target};
+use gatehouse_core::ledger::{End, Reservation, Settled, Target};
 use gatehouse_core::route::candidates::Candidate;
 use gatehouse_core::{json, json_text};
 
@@ -53,7 +53,7 @@ pub struct Record {
     /// Until a stream had begun, in milliseconds from the beginning of the call.
     pub first_token_ms: Option<u64>,
     /// What it holds and has spent; gone once the call has been noted.
-    pub spending: RefCell<Option<Spending>>,
+    pub reservation: RefCell<Option<Reservation>>,
     /// While this is there, the ledger hears that the call is under way.
     pub heartbeat: RefCell<Option<Heartbeat>>,
 }
@@ -77,7 +77,7 @@ pub struct Call<'c> {
     /// Until a stream had begun, in milliseconds from the beginning of the call.
     pub first_token_ms: Option<u64>,
     /// What it holds and has spent.
-    pub spending: Spending,
+    pub reservation: Reservation,
     /// While this is there, the ledger hears that the call is under way.
     pub heartbeat: Option<Heartbeat>,
 }
@@ -108,7 +108,7 @@ impl Record {
             attempts: call.attempts,
             upstream_ms: call.upstream_ms,
             first_token_ms: call.first_token_ms,
-            spending: RefCell::new(Some(call.spending)),
+            reservation: RefCell::new(Some(call.reservation)),
             heartbeat: RefCell::new(call.heartbeat),
         }
     }
@@ -131,8 +131,8 @@ impl Record {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
         let facts = self.isolate.settings.registry.provider(provider).and_then(|entry| entry.facts(model));
         let target = Target { provider, model, facts: &facts.unwrap_or_default() };
-        if let Some(spending) = &mut *self.spending.borrow_mut() {
-            spending.ended(target, "ok", self.upstream_ms, end);
+        if let Some(reservation) = &mut *self.reservation.borrow_mut() {
+            reservation.ended(target, "ok", self.upstream_ms, end);
         }
     }
 
@@ -146,8 +146,8 @@ impl Record {
         detail: Option<&str>,
     ) -> Option<Receipt> {
         self.heartbeat.replace(None);
-        let spending = self.spending.take()?;
-        let (attempts, charges) = spending.settle();
+        let reservation = self.reservation.take()?;
+        let (attempts, charges) = reservation.settle();
         let receipt = Receipt {
             id: self.receipt_id.clone(),
             request_id: self.request_id.clone(),

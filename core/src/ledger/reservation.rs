@@ -20,7 +20,7 @@ const LIKELY_OUTPUT: u64 = 1_024;
 
 /// One call's way through its limits.
 #[derive(Debug)]
-pub struct Spending {
+pub struct Reservation {
     limits: Vec<Limit>,
     estimate: Estimate,
     unknown_price: UnknownPrice,
@@ -28,13 +28,13 @@ pub struct Spending {
     asked: String,
     hold: Hold,
     /// The attempts that are under way.
-    flying: Vec<Flying>,
+    in_flight: Vec<InFlight>,
     attempts: Vec<Attempt>,
 }
 
 /// An attempt that is under way, and what of the hold is for it: of which counter how much.
 #[derive(Debug)]
-struct Flying {
+struct InFlight {
     provider: String,
     model: String,
     shares: Vec<(Counter, u64)>,
@@ -66,17 +66,22 @@ pub enum End {
     AtMost,
 }
 
-impl Spending {
+impl Reservation {
     /// A call of a key with limits; none: of a key without.
-    pub fn new(limits: Vec<Limit>, estimate: Estimate, unknown_price: UnknownPrice, asked: &str) -> Spending {
+    pub fn new(
+        limits: Vec<Limit>,
+        estimate: Estimate,
+        unknown_price: UnknownPrice,
+        asked: &str,
+    ) -> Reservation {
         let asked = asked.to_owned();
-        Spending {
+        Reservation {
             limits,
             estimate,
             unknown_price,
             asked,
             hold: Hold::default(),
-            flying: Vec::new(),
+            in_flight: Vec::new(),
             attempts: Vec::new(),
         }
     }
@@ -141,9 +146,9 @@ impl Spending {
     /// What is set aside of a limit and neither used nor for an attempt that is under way.
     fn free(&self, limit: &Limit) -> u64 {
         let counter = limit.counter();
-        let shares = self.flying.iter().flat_map(|attempt| &attempt.shares);
-        let flying: u64 = shares.filter(|(name, _)| *name == counter).map(|(_, amount)| *amount).sum();
-        self.hold.of(&counter).saturating_sub(self.used(limit)).saturating_sub(flying)
+        let shares = self.in_flight.iter().flat_map(|attempt| &attempt.shares);
+        let in_flight: u64 = shares.filter(|(name, _)| *name == counter).map(|(_, amount)| *amount).sum();
+        self.hold.of(&counter).saturating_sub(self.used(limit)).saturating_sub(in_flight)
     }
 
     /// Adds what has been set aside for an attempt. Gives the most output that it may have, in tokens of each choice, since
@@ -166,7 +171,7 @@ impl Spending {
         let affordable = money.and_then(|money| self.estimate.affordable_output(money, &facts.price));
         let limit = affordable.map(|tokens| tokens.min(bound));
         let (provider, model) = (provider.to_owned(), model.to_owned());
-        self.flying.push(Flying { provider, model, shares, output: limit.unwrap_or(bound) });
+        self.in_flight.push(InFlight { provider, model, shares, output: limit.unwrap_or(bound) });
         limit
     }
 
@@ -180,9 +185,9 @@ impl Spending {
             completion_tokens: Some(completion),
             ..Usage::default()
         };
-        let is_this = |flying: &Flying| flying.provider == provider && flying.model == model;
-        let index = self.flying.iter().position(is_this);
-        let output = index.map_or(0, |index| self.flying.remove(index).output);
+        let is_this = |in_flight: &InFlight| in_flight.provider == provider && in_flight.model == model;
+        let index = self.in_flight.iter().position(is_this);
+        let output = index.map_or(0, |index| self.in_flight.remove(index).output);
         let (usage, estimated) = match end {
             End::Told(usage) if usage.is_known() => (usage, false),
             End::Told(usage) => {
@@ -281,10 +286,10 @@ mod tests {
         Target { provider, model: "m", facts: &SMALL }
     }
 
-    fn spending(counters: &[(&str, u64)]) -> Spending {
+    fn reservation(counters: &[(&str, u64)]) -> Reservation {
         let limits = counters.iter().map(|(counter, amount)| Limit::of_counter(counter, *amount).unwrap());
         let estimate = Estimate { prompt_tokens: 25, max_prompt_tokens: 100, max_output: None, choices: 1 };
-        Spending::new(limits.collect(), estimate, UnknownPrice::Refuse, "chat")
+        Reservation::new(limits.collect(), estimate, UnknownPrice::Refuse, "chat")
     }
 
     fn shown(needs: &[Need]) -> Vec<(&str, u64, u64)> {
@@ -302,8 +307,8 @@ mod tests {
         held.iter().map(charge).collect()
     }
 
-    fn used(spending: Spending) -> Vec<(Counter, u64)> {
-        spending.settle().1.into_iter().map(|charge| (charge.counter, charge.used)).collect()
+    fn used(reservation: Reservation) -> Vec<(Counter, u64)> {
+        reservation.settle().1.into_iter().map(|charge| (charge.counter, charge.used)).collect()
     }
 
     fn told(prompt: u64, completion: u64) -> End {
@@ -316,7 +321,7 @@ mod tests {
 
     #[test]
     fn an_attempt_needs_what_it_may_cost_at_most() {
-        let spending = spending(&[
+        let reservation = reservation(&[
             ("requests_per_minute", 5),
             ("tokens_per_minute", 500),
             ("usd_total", 9),
@@ -325,7 +330,7 @@ mod tests {
         // 100 tokens of input at 1 and 256 or 1000 of output at 10 micro-USD each; 25 likely tokens and 1000 of output, but
         // never more than the limit.
         assert_eq!(
-            shown(&spending.needs(target("a")).unwrap()),
+            shown(&reservation.needs(target("a")).unwrap()),
             [
                 ("requests_per_minute", 1, 1),
                 ("tokens_per_minute", 500, 500),
@@ -337,25 +342,25 @@ mod tests {
 
     #[test]
     fn what_is_held_pays_for_so_much_output() {
-        let mut spending = spending(&[("usd_total", 1)]);
-        assert_eq!(spending.begun(target("a"), charges(&[("usd_total", 5_109)])), Some(500));
-        spending.ended(target("a"), "ok", 1, told(100, 500));
-        assert_eq!(used(spending), [("usd_total".into(), 5_100)]);
+        let mut reservation = reservation(&[("usd_total", 1)]);
+        assert_eq!(reservation.begun(target("a"), charges(&[("usd_total", 5_109)])), Some(500));
+        reservation.ended(target("a"), "ok", 1, told(100, 500));
+        assert_eq!(used(reservation), [("usd_total".into(), 5_100)]);
     }
 
     #[test]
     fn what_a_failed_attempt_has_not_used_serves_the_next() {
-        let mut spending = spending(&[("usd_total", 1), ("requests_per_day", 9)]);
-        spending.begun(target("a"), charges(&[("usd_total", 10_100), ("requests_per_day", 1)]));
-        spending.ended(target("a"), "server_error", 1, End::Nothing);
-        assert_eq!(shown(&spending.needs(target("b")).unwrap()), []);
-        assert_eq!(spending.begun(target("b"), Vec::new()), Some(1_000));
-        spending.ended(target("b"), "timed_out", 1, End::Partly(0));
+        let mut reservation = reservation(&[("usd_total", 1), ("requests_per_day", 9)]);
+        reservation.begun(target("a"), charges(&[("usd_total", 10_100), ("requests_per_day", 1)]));
+        reservation.ended(target("a"), "server_error", 1, End::Nothing);
+        assert_eq!(shown(&reservation.needs(target("b")).unwrap()), []);
+        assert_eq!(reservation.begun(target("b"), Vec::new()), Some(1_000));
+        reservation.ended(target("b"), "timed_out", 1, End::Partly(0));
         // 25 likely tokens have been used.
-        assert_eq!(shown(&spending.needs(target("c")).unwrap()), [("usd_total", 0, 25)]);
-        assert_eq!(spending.begun(target("c"), Vec::new()), Some(997));
-        spending.ended(target("c"), "cancelled", 1, End::AtMost);
-        let (attempts, charges) = spending.settle();
+        assert_eq!(shown(&reservation.needs(target("c")).unwrap()), [("usd_total", 0, 25)]);
+        assert_eq!(reservation.begun(target("c"), Vec::new()), Some(997));
+        reservation.ended(target("c"), "cancelled", 1, End::AtMost);
+        let (attempts, charges) = reservation.settle();
         let costs: Vec<_> =
             attempts.iter().map(|attempt| (attempt.cost_micro_usd, attempt.estimated)).collect();
         assert_eq!(costs, [(Some(0), false), (Some(25), true), (Some(10_070), true)]);
@@ -364,48 +369,48 @@ mod tests {
 
     #[test]
     fn two_attempts_at_once_do_not_share_a_hold() {
-        let mut spending = spending(&[("usd_total", 1)]);
-        spending.begun(target("a"), charges(&[("usd_total", 10_100)]));
-        assert_eq!(shown(&spending.needs(target("b")).unwrap()), [("usd_total", 2_660, 10_100)]);
-        assert_eq!(spending.begun(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
-        spending.ended(target("b"), "ok", 1, told(100, 256));
-        spending.ended(target("a"), "cancelled", 1, End::AtMost);
-        assert_eq!(used(spending), [("usd_total".into(), 10_100), ("usd_total".into(), 2_660)]);
+        let mut reservation = reservation(&[("usd_total", 1)]);
+        reservation.begun(target("a"), charges(&[("usd_total", 10_100)]));
+        assert_eq!(shown(&reservation.needs(target("b")).unwrap()), [("usd_total", 2_660, 10_100)]);
+        assert_eq!(reservation.begun(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
+        reservation.ended(target("b"), "ok", 1, told(100, 256));
+        reservation.ended(target("a"), "cancelled", 1, End::AtMost);
+        assert_eq!(used(reservation), [("usd_total".into(), 10_100), ("usd_total".into(), 2_660)]);
     }
 
     #[test]
     fn limits_of_models_count_their_models() {
-        let mut spending =
-            spending(&[("usd_total a/*", 1), ("requests_per_day chat", 9), ("usd_total b/m", 9)]);
+        let mut reservation =
+            reservation(&[("usd_total a/*", 1), ("requests_per_day chat", 9), ("usd_total b/m", 9)]);
         assert_eq!(
-            shown(&spending.needs(target("a")).unwrap()),
+            shown(&reservation.needs(target("a")).unwrap()),
             [("usd_total a/*", 2_660, 10_100), ("requests_per_day chat", 1, 1)]
         );
-        spending.begun(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
-        spending.ended(target("a"), "broken", 1, End::Partly(10));
-        assert_eq!(shown(&spending.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
-        assert_eq!(used(spending), [("usd_total a/*".into(), 125), ("requests_per_day chat".into(), 1)]);
+        reservation.begun(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
+        reservation.ended(target("a"), "broken", 1, End::Partly(10));
+        assert_eq!(shown(&reservation.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
+        assert_eq!(used(reservation), [("usd_total a/*".into(), 125), ("requests_per_day chat".into(), 1)]);
     }
 
     #[test]
     fn without_a_price_there_is_no_budget() {
         let free = Facts { price: Price::default(), ..SMALL };
         let target = Target { provider: "a", model: "m", facts: &free };
-        let mut spending = spending(&[("usd_total", 1)]);
-        let error = spending.needs(target).unwrap_err();
+        let mut reservation = reservation(&[("usd_total", 1)]);
+        let error = reservation.needs(target).unwrap_err();
         assert!(error.is(Code::PriceUnknown) && error.message.contains("a/m"), "{}", error.message);
-        spending.unknown_price = UnknownPrice::CountTokens;
-        assert_eq!(shown(&spending.needs(target).unwrap()), []);
-        assert_eq!(spending.begun(target, Vec::new()), None);
-        spending.ended(target, "ok", 1, told(3, 5));
-        let (attempts, _) = spending.settle();
+        reservation.unknown_price = UnknownPrice::CountTokens;
+        assert_eq!(shown(&reservation.needs(target).unwrap()), []);
+        assert_eq!(reservation.begun(target, Vec::new()), None);
+        reservation.ended(target, "ok", 1, told(3, 5));
+        let (attempts, _) = reservation.settle();
         assert_eq!((attempts[0].cost_micro_usd, attempts[0].price), (None, None));
     }
 
     #[test]
     fn a_call_that_was_not_sent_is_no_request() {
-        let mut spending = spending(&[("requests_per_day", 9)]);
-        spending.begun(target("a"), charges(&[("requests_per_day", 1)]));
-        assert_eq!(used(spending), [("requests_per_day".into(), 0)]);
+        let mut reservation = reservation(&[("requests_per_day", 9)]);
+        reservation.begun(target("a"), charges(&[("requests_per_day", 1)]));
+        assert_eq!(used(reservation), [("requests_per_day".into(), 0)]);
     }
 }

@@ -28,7 +28,7 @@ use crate::format::usage::Usage;
 use crate::health::failure::{Class, Failure};
 use crate::health::{HealthView, quota};
 use crate::ledger::receipt::Outcome;
-use crate::ledger::{Charge, End, Need, Spending, Target};
+use crate::ledger::{Charge, End, Need, Reservation, Target};
 
 /// Calls with fewer known latencies have no percentile to hedge by.
 const ENOUGH_LATENCIES: f64 = 20.0;
@@ -128,7 +128,7 @@ pub struct Driver<'c> {
     config: &'c Config,
     stream: bool,
     plan: Plan,
-    spending: Spending,
+    reservation: Reservation,
     state: State,
     in_flight: Vec<InFlight>,
     /// After how many milliseconds a second lane is asked beside the one in flight.
@@ -143,7 +143,7 @@ pub struct Driver<'c> {
 #[derive(Debug)]
 pub struct Ended {
     /// The limits of the call, and what its attempts have cost.
-    pub spending: Spending,
+    pub reservation: Reservation,
     /// How many attempts were sent.
     pub sent: u32,
     /// How each attempt went, as `x-gateway-route` has it: `groq/a;throttled;dur=5, openai/b;ok;dur=90`.
@@ -157,14 +157,14 @@ impl<'c> Driver<'c> {
         config: &'c Config,
         stream: bool,
         plan: Plan,
-        spending: Spending,
+        reservation: Reservation,
     ) -> Driver<'c> {
         Driver {
             candidates,
             config,
             stream,
             plan,
-            spending,
+            reservation,
             state: State::Asking,
             in_flight: Vec::new(),
             hedge_ms: None,
@@ -191,8 +191,8 @@ impl<'c> Driver<'c> {
 
     /// What is left once the call is over.
     pub fn into_ended(self) -> Ended {
-        let Driver { spending, sent, route, .. } = self;
-        Ended { spending, sent, route }
+        let Driver { reservation, sent, route, .. } = self;
+        Ended { reservation, sent, route }
     }
 
     /// What to do next.
@@ -236,7 +236,7 @@ impl<'c> Driver<'c> {
             Ok(charges) => {
                 let candidate = self.candidates.get(lane.candidate);
                 let output_limit =
-                    candidate.and_then(|candidate| self.spending.begun(target(candidate), charges));
+                    candidate.and_then(|candidate| self.reservation.begun(target(candidate), charges));
                 self.state = State::Sending(lane, output_limit);
             }
             Err(error) => self.cannot_begin(error),
@@ -301,7 +301,7 @@ impl<'c> Driver<'c> {
         let class = failure.class;
         self.note(candidate, class.as_str(), upstream_ms);
         let end = if class.may_have_used() { abandoned(candidate) } else { End::Nothing };
-        self.spending.ended(target(candidate), class.as_str(), upstream_ms, end);
+        self.reservation.ended(target(candidate), class.as_str(), upstream_ms, end);
         let rank = |failed: &Exhausted| failed.class.map_or(0, Class::rank);
         if self.failed.as_ref().is_none_or(|failed| class.rank() > rank(failed)) {
             let class = Some(class);
@@ -319,7 +319,11 @@ impl<'c> Driver<'c> {
         let Some(candidate) = self.candidates.get(lane.candidate) else {
             return Err(Error::new(Code::InternalError, "A call was routed to a model that is not there"));
         };
-        if self.spending.is_limited() { self.spending.needs(target(candidate)).map(Some) } else { Ok(None) }
+        if self.reservation.is_limited() {
+            self.reservation.needs(target(candidate)).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// What an upstream has answered goes before what keeps the next from being asked.
@@ -404,7 +408,7 @@ impl<'c> Driver<'c> {
         let upstream_ms = now_ms.saturating_sub(sent_ms);
         view.hedge_lost(candidate.lane(lane.key), sent_ms, now_ms);
         self.note(candidate, "cancelled", upstream_ms);
-        self.spending.ended(target(candidate), "cancelled", upstream_ms, abandoned(candidate));
+        self.reservation.ended(target(candidate), "cancelled", upstream_ms, abandoned(candidate));
     }
 
     fn note(&mut self, candidate: &Candidate<'_>, how: &str, upstream_ms: u64) {
@@ -538,8 +542,8 @@ mod tests {
             let affinity = Affinity { seed: 1, source: AffinitySource::None };
             let plan = Plan::new(&candidates, &self.view, affinity, Limits::of(&self.config, 0), 0);
             let estimate = Estimate::of(&Size { text: 400, choices: 1, ..Size::default() });
-            let spending = Spending::new(Vec::new(), estimate, self.config.ledger.unknown_price, "m");
-            Driver::new(candidates, &self.config, stream, plan, spending)
+            let reservation = Reservation::new(Vec::new(), estimate, self.config.ledger.unknown_price, "m");
+            Driver::new(candidates, &self.config, stream, plan, reservation)
         }
     }
 
@@ -620,7 +624,7 @@ mod tests {
         assert_eq!((answered.lane, answered.upstream_ms, answered.slower), (lane(1), 50, vec![lane(0)]));
         let ended = driver.into_ended();
         assert_eq!(ended.route, "c/m;ok;dur=50, a/m;cancelled;dur=150");
-        let (attempts, _) = ended.spending.settle();
+        let (attempts, _) = ended.reservation.settle();
         let [cancelled] = attempts.as_slice() else { panic!("{attempts:?}") };
         assert_eq!((cancelled.usage.prompt_tokens, cancelled.usage.completion_tokens), (Some(100), Some(0)));
     }
