@@ -32,7 +32,7 @@ use gatehouse_core::ledger::{
 };
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Format};
 use gatehouse_core::route::affinity::Affinity;
-use gatehouse_core::route::candidates::{self, Asked, Candidate};
+use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
 use gatehouse_core::route::plan::{Limits, Plan, Step};
 use serde_json::{Map, Value};
 
@@ -133,7 +133,7 @@ impl World {
         let mut steps = Steps::default();
         let request =
             steps.run("format::read", || format::read(&CHAT_COMPLETIONS, REQUEST.as_bytes()).unwrap());
-        let asked = Asked {
+        let query = RouteQuery {
             request: &request,
             force_model: None,
             force_provider: None,
@@ -145,11 +145,11 @@ impl World {
             now_ms,
             explain: false,
         };
-        let selection = steps.run("candidates::select", || candidates::select(&asked).unwrap());
+        let selection = steps.run("candidates::select", || candidates::select(&query).unwrap());
         let Some(candidate) = selection.candidates.first() else { panic!("nobody could answer") };
         let step = steps.run("Plan", || {
             let limits = Limits::of(config, now_ms);
-            Plan::new(&selection.candidates, view, asked.affinity, limits, now_ms).next(now_ms)
+            Plan::new(&selection.candidates, view, query.affinity, limits, now_ms).next(now_ms)
         });
         let Step::Send(lane) = step else { panic!("nobody is asked: {step:?}") };
         let limits = steps.run("Limit::of_key", || Limit::of_key(key, config).unwrap());

@@ -10,7 +10,7 @@ use gatehouse_core::format;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::health::HealthView;
 use gatehouse_core::route::affinity::Affinity;
-use gatehouse_core::route::candidates::{Asked, select};
+use gatehouse_core::route::candidates::{RouteQuery, select};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
@@ -23,7 +23,7 @@ fuzz_target!(|patch: &str| {
     for name in config.aliases.keys().chain(config.groups.keys()) {
         let body = json!({"model": "m", "messages": []}).to_string();
         let Ok(request) = format::read(&CHAT_COMPLETIONS, body.as_bytes()) else { panic!("not read") };
-        let asked = Asked {
+        let query = RouteQuery {
             request: &request,
             force_model: Some(name),
             force_provider: None,
@@ -35,7 +35,7 @@ fuzz_target!(|patch: &str| {
             now_ms: 0,
             explain: false,
         };
-        if let Err(error) = select(&asked) {
+        if let Err(error) = select(&query) {
             assert!(
                 error.is(Code::ProviderNotConfigured) || error.is(Code::NoCandidate),
                 "{name}: {}",

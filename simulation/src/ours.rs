@@ -13,7 +13,7 @@ use gatehouse_core::ledger::Reservation;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
 use gatehouse_core::route::affinity::Affinity;
-use gatehouse_core::route::candidates::{self, Asked, Candidate};
+use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
 use gatehouse_core::route::driver::{Answered, AttemptLimits, Command, Driver, Send};
 use gatehouse_core::route::plan::{LaneIndex, Limits, Plan};
 use gatehouse_core::route::response::Refusal;
@@ -372,7 +372,7 @@ impl<'w> Simulation<'w, '_> {
             } else {
                 Affinity::of("", None, "", chance)
             };
-            let asked = Asked {
+            let query = RouteQuery {
                 request: &request,
                 force_model: None,
                 force_provider: None,
@@ -384,7 +384,7 @@ impl<'w> Simulation<'w, '_> {
                 now_ms,
                 explain: false,
             };
-            let selection = candidates::select(&asked)?;
+            let selection = candidates::select(&query)?;
             let limits = Limits::of(&world.config, call.at_ms);
             let plan = Plan::new(&selection.candidates, view, affinity, limits, now_ms);
             let rule = world.config.ledger.unknown_price;

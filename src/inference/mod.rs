@@ -18,7 +18,7 @@ use gatehouse_core::ledger::{Limit, Reservation};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, Operation};
 use gatehouse_core::report::routing;
 use gatehouse_core::route::affinity::Affinity;
-use gatehouse_core::route::candidates::{self, Asked, Candidate, Selection};
+use gatehouse_core::route::candidates::{self, Candidate, RouteQuery, Selection};
 use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 
@@ -116,11 +116,11 @@ pub async fn explain(
     refreshed.await;
     let forced = Forced::of(context);
     let view = isolate.health.view.borrow();
-    let asked = Asked { explain: true, ..asked(context, isolate, caller, &request, &forced, &view) };
-    let selection = candidates::select(&asked)?;
+    let query = RouteQuery { explain: true, ..query(context, isolate, caller, &request, &forced, &view) };
+    let selection = candidates::select(&query)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&selection.candidates, &view, asked.affinity, limits, asked.now_ms);
-    Ok(Reply::json(200, &routing::explain(&asked, &selection, &plan)))
+    let plan = Plan::new(&selection.candidates, &view, query.affinity, limits, query.now_ms);
+    Ok(Reply::json(200, &routing::explain(&query, &selection, &plan)))
 }
 
 /// The headers that override the body.
@@ -150,21 +150,21 @@ fn plan<'a>(
     forced: &Forced,
 ) -> Result<(Vec<Candidate<'a>>, Plan), Error> {
     let view = isolate.health.view.borrow();
-    let asked = asked(context, isolate, caller, request, forced, &view);
-    let Selection { candidates, .. } = candidates::select(&asked)?;
+    let query = query(context, isolate, caller, request, forced, &view);
+    let Selection { candidates, .. } = candidates::select(&query)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&candidates, &view, asked.affinity, limits, asked.now_ms);
+    let plan = Plan::new(&candidates, &view, query.affinity, limits, query.now_ms);
     Ok((candidates, plan))
 }
 
-fn asked<'a, 'b>(
+fn query<'a, 'b>(
     context: &RequestContext<'_>,
     isolate: &'a Isolate,
     caller: &'b Caller,
     request: &'b Inference<'b>,
     forced: &'b Forced,
     view: &'b HealthView,
-) -> Asked<'a, 'b> {
+) -> RouteQuery<'a, 'b> {
     let session = context.header(SESSION_HEADER);
     let session = session.as_deref().or(request.session);
     let chance = random::chance();
@@ -173,7 +173,7 @@ fn asked<'a, 'b>(
     } else {
         Affinity::of("", None, "", chance)
     };
-    Asked {
+    RouteQuery {
         request,
         force_model: forced.model.as_deref(),
         force_provider: forced.provider.as_deref(),

@@ -18,7 +18,7 @@ use crate::time::to_rfc3339;
 use crate::health::quota::Reading;
 use crate::health::{Availability, HealthView, LaneId, LaneStats, Totals};
 use crate::route::affinity::AffinitySource;
-use crate::route::candidates::{Asked, Candidate, Selection, is_automatic};
+use crate::route::candidates::{Candidate, RouteQuery, Selection, is_automatic};
 use crate::route::plan::Plan;
 use crate::route::reason::Dropped;
 use crate::route::score;
@@ -358,8 +358,8 @@ impl<'a> Row<'a> {
 }
 
 /// `POST /v1/routing/explain`: the plan for a request, and the reason for each model that is in it or not.
-pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) -> Value {
-    let Asked { view, now_ms, affinity, request, .. } = *asked;
+pub fn explain(query: &RouteQuery<'_, '_>, selection: &Selection<'_>, plan: &Plan) -> Value {
+    let RouteQuery { view, now_ms, affinity, request, .. } = *query;
     let lanes: Vec<Value> = plan
         .lanes()
         .filter_map(|(lane, ready_ms)| {
@@ -385,7 +385,7 @@ pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) ->
     let dropped = |Dropped { model, reason }: &Dropped| json!({"id": model, "reason": reason.code(), "detail": reason.to_string()});
     json!({
         "object": "routing.plan",
-        "model": asked.force_model.unwrap_or(&request.model),
+        "model": query.force_model.unwrap_or(&request.model),
         "stream": request.stream,
         "needs": selection.needs,
         "sticky_by": match affinity.source {
@@ -394,18 +394,18 @@ pub fn explain(asked: &Asked<'_, '_>, selection: &Selection<'_>, plan: &Plan) ->
             AffinitySource::None => None,
         },
         "attempts": lanes,
-        "candidates": selection.candidates.iter().map(|candidate| kept(asked, candidate)).collect::<Vec<_>>(),
+        "candidates": selection.candidates.iter().map(|candidate| kept(query, candidate)).collect::<Vec<_>>(),
         "dropped": selection.dropped.iter().map(dropped).collect::<Vec<_>>(),
         "limits": {
-            "max_attempts": asked.config.routing.max_attempts,
-            "retries": asked.config.routing.retries,
-            "total_ms": asked.config.timeouts.total_ms,
+            "max_attempts": query.config.routing.max_attempts,
+            "retries": query.config.routing.retries,
+            "total_ms": query.config.timeouts.total_ms,
         },
     })
 }
 
-fn kept(asked: &Asked<'_, '_>, candidate: &Candidate<'_>) -> Value {
-    let outgoing = asked.request.outgoing(&candidate.upstream(), None);
+fn kept(query: &RouteQuery<'_, '_>, candidate: &Candidate<'_>) -> Value {
+    let outgoing = query.request.outgoing(&candidate.upstream(), None);
     let facts = &candidate.facts;
     json!({
         "id": candidate.address(),

@@ -95,7 +95,7 @@ pub struct Selection<'a> {
 
 /// What selecting goes by.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a, 'b> {
+pub struct RouteQuery<'a, 'b> {
     /// The request.
     pub request: &'b Inference<'b>,
     /// The model that a header puts in the place of the body's.
@@ -128,13 +128,13 @@ enum Named<'a> {
 }
 
 /// Finds the candidates for a request.
-pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
-    let (name, param) = match asked.force_model {
+pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
+    let (name, param) = match query.force_model {
         Some(name) => (name, "x-gateway-force-model"),
-        None => (&*asked.request.model, "model"),
+        None => (&*query.request.model, "model"),
     };
     check_name(name, param)?;
-    let mut first = named(asked, name);
+    let mut first = named(query, name);
     // A provider that routes by itself gets these members as they are.
     let mut own_routing = false;
     if let Named::One(candidate) = &mut first {
@@ -144,44 +144,44 @@ pub fn select<'a>(asked: &Asked<'a, '_>) -> Result<Selection<'a>, Error> {
     let (mut preferences, fallbacks) = if own_routing {
         (Preferences::default(), Vec::new())
     } else {
-        (Preferences::read(asked.request.routing)?, preferences::fallbacks(asked.request.routing)?)
+        (Preferences::read(query.request.routing)?, preferences::fallbacks(query.request.routing)?)
     };
-    if let Some(provider) = asked.force_provider {
-        check_provider(asked.registry, provider, "x-gateway-force-provider")?;
+    if let Some(provider) = query.force_provider {
+        check_provider(query.registry, provider, "x-gateway-force-provider")?;
         preferences.only = vec![provider.to_owned()];
     }
     let Preferences { order, only, ignore, .. } = &preferences;
     for provider in order.iter().chain(only).chain(ignore) {
-        check_provider(asked.registry, provider, "provider")?;
+        check_provider(query.registry, provider, "provider")?;
     }
 
     let plain = fallbacks.is_empty() && preferences == Preferences::default();
     if plain && let Named::One(candidate) = first {
-        check_allowed(asked, name, &candidate)?;
+        check_allowed(query, name, &candidate)?;
         check_active(&candidate)?;
         return Ok(Selection { candidates: vec![candidate], dropped: Vec::new(), needs: None });
     }
 
     let mut choice = Choice {
-        asked,
+        query,
         preferences: &preferences,
-        needs: asked.request.needs,
+        needs: query.request.needs,
         candidates: Vec::new(),
         dropped: Vec::new(),
     };
     match first {
         Named::Nothing(error, _) if fallbacks.is_empty() => return Err(error),
-        Named::Several(found) if is_ambiguous(asked, name) && preferences.leaves_open(&found) => {
-            return Err(ambiguous(name, asked.registry));
+        Named::Several(found) if is_ambiguous(query, name) && preferences.leaves_open(&found) => {
+            return Err(ambiguous(name, query.registry));
         }
         first => choice.take(name, first),
     }
     for name in &fallbacks {
         check_name(name, "models")?;
-        choice.take(name, named(asked, name));
+        choice.take(name, named(query, name));
     }
-    if choice.candidates.is_empty() && !asked.explain {
-        return select(&Asked { explain: true, ..*asked });
+    if choice.candidates.is_empty() && !query.explain {
+        return select(&RouteQuery { explain: true, ..*query });
     }
     choice.finish(name)
 }
@@ -201,8 +201,8 @@ fn check_name(name: &str, param: &'static str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_allowed(asked: &Asked<'_, '_>, name: &str, candidate: &Candidate<'_>) -> Result<(), Error> {
-    asked.key.map_or(Ok(()), |key| key.check_model(asked.config, name, &candidate.address()))
+fn check_allowed(query: &RouteQuery<'_, '_>, name: &str, candidate: &Candidate<'_>) -> Result<(), Error> {
+    query.key.map_or(Ok(()), |key| key.check_model(query.config, name, &candidate.address()))
 }
 
 fn check_active(candidate: &Candidate<'_>) -> Result<(), Error> {
@@ -227,22 +227,22 @@ fn check_provider(registry: &Registry, name: &str, param: &'static str) -> Resul
     Err(Error::new(Code::InvalidValue, words).with_param(param))
 }
 
-fn named<'a>(asked: &Asked<'a, '_>, name: &str) -> Named<'a> {
-    let config = asked.config;
+fn named<'a>(query: &RouteQuery<'a, '_>, name: &str) -> Named<'a> {
+    let config = query.config;
     let name = config.aliases.get(name).map_or(name, String::as_str);
     if let Some(group) = config.groups.get(name) {
-        return Named::Several(of_group(asked, group));
+        return Named::Several(of_group(query, group));
     }
     if name == AUTO {
         return Named::Auto;
     }
     if let Some((provider, model)) = name.split_once('/')
-        && let Some(entry) = asked.registry.provider(provider)
+        && let Some(entry) = query.registry.provider(provider)
         && !model.is_empty()
     {
         return Named::One(Candidate::of(entry, model));
     }
-    let mut found: Vec<Candidate<'a>> = asked
+    let mut found: Vec<Candidate<'a>> = query
         .registry
         .entries()
         .iter()
@@ -260,25 +260,25 @@ fn named<'a>(asked: &Asked<'a, '_>, name: &str) -> Named<'a> {
 }
 
 /// A group's models: as they are listed, or drawn by weight.
-fn of_group<'a>(asked: &Asked<'a, '_>, group: &'a Group) -> Vec<Candidate<'a>> {
+fn of_group<'a>(query: &RouteQuery<'a, '_>, group: &'a Group) -> Vec<Candidate<'a>> {
     let even = vec![1; group.models.len()];
     let weights = group.weights.as_ref().unwrap_or(&even);
     let mut models: Vec<(&String, &u32)> = group.models.iter().zip(weights).collect();
     if group.weights.is_some() {
-        models = by_rank(models, |(name, weight)| [asked.affinity.rank(name, f64::from(**weight))]);
+        models = by_rank(models, |(name, weight)| [query.affinity.rank(name, f64::from(**weight))]);
     }
     models
         .into_iter()
         .filter_map(|(name, _)| {
             let (provider, model) = name.split_once('/')?;
-            Some(Candidate::of(asked.registry.provider(provider)?, model))
+            Some(Candidate::of(query.registry.provider(provider)?, model))
         })
         .collect()
 }
 
 /// Whether several providers have a model of this bare name, and nothing of the configuration says which is meant.
-fn is_ambiguous(asked: &Asked<'_, '_>, name: &str) -> bool {
-    !asked.config.aliases.contains_key(name) && !asked.config.groups.contains_key(name)
+fn is_ambiguous(query: &RouteQuery<'_, '_>, name: &str) -> bool {
+    !query.config.aliases.contains_key(name) && !query.config.groups.contains_key(name)
 }
 
 fn ambiguous(name: &str, registry: &Registry) -> Error {
@@ -328,7 +328,7 @@ pub fn is_automatic(config: &Config, model: &ListedModel<'_>) -> bool {
 
 /// Candidates as they are gathered.
 struct Choice<'c, 'a> {
-    asked: &'c Asked<'a, 'c>,
+    query: &'c RouteQuery<'a, 'c>,
     preferences: &'c Preferences,
     needs: Needs,
     candidates: Vec<Candidate<'a>>,
@@ -364,7 +364,7 @@ impl<'a> Choice<'_, 'a> {
     /// Why a model is left out, if it is. The first reason counts, and it is the same for every caller: what a key may not
     /// use comes first, so that nobody learns more of it.
     fn reason(&self, name: &str, candidate: &Candidate<'_>) -> Option<Reason> {
-        if check_allowed(self.asked, name, candidate).is_err() {
+        if check_allowed(self.query, name, candidate).is_err() {
             return Some(Reason::NotAllowed);
         }
         if let Access::Inactive(why) = &candidate.provider.access {
@@ -382,7 +382,7 @@ impl<'a> Choice<'_, 'a> {
         if above(max_price.prompt, price.input) || above(max_price.completion, price.output) {
             return Some(Reason::TooExpensive);
         }
-        if *require_parameters && let Some(name) = self.asked.request.dropped_by(&candidate.provider.quirks) {
+        if *require_parameters && let Some(name) = self.query.request.dropped_by(&candidate.provider.quirks) {
             return Some(Reason::WouldDrop(name));
         }
         let lacks = self.needs.lacks(&candidate.facts);
@@ -391,7 +391,7 @@ impl<'a> Choice<'_, 'a> {
 
     /// All models that the operator leaves to `auto`, the best first.
     fn automatic(&mut self, name: &str) {
-        let Asked { config, registry, view, affinity, now_ms, .. } = *self.asked;
+        let RouteQuery { config, registry, view, affinity, now_ms, .. } = *self.query;
         let mut found = Vec::new();
         let mut not_allowed = false;
         for (entry, model) in registry.models() {
@@ -412,7 +412,7 @@ impl<'a> Choice<'_, 'a> {
                 // Of hundreds of models, those that the caller ruled out are no news.
                 let is_news =
                     matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_));
-                if self.asked.explain && is_news {
+                if self.query.explain && is_news {
                     self.dropped.push(Dropped { model: address(), reason });
                 }
                 continue;
@@ -456,7 +456,7 @@ impl<'a> Choice<'_, 'a> {
         }
         let Preferences { order, sort, allow_fallbacks, .. } = self.preferences;
         if let Some(sort) = sort {
-            let view = self.asked.view;
+            let view = self.query.view;
             self.candidates = by_rank(self.candidates, |candidate| [sort_value(view, *sort, candidate)]);
         }
         if !order.is_empty() {
@@ -492,7 +492,7 @@ impl<'a> Choice<'_, 'a> {
         }
         if let [provider] = self.preferences.only.as_slice()
             && let Some(Access::Inactive(why)) =
-                self.asked.registry.provider(provider).map(|entry| &entry.access)
+                self.query.registry.provider(provider).map(|entry| &entry.access)
         {
             return not_configured(provider, why);
         }
@@ -593,7 +593,7 @@ mod tests {
         ) -> String {
             let body = format!(r#"{{"model":"{model}","messages":[]{rest}}}"#);
             let request = crate::format::read(&CHAT_COMPLETIONS, body.as_bytes()).unwrap();
-            let asked = Asked {
+            let query = RouteQuery {
                 request: &request,
                 force_model,
                 force_provider,
@@ -605,7 +605,7 @@ mod tests {
                 now_ms: 1000,
                 explain: true,
             };
-            match select(&asked) {
+            match select(&query) {
                 Ok(selection) => {
                     let kept: Vec<_> = selection.candidates.iter().map(Candidate::address).collect();
                     let dropped =
