@@ -3,24 +3,24 @@
 #![no_main]
 
 use gatehouse_core::config::Config;
-use gatehouse_core::onboarding::key_request::{Asked, KeyRequest, State};
+use gatehouse_core::onboarding::key_request::{KeyRequestDraft, KeyRequest, State};
 use libfuzzer_sys::fuzz_target;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
-fuzz_target!(|body: &[u8]| match Asked::read(body, NOW_MS) {
-    Ok(asked) => {
+fuzz_target!(|body: &[u8]| match KeyRequestDraft::read(body, NOW_MS) {
+    Ok(draft) => {
         let request = KeyRequest {
             id: "kreq_1".to_owned(),
-            state: if asked.approved { State::Approved } else { State::Pending },
-            asked,
+            state: if draft.approved { State::Approved } else { State::Pending },
+            draft,
             decided_ms: None,
             decided_by: None,
             decline_reason: None,
             key_id: None,
         };
         let shown = request.to_portal(&[], &Config::default()).to_string();
-        assert_eq!(Asked::read(shown.as_bytes(), NOW_MS), Ok(request.asked));
+        assert_eq!(KeyRequestDraft::read(shown.as_bytes(), NOW_MS), Ok(request.draft));
     }
     Err(error) => {
         assert_eq!(error.status, 400);

@@ -8,7 +8,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::onboarding::api_key::{self, Settings};
 use gatehouse_core::onboarding::approval::{check_known_policies, expiry};
-use gatehouse_core::onboarding::key_request::Asked;
+use gatehouse_core::onboarding::key_request::KeyRequestDraft;
 use gatehouse_core::onboarding::pseudonym::Pseudonyms;
 use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
 use gatehouse_core::onboarding::submission::{Submission, idempotency_key, received_message};
@@ -102,10 +102,10 @@ async fn store(
 ) -> Result<(Submitted, Option<String>), Error> {
     let now_ms = clock::now_ms();
     let policies = isolate.settings.config.access.policies.clone();
-    let asked = Asked::by_stranger(submission, policies.clone(), now_ms);
-    let notification = notification::prepare(context, &isolate.settings, &asked.by_user).await?;
+    let draft = KeyRequestDraft::by_stranger(submission, policies.clone(), now_ms);
+    let notification = notification::prepare(context, &isolate.settings, &draft.by_user).await?;
     if !isolate.settings.auto_issue {
-        let submitted = requests::submit(&context.env, asked, origin, None, notification.as_ref()).await?;
+        let submitted = requests::submit(&context.env, draft, origin, None, notification.as_ref()).await?;
         notification::deliver_after_response(context, notification.as_ref());
         return Ok((submitted, None));
     }
@@ -119,7 +119,7 @@ async fn store(
     };
     let key_id = api_key::new_id(now_ms, random::id_bytes());
     let auto = AutoIssue { key_id: &key_id, settings: &settings, opening: &Opening::Secret(minted) };
-    let submitted = requests::submit(&context.env, asked, origin, Some(auto), notification.as_ref()).await?;
+    let submitted = requests::submit(&context.env, draft, origin, Some(auto), notification.as_ref()).await?;
     notification::deliver_after_response(context, notification.as_ref());
     let key = matches!(submitted, Submitted::Stored(_)).then_some(key);
     Ok((submitted, key))

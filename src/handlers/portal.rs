@@ -9,7 +9,7 @@ use gatehouse_core::onboarding::api_key::{self, Settings};
 use gatehouse_core::onboarding::approval::{
     Approval, Delivery, check_known_policies, decline_reason, expiry,
 };
-use gatehouse_core::onboarding::key_request::{Asked, DeveloperKey, KeyRequest, State};
+use gatehouse_core::onboarding::key_request::{DeveloperKey, KeyRequest, KeyRequestDraft, State};
 use gatehouse_core::time;
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ async fn show_all(
     isolate: &Isolate,
     found: &[KeyRequest],
 ) -> Result<Vec<Value>, Error> {
-    let developers: Vec<_> = found.iter().map(|request| request.asked.by_user.as_str()).collect();
+    let developers: Vec<_> = found.iter().map(|request| request.draft.by_user.as_str()).collect();
     let keys =
         if found.is_empty() { Vec::new() } else { requests::keys_of(&context.env, &developers).await? };
     Ok(found
@@ -63,7 +63,7 @@ async fn show_all(
         .map(|request| {
             let own: Vec<DeveloperKey> = keys
                 .iter()
-                .filter(|(by_user, _)| *by_user == request.asked.by_user)
+                .filter(|(by_user, _)| *by_user == request.draft.by_user)
                 .map(|(_, key)| key.clone())
                 .collect();
             request.to_portal(&own, &isolate.settings.config)
@@ -77,17 +77,17 @@ pub async fn create(
     isolate: &Rc<Isolate>,
     operator: &Caller,
 ) -> Result<Reply, Error> {
-    let asked = Asked::read(&context.small_body().await?, clock::now_ms())?;
-    let notification = notification::prepare(context, &isolate.settings, &asked.by_user).await?;
-    let id = requests::create(&context.env, asked, &operator.label, notification.as_ref()).await?;
+    let draft = KeyRequestDraft::read(&context.small_body().await?, clock::now_ms())?;
+    let notification = notification::prepare(context, &isolate.settings, &draft.by_user).await?;
+    let id = requests::create(&context.env, draft, &operator.label, notification.as_ref()).await?;
     notification::deliver_after_response(context, notification.as_ref());
     Ok(done(&id))
 }
 
 /// `PUT /api/portal/requests/{id}`
 pub async fn update(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
-    let asked = Asked::read(&context.small_body().await?, clock::now_ms())?;
-    if requests::update(&context.env, id, &asked, &operator.label).await? {
+    let draft = KeyRequestDraft::read(&context.small_body().await?, clock::now_ms())?;
+    if requests::update(&context.env, id, &draft, &operator.label).await? {
         return Ok(done(id));
     }
     Err(not_pending(context, id).await?)
@@ -123,10 +123,10 @@ pub async fn approve(
         if read.state != State::Pending {
             return Err(processed());
         }
-        let notification = notification::prepare(context, &isolate.settings, &read.asked.by_user).await?;
+        let notification = notification::prepare(context, &isolate.settings, &read.draft.by_user).await?;
         let delivery = Way::choose(context, isolate, approval.delivery, &read)?;
         let now_ms = clock::now_ms();
-        let policies = approval.policies.clone().unwrap_or_else(|| read.asked.policies.clone());
+        let policies = approval.policies.clone().unwrap_or_else(|| read.draft.policies.clone());
         check_known_policies(&isolate.settings.config, &policies)?;
         let settings = Settings {
             expires_ms: expiry(&isolate.settings.config, &policies, approval.expires_ms, now_ms),
@@ -135,7 +135,7 @@ pub async fn approve(
         };
         let request = KeyRequest {
             state: State::Approved,
-            asked: Asked { policies, ..read.asked.clone() },
+            draft: KeyRequestDraft { policies, ..read.draft.clone() },
             decided_ms: Some(now_ms),
             decided_by: Some(operator.label.to_string()),
             key_id: Some(api_key::new_id(now_ms, random::id_bytes())),
@@ -184,7 +184,7 @@ impl Way {
                          use 'claim'",
                     )
                 })?;
-                let to = request.asked.email.clone().ok_or_else(|| {
+                let to = request.draft.email.clone().ok_or_else(|| {
                     refused("This request has no e-mail address; use 'claim' and pass the link on yourself")
                 })?;
                 Ok(Way::Send { from, to })

@@ -4,7 +4,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::onboarding::api_key::Settings;
 use gatehouse_core::onboarding::audit::Action;
-use gatehouse_core::onboarding::key_request::{Asked, DeveloperKey, KeyRequest, State};
+use gatehouse_core::onboarding::key_request::{DeveloperKey, KeyRequest, KeyRequestDraft, State};
 use gatehouse_core::onboarding::submission::new_request_id;
 use gatehouse_core::onboarding::webhook::{Event, Notification};
 use serde::Deserialize;
@@ -77,11 +77,11 @@ pub enum Submitted {
 }
 
 /// A new request, before it is stored.
-fn draft(asked: Asked, now_ms: u64) -> KeyRequest {
+fn new_request(draft: KeyRequestDraft, now_ms: u64) -> KeyRequest {
     KeyRequest {
         id: new_request_id(now_ms, random::id_bytes()),
-        state: if asked.approved { State::Approved } else { State::Pending },
-        asked,
+        state: if draft.approved { State::Approved } else { State::Pending },
+        draft,
         decided_ms: None,
         decided_by: None,
         decline_reason: None,
@@ -90,18 +90,18 @@ fn draft(asked: Asked, now_ms: u64) -> KeyRequest {
 }
 
 fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Statement {
-    let asked = &request.asked;
+    let draft = &request.draft;
     Statement::new(
         INSERT,
         [
             request.id.as_str().into(),
             request.state.as_str().into(),
-            asked.by_user.as_str().into(),
-            asked.email.as_deref().into(),
-            json!(asked.policies).to_string().into(),
-            json!(asked.fields).to_string().into(),
-            asked.version.as_str().into(),
-            asked.date_created.as_str().into(),
+            draft.by_user.as_str().into(),
+            draft.email.as_deref().into(),
+            json!(draft.policies).to_string().into(),
+            json!(draft.fields).to_string().into(),
+            draft.version.as_str().into(),
+            draft.date_created.as_str().into(),
             now_ms.into(),
             origin.map(|origin| origin.client.as_str()).into(),
             origin.and_then(|origin| origin.user_agent.as_deref()).into(),
@@ -128,13 +128,13 @@ fn notify(
 /// Stores a stranger's submission, with a key if keys are issued without an operator.
 pub async fn submit(
     env: &Env,
-    asked: Asked,
+    draft: KeyRequestDraft,
     origin: &Origin,
     auto: Option<AutoIssue<'_>>,
     notification: Option<&Notification<'_>>,
 ) -> Result<Submitted, Error> {
     let now_ms = clock::now_ms();
-    let mut request = draft(asked, now_ms);
+    let mut request = new_request(draft, now_ms);
     match auto {
         None => {
             let mut statements = vec![insert(&request, Some(origin), now_ms)];
@@ -245,15 +245,15 @@ pub async fn keys_of(env: &Env, developers: &[&str]) -> Result<Vec<(String, Deve
 /// Stores a request that an operator made.
 pub async fn create(
     env: &Env,
-    asked: Asked,
+    draft: KeyRequestDraft,
     actor: &str,
     notification: Option<&Notification<'_>>,
 ) -> Result<String, Error> {
     let now_ms = clock::now_ms();
-    let request = draft(asked, now_ms);
+    let request = new_request(draft, now_ms);
     let made = Change {
         deciding: vec![insert(&request, None, now_ms)],
-        action: action(actor, "request.created", &request.id, json!({"approved": request.asked.approved})),
+        action: action(actor, "request.created", &request.id, json!({"approved": request.draft.approved})),
         then: notify(notification, Event::Submitted, &request, now_ms).into_iter().collect(),
     };
     match change(env, made).await? {
@@ -265,22 +265,22 @@ pub async fn create(
 }
 
 /// Replaces what a pending request asks for. `false` if it is not pending, or not there.
-pub async fn update(env: &Env, id: &str, asked: &Asked, actor: &str) -> Result<bool, Error> {
+pub async fn update(env: &Env, id: &str, draft: &KeyRequestDraft, actor: &str) -> Result<bool, Error> {
     let sql = "UPDATE key_requests SET state = ?2, by_user = ?3, \
                email = coalesce(?4, CASE WHEN ip_hash IS NULL THEN NULL ELSE email END), policies = ?5, fields = ?6, \
                version = ?7, date_created = ?8 WHERE id = ?1 AND state = 'pending'";
-    let state = if asked.approved { State::Approved } else { State::Pending };
+    let state = if draft.approved { State::Approved } else { State::Pending };
     let parameters = [
         id.into(),
         state.as_str().into(),
-        asked.by_user.as_str().into(),
-        asked.email.as_deref().into(),
-        json!(asked.policies).to_string().into(),
-        json!(asked.fields).to_string().into(),
-        asked.version.as_str().into(),
-        asked.date_created.as_str().into(),
+        draft.by_user.as_str().into(),
+        draft.email.as_deref().into(),
+        json!(draft.policies).to_string().into(),
+        json!(draft.fields).to_string().into(),
+        draft.version.as_str().into(),
+        draft.date_created.as_str().into(),
     ];
-    let detail = json!({"policies": asked.policies, "approved": asked.approved});
+    let detail = json!({"policies": draft.policies, "approved": draft.approved});
     decide(env, Statement::new(sql, parameters), action(actor, "request.updated", id, detail), vec![]).await
 }
 
@@ -319,10 +319,10 @@ pub async fn approve(
             request.decided_ms.into(),
             request.decided_by.as_deref().into(),
             request.key_id.as_deref().into(),
-            json!(request.asked.policies).to_string().into(),
-            json!(read.asked.policies).to_string().into(),
-            read.asked.by_user.as_str().into(),
-            read.asked.email.as_deref().into(),
+            json!(request.draft.policies).to_string().into(),
+            json!(read.draft.policies).to_string().into(),
+            read.draft.by_user.as_str().into(),
+            read.draft.email.as_deref().into(),
         ],
     );
     let approved = approval(marked, request, settings, opening, notification, now_ms);
@@ -354,7 +354,7 @@ fn approval(
         id: key_id,
         name: &request.id,
         settings,
-        by_user: Some(&request.asked.by_user),
+        by_user: Some(&request.draft.by_user),
         request_id: Some(&request.id),
         created_by: actor,
     };

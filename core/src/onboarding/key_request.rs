@@ -41,7 +41,7 @@ impl State {
 
 /// What a request asks for: what the one who makes it decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct KeyRequestDraft {
     /// Whom it is for; an id that means something to the one who made it.
     pub by_user: String,
     /// Where the answer goes, if that is known.
@@ -66,7 +66,7 @@ pub struct KeyRequest {
     /// How far it has come.
     pub state: State,
     /// What it asks for.
-    pub asked: Asked,
+    pub draft: KeyRequestDraft,
     /// When it was decided on, in milliseconds since 1970.
     pub decided_ms: Option<u64>,
     /// By whom: the label of an operator's key.
@@ -108,10 +108,10 @@ const MAX_FIELDS: usize = 32;
 /// Members of the portal's requests that ask for what a gateway of bearer keys does not have.
 const NOT_SUPPORTED: [&str; 5] = ["key", "remove_policies", "jwt_secret", "certificate", "oauth_info"];
 
-impl Asked {
+impl KeyRequestDraft {
     /// What a stranger's submission asks for.
-    pub fn by_stranger(submission: Submission, policies: Vec<String>, now_ms: u64) -> Asked {
-        Asked {
+    pub fn by_stranger(submission: Submission, policies: Vec<String>, now_ms: u64) -> KeyRequestDraft {
+        KeyRequestDraft {
             by_user: submission.by_user(),
             email: Some(submission.email),
             policies,
@@ -124,7 +124,7 @@ impl Asked {
 
     /// Reads a request as the portal's clients write it. Members that the server makes (`id`, `org_id`,
     /// `portal_developer`, …) are ignored, so that what was read can be sent back.
-    pub fn read(body: &[u8], now_ms: u64) -> Result<Asked, Error> {
+    pub fn read(body: &[u8], now_ms: u64) -> Result<KeyRequestDraft, Error> {
         let object = Object::read(body).map_err(|error| error.found_in("Request body malformed"))?;
         if let Some(name) = NOT_SUPPORTED.into_iter().find(|name| object.get(name).is_some_and(is_something))
         {
@@ -156,7 +156,7 @@ impl Asked {
             .transpose()
             .map_err(|error| error.found_in("'fields.email'"))?;
         let by_user = short(&object, "by_user", 128)?;
-        Ok(Asked {
+        Ok(KeyRequestDraft {
             by_user: match (by_user.as_str(), &email) {
                 ("", Some(email)) => developer_id(email),
                 _ => by_user,
@@ -215,7 +215,7 @@ impl KeyRequest {
         Some(KeyRequest {
             id: row.id,
             state: row.state,
-            asked: Asked {
+            draft: KeyRequestDraft {
                 by_user: row.by_user,
                 email: row.email,
                 policies: json::read(&row.policies).ok()?,
@@ -233,7 +233,7 @@ impl KeyRequest {
 
     /// The request as the portal shows it, with the live keys of its developer.
     pub fn to_portal(&self, keys: &[DeveloperKey], config: &Config) -> Value {
-        let asked = &self.asked;
+        let draft = &self.draft;
         let mut key_policies = Table::default();
         let mut policy_keys = Table::default();
         for key in keys {
@@ -246,18 +246,18 @@ impl KeyRequest {
             "id": self.id,
             "org_id": ORG_ID,
             "for_api": "",
-            "for_plan": asked.policies.first().map_or("", String::as_str),
-            "apply_policies": asked.policies,
-            "by_user": asked.by_user,
-            "fields": asked.fields,
+            "for_plan": draft.policies.first().map_or("", String::as_str),
+            "apply_policies": draft.policies,
+            "by_user": draft.by_user,
+            "fields": draft.fields,
             "approved": self.state == State::Approved,
-            "date_created": asked.date_created,
-            "version": asked.version,
+            "date_created": draft.date_created,
+            "version": draft.version,
             "jwt_secret": "",
             "portal_developer": {
-                "id": asked.by_user,
-                "email": asked.email.as_deref().unwrap_or_default(),
-                "date_created": asked.date_created,
+                "id": draft.by_user,
+                "email": draft.email.as_deref().unwrap_or_default(),
+                "date_created": draft.date_created,
                 "inactive": false,
                 "org_id": ORG_ID,
                 "keys": key_policies,
@@ -277,7 +277,7 @@ impl KeyRequest {
 
     /// The catalogue entry of the first policy, if there is such a policy: here, policies are the catalogue.
     fn catalogue_entry(&self, config: &Config) -> Option<Value> {
-        let id = self.asked.policies.first()?;
+        let id = self.draft.policies.first()?;
         let policy = config.policies.get(id)?;
         let mail =
             || json!({"enabled": false, "subject": "", "body": "", "sign_off": "", "hide_token_data": true});
@@ -320,8 +320,8 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000;
 
-    fn read(body: &Value) -> Result<Asked, Error> {
-        Asked::read(body.to_string().as_bytes(), NOW)
+    fn read(body: &Value) -> Result<KeyRequestDraft, Error> {
+        KeyRequestDraft::read(body.to_string().as_bytes(), NOW)
     }
 
     fn config() -> Config {
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn reads_the_seeds_sample() {
-        let asked = read(&json!({
+        let draft = read(&json!({
             "by_user": "554c733a30c55e4b16000002",
             "date_created": "2015-05-08T04:49:20.992-04:00",
             "fields": {"custom1": "sdf", "custom2": "sdf"},
@@ -342,10 +342,10 @@ mod tests {
             "version": "v2",
         }))
         .unwrap();
-        assert_eq!(asked.by_user, "554c733a30c55e4b16000002");
-        assert_eq!(asked.policies, ["554c789030c55e4ca0101002"]);
-        assert_eq!(asked.date_created, "2015-05-08T04:49:20.992-04:00");
-        assert!(!asked.approved);
+        assert_eq!(draft.by_user, "554c733a30c55e4b16000002");
+        assert_eq!(draft.policies, ["554c789030c55e4ca0101002"]);
+        assert_eq!(draft.date_created, "2015-05-08T04:49:20.992-04:00");
+        assert!(!draft.approved);
     }
 
     #[test]
@@ -369,14 +369,14 @@ mod tests {
 
     #[test]
     fn what_was_read_can_be_sent_back() {
-        let asked = read(
+        let draft = read(
             &json!({"by_user": "u", "apply_policies": ["basic"], "fields": {"a": "b"}, "version": "v2"}),
         )
         .unwrap();
         let request = KeyRequest {
             id: "kreq_1".into(),
             state: State::Pending,
-            asked: asked.clone(),
+            draft: draft.clone(),
             decided_ms: None,
             decided_by: None,
             decline_reason: None,
@@ -384,7 +384,7 @@ mod tests {
         };
         let keys = [DeveloperKey { id: "k1".into(), policies: vec!["basic".into(), "open".into()] }];
         let shown = request.to_portal(&keys, &config());
-        assert_eq!(read(&shown).unwrap(), asked);
+        assert_eq!(read(&shown).unwrap(), draft);
         assert_eq!(shown["portal_developer"]["keys"], json!({"k1": ["basic", "open"]}));
         assert_eq!(shown["portal_developer"]["subscriptions"], json!({"basic": "k1", "open": "k1"}));
         assert_eq!(shown["catalogue_entry"]["short_description"], "To begin with");
@@ -410,6 +410,6 @@ mod tests {
         let nothing =
             json!({"key": "", "oauth_info": {"redirect_uri": ""}, "remove_policies": [], "jwt_secret": null});
         assert!(read(&nothing).is_ok());
-        assert!(Asked::read(b"{", NOW).unwrap_err().message.starts_with("Request body malformed"));
+        assert!(KeyRequestDraft::read(b"{", NOW).unwrap_err().message.starts_with("Request body malformed"));
     }
 }

@@ -50,7 +50,7 @@ impl Notification<'_> {
     pub fn body(&self, event: Event, request: &KeyRequest) -> String {
         let mut keys = self.keys.clone();
         if let Some(id) = &request.key_id {
-            keys.push(DeveloperKey { id: id.clone(), policies: request.asked.policies.clone() });
+            keys.push(DeveloperKey { id: id.clone(), policies: request.draft.policies.clone() });
         }
         event.body(&request.to_portal(&keys, self.config))
     }
