@@ -23,7 +23,7 @@ use crate::platform::reply::Reply;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use crate::request_context::seconds;
-use crate::store::keys::{Minted, Opening};
+use crate::store::keys::{Credential, NewSecret};
 use crate::store::requests::{self, AutoIssue, Origin, Submitted};
 
 /// Answers a submission.
@@ -110,15 +110,15 @@ async fn store(
         return Ok((submitted, None));
     }
     check_known_policies(&isolate.settings.config, &policies)?;
-    let minted = Minted::new()?;
-    let key = minted.text.clone();
+    let secret = NewSecret::new()?;
+    let key = secret.text.clone();
     let settings = Settings {
         expires_ms: expiry(&isolate.settings.config, &policies, None, now_ms),
         policies,
         ..Settings::default()
     };
     let key_id = api_key::new_id(now_ms, random::id_bytes());
-    let auto = AutoIssue { key_id: &key_id, settings: &settings, opening: &Opening::Secret(minted) };
+    let auto = AutoIssue { key_id: &key_id, settings: &settings, credential: &Credential::Secret(secret) };
     let submitted = requests::submit(&context.env, draft, origin, Some(auto), notification.as_ref()).await?;
     notification::deliver_after_response(context, notification.as_ref());
     let key = matches!(submitted, Submitted::Stored(_)).then_some(key);

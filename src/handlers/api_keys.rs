@@ -12,7 +12,7 @@ use crate::isolate::Isolate;
 use crate::platform::reply::{Body, Reply};
 use crate::platform::{clock, random, request};
 use crate::request_context::RequestContext;
-use crate::store::keys::{self, ClaimLink, Draft, Minted, Opening};
+use crate::store::keys::{self, ClaimLink, Credential, Draft, NewSecret};
 
 /// How many times a change is begun anew because the key was changed meanwhile.
 const ATTEMPTS: u32 = 20;
@@ -43,11 +43,11 @@ pub async fn create(
         NewKey::read(&context.small_body().await?, &isolate.settings.config, now_ms)?;
     settings.expires_ms = expiry(&isolate.settings.config, &settings.policies, settings.expires_ms, now_ms);
     let id = api_key::new_id(now_ms, random::id_bytes());
-    let opening = match delivery {
+    let credential = match delivery {
         Delivery::Claim | Delivery::Email => {
-            Opening::Claim(ClaimLink::new(isolate.settings.config.access.claim_hours, now_ms)?)
+            Credential::Claim(ClaimLink::new(isolate.settings.config.access.claim_hours, now_ms)?)
         }
-        Delivery::Key => Opening::Secret(Minted::new()?),
+        Delivery::Key => Credential::Secret(NewSecret::new()?),
     };
     let draft = Draft {
         id: &id,
@@ -57,10 +57,10 @@ pub async fn create(
         request_id: None,
         created_by: &operator.label,
     };
-    keys::create(&context.env, draft, &opening).await?;
-    let shown = match opening {
-        Opening::Secret(minted) => json!({"id": id, "name": name, "api_key": minted.text}),
-        Opening::Claim(link) => claim_json(context, &id, &name, &link),
+    keys::create(&context.env, draft, &credential).await?;
+    let shown = match credential {
+        Credential::Secret(secret) => json!({"id": id, "name": name, "api_key": secret.text}),
+        Credential::Claim(link) => claim_json(context, &id, &name, &link),
     };
     Ok(not_cached(Reply::json(201, &shown)))
 }
@@ -110,11 +110,11 @@ pub async fn rotate(
     let Rotation { overlap_ms, delivery } = Rotation::read(&context.small_body().await?)?;
     let key = keys::get(&context.env, name).await?;
     let shown = if delivery == Delivery::Key {
-        let minted = Minted::new()?;
-        let ends_ms = keys::rotate(&context.env, &key, &minted, overlap_ms, &operator.label).await?;
+        let secret = NewSecret::new()?;
+        let ends_ms = keys::rotate(&context.env, &key, &secret, overlap_ms, &operator.label).await?;
         isolate.keys.borrow_mut().forget();
         let ends = (!key.secrets.is_empty()).then(|| time::to_rfc3339(ends_ms));
-        json!({"id": key.id, "name": key.name, "api_key": minted.text, "previous_expires_at": ends})
+        json!({"id": key.id, "name": key.name, "api_key": secret.text, "previous_expires_at": ends})
     } else {
         let link = ClaimLink::new(isolate.settings.config.access.claim_hours, clock::now_ms())?;
         keys::offer_claim(&context.env, &key, &link, overlap_ms, &operator.label).await?;

@@ -1,6 +1,6 @@
 //! `/access/claim/{token}`: the holder of a claim link sees a key, once.
 //!
-//! Opening the link shows a page with a button and changes nothing, so that chat programs and mail filters that look at
+//! Credential the link shows a page with a button and changes nothing, so that chat programs and mail filters that look at
 //! links do no harm. The button posts to the same address; that spends the link.
 
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::platform::page::{Page, escaped, sealed};
 use crate::platform::reply::Reply;
 use crate::request_context::RequestContext;
 use crate::store::claims;
-use crate::store::keys::Minted;
+use crate::store::keys::NewSecret;
 
 /// The style of all pages here.
 const HEAD: &str = include_str!("claim/head.html");
@@ -72,9 +72,9 @@ async fn spend(
     token: &str,
 ) -> Result<(String, String), Error> {
     let found = look_up(context, isolate, token).await?;
-    let minted = Minted::new()?;
-    claims::redeem(&context.env, &found, &minted).await?;
-    Ok((found.name, minted.text))
+    let secret = NewSecret::new()?;
+    claims::redeem(&context.env, &found, &secret).await?;
+    Ok((found.name, secret.text))
 }
 
 /// What went wrong: a page for people, the usual envelope for programs.

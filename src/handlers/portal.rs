@@ -19,7 +19,7 @@ use crate::platform::email::{self, Email};
 use crate::platform::reply::Reply;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
-use crate::store::keys::{ClaimLink, Minted, Opening};
+use crate::store::keys::{ClaimLink, Credential, NewSecret};
 use crate::store::requests::{self, PAGE_SIZE};
 
 /// How many times an approval is begun anew because its request was changed meanwhile.
@@ -124,7 +124,7 @@ pub async fn approve(
             return Err(processed());
         }
         let notification = notification::prepare(context, &isolate.settings, &read.draft.by_user).await?;
-        let delivery = Way::choose(context, isolate, approval.delivery, &read)?;
+        let delivery = DeliveryPlan::choose(context, isolate, approval.delivery, &read)?;
         let now_ms = clock::now_ms();
         let policies = approval.policies.clone().unwrap_or_else(|| read.draft.policies.clone());
         check_known_policies(&isolate.settings.config, &policies)?;
@@ -141,39 +141,39 @@ pub async fn approve(
             key_id: Some(api_key::new_id(now_ms, random::id_bytes())),
             ..read.clone()
         };
-        let opening = match delivery {
-            Way::Show => Opening::Secret(Minted::new()?),
-            Way::Link | Way::Send { .. } => {
-                Opening::Claim(ClaimLink::new(isolate.settings.config.access.claim_hours, now_ms)?)
+        let credential = match delivery {
+            DeliveryPlan::Show => Credential::Secret(NewSecret::new()?),
+            DeliveryPlan::Link | DeliveryPlan::Send { .. } => {
+                Credential::Claim(ClaimLink::new(isolate.settings.config.access.claim_hours, now_ms)?)
             }
         };
-        if requests::approve(&context.env, &read, &request, &settings, &opening, notification.as_ref())
+        if requests::approve(&context.env, &read, &request, &settings, &credential, notification.as_ref())
             .await?
         {
             notification::deliver_after_response(context, notification.as_ref());
-            return Ok(deliver(context, delivery, opening).await);
+            return Ok(deliver(context, delivery, credential).await);
         }
     }
     Err(Error::new(Code::StorageUnavailable, "The request is being changed by others; try again"))
 }
 
 /// How the key reaches its holder, and what that needs.
-enum Way {
+enum DeliveryPlan {
     Show,
     Link,
     Send { from: String, to: String },
 }
 
-impl Way {
+impl DeliveryPlan {
     fn choose(
         context: &RequestContext<'_>,
         isolate: &Isolate,
         delivery: Delivery,
         request: &KeyRequest,
-    ) -> Result<Way, Error> {
+    ) -> Result<DeliveryPlan, Error> {
         match delivery {
-            Delivery::Key => Ok(Way::Show),
-            Delivery::Claim => Ok(Way::Link),
+            Delivery::Key => Ok(DeliveryPlan::Show),
+            Delivery::Claim => Ok(DeliveryPlan::Link),
             Delivery::Email => {
                 let refused = |words| Error::new(Code::InvalidValue, words).with_param("delivery");
                 let sender =
@@ -187,21 +187,21 @@ impl Way {
                 let to = request.draft.email.clone().ok_or_else(|| {
                     refused("This request has no e-mail address; use 'claim' and pass the link on yourself")
                 })?;
-                Ok(Way::Send { from, to })
+                Ok(DeliveryPlan::Send { from, to })
             }
         }
     }
 }
 
 /// The answer to an approval. From here on nothing fails: an e-mail that cannot be sent leaves the link to the operator.
-async fn deliver(context: &RequestContext<'_>, way: Way, opening: Opening) -> Reply {
-    let link = match opening {
-        Opening::Secret(minted) => return Reply::json(200, &json!({"RawKey": minted.text})),
-        Opening::Claim(link) => link,
+async fn deliver(context: &RequestContext<'_>, way: DeliveryPlan, credential: Credential) -> Reply {
+    let link = match credential {
+        Credential::Secret(secret) => return Reply::json(200, &json!({"RawKey": secret.text})),
+        Credential::Claim(link) => link,
     };
     let url = context.claim_url(&link.token);
     let expires = time::to_rfc3339(link.expires_ms);
-    let Way::Send { from, to } = way else {
+    let DeliveryPlan::Send { from, to } = way else {
         return Reply::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires}));
     };
     let text = format!(

@@ -23,25 +23,25 @@ const DEFAULT_RECEIPTS: u32 = 20;
 const MAX_RECEIPTS: u32 = 100;
 
 /// Whose usage is asked for.
-struct Holder {
+struct Subject {
     /// The name of the key.
     name: String,
     ledger: String,
     limits: Vec<Limit>,
 }
 
-impl Holder {
-    fn of_key(isolate: &Isolate, key: &IssuedKey) -> Holder {
+impl Subject {
+    fn of_key(isolate: &Isolate, key: &IssuedKey) -> Subject {
         // A key whose policies are gone may do nothing, but what it has used can be seen.
         let limits = Limit::of_key(key, &isolate.settings.config).unwrap_or_default();
-        Holder { name: key.name.clone(), ledger: accounts::of_key(&key.id), limits }
+        Subject { name: key.name.clone(), ledger: accounts::of_key(&key.id), limits }
     }
 
-    fn of_ring(label: &str) -> Holder {
-        Holder { name: label.to_owned(), ledger: accounts::of_ring(label), limits: Vec::new() }
+    fn of_ring(label: &str) -> Subject {
+        Subject { name: label.to_owned(), ledger: accounts::of_ring(label), limits: Vec::new() }
     }
 
-    async fn of(context: &RequestContext<'_>, isolate: &Isolate, caller: &Caller) -> Result<Holder, Error> {
+    async fn of(context: &RequestContext<'_>, isolate: &Isolate, caller: &Caller) -> Result<Subject, Error> {
         let asked = context.query("key");
         if !authentication::is_operator(context, isolate) {
             if asked.is_some() {
@@ -49,8 +49,8 @@ impl Holder {
                 return Err(Error::new(Code::PermissionDenied, words).with_param("key"));
             }
             return Ok(match &caller.key {
-                Some(key) => Holder::of_key(isolate, key),
-                None => Holder::of_ring(&caller.label),
+                Some(key) => Subject::of_key(isolate, key),
+                None => Subject::of_ring(&caller.label),
             });
         }
         let asked = asked.filter(|key| !key.is_empty()).ok_or_else(|| {
@@ -59,8 +59,8 @@ impl Holder {
             Error::new(Code::MissingMember, words).with_param("key")
         })?;
         match asked.strip_prefix(RING) {
-            Some(label) => Ok(Holder::of_ring(label)),
-            None => Ok(Holder::of_key(isolate, &keys::find_by_name_or_id(&context.env, &asked).await?)),
+            Some(label) => Ok(Subject::of_ring(label)),
+            None => Ok(Subject::of_key(isolate, &keys::find_by_name_or_id(&context.env, &asked).await?)),
         }
     }
 }
@@ -76,9 +76,9 @@ pub async fn get(
     caller: &Caller,
 ) -> Result<Reply, Error> {
     let days = context.query_days()?;
-    let holder = Holder::of(context, isolate, caller).await?;
-    let usage = key_ledger::usage(&context.env, &holder.ledger, last_days(days), &holder.limits).await;
-    let mut shown = json!({"key": holder.name});
+    let subject = Subject::of(context, isolate, caller).await?;
+    let usage = key_ledger::usage(&context.env, &subject.ledger, last_days(days), &subject.limits).await;
+    let mut shown = json!({"key": subject.name});
     if let (Value::Object(shown), Value::Object(usage)) = (&mut shown, usage.map_err(unavailable)?) {
         shown.extend(usage);
     }
@@ -93,10 +93,10 @@ pub async fn list_receipts(
 ) -> Result<Reply, Error> {
     let limit = context.query_number("limit", MAX_RECEIPTS)?.unwrap_or(DEFAULT_RECEIPTS);
     let before = context.query_number("before", u32::MAX)?;
-    let holder = Holder::of(context, isolate, caller).await?;
+    let subject = Subject::of(context, isolate, caller).await?;
     let before = before.map_or(1 << 53, u64::from);
     let mut texts =
-        key_ledger::receipts(&context.env, &holder.ledger, before, limit + 1).await.map_err(unavailable)?;
+        key_ledger::receipts(&context.env, &subject.ledger, before, limit + 1).await.map_err(unavailable)?;
     let has_more = texts.len() > limit as usize;
     texts.truncate(limit as usize);
     let last = texts.last().filter(|_| has_more);
@@ -115,9 +115,9 @@ pub async fn get_receipt(
     id: &str,
 ) -> Result<Reply, Error> {
     let id = request::percent_decode(id);
-    let holder = Holder::of(context, isolate, caller).await?;
+    let subject = Subject::of(context, isolate, caller).await?;
     let found = if request_id::is_valid(&id) {
-        key_ledger::receipt(&context.env, &holder.ledger, &id).await.map_err(unavailable)?
+        key_ledger::receipt(&context.env, &subject.ledger, &id).await.map_err(unavailable)?
     } else {
         None
     };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use worker::Env;
 
 use super::change::{Change, Changed, change};
-use super::keys::{Minted, end_older_secrets};
+use super::keys::{NewSecret, end_older_secrets};
 use super::sql::rows;
 use crate::platform::clock;
 use crate::platform::database::Statement;
@@ -42,22 +42,22 @@ pub async fn find(env: &Env, token: &str) -> Result<Found, Error> {
 }
 
 /// Uses a link: the secret is stored and the link is spent, or neither. Of any number at once one succeeds.
-pub async fn redeem(env: &Env, found: &Found, minted: &Minted) -> Result<(), Error> {
+pub async fn redeem(env: &Env, found: &Found, secret: &NewSecret) -> Result<(), Error> {
     let now_ms = clock::now_ms();
     let spent = Statement::new(
         "UPDATE claims SET used_ms = ?2, public_id = ?3 WHERE digest = ?1 AND used_ms IS NULL AND expires_ms > ?2 \
          AND EXISTS (SELECT 1 FROM issued_keys WHERE id = claims.key_id AND revoked_ms IS NULL)",
-        [found.digest.as_str().into(), now_ms.into(), minted.public_id().into()],
+        [found.digest.as_str().into(), now_ms.into(), secret.public_id().into()],
     );
     let claimed = Change {
-        deciding: vec![spent, minted.store(&found.key_id, now_ms)],
+        deciding: vec![spent, secret.store(&found.key_id, now_ms)],
         action: Action {
             actor: "claim link".to_owned(),
             action: "key.claimed",
             subject: found.name.clone(),
-            detail: json!({"key_id": found.key_id, "public_id": minted.public_id()}),
+            detail: json!({"key_id": found.key_id, "public_id": secret.public_id()}),
         },
-        then: end_older_secrets(&found.key_id, minted.public_id(), now_ms + found.overlap_ms, now_ms),
+        then: end_older_secrets(&found.key_id, secret.public_id(), now_ms + found.overlap_ms, now_ms),
     };
     match change(env, claimed).await? {
         Changed::Done => Ok(()),

@@ -16,21 +16,21 @@ use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
 
 /// A key that has just been minted. Its text is shown once and kept nowhere.
-pub struct Minted {
+pub struct NewSecret {
     /// The whole key.
     pub text: String,
     public_id: String,
     digest: Digest,
 }
 
-impl Minted {
+impl NewSecret {
     /// Mints a key.
-    pub fn new() -> Result<Minted, Error> {
+    pub fn new() -> Result<NewSecret, Error> {
         let text = key::mint(&random::secret_bytes()?);
         let public_id = key::public_id(&text).map(str::to_owned);
         let public_id =
             public_id.map_err(|_| Error::new(Code::InternalError, "A minted key is not well-formed"))?;
-        Ok(Minted { digest: Digest::of(text.as_bytes()), public_id, text })
+        Ok(NewSecret { digest: Digest::of(text.as_bytes()), public_id, text })
     }
 
     /// The statement that stores the secret of a key, if the statement before it changed something.
@@ -87,27 +87,27 @@ impl ClaimLink {
 }
 
 /// What a key gets to begin with.
-pub enum Opening {
+pub enum Credential {
     /// A secret, which the operator sees.
-    Secret(Minted),
+    Secret(NewSecret),
     /// A claim link, by which its holder gets the secret.
     Claim(ClaimLink),
 }
 
-impl Opening {
+impl Credential {
     /// The statement that stores it, if the statement before it changed something.
     pub fn store(&self, key_id: &str, now_ms: u64) -> Statement {
         match self {
-            Opening::Secret(minted) => minted.store(key_id, now_ms),
-            Opening::Claim(link) => link.store(key_id, 0, now_ms),
+            Credential::Secret(secret) => secret.store(key_id, now_ms),
+            Credential::Claim(link) => link.store(key_id, 0, now_ms),
         }
     }
 
     /// What the audit trail says of it.
     pub fn note(&self) -> Value {
         match self {
-            Opening::Secret(minted) => json!({"public_id": minted.public_id}),
-            Opening::Claim(_) => json!({"delivery": "claim"}),
+            Credential::Secret(secret) => json!({"public_id": secret.public_id}),
+            Credential::Claim(_) => json!({"delivery": "claim"}),
         }
     }
 }
@@ -204,7 +204,7 @@ pub async fn get(env: &Env, name: &str) -> Result<ApiKey, Error> {
 }
 
 /// Stores a new key.
-pub async fn create(env: &Env, draft: Draft<'_>, opening: &Opening) -> Result<(), Error> {
+pub async fn create(env: &Env, draft: Draft<'_>, credential: &Credential) -> Result<(), Error> {
     let now_ms = clock::now_ms();
     let made = Change {
         deciding: vec![draft.store(false, now_ms)],
@@ -212,9 +212,9 @@ pub async fn create(env: &Env, draft: Draft<'_>, opening: &Opening) -> Result<()
             actor: draft.created_by.to_owned(),
             action: "key.created",
             subject: draft.name.to_owned(),
-            detail: json!({"key_id": draft.id, "policies": draft.settings.policies, "opening": opening.note()}),
+            detail: json!({"key_id": draft.id, "policies": draft.settings.policies, "opening": credential.note()}),
         },
-        then: vec![opening.store(draft.id, now_ms)],
+        then: vec![credential.store(draft.id, now_ms)],
     };
     match change(env, made).await? {
         Changed::Done => Ok(()),
@@ -268,7 +268,7 @@ pub async fn revoke(env: &Env, key: &ApiKey, actor: &str) -> Result<(), Error> {
 pub async fn rotate(
     env: &Env,
     key: &ApiKey,
-    minted: &Minted,
+    secret: &NewSecret,
     overlap_ms: u64,
     actor: &str,
 ) -> Result<u64, Error> {
@@ -277,11 +277,11 @@ pub async fn rotate(
     let stored = Statement::new(
         "INSERT INTO key_secrets (public_id, digest, key_id, created_ms) \
          SELECT ?1, ?2, id, ?4 FROM issued_keys WHERE id = ?3 AND revoked_ms IS NULL",
-        [minted.public_id().into(), minted.digest().into(), key.id.as_str().into(), now_ms.into()],
+        [secret.public_id().into(), secret.digest().into(), key.id.as_str().into(), now_ms.into()],
     );
     let detail =
-        json!({"key_id": key.id, "public_id": minted.public_id(), "overlap_seconds": overlap_ms / 1000});
-    let then = end_older_secrets(&key.id, minted.public_id(), ends_ms, now_ms);
+        json!({"key_id": key.id, "public_id": secret.public_id(), "overlap_seconds": overlap_ms / 1000});
+    let then = end_older_secrets(&key.id, secret.public_id(), ends_ms, now_ms);
     settle(env, key, stored, ("key.rotated", detail, actor), then).await?;
     Ok(ends_ms)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use worker::Env;
 
 use super::change::{Change, Changed, change};
-use super::keys::{Draft, Opening};
+use super::keys::{Credential, Draft};
 use super::notifications;
 use super::sql::{rows, run};
 use crate::platform::database::Statement;
@@ -60,7 +60,7 @@ pub struct AutoIssue<'a> {
     /// Its settings.
     pub settings: &'a Settings,
     /// Its secret.
-    pub opening: &'a Opening,
+    pub credential: &'a Credential,
 }
 
 /// What became of a submission.
@@ -144,13 +144,13 @@ pub async fn submit(
                 return Ok(Submitted::Stored(request.id));
             }
         }
-        Some(AutoIssue { key_id, settings, opening }) => {
+        Some(AutoIssue { key_id, settings, credential }) => {
             request.state = State::Approved;
             request.decided_ms = Some(now_ms);
             request.decided_by = Some(AUTO_ISSUE.to_owned());
             request.key_id = Some(key_id.to_owned());
             let stored = insert(&request, Some(origin), now_ms);
-            let issued = approval(stored, &request, settings, opening, notification, now_ms);
+            let issued = approval(stored, &request, settings, credential, notification, now_ms);
             if matches!(change(env, issued).await?, Changed::Done) {
                 return Ok(Submitted::Stored(request.id));
             }
@@ -307,7 +307,7 @@ pub async fn approve(
     read: &KeyRequest,
     request: &KeyRequest,
     settings: &Settings,
-    opening: &Opening,
+    credential: &Credential,
     notification: Option<&Notification<'_>>,
 ) -> Result<bool, Error> {
     let now_ms = clock::now_ms();
@@ -325,7 +325,7 @@ pub async fn approve(
             read.draft.email.as_deref().into(),
         ],
     );
-    let approved = approval(marked, request, settings, opening, notification, now_ms);
+    let approved = approval(marked, request, settings, credential, notification, now_ms);
     match change(env, approved).await? {
         Changed::Done => Ok(true),
         Changed::Nothing => Ok(false),
@@ -344,7 +344,7 @@ fn approval(
     marked: Statement,
     request: &KeyRequest,
     settings: &Settings,
-    opening: &Opening,
+    credential: &Credential,
     notification: Option<&Notification<'_>>,
     now_ms: u64,
 ) -> Change {
@@ -358,8 +358,8 @@ fn approval(
         request_id: Some(&request.id),
         created_by: actor,
     };
-    let detail = json!({"key_id": key_id, "policies": settings.policies, "opening": opening.note()});
-    let mut then = vec![opening.store(key_id, now_ms)];
+    let detail = json!({"key_id": key_id, "policies": settings.policies, "opening": credential.note()});
+    let mut then = vec![credential.store(key_id, now_ms)];
     then.extend(notify(notification, Event::Approved, request, now_ms));
     Change {
         deciding: vec![marked, key.store(true, now_ms)],
