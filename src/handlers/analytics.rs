@@ -5,7 +5,7 @@ use std::rc::Rc;
 use gatehouse_core::config::ProjectIdRule;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format::project_id;
-use gatehouse_core::report::cache::{FRESH_MS, Question};
+use gatehouse_core::report::cache::{FRESH_MS, UsageQuery};
 use gatehouse_core::report::usage::Detail;
 
 use crate::authentication;
@@ -28,16 +28,16 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
             Err(_) => {}
         }
     }
-    let question = Question {
+    let query = UsageQuery {
         days: context.query_days()?,
         project: project(context)?,
         projects: config.projects || operator,
     };
-    if question.project.is_some() && !question.projects {
+    if query.project.is_some() && !query.projects {
         let words = "Only operators may ask for one project here";
         return Err(Error::new(Code::PermissionDenied, words).with_param("project_id"));
     }
-    let reply = Reply::json_text(200, answer(context, isolate, question, operator).await?);
+    let reply = Reply::json_text(200, answer(context, isolate, query, operator).await?);
     if operator {
         return Ok(reply);
     }
@@ -50,22 +50,22 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
 async fn answer(
     context: &RequestContext<'_>,
     isolate: &Isolate,
-    question: Question,
+    query: UsageQuery,
     operator: bool,
 ) -> Result<String, Error> {
     let now_ms = clock::now_ms();
-    if let Some(text) = isolate.analytics.borrow_mut().recall(&question, now_ms) {
+    if let Some(text) = isolate.analytics.borrow_mut().recall(&query, now_ms) {
         return Ok(text.to_owned());
     }
     if !operator && let Err(wait_ms) = isolate.analytics.borrow_mut().ask(now_ms) {
         let words = "Too many different questions about usage; try again later";
         return Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)));
     }
-    let days = last_days(question.days);
-    let found = usage::between(&context.env, days, question.project.as_deref()).await?;
-    let detail = if question.projects { Detail::Public } else { Detail::PublicWithoutProjects };
+    let days = last_days(query.days);
+    let found = usage::between(&context.env, days, query.project.as_deref()).await?;
+    let detail = if query.projects { Detail::Public } else { Detail::PublicWithoutProjects };
     let text = found.summary(detail).to_string();
-    isolate.analytics.borrow_mut().remember(question, now_ms, text.clone());
+    isolate.analytics.borrow_mut().remember(query, now_ms, text.clone());
     Ok(text)
 }
 

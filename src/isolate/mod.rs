@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use gatehouse_core::error::Error;
 use gatehouse_core::key::KeyCache;
-use gatehouse_core::report::cache::Answers;
+use gatehouse_core::report::cache::ReportCache;
 use worker::Env;
 
 use crate::platform::database::DatabaseState;
@@ -31,7 +31,7 @@ pub struct Isolate {
     /// The health of providers, models and keys.
     pub health: Rc<Health>,
     /// Recent reports about usage.
-    pub analytics: RefCell<Answers>,
+    pub analytics: RefCell<ReportCache>,
     /// The last state of the database, and when it was found, in milliseconds since 1970.
     pub database: Cell<Option<(u64, DatabaseState)>>,
 }

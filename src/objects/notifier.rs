@@ -9,7 +9,7 @@ use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
 
 use super::{ObjectError, ask};
-use crate::platform::kept::Kept;
+use crate::platform::object_storage::ObjectStorage;
 use crate::platform::{clock, log, random, task, variables};
 use crate::settings;
 use crate::store::notifications::{self, Notification};
@@ -43,19 +43,19 @@ pub async fn wake(env: &Env) {
 /// The object.
 #[durable_object(alarm)]
 pub struct Notifier {
-    kept: Kept,
+    storage: ObjectStorage,
     env: Env,
 }
 
 impl DurableObject for Notifier {
     fn new(state: State, env: Env) -> Self {
-        Notifier { kept: Kept::of(state), env }
+        Notifier { storage: ObjectStorage::of(state), env }
     }
 
     /// The message is in how many milliseconds to look.
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let wait_ms = request.text().await?.parse().unwrap_or(0);
-        self.kept.wake_by(clock::now_ms().saturating_add(wait_ms)).await?;
+        self.storage.wake_by(clock::now_ms().saturating_add(wait_ms)).await?;
         Response::ok("")
     }
 
@@ -65,7 +65,7 @@ impl DurableObject for Notifier {
             Err(wait_ms) => Some(clock::now_ms() + wait_ms),
         };
         if let Some(next_ms) = next_ms {
-            self.kept.wake_by(next_ms).await?;
+            self.storage.wake_by(next_ms).await?;
         }
         Response::ok("")
     }

@@ -11,7 +11,7 @@ use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{ObjectError, ask_within};
-use crate::platform::kept::Kept;
+use crate::platform::object_storage::ObjectStorage;
 use crate::platform::{clock, random};
 
 /// There is one, of this name.
@@ -48,20 +48,20 @@ fn exchange(
 /// The object.
 #[durable_object(alarm)]
 pub struct ProviderHealth {
-    kept: Kept,
+    storage: ObjectStorage,
     /// Read from storage by the first message.
     shared: RefCell<Option<Shared>>,
 }
 
 impl DurableObject for ProviderHealth {
     fn new(state: State, _: Env) -> Self {
-        ProviderHealth { kept: Kept::of(state), shared: RefCell::new(None) }
+        ProviderHealth { storage: ObjectStorage::of(state), shared: RefCell::new(None) }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let report: Report = json::read(&request.text().await?)?;
         if self.shared.borrow().is_none() {
-            let stored = self.kept.read(STORED).await?;
+            let stored = self.storage.read(STORED).await?;
             // Another message may have read it in the meantime, and counted.
             if self.shared.borrow().is_none() {
                 let kept = stored.and_then(|text| json::read(&text).ok()).unwrap_or_default();
@@ -71,7 +71,7 @@ impl DurableObject for ProviderHealth {
         }
         let answer = self.shared.borrow_mut().as_mut().map(|shared| shared.take(&report));
         if !report.lanes.is_empty() {
-            self.kept.wake_by(clock::now_ms() + KEEP_EVERY_MS).await?;
+            self.storage.wake_by(clock::now_ms() + KEEP_EVERY_MS).await?;
         }
         Response::ok(serde_json::to_string(&answer.unwrap_or_default())?)
     }
@@ -80,7 +80,7 @@ impl DurableObject for ProviderHealth {
         let text =
             self.shared.borrow().as_ref().map(|shared| serde_json::to_string(shared.lanes())).transpose()?;
         if let Some(text) = text {
-            self.kept.keep(STORED, &text).await?;
+            self.storage.keep(STORED, &text).await?;
         }
         Response::ok("")
     }

@@ -11,7 +11,7 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{ObjectError, ask};
 use crate::platform::clock;
-use crate::platform::kept::Kept;
+use crate::platform::object_storage::ObjectStorage;
 
 /// What an object is asked.
 #[derive(Deserialize, Serialize)]
@@ -42,7 +42,7 @@ async fn send(env: &Env, who: &str, message: &Message) -> Result<String, ObjectE
 /// The object.
 #[durable_object(alarm)]
 pub struct RateLimiter {
-    kept: Kept,
+    storage: ObjectStorage,
     /// Read from storage by the first message.
     log: RefCell<Option<SlidingLog>>,
 }
@@ -51,7 +51,7 @@ const STORED: &str = "log";
 
 impl DurableObject for RateLimiter {
     fn new(state: State, _: Env) -> Self {
-        RateLimiter { kept: Kept::of(state), log: RefCell::new(None) }
+        RateLimiter { storage: ObjectStorage::of(state), log: RefCell::new(None) }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -83,7 +83,7 @@ impl DurableObject for RateLimiter {
             Some(at_ms) if at_ms > clock::now_ms() => self.store(log).await?,
             _ => {
                 self.log.replace(None);
-                self.kept.forget().await?;
+                self.storage.forget().await?;
             }
         }
         Response::ok("")
@@ -96,7 +96,7 @@ impl RateLimiter {
         if let Some(log) = self.log.take() {
             return Ok(log);
         }
-        let stored = self.kept.read(STORED).await?;
+        let stored = self.storage.read(STORED).await?;
         // Another message may have read it in the meantime, and counted.
         let log = self.log.take();
         Ok(log.or_else(|| json::read(&stored?).ok()).unwrap_or_default())
@@ -107,9 +107,9 @@ impl RateLimiter {
         let text = serde_json::to_string(&log)?;
         let empty_at_ms = log.empty_at_ms();
         self.log.replace(Some(log));
-        self.kept.keep(STORED, &text).await?;
+        self.storage.keep(STORED, &text).await?;
         match empty_at_ms {
-            Some(at_ms) => self.kept.wake_by(at_ms).await,
+            Some(at_ms) => self.storage.wake_by(at_ms).await,
             None => Ok(()),
         }
     }

@@ -2,22 +2,22 @@
 //!
 //! An answer is used for [`FRESH_MS`]. In the last second of that, one request asks again while the others go on with what
 //! there is: nobody waits for anybody. What is asked in all, also by many at once who find nothing, is bounded by
-//! [`MAX_QUESTIONS`]. Nothing here knows a clock.
+//! [`MAX_QUERIES`]. Nothing here knows a clock.
 
 /// How long an answer is used, in milliseconds, counted from when it was asked for.
 pub const FRESH_MS: u64 = 5_000;
 /// From this age on one request asks again.
 const AGEING_MS: u64 = 4_000;
 /// How often anybody may have the database asked in [`FRESH_MS`].
-const MAX_QUESTIONS: u32 = 100;
+const MAX_QUERIES: u32 = 100;
 /// The most answers that are kept.
-const MAX_KEPT: usize = 100;
+const MAX_ENTRIES: usize = 100;
 /// How much of them, in bytes.
 const MAX_BYTES: usize = 4_000_000;
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct UsageQuery {
     /// Of how many days, today included.
     pub days: u32,
     /// Of which project; none: of all calls.
@@ -26,8 +26,8 @@ pub struct Question {
     pub projects: bool,
 }
 
-struct Kept {
-    question: Question,
+struct Entry {
+    query: UsageQuery,
     asked_ms: u64,
     text: String,
     /// Whether somebody has set out to ask again.
@@ -36,16 +36,16 @@ struct Kept {
 
 /// The memory of one isolate.
 #[derive(Default)]
-pub struct Answers {
-    kept: Vec<Kept>,
+pub struct ReportCache {
+    kept: Vec<Entry>,
     /// When the current span began, in milliseconds since 1970, and how many questions were asked in it.
     span: (u64, u32),
 }
 
-impl Answers {
+impl ReportCache {
     /// What was answered not long ago, unless it is for this request to ask.
-    pub fn recall(&mut self, question: &Question, now_ms: u64) -> Option<&str> {
-        let kept = self.kept.iter_mut().find(|kept| kept.question == *question && kept.is_fresh(now_ms))?;
+    pub fn recall(&mut self, query: &UsageQuery, now_ms: u64) -> Option<&str> {
+        let kept = self.kept.iter_mut().find(|kept| kept.query == *query && kept.is_fresh(now_ms))?;
         if !kept.asking && now_ms - kept.asked_ms >= AGEING_MS {
             kept.asking = true;
             return None;
@@ -60,7 +60,7 @@ impl Answers {
         if now_ms.checked_sub(*began_ms).is_none_or(|ms| ms >= FRESH_MS) {
             (*began_ms, *asked) = (now_ms, 0);
         }
-        if *asked >= MAX_QUESTIONS {
+        if *asked >= MAX_QUERIES {
             return Err(*began_ms + FRESH_MS - now_ms);
         }
         *asked += 1;
@@ -68,19 +68,19 @@ impl Answers {
     }
 
     /// Remembers an answer. `asked_ms` is when it was asked for.
-    pub fn remember(&mut self, question: Question, asked_ms: u64, text: String) {
-        self.kept.retain(|kept| kept.is_fresh(asked_ms) && kept.question != question);
+    pub fn remember(&mut self, query: UsageQuery, asked_ms: u64, text: String) {
+        self.kept.retain(|kept| kept.is_fresh(asked_ms) && kept.query != query);
         let bytes: usize = self.kept.iter().map(|kept| kept.text.len()).sum();
-        if self.kept.len() >= MAX_KEPT || bytes + text.len() > MAX_BYTES {
+        if self.kept.len() >= MAX_ENTRIES || bytes + text.len() > MAX_BYTES {
             self.kept.clear();
         }
         if text.len() <= MAX_BYTES {
-            self.kept.push(Kept { question, asked_ms, text, asking: false });
+            self.kept.push(Entry { query, asked_ms, text, asking: false });
         }
     }
 }
 
-impl Kept {
+impl Entry {
     fn is_fresh(&self, now_ms: u64) -> bool {
         now_ms.checked_sub(self.asked_ms).is_some_and(|age_ms| age_ms < FRESH_MS)
     }
@@ -90,61 +90,61 @@ impl Kept {
 mod tests {
     use super::*;
 
-    fn question(days: u32) -> Question {
-        Question { days, project: None, projects: true }
+    fn query(days: u32) -> UsageQuery {
+        UsageQuery { days, project: None, projects: true }
     }
 
     #[test]
     fn an_answer_is_used_for_five_seconds() {
-        let mut answers = Answers::default();
-        assert_eq!(answers.recall(&question(1), 1_000), None);
-        answers.remember(question(1), 1_000, "one".into());
-        assert_eq!(answers.recall(&question(1), 4_999), Some("one"));
-        assert_eq!(answers.recall(&question(1), 5_000), None, "the first asks again");
-        assert_eq!(answers.recall(&question(1), 5_000), Some("one"), "the others go on");
-        assert_eq!(answers.recall(&question(1), 5_999), Some("one"));
-        assert_eq!(answers.recall(&question(1), 6_000), None, "the first did not come back");
-        assert_eq!(answers.recall(&question(1), 999), None, "a clock that was set back");
-        answers.remember(question(1), 5_000, "two".into());
-        assert_eq!(answers.recall(&question(1), 6_000), Some("two"));
+        let mut answers = ReportCache::default();
+        assert_eq!(answers.recall(&query(1), 1_000), None);
+        answers.remember(query(1), 1_000, "one".into());
+        assert_eq!(answers.recall(&query(1), 4_999), Some("one"));
+        assert_eq!(answers.recall(&query(1), 5_000), None, "the first asks again");
+        assert_eq!(answers.recall(&query(1), 5_000), Some("one"), "the others go on");
+        assert_eq!(answers.recall(&query(1), 5_999), Some("one"));
+        assert_eq!(answers.recall(&query(1), 6_000), None, "the first did not come back");
+        assert_eq!(answers.recall(&query(1), 999), None, "a clock that was set back");
+        answers.remember(query(1), 5_000, "two".into());
+        assert_eq!(answers.recall(&query(1), 6_000), Some("two"));
     }
 
     #[test]
     fn each_question_has_its_own() {
-        let mut answers = Answers::default();
-        answers.remember(question(1), 0, "one".into());
+        let mut answers = ReportCache::default();
+        answers.remember(query(1), 0, "one".into());
         for other in [
-            question(2),
-            Question { project: Some("p".into()), ..question(1) },
-            Question { projects: false, ..question(1) },
+            query(2),
+            UsageQuery { project: Some("p".into()), ..query(1) },
+            UsageQuery { projects: false, ..query(1) },
         ] {
             assert_eq!(answers.recall(&other, 0), None);
             answers.remember(other.clone(), 0, "other".into());
             assert_eq!(answers.recall(&other, 0), Some("other"));
         }
-        assert_eq!(answers.recall(&question(1), 0), Some("one"));
+        assert_eq!(answers.recall(&query(1), 0), Some("one"));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut answers = Answers::default();
+        let mut answers = ReportCache::default();
         for days in 0..1_000 {
-            answers.remember(question(days), 0, days.to_string());
-            assert!(answers.kept.len() <= MAX_KEPT);
-            assert!(answers.recall(&question(days), 0).is_some());
+            answers.remember(query(days), 0, days.to_string());
+            assert!(answers.kept.len() <= MAX_ENTRIES);
+            assert!(answers.recall(&query(days), 0).is_some());
         }
         for days in 0..20 {
-            answers.remember(question(days), 0, "x".repeat(1_500_000));
+            answers.remember(query(days), 0, "x".repeat(1_500_000));
             assert!(answers.kept.iter().map(|kept| kept.text.len()).sum::<usize>() <= MAX_BYTES);
         }
-        answers.remember(question(1), 0, "x".repeat(MAX_BYTES + 1));
-        assert_eq!(answers.recall(&question(1), 0), None);
+        answers.remember(query(1), 0, "x".repeat(MAX_BYTES + 1));
+        assert_eq!(answers.recall(&query(1), 0), None);
     }
 
     #[test]
     fn questions_are_bounded_in_each_span() {
-        let mut answers = Answers::default();
-        for _ in 0..MAX_QUESTIONS {
+        let mut answers = ReportCache::default();
+        for _ in 0..MAX_QUERIES {
             assert_eq!(answers.ask(10_000), Ok(()));
         }
         assert_eq!(answers.ask(10_000), Err(5_000));

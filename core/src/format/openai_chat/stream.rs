@@ -79,8 +79,8 @@ impl ChatStream {
         for event in sse::events(events) {
             let mut has_content = true;
             if let Some(null_usage) = plain_null_usage(event) {
-                let (shown, rest) = event.split_at_checked(null_usage.start).unwrap_or((event, &[]));
-                out.extend_from_slice(shown);
+                let (visible, rest) = event.split_at_checked(null_usage.start).unwrap_or((event, &[]));
+                out.extend_from_slice(visible);
                 let hidden = if self.hide_usage { null_usage.len() } else { 0 };
                 out.extend_from_slice(rest.get(hidden..).unwrap_or_default());
             } else if needs_a_look(event) {
@@ -115,11 +115,11 @@ impl ChatStream {
             self.error = Some(error);
             return false;
         }
-        let Looked { shown, has_content } = self.usage_of(&parsed.data);
-        match shown {
-            Shown::AsIs => out.extend_from_slice(event),
-            Shown::Not => {}
-            Shown::Instead(data) => {
+        let Inspected { visible, has_content } = self.usage_of(&parsed.data);
+        match visible {
+            Visible::AsIs => out.extend_from_slice(event),
+            Visible::Not => {}
+            Visible::Instead(data) => {
                 for line in data.split(|byte| *byte == b'\n') {
                     out.extend_from_slice(b"data: ");
                     out.extend_from_slice(line);
@@ -132,22 +132,22 @@ impl ChatStream {
     }
 
     /// Notes the usage that a chunk tells, and decides what of the chunk the caller sees.
-    fn usage_of(&mut self, data: &[u8]) -> Looked {
+    fn usage_of(&mut self, data: &[u8]) -> Inspected {
         let Ok([choices, usage, x_groq]) = members::pick(data, &["choices", "usage", "x_groq"]) else {
-            return Looked { shown: Shown::AsIs, has_content: true };
+            return Inspected { visible: Visible::AsIs, has_content: true };
         };
         let is_empty = choices.is_some_and(|choices| is_empty_array(choices.value));
-        let looked = |shown| Looked { shown, has_content: !is_empty };
+        let inspected = |visible| Inspected { visible, has_content: !is_empty };
         self.usage = x_groq.and_then(|x_groq| groq_usage(x_groq.value)).unwrap_or(self.usage);
-        let Some(usage) = usage else { return looked(Shown::AsIs) };
+        let Some(usage) = usage else { return inspected(Visible::AsIs) };
         let told = Usage::read(usage.value);
         self.usage = told.unwrap_or(self.usage);
-        looked(if !self.hide_usage {
-            Shown::AsIs
+        inspected(if !self.hide_usage {
+            Visible::AsIs
         } else if told.is_some() && is_empty {
-            Shown::Not
+            Visible::Not
         } else {
-            Shown::Instead(members::splice(data, &[(usage.extent, Vec::new())]))
+            Visible::Instead(members::splice(data, &[(usage.extent, Vec::new())]))
         })
     }
 }
@@ -254,14 +254,14 @@ impl ResponseStream for ChatStream {
 }
 
 /// What was found in a chunk that was looked at.
-struct Looked {
-    shown: Shown,
+struct Inspected {
+    visible: Visible,
     /// Whether it has any choices.
     has_content: bool,
 }
 
 /// What the caller sees of a chunk.
-enum Shown {
+enum Visible {
     AsIs,
     Not,
     Instead(Vec<u8>),
@@ -550,7 +550,7 @@ mod tests {
 
     #[test]
     fn usage_is_found_in_odd_places() {
-        for (event, shown) in [
+        for (event, visible) in [
             // With the last choices; the chunk stays, without what was not asked for.
             (
                 "data: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5},\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n",
@@ -562,7 +562,7 @@ mod tests {
             ),
         ] {
             let (out, stream) = closed(true, &[event, DONE].concat());
-            assert_eq!((out, stream.usage()), ([shown, DONE].concat(), TOLD));
+            assert_eq!((out, stream.usage()), ([visible, DONE].concat(), TOLD));
         }
         let preview = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9}}\n\n";
         assert_eq!(closed(false, &[preview, USAGE, CONTENT, DONE].concat()).1.usage(), TOLD, "the last told");
@@ -622,8 +622,8 @@ mod tests {
     #[test]
     fn an_event_of_several_lines_stays_one() {
         let event = "data: {\"choices\":[1],\ndata: \"x\":1,\"usage\":null}\n\n";
-        let shown = "data: {\"choices\":[1],\ndata: \"x\":1}\n\n";
-        assert_eq!(closed(true, &[event, DONE].concat()).0, [shown, DONE].concat());
+        let visible = "data: {\"choices\":[1],\ndata: \"x\":1}\n\n";
+        assert_eq!(closed(true, &[event, DONE].concat()).0, [visible, DONE].concat());
     }
 
     #[test]

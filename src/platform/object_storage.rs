@@ -20,12 +20,12 @@ extern "C" {
 }
 
 /// The storage of an object.
-pub struct Kept(JsValue);
+pub struct ObjectStorage(JsValue);
 
-impl Kept {
+impl ObjectStorage {
     /// That of the object of this state.
-    pub fn of(state: State) -> Kept {
-        Kept(state._inner().into())
+    pub fn of(state: State) -> ObjectStorage {
+        ObjectStorage(state._inner().into())
     }
 
     /// The text of a name.
