@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::catalog::{AI_BINDING, Access};
+use gatehouse_core::catalog::{AI_BINDING, Reachability};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format::request::{Inference, Responder};
@@ -152,17 +152,17 @@ impl Attempts<'_> {
         let provider = candidate.provider;
         let key = self.key(lane);
         let outgoing = self.request.outgoing(&candidate.upstream(), output_limit);
-        let target = match &provider.access {
-            Access::Active { chat_url, auth, .. } => {
+        let target = match &provider.reachability {
+            Reachability::Active { chat_url, auth, .. } => {
                 Target::Http(chat_url, key.and_then(|key| header(auth, key)))
             }
-            Access::Binding => {
+            Reachability::Binding => {
                 let binding = variables::binding(&self.context.env, AI_BINDING).ok_or_else(|| {
                     Error::new(Code::ProviderNotConfigured, "there is no binding AI for workers_ai")
                 })?;
                 Target::Binding(binding, &candidate.model)
             }
-            Access::Inactive(_) => {
+            Reachability::Inactive(_) => {
                 return Err(Error::new(
                     Code::InternalError,
                     "A call was routed to a provider that is not active",

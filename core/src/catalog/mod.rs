@@ -12,4 +12,4 @@ pub use providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, Resource, StreamUsage, Window, api_key_variable,
     base_url_variable,
 };
-pub use registry::{AI_BINDING, Access, Entry, ListedModel, OTHER, Registry, WORKERS_AI};
+pub use registry::{AI_BINDING, Entry, ListedModel, OTHER, Reachability, Registry, WORKERS_AI};

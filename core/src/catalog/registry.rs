@@ -39,14 +39,14 @@ pub struct Entry {
     /// Whether it takes `models` and `provider` itself.
     pub own_routing: bool,
     /// Whether and how it can be called.
-    pub access: Access,
+    pub reachability: Reachability,
     /// What the operator says of its models, by id.
     settings: Table<ModelSettings>,
 }
 
 /// Whether and how a provider can be called.
 #[derive(Debug)]
-pub enum Access {
+pub enum Reachability {
     /// It can, over HTTP.
     Active {
         /// Where to send chat completions.
@@ -65,14 +65,14 @@ pub enum Access {
 impl Entry {
     /// Whether it can be called.
     pub fn is_active(&self) -> bool {
-        !matches!(self.access, Access::Inactive(_))
+        !matches!(self.reachability, Reachability::Inactive(_))
     }
 
     /// Its keys; empty where it needs none.
     pub fn keys(&self) -> &[Secret] {
-        match &self.access {
-            Access::Active { keys, .. } => keys,
-            Access::Binding | Access::Inactive(_) => &[],
+        match &self.reachability {
+            Reachability::Active { keys, .. } => keys,
+            Reachability::Binding | Reachability::Inactive(_) => &[],
         }
     }
 
@@ -142,8 +142,10 @@ impl Registry {
                 limit_headers: provider.limit_headers,
                 cancel_stops_billing: provider.cancel_stops_billing,
                 own_routing: provider.own_routing,
-                access: match built_in_access(provider, &variable) {
-                    Access::Inactive(_) if has_binding && provider.name == WORKERS_AI => Access::Binding,
+                reachability: match built_in_reachability(provider, &variable) {
+                    Reachability::Inactive(_) if has_binding && provider.name == WORKERS_AI => {
+                        Reachability::Binding
+                    }
                     access => access,
                 },
                 settings: settings(config, provider.name, &[]),
@@ -157,7 +159,7 @@ impl Registry {
                 limit_headers: super::providers::OPENAI_LIMITS,
                 cancel_stops_billing: provider.cancel_stops_billing,
                 own_routing: false,
-                access: access(
+                reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),
                     "/chat/completions",
@@ -218,17 +220,17 @@ fn quirks(provider: &CustomProvider) -> Vec<Quirk> {
 
 /// A built-in provider that needs no key is there when its address is given: its usual one is this very machine, which
 /// the gateway cannot reach once it is deployed.
-fn built_in_access(provider: &Provider, variable: &impl Fn(&str) -> Option<String>) -> Access {
+fn built_in_reachability(provider: &Provider, variable: &impl Fn(&str) -> Option<String>) -> Reachability {
     let address = base_url_variable(provider.name);
     if provider.auth == Auth::None && variable(&address).is_none() {
-        return Access::Inactive(format!("{address} is not set"));
+        return Reachability::Inactive(format!("{address} is not set"));
     }
     let default = match filled(provider.base_url, variable) {
         Ok(base_url) => BaseUrl::parse(&base_url),
-        Err(missing) if variable(&address).is_none() => return Access::Inactive(missing),
+        Err(missing) if variable(&address).is_none() => return Reachability::Inactive(missing),
         Err(_) => Err("has no default"),
     };
-    access(provider.name, default, provider.chat_path, &provider.auth, provider.key_variables, variable)
+    reachability(provider.name, default, provider.chat_path, &provider.auth, provider.key_variables, variable)
 }
 
 /// An address with its placeholders replaced by the variables that they name; the error says which is missing. Their values
@@ -251,14 +253,14 @@ fn filled(base_url: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<
     Ok(out)
 }
 
-fn access(
+fn reachability(
     name: &str,
     default: Result<BaseUrl, &'static str>,
     chat_path: &str,
     auth: &Auth,
     key_variables: &[&str],
     variable: &impl Fn(&str) -> Option<String>,
-) -> Access {
+) -> Reachability {
     let address = match (default, variable(&base_url_variable(name))) {
         (default, None) => default,
         (default, Some(text)) => BaseUrl::parse(&text).map(|address| match &default {
@@ -268,7 +270,7 @@ fn access(
     };
     let base_url = match address {
         Ok(address) => address,
-        Err(why) => return Access::Inactive(format!("{} {why}", base_url_variable(name))),
+        Err(why) => return Reachability::Inactive(format!("{} {why}", base_url_variable(name))),
     };
     let secret =
         variable(&api_key_variable(name)).or_else(|| key_variables.iter().find_map(|name| variable(name)));
@@ -282,11 +284,11 @@ fn access(
     let auth = match auth {
         Auth::None if !keys.is_empty() => Auth::Bearer,
         auth if *auth != Auth::None && keys.is_empty() => {
-            return Access::Inactive(format!("the secret {} is not set", api_key_variable(name)));
+            return Reachability::Inactive(format!("the secret {} is not set", api_key_variable(name)));
         }
         auth => auth.clone(),
     };
-    Access::Active { chat_url: format!("{}{chat_path}", base_url.as_str()), auth, keys }
+    Reachability::Active { chat_url: format!("{}{chat_path}", base_url.as_str()), auth, keys }
 }
 
 impl ListedModel<'_> {
@@ -347,7 +349,9 @@ mod tests {
     #[test]
     fn a_provider_is_active_when_it_has_its_secret_or_its_address_where_it_needs_none() {
         let ollama = registry("{}", &[]);
-        let Access::Inactive(why) = &ollama.provider("ollama").unwrap().access else { panic!("active") };
+        let Reachability::Inactive(why) = &ollama.provider("ollama").unwrap().reachability else {
+            panic!("active")
+        };
         assert_eq!(why, "OLLAMA_BASE_URL is not set");
         let registry = registry(
             "{}",
@@ -360,7 +364,9 @@ mod tests {
             .map(|entry| entry.name.as_str())
             .collect();
         assert_eq!(active, ["groq", "ollama"]);
-        let Access::Inactive(why) = &registry.provider("xai").unwrap().access else { panic!("active") };
+        let Reachability::Inactive(why) = &registry.provider("xai").unwrap().reachability else {
+            panic!("active")
+        };
         assert_eq!(why, "the secret XAI_API_KEY is not set");
     }
 
@@ -378,10 +384,10 @@ mod tests {
                 ("MY_LLM_API_KEY", "k"),
             ],
         );
-        let url = |name: &str| match &registry.provider(name).unwrap().access {
-            Access::Active { chat_url, .. } => chat_url.clone(),
-            Access::Inactive(why) => why.clone(),
-            Access::Binding => "binding".to_owned(),
+        let url = |name: &str| match &registry.provider(name).unwrap().reachability {
+            Reachability::Active { chat_url, .. } => chat_url.clone(),
+            Reachability::Inactive(why) => why.clone(),
+            Reachability::Binding => "binding".to_owned(),
         };
         assert_eq!(url("openai"), "http://127.0.0.1:1/v9/chat/completions");
         assert_eq!(url("groq"), "http://127.0.0.1:1/openai/v1/chat/completions");

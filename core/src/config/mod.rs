@@ -39,9 +39,9 @@ pub struct Config {
     /// How long an upstream may take.
     pub timeouts: Timeouts,
     /// What is accepted from upstreams.
-    pub answers: Answers,
+    pub answers: ResponseLimits,
     /// Who may ask for a key, and how often.
-    pub access: Access,
+    pub access: OnboardingConfig,
     /// What anybody may know of usage.
     pub analytics: Analytics,
     /// What an issued key may do, by name.
@@ -125,21 +125,21 @@ impl Default for Timeouts {
 /// What is accepted from upstreams.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Answers {
+pub struct ResponseLimits {
     /// The largest whole answer, and the largest single event of a stream, in bytes.
     pub max_bytes: u32,
 }
 
-impl Default for Answers {
+impl Default for ResponseLimits {
     fn default() -> Self {
-        Answers { max_bytes: 16 * 1024 * 1024 }
+        ResponseLimits { max_bytes: 16 * 1024 * 1024 }
     }
 }
 
 /// Who may ask for a key, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Access {
+pub struct OnboardingConfig {
     /// Requests for keys that one client may make in any 24 hours.
     pub requests_per_day: u32,
     /// Failed authentications that one client may have in any minute before it gets 429.
@@ -150,9 +150,14 @@ pub struct Access {
     pub claim_hours: u32,
 }
 
-impl Default for Access {
+impl Default for OnboardingConfig {
     fn default() -> Self {
-        Access { requests_per_day: 5, failed_auth_per_minute: 100, policies: Vec::new(), claim_hours: 72 }
+        OnboardingConfig {
+            requests_per_day: 5,
+            failed_auth_per_minute: 100,
+            policies: Vec::new(),
+            claim_hours: 72,
+        }
     }
 }
 

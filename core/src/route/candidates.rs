@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::catalog::{Access, Entry, Facts, ListedModel, OTHER, Registry};
+use crate::catalog::{Entry, Facts, ListedModel, OTHER, Reachability, Registry};
 use crate::config::{AUTO, Config, Group};
 use crate::error::{Code, Error};
 use crate::format::request::{Inference, Needs};
@@ -206,9 +206,9 @@ fn check_allowed(query: &RouteQuery<'_, '_>, name: &str, candidate: &Candidate<'
 }
 
 fn check_active(candidate: &Candidate<'_>) -> Result<(), Error> {
-    match &candidate.provider.access {
-        Access::Active { .. } | Access::Binding => Ok(()),
-        Access::Inactive(why) => Err(not_configured(&candidate.provider.name, why)),
+    match &candidate.provider.reachability {
+        Reachability::Active { .. } | Reachability::Binding => Ok(()),
+        Reachability::Inactive(why) => Err(not_configured(&candidate.provider.name, why)),
     }
 }
 
@@ -367,7 +367,7 @@ impl<'a> Choice<'_, 'a> {
         if check_allowed(self.query, name, candidate).is_err() {
             return Some(Reason::NotAllowed);
         }
-        if let Access::Inactive(why) = &candidate.provider.access {
+        if let Reachability::Inactive(why) = &candidate.provider.reachability {
             return Some(Reason::Inactive(why.clone()));
         }
         let Preferences { only, ignore, max_price, require_parameters, .. } = self.preferences;
@@ -491,8 +491,8 @@ impl<'a> Choice<'_, 'a> {
             }
         }
         if let [provider] = self.preferences.only.as_slice()
-            && let Some(Access::Inactive(why)) =
-                self.query.registry.provider(provider).map(|entry| &entry.access)
+            && let Some(Reachability::Inactive(why)) =
+                self.query.registry.provider(provider).map(|entry| &entry.reachability)
         {
             return not_configured(provider, why);
         }
