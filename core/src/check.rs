@@ -23,7 +23,7 @@ impl Config {
         let fail = |message: String| Err(ConfigError(message));
         for (member, value) in [
             ("requests.max_body_bytes", self.requests.max_body_bytes),
-            ("answers.max_bytes", self.answers.max_bytes),
+            ("responses.max_bytes", self.responses.max_bytes),
             ("timeouts.total_ms", self.timeouts.total_ms),
             ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
             ("timeouts.stream_first_byte_ms", self.timeouts.stream_first_byte_ms),

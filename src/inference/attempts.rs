@@ -170,7 +170,7 @@ impl Attempts<'_> {
             }
         };
         let settings = &self.isolate.settings;
-        let max_event = settings.config.answers.max_bytes as usize;
+        let max_event = settings.config.responses.max_bytes as usize;
         let stream =
             self.request.stream.then(|| outgoing.responder.stream(&provider.name, key.cloned(), max_event));
         let body = outgoing.body.as_deref().map(Uint8Array::from);

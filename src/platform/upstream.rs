@@ -133,7 +133,7 @@ impl Limits {
             ("idleMs", config.timeouts.idle_ms.into()),
             ("holdMs", config.routing.hold_ms.into()),
             ("holdBytes", config.routing.hold_bytes.into()),
-            ("maxBytes", config.answers.max_bytes.into()),
+            ("maxBytes", config.responses.max_bytes.into()),
             ("maxErrorBytes", max_error_bytes.into()),
         ]))
     }

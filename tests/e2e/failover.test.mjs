@@ -222,7 +222,7 @@ suite("every fault of the first upstream", () => {
           idle_ms: 700,
         },
         routing: { backoff_ms: 50 },
-        answers: { max_bytes: 100_000 },
+        responses: { max_bytes: 100_000 },
         providers: Object.fromEntries(
           [...names].map((name) => [name, lane(upstream, name, { models })]),
         ),

@@ -21,7 +21,7 @@ before(async () => {
   gateway = await Gateway.start({
     ...variables(upstream, {
       timeouts: { first_byte_ms: 1500, idle_ms: 1000 },
-      answers: { max_bytes: 2_000_000 },
+      responses: { max_bytes: 2_000_000 },
       providers: {
         demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
         nowhere: { base_url: "http://127.0.0.1:9", auth: "none" },

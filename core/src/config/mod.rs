@@ -39,7 +39,7 @@ pub struct Config {
     /// How long an upstream may take.
     pub timeouts: Timeouts,
     /// What is accepted from upstreams.
-    pub answers: ResponseLimits,
+    pub responses: ResponseLimits,
     /// Who may ask for a key, and how often.
     pub access: OnboardingConfig,
     /// What anybody may know of usage.

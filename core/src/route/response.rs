@@ -141,7 +141,7 @@ pub fn interrupted(provider: &str, why: Interruption) -> Error {
         }
         Interruption::TooLarge => error(
             Code::UpstreamResponseTooLarge,
-            "answered with more than this gateway's limit (answers.max_bytes)",
+            "answered with more than this gateway's limit (responses.max_bytes)",
         ),
     }
 }
