@@ -164,7 +164,7 @@ async fn issued_key(
         Remembered::Ageing(stored) => {
             let (isolate, env, public_id) = (Rc::clone(isolate), context.env.clone(), public_id.to_owned());
             // If this fails, what is remembered is used until it is too old, and then asked for again.
-            task::run_behind(&context.execution, async move {
+            task::after_response(&context.execution, async move {
                 let _ = ask_and_remember(&isolate, &env, &public_id).await;
             });
             stored

@@ -31,6 +31,6 @@ pub async fn prepare<'s>(
 pub fn deliver_after_response(context: &RequestContext<'_>, notification: Option<&Notification<'_>>) {
     if notification.is_some() {
         let env = context.env.clone();
-        task::run_behind(&context.execution, async move { notifier::wake(&env).await });
+        task::after_response(&context.execution, async move { notifier::wake(&env).await });
     }
 }

@@ -114,7 +114,7 @@ impl Attempts<'_> {
                     if let Some(heartbeat) = &self.heartbeat {
                         heartbeat.beat();
                     }
-                    let ms = ms.min(accounts::BEAT_MS);
+                    let ms = ms.min(accounts::HEARTBEAT_MS);
                     if upstream::wait(&self.context.request.signal(), ms).await {
                         driver.elapsed(clock::now_ms());
                     } else {

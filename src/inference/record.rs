@@ -116,7 +116,10 @@ impl Record {
     /// Reports to the ledger after the response, and gives back what the isolate no longer needs of the key's limits.
     pub fn settle_after_response(&self, context: &RequestContext<'_>, isolate: &Rc<Isolate>) {
         let accounts = Rc::clone(&isolate.accounts);
-        task::run_behind(&context.execution, accounts.settle_up(context.env.clone(), self.ledger.clone()));
+        task::after_response(
+            &context.execution,
+            accounts.settle_up(context.env.clone(), self.ledger.clone()),
+        );
     }
 
     /// Notes that a stream broke after it had begun.

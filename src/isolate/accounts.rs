@@ -74,7 +74,7 @@ fn cannot_check() -> Error {
 
 /// How often the book hears of a call that is under way, in milliseconds.
 #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
-pub const BEAT_MS: u32 = RENEW_MS as u32;
+pub const HEARTBEAT_MS: u32 = RENEW_MS as u32;
 
 impl Accounts {
     fn with<T>(&self, ledger: &str, step: impl FnOnce(&mut Share, u64) -> T) -> T {
@@ -107,7 +107,7 @@ impl Accounts {
                     if let Some(ask) = refill {
                         let (accounts, env, ledger) =
                             (Rc::clone(self), context.env.clone(), ledger.to_owned());
-                        task::run_behind(&context.execution, async move {
+                        task::after_response(&context.execution, async move {
                             // If there is nothing for it, the next call asks for itself.
                             let _ = accounts.ask_object(&env, &ledger, &ask).await;
                         });
@@ -165,9 +165,9 @@ impl Accounts {
     pub fn heartbeat(self: &Rc<Self>, context: &RequestContext<'_>, ledger: &str) -> Heartbeat {
         let execution: Context = JsValue::from(&context.execution).unchecked_into();
         let (env, accounts, ledger) = (context.env.clone(), Rc::clone(self), ledger.to_owned());
-        Heartbeat::new(BEAT_MS, move || {
+        Heartbeat::new(HEARTBEAT_MS, move || {
             let (env, accounts, ledger) = (env.clone(), Rc::clone(&accounts), ledger.clone());
-            task::run_behind(&execution, async move { accounts.report(&env, &ledger).await });
+            task::after_response(&execution, async move { accounts.report(&env, &ledger).await });
         })
     }
 

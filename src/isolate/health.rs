@@ -40,7 +40,7 @@ impl Health {
         });
         if asked.is_none() && self.view.borrow().is_due(now_ms) {
             let (health, env) = (Rc::clone(self), context.env.clone());
-            task::run_behind(&context.execution, async move { health.exchange(&env).await });
+            task::after_response(&context.execution, async move { health.exchange(&env).await });
         }
         let health = Rc::clone(self);
         async move {
@@ -62,7 +62,7 @@ impl Health {
     pub fn publish_after_response(self: &Rc<Self>, context: &RequestContext<'_>) {
         if self.has_to_publish() {
             let (health, env) = (Rc::clone(self), context.env.clone());
-            task::run_behind(&context.execution, async move { health.publish(&env).await });
+            task::after_response(&context.execution, async move { health.publish(&env).await });
         }
     }
 

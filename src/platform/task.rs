@@ -81,7 +81,10 @@ pub fn run(future: impl std::future::Future<Output = JsValue> + 'static) -> JsVa
 }
 
 /// Runs a future behind the answer of a request, which the runtime keeps alive for it.
-pub fn run_behind(context: &worker_sys::Context, future: impl std::future::Future<Output = ()> + 'static) {
+pub fn after_response(
+    context: &worker_sys::Context,
+    future: impl std::future::Future<Output = ()> + 'static,
+) {
     let value = run(async move {
         future.await;
         JsValue::UNDEFINED

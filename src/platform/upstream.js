@@ -68,7 +68,7 @@ const SMALL = 65_536;
 let beat = () => {};
 
 /** @param {(heartbeat: number) => void} callback */
-export function onBeat(callback) {
+export function onHeartbeat(callback) {
   beat = callback;
 }
 
@@ -161,7 +161,7 @@ class Watch {
  * @param {number} totalMs until the answer has come, or the stream has begun
  * @param {Hooks | undefined} hooks for a stream; undefined: none was asked for
  * @param {number | undefined} heartbeat of the call
- * @param {number} beatMs how often it beats
+ * @param {number} heartbeatMs how often it beats
  * @returns {{ settled: Promise<Exchange>, cancel: () => void }}
  */
 export function send(
@@ -177,9 +177,9 @@ export function send(
   totalMs,
   hooks,
   heartbeat,
-  beatMs,
+  heartbeatMs,
 ) {
-  const pace = Math.min(stallMs, limits.idleMs, heartbeat === undefined ? Infinity : beatMs);
+  const pace = Math.min(stallMs, limits.idleMs, heartbeat === undefined ? Infinity : heartbeatMs);
   const watch = new Watch(client, firstByteMs, totalMs, pace, heartbeat);
   const { signal } = watch.controller;
   const answer =

@@ -31,11 +31,11 @@ extern "C" {
         total_ms: f64,
         hooks: Option<&js_sys::Object>,
         heartbeat: Option<u32>,
-        beat_ms: f64,
+        heartbeat_ms: f64,
     ) -> JsFlight;
 
-    #[wasm_bindgen(js_name = onBeat)]
-    fn on_beat(callback: &js_sys::Function);
+    #[wasm_bindgen(js_name = onHeartbeat)]
+    fn on_heartbeat(callback: &js_sys::Function);
 
     fn first(flights: &js_sys::Array, ms: f64) -> js_sys::Promise;
 
@@ -206,7 +206,7 @@ type Beat = Rc<dyn Fn()>;
 
 thread_local! {
     static BEATS: RefCell<Slab<Beat>> = const { RefCell::new(Slab::new()) };
-    static ON_BEAT: Closure<dyn Fn(u32)> = Closure::new(beat);
+    static ON_HEARTBEAT: Closure<dyn Fn(u32)> = Closure::new(beat);
 }
 
 fn beat(number: u32) {
@@ -226,7 +226,7 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// One that tells about as often as this, in milliseconds.
     pub fn new(every_ms: u32, tell: impl Fn() + 'static) -> Heartbeat {
-        ON_BEAT.with(|callback| on_beat(callback.as_ref().unchecked_ref()));
+        ON_HEARTBEAT.with(|callback| on_heartbeat(callback.as_ref().unchecked_ref()));
         Heartbeat { number: BEATS.with_borrow_mut(|beats| beats.insert(Rc::new(tell))), every_ms }
     }
 
@@ -359,7 +359,7 @@ pub fn relay_stream(
 ) -> Result<web_sys::ReadableStream, JsValue> {
     let relayed = relay(&exchange, ping_ms.into())?;
     let promise = relayed.finished();
-    task::run_behind(context, async move {
+    task::after_response(context, async move {
         let stayed = task::settled(promise).await.is_ok_and(|stayed| stayed.is_truthy());
         // Nothing more is pushed: the functions that the stream was pushed by can go, and then it is nobody else's.
         let Hooks { stream, object, _push: push, _state: state, _end: end } = hooks;
