@@ -187,7 +187,7 @@ impl World {
             view.answered(place, now_ms, now_ms);
         });
         let (attempts, charges) = steps.run("Reservation::ended, settle", || {
-            reservation.ended(target, "ok", 1, End::Told(usage));
+            reservation.ended(target, "ok", 1, End::Reported(usage));
             reservation.settle()
         });
         let receipt = Receipt {

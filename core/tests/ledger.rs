@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Account, Answer, Ask, Changes, Charge, Limit, LocalLease, Need, Page, Report, Reserved, Settled,
+    Account, Ask, Changes, Charge, LeaseResponse, Limit, LocalLease, Need, Page, Report, Reserved, Settled,
     Standing, Stored,
 };
 use proptest::prelude::*;
@@ -57,7 +57,7 @@ impl Storage {
 
 enum Message {
     Ask(usize, Ask, Call),
-    Answer(usize, Ask, Answer, Call),
+    LeaseResponse(usize, Ask, LeaseResponse, Call),
     Report(usize, Report),
     Standing(usize, Standing),
 }
@@ -147,9 +147,9 @@ impl World {
             Message::Ask(isolate, ask, call) => {
                 let (answer, changes) = self.account.ask(&ask, self.now_ms);
                 self.storage.store(changes);
-                self.network.push(Message::Answer(isolate, ask, answer, call));
+                self.network.push(Message::LeaseResponse(isolate, ask, answer, call));
             }
-            Message::Answer(isolate, ask, answer, call) => {
+            Message::LeaseResponse(isolate, ask, answer, call) => {
                 let Some((lease, calls)) = self.leases.get_mut(isolate) else { return };
                 if call.gave_up || !is_of(lease, &ask.isolate) {
                     return;
@@ -179,7 +179,7 @@ impl World {
     fn time_out(&mut self, index: usize, lost: bool) {
         let message = self.network.remove(index);
         match message {
-            Message::Ask(isolate, ask, call) | Message::Answer(isolate, ask, _, call) if lost => {
+            Message::Ask(isolate, ask, call) | Message::LeaseResponse(isolate, ask, _, call) if lost => {
                 self.give_up(isolate, &ask, &call);
             }
             Message::Ask(isolate, ask, mut call) => {
@@ -187,10 +187,10 @@ impl World {
                 call.gave_up = true;
                 self.network.push(Message::Ask(isolate, ask, call));
             }
-            Message::Answer(isolate, ask, answer, mut call) => {
+            Message::LeaseResponse(isolate, ask, answer, mut call) => {
                 self.give_up(isolate, &ask, &call);
                 call.gave_up = true;
-                self.network.push(Message::Answer(isolate, ask, answer, call));
+                self.network.push(Message::LeaseResponse(isolate, ask, answer, call));
             }
             Message::Report(isolate, report) => {
                 if let Some((lease, _)) = self.leases.get_mut(isolate)

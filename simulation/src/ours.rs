@@ -7,7 +7,7 @@ use std::rc::Rc;
 use gatehouse_core::format;
 use gatehouse_core::health::failure::{Class, Failure};
 use gatehouse_core::health::{
-    Answer as News, Availability, HealthView, Lanes, REFRESH_MS, Report, Shared, Token,
+    Availability, HealthView, Lanes, REFRESH_MS, Report, Shared, Token, Update as News,
 };
 use gatehouse_core::ledger::Reservation;
 use gatehouse_core::ledger::estimate::Estimate;

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use gatehouse_core::health::{Answer, HealthView, REFRESH_MS, Token};
+use gatehouse_core::health::{HealthView, REFRESH_MS, Token, Update};
 use worker::Env;
 
 use crate::objects::{ObjectError, provider_health};
@@ -50,7 +50,7 @@ impl Health {
         }
     }
 
-    fn take(&self, response: Result<Answer, ObjectError>, token: Token) {
+    fn take(&self, response: Result<Update, ObjectError>, token: Token) {
         let mut view = self.view.borrow_mut();
         match response {
             Ok(response) => view.refreshed(&response, token),

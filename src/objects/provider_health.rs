@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use gatehouse_core::health::{Answer, Report, Shared};
+use gatehouse_core::health::{Report, Shared, Update};
 use gatehouse_core::json;
 use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
@@ -25,12 +25,12 @@ const KEEP_EVERY_MS: u64 = 5_000;
 const STORED: &str = "health";
 
 /// Tells what an isolate has seen, and asks what the others have. It is sent at once, not only when awaited.
-pub fn tell(env: &Env, report: &Report) -> impl Future<Output = Result<Answer, ObjectError>> + use<> {
+pub fn tell(env: &Env, report: &Report) -> impl Future<Output = Result<Update, ObjectError>> + use<> {
     exchange(PATIENCE_MS, env, report)
 }
 
 /// The same for a call that waits for the answer.
-pub fn ask(env: &Env, question: &Report) -> impl Future<Output = Result<Answer, ObjectError>> + use<> {
+pub fn ask(env: &Env, question: &Report) -> impl Future<Output = Result<Update, ObjectError>> + use<> {
     exchange(CALL_PATIENCE_MS, env, question)
 }
 
@@ -38,7 +38,7 @@ fn exchange(
     patience_ms: u32,
     env: &Env,
     report: &Report,
-) -> impl Future<Output = Result<Answer, ObjectError>> + use<> {
+) -> impl Future<Output = Result<Update, ObjectError>> + use<> {
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
     let message = serde_json::to_string(report).map_err(failed);
     let answer = message.map(|message| ask_within(patience_ms, env, "PROVIDER_HEALTH", NAME, &message));

@@ -55,8 +55,8 @@ impl Usage {
     /// Reads a `usage` object, as it is written. `None` if it is `null` or no object; a number that cannot be one of tokens
     /// is not told.
     pub fn read(text: &str) -> Option<Usage> {
-        let Told { mut usage, total, details, cache_apart } = Told::read(text)?;
-        for more in details.into_iter().flatten().filter_map(|text| Some(Told::read(text)?.usage)) {
+        let Counts { mut usage, total, details, cache_apart } = Counts::read(text)?;
+        for more in details.into_iter().flatten().filter_map(|text| Some(Counts::read(text)?.usage)) {
             // The same number may stand at two places; a place that is always 0 is no reason to forget the other.
             usage.cached_tokens = usage.cached_tokens.max(more.cached_tokens);
             usage.cache_write_tokens = usage.cache_write_tokens.max(more.cache_write_tokens);
@@ -85,7 +85,7 @@ impl Usage {
 }
 
 /// What one object tells: the usage itself, or details of it.
-struct Told<'a> {
+struct Counts<'a> {
     usage: Usage,
     total: Option<u64>,
     /// The objects with details.
@@ -94,15 +94,15 @@ struct Told<'a> {
     cache_apart: bool,
 }
 
-impl Told<'_> {
-    fn read(text: &str) -> Option<Told<'_>> {
+impl Counts<'_> {
+    fn read(text: &str) -> Option<Counts<'_>> {
         let values = members::pick(text.as_bytes(), NAMES).ok()?.map(|member| Some(member?.value));
         let [_, _, _, _, _, prompt_details, input_details, completion_details, output_details, ..] = values;
         let count = |value: Option<&str>| value?.parse().ok().filter(|tokens| *tokens <= MOST);
         let [prompt, input, completion, output, total, _, _, _, _, cached, hit, cache_read, ..] =
             values.map(count);
         let [.., written, creation, reasoning_tokens, image_tokens] = values.map(count);
-        Some(Told {
+        Some(Counts {
             usage: Usage {
                 prompt_tokens: prompt.or(input),
                 cached_tokens: cached.max(hit).max(cache_read),
@@ -124,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Prompt, cached, cache-write, completion, reasoning, image.
-    fn told(text: &str) -> Option<[Option<u64>; 6]> {
+    fn counts(text: &str) -> Option<[Option<u64>; 6]> {
         let usage = Usage::read(text)?;
         Some([
             usage.prompt_tokens,
@@ -195,14 +195,14 @@ mod tests {
             ),
             (r#"{"prompt_tokens":21,"total_tokens":81}"#, [Some(21), n, n, Some(60), n, n]),
         ] {
-            assert_eq!(told(text), Some(expected), "{text}");
+            assert_eq!(counts(text), Some(expected), "{text}");
         }
     }
 
     #[test]
     fn what_makes_no_sense_is_not_told() {
         for text in ["null", "7", "[]", "\"odd\"", "", "{", r#"{"prompt_tokens":1,"prompt_tokens":2}"#] {
-            assert_eq!(told(text), None, "{text}");
+            assert_eq!(counts(text), None, "{text}");
         }
         for number in ["-1", "1.5", "1e3", "\"3\"", "null", "[]", "1099511627777", "99999999999999999999999"]
         {
@@ -210,7 +210,7 @@ mod tests {
                 r#"{{"prompt_tokens":{number},"completion_tokens":{number},"total_tokens":{number},"cached_tokens":{number},
                 "prompt_tokens_details":{number},"completion_tokens_details":{{"reasoning_tokens":{number}}}}}"#
             );
-            assert_eq!(told(&text), Some([None; 6]), "{text}");
+            assert_eq!(counts(&text), Some([None; 6]), "{text}");
         }
         assert!(!Usage::read(r#"{"prompt_tokens":1}"#).unwrap().is_known());
         assert!(Usage::read(r#"{"prompt_tokens":1,"completion_tokens":0}"#).unwrap().is_known());

@@ -12,7 +12,7 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 
-pub use shared::{Answer, Report, Shared};
+pub use shared::{Report, Shared, Update};
 pub use stats::{LaneStats, Outage, Totals, day_end_ms};
 pub use view::{Availability, HealthView, REFRESH_MS, STALE_MS, Token};
 

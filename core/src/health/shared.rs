@@ -18,7 +18,7 @@ pub struct Report {
 
 /// What the object answers: the lanes that have changed since the state that the isolate knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct Update {
     /// The object's epoch, and the version in it.
     pub state: (u64, u64),
     /// The lanes that have changed.
@@ -48,7 +48,7 @@ impl Shared {
     }
 
     /// Takes a report, and says what its isolate does not know.
-    pub fn take(&mut self, report: &Report) -> Answer {
+    pub fn take(&mut self, report: &Report) -> Update {
         if !report.lanes.is_empty() {
             self.version += 1;
         }
@@ -64,7 +64,7 @@ impl Shared {
             _ => 0,
         };
         let news = self.lanes.0.iter().filter(|record| record.version > known).cloned().collect();
-        Answer { state: (self.epoch, self.version), lanes: Lanes(news) }
+        Update { state: (self.epoch, self.version), lanes: Lanes(news) }
     }
 
     fn forget_the_oldest(&mut self) {

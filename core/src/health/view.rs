@@ -1,6 +1,6 @@
 //! What one isolate knows of all lanes.
 
-use super::shared::{Answer, Report};
+use super::shared::{Report, Update};
 use super::stats::{self, LaneStats, Outage, Recent, Today, Totals};
 use super::{LaneId, Lanes};
 use crate::catalog::{LimitHeader, OTHER};
@@ -282,7 +282,7 @@ impl HealthView {
     }
 
     /// A report was answered.
-    pub fn refreshed(&mut self, answer: &Answer, token: Token) {
+    pub fn refreshed(&mut self, answer: &Update, token: Token) {
         self.sending.take_if(|(_, sent, _)| *sent == token);
         // Another object than before knows nothing of what this isolate saw in the meantime.
         let is_other = self.seen.is_none_or(|(epoch, _)| epoch != answer.state.0);

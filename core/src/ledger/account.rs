@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::limit::{self, Kind, Limit};
-use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Standing};
+use super::message::{Ask, Charge, Closed, Granted, LeaseResponse, Need, Refusal, Report, Standing};
 use super::receipt::{Chain, Totals, id_of, of_line};
 use super::tally::{Row, merge};
 use super::window::Window;
@@ -248,7 +248,7 @@ impl Account {
     }
 
     /// Answers an isolate that asks for what an attempt needs.
-    pub fn ask(&mut self, ask: &Ask, now_ms: u64) -> (Answer, Changes) {
+    pub fn ask(&mut self, ask: &Ask, now_ms: u64) -> (LeaseResponse, Changes) {
         let mut changes = Changes { leases: self.expire(now_ms), ..Changes::default() };
         let closed = self.reporter(&ask.isolate, now_ms).closed;
         let mut refusal: Option<Refusal> = None;
@@ -269,11 +269,11 @@ impl Account {
             }
         }
         if let Some(refusal) = refusal {
-            return (Answer::Refused(refusal), changes);
+            return (LeaseResponse::Refused(refusal), changes);
         }
         if ask.lease <= closed {
             // The isolate has given up waiting for this answer.
-            return (Answer::Granted(Vec::new()), changes);
+            return (LeaseResponse::Granted(Vec::new()), changes);
         }
         for (one, need) in granted.iter_mut().zip(&ask.needs) {
             let unit = one.hold;
@@ -307,7 +307,7 @@ impl Account {
             changes.leases.push(lease.change());
         }
         self.leases.retain(|lease| !lease.is_empty());
-        (Answer::Granted(granted), changes)
+        (LeaseResponse::Granted(granted), changes)
     }
 
     /// Weighs one need: what one hold gets, as `hold` of the grant, and for how many further ones there is enough.

@@ -10,7 +10,7 @@
 
 use super::account::{LEASE_MS, spare_of};
 use super::limit::{Counter, Limit};
-use super::message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
+use super::message::{Ask, Charge, Closed, Granted, LeaseResponse, Need, Refusal, Report, Settled, Standing};
 use super::receipt::{Totals, to_line};
 use super::tally::{self, Row};
 use super::window::Window;
@@ -254,15 +254,15 @@ impl LocalLease {
     pub fn answered(
         &mut self,
         ask: &Ask,
-        answer: Answer,
+        answer: LeaseResponse,
         now_ms: u64,
     ) -> Result<Vec<Charge>, Option<Refusal>> {
         if self.lease.number == ask.lease {
             self.lease.asks = self.lease.asks.saturating_sub(1);
         }
         let granted = match answer {
-            Answer::Granted(granted) => granted,
-            Answer::Refused(refusal) => {
+            LeaseResponse::Granted(granted) => granted,
+            LeaseResponse::Refused(refusal) => {
                 if refusal.is_spent() && ask.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));

@@ -83,7 +83,7 @@ impl Refusal {
 /// The answer to an [`Ask`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum LeaseResponse {
     /// All that was needed.
     Granted(Vec<Granted>),
     /// Nothing.

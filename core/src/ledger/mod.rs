@@ -28,6 +28,6 @@ mod window;
 pub use account::{Account, Changes, Page, State, Stored};
 pub use lease::{Hold, IDLE_MS, LocalLease, MAX_SETTLED, RENEW_MS, Reserved};
 pub use limit::{Counter, Kind, Limit};
-pub use message::{Answer, Ask, Charge, Closed, Granted, Need, Refusal, Report, Settled, Standing};
+pub use message::{Ask, Charge, Closed, Granted, LeaseResponse, Need, Refusal, Report, Settled, Standing};
 pub use reservation::{End, Reservation, Target};
 pub use window::{Span, Window};

@@ -56,8 +56,8 @@ pub struct Target<'a> {
 /// How an attempt ended, as far as it is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The upstream told what it used.
-    Told(Usage),
+    /// The upstream reported what it used.
+    Reported(Usage),
     /// It did not: this many tokens of output have come.
     Partly(u64),
     /// It was refused, or never reached: nothing was used.
@@ -189,8 +189,8 @@ impl Reservation {
         let index = self.in_flight.iter().position(is_this);
         let output = index.map_or(0, |index| self.in_flight.remove(index).output);
         let (usage, estimated) = match end {
-            End::Told(usage) if usage.is_known() => (usage, false),
-            End::Told(usage) => {
+            End::Reported(usage) if usage.is_known() => (usage, false),
+            End::Reported(usage) => {
                 let prompt = usage.prompt_tokens.unwrap_or(estimate.prompt_tokens);
                 let told = Usage { prompt_tokens: Some(prompt), ..usage };
                 (Usage { completion_tokens: Some(usage.completion_tokens.unwrap_or(0)), ..told }, true)
@@ -312,7 +312,7 @@ mod tests {
     }
 
     fn told(prompt: u64, completion: u64) -> End {
-        End::Told(Usage {
+        End::Reported(Usage {
             prompt_tokens: Some(prompt),
             completion_tokens: Some(completion),
             ..Usage::default()

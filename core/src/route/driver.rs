@@ -458,7 +458,7 @@ fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
 
 /// The charge for a whole response of so many bytes.
 pub fn charge_of_whole(usage: Usage, bytes: u64) -> End {
-    if usage.is_known() { End::Told(usage) } else { End::Partly(bytes / BYTES_PER_TOKEN as u64) }
+    if usage.is_known() { End::Reported(usage) } else { End::Partly(bytes / BYTES_PER_TOKEN as u64) }
 }
 
 /// How a call ended whose stream has ended; `client_stayed`: the client took all of it.
@@ -481,10 +481,10 @@ pub fn charge_of_stream(
     let usage = stream.usage();
     let produced = stream.produced();
     match outcome {
-        Outcome::Answered if usage.is_known() => End::Told(usage),
+        Outcome::Answered if usage.is_known() => End::Reported(usage),
         Outcome::ClientLeft if cancel_stops_billing == Some(false) => End::AtMost,
         // Some report it along the way: the last report of a stream that was cut may be behind what has come.
-        _ if usage.is_known() && usage.completion_tokens >= Some(produced) => End::Told(usage),
+        _ if usage.is_known() && usage.completion_tokens >= Some(produced) => End::Reported(usage),
         _ => End::Partly(produced),
     }
 }
@@ -718,12 +718,12 @@ mod tests {
         let done = StreamState::Over(StreamOutcome::Done);
         let cut = StreamState::Over(StreamOutcome::Cut);
         for (state, told, produced, stayed, stops, outcome, end) in [
-            (done, usage(5), 7, true, None, Outcome::Answered, End::Told(usage(5))),
-            (done, usage(5), 7, false, Some(false), Outcome::Answered, End::Told(usage(5))),
+            (done, usage(5), 7, true, None, Outcome::Answered, End::Reported(usage(5))),
+            (done, usage(5), 7, false, Some(false), Outcome::Answered, End::Reported(usage(5))),
             (done, none, 7, true, None, Outcome::Answered, End::Partly(7)),
             (cut, none, 7, true, Some(false), Outcome::Failed, End::Partly(7)),
             (cut, usage(5), 7, true, None, Outcome::Failed, End::Partly(7)),
-            (cut, usage(8), 7, true, None, Outcome::Failed, End::Told(usage(8))),
+            (cut, usage(8), 7, true, None, Outcome::Failed, End::Reported(usage(8))),
             (StreamState::Begun, none, 7, false, None, Outcome::ClientLeft, End::Partly(7)),
             (StreamState::Begun, none, 7, false, Some(false), Outcome::ClientLeft, End::AtMost),
         ] {
@@ -732,7 +732,7 @@ mod tests {
             assert_eq!(charge_of_stream(&stream, outcome, stops), end, "{state:?} {produced}");
         }
         assert_eq!(charge_of_whole(none, 40), End::Partly(10));
-        assert_eq!(charge_of_whole(usage(3), 40), End::Told(usage(3)));
+        assert_eq!(charge_of_whole(usage(3), 40), End::Reported(usage(3)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The messages between one isolate and `ProviderHealth`, the Durable Object that shares the health view of all isolates.
 //! [`HealthView`] and [`Shared`] are the gateway's own code; this module sends messages when the Worker sends them.
 
-use gatehouse_core::health::{Answer, HealthView, LaneId, Lanes, REFRESH_MS, Report, Shared, Token};
+use gatehouse_core::health::{HealthView, LaneId, Lanes, REFRESH_MS, Report, Shared, Token, Update};
 
 use super::ledger::{BACK_MS, DURATION_MS, MODELS, THERE_MS, per_million};
 use crate::day::BEGIN_MS;
@@ -14,7 +14,7 @@ enum Event {
     Call,
     End { model: usize, sent_ms: u64 },
     Told { report: Box<Report>, token: Token, behind: bool },
-    Answered { answer: Box<Answer>, token: Token, behind: bool },
+    Answered { answer: Box<Update>, token: Token, behind: bool },
     Tell,
 }
 

@@ -6,8 +6,8 @@
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Account, Answer, Ask, Changes, Charge, IDLE_MS, Limit, LocalLease, Need, Report, Reserved, Settled,
-    Standing,
+    Account, Ask, Changes, Charge, IDLE_MS, LeaseResponse, Limit, LocalLease, Need, Report, Reserved,
+    Settled, Standing,
 };
 
 use crate::day::{BEGIN_MS, DAY_MS};
@@ -174,7 +174,7 @@ enum Event {
     },
     Answered {
         isolate: usize,
-        exchange: Box<(Ask, Answer)>,
+        exchange: Box<(Ask, LeaseResponse)>,
     },
     Reported {
         isolate: usize,

@@ -10,7 +10,7 @@ mod storage;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
-use gatehouse_core::ledger::{Account, Answer, Ask, Changes, Limit, Report, Standing};
+use gatehouse_core::ledger::{Account, Ask, Changes, LeaseResponse, Limit, Report, Standing};
 use gatehouse_core::report::usage::{self, Usage};
 use gatehouse_core::{json, json_text};
 use serde::de::DeserializeOwned;
@@ -53,7 +53,7 @@ enum Message<'a> {
 }
 
 /// What an attempt may have.
-pub async fn ask_for(env: &Env, ledger: &str, ask: &Ask) -> Result<Answer, ObjectError> {
+pub async fn ask_for(env: &Env, ledger: &str, ask: &Ask) -> Result<LeaseResponse, ObjectError> {
     exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(ask)), "").await
 }
 
