@@ -35,7 +35,7 @@ use crate::request_context::RequestContext;
 pub fn fetch(request: web_sys::Request, env: Env, context: Context) -> JsValue {
     task::run(async move {
         let context = RequestContext::new(&request, env, context);
-        let reply = handlers::answer(&context).await;
-        context.finish(reply)
+        let response = handlers::answer(&context).await;
+        context.finish(response)
     })
 }

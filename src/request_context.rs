@@ -14,8 +14,8 @@ use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::Context;
 use worker::{Env, web_sys};
 
-use crate::platform::reply::{Body, Reply};
 use crate::platform::request::{BodyError, Head};
+use crate::platform::response::{Body, Response};
 use crate::platform::{clock, log, random, request, variables};
 
 /// Headers of replies that scripts of other origins may read. Only they are told: it is the longest header of all.
@@ -96,25 +96,25 @@ impl<'a> RequestContext<'a> {
     }
 
     /// Adds what every reply tells of its request, and gives the runtime's response.
-    pub fn finish(self, mut reply: Reply) -> JsValue {
+    pub fn finish(self, mut response: Response) -> JsValue {
         let total = format!("total;dur={}", self.elapsed_ms());
-        match reply.headers.iter_mut().find(|(name, _)| *name == "server-timing") {
+        match response.headers.iter_mut().find(|(name, _)| *name == "server-timing") {
             Some((_, parts)) => *parts = format!("{parts}, {total}").into(),
-            None => reply.headers.push(("server-timing", total.into())),
+            None => response.headers.push(("server-timing", total.into())),
         }
         if self.head.method() == "HEAD" {
-            reply.body = Body::Empty;
+            response.body = Body::Empty;
         }
         if self.head.header("origin").is_some() {
-            reply.headers.push(("access-control-expose-headers", EXPOSED_HEADERS.into()));
+            response.headers.push(("access-control-expose-headers", EXPOSED_HEADERS.into()));
         }
         let surface = self.surface();
-        reply.headers.push(("x-request-id", self.id.into()));
-        reply.into_response().unwrap_or_else(|error| {
+        response.headers.push(("x-request-id", self.id.into()));
+        response.into_response().unwrap_or_else(|error| {
             let words = variables::words(&error);
             log::line(json_text!({"event": "reply", "error": words}));
             let error = Error::new(Code::InternalError, "The gateway could not make its reply");
-            Reply::error(&error, surface).into_response().unwrap_or_default()
+            Response::error(&error, surface).into_response().unwrap_or_default()
         })
     }
 

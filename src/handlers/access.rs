@@ -19,7 +19,7 @@ use worker::Env;
 use crate::isolate::Isolate;
 use crate::notification;
 use crate::objects::rate_limiter;
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use crate::request_context::seconds;
@@ -27,7 +27,7 @@ use crate::store::keys::{Credential, NewSecret};
 use crate::store::requests::{self, AutoIssue, Origin, Submitted};
 
 /// Answers a submission.
-pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let Some(pseudonyms) = &isolate.settings.pseudonyms else {
         let words = "This gateway takes no requests for keys: its operator has not configured any key";
         return Err(Error::new(Code::AuthNotConfigured, words));
@@ -125,9 +125,9 @@ async fn store(
     Ok((submitted, key))
 }
 
-fn answer(submitted: Submitted, key: Option<String>, email: &str) -> Reply {
+fn answer(submitted: Submitted, key: Option<String>, email: &str) -> Response {
     match (submitted, key) {
-        (Submitted::Stored(id), Some(key)) => Reply::json(
+        (Submitted::Stored(id), Some(key)) => Response::json(
             201,
             &json!({
                 "request_id": id,
@@ -136,7 +136,7 @@ fn answer(submitted: Submitted, key: Option<String>, email: &str) -> Reply {
                 "message": "Your key has been issued. Store it safely: it is shown only once.",
             }),
         ),
-        (Submitted::Before { id, with_key: true }, _) => Reply::json(
+        (Submitted::Before { id, with_key: true }, _) => Response::json(
             200,
             &json!({
                 "request_id": id,
@@ -144,7 +144,7 @@ fn answer(submitted: Submitted, key: Option<String>, email: &str) -> Reply {
                 "message": "Your key was issued in answer to an earlier request, and shown only then.",
             }),
         ),
-        (Submitted::Stored(id) | Submitted::Before { id, .. }, _) => Reply::json(
+        (Submitted::Stored(id) | Submitted::Before { id, .. }, _) => Response::json(
             202,
             &json!({"request_id": id, "status": "pending", "message": received_message(email)}),
         ),

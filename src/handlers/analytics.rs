@@ -11,13 +11,13 @@ use gatehouse_core::report::usage::Detail;
 use crate::authentication;
 use crate::isolate::Isolate;
 use crate::platform::clock;
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::request_context::{RequestContext, last_days, seconds};
 use crate::store::usage;
 use gatehouse_core::routes::Audience;
 
 /// `GET /v1/analytics?project_id=&days=`
-pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let config = &isolate.settings.config.analytics;
     // Where it makes no difference who asks, a key is not looked at: a wrong one is no fault on a public route.
     let mut operator = false;
@@ -37,13 +37,13 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         let words = "Only operators may ask for one project here";
         return Err(Error::new(Code::PermissionDenied, words).with_param("project_id"));
     }
-    let reply = Reply::json_text(200, answer(context, isolate, query, operator).await?);
+    let response = Response::json_text(200, answer(context, isolate, query, operator).await?);
     if operator {
-        return Ok(reply);
+        return Ok(response);
     }
-    let reply = reply.with("cache-control", format!("public, max-age={}", FRESH_MS / 1_000));
+    let response = response.with("cache-control", format!("public, max-age={}", FRESH_MS / 1_000));
     // What one who may see less was answered is not for one who may see more, and the other way round.
-    Ok(if config.projects { reply } else { reply.with("vary", "authorization, x-api-key") })
+    Ok(if config.projects { response } else { response.with("vary", "authorization, x-api-key") })
 }
 
 /// The answer: what was said a moment ago, or else what the database says.

@@ -9,7 +9,7 @@ use gatehouse_core::time;
 use serde_json::Value;
 
 use crate::isolate::Isolate;
-use crate::platform::reply::{Body, Reply};
+use crate::platform::response::{Body, Response};
 use crate::platform::{clock, random, request};
 use crate::request_context::RequestContext;
 use crate::store::keys::{self, ClaimLink, Credential, Draft, NewSecret};
@@ -18,17 +18,17 @@ use crate::store::keys::{self, ClaimLink, Credential, Draft, NewSecret};
 const ATTEMPTS: u32 = 20;
 
 /// `GET /v0/api_keys`
-pub async fn list(context: &RequestContext<'_>) -> Result<Reply, Error> {
+pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
     let now_ms = clock::now_ms();
     let shown: Vec<_> =
         keys::list_keys(&context.env, None).await?.iter().map(|key| key.to_json(now_ms)).collect();
-    Ok(not_cached(Reply::json(200, &json!(shown))))
+    Ok(not_cached(Response::json(200, &json!(shown))))
 }
 
 /// `GET /v0/api_keys/{name}`
-pub async fn get(context: &RequestContext<'_>, name: &str) -> Result<Reply, Error> {
+pub async fn get(context: &RequestContext<'_>, name: &str) -> Result<Response, Error> {
     let key = keys::get(&context.env, name).await?;
-    Ok(not_cached(Reply::json(200, &json!([key.to_json(clock::now_ms())]))))
+    Ok(not_cached(Response::json(200, &json!([key.to_json(clock::now_ms())]))))
 }
 
 /// `POST /v0/api_keys`
@@ -36,7 +36,7 @@ pub async fn create(
     context: &RequestContext<'_>,
     isolate: &Isolate,
     operator: &Caller,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     context.require_json()?;
     let now_ms = clock::now_ms();
     let NewKey { name, mut settings, delivery } =
@@ -62,7 +62,7 @@ pub async fn create(
         Credential::Secret(secret) => json!({"id": id, "name": name, "api_key": secret.text}),
         Credential::Claim(link) => claim_json(context, &id, &name, &link),
     };
-    Ok(not_cached(Reply::json(201, &shown)))
+    Ok(not_cached(Response::json(201, &shown)))
 }
 
 /// `PATCH /v0/api_keys/{name}`
@@ -71,7 +71,7 @@ pub async fn update(
     isolate: &Isolate,
     operator: &Caller,
     name: &str,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     context.require_json()?;
     let body = context.small_body().await?;
     for _ in 0..ATTEMPTS {
@@ -80,7 +80,7 @@ pub async fn update(
         let settings = key.settings.clone().patched(&body, &isolate.settings.config, now_ms)?;
         if keys::update(&context.env, &key, &settings, &operator.label).await? {
             isolate.keys.borrow_mut().forget();
-            return Ok(Reply::json(200, &api_key::ApiKey { settings, ..key }.to_json(now_ms)));
+            return Ok(Response::json(200, &api_key::ApiKey { settings, ..key }.to_json(now_ms)));
         }
     }
     Err(Error::new(Code::StorageUnavailable, "The key is being changed by others; try again"))
@@ -92,12 +92,12 @@ pub async fn revoke(
     isolate: &Isolate,
     operator: &Caller,
     name: &str,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let key = keys::get(&context.env, name).await?;
     keys::revoke(&context.env, &key, &operator.label).await?;
     // Here it is dead at once; other isolates ask again within the bound.
     isolate.keys.borrow_mut().forget();
-    Ok(Reply { status: 200, headers: Vec::new(), body: Body::Empty })
+    Ok(Response { status: 200, headers: Vec::new(), body: Body::Empty })
 }
 
 /// `POST /v0/api_keys/{name}/rotate`
@@ -106,7 +106,7 @@ pub async fn rotate(
     isolate: &Isolate,
     operator: &Caller,
     name: &str,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let Rotation { overlap_ms, delivery } = Rotation::read(&context.small_body().await?)?;
     let key = keys::get(&context.env, name).await?;
     let shown = if delivery == Delivery::Key {
@@ -120,7 +120,7 @@ pub async fn rotate(
         keys::offer_claim(&context.env, &key, &link, overlap_ms, &operator.label).await?;
         claim_json(context, &key.id, &key.name, &link)
     };
-    Ok(not_cached(Reply::json(200, &shown)))
+    Ok(not_cached(Response::json(200, &shown)))
 }
 
 /// The name in a path: percent-decoded. One that no key can have is an unknown one.
@@ -140,6 +140,6 @@ fn claim_json(context: &RequestContext<'_>, id: &str, name: &str, link: &ClaimLi
 }
 
 /// As this dialect's clients expect it.
-fn not_cached(reply: Reply) -> Reply {
-    reply.with("cache-control", "no-cache")
+fn not_cached(response: Response) -> Response {
+    response.with("cache-control", "no-cache")
 }

@@ -4,7 +4,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::onboarding::audit::Head;
 
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use crate::store::audit;
 
@@ -13,7 +13,7 @@ const USUAL: u64 = 100;
 const MOST: u64 = 1000;
 
 /// `GET /v0/audit?after=&limit=`
-pub async fn list(context: &RequestContext<'_>) -> Result<Reply, Error> {
+pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
     let after = number(context, "after", 0, 0..=u64::MAX >> 11)?;
     let limit = number(context, "limit", USUAL, 1..=MOST)?;
     let entries = audit::after(&context.env, after, limit).await?;
@@ -22,11 +22,11 @@ pub async fn list(context: &RequestContext<'_>) -> Result<Reply, Error> {
         .iter()
         .map(|entry| json!({"seq": entry.seq, "entry": entry.text, "hash": entry.hash}))
         .collect();
-    Ok(Reply::json(200, &json!({"entries": shown, "next": next})))
+    Ok(Response::json(200, &json!({"entries": shown, "next": next})))
 }
 
 /// `GET /v0/audit/verify`
-pub async fn verify(context: &RequestContext<'_>) -> Result<Reply, Error> {
+pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
     let mut head = Head::default();
     loop {
         let entries = audit::after(&context.env, head.seq, MOST).await?;
@@ -34,11 +34,11 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Reply, Error> {
             if let Err(reason) = head.follow(entry) {
                 let broken =
                     json!({"intact": false, "entries": head.seq, "broken_at": entry.seq, "reason": reason});
-                return Ok(Reply::json(200, &broken));
+                return Ok(Response::json(200, &broken));
             }
         }
         if entries.is_empty() {
-            return Ok(Reply::json(200, &json!({"intact": true, "entries": head.seq, "head": head.hash})));
+            return Ok(Response::json(200, &json!({"intact": true, "entries": head.seq, "head": head.hash})));
         }
     }
 }

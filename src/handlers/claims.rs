@@ -13,7 +13,7 @@ use crate::authentication;
 use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::page::{Page, escaped, sealed};
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use crate::store::claims;
 use crate::store::keys::NewSecret;
@@ -25,7 +25,7 @@ const KEY: &str = include_str!("claim/key.html");
 const FAULT: &str = include_str!("claim/fault.html");
 
 /// `GET /access/claim/{token}`
-pub async fn show(context: &RequestContext<'_>, isolate: &Isolate, token: &str) -> Result<Reply, Error> {
+pub async fn show(context: &RequestContext<'_>, isolate: &Isolate, token: &str) -> Result<Response, Error> {
     match look_up(context, isolate, token).await {
         Ok(_) => page(200, "Your key is ready", OFFER, &[]),
         Err(error) => fault(context, error),
@@ -37,7 +37,7 @@ pub async fn redeem(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
     token: &str,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let (name, key) = match spend(context, isolate, token).await {
         Ok(shown) => shown,
         Err(error) => return fault(context, error),
@@ -47,7 +47,7 @@ pub async fn redeem(
         return page(200, "Your key", KEY, &[("key", &escaped(&key))]);
     }
     let message = "Store it safely: it is shown only once.";
-    Ok(sealed(Reply::json(200, &json!({"api_key": key, "name": name, "message": message}))))
+    Ok(sealed(Response::json(200, &json!({"api_key": key, "name": name, "message": message}))))
 }
 
 /// The link of a token. One that leads nowhere counts as a failed authentication.
@@ -78,7 +78,7 @@ async fn spend(
 }
 
 /// What went wrong: a page for people, the usual envelope for programs.
-fn fault(context: &RequestContext<'_>, error: Error) -> Result<Reply, Error> {
+fn fault(context: &RequestContext<'_>, error: Error) -> Result<Response, Error> {
     if !context.wants_page() {
         return Err(error);
     }
@@ -93,14 +93,14 @@ fn fault(context: &RequestContext<'_>, error: Error) -> Result<Reply, Error> {
     };
     let shown = page(error.status, title, FAULT, &[("message", &escaped(&error.message))])?;
     // The headers of the error stay: who refused, and when to try again.
-    let headers = Reply::error(&error, Surface::OpenAi).headers.into_iter();
+    let headers = Response::error(&error, Surface::OpenAi).headers.into_iter();
     Ok(headers
         .filter(|(name, _)| *name != "content-type")
-        .fold(shown, |reply, (name, value)| reply.with(name, value)))
+        .fold(shown, |response, (name, value)| response.with(name, value)))
 }
 
-fn page(status: u16, title: &str, content: &str, values: &[(&str, &str)]) -> Result<Reply, Error> {
+fn page(status: u16, title: &str, content: &str, values: &[(&str, &str)]) -> Result<Response, Error> {
     let page = Page::new()?;
     let (head, content) = (page.fill(HEAD, &[]), page.fill(content, values));
-    Ok(page.reply(status, title, &head, &content))
+    Ok(page.response(status, title, &head, &content))
 }

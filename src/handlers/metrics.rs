@@ -8,12 +8,12 @@ use gatehouse_core::report::routing;
 
 use crate::isolate::Isolate;
 use crate::platform::clock;
-use crate::platform::reply::{Body, Reply};
+use crate::platform::response::{Body, Response};
 use crate::request_context::RequestContext;
 use crate::store::{counts, usage};
 
 /// `GET /metrics`
-pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let news = isolate.health.refresh(context);
     let totals = usage::totals(&context.env).await?;
     let counts = counts::now(&context.env, clock::now_ms()).await?;
@@ -29,5 +29,5 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
         issued_keys: counts.map(|counts| counts.issued_keys),
     };
-    Ok(Reply::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
+    Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
 }

@@ -24,7 +24,7 @@ use gatehouse_core::routes::{self, Endpoint, Keyed, Match, OnApiKey, Public, Rou
 
 use crate::isolate::{self, Isolate};
 use crate::platform::log;
-use crate::platform::reply::{Body, Reply};
+use crate::platform::response::{Body, Response};
 use crate::request_context::RequestContext;
 use crate::{authentication, inference};
 
@@ -33,7 +33,7 @@ const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api
      x-gateway-force-provider, x-gateway-force-model";
 
 /// Answers a request.
-pub async fn answer(context: &RequestContext<'_>) -> Reply {
+pub async fn answer(context: &RequestContext<'_>) -> Response {
     if context.method() == "OPTIONS" {
         return preflight(context);
     }
@@ -45,10 +45,10 @@ pub async fn answer(context: &RequestContext<'_>) -> Reply {
 }
 
 /// An error, with the headers that belong to its status.
-fn refusal(context: &RequestContext<'_>, error: &Error) -> Reply {
-    let reply = Reply::error(error, context.surface());
+fn refusal(context: &RequestContext<'_>, error: &Error) -> Response {
+    let response = Response::error(error, context.surface());
     if error.is(Code::MethodNotAllowed) {
-        return reply.with("allow", routes::allowed_methods(context.path()));
+        return response.with("allow", routes::allowed_methods(context.path()));
     }
     if error.status == 401 && error.source() == Source::Gateway {
         // RFC 6750, section 3: the challenge names an error only when there was a credential.
@@ -58,12 +58,12 @@ fn refusal(context: &RequestContext<'_>, error: &Error) -> Reply {
         } else {
             r#"Bearer realm="gatehouse""#
         };
-        return reply.with("www-authenticate", challenge);
+        return response.with("www-authenticate", challenge);
     }
-    reply
+    response
 }
 
-async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let found = routes::find(context.method(), context.path());
     let caller = match routes::audience(&found, context.path()) {
         None => None,
@@ -76,11 +76,11 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
         Match::Found(Route { endpoint: Endpoint::Keyed(_, handler), path, .. }, rest) => {
             // A route for callers with a key has found one.
             let caller = caller.ok_or_else(nothing_here)?;
-            let reply = keyed(context, isolate, handler, rest, &caller).await;
-            if let Err(error) = &reply {
+            let response = keyed(context, isolate, handler, rest, &caller).await;
+            if let Err(error) = &response {
                 log_refusal(context, path, &caller, error);
             }
-            reply
+            response
         }
         // The runtime serves static files before the Worker is asked: this is not one of them.
         Match::Found(Route { endpoint: Endpoint::Asset, .. }, _) | Match::Nothing => Err(nothing_here()),
@@ -114,7 +114,7 @@ fn log_refusal(context: &RequestContext<'_>, path: &str, caller: &Caller, error:
 
 /// What a handler is doing. Boxed: otherwise all handlers were one future, as large as the largest of them, with one function
 /// of 117 KB that polls it, and the runtime would compile all of that for an isolate's first call: 5 ms.
-type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply, Error>> + 'a>>;
+type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + 'a>>;
 
 /// Routes for anybody.
 fn public<'a>(
@@ -173,7 +173,7 @@ async fn on_api_key(
     on: OnApiKey,
     rest: &str,
     caller: &Caller,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let name = &api_keys::name_of(rest)?;
     match on {
         OnApiKey::Get => api_keys::get(context, name).await,
@@ -189,10 +189,10 @@ fn nothing_here() -> Error {
 
 /// A CORS preflight, answered before authentication because browsers send it without credentials. What it asks for is
 /// reflected: SDKs send headers of their own (`x-stainless-*`), and a key in a header is no cookie.
-fn preflight(context: &RequestContext<'_>) -> Reply {
+fn preflight(context: &RequestContext<'_>) -> Response {
     let allowed = routes::allowed_methods(context.path());
     let asked = context.header("access-control-request-headers").filter(|names| !names.trim().is_empty());
-    Reply { status: 204, headers: Vec::new(), body: Body::Empty }
+    Response { status: 204, headers: Vec::new(), body: Body::Empty }
         .with(
             "access-control-allow-methods",
             if allowed.is_empty() {

@@ -11,16 +11,16 @@ use serde_json::Value;
 
 use crate::authentication;
 use crate::isolate::Isolate;
-use crate::platform::reply::Reply;
 use crate::platform::request;
+use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 
 /// All models of the active providers, the aliases, the groups, and `auto`. With an issued key: those that it may use.
-pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Reply {
+pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
     let key = authentication::known_key(context, isolate).await;
     let may_use = |model: &Value| key.as_deref().is_none_or(|key| may_use(isolate, key, model));
     let models: Vec<Value> = all(isolate).filter(may_use).collect();
-    Reply::json(200, &json!({"object": "list", "data": models})).with("vary", "authorization, x-api-key")
+    Response::json(200, &json!({"object": "list", "data": models})).with("vary", "authorization, x-api-key")
 }
 
 /// Whether a key may use what is listed: by its name, or, of a group, any of its models.
@@ -40,7 +40,7 @@ fn may_use(isolate: &Isolate, key: &IssuedKey, model: &Value) -> bool {
 }
 
 /// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.
-pub fn get(isolate: &Isolate, id: &str) -> Result<Reply, Error> {
+pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
     let id = request::percent_decode(id);
     let found = listed(isolate, &id).or_else(|| {
         // A bare id that one provider alone has.
@@ -48,7 +48,7 @@ pub fn get(isolate: &Isolate, id: &str) -> Result<Reply, Error> {
         let (_, model) = having.next()?;
         having.next().is_none().then(|| model.to_json())
     });
-    found.map(|model| Reply::json(200, &model)).ok_or_else(|| {
+    found.map(|model| Response::json(200, &model)).ok_or_else(|| {
         let shown: String = id.chars().take(100).collect();
         Error::new(
             Code::ModelNotFound,

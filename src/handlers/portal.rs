@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::isolate::Isolate;
 use crate::notification;
 use crate::platform::email::{self, Email};
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use crate::store::keys::{ClaimLink, Credential, NewSecret};
@@ -26,7 +26,7 @@ use crate::store::requests::{self, PAGE_SIZE};
 const ATTEMPTS: u32 = 5;
 
 /// `GET /api/portal/requests?p=&approved=&declined=`
-pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Reply, Error> {
+pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Response, Error> {
     let flag = |name| context.query(name).and_then(|text| text.parse::<bool>().ok());
     let state = match (flag("approved"), flag("declined")) {
         (Some(true), _) => Some(State::Approved),
@@ -40,14 +40,14 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Rep
     let (found, count) = requests::list(&context.env, state, page).await?;
     let shown = show_all(context, isolate, &found).await?;
     let pages = page.map_or(0, |_| count.div_ceil(PAGE_SIZE));
-    Ok(Reply::json(200, &json!({"Data": shown, "Pages": pages})))
+    Ok(Response::json(200, &json!({"Data": shown, "Pages": pages})))
 }
 
 /// `GET /api/portal/requests/{id}`
-pub async fn get(context: &RequestContext<'_>, isolate: &Isolate, id: &str) -> Result<Reply, Error> {
+pub async fn get(context: &RequestContext<'_>, isolate: &Isolate, id: &str) -> Result<Response, Error> {
     let found = requests::get(&context.env, id).await?.ok_or_else(not_found)?;
     let shown = show_all(context, isolate, &[found]).await?;
-    Ok(Reply::json(200, shown.first().unwrap_or(&Value::Null)))
+    Ok(Response::json(200, shown.first().unwrap_or(&Value::Null)))
 }
 
 async fn show_all(
@@ -76,7 +76,7 @@ pub async fn create(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
     operator: &Caller,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let draft = KeyRequestDraft::read(&context.small_body().await?, clock::now_ms())?;
     let notification = notification::prepare(context, &isolate.settings, &draft.by_user).await?;
     let id = requests::create(&context.env, draft, &operator.label, notification.as_ref()).await?;
@@ -85,7 +85,7 @@ pub async fn create(
 }
 
 /// `PUT /api/portal/requests/{id}`
-pub async fn update(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
+pub async fn update(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Response, Error> {
     let draft = KeyRequestDraft::read(&context.small_body().await?, clock::now_ms())?;
     if requests::update(&context.env, id, &draft, &operator.label).await? {
         return Ok(done(id));
@@ -94,7 +94,7 @@ pub async fn update(context: &RequestContext<'_>, operator: &Caller, id: &str) -
 }
 
 /// `DELETE /api/portal/requests/{id}`
-pub async fn delete(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
+pub async fn delete(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Response, Error> {
     if requests::delete(&context.env, id, &operator.label).await? {
         return Ok(done("Data deleted"));
     }
@@ -102,7 +102,7 @@ pub async fn delete(context: &RequestContext<'_>, operator: &Caller, id: &str) -
 }
 
 /// `PUT /api/portal/requests/decline/{id}`
-pub async fn decline(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Reply, Error> {
+pub async fn decline(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Response, Error> {
     let reason = decline_reason(&context.small_body().await?)?;
     if requests::decline(&context.env, id, reason.as_deref(), &operator.label).await? {
         return Ok(done(id));
@@ -116,7 +116,7 @@ pub async fn approve(
     isolate: &Rc<Isolate>,
     operator: &Caller,
     id: &str,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let approval = Approval::read(&context.small_body().await?, clock::now_ms())?;
     for _ in 0..ATTEMPTS {
         let read = requests::get(&context.env, id).await?.ok_or_else(not_found)?;
@@ -194,15 +194,15 @@ impl DeliveryPlan {
 }
 
 /// The answer to an approval. From here on nothing fails: an e-mail that cannot be sent leaves the link to the operator.
-async fn deliver(context: &RequestContext<'_>, way: DeliveryPlan, credential: Credential) -> Reply {
+async fn deliver(context: &RequestContext<'_>, way: DeliveryPlan, credential: Credential) -> Response {
     let link = match credential {
-        Credential::Secret(secret) => return Reply::json(200, &json!({"RawKey": secret.text})),
+        Credential::Secret(secret) => return Response::json(200, &json!({"RawKey": secret.text})),
         Credential::Claim(link) => link,
     };
     let url = context.claim_url(&link.token);
     let expires = time::to_rfc3339(link.expires_ms);
     let DeliveryPlan::Send { from, to } = way else {
-        return Reply::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires}));
+        return Response::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires}));
     };
     let text = format!(
         "Your request for a key has been approved.\n\n\
@@ -212,8 +212,10 @@ async fn deliver(context: &RequestContext<'_>, way: DeliveryPlan, credential: Cr
     );
     let email = Email { from: &from, to: &to, subject: "Your key is ready", text: &text };
     match email::send(&context.env, email).await {
-        Ok(()) => Reply::json(200, &json!({"SentTo": to, "ExpiresAt": expires})),
-        Err(words) => Reply::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires, "EmailError": words})),
+        Ok(()) => Response::json(200, &json!({"SentTo": to, "ExpiresAt": expires})),
+        Err(words) => {
+            Response::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires, "EmailError": words}))
+        }
     }
 }
 
@@ -233,6 +235,6 @@ fn processed() -> Error {
     Error::new(Code::RequestProcessed, "Key request has already been processed.")
 }
 
-fn done(message: &str) -> Reply {
-    Reply::json(200, &json!({"Status": "OK", "Message": message, "Meta": ""}))
+fn done(message: &str) -> Response {
+    Response::json(200, &json!({"Status": "OK", "Message": message, "Meta": ""}))
 }

@@ -6,13 +6,13 @@ use gatehouse_core::report::routing;
 
 use crate::isolate::Isolate;
 use crate::platform::clock;
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 
 /// Every listed model, in the order in which `auto` would try them.
-pub async fn status(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Reply {
+pub async fn status(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
     isolate.health.refresh(context).await;
-    Reply::json(
+    Response::json(
         200,
         &routing::status(
             &isolate.health.view.borrow(),
@@ -24,9 +24,9 @@ pub async fn status(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Repl
 }
 
 /// What has been counted of each provider.
-pub async fn provider_stats(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Reply {
+pub async fn provider_stats(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
     isolate.health.refresh(context).await;
-    Reply::json(
+    Response::json(
         200,
         &routing::provider_stats(&isolate.health.view.borrow(), &isolate.settings.registry, clock::now_ms()),
     )

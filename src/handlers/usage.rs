@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::authentication;
 use crate::isolate::{Isolate, accounts};
 use crate::objects::{ObjectError, key_ledger};
-use crate::platform::reply::Reply;
 use crate::platform::request;
+use crate::platform::response::Response;
 use crate::request_context::{RequestContext, last_days};
 use crate::store::keys;
 
@@ -74,7 +74,7 @@ pub async fn get(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
     caller: &Caller,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let days = context.query_days()?;
     let subject = Subject::of(context, isolate, caller).await?;
     let usage = key_ledger::usage(&context.env, &subject.ledger, last_days(days), &subject.limits).await;
@@ -82,7 +82,7 @@ pub async fn get(
     if let (Value::Object(shown), Value::Object(usage)) = (&mut shown, usage.map_err(unavailable)?) {
         shown.extend(usage);
     }
-    Ok(Reply::json(200, &shown))
+    Ok(Response::json(200, &shown))
 }
 
 /// `GET /usage/requests`
@@ -90,7 +90,7 @@ pub async fn list_receipts(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
     caller: &Caller,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let limit = context.query_number("limit", MAX_RECEIPTS)?.unwrap_or(DEFAULT_RECEIPTS);
     let before = context.query_number("before", u32::MAX)?;
     let subject = Subject::of(context, isolate, caller).await?;
@@ -104,7 +104,7 @@ pub async fn list_receipts(
     let next = last.get("seq").unwrap_or(&Value::Null);
     let data = texts.join(",");
     let text = format!(r#"{{"object":"list","data":[{data}],"has_more":{has_more},"next_before":{next}}}"#);
-    Ok(Reply::json_text(200, text))
+    Ok(Response::json_text(200, text))
 }
 
 /// `GET /usage/requests/{id}`
@@ -113,7 +113,7 @@ pub async fn get_receipt(
     isolate: &Rc<Isolate>,
     caller: &Caller,
     id: &str,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let id = request::percent_decode(id);
     let subject = Subject::of(context, isolate, caller).await?;
     let found = if request_id::is_valid(&id) {
@@ -126,6 +126,6 @@ pub async fn get_receipt(
         "This key has no receipt '{shown}': receipts come some moments after their calls, and go after 30 days or 10,000 others"
     );
     found
-        .map(|text| Reply::json_text(200, text))
+        .map(|text| Response::json_text(200, text))
         .ok_or_else(|| Error::new(Code::ReceiptNotFound, words).with_param("id"))
 }

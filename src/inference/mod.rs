@@ -23,7 +23,7 @@ use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 
 use crate::isolate::{Isolate, accounts};
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use attempts::Attempts;
@@ -42,7 +42,7 @@ pub async fn create(
     isolate: &Rc<Isolate>,
     caller: &Caller,
     operation: &'static Operation,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let config = &isolate.settings.config;
     context.require_json()?;
     let refreshed = isolate.health.refresh(context);
@@ -97,10 +97,10 @@ pub async fn create(
             heartbeat,
         },
     ));
-    let reply = response::respond(context, isolate, ended, &record, route)?;
+    let response = response::respond(context, isolate, ended, &record, route)?;
     isolate.health.publish_after_response(context);
     let limit_headers = isolate.accounts.headers(&record.ledger, &limits);
-    Ok(limit_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value)))
+    Ok(limit_headers.into_iter().fold(response, |response, (name, value)| response.with(name, value)))
 }
 
 /// `POST /v1/routing/explain`: what `create` would do with the same request, and why. Sends nothing upstream.
@@ -108,7 +108,7 @@ pub async fn explain(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
     caller: &Caller,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     context.require_json()?;
     let refreshed = isolate.health.refresh(context);
     let body = context.body(isolate.settings.config.requests.max_body_bytes).await?.to_vec();
@@ -120,7 +120,7 @@ pub async fn explain(
     let selection = candidates::select(&query)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
     let plan = Plan::new(&selection.candidates, &view, query.affinity, limits, query.now_ms);
-    Ok(Reply::json(200, &routing::explain(&query, &selection, &plan)))
+    Ok(Response::json(200, &routing::explain(&query, &selection, &plan)))
 }
 
 /// The headers that override the body.

@@ -12,7 +12,7 @@ use worker::web_sys::ReadableStream;
 use super::attempts::{Received, Won};
 use super::record::Record;
 use crate::isolate::Isolate;
-use crate::platform::reply::{Body, Reply};
+use crate::platform::response::{Body, Response};
 use crate::platform::upstream::{self, EventStream};
 use crate::request_context::RequestContext;
 
@@ -28,14 +28,14 @@ pub fn respond(
     ended: Result<Won, Box<Exhausted>>,
     record: &Rc<Record>,
     route: String,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let mut receipt = None;
-    let reply = match ended {
+    let response = match ended {
         Ok(Won { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
             record.ended(driver::charge_of_whole(usage, body.length().into()));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
-            with_adjusted(Reply::new(status, "application/json", Body::Bytes(body)), &adjusted)
+            with_adjusted(Response::new(status, "application/json", Body::Bytes(body)), &adjusted)
         }
         Ok(Won { received: Received::Stream(events), adjusted, .. }) => {
             with_adjusted(event_stream(relay(context, events, Rc::clone(record))?), &adjusted)
@@ -45,11 +45,14 @@ pub fn respond(
             let status = refusal.error.status;
             receipt = record.close(status, Outcome::of_status(status), false, refusal.detail.as_deref());
             record.settle_after_response(context, isolate);
-            let reply = Reply::error(&refusal.error, context.surface());
-            refusal.retry_headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
+            let response = Response::error(&refusal.error, context.surface());
+            refusal
+                .retry_headers
+                .into_iter()
+                .fold(response, |response, (name, value)| response.with(name, value))
         }
     };
-    Ok(with_cost(with_route(reply, record, route), record, receipt.as_ref()))
+    Ok(with_cost(with_route(response, record, route), record, receipt.as_ref()))
 }
 
 /// Starts to relay a stream. The call is recorded when the stream has ended.
@@ -76,58 +79,58 @@ fn relay(
 }
 
 /// A streamed response, with the headers that keep proxies from holding it back.
-fn event_stream(readable: ReadableStream) -> Reply {
-    Reply::new(200, "text/event-stream; charset=utf-8", Body::Stream(readable))
+fn event_stream(readable: ReadableStream) -> Response {
+    Response::new(200, "text/event-stream; charset=utf-8", Body::Stream(readable))
         .with("cache-control", "no-cache, no-transform")
         .with("x-accel-buffering", "no")
 }
 
 /// A response, with what was dropped or changed for the provider.
-fn with_adjusted(reply: Reply, adjusted: &[String]) -> Reply {
+fn with_adjusted(response: Response, adjusted: &[String]) -> Response {
     if adjusted.is_empty() {
-        return reply;
+        return response;
     }
     // The operator may have renamed a field to anything.
     let adjusted: Vec<String> = adjusted.iter().map(|what| visible_ascii(what)).collect();
-    reply.with("x-gateway-dropped-params", adjusted.join(", "))
+    response.with("x-gateway-dropped-params", adjusted.join(", "))
 }
 
 /// A response, with where the call went.
-fn with_route(reply: Reply, record: &Record, route: String) -> Reply {
-    let mut reply = reply
+fn with_route(response: Response, record: &Record, route: String) -> Response {
+    let mut response = response
         .with("x-gateway-attempts", record.attempts.to_string())
         .with("server-timing", format!("upstream;dur={}", record.upstream_ms));
     if let Some(provider) = &record.provider {
-        reply = reply.with("x-gateway-provider", provider.clone());
+        response = response.with("x-gateway-provider", provider.clone());
     }
     if let Some(model) = &record.model {
-        reply = reply.with("x-gateway-model", visible_ascii(model));
+        response = response.with("x-gateway-model", visible_ascii(model));
     }
     if record.attempts > 1 {
         // A response that took more than one attempt is a sign that something is not well.
-        reply = reply.with("x-gateway-route", route);
-        if reply.status < 400 {
-            reply = reply.with("x-degraded-mode", "true");
+        response = response.with("x-gateway-route", route);
+        if response.status < 400 {
+            response = response.with("x-degraded-mode", "true");
         }
     }
-    reply
+    response
 }
 
 /// A response, with what the call has cost, as far as that is known in time, and where the rest can be asked for.
-fn with_cost(mut reply: Reply, record: &Record, receipt: Option<&Receipt>) -> Reply {
+fn with_cost(mut response: Response, record: &Record, receipt: Option<&Receipt>) -> Response {
     if record.attempts == 0 {
-        return reply;
+        return response;
     }
-    reply = reply.with("x-gateway-receipt", record.receipt_id.clone());
-    let Some(receipt) = receipt else { return reply };
+    response = response.with("x-gateway-receipt", record.receipt_id.clone());
+    let Some(receipt) = receipt else { return response };
     let usage = receipt.usage();
     if let (Some(prompt), Some(completion)) = (usage.prompt_tokens, usage.completion_tokens) {
         let cached = usage.cached_tokens.unwrap_or(0);
         let tokens = format!("prompt={prompt}, cached={cached}, completion={completion}");
-        reply = reply.with("x-gateway-tokens", tokens);
+        response = response.with("x-gateway-tokens", tokens);
     }
     match receipt.cost_micro_usd() {
-        Some(cost) => reply.with("x-gateway-cost-usd", usd(cost)),
-        None => reply,
+        Some(cost) => response.with("x-gateway-cost-usd", usd(cost)),
+        None => response,
     }
 }

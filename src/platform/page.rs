@@ -7,7 +7,7 @@ use gatehouse_core::error::Error;
 use ulid::Ulid;
 
 use super::random;
-use super::reply::{Body, Reply};
+use super::response::{Body, Response};
 
 /// The frame: title, shared style, and the places of what differs.
 const FRAME: &str = include_str!("page/frame.html");
@@ -44,7 +44,7 @@ impl Page {
     }
 
     /// The page: its title and its content, and what else it has in its head, each as HTML.
-    pub fn reply(self, status: u16, title: &str, head: &str, content: &str) -> Reply {
+    pub fn response(self, status: u16, title: &str, head: &str, content: &str) -> Response {
         let text = self.fill(FRAME, &[("title", title), ("head", head), ("content", content)]);
         let nonce = self.nonce;
         // Nothing but its own style and script; nowhere to send anything but here; in nobody's frame.
@@ -52,14 +52,14 @@ impl Page {
             "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action 'self'; \
              base-uri 'none'; frame-ancestors 'none'"
         );
-        sealed(Reply::new(status, "text/html; charset=utf-8", Body::Text(text.into())))
+        sealed(Response::new(status, "text/html; charset=utf-8", Body::Text(text.into())))
             .with("content-security-policy", policy)
     }
 }
 
 /// Kept by no cache, found by no search engine.
-pub fn sealed(reply: Reply) -> Reply {
-    reply.with("cache-control", "no-store").with("x-robots-tag", "noindex, nofollow")
+pub fn sealed(response: Response) -> Response {
+    response.with("cache-control", "no-store").with("x-robots-tag", "noindex, nofollow")
 }
 
 /// A text as HTML that shows it: as content, and as the value of an attribute in quotes.

@@ -85,7 +85,7 @@ pub struct Interrupted {
 }
 
 /// An upstream's response.
-pub struct Response {
+pub struct UpstreamResponse {
     /// Its status.
     pub status: u16,
     /// Its body.
@@ -107,7 +107,7 @@ pub struct EventStream {
     hooks: Hooks,
 }
 
-impl Response {
+impl UpstreamResponse {
     /// One of its headers.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).ok().flatten()
@@ -286,7 +286,7 @@ pub fn begin(
 
 impl Flight {
     /// Waits for the response: for all of it, or for the first content of an event stream.
-    pub async fn settle(self) -> Result<Response, Interrupted> {
+    pub async fn settle(self) -> Result<UpstreamResponse, Interrupted> {
         let Flight { flight, hooks } = self;
         let settled = task::settled(flight.settled()).await;
         let exchange: JsValue = settled.map_err(|error| Interrupted {
@@ -313,7 +313,7 @@ impl Flight {
                     }
                     _ => UpstreamBody::Whole(exchange.body()),
                 };
-                Ok(Response { status, body, headers })
+                Ok(UpstreamResponse { status, body, headers })
             }
             (why, _) => {
                 // Of a stream that is over before it has begun, nobody reads the rest.

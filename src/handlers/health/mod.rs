@@ -16,7 +16,7 @@ use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::database::{self, DatabaseState};
 use crate::platform::email;
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use state::State;
 
@@ -24,17 +24,17 @@ use state::State;
 const DATABASE_INTERVAL_MS: u64 = 10_000;
 
 /// `GET /health`
-pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Reply, Error> {
+pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let news = isolate.health.refresh(context);
     let state = state(context, isolate).await;
     news.await;
     let now_ms = clock::now_ms();
-    let reply = if is_shown(context) {
+    let response = if is_shown(context) {
         page::render(context, isolate, &state, now_ms)?
     } else {
         json(isolate, &state, now_ms)
     };
-    Ok(reply.with("vary", "accept, sec-fetch-dest"))
+    Ok(response.with("vary", "accept, sec-fetch-dest"))
 }
 
 /// Whether a browser will show the answer as a page of its own. One that only fetches says so, whatever it accepts.
@@ -77,9 +77,9 @@ async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> State {
 }
 
 /// `ok` says that it runs.
-fn json(isolate: &Isolate, state: &State, now_ms: u64) -> Reply {
+fn json(isolate: &Isolate, state: &State, now_ms: u64) -> Response {
     let active = isolate.settings.registry.entries().iter().filter(|entry| entry.is_active());
-    Reply::json(
+    Response::json(
         200,
         &json!({
             "ok": true,

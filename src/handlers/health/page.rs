@@ -14,7 +14,7 @@ use super::state::State;
 use crate::isolate::Isolate;
 use crate::platform::database::DatabaseState;
 use crate::platform::page::{Page, escaped};
-use crate::platform::reply::Reply;
+use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 
 const HEAD: &str = include_str!("head.html");
@@ -37,7 +37,7 @@ pub fn render(
     isolate: &Isolate,
     state: &State,
     now_ms: u64,
-) -> Result<Reply, Error> {
+) -> Result<Response, Error> {
     let view = isolate.health.view.borrow();
     let registry = &isolate.settings.registry;
     let seen = Seen {
@@ -82,7 +82,7 @@ pub fn render(
             ("models", &seen.model_table()),
         ],
     );
-    Ok(page.reply(200, &title, &head, &body))
+    Ok(page.response(200, &title, &head, &body))
 }
 
 fn database(state: DatabaseState) -> String {

@@ -1,5 +1,5 @@
 // @ts-check
-//! Makes the runtime's responses. See `reply.rs`.
+//! Makes the runtime's responses. See `response.rs`.
 
 /** The headers of every reply. They are made once, and copied by the runtime, which costs a third of setting each. */
 const COMMON = new Headers({

@@ -8,17 +8,17 @@ use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 use worker::{js_sys, web_sys};
 
-#[wasm_bindgen(module = "/src/platform/reply.js")]
+#[wasm_bindgen(module = "/src/platform/response.js")]
 extern "C" {
     #[wasm_bindgen(catch)]
     fn respond(status: u16, headers: &str, body: &JsValue) -> Result<JsValue, JsValue>;
 }
 
 /// What to answer.
-pub struct Reply {
+pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// Headers of this reply; those of every reply are added by `reply.js`.
+    /// Headers of this reply; those of every reply are added by `response.js`.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Body,
@@ -45,53 +45,56 @@ const fn operator_retry(surface: Surface) -> u32 {
     }
 }
 
-impl Reply {
+impl Response {
     /// A JSON document.
-    pub fn json(status: u16, value: &Value) -> Reply {
-        Reply::json_text(status, value.to_string())
+    pub fn json(status: u16, value: &Value) -> Response {
+        Response::json_text(status, value.to_string())
     }
 
     /// A JSON document that is already text.
-    pub fn json_text(status: u16, text: impl Into<Cow<'static, str>>) -> Reply {
-        Reply::new(status, "application/json", Body::Text(text.into()))
+    pub fn json_text(status: u16, text: impl Into<Cow<'static, str>>) -> Response {
+        Response::new(status, "application/json", Body::Text(text.into()))
     }
 
     /// A body of a content type.
-    pub fn new(status: u16, content_type: &'static str, body: Body) -> Reply {
-        Reply { status, headers: vec![("content-type", Cow::Borrowed(content_type))], body }
+    pub fn new(status: u16, content_type: &'static str, body: Body) -> Response {
+        Response { status, headers: vec![("content-type", Cow::Borrowed(content_type))], body }
     }
 
     /// An error in the envelope of a surface.
-    pub fn error(error: &Error, surface: Surface) -> Reply {
+    pub fn error(error: &Error, surface: Surface) -> Response {
         let source = match error.source() {
             Source::Gateway => "gateway",
             Source::Upstream => "upstream",
         };
-        let reply =
-            Reply::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
+        let response =
+            Response::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
         // They retry any 429 too. When a budget begins anew is for people to know.
-        let reply =
-            if error.is(Code::InsufficientQuota) { reply.with("x-should-retry", "false") } else { reply };
+        let response = if error.is(Code::InsufficientQuota) {
+            response.with("x-should-retry", "false")
+        } else {
+            response
+        };
         match error.retry() {
-            Some(Retry::After(seconds)) => reply.with("retry-after", seconds.to_string()),
+            Some(Retry::After(seconds)) => response.with("retry-after", seconds.to_string()),
             // OpenAI's SDKs retry any 5xx; this header of theirs tells them not to.
-            Some(Retry::Operator) => {
-                reply.with("retry-after", operator_retry(surface).to_string()).with("x-should-retry", "false")
-            }
-            Some(Retry::Never) if error.status >= 500 => reply.with("x-should-retry", "false"),
-            Some(Retry::Never) | None => reply,
+            Some(Retry::Operator) => response
+                .with("retry-after", operator_retry(surface).to_string())
+                .with("x-should-retry", "false"),
+            Some(Retry::Never) if error.status >= 500 => response.with("x-should-retry", "false"),
+            Some(Retry::Never) | None => response,
         }
     }
 
     /// The same reply with a header, which replaces one of the same name.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Reply {
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Response {
         self.headers.retain(|(known, _)| *known != name);
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The runtime's response, with the headers of every reply (`reply.js` has them).
+    /// The runtime's response, with the headers of every reply (`response.js` has them).
     pub fn into_response(self) -> Result<JsValue, JsValue> {
         let size = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let mut lines = String::with_capacity(size);
