@@ -10,6 +10,7 @@ pub mod email;
 pub mod kept;
 pub mod log;
 pub mod page;
+mod panic;
 pub mod random;
 pub mod reply;
 pub mod request;
