@@ -19,9 +19,12 @@ logged() { # NAME COMMAND…
   "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; return 1; }
 }
 
-# Installs the npm packages of a folder if its lock file has changed since.
+# Whether the npm packages of a folder are those of its lock file.
+is_installed() { cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock"; } # FOLDER
+
+# Installs them if they are not.
 npm_packages() { # FOLDER
-  cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock" && return
+  is_installed "$1" && return
   # Not `npm ci`: it insists that the lock file names the runtime's packages for every platform, and a registry that has
   # not got one of them for a platform that is not ours would stop us. The lock file is kept to all the same.
   (cd "$1" && npm install --no-audit --no-fund --loglevel=error) &&
