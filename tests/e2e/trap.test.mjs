@@ -78,3 +78,22 @@ test("a panic: 500, a line in the log with its message and place, and the next c
   assert.match(line.place ?? "", /^src\/platform\/task\.rs:\d+:\d+$/);
   assert.match(line.stack.join("\n"), /gatehouse::platform::task::/);
 });
+
+test("a trap in a Durable Object: a line in the log, and the object is constructed again", async () => {
+  const ask = () =>
+    fetch(`${isolates.at(0).url}/access/request-key`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ email: "ada@example.com", use_case: "Trying it out" }),
+      signal: AbortSignal.timeout(5_000),
+    }).then((response) => response.status);
+  assert.equal(await ask(), 202);
+  const before = isolates.errors.length;
+  await get("/__trap-in-object?1");
+  // Nothing answers a request whose object has trapped.
+  const request = ask().catch(() => "gave up");
+  const line = await eventually(() => isolates.errors[before]);
+  assert.equal(JSON.parse(line).event, "trap");
+  assert.equal(await ask(), 202);
+  assert.notEqual(await request, 202);
+});

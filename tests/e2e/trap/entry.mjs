@@ -1,5 +1,5 @@
 // Not type-checked: the build that it imports has no types.
-//! The gateway, and `GET /__trap?N` and `GET /__panic?N`: its Wasm fails (see arm.mjs). What goes on behind an answer is waited for, so
+//! The gateway, and `GET /__trap?N`, `GET /__trap-in-object?N`, `GET /__panic?N`: its Wasm fails (see arm.mjs). What goes on behind an answer is waited for, so
 //! that what is meant for a call does not hit that.
 
 import { arm } from "./arm.mjs";
@@ -8,7 +8,7 @@ import Gateway from "../../../build/index.js";
 export default {
   async fetch(request, env, ctx) {
     const { pathname, search } = new URL(request.url);
-    if (pathname === "/__trap" || pathname === "/__panic") {
+    if (pathname.startsWith("/__")) {
       arm(pathname.slice("/__".length), Number(search.slice(1)));
       return new Response("armed");
     }
