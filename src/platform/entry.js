@@ -1,34 +1,102 @@
 // @ts-check
 //! What the runtime loads: hands each request to the Worker (`src/lib.rs`), and exports the Durable Objects.
 //!
-//! worker-build makes a class of its own for that, which costs two proxies and an object with thirteen functions for each
-//! request. What that does besides is done here too: after a trap or a panic the Wasm begins anew with the next request.
+//! `scripts/build` bundles it with `gatehouse-worker`, which is the JavaScript that `scripts/bindgen` generates around the Wasm.
 
-import Worker, { KeyLedger, Notifier, ProviderHealth, RateLimiter } from "gatehouse-worker";
+import * as worker from "gatehouse-worker";
+import { instance, restart, trapped } from "./instance.js";
 
-export { KeyLedger, Notifier, ProviderHealth, RateLimiter };
+// As many as lead from the entry to the place of a failure.
+Error.stackTraceLimit = 50;
 
-const { fetch } = Worker.prototype;
-/** Shared with the `worker` crate, whose panic hook sets `criticalError`. */
-const state = globalThis.__worker_init_state;
+// Thrown in a microtask, by a future of an object: nobody else catches it.
+addEventListener("error", ({ error }) => {
+  if (error instanceof WebAssembly.RuntimeError) trapped(error);
+});
+
+worker.logPanics();
+
+/** Replaces the instance of the Wasm. */
+function instantiate() {
+  worker.__wbg_reset_state();
+  worker.logPanics();
+}
+
+/**
+ * Calls the Wasm: a new instance of it, if the last one has failed.
+ *
+ * @template T
+ * @param {() => T} call
+ */
+function guarded(call) {
+  restart(instantiate);
+  try {
+    return call();
+  } catch (error) {
+    trapped(error);
+    throw error;
+  }
+}
 
 export default {
   /**
    * @param {Request} request
    * @param {unknown} env
-   * @param {ExecutionContext} ctx
+   * @param {ExecutionContext} context
    */
-  fetch(request, env, ctx) {
-    // Making one of these is how worker-build is told to begin anew.
-    if (state.criticalError) new Worker(ctx, env);
-    try {
-      const answer = fetch.call({ env, ctx }, request);
+  fetch(request, env, context) {
+    return guarded(() => {
+      const response = worker.fetch(request, env, context);
       // Without this the runtime drops what a client that leaves has begun, and Wasm never hears of it: its memory leaks.
-      if (answer instanceof Promise) ctx.waitUntil(answer);
-      return answer;
-    } catch (error) {
-      state.criticalError = true;
-      throw error;
-    }
+      if (response instanceof Promise) context.waitUntil(response);
+      return response;
+    });
   },
 };
+
+/**
+ * A Durable Object. The runtime keeps it for longer than an instance of the Wasm may last, so its part in Rust is constructed
+ * again in each; what it must not forget is in its storage.
+ *
+ * @param {worker.ObjectInRust} InRust
+ */
+const durable = (InRust) =>
+  class {
+    #state;
+    #env;
+    #inner;
+    #instance;
+
+    /**
+     * @param {DurableObjectState} state
+     * @param {unknown} env
+     */
+    constructor(state, env) {
+      this.#state = state;
+      this.#env = env;
+      this.#inner = guarded(() => new InRust(state, env));
+      this.#instance = instance;
+    }
+
+    /** @param {Request} request */
+    fetch(request) {
+      return guarded(() => this.#current().fetch(request));
+    }
+
+    alarm() {
+      return guarded(() => this.#current().alarm());
+    }
+
+    #current() {
+      if (this.#instance !== instance) {
+        this.#inner = new InRust(this.#state, this.#env);
+        this.#instance = instance;
+      }
+      return this.#inner;
+    }
+  };
+
+export const KeyLedger = durable(worker.KeyLedger);
+export const Notifier = durable(worker.Notifier);
+export const ProviderHealth = durable(worker.ProviderHealth);
+export const RateLimiter = durable(worker.RateLimiter);

@@ -10,6 +10,7 @@ pub mod email;
 pub mod log;
 pub mod object_storage;
 pub mod page;
+mod panic;
 pub mod random;
 pub mod request;
 pub mod response;

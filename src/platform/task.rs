@@ -97,7 +97,7 @@ pub fn after_response(
 
 fn resume(task: u32, value: JsValue, failed: bool) -> JsValue {
     let waiting = WAITING.with_borrow_mut(|tasks| tasks.take(task));
-    let Some(mut future) = waiting else { return JsValue::UNDEFINED };
+    let Some(mut future) = waiting else { broken(&format!("task {task} is resumed, but does not wait")) };
     let result = if failed { Err(value) } else { Ok(value) };
     match poll(&mut future, Turn::Settled(result)) {
         Ok(value) => {
@@ -120,7 +120,14 @@ fn poll(future: &mut Future, turn: Turn) -> Result<JsValue, Promise> {
     match (polled, turn) {
         (Poll::Ready(value), _) => Ok(value),
         (Poll::Pending, Turn::Waiting(promise)) => Err(promise),
-        // It waits for something that nobody tells of.
-        (Poll::Pending, _) => Ok(JsValue::UNDEFINED),
+        (Poll::Pending, _) => {
+            broken("a task waits for something other than `settled`, which nothing would resume")
+        }
     }
+}
+
+/// Ends the instance, because of a mistake in this crate that leaves a task waiting forever.
+#[expect(clippy::panic, reason = "an error returned from here would be the response of some other call")]
+fn broken(mistake: &str) -> ! {
+    panic!("{mistake}")
 }

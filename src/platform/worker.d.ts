@@ -1,15 +1,27 @@
-/** What worker-build makes of `src/lib.rs`; `scripts/build` says where it is. */
+/** What `scripts/bindgen` generates from `src/lib.rs`; `scripts/build` says where it is. */
 declare module "gatehouse-worker" {
-  /** Its class for requests. */
-  export default class Worker {
-    constructor(context: ExecutionContext, env: unknown);
-    fetch(this: { env: unknown; ctx: ExecutionContext }, request: Request): unknown;
-  }
-  export const KeyLedger: unknown;
-  export const Notifier: unknown;
-  export const ProviderHealth: unknown;
-  export const RateLimiter: unknown;
+  export function fetch(request: Request, env: unknown, context: ExecutionContext): unknown;
+
+  export function logPanics(): void;
+
+  /** Replaces the Wasm instance by a new one. */
+  export function __wbg_reset_state(): void;
+
+  export type ObjectInRust = new (
+    state: DurableObjectState,
+    env: unknown,
+  ) => {
+    fetch(request: Request): Promise<Response>;
+    alarm(): Promise<unknown>;
+  };
+  export const KeyLedger: ObjectInRust;
+  export const Notifier: ObjectInRust;
+  export const ProviderHealth: ObjectInRust;
+  export const RateLimiter: ObjectInRust;
 }
 
-/** Made by the `worker` crate. */
-declare var __worker_init_state: { criticalError: boolean };
+// What the types of the runtime lack.
+interface ErrorConstructor {
+  stackTraceLimit: number;
+}
+declare function addEventListener(type: "error", listener: (event: ErrorEvent) => void): void;

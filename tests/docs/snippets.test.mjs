@@ -233,7 +233,7 @@ suite("a caller", () => {
 
   test("uses Node.js: fetch, and every SDK", async () => {
     const modules = `${root}tests/docs/node_modules/`;
-    assert.ok(existsSync(modules), "the clients are not installed: scripts/setup");
+    assert.ok(existsSync(modules), "the clients are not installed: scripts/setup --tests");
     await mkdir(`${modules}.run`, { recursive: true });
     for (const snippet of of("node")) {
       const path = `${modules}.run/${snippet.page.replace(/\W/g, "-")}-${snippet.line}.mjs`;
@@ -243,7 +243,9 @@ suite("a caller", () => {
     }
   });
 
-  const skip = existsSync(PYTHON) ? false : "there is no Python with venv; scripts/setup says more";
+  const skip = existsSync(PYTHON)
+    ? false
+    : "there is no Python with venv; scripts/setup --tests says more";
   test("uses Python: every SDK", { skip }, async () => {
     for (const snippet of of("python")) {
       const said = await run(PYTHON, ["-c", filled(snippet.text)]);

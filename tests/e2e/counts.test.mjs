@@ -2,16 +2,15 @@
 //! The guard against slow decay: what a call costs, in counts that do not depend on the machine, against those of
 //! tests/counts.json. More than 5 % above them fails; what has become less is told, so that the file is updated.
 //!
-//! Counted are the bytes of the Wasm, and what crosses between it and JavaScript for each kind of call. The file's other
-//! numbers, those of the core, are counted by core/tests/allocations.rs.
+//! Counted is what crosses between the Wasm and JavaScript for each kind of call. The file's other numbers, those of the core, are
+//! counted by core/tests/allocations.rs.
 //!
 //!     scripts/build && UPDATE_COUNTS=1 node --test tests/e2e/counts.test.mjs
 //!
 //! accepts what is found. It is the build that is there that is measured.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EVENTS, HOST } from "./counts/shape.mjs";
@@ -43,13 +42,7 @@ const ROUNDS = 2;
  * @property {number} glue_allocations those of the latter by which the glue allocates and grows memory, for texts and bytes
  * @property {{ out: Calls, in: Calls }} by_name is not compared: it shows what has changed
  */
-/**
- * @typedef {object} Counts
- * @property {{ bytes: number, gzipped: number }} wasm
- * @property {Record<string, Crossings>} calls
- */
-
-/** @type {Partial<Counts>} */
+/** @type {{ calls?: Record<string, Crossings> }} */
 const kept = JSON.parse(readFileSync(FILE, "utf8"));
 
 /** @type {Isolates} */ let isolates;
@@ -246,20 +239,6 @@ function none(found) {
 }
 
 suite("against tests/counts.json", () => {
-  test("the Wasm is no larger", (context) => {
-    const wasm = `${root}build/index_bg.wasm`;
-    // As scripts/build does it, which has a limit of its own.
-    const gzipped = execFileSync("gzip", ["-9", "-c", wasm]).byteLength;
-    const found = { bytes: statSync(wasm).size, gzipped };
-    none(
-      faults(context, [
-        ["bytes of the Wasm", kept.wasm?.bytes, found.bytes],
-        ["bytes of the Wasm, gzipped", kept.wasm?.gzipped, found.gzipped],
-      ]),
-    );
-    update({ wasm: found });
-  });
-
   test("no more crosses between JavaScript and Wasm", async (context) => {
     const calls = await measured();
     none(
@@ -277,7 +256,7 @@ suite("against tests/counts.json", () => {
   });
 });
 
-/** @param {Partial<Counts>} found */
+/** @param {{ calls: Record<string, Crossings> }} found */
 function update(found) {
   if (!UPDATE) return;
   const counts = { ...JSON.parse(readFileSync(FILE, "utf8")), ...found };

@@ -45,11 +45,14 @@ export class Isolates {
    * @param {{ dispose: () => Promise<void> }} simulator
    * @param {Gateway[]} gateways
    * @param {Database} database
+   * @param {string[]} errors
    */
-  constructor(simulator, gateways, database) {
+  constructor(simulator, gateways, database, errors) {
     this.simulator = simulator;
     this.gateways = gateways;
     this.database = database;
+    /** What the isolates have logged as errors. */
+    this.errors = errors;
   }
 
   /**
@@ -72,9 +75,13 @@ export class Isolates {
         (name) => objects[name] ?? `export { ${name} } from "./build/index.js";`,
       ),
     ].join("\n");
+    /** @type {string[]} */
+    const errors = [];
     const simulator = new Miniflare(
       convertV4MiniflareOptions({
-        handleStructuredLogs: () => {},
+        handleStructuredLogs: (/** @type {{ level: string, message: string }} */ line) => {
+          if (line.level === "error") errors.push(line.message);
+        },
         workers: Array.from({ length: count }, (_, index) => ({
           name: `gateway-${index}`,
           modulesRoot: root,
@@ -117,7 +124,7 @@ export class Isolates {
       // Only its address is of use here: the process is the simulator's.
       gateways.push(/** @type {Gateway} */ (/** @type {unknown} */ ({ url: origin })));
     }
-    return new Isolates(simulator, gateways, database);
+    return new Isolates(simulator, gateways, database, errors);
   }
 
   /** @param {number} index */

@@ -1,17 +1,63 @@
 // @ts-check
-//! Makes the Wasm of the modules after this one fail as it does by a trap: in the middle of a call, by an error that it cannot
-//! catch. What it asks for the time throws it.
+//! Makes the Wasm of the modules after this one fail in the middle of a call: by a trap when it reads the clock, or only when an
+//! object does, or by a panic when it waits for a promise.
+
+/** @typedef {"trap" | "trap-in-object" | "panic"} Failure */
+
+/** @type {Failure} */
+let failure = "trap";
+/** How many more times the Wasm does that until it fails; 0: it does not. */
+let left = 0;
+
+/**
+ * @param {Failure} how
+ * @param {number} time the Wasm fails the time that it reads the clock or waits for the Nth time from now on
+ */
+export function arm(how, time) {
+  failure = how;
+  left = time;
+}
+
+/** @param {Failure} how */
+const isDue = (how) => failure === how && left > 0 && (left -= 1) === 0;
 
 const now = Date.now;
-let asked = 0;
-
 Date.now = () => {
-  const fromWasm = asked > 0 && new Error().stack?.includes("wasm");
-  if (fromWasm && (asked -= 1) === 0) throw new WebAssembly.RuntimeError("unreachable");
+  const { stack = "" } = new Error();
+  const isTrap = stack.includes("wasm") && isDue("trap");
+  // Objects run on the executor of wasm-bindgen, not on ours.
+  if (isTrap || (stack.includes("js_sys::futures") && isDue("trap-in-object"))) {
+    throw new WebAssembly.RuntimeError("unreachable");
+  }
   return now();
 };
 
-/** @param {number} time which time from now on the Wasm asks for the time is to fail; 0: none */
-export function arm(time) {
-  asked = time;
-}
+const NO_TASK = 1_000_000;
+
+/** @typedef {(resume: object, task: number, first: Promise<unknown>) => unknown} Drive see src/platform/task.js */
+
+/** @param {Drive} drive */
+const resumingAnother = (drive) => {
+  /** @type {Drive} */
+  return (resume, task, first) => drive(resume, isDue("panic") ? NO_TASK : task, first);
+};
+
+const { Instance } = WebAssembly;
+WebAssembly.Instance = /** @type {typeof Instance} */ (
+  /** @type {unknown} */ (
+    class extends Instance {
+      /**
+       * @param {WebAssembly.Module} module
+       * @param {Record<string, Record<string, any>>} imports
+       */
+      constructor(module, imports) {
+        for (const functions of Object.values(imports)) {
+          for (const name of Object.keys(functions)) {
+            if (name.startsWith("__wbg_drive_")) functions[name] = resumingAnother(functions[name]);
+          }
+        }
+        super(module, imports);
+      }
+    }
+  )
+);

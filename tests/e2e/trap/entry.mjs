@@ -1,6 +1,6 @@
 // Not type-checked: the build that it imports has no types.
-//! The gateway, and `GET /__trap?N`: its Wasm traps when it asks for the time for the Nth time. What goes on behind an answer is
-//! waited for, so that what is meant for a call does not hit that.
+//! The gateway, and `GET /__trap?N`, `GET /__trap-in-object?N`, `GET /__panic?N`: its Wasm fails (see arm.mjs). What goes on behind an answer is waited for, so
+//! that what is meant for a call does not hit that.
 
 import { arm } from "./arm.mjs";
 import Gateway from "../../../build/index.js";
@@ -8,8 +8,8 @@ import Gateway from "../../../build/index.js";
 export default {
   async fetch(request, env, ctx) {
     const { pathname, search } = new URL(request.url);
-    if (pathname === "/__trap") {
-      arm(Number(search.slice(1)));
+    if (pathname.startsWith("/__")) {
+      arm(pathname.slice("/__".length), Number(search.slice(1)));
       return new Response("armed");
     }
     const behind = [];
