@@ -104,8 +104,8 @@ export async function approveRequest(options) {
   const { id, policy, claim, email } = options;
   const body = {
     delivery: claim ? "claim" : email ? "email" : "key",
-    ...(policy.length > 0 ? { apply_policies: policy } : {}),
-    ...(options["expires-at"] ? { expires_at: options["expires-at"] } : {}),
+    ...(policy ? { apply_policies: policy } : {}),
+    ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
   };
   const path = `/api/portal/requests/approve/${segment(id)}`;
   const answer = await call(await gatewayOf(options), "PUT", path, body);

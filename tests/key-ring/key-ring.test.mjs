@@ -36,6 +36,16 @@ function workspace() {
 }
 
 /**
+ * Copy the scripts into another repository, with the npm packages that they need.
+ *
+ * @param {string} folder
+ */
+function copyScripts(folder) {
+  fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+  fs.symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+}
+
+/**
  * @param {string} manifest
  * @param {Record<string, string>} hashes - label to sha256
  */
@@ -99,18 +109,20 @@ async function succeed(args, how) {
 }
 
 /**
- * A refusal is one bare sentence on stderr and exit status 1, and changes no byte in the folder.
+ * A failure is one sentence on stderr and exit status 1, or 2 for a mistake in the arguments, and changes no byte
+ * in the folder.
  *
  * @param {string} folder
  * @param {string[]} args
  * @param {string | RegExp} message
  * @param {How} [how]
+ * @param {number} [status]
  */
-async function refuse(folder, args, message, how) {
+async function refuse(folder, args, message, how, status = 1) {
   const before = snapshot(folder);
   const result = await run(args, how);
   const what = `${args.join(" ")}: ${result.stderr}`;
-  assert.equal(result.status, 1, what);
+  assert.equal(result.status, status, what);
   assert.equal(result.stdout, "", what);
   assert.match(result.stderr, /^[^\n]+\n$/, what);
   assert.doesNotMatch(result.stderr, /^\w*Error|at file:/, what);
@@ -370,25 +382,37 @@ suite("commands", PARALLEL, () => {
   });
 
   test("help", async () => {
-    const help = await succeed([]);
-    for (const args of [["help"], ["--help"], ["-h"], ["generate", "--help"], ["upload", "-h"]]) {
-      assert.equal(await succeed(args), help);
-    }
+    const help = await succeed(["--help"]);
+    for (const word of ["help", "-h"]) assert.equal(await succeed([word]), help);
     for (const word of [
-      ..."generate add-hash list print-secret remove verify upload help".split(" "),
-      ..."--label --sha256 --env --json --operators --manifest GATEWAY_WRANGLER".split(" "),
-      "ops/gateway-key-hashes.local.json",
+      ..."generate add-hash list print-secret remove verify upload".split(" "),
+      ...["--operators", "--manifest"],
       "ops/operator-key-hashes.local.json",
+      "GATEWAY_API_KEY_HASHES",
       "GATEWAY_ADMIN_KEY_HASHES",
+      "GATEWAY_WRANGLER",
     ]) {
       assert.ok(help.includes(word), word);
     }
-    assert.ok(!help.includes(ROOT), "no path of this machine");
+    const { status, stderr } = await run([]);
+    assert.equal(status, 2, "no command");
+    assert.equal(stderr, help);
+
+    const ofGenerate = await succeed(["generate", "--help"]);
+    for (const args of ["help generate", "generate -h", "generate --label x --help"]) {
+      assert.equal(await succeed(args.split(" ")), ofGenerate);
+    }
+    assert.match(ofGenerate, /^Usage: node scripts\/gateway-key-ring\.mjs generate /);
+    for (const option of ["label", "operators", "manifest"]) {
+      assert.ok(ofGenerate.includes(`\n  --${option} `), option);
+    }
+    assert.ok(!ofGenerate.includes("--json"), "only the options of this command");
+    assert.ok(!(help + ofGenerate).includes(ROOT), "no path of this machine");
   });
 
   test("the default manifest belongs to the repository, wherever the command is run", async () => {
     const { folder } = workspace();
-    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    copyScripts(folder);
     const script = join(folder, "scripts/gateway-key-ring.mjs");
     const out = await succeed(["generate", "--label", "a"], { script });
     const manifest = fs.realpathSync(join(folder, "ops/gateway-key-hashes.local.json"));
@@ -403,7 +427,7 @@ suite("the ring of operators", PARALLEL, () => {
   /** A repository of its own, because this is about the manifests that belong to one. */
   function repository() {
     const { folder } = workspace();
-    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    copyScripts(folder);
     const ops = join(fs.realpathSync(folder), "ops");
     const wrangler = join(folder, "fake-wrangler");
     const lines = ["#!/bin/sh", `echo "$@" >> "$0.argv"`, `cat > "$0.stdin"`];
@@ -465,9 +489,9 @@ suite("the ring of operators", PARALLEL, () => {
     await succeed(["generate", "--label", "ops", "--operators"], how);
     for (const command of [["upload"], ["print-secret"], ["generate", "--label", "x"]]) {
       const admitted = [...command, "--operators", "--manifest", callers];
-      await refuse(folder, admitted, /is the ring of callers, and --operators/, how);
+      await refuse(folder, admitted, /is the ring of callers, and --operators/, how, 2);
       const forgotten = [...command, "--manifest", operators];
-      await refuse(folder, forgotten, /is the ring of operators: give --operators/, how);
+      await refuse(folder, forgotten, /is the ring of operators: give --operators/, how, 2);
     }
   });
 });
@@ -482,45 +506,58 @@ suite("mistakes on the command line", PARALLEL, () => {
   const badLabel = /^--label must be 1 to 64 characters/;
   const badDigest = "--sha256 must be a 64-character SHA-256 hex digest";
 
-  /** @type {[string, string | RegExp][]} - The arguments are split at spaces; ~ stands for one. */
+  /** @type {[string, string | RegExp][]} - The arguments are split at spaces; ~ is replaced by a space. */
   const mistakes = [
-    ["frobnicate", "Unknown command: frobnicate"],
-    ["constructor", "Unknown command: constructor"],
-    ["--manifest x list", "Unknown command: --manifest"],
-    ["list extra", "Unexpected argument: extra"],
-    ["list -", "Unexpected argument: -"],
-    ["help me", "Unexpected argument: me"],
-    ["list --frob x", "Unknown option: --frob"],
-    ["list --toString x", "Unknown option: --toString"],
-    ["list -x", "Unknown option: -x"],
-    ["list --", "Unknown option: --"],
-    ["generate --label=x", /^Unknown option: --label= \(write the value as an argument of its own/],
-    ["generate --frob=x", "Unknown option: --frob"],
-    ["list --label x", "list does not take --label"],
-    ["generate --label x --json", "generate does not take --json"],
-    ["generate --label x --env y", "generate does not take --env"],
-    ["remove --label x --sha256 y", "remove does not take --sha256"],
-    ["generate --label a --label b", "--label is given more than once"],
-    ["list --json --json", "--json is given more than once"],
-    ["generate", "generate needs --label LABEL"],
-    ["remove", "remove needs --label LABEL"],
-    ["add-hash --label x", "add-hash needs --sha256 HASH"],
-    [`add-hash --sha256 ${HASH_B}`, "add-hash needs --label LABEL"],
-    ["generate --label", "Missing value for --label"],
-    ["generate --label --manifest", "Missing value for --label"],
-    ["add-hash --label x --sha256", "Missing value for --sha256"],
-    ["list --manifest", "Missing value for --manifest"],
-    ["upload --env", "Missing value for --env"],
+    ["frobnicate", "error: unknown command 'frobnicate'"],
+    ["constructor", "error: unknown command 'constructor'"],
+    ["genrate", "error: unknown command 'genrate' (Did you mean generate?)"],
+    ["list extra", /^error: too many arguments for 'list'\. Expected 0 arguments but got 1/],
+    ["list -", /^error: too many arguments for 'list'/],
+    ["list -- -x", /^error: too many arguments for 'list'/],
+    ["verify some-key", /^error: too many arguments for 'verify'\. Expected 0 arguments but got 1/],
+    ["list --frob x", "error: unknown option '--frob'"],
+    ["list --toString x", "error: unknown option '--toString'"],
+    ["list -x", "error: unknown option '-x'"],
+    ["list --jsn", "error: unknown option '--jsn' (Did you mean --json?)"],
+    ["list --label x", "error: unknown option '--label'"],
+    ["generate --label x --json", "error: unknown option '--json'"],
+    ["generate --label x --env y", "error: unknown option '--env'"],
+    ["remove --label x --sha256 y", "error: unknown option '--sha256'"],
+    ["generate", "error: required option '--label <LABEL>' not specified"],
+    ["remove", "error: required option '--label <LABEL>' not specified"],
+    ["add-hash --label x", "error: required option '--sha256 <HASH>' not specified"],
+    [`add-hash --sha256 ${HASH_B}`, "error: required option '--label <LABEL>' not specified"],
+    ["generate --label", "error: option '--label <LABEL>' argument missing"],
+    ["generate --label --operators", "error: option '--label <LABEL>' argument missing"],
+    ["generate --label --json", "--label needs a value, and --json is an option"],
+    ["add-hash --label x --sha256", "error: option '--sha256 <HASH>' argument missing"],
+    ["list --manifest", "error: option '--manifest <PATH>' argument missing"],
+    ["upload --env", "error: option '--env <NAME>' argument missing"],
     ["upload --env -x", /^--env must be the name of a wrangler environment/],
     [`generate --label ${"l".repeat(65)}`, badLabel],
     ["generate --label two~words", badLabel],
     ["generate --label ~", badLabel],
+    ["generate --label=", badLabel],
     ["generate --label a/b", badLabel],
     ["generate --label é", badLabel],
     ["remove --label a,b", badLabel],
     [`add-hash --label x --sha256 ${"a".repeat(63)}`, badDigest],
     [`add-hash --label x --sha256 ${"a".repeat(65)}`, badDigest],
     [`add-hash --label x --sha256 ${"g".repeat(64)}`, badDigest],
+  ];
+  for (const [line, message] of mistakes) {
+    test(line, async () => {
+      const { folder, manifest } = takenWorkspace();
+      const args = line.split(" ").map((word) => word.replaceAll("~", " "));
+      // First, so that a missing value stays last; left out where it would be the mistake.
+      const unread = /--manifest <PATH>|unknown command/.test(String(message));
+      const where = unread ? args : [args[0], "--manifest", manifest, ...args.slice(1)];
+      await refuse(folder, where, message, {}, 2);
+    });
+  }
+
+  /** @type {[string, string][]} */
+  const conflicts = [
     ["generate --label taken", 'The label "taken" is already in the ring'],
     [`add-hash --label taken --sha256 ${HASH_B}`, 'The label "taken" is already in the ring'],
     [
@@ -528,23 +565,27 @@ suite("mistakes on the command line", PARALLEL, () => {
       `The digest ${HASH_A} is already in the ring, under the label "taken"`,
     ],
     ["remove --label absent", 'The label "absent" is not in the ring'],
-    ["verify some-key", /^verify reads the key from standard input, never from an argument/],
   ];
-  for (const [line, message] of mistakes) {
+  for (const [line, message] of conflicts) {
     test(line, async () => {
       const { folder, manifest } = takenWorkspace();
-      const args = line.split(" ").map((word) => word.replaceAll("~", " "));
-      // First, so that a missing value stays last; left out where it would be the mistake.
-      const unread = /for --manifest|Unknown command/.test(String(message));
-      const where = unread ? args : [args[0], "--manifest", manifest, ...args.slice(1)];
-      await refuse(folder, where, message);
+      await refuse(folder, [...line.split(" "), "--manifest", manifest], message);
     });
   }
 
-  test("an empty value is a missing value", async () => {
-    const { folder, manifest } = takenWorkspace();
-    const args = ["generate", "--manifest", manifest, "--label", ""];
-    await refuse(folder, args, "Missing value for --label");
+  test("without the npm packages the command that installs them is named", async () => {
+    const { folder } = workspace();
+    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    for (const name of ["gateway-key-ring.mjs", "gateway-operator.mjs"]) {
+      const message = 'npm packages are missing: run "npm install" in the repository';
+      await refuse(folder, ["--help"], message, { script: join(folder, "scripts", name) });
+    }
+  });
+
+  test("a value may be attached to its option", async () => {
+    const { manifest } = takenWorkspace();
+    await succeed(["generate", "--label=x", `--manifest=${manifest}`]);
+    assert.equal(readManifest(manifest).entries.length, 2);
   });
 
   test("a label of 64 characters is allowed", async () => {
@@ -567,9 +608,8 @@ suite("mistakes on the command line", PARALLEL, () => {
     test(`a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async () => {
       const { folder, manifest } = takenWorkspace();
       const where = [...args, "--manifest", manifest];
-      const said = await refuse(folder, where, /^A key must not be passed as an argument/, {
-        input: key,
-      });
+      const message = /^A key must not be passed as an argument/;
+      const said = await refuse(folder, where, message, { input: key }, 2);
       assert.ok(!said.includes(key.slice(3, 20)), "and it is not repeated");
     });
   }
@@ -925,7 +965,7 @@ suite("upload", PARALLEL, () => {
   test("runs npx wrangler from the repository root unless told otherwise", async () => {
     const { folder } = workspace();
     const { bin, noted } = fakeWrangler(folder, "npx");
-    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    copyScripts(folder);
     const how = {
       script: join(folder, "scripts/gateway-key-ring.mjs"),
       env: { PATH: bin + delimiter + process.env.PATH, GATEWAY_WRANGLER: "" },
