@@ -11,8 +11,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { suite, test } from "node:test";
+import stringWidth from "string-width";
 import { mint, parseKey } from "../../scripts/lib/gateway-key.mjs";
-import { columns, safeText } from "../../scripts/lib/safe-text.mjs";
+import { safeText } from "../../scripts/lib/safe-text.mjs";
 import { FakeGateway, json, portalError } from "./fake-gateway.mjs";
 
 /** @import { TestContext } from "node:test" */
@@ -223,7 +224,7 @@ suite("requests", PARALLEL, () => {
     }
     const [title, ...rows] = lines(await succeed("requests list"));
     const column = title.indexOf("RECEIVED");
-    for (const row of rows) assert.equal(columns(row.slice(0, row.indexOf("2026-"))), column);
+    for (const row of rows) assert.equal(stringWidth(row.slice(0, row.indexOf("2026-"))), column);
   });
 
   test("show", async (context) => {
@@ -246,8 +247,8 @@ suite("requests", PARALLEL, () => {
       "reason      Not now",
       "",
       "What the applicant wrote:",
-      `  ${"use_case".padEnd(columns(NASTY_SHOWN))}  First line`,
-      `  ${"".padEnd(columns(NASTY_SHOWN))}  state    approved`,
+      `  ${"use_case".padEnd(stringWidth(NASTY_SHOWN))}  First line`,
+      `  ${"".padEnd(stringWidth(NASTY_SHOWN))}  state    approved`,
       `  ${NASTY_SHOWN}  ${NASTY_SHOWN}`,
     ]);
     const found = JSON.parse(await succeed("requests show kreq_a --json"));
