@@ -134,7 +134,7 @@ function queries(parameters) {
 suite("examples of openapi.json", () => {
   for (const { kind, path, method, operation, item } of operations()) {
     if (kind !== "operations") continue;
-    test(`${method.toUpperCase()} ${path}`, async () => {
+    test(`openapi.json: examples of ${method.toUpperCase()} ${path}`, async () => {
       const parameters = [...(operation.parameters ?? []), ...(item.parameters ?? [])].map(resolve);
       const content = resolve(operation.requestBody)?.content["application/json"];
       /** @type {[name: string, value: any][]} */

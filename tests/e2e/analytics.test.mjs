@@ -147,7 +147,7 @@ const ROWS = /** @type {Parameters<typeof seed>[1]} */ ([
   [-1, "tomorrow", "openai", "gpt-9", { requests: 100, successful: 100 }],
 ]);
 
-suite("analytics for anybody", () => {
+suite("public analytics", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -155,14 +155,14 @@ suite("analytics for anybody", () => {
   });
   after(() => gateway?.stop());
 
-  test("S1-23: an empty gateway tells zeros, without a key", async () => {
+  test("public analytics: an empty gateway returns zeros without a key", async () => {
     const response = await ask(gateway, "?days=2");
     assert.equal(response.status, 200);
     assert.equal(response.headers.get("content-type"), "application/json");
     assert.deepEqual(await response.json(), EMPTY);
   });
 
-  test("what is told of thirty days", async () => {
+  test("public analytics: thirty days are summed by provider, model, project and day", async () => {
     seed(gateway, ROWS);
     const body = await told(gateway);
     assert.deepEqual(Object.keys(body), MEMBERS);
@@ -193,7 +193,7 @@ suite("analytics for anybody", () => {
     ]);
   });
 
-  test("days are counted back from today, which is one of them", async () => {
+  test("public analytics: 'days' counts back from today, inclusive", async () => {
     for (const [days, total] of [
       ["1", 5],
       ["7", 6],
@@ -207,7 +207,7 @@ suite("analytics for anybody", () => {
     }
   });
 
-  test("S1-24: days that are none are refused", async () => {
+  test("public analytics: an invalid 'days' returns 400", async () => {
     for (const days of [
       "0",
       "366",
@@ -239,7 +239,7 @@ suite("analytics for anybody", () => {
     assert.equal((await told(gateway, "/?days=7")).total_requests, 6);
   });
 
-  test("of one project", async () => {
+  test("public analytics: 'project_id' restricts the report to one project", async () => {
     const body = await told(gateway, "?project_id=checkout&days=31");
     assert.deepEqual(body.projects, { checkout: counts(7, 2) });
     assert.deepEqual(body.providers, { custom: counts(4, 0), groq: counts(3, 2) });
@@ -256,7 +256,7 @@ suite("analytics for anybody", () => {
     assert.deepEqual(await told(gateway, "?project_id=CHECKOUT"), EMPTY);
   });
 
-  test("names that no project can have are refused", async () => {
+  test("public analytics: an invalid 'project_id' returns 400", async () => {
     for (const name of ["", `${LONG}x`, "a%20b", "a%2Fb", "%C3%BC", "(other)", "'--", "%00", "*"]) {
       const response = await ask(gateway, `?project_id=${name}`);
       await refused(response, 400, "invalid_project_id", "project_id");
@@ -268,7 +268,7 @@ suite("analytics for anybody", () => {
     assert.equal((await told(gateway, "?days=7", { headers })).total_requests, 6);
   });
 
-  test("S1-29: whoever asks, and with whatever key, is told the same", async () => {
+  test("public analytics: the response does not depend on the credentials sent", async () => {
     const expected = await told(gateway, "?days=8");
     for (const headers of /** @type {Record<string, string>[]} */ ([
       { authorization: "Bearer wrong" },
@@ -287,7 +287,7 @@ suite("analytics for anybody", () => {
     }
   });
 
-  test("HEAD has the head alone; other methods are refused", async () => {
+  test("public analytics: HEAD returns headers only, other methods return 405", async () => {
     const head = await ask(gateway, "?days=8", { method: "HEAD" });
     assert.deepEqual([head.status, await head.text()], [200, ""]);
     assert.equal((await ask(gateway, "?days=0", { method: "HEAD" })).status, 400);
@@ -300,7 +300,7 @@ suite("analytics for anybody", () => {
     }
   });
 
-  test("an answer is five seconds old at most, and the database is asked no more often", async () => {
+  test("public analytics: a response is cached for at most five seconds", async () => {
     const began = Date.now();
     const first = await told(gateway, "?days=40");
     execute(gateway, `UPDATE usage_daily SET requests = requests + 1 WHERE day = ${today}`);
@@ -311,7 +311,7 @@ suite("analytics for anybody", () => {
     assert.ok(Date.now() - began >= 3500);
   });
 
-  test("a thousand projects and models are named", async () => {
+  test("public analytics: a thousand projects and models are named, the rest are summed as (other)", async () => {
     const rows = Array.from({ length: 1100 }, (_, n) => [
       100,
       `p${n}`,
@@ -333,7 +333,7 @@ suite("analytics for anybody", () => {
     execute(gateway, "DELETE FROM usage_daily WHERE provider = 'many'");
   });
 
-  test("a database that does not answer is told, one without tables has nothing", async () => {
+  test("public analytics: an unavailable database returns 503, one without tables returns zeros", async () => {
     execute(gateway, "ALTER TABLE usage_daily RENAME COLUMN project TO hidden");
     try {
       const response = await refused(await ask(gateway, "?days=50"), 503, "storage_unavailable");
@@ -354,7 +354,7 @@ suite("analytics for anybody", () => {
     assert.notDeepEqual(await told(gateway, "?days=50"), EMPTY);
   });
 
-  test("nobody can have the database asked without end", async () => {
+  test("public analytics: database queries are rate-limited", async () => {
     const asked = Array.from({ length: 365 }, (_, day) => ask(gateway, `?days=${day + 1}`));
     const limited = (await Promise.all(asked)).filter(({ status }) => status !== 200);
     assert.ok(limited.length > 0);
@@ -367,7 +367,7 @@ suite("analytics for anybody", () => {
   });
 });
 
-suite("analytics without the names of projects", () => {
+suite("analytics without project names", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -376,7 +376,7 @@ suite("analytics without the names of projects", () => {
   });
   after(() => gateway?.stop());
 
-  test("for anybody", async () => {
+  test("analytics without project names: callers and anonymous clients see no project", async () => {
     for (const init of [{}, bearer(KEY), bearer("wrong"), { headers: { "x-api-key": "wrong" } }]) {
       const response = await ask(gateway, "", init);
       assert.equal(response.headers.get("cache-control"), "public, max-age=5");
@@ -390,7 +390,7 @@ suite("analytics without the names of projects", () => {
     await refused(await ask(gateway, "?project_id="), 400, "invalid_project_id", "project_id");
   });
 
-  test("operators see them", async () => {
+  test("analytics without project names: operators see projects", async () => {
     for (const init of [bearer(OPERATOR_KEY), { headers: { "x-api-key": OPERATOR_KEY } }]) {
       const response = await ask(gateway, "", init);
       assert.equal(response.headers.get("cache-control"), "no-store");
@@ -400,7 +400,7 @@ suite("analytics without the names of projects", () => {
     assert.deepEqual((await told(gateway)).projects, {});
   });
 
-  test("who guesses at operators' keys is counted, and told no more than before", async () => {
+  test("analytics without project names: wrong operator keys count as failed attempts and get the anonymous response", async () => {
     const guess = () =>
       ask(gateway, "", { headers: { authorization: "Bearer x", "cf-connecting-ip": "192.0.2.9" } });
     for (let times = 0; times < 110; times += 1) {
@@ -416,7 +416,7 @@ suite("analytics without the names of projects", () => {
   });
 });
 
-suite("analytics for operators alone", () => {
+suite("operator-only analytics", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -427,7 +427,7 @@ suite("analytics for operators alone", () => {
   });
   after(() => gateway?.stop());
 
-  test("others are refused before anything is looked at", async () => {
+  test("operator-only analytics: other clients get 401 or 403 before parameters are validated", async () => {
     for (const query of ["", "?days=0", "?project_id=checkout"]) {
       const none = await refused(await ask(gateway, query), 401, "invalid_api_key");
       assert.equal(none.headers.get("www-authenticate"), 'Bearer realm="gatehouse"');
@@ -436,7 +436,7 @@ suite("analytics for operators alone", () => {
     }
   });
 
-  test("operators see everything", async () => {
+  test("operator-only analytics: operators see all projects", async () => {
     const response = await operate(gateway, "GET", "/v1/analytics");
     assert.equal(response.headers.get("cache-control"), "no-store");
     const body = await response.json();
@@ -453,7 +453,7 @@ suite("analytics for operators alone", () => {
   });
 });
 
-suite("without a database", () => {
+suite("analytics without a database", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -461,7 +461,7 @@ suite("without a database", () => {
   });
   after(() => gateway?.stop());
 
-  test("nothing was used", async () => {
+  test("analytics without a database: reports and metrics are empty", async () => {
     assert.deepEqual(await told(gateway), EMPTY);
     assert.deepEqual(await told(gateway, "?project_id=checkout"), EMPTY);
     await refused(await ask(gateway, "?days=0"), 400, "invalid_value", "days");
@@ -540,7 +540,7 @@ suite("metrics", () => {
     return parse(await response.text());
   }
 
-  test("are for operators", async () => {
+  test("metrics: require an operator key", async () => {
     const url = `${gateway.url}/metrics`;
     await refused(await call(url), 401, "invalid_api_key");
     await refused(await call(url, bearer("wrong")), 401, "invalid_api_key");
@@ -555,7 +555,7 @@ suite("metrics", () => {
     await refused(post, 405, "method_not_allowed");
   });
 
-  test("of an empty gateway", async () => {
+  test("metrics: an empty gateway exposes counts of zero and its version", async () => {
     const families = await metrics();
     const sampled = [...families].filter(([, { samples }]) => samples.length > 0);
     assert.deepEqual(
@@ -569,7 +569,7 @@ suite("metrics", () => {
     assert.match(sampled[2]?.[1].samples[0]?.labels["version"] ?? "", /^\d+\.\d+\.\d+/);
   });
 
-  test("add up all days and projects, and are exact", async () => {
+  test("metrics: counters add up all days and projects exactly", async () => {
     const sums = {
       requests: 3,
       successful: 2,
@@ -625,7 +625,7 @@ suite("metrics", () => {
     assert.equal(cost?.value, "1125899906.842625");
   });
 
-  test("tell how providers are doing, and what waits for operators", async () => {
+  test("metrics: gauges report provider health, pending requests and active keys", async () => {
     assert.equal((await chat(gateway, {})).status, 200);
     const asked = await call(`${gateway.url}/access/request-key`, {
       method: "POST",

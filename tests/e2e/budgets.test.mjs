@@ -126,9 +126,9 @@ function counted(ends) {
   return counts;
 }
 
-suite("a budget for a hundred calls", () => {
+suite("budget under load", () => {
   for (const ISOLATES of [1, 10]) {
-    test(`a thousand at once over ${ISOLATES} isolate(s), whole and streamed`, async (t) => {
+    test(`budget: a thousand concurrent calls over ${ISOLATES} isolate(s), whole and streamed, do not overrun it`, async (t) => {
       await upstream.forget();
       const isolates = await Isolates.start(ISOLATES, configured());
       try {
@@ -164,7 +164,7 @@ suite("a budget for a hundred calls", () => {
   }
 });
 
-suite("calls one after the other", () => {
+suite("budget, sequential calls", () => {
   // Twenty cost so much, and the twentieth is the last that can be set aside for.
   const EXACT = 19 * COST + HOLD;
   /** @type {Isolates} */ let isolates;
@@ -175,7 +175,7 @@ suite("calls one after the other", () => {
   after(() => isolates?.stop());
 
   for (const stream of [false, true]) {
-    test(`none is refused before the budget is spent (${stream ? "streamed" : "whole"})`, async () => {
+    test(`budget: no sequential call is rejected before the budget is spent (${stream ? "streamed" : "whole"})`, async () => {
       const { name, key } = await issue(isolates.at(0));
       const ends = [];
       for (let calls = 0; calls < 25; calls += 1) {
@@ -189,7 +189,7 @@ suite("calls one after the other", () => {
       assert.deepEqual([used, held, remaining], [20 * COST, 0, EXACT - 20 * COST]);
     });
 
-    test(`over two isolates as many are answered (${stream ? "streamed" : "whole"})`, async (t) => {
+    test(`budget: two isolates answer as many sequential calls as one (${stream ? "streamed" : "whole"})`, async (t) => {
       const { key } = await issue(isolates.at(0));
       const ends = [];
       for (let calls = 0; calls < 25; calls += 1) {
@@ -202,8 +202,8 @@ suite("calls one after the other", () => {
   }
 });
 
-suite("isolates that die with leases in hand", () => {
-  test("the budget holds, and what is left of it can be spent", async (t) => {
+suite("budget after isolate deaths", () => {
+  test("budget: holds when isolates die with leases, and the remainder can be spent", async (t) => {
     await upstream.forget();
     const budget = 4 * BUDGET;
     const state = await freshState();
@@ -271,7 +271,7 @@ suite("isolates that die with leases in hand", () => {
   });
 });
 
-test("operators see a key's account, others do not", async () => {
+test("budget: a key's account is visible to its caller and to operators only", async () => {
   const isolates = await Isolates.start(1, configured());
   try {
     const { name, key } = await issue(isolates.at(0));

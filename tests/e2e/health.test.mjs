@@ -52,7 +52,7 @@ const isCount = (value) => Number.isInteger(value) && Number(value) >= 0;
 /** @param {unknown} value */
 const isShare = (value) => typeof value === "number" && value >= 0 && value <= 1;
 
-suite("what is told", () => {
+suite("health reports", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -92,7 +92,7 @@ suite("what is told", () => {
     "success_rate",
   ];
 
-  test("before any call: everything is there, and nothing is known", async () => {
+  test("health reports: before any call every field is present and no lane has data", async () => {
     assert.deepEqual((await get(gateway, "/health")).models, []);
     assert.deepEqual(await get(gateway, "/v1/stats/providers"), { stats: [], quotas: {} });
     const status = await get(gateway, "/v1/routing/status");
@@ -124,7 +124,7 @@ suite("what is told", () => {
     }
   });
 
-  test("after calls: what became of them", async () => {
+  test("health reports: after calls they show the outcomes", async () => {
     for (let calls = 0; calls < 3; calls += 1) await ask(gateway, { model: "a" });
     await ask(gateway, { model: "a", stream: true });
     const throttled = { status: 429, retry_after: 30, when: { path: "/first" } };
@@ -228,7 +228,7 @@ suite("what is told", () => {
     assert.deepEqual([status.summary.cooldown_models, status.summary.exhausted_models], [2, 1]);
   });
 
-  test("what a provider says of its limits", async () => {
+  test("health reports: rate limits named by a provider are shown and respected", async () => {
     const limited = await Gateway.startBare({ ...variables(), LIMITED_API_KEY: "k1" });
     try {
       const reset = (/** @type {number} */ remaining) => ({
@@ -265,7 +265,7 @@ suite("what is told", () => {
     }
   });
 
-  test("it is told to anybody, and to nobody by another method", async () => {
+  test("health reports: are public and allow GET and HEAD only", async () => {
     for (const path of ["/v1/routing/status", "/v1/stats/providers"]) {
       const headers = { authorization: "Bearer wrong" };
       assert.equal((await fetch(`${gateway.url}${path}`, { headers })).status, 200);
@@ -277,7 +277,7 @@ suite("what is told", () => {
   });
 });
 
-suite(`${ISOLATES} isolates`, () => {
+suite(`shared health of ${ISOLATES} isolates`, () => {
   /** @type {Isolates} */ let isolates;
 
   before(async () => {
@@ -308,7 +308,7 @@ suite(`${ISOLATES} isolates`, () => {
     return performance.now();
   };
 
-  test("that are called all the time: what one finds out, all know within the bound", async (t) => {
+  test("shared health: a cooldown found by one busy isolate is known to all within the bound", async (t) => {
     await warm("a");
     const RETRY_AFTER_MS = 5000;
     const began = await findOut(0, "a", RETRY_AFTER_MS / 1000);
@@ -349,7 +349,7 @@ suite(`${ISOLATES} isolates`, () => {
     for (const ms of back) assert.ok(ms > RETRY_AFTER_MS - 100, `${ms}`);
   });
 
-  test("that are idle: the first call after the bound knows", async (t) => {
+  test("shared health: an idle isolate knows of a cooldown at its first call after the bound", async (t) => {
     await warm("b");
     // For everybody: an answer that came after the refusal would rightly end what is known.
     const throttle = { path: "/first", for_ms: 30_000, retry_after: 30 };
@@ -376,7 +376,7 @@ suite(`${ISOLATES} isolates`, () => {
     }
   });
 
-  test("count together", async () => {
+  test("shared health: attempts of all isolates are counted together", async () => {
     await Promise.all(isolates.gateways.map((gateway) => ask(gateway, { model: "first/c" })));
     await sleep(BOUND_MS + 500);
     for (const index of [0, 5, 9]) {
@@ -386,7 +386,7 @@ suite(`${ISOLATES} isolates`, () => {
     }
   });
 
-  test("that all find out the same at once take it for one failure", async () => {
+  test("shared health: a failure seen by all isolates at once counts as one failure", async () => {
     const simulate = { status: 500, when: { path: "/first" } };
     const answers = await Promise.all(
       isolates.gateways.map((gateway) => ask(gateway, { model: "d", simulate })),
@@ -403,8 +403,8 @@ suite(`${ISOLATES} isolates`, () => {
   });
 });
 
-suite("a gateway", () => {
-  test("without the object goes by what it sees itself, and loses no time", async () => {
+suite("health without the ProviderHealth object", () => {
+  test("health: a gateway without the ProviderHealth object uses its own view and loses no time", async () => {
     const gateway = await Gateway.startBare(variables());
     try {
       const simulate = { status: 429, retry_after: 2, when: { path: "/first" } };
@@ -430,7 +430,7 @@ suite("a gateway", () => {
     ["fails", 'fetch() { throw new Error("out of order"); }'],
     ["answers nonsense", 'fetch() { return new Response("{}]"); }'],
   ]) {
-    test(`whose object ${what} goes by what it sees itself, and waits for it half a second at most`, async (t) => {
+    test(`health: a gateway whose ProviderHealth object ${what} uses its own view and waits for it half a second at most`, async (t) => {
       const other = `export class ProviderHealth { ${health} }`;
       const isolates = await Isolates.start(1, variables(), { ProviderHealth: other });
       try {
@@ -455,7 +455,7 @@ suite("a gateway", () => {
     });
   }
 
-  test("that is restarted has not forgotten who is throttled", async () => {
+  test("health: a restarted gateway remembers cooldowns", async () => {
     const state = await freshState();
     try {
       const before = await Gateway.start(variables(), [], state);

@@ -203,7 +203,7 @@ const told = (receiver) => ({
   GATEWAY_WEBHOOK_SECRET: SECRET,
 });
 
-suite("the webhook", () => {
+suite("webhook", () => {
   /** @type {Receiver} */ let receiver;
   /** @type {Gateway} */ let gateway;
   before(async () => {
@@ -212,7 +212,7 @@ suite("the webhook", () => {
   });
   after(() => Promise.all([gateway?.stop(), receiver?.stop()]));
 
-  test("is told of a request and of its approval, signed, without any secret", async () => {
+  test("webhook: submission and approval of a request are delivered, signed and without secrets", async () => {
     for (const delivery of ["key", "claim"]) {
       const email = `hook.${delivery}@example.com`;
       const id = await ask(gateway, "größer — 日本語", email);
@@ -246,7 +246,7 @@ suite("the webhook", () => {
     assert.equal(new Set(ids).size, 5);
   });
 
-  test("is told of the developer's keys, as the operator sees them", async () => {
+  test("webhook: the body equals the request as operators see it, with the developer's keys", async () => {
     const email = "with-keys@example.com";
     for (let n = 0; n < 2; n += 1) {
       const id = await ask(gateway, "another", email);
@@ -261,7 +261,7 @@ suite("the webhook", () => {
     }
   });
 
-  test("is not told of what was refused, declined or removed", async () => {
+  test("webhook: rejected, repeated, declined and deleted requests are not delivered", async () => {
     const count = receiver.deliveries.length;
     const client = { "content-type": "application/json", "cf-connecting-ip": newClient() };
     const url = `${gateway.url}/access/request-key`;
@@ -282,7 +282,7 @@ suite("the webhook", () => {
     assert.equal(receiver.deliveries.length, count + 2);
   });
 
-  test("that fails is told again about 5 s later, under the same id", async () => {
+  test("webhook: a failed delivery is retried after 5 s with the same id", async () => {
     receiver.behaviour = ({ nth }) => (nth === 1 ? 500 : 200);
     const id = await ask(gateway);
     const first = await receiver.told(id, "submitted");
@@ -302,7 +302,7 @@ suite("the webhook", () => {
     assert.equal(receiver.of(first.id).length, 2);
   });
 
-  test("that redirects, breaks off or hangs is told again; a redirect is not followed", async () => {
+  test("webhook: a redirect, a broken connection or a timeout is retried, and redirects are not followed", async () => {
     receiver.behaviour = ({ nth, said }) => (nth === 1 ? said.data.fields.use_case : 204);
     const ids = [];
     for (const what of ["redirect", "break", "hang"]) ids.push(await ask(gateway, what));
@@ -318,7 +318,7 @@ suite("the webhook", () => {
     assert.ok(receiver.deliveries.every(({ path }) => path !== "/elsewhere"));
   });
 
-  test("that fails ten times is given up, and what was not told stays to be seen", async () => {
+  test("webhook: after ten failures a delivery is given up and kept in the database", async () => {
     receiver.behaviour = () => 503;
     const id = await ask(gateway);
     await receiver.told(id, "submitted");
@@ -339,14 +339,14 @@ suite("the webhook", () => {
     execute(gateway, "DELETE FROM notifications");
   });
 
-  test("is told of each of many, once", async () => {
+  test("webhook: each of fifty concurrent requests is delivered once", async () => {
     const ids = await Promise.all(Array.from({ length: 50 }, () => ask(gateway)));
     for (const id of ids) await receiver.told(id, "submitted", 1, 20_000);
     await eventually(() => waiting(gateway).length === 0);
     for (const id of ids) assert.equal(receiver.of(`msg_${id}_submitted`).length, 1);
   });
 
-  test("is told even if the Worker dies before it can say that there is something to tell", async () => {
+  test("webhook: a delivery is sent even if the Worker dies before it has woken the notifier", async () => {
     // A submission that fails after the notifier was told to expect one, and a row as it would have written it.
     const broken =
       "CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'x'); END";
@@ -365,7 +365,7 @@ suite("the webhook", () => {
     await eventually(() => waiting(gateway).length === 0);
   });
 
-  test("what cannot be noted for it is not stored either", async () => {
+  test("webhook: a request whose notification cannot be stored is not stored either", async () => {
     const count = receiver.deliveries.length;
     execute(
       gateway,
@@ -385,7 +385,7 @@ suite("the webhook", () => {
     assert.equal(receiver.deliveries.length, count);
   });
 
-  test("the log has neither its secret nor the addresses of those who asked", async () => {
+  test("webhook: the log contains neither its secret nor applicants' addresses", async () => {
     const log = JSON.stringify(gateway.events());
     for (const secret of [SECRET, SECRET.slice(6), "asker@example.com", "hook.key@example.com"]) {
       assert.ok(!log.includes(secret), secret);
@@ -393,7 +393,7 @@ suite("the webhook", () => {
   });
 });
 
-test("without a secret nothing is sent; requests are taken, and told once there is one", async () => {
+test("webhook: without a secret requests are accepted, and delivered once there is one", async () => {
   const receiver = await Receiver.start();
   const state = await freshState();
   try {
@@ -435,7 +435,7 @@ test("without a secret nothing is sent; requests are taken, and told once there 
   }
 });
 
-test("the webhook is told at the very address that is configured", async () => {
+test("webhook: the configured URL is called unchanged", async () => {
   const receiver = await Receiver.start();
   try {
     for (const path of ["/hook/", "/hook?code=secret&x=%20"]) {
@@ -453,12 +453,12 @@ test("the webhook is told at the very address that is configured", async () => {
   }
 });
 
-suite("a gateway that is killed", () => {
+suite("webhook of a killed gateway", () => {
   for (const [what, behaviour] of /** @type {[string, Behaviour | null][]} */ ([
     ["while nobody listens", null],
     ["while the receiver is being told", () => "hang"],
   ])) {
-    test(`${what} loses nothing`, async () => {
+    test(`webhook: a gateway that is killed ${what} loses no delivery`, async () => {
       const state = await freshState();
       const port = await freePort();
       const address = new Receiver(port);
@@ -523,7 +523,7 @@ suite("e-mail", () => {
   const approve = (gateway, id) =>
     operate(gateway, "PUT", `/api/portal/requests/approve/${id}`, { delivery: "email" });
 
-  test("brings a claim link to whoever asked", async () => {
+  test("e-mail: an approval sends a claim link to the applicant", async () => {
     const gateway = await sending("");
     try {
       const id = await ask(gateway, "mail", "o'neil+keys@example.com");
@@ -564,7 +564,7 @@ suite("e-mail", () => {
     }
   });
 
-  test("that cannot be sent leaves the link to the operator", async () => {
+  test("e-mail: when sending fails the operator gets the claim link", async () => {
     const gateway = await sending('allowed_sender_addresses = ["other@gatehouse.example"]');
     try {
       const id = await ask(gateway);
@@ -581,7 +581,7 @@ suite("e-mail", () => {
     }
   });
 
-  test("needs a binding and a sender: without them the operator is told so, and nothing happens", async () => {
+  test("e-mail: without a binding or a sender an approval by e-mail returns 400 and changes nothing", async () => {
     for (const given of [config, {}]) {
       const gateway = await Gateway.start(variables(upstream, given));
       try {

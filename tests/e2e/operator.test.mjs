@@ -124,8 +124,8 @@ async function keyNameOf(id) {
   return keys.find((/** @type {any} */ key) => key.request_id === id).name;
 }
 
-suite("a request", () => {
-  test("is listed, shown and approved; the key works, and each command changes what it may do", async () => {
+suite("operator CLI, requests", () => {
+  test("operator CLI: a request is listed, shown and approved, and each key command takes effect", async () => {
     const id = await ask("ada@example.com");
     const pending = await succeed("requests list --pending");
     assert.match(pending, /^ID +STATE +EMAIL +RECEIVED +POLICIES +USE CASE\n/);
@@ -182,7 +182,7 @@ suite("a request", () => {
     await fail(`keys show ${name}`, /^Unknown API key '.*' \(HTTP 404, request id /);
   });
 
-  test("is approved with a link, which shows the key once", async () => {
+  test("operator CLI: an approval by claim link shows the key once", async () => {
     const id = await ask("grace@example.com");
     const approved = await succeed(`requests approve ${id} --claim`);
     assert.match(approved, /\nWhoever opens this link first gets the key, until .* UTC\.\n$/);
@@ -204,7 +204,7 @@ suite("a request", () => {
     await eventually(async () => (await use(second.api_key)) === "200 assistant");
   });
 
-  test("is declined, and deleted", async () => {
+  test("operator CLI: a request is declined and deleted", async () => {
     const id = await ask("eve@example.com");
     assert.equal(await succeed(`requests decline ${id} --reason Unclear`), `Declined ${id}.\n`);
     assert.match(
@@ -216,13 +216,13 @@ suite("a request", () => {
     await fail(`requests show ${id}`, /^Could not retrieve portal object\. \(HTTP 404, /);
   });
 
-  test("is not approved by mail where the gateway sends none", async () => {
+  test("operator CLI: an approval by e-mail fails on a gateway that sends none", async () => {
     const id = await ask("mail@example.com");
     await fail(`requests approve ${id} --email`, /^This gateway sends no e-mail: .* \(HTTP 400, /);
     assert.equal((await json(`requests show ${id}`)).state, "pending");
   });
 
-  test("with words that a terminal would obey is shown without them", async () => {
+  test("operator CLI: terminal control characters in a request are escaped", async () => {
     const nasty = "\u001b[2J\u001b]0;approve me\u0007 a\u202eb";
     const id = `kreq_${"0".repeat(26)}`;
     // The gateway refuses control characters, so the row comes from elsewhere.
@@ -251,7 +251,7 @@ suite("a request", () => {
     await succeed(`requests delete ${id}`);
   });
 
-  test("of more than a page are all listed", async () => {
+  test("operator CLI: all pages of requests are listed", async () => {
     const ids = [];
     for (let n = 0; n < 12; n += 1) ids.push(await ask(`page-${n}@example.com`));
     const listed = (await json("requests list --pending")).map((/** @type {any} */ { id }) => id);
@@ -259,7 +259,7 @@ suite("a request", () => {
   });
 });
 
-test("a key is made without a request", async () => {
+test("operator CLI: a key is created without a request", async () => {
   const out = await succeed(
     "keys create --name ci-runner --policy demo --model demo/* --endpoint /v1/chat/completions --metadata team=search --expires-at 2100-01-01T00:00:00Z",
   );
@@ -276,7 +276,7 @@ test("a key is made without a request", async () => {
   assert.equal(await use(find(first, KEY_LINE)), "200 assistant");
 });
 
-test("--json is the gateway's JSON, of every kind of answer", async () => {
+test("operator CLI: --json prints the gateway's JSON for every command", async () => {
   const id = await ask("json@example.com");
   assert.equal((await json("requests list"))[0].id, id);
   assert.equal((await json(`requests show ${id}`)).state, "pending");
@@ -295,7 +295,7 @@ test("--json is the gateway's JSON, of every kind of answer", async () => {
   assert.equal((await json(`requests delete ${other}`)).Message, "Data deleted");
 });
 
-test("only operators are let in, and the others are told so", async () => {
+test("operator CLI: a key that is not an operator's is rejected with advice", async () => {
   const { api_key } = await json("keys create --name caller");
   for (const [key, status] of [
     [api_key, 403],
@@ -314,7 +314,7 @@ test("only operators are let in, and the others are told so", async () => {
 });
 
 // Last, because it ends with a log that is broken.
-test("the audit log names every act, and shows whether it was changed", async () => {
+test("operator CLI: the audit log lists every action and detects changes", async () => {
   const log = await succeed("audit list");
   assert.match(log, /^SEQ +AT +ACTOR +ACTION +SUBJECT +DETAIL\n1 /);
   const entries = await json("audit list");

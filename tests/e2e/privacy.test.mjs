@@ -20,7 +20,7 @@ const PROMPT = "prompt-that-nobody-keeps";
 const ANSWER = "answer-that-nobody-keeps";
 const CALLER_KEY = "sk-caller-key-that-nobody-keeps";
 
-test("after a run, neither logs nor state hold content or secrets", async () => {
+test("privacy: after a run neither logs nor stored state contain content or secrets", async () => {
   const state = await freshState();
   const upstream = await Upstream.start();
   const gateway = await Gateway.start(

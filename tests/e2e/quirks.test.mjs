@@ -135,14 +135,14 @@ for (const [
     null,
   ],
 ])) {
-  test(name, async () => {
+  test(`provider quirks: ${name}`, async () => {
     const { got, told: header } = await pass(given);
     assert.equal(got, expected);
     assert.equal(header, told);
   });
 }
 
-test("after a failover the caller is told what was dropped for the one that answered", async () => {
+test("provider quirks: after a failover x-gateway-dropped-params is about the provider that answered", async () => {
   const answered = await ask(gateway, {
     model: "both",
     logprobs: true,
@@ -152,7 +152,7 @@ test("after a failover the caller is told what was dropped for the one that answ
   assert.equal(answered.headers.get("x-gateway-dropped-params"), "logprobs");
 });
 
-test("the key stands where the provider wants it, and only there", async () => {
+test("provider quirks: the provider's key is sent only in the header that the provider expects", async () => {
   for (const [model, header, value] of /** @type {[string, string, string][]} */ ([
     ["azure/m", "api-key", "sk-azure"],
     ["azure_ai/m", "authorization", "Bearer sk-azure-ai"],
@@ -169,7 +169,7 @@ test("the key stands where the provider wants it, and only there", async () => {
   assert.ok(!("authorization" in headers), JSON.stringify(headers));
 });
 
-test("a provider whose address lacks something says what", async () => {
+test("provider quirks: an incomplete provider address returns 503 with the missing variable", async () => {
   for (const [model, missing] of /** @type {[string, RegExp][]} */ ([
     ["bedrock/m", /BEDROCK_REGION is not set/],
     ["workers_ai/m", /CLOUDFLARE_ACCOUNT_ID is not set/],
@@ -193,7 +193,7 @@ test("a provider whose address lacks something says what", async () => {
   ]);
 });
 
-test("what stands in the place of a region cannot lead to another host", async () => {
+test("provider quirks: an invalid region cannot change the host", async () => {
   const other = await Gateway.startBare({
     ...configured(upstream, {}),
     BEDROCK_API_KEY: "sk-bedrock",

@@ -70,7 +70,7 @@ function isShown(shown, written) {
   }
 }
 
-test("curl, and the operator's command line", async () => {
+test("README: the curl examples and the operator commands run", async () => {
   const [curl = "", commands = "", ...others] = blocks("sh");
   const [ofCurl = "", ofCommands = ""] = blocks("console");
   assert.ok(curl && commands && ofCurl && ofCommands && others.length === 0, "two of each");

@@ -252,7 +252,7 @@ async function settled(gateway, keys, count) {
 }
 
 test(
-  `${CALLS} calls, a tenth of whose clients leave, are recorded to the token`,
+  `recording: ${CALLS} calls, a tenth of whose clients leave, are recorded to the token`,
   { timeout: 900_000 },
   async (t) => {
     const isolates = await Isolates.start(2, configured());
@@ -379,7 +379,7 @@ function rolledUp(gateway) {
 const byId = (list) => new Map(list.map((receipt) => [receipt.id, JSON.stringify(receipt)]));
 
 test(
-  "a runtime that is killed under load loses nothing that had been acknowledged",
+  "recording: a runtime killed under load loses no acknowledged record",
   { timeout: 400_000 },
   async (t) => {
     const state = await freshState();
@@ -474,7 +474,7 @@ test(
   },
 );
 
-suite("one key", () => {
+suite("recording, one key", () => {
   /** @type {string} */ let state;
   /** @type {Gateway} */ let gateway;
   let made = 0;
@@ -502,7 +502,7 @@ suite("one key", () => {
 
   const soon = () => eventually(async () => (await receipts(gateway)).length === made, 30_000);
 
-  test("whose database is down: calls go on, and their sums arrive once it is back", async (t) => {
+  test("recording: during a database failure calls are served, and their sums arrive once it is back", async (t) => {
     const run = (/** @type {string} */ sql) => {
       const database = gateway.database();
       database.exec(sql);
@@ -530,7 +530,7 @@ suite("one key", () => {
     assert.equal(analytics.total_requests, made);
   });
 
-  test("whose ledger cannot write for a while: what it missed is told again, once", async (t) => {
+  test("recording: calls during a ledger's write failure are reported again and counted once", async (t) => {
     const [file = ""] = ledgerFiles(state);
     const database = new DatabaseSync(file, { timeout: 5000 });
     database.exec("BEGIN IMMEDIATE");
@@ -550,7 +550,7 @@ suite("one key", () => {
     assert.equal(new Set(list.map((receipt) => receipt.request_id)).size, made);
   });
 
-  test("that is idle: nothing is held, and nothing is left to do", async (t) => {
+  test("recording: an idle key holds no lease and its ledger no alarm", async (t) => {
     const { key } = await issue(gateway, "limited", { policies: ["ample"] });
     for (let n = 0; n < 5; n += 1) {
       assert.equal((await chat(gateway, key, `idle-${n}`, { messages: prompt(1) })).status, 200);
@@ -584,7 +584,7 @@ suite("one key", () => {
   });
 });
 
-test("reports whose answers are lost, and answers to asks, count once", async (t) => {
+test("recording: lost reports, lost responses and lost lease requests are counted once", async (t) => {
   // Of every five messages one gets lost, and of one the answer.
   const lossy = `import { KeyLedger as Kept } from "./build/index.js";
     let messages = 0;

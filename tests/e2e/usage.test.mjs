@@ -170,7 +170,7 @@ suite("usage", () => {
 
   const PATHS = ["", "/requests", "/requests/rcpt_01ARZ3NDEKTSV4RRFFQ69G5FAV"];
 
-  test("is for those with a key", async () => {
+  test("usage: requires a key", async () => {
     for (const path of PATHS) {
       await refused(await ask(gateway, path, "", { headers: {} }), 401, "invalid_api_key");
       await refused(await ask(gateway, path, "not-a-key"), 401, "invalid_api_key");
@@ -193,7 +193,7 @@ suite("usage", () => {
     assert.equal(response.headers.get("cache-control"), "no-store");
   });
 
-  test("answers HEAD, and no other method than GET", async () => {
+  test("usage: allows GET and HEAD only", async () => {
     for (const path of PATHS.slice(0, 2)) {
       const head = await ask(gateway, path, KEY, { method: "HEAD", headers: bearer(KEY) });
       assert.deepEqual([head.status, await head.text()], [200, ""]);
@@ -205,7 +205,7 @@ suite("usage", () => {
     }
   });
 
-  test("of another key is for operators only, who name it", async () => {
+  test("usage: another key's usage is returned to operators only, who name the key", async () => {
     const one = await issue(gateway, "named");
     await recorded(gateway, {}, one.key);
     await recorded(gateway, {}, KEY);
@@ -241,7 +241,7 @@ suite("usage", () => {
     assert.equal((await usage(gateway, "?key=named", OPERATOR_KEY)).total_requests, 0);
   });
 
-  test("refuses what is no number of days, or of receipts", async () => {
+  test("usage: invalid parameters return 400", async () => {
     for (const days of ["0", "366", "-1", "1.5", "x", "", "1&days=2"]) {
       await refused(await ask(gateway, `?days=${days}`), 400, "invalid_value", "days");
     }
@@ -257,7 +257,7 @@ suite("usage", () => {
     }
   });
 
-  test("is told by day, provider, model and project, at once", async () => {
+  test("usage: sums by day, provider, model and project are up to date immediately", async () => {
     const { key } = await issue(gateway, "sums");
     for (const [project, model, events] of /** @type {const} */ ([
       ["alpha", "demo/sim-small", 5],
@@ -301,7 +301,7 @@ suite("usage", () => {
     assertSums(list, await usage(gateway, "", key));
   });
 
-  test("tells how limits stand", async () => {
+  test("usage: reports used and remaining limits", async () => {
     const { key } = await issue(gateway, "limits", { policies: ["limited"] });
     await recorded(gateway, { simulate: { events: 5 } }, key);
     /** @type {any} */ let account;
@@ -331,7 +331,7 @@ suite("usage", () => {
     ]);
   });
 
-  test("has pages of receipts, newest first", async () => {
+  test("receipts: pages are newest first", async () => {
     const { key } = await issue(gateway, "pages");
     for (let n = 0; n < 25; n += 1) await (await chat(gateway, {}, bearer(key))).text();
     await eventually(async () => (await usage(gateway, "", key)).receipts.count === 25);
@@ -359,7 +359,7 @@ suite("usage", () => {
     assertChain(await receipts(gateway, key), await usage(gateway, "", key));
   });
 
-  test("has receipts by their own ids and by those of requests, and none of other keys", async () => {
+  test("receipts: one is found by its id or the request's, never one of another key", async () => {
     const [mine, other] = [await issue(gateway, "mine"), await issue(gateway, "other")];
     const { receipt, id } = await recorded(gateway, {}, mine.key);
     assert.deepEqual(await usage(gateway, `/requests/${id}`, mine.key), receipt);
@@ -500,7 +500,7 @@ suite("usage", () => {
   ];
 
   for (const { name, body, status = 200, want, attempts, headers } of KINDS) {
-    test(`has a receipt of ${name}`, async () => {
+    test(`receipts: the receipt of ${name} is complete`, async () => {
       const began = Date.now();
       const { response, text, receipt, id } = await recorded(gateway, { project_id: "p", ...body });
       assert.equal(response.status, status, text);
@@ -536,7 +536,7 @@ suite("usage", () => {
     });
   }
 
-  test("has no receipt of a call that reached nobody", async () => {
+  test("receipts: a call that reached no upstream has none", async () => {
     const { count } = (await usage(gateway)).receipts;
     for (const body of ["{", { model: "openai/x" }, { model: "demo/sim-small", messages: "no" }]) {
       const response = await chat(gateway, body, { "x-request-id": "reached-nobody" });
@@ -549,7 +549,7 @@ suite("usage", () => {
     assert.equal((await ask(gateway, "/requests/reached-nobody")).status, 404);
   });
 
-  test("can be checked by whoever holds the receipts", async () => {
+  test("receipts: the published programs verify a chain and detect changes", async () => {
     const { key } = await issue(gateway, "checked");
     for (let n = 0; n < 6; n += 1) {
       await recorded(gateway, { project_id: `p-${n}`, simulate: { events: 1 + n } }, key);
@@ -586,7 +586,7 @@ suite("usage", () => {
     }
   });
 
-  test("keeps no content", async () => {
+  test("receipts: contain no content", async () => {
     const messages = [{ role: "user", content: PROMPT }];
     for (const body of [
       { messages },
@@ -609,7 +609,7 @@ suite("usage", () => {
   });
 });
 
-test("a receipt keeps the price of its time", async () => {
+test("receipts: keep the price of their time", async () => {
   const state = await freshState();
   try {
     /** @type {any[]} */ const kept = [];
@@ -635,7 +635,7 @@ test("a receipt keeps the price of its time", async () => {
   }
 });
 
-suite("a client that leaves", () => {
+suite("usage of clients that leave", () => {
   /** @type {Isolates} */ let isolates;
   before(async () => {
     isolates = await Isolates.start(1, configured());
@@ -647,7 +647,7 @@ suite("a client that leaves", () => {
     [21, 20],
     [201, 200],
   ])) {
-    test(`after ${tokens} tokens of a stream pays for ${tokens}`, async () => {
+    test(`receipts: a client that leaves after ${tokens} tokens of a stream pays for ${tokens}`, async () => {
       await upstream.forget();
       const id = `left-${tokens}`;
       const simulate = { hang: "stream", after_events, events: 1000 };
@@ -677,7 +677,7 @@ suite("a client that leaves", () => {
     });
   }
 
-  test("before a whole answer has come pays for its prompt", async () => {
+  test("receipts: a client that leaves before a whole response has come pays for its prompt", async () => {
     await upstream.forget();
     const body = { model: "demo/sim-small", messages: [], simulate: { hang: "headers" } };
     const called = await begin(isolates.at(0), KEY, body, { "x-request-id": "left-early" });
@@ -693,7 +693,7 @@ suite("a client that leaves", () => {
   });
 });
 
-test("with a data set of Analytics Engine a call leaves a data point, without content", async () => {
+test("Analytics Engine: a call writes a data point without content", async () => {
   await upstream.forget();
   // The simulator's data sets keep nothing: this one sends on what it is given.
   const dataset = `export { KeyLedger } from "./build/index.js";

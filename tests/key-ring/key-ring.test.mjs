@@ -160,12 +160,12 @@ function mistype(key) {
   return key.slice(0, 20) + (key[20] === "x" ? "y" : "x") + key.slice(21);
 }
 
-suite("key format", () => {
+suite("gateway keys", () => {
   const vectors = JSON.parse(
     fs.readFileSync(join(ROOT, "core/testdata/gateway-keys.json"), "utf8"),
   );
 
-  test("the valid vectors", () => {
+  test("gateway keys: the valid test vectors are accepted", () => {
     assert.ok(vectors.valid.length >= 5);
     for (const vector of vectors.valid) {
       const minted = mint(Buffer.from(vector.random_hex, "hex"));
@@ -176,7 +176,7 @@ suite("key format", () => {
     }
   });
 
-  test("the invalid vectors", () => {
+  test("gateway keys: the invalid test vectors are rejected with their reasons", () => {
     const reasons = new Set();
     for (const { key, reason } of vectors.invalid) {
       assert.deepEqual(parseKey(key), { reason }, JSON.stringify(key));
@@ -186,7 +186,7 @@ suite("key format", () => {
     assert.deepEqual([...reasons].sort(), all);
   });
 
-  test("the parts of a minted key, recomputed bit by bit", () => {
+  test("gateway keys: the parts of a new key match an independent computation", () => {
     assert.equal(crc32("123456789"), 0xcbf43926, "the check value of CRC-32");
     for (let round = 0; round < 200; round += 1) {
       const random = randomBytes(31);
@@ -200,7 +200,7 @@ suite("key format", () => {
     }
   });
 
-  test("every mistake in one character is found", () => {
+  test("gateway keys: every mistake in one character is detected", () => {
     const { key } = mint(randomBytes(31));
     for (let at = 3; at < key.length; at += 1) {
       for (const other of "09AZaz") {
@@ -211,7 +211,7 @@ suite("key format", () => {
     }
   });
 
-  test("minting wants exactly its random bytes", () => {
+  test("gateway keys: a new key needs exactly 31 random bytes", () => {
     assert.equal(RANDOM_BYTES, 31);
     for (const length of [0, 30, 32]) assert.throws(() => mint(new Uint8Array(length)), RangeError);
   });
@@ -236,8 +236,8 @@ suite("key format", () => {
   }
 });
 
-suite("commands", PARALLEL, () => {
-  test("generate prints a key once and keeps its hash only", async () => {
+suite("key ring, commands", PARALLEL, () => {
+  test("key ring: generate prints a key once and stores only its hash", async () => {
     const { folder, manifest } = workspace();
     const out = await succeed(["generate", "--label", " ci.prod:1 ", "--manifest", manifest]);
     const lines = out.split("\n");
@@ -266,7 +266,7 @@ suite("commands", PARALLEL, () => {
     assert.ok(!text.includes("gw_"));
   });
 
-  test("add-hash lower-cases", async () => {
+  test("key ring: add-hash converts the hash to lower case", async () => {
     const { manifest } = workspace();
     const args = ["add-hash", "--label", "old", "--sha256", HASH_A.toUpperCase()];
     const out = await succeed([...args, "--manifest", manifest]);
@@ -274,7 +274,7 @@ suite("commands", PARALLEL, () => {
     assert.equal(readManifest(manifest).entries[0].sha256, HASH_A);
   });
 
-  test("list and print-secret give every entry, in byte order of the labels", async () => {
+  test("key ring: list and print-secret print every entry in byte order of the labels", async () => {
     const { manifest } = workspace();
     const digits = "0123456789abcdef".split("");
     const labels = ["b", "a", "B", "_", "a:b", "10", "9", "a-b", "a.b", "Z"];
@@ -306,7 +306,7 @@ suite("commands", PARALLEL, () => {
     );
   });
 
-  test("the printed ring, read as the gateway reads it, lets every key in", async () => {
+  test("key ring: the gateway's parser accepts every key of the printed ring", async () => {
     const { manifest } = workspace();
     const keys = [];
     for (const label of ["web", "a:colon:label", "ci"]) keys.push(await generate(manifest, label));
@@ -322,7 +322,7 @@ suite("commands", PARALLEL, () => {
     assert.deepEqual(accepted.sort(), [...keys, legacy].map(sha256).sort());
   });
 
-  test("a missing manifest is an empty ring", async () => {
+  test("key ring: a missing manifest is an empty ring", async () => {
     const { folder, manifest } = workspace();
     for (const command of ["list", "print-secret"]) {
       assert.equal(await succeed([command, "--manifest", manifest]), "");
@@ -331,7 +331,7 @@ suite("commands", PARALLEL, () => {
     assert.deepEqual(fs.readdirSync(folder), []);
   });
 
-  test("remove", async () => {
+  test("key ring: remove", async () => {
     const { folder, manifest } = workspace();
     writeManifest(manifest, { one: HASH_A, two: HASH_B });
     const out = await succeed(["remove", "--label", "one", "--manifest", manifest]);
@@ -347,7 +347,7 @@ suite("commands", PARALLEL, () => {
     assert.deepEqual(readManifest(manifest).entries, []);
   });
 
-  test("verify", async () => {
+  test("key ring: verify finds the key on standard input or names the mistake in it", async () => {
     const { folder, manifest } = workspace();
     const key = await generate(manifest, "mine");
     const args = ["verify", "--manifest", manifest];
@@ -381,7 +381,7 @@ suite("commands", PARALLEL, () => {
     assert.match(await succeed(args, { input: "fai_key" }), /^label=other\n/);
   });
 
-  test("help", async () => {
+  test("key ring: --help describes the program and each command", async () => {
     const help = await succeed(["--help"]);
     for (const word of ["help", "-h"]) assert.equal(await succeed([word]), help);
     for (const word of [
@@ -410,7 +410,7 @@ suite("commands", PARALLEL, () => {
     assert.ok(!(help + ofGenerate).includes(ROOT), "no path of this machine");
   });
 
-  test("the default manifest belongs to the repository, wherever the command is run", async () => {
+  test("key ring: the default manifest is in the repository, in any working directory", async () => {
     const { folder } = workspace();
     copyScripts(folder);
     const script = join(folder, "scripts/gateway-key-ring.mjs");
@@ -423,7 +423,7 @@ suite("commands", PARALLEL, () => {
   });
 });
 
-suite("the ring of operators", PARALLEL, () => {
+suite("key ring, --operators", PARALLEL, () => {
   /** A repository of its own, because this is about the manifests that belong to one. */
   function repository() {
     const { folder } = workspace();
@@ -445,7 +445,7 @@ suite("the ring of operators", PARALLEL, () => {
     };
   }
 
-  test("has a manifest and a secret of its own", async () => {
+  test("key ring: --operators uses its own manifest and secret", async () => {
     const { callers, operators, how, noted } = repository();
     await succeed(["generate", "--label", "app"], how);
     const before = fs.readFileSync(callers, "utf8");
@@ -476,14 +476,14 @@ suite("the ring of operators", PARALLEL, () => {
     assert.equal(noted("argv").split("\n").length, 2, "wrangler was not run again");
   });
 
-  test("may lie elsewhere, and the advice says so", async () => {
+  test("key ring: --operators with --manifest is repeated in the printed upload command", async () => {
     const { manifest } = workspace();
     const args = ["generate", "--label", "ops", "--operators", "--manifest", manifest];
     const upload = `upload --operators --manifest ${manifest}\n`;
     assert.ok((await succeed(args)).endsWith(`gateway-key-ring.mjs ${upload}`));
   });
 
-  test("is never taken for the other one", async () => {
+  test("key ring: the manifest of one ring is rejected for the other", async () => {
     const { folder, callers, operators, how } = repository();
     await succeed(["generate", "--label", "app"], how);
     await succeed(["generate", "--label", "ops", "--operators"], how);
@@ -496,7 +496,7 @@ suite("the ring of operators", PARALLEL, () => {
   });
 });
 
-suite("mistakes on the command line", PARALLEL, () => {
+suite("key ring, usage errors", PARALLEL, () => {
   function takenWorkspace() {
     const place = workspace();
     writeManifest(place.manifest, { taken: HASH_A });
@@ -546,7 +546,7 @@ suite("mistakes on the command line", PARALLEL, () => {
     [`add-hash --label x --sha256 ${"g".repeat(64)}`, badDigest],
   ];
   for (const [line, message] of mistakes) {
-    test(line, async () => {
+    test(`key ring: rejects "${line}" with exit status 2`, async () => {
       const { folder, manifest } = takenWorkspace();
       const args = line.split(" ").map((word) => word.replaceAll("~", " "));
       // First, so that a missing value stays last; left out where it would be the mistake.
@@ -567,13 +567,13 @@ suite("mistakes on the command line", PARALLEL, () => {
     ["remove --label absent", 'The label "absent" is not in the ring'],
   ];
   for (const [line, message] of conflicts) {
-    test(line, async () => {
+    test(`key ring: rejects "${line}"`, async () => {
       const { folder, manifest } = takenWorkspace();
       await refuse(folder, [...line.split(" "), "--manifest", manifest], message);
     });
   }
 
-  test("without the npm packages the command that installs them is named", async () => {
+  test("key ring: a missing npm package is reported with the command that installs it", async () => {
     const { folder } = workspace();
     fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
     for (const name of ["gateway-key-ring.mjs", "gateway-operator.mjs"]) {
@@ -582,13 +582,13 @@ suite("mistakes on the command line", PARALLEL, () => {
     }
   });
 
-  test("a value may be attached to its option", async () => {
+  test("key ring: a value can be attached to its option", async () => {
     const { manifest } = takenWorkspace();
     await succeed(["generate", "--label=x", `--manifest=${manifest}`]);
     assert.equal(readManifest(manifest).entries.length, 2);
   });
 
-  test("a label of 64 characters is allowed", async () => {
+  test("key ring: a label can have 64 characters", async () => {
     const own = workspace().manifest;
     await generate(own, "l".repeat(64));
   });
@@ -605,7 +605,7 @@ suite("mistakes on the command line", PARALLEL, () => {
     ["remove", "--label", key],
   ];
   for (const args of places) {
-    test(`a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async () => {
+    test(`key ring: rejects a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async () => {
       const { folder, manifest } = takenWorkspace();
       const where = [...args, "--manifest", manifest];
       const message = /^A key must not be passed as an argument/;
@@ -614,13 +614,13 @@ suite("mistakes on the command line", PARALLEL, () => {
     });
   }
 
-  test("a public id may be a label", async () => {
+  test("key ring: a public id can be a label", async () => {
     const own = workspace().manifest;
     await generate(own, key.slice(0, 13));
   });
 });
 
-suite("manifest", PARALLEL, () => {
+suite("key ring, manifest", PARALLEL, () => {
   const good = { label: "a", sha256: HASH_A, created_at: "2026-01-02T03:04:05Z" };
   const other = { ...good, label: "b", sha256: HASH_B };
   /** @param {unknown[]} entries */
@@ -671,7 +671,7 @@ suite("manifest", PARALLEL, () => {
     ["same digest", ring(good, { ...other, sha256: HASH_A }), 'the digest of "b" occurs twice'],
   ];
   for (const [name, content, why] of unreadable) {
-    test(`not a manifest: ${name}`, async () => {
+    test(`key ring: rejects an invalid manifest (${name})`, async () => {
       const { folder, manifest } = workspace();
       fs.writeFileSync(manifest, typeof content === "string" ? content : JSON.stringify(content));
       const message = `${manifest} is not a gateway key-ring manifest: ${why}`;
@@ -692,7 +692,7 @@ suite("manifest", PARALLEL, () => {
     });
   }
 
-  test("a directory, and a path below a file", async () => {
+  test("key ring: rejects a directory, or a path below a file, as the manifest", async () => {
     const { folder, manifest } = workspace();
     fs.writeFileSync(manifest, "");
     for (const command of [["list"], ["generate", "--label", "a"]]) {
@@ -702,7 +702,7 @@ suite("manifest", PARALLEL, () => {
     }
   });
 
-  test("an ISO date with an offset is understood, and entries are kept as they are", async () => {
+  test("key ring: accepts dates with an offset and keeps entries unchanged", async () => {
     const { manifest } = workspace();
     const early = { ...good, created_at: "2026-01-02T03:04:05+02:00" };
     const text = JSON.stringify({ ...ring(early), updated_at: "2026-01-02T03:04:05.1Z" });
@@ -711,7 +711,7 @@ suite("manifest", PARALLEL, () => {
     assert.deepEqual(readManifest(manifest).entries[0], early);
   });
 
-  test("the mode is 0600, whatever the umask and the mode before", async () => {
+  test("key ring: the manifest has mode 0600 with any umask and previous mode", async () => {
     const { folder, manifest } = workspace();
     writeManifest(manifest, {});
     fs.chmodSync(manifest, 0o666);
@@ -725,7 +725,7 @@ suite("manifest", PARALLEL, () => {
     assert.equal(mode(join(folder, "new/deeper")), "700");
   });
 
-  test("a symbolic link stays a link, and the file it points to is replaced", async () => {
+  test("key ring: a symbolic link is kept and its target replaced", async () => {
     const { folder, manifest } = workspace();
     fs.mkdirSync(join(folder, "vault"));
     const target = join(folder, "vault/real.json");
@@ -740,7 +740,7 @@ suite("manifest", PARALLEL, () => {
     assert.deepEqual(fs.readdirSync(folder), ["ring.json", "vault"]);
   });
 
-  test("a link that points nowhere is refused, not taken for an empty ring", async () => {
+  test("key ring: a dangling symbolic link is rejected", async () => {
     const { manifest } = workspace();
     fs.symlinkSync("unmounted/real.json", manifest);
     for (const command of [["generate", "--label", "a"], ["list"], ["upload"]]) {
@@ -753,8 +753,8 @@ suite("manifest", PARALLEL, () => {
   });
 });
 
-suite("failing to write", PARALLEL, () => {
-  test("a full disk: no key is printed, the old manifest stays, no temporary is left", async () => {
+suite("key ring, write failures", PARALLEL, () => {
+  test("key ring: a full disk during the write prints no key, keeps the manifest and leaves no temporary file", async () => {
     const { folder, manifest } = workspace();
     const digits = "0123456789abcdef".split("");
     writeManifest(manifest, Object.fromEntries(digits.map((d) => [`l${d}`, d.repeat(64)])));
@@ -767,7 +767,7 @@ suite("failing to write", PARALLEL, () => {
     );
   });
 
-  test("a full disk from the start: no empty lock is left", async () => {
+  test("key ring: a full disk at the start leaves no lock", async () => {
     const { folder, manifest } = workspace();
     await refuse(
       folder,
@@ -777,7 +777,7 @@ suite("failing to write", PARALLEL, () => {
     );
   });
 
-  test("a temporary file that cannot be created", async () => {
+  test("key ring: a temporary file that cannot be created is reported", async () => {
     const { folder } = workspace();
     // The name of the lock still fits, that of the temporary file does not.
     const manifest = join(folder, "m".repeat(250));
@@ -787,7 +787,7 @@ suite("failing to write", PARALLEL, () => {
   });
 
   const root = process.getuid?.() === 0 && "root may write everywhere";
-  test("a read-only directory", { skip: root }, async () => {
+  test("key ring: a read-only directory is reported", { skip: root }, async () => {
     const { folder, manifest } = workspace();
     writeManifest(manifest, { a: HASH_A });
     fs.chmodSync(folder, 0o500);
@@ -802,7 +802,7 @@ suite("failing to write", PARALLEL, () => {
     }
   });
 
-  test("standard output closed: the entry is kept, and the operator is told", async () => {
+  test("key ring: closed standard output keeps the entry and is reported", async () => {
     const { manifest } = workspace();
     const child = spawn(process.execPath, [
       ...[SCRIPT, "generate", "--label", "a", "--manifest", manifest],
@@ -817,8 +817,8 @@ suite("failing to write", PARALLEL, () => {
   });
 });
 
-suite("several commands at once", PARALLEL, () => {
-  test("20 keys generated at once are all kept, and no reader sees half a file", async () => {
+suite("key ring, concurrency", PARALLEL, () => {
+  test("key ring: 20 concurrent generate commands keep every key, and readers see complete files", async () => {
     const { folder, manifest } = workspace();
     const labels = Array.from({ length: 20 }, (_, at) => `key-${String(at).padStart(2, "0")}`);
     let writing = true;
@@ -843,7 +843,7 @@ suite("several commands at once", PARALLEL, () => {
     assert.deepEqual(fs.readdirSync(folder), ["ring.json"]);
   });
 
-  test("of several with one label exactly one succeeds", async () => {
+  test("key ring: of several concurrent commands with one label one succeeds", async () => {
     const { manifest } = workspace();
     const args = ["generate", "--label", "same", "--manifest", manifest];
     const results = await Promise.all(Array.from({ length: 5 }, () => run(args)));
@@ -860,7 +860,7 @@ suite("several commands at once", PARALLEL, () => {
     }
   });
 
-  test("the lock of a dead process is removed, once, and no entry is lost", async () => {
+  test("key ring: the lock of a dead process is removed once and no entry is lost", async () => {
     const { folder, manifest } = workspace();
     const dead = spawnSync(process.execPath, ["-e", ""]).pid;
     fs.writeFileSync(`${manifest}.lock`, `${dead} ${hostname()}\n`);
@@ -884,7 +884,7 @@ suite("several commands at once", PARALLEL, () => {
     ["nobody knows whom", "", "an unknown process"],
   ];
   for (const [name, content, holder] of holders) {
-    test(`a lock held by ${name} is waited for, for a bounded time`, async () => {
+    test(`key ring: a lock held by ${name} is waited for up to a limit`, async () => {
       const { folder, manifest } = workspace();
       writeManifest(manifest, { a: HASH_A });
       const lock = `${manifest}.lock`;
@@ -899,7 +899,7 @@ suite("several commands at once", PARALLEL, () => {
     });
   }
 
-  test("a lock that is released in time is no error", async () => {
+  test("key ring: a lock that is released in time causes no error", async () => {
     const { manifest } = workspace();
     fs.writeFileSync(`${manifest}.lock`, `${process.pid} ${hostname()}\n`);
     setTimeout(() => fs.rmSync(`${manifest}.lock`), 1000);
@@ -908,7 +908,7 @@ suite("several commands at once", PARALLEL, () => {
   });
 });
 
-suite("upload", PARALLEL, () => {
+suite("key ring, upload", PARALLEL, () => {
   /**
    * A stand-in for wrangler that notes down how it was called.
    *
@@ -934,7 +934,7 @@ suite("upload", PARALLEL, () => {
     return { bin, program, noted };
   }
 
-  test("pipes the whole ring into wrangler, and never a key", async () => {
+  test("key ring: upload pipes the whole ring into wrangler, without a key", async () => {
     const { folder, manifest } = workspace();
     const { program, noted } = fakeWrangler(folder);
     const env = { GATEWAY_WRANGLER: program };
@@ -962,7 +962,7 @@ suite("upload", PARALLEL, () => {
     assert.ok(!everything.includes("gw_"));
   });
 
-  test("runs npx wrangler from the repository root unless told otherwise", async () => {
+  test("key ring: upload runs npx wrangler in the repository by default", async () => {
     const { folder } = workspace();
     const { bin, noted } = fakeWrangler(folder, "npx");
     copyScripts(folder);
@@ -977,7 +977,7 @@ suite("upload", PARALLEL, () => {
     assert.equal(noted("cwd"), `${fs.realpathSync(folder)}\n`);
   });
 
-  test("an empty ring is refused before wrangler is run", async () => {
+  test("key ring: upload rejects an empty ring without running wrangler", async () => {
     const { folder, manifest } = workspace();
     const { program } = fakeWrangler(folder);
     const env = { GATEWAY_WRANGLER: program };
@@ -995,7 +995,7 @@ suite("upload", PARALLEL, () => {
     ["a file that is no program", { GATEWAY_WRANGLER: SCRIPT + "/../lib" }, /^Cannot run .*EACCES/],
   ];
   for (const [name, env, message] of failures) {
-    test(`a failing wrangler: ${name}`, async () => {
+    test(`key ring: upload reports a failing wrangler (${name})`, async () => {
       const { folder, manifest } = workspace();
       const { program } = fakeWrangler(folder);
       writeManifest(manifest, { a: HASH_A });
@@ -1009,7 +1009,7 @@ suite("upload", PARALLEL, () => {
     });
   }
 
-  test("a ring too large for a secret is warned of; one that is not read is a failure", async () => {
+  test("key ring: upload warns of a ring too large for a secret, and fails if wrangler does not read it", async () => {
     const { folder, manifest } = workspace();
     const { program, noted } = fakeWrangler(folder);
     // More than a pipe takes without a reader.

@@ -130,8 +130,8 @@ function lines(text) {
   return text.slice(0, -1).split("\n");
 }
 
-suite("requests", PARALLEL, () => {
-  test("list: an aligned table, newest first", async (context) => {
+suite("operator CLI, requests", PARALLEL, () => {
+  test("operator CLI: requests list prints an aligned table, newest first", async (context) => {
     const { gateway, succeed, called } = await setUp(context);
     gateway.addRequest("kreq_b", {
       apply_policies: ["free", "eu"],
@@ -147,13 +147,13 @@ suite("requests", PARALLEL, () => {
     assert.deepEqual(called(), ["GET /api/portal/requests?p=1"]);
   });
 
-  test("list: nothing", async (context) => {
+  test("operator CLI: requests list reports an empty list", async (context) => {
     const { succeed } = await setUp(context);
     assert.equal(await succeed("requests list"), "No requests.\n");
     assert.equal(await succeed("requests list --json"), "[]\n");
   });
 
-  test("list: page by page, and as one array", async (context) => {
+  test("operator CLI: requests list reads every page and prints one JSON array", async (context) => {
     const { gateway, succeed, called } = await setUp(context);
     const ids = Array.from({ length: 23 }, (_, at) => `kreq_${at}`);
     for (const id of ids) gateway.addRequest(id);
@@ -169,7 +169,7 @@ suite("requests", PARALLEL, () => {
     assert.equal(text, `${JSON.stringify(gateway.requests, null, 2)}\n`);
   });
 
-  test("list: a request that comes in between two pages shows nothing twice", async (context) => {
+  test("operator CLI: requests list shows no request twice when one arrives between two pages", async (context) => {
     const { gateway, succeed } = await setUp(context);
     const ids = Array.from({ length: 12 }, (_, at) => ({ id: `kreq_${at}` }));
     gateway.instead = ({ path }, response) => {
@@ -179,7 +179,7 @@ suite("requests", PARALLEL, () => {
     assert.deepEqual(JSON.parse(await succeed("requests list --json")), ids);
   });
 
-  test("list: filters", async (context) => {
+  test("operator CLI: requests list filters by state", async (context) => {
     const { gateway, succeed, called } = await setUp(context);
     for (const state of ["pending", "approved", "declined"]) {
       gateway.addRequest(`kreq_${state}`, { state });
@@ -196,7 +196,7 @@ suite("requests", PARALLEL, () => {
     ]);
   });
 
-  test("list: what strangers wrote cannot reach the terminal", async (context) => {
+  test("operator CLI: requests list escapes what a terminal would interpret", async (context) => {
     const { gateway, succeed } = await setUp(context);
     gateway.addRequest("kreq_a", { email: NASTY, fields: { use_case: `one\n two\r\n${NASTY}` } });
     const out = lines(await succeed("requests list"));
@@ -210,7 +210,7 @@ suite("requests", PARALLEL, () => {
     assert.deepEqual(JSON.parse(await succeed("requests list --json")), gateway.requests);
   });
 
-  test("list: wide characters and combining marks keep the columns straight", async (context) => {
+  test("operator CLI: requests list aligns columns with wide characters, emoji and combining marks", async (context) => {
     const { gateway, succeed } = await setUp(context);
     for (const email of [
       "漢字@例え.jp",
@@ -227,7 +227,7 @@ suite("requests", PARALLEL, () => {
     for (const row of rows) assert.equal(stringWidth(row.slice(0, row.indexOf("2026-"))), column);
   });
 
-  test("show", async (context) => {
+  test("operator CLI: requests show prints every field", async (context) => {
     const { gateway, succeed, called } = await setUp(context);
     gateway.addRequest("kreq_a", {
       state: "declined",
@@ -256,7 +256,7 @@ suite("requests", PARALLEL, () => {
     assert.deepEqual(called(), Array(2).fill("GET /api/portal/requests/kreq_a"));
   });
 
-  test("approve prints the key once", async (context) => {
+  test("operator CLI: requests approve prints the key once", async (context) => {
     const { gateway, succeed, refuse } = await setUp(context);
     gateway.addRequest("kreq_a");
     const out = lines(await succeed("requests approve kreq_a"));
@@ -281,7 +281,7 @@ suite("requests", PARALLEL, () => {
     assert.ok(parseKey(RawKey).publicId);
   });
 
-  test("approve with everything, as a link", async (context) => {
+  test("operator CLI: requests approve sends policies, expiry and --claim, and prints the link", async (context) => {
     const { gateway, succeed } = await setUp(context);
     gateway.addRequest("kreq_a");
     const time = "2027-01-31T00:00:00+01:00";
@@ -297,7 +297,7 @@ suite("requests", PARALLEL, () => {
     assert.deepEqual(gateway.calls[0].body, delivery);
   });
 
-  test("approve by mail, and when the mail cannot be sent", async (context) => {
+  test("operator CLI: requests approve --email prints the address, or the link if sending fails", async (context) => {
     const { gateway, succeed, refuse } = await setUp(context);
     gateway.addRequest("kreq_a");
     assert.equal(
@@ -319,7 +319,7 @@ suite("requests", PARALLEL, () => {
     assert.deepEqual(JSON.parse(text), answer);
   });
 
-  test("sentences are safe as well, whatever the gateway says", async (context) => {
+  test("operator CLI: sentences escape text from the gateway", async (context) => {
     const { gateway, succeed } = await setUp(context);
     const answer = { RawKey: NASTY, ClaimURL: NASTY, SentTo: NASTY, ExpiresAt: NASTY };
     gateway.instead = (_, response) => json(response, 200, answer);
@@ -328,7 +328,7 @@ suite("requests", PARALLEL, () => {
     }
   });
 
-  test("decline", async (context) => {
+  test("operator CLI: requests decline sends the reason", async (context) => {
     const { gateway, succeed } = await setUp(context);
     gateway.addRequest("kreq_a");
     gateway.addRequest("kreq_b");
@@ -346,7 +346,7 @@ suite("requests", PARALLEL, () => {
     );
   });
 
-  test("delete", async (context) => {
+  test("operator CLI: requests delete", async (context) => {
     const { gateway, succeed, refuse, called } = await setUp(context);
     gateway.addRequest("kreq_a");
     assert.match(
@@ -360,8 +360,8 @@ suite("requests", PARALLEL, () => {
   });
 });
 
-suite("keys", PARALLEL, () => {
-  test("create prints the key once", async (context) => {
+suite("operator CLI, keys", PARALLEL, () => {
+  test("operator CLI: keys create prints the key once", async (context) => {
     const { gateway, succeed, refuse } = await setUp(context);
     const out = lines(await succeed("keys create --name web"));
     assert.ok(parseKey(out[2]).publicId);
@@ -379,7 +379,7 @@ suite("keys", PARALLEL, () => {
     );
   });
 
-  test("create with everything, as a link", async (context) => {
+  test("operator CLI: keys create sends every option and prints the link of --claim", async (context) => {
     const { gateway, succeed } = await setUp(context);
     const line =
       "keys create --name web --policy free --model groq/* --model openai/gpt-5 --endpoint " +
@@ -407,7 +407,7 @@ suite("keys", PARALLEL, () => {
     assert.match(out, /\/access\/claim\/clm_b{64}\n\nWhoever opens this link first gets the key, /);
   });
 
-  test("list", async (context) => {
+  test("operator CLI: keys list prints an aligned table", async (context) => {
     const { gateway, succeed } = await setUp(context);
     assert.equal(await succeed("keys list"), "No keys.\n");
     gateway.addKey("web", { policies: ["free"], expires_at: "2027-01-31T00:00:00Z" });
@@ -421,7 +421,7 @@ suite("keys", PARALLEL, () => {
     assert.deepEqual(JSON.parse(text), [...gateway.keys.values()]);
   });
 
-  test("show", async (context) => {
+  test("operator CLI: keys show prints every field", async (context) => {
     const { gateway, succeed, refuse } = await setUp(context);
     const secret = { created_at: "2026-11-22T07:11:26Z", expires_at: null };
     gateway.addKey("web", {
@@ -456,7 +456,7 @@ suite("keys", PARALLEL, () => {
     await refuse("keys show absent", "Unknown API key 'absent' (HTTP 404, request id req-of-test)");
   });
 
-  test("disable and enable", async (context) => {
+  test("operator CLI: keys disable and keys enable", async (context) => {
     const { gateway, succeed, called } = await setUp(context);
     gateway.addKey("web");
     assert.equal(
@@ -473,7 +473,7 @@ suite("keys", PARALLEL, () => {
     assert.equal(JSON.parse(await succeed("keys disable web --json")).state, "disabled");
   });
 
-  test("rotate", async (context) => {
+  test("operator CLI: keys rotate reports until when the old secret works", async (context) => {
     const { gateway, succeed } = await setUp(context);
     gateway.addKey("web");
     const out = lines(await succeed("keys rotate web"));
@@ -496,7 +496,7 @@ suite("keys", PARALLEL, () => {
     }
   });
 
-  test("revoke", async (context) => {
+  test("operator CLI: keys revoke", async (context) => {
     const { gateway, succeed, refuse, called } = await setUp(context);
     gateway.addKey("web");
     gateway.addKey("other");
@@ -509,7 +509,7 @@ suite("keys", PARALLEL, () => {
     await refuse("keys revoke web", "Unknown API key 'web' (HTTP 404, request id req-of-test)");
   });
 
-  test("a key whose name begins with a dash can be named", async (context) => {
+  test("operator CLI: a name that begins with a dash is written after --", async (context) => {
     const { gateway, succeed, misuse } = await setUp(context);
     await misuse("keys revoke -x", "error: unknown option '-x'");
     await misuse("keys revoke -- a b", /^error: too many arguments for 'revoke'/);
@@ -519,7 +519,7 @@ suite("keys", PARALLEL, () => {
     assert.equal(gateway.keys.size, 0);
   });
 
-  test("an id or a name is one segment of the path, whatever is in it", async (context) => {
+  test("operator CLI: an id or a name is encoded as one path segment", async (context) => {
     const { gateway, refuse, called } = await setUp(context);
     const odd = "../a?b#c%2e é";
     gateway.addKey(odd);
@@ -538,7 +538,7 @@ suite("keys", PARALLEL, () => {
   });
 });
 
-suite("audit", PARALLEL, () => {
+suite("operator CLI, audit", PARALLEL, () => {
   /** @param {TestContext} context */
   async function withEntries(context, count = 3) {
     const place = await setUp(context);
@@ -549,7 +549,7 @@ suite("audit", PARALLEL, () => {
   }
   const head = (/** @type {FakeGateway} */ gateway) => gateway.audit.at(-1)?.hash ?? "";
 
-  test("list", async (context) => {
+  test("operator CLI: audit list prints an aligned table", async (context) => {
     const { gateway, succeed, called } = await withEntries(context, 2);
     gateway.addEntry({ action: "request.created", subject: NASTY, detail: {} });
     assert.deepEqual(lines(await succeed("audit list --after 1")), [
@@ -562,7 +562,7 @@ suite("audit", PARALLEL, () => {
     assert.equal(await succeed("audit list --after 3"), "No entries.\n");
   });
 
-  test("list: an entry that is not what it should be is still shown", async (context) => {
+  test("operator CLI: audit list shows malformed entries", async (context) => {
     const { gateway, succeed } = await withEntries(context, 1);
     for (const [seq, entry] of ["not JSON", "null", '{"at":{"a":1},"actor":7}'].entries()) {
       gateway.audit.push({ seq: seq + 2, entry, hash: "x" });
@@ -578,7 +578,7 @@ suite("audit", PARALLEL, () => {
     );
   });
 
-  test("verify: an intact chain, page by page", async (context) => {
+  test("operator CLI: audit verify accepts an intact chain of several pages", async (context) => {
     const { gateway, succeed, called } = await withEntries(context, 2500);
     const out = await succeed("audit verify");
     const advice = "Intact. Note the head elsewhere, for a later audit verify --head.";
@@ -590,7 +590,7 @@ suite("audit", PARALLEL, () => {
     assert.equal(JSON.parse(await succeed("audit list --json")).length, 2500);
   });
 
-  test("verify: an empty log", async (context) => {
+  test("operator CLI: audit verify accepts an empty log", async (context) => {
     const { succeed } = await setUp(context);
     const nothing = "0".repeat(64);
     assert.match(await succeed("audit verify"), /^entries  0\nhead     0{64}\n/);
@@ -598,7 +598,7 @@ suite("audit", PARALLEL, () => {
     assert.deepEqual(JSON.parse(text), { intact: true, entries: 0, head: nothing });
   });
 
-  test("verify: not only ASCII", async (context) => {
+  test("operator CLI: audit verify hashes text that is not ASCII", async (context) => {
     const { gateway, succeed } = await withEntries(context, 1);
     gateway.addEntry({ action: "request.declined", detail: { reason: "né 漢 🦀\u2028" } });
     assert.match(await succeed("audit verify"), /^entries  2\n/);
@@ -635,7 +635,7 @@ suite("audit", PARALLEL, () => {
     ],
   ];
   for (const [name, seq, tamper] of tampering) {
-    test(`verify: ${name}`, async (context) => {
+    test(`operator CLI: audit verify detects ${name}`, async (context) => {
       const { gateway, refuse } = await withEntries(context);
       tamper(gateway.audit);
       const broken = new RegExp(`^The audit log is broken at entry ${seq}: (the|an) .+`);
@@ -649,7 +649,7 @@ suite("audit", PARALLEL, () => {
     });
   }
 
-  test("verify --head: the head is still there, or history was changed", async (context) => {
+  test("operator CLI: audit verify --head detects a log that was cut or rewritten", async (context) => {
     const { gateway, succeed, refuse } = await withEntries(context);
     const noted = head(gateway);
     assert.match(await succeed(`audit verify --head ${noted}`), /\nIntact\./);
@@ -670,7 +670,7 @@ suite("audit", PARALLEL, () => {
     assert.equal(finding.head, head(gateway));
   });
 
-  test("a log that leads in a circle, and one that is none", async (context) => {
+  test("operator CLI: audit commands reject an endless or malformed log", async (context) => {
     const { gateway, refuse } = await withEntries(context);
     const entries = gateway.audit;
     for (const next of [0, -1, "x"]) {
@@ -690,7 +690,7 @@ suite("audit", PARALLEL, () => {
   });
 });
 
-suite("mistakes on the command line", PARALLEL, () => {
+suite("operator CLI, usage errors", PARALLEL, () => {
   const { key } = mint(randomBytes(31));
   const badUrl = "The gateway's address (--url or GATEWAY_URL) must be an http or https URL";
   const badPlace = "The gateway's address (--url or GATEWAY_URL) must be a host and a path only";
@@ -740,7 +740,7 @@ suite("mistakes on the command line", PARALLEL, () => {
     ["keys list --timeout 0", "--timeout must be an integer from 1 to 300"],
   ];
   for (const [line, message] of mistakes) {
-    test(line, async (context) => {
+    test(`operator CLI: rejects "${line}" with exit status 2`, async (context) => {
       const { misuse } = await setUp(context);
       await misuse(line, message);
     });
@@ -754,7 +754,7 @@ suite("mistakes on the command line", PARALLEL, () => {
     ["keys list --url https://example.com/#secret", badPlace],
   ];
   for (const [line, message] of addresses) {
-    test(line, async (context) => {
+    test(`operator CLI: rejects the address in "${line}"`, async (context) => {
       const { refuse, called } = await setUp(context);
       assert.equal(await refuse(line, message), "");
       assert.deepEqual(called(), []);
@@ -770,7 +770,7 @@ suite("mistakes on the command line", PARALLEL, () => {
     [key],
   ];
   for (const args of places) {
-    test(`a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async (context) => {
+    test(`operator CLI: rejects a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async (context) => {
       const { misuse } = await setUp(context);
       await misuse(args, /^A key must not be passed as an argument: .* GATEWAY_ADMIN_KEY/);
       const { stderr } = await run(args);
@@ -778,7 +778,7 @@ suite("mistakes on the command line", PARALLEL, () => {
     });
   }
 
-  test("help", async () => {
+  test("operator CLI: --help describes the program, a group and a command", async () => {
     const help = await run(["--help"]);
     for (const word of ["help", "-h"]) assert.deepEqual(await run([word]), help);
     for (const word of [
@@ -815,8 +815,8 @@ suite("mistakes on the command line", PARALLEL, () => {
   });
 });
 
-suite("the operator key and where it goes", PARALLEL, () => {
-  test("it comes from the environment or from standard input", async (context) => {
+suite("operator CLI, operator key", PARALLEL, () => {
+  test("operator CLI: the operator key is read from the environment or standard input", async (context) => {
     const { gateway, succeed, refuse } = await setUp(context);
     const wrong = { GATEWAY_ADMIN_KEY: "wrong" };
     for (const input of [gateway.operator, `  ${gateway.operator}\r\n`]) {
@@ -843,7 +843,7 @@ suite("the operator key and where it goes", PARALLEL, () => {
     }
   });
 
-  test("a wrong key: what to check", async (context) => {
+  test("operator CLI: a rejected key is reported with advice", async (context) => {
     const { gateway, refuse } = await setUp(context);
     const how = { env: { GATEWAY_ADMIN_KEY: "wrong" } };
     const advice =
@@ -854,7 +854,7 @@ suite("the operator key and where it goes", PARALLEL, () => {
     await refuse("requests list", /^access denied: no \(HTTP 403, .*must be an operator key/);
   });
 
-  test("never in the clear to another machine, unless asked for", async (context) => {
+  test("operator CLI: the operator key is not sent unencrypted to another machine without --insecure", async (context) => {
     const { refuse } = await setUp(context);
     const hosts = ["example.com", "192.0.2.1:8787", "127.0.0.1.example.com", "localhost.example"];
     for (const host of hosts) {
@@ -866,7 +866,7 @@ suite("the operator key and where it goes", PARALLEL, () => {
     await refuse("keys list --insecure --url http://0.0.0.0:1", /^No answer from the gateway at /);
   });
 
-  test("loopback by any name, below a path, and the URL of --url first", async (context) => {
+  test("operator CLI: loopback addresses and URLs with a path work, and --url overrides GATEWAY_URL", async (context) => {
     const { gateway, succeed, called } = await setUp(context);
     const { port } = new URL(gateway.url);
     const elsewhere = { env: { GATEWAY_URL: "http://127.0.0.1:1" } };
@@ -879,7 +879,7 @@ suite("the operator key and where it goes", PARALLEL, () => {
     assert.deepEqual(called(), ["GET /below/here/v0/api_keys"]);
   });
 
-  test("redirects are not followed", async (context) => {
+  test("operator CLI: redirects are not followed", async (context) => {
     const { gateway, refuse, called } = await setUp(context);
     for (const status of [301, 302, 303, 307, 308]) {
       gateway.instead = (_, response) =>
@@ -894,8 +894,8 @@ suite("the operator key and where it goes", PARALLEL, () => {
   });
 });
 
-suite("gateways that fail", PARALLEL, () => {
-  test("nobody listens", async (context) => {
+suite("operator CLI, failing gateways", PARALLEL, () => {
+  test("operator CLI: an unreachable gateway is reported", async (context) => {
     const { gateway, refuse } = await setUp(context);
     await gateway.stop();
     const message = `No answer from the gateway at ${gateway.url}/: connect ECONNREFUSED 127.0.0.1`;
@@ -914,7 +914,7 @@ suite("gateways that fail", PARALLEL, () => {
     ["within the answer", (_, response) => void response.writeHead(200).write('{"Raw')],
   ];
   for (const [name, answer] of silences) {
-    test(`silence ${name}`, async (context) => {
+    test(`operator CLI: a timeout ${name} is reported, with doubt about a change`, async (context) => {
       const { gateway, refuse } = await setUp(context);
       gateway.instead = answer;
       const silent = `No answer from the gateway at ${gateway.url}/: waited 1 s`;
@@ -923,7 +923,7 @@ suite("gateways that fail", PARALLEL, () => {
     });
   }
 
-  test("a connection that breaks", async (context) => {
+  test("operator CLI: a broken connection is reported, with doubt about a change", async (context) => {
     const { gateway, refuse } = await setUp(context);
     gateway.instead = (_, response) => void response.socket?.destroy();
     await refuse("keys list", /^No answer from the gateway at [^ ]+: [^.]+\n$/);
@@ -935,7 +935,7 @@ suite("gateways that fail", PARALLEL, () => {
     await refuse("keys rotate web", new RegExp(`^No answer from .*\\. ${doubt}\n$`));
   });
 
-  test("something that does not speak HTTP", async (context) => {
+  test("operator CLI: a server that does not speak HTTP is reported", async (context) => {
     const { refuse } = await setUp(context);
     const server = createServer((socket) => socket.on("error", () => {}).end("SSH-2.0-x\r\n"));
     await new Promise((done) => server.listen(0, "127.0.0.1", () => done(null)));
@@ -944,7 +944,7 @@ suite("gateways that fail", PARALLEL, () => {
     await refuse(`keys list --url http://127.0.0.1:${port}`, /^No answer from the gateway at /);
   });
 
-  test("answers that are not JSON", async (context) => {
+  test("operator CLI: a response that is not JSON is reported", async (context) => {
     const { gateway, refuse } = await setUp(context);
     for (const status of [200, 404, 502]) {
       gateway.instead = (_, response) => void response.writeHead(status).end(`<h1>${NASTY}</h1>`);
@@ -956,7 +956,7 @@ suite("gateways that fail", PARALLEL, () => {
     }
   });
 
-  test("answers that are not those of this API", async (context) => {
+  test("operator CLI: JSON with missing fields is reported", async (context) => {
     const { gateway, refuse } = await setUp(context);
     const commands = [
       ..."list,show a,approve a,approve a --claim,approve a --email"
@@ -980,7 +980,7 @@ suite("gateways that fail", PARALLEL, () => {
     await refuse("keys rotate a", /no string api_key\. The key a has a new secret that nobody has/);
   });
 
-  test("values of other types than promised are shown, not tripped over", async (context) => {
+  test("operator CLI: values of unexpected types are shown", async (context) => {
     const { gateway, succeed } = await setUp(context);
     const odd = { id: "a", name: "a", state: "x", secrets: [], fields: { a: 1, b: null } };
     gateway.instead = (_, response) => json(response, 200, odd);
@@ -1000,14 +1000,14 @@ suite("gateways that fail", PARALLEL, () => {
     ["hostile text", { message: `one\n${NASTY}` }, `one\\u{a}${NASTY_SHOWN}`],
   ];
   for (const [name, answer, said] of refusals) {
-    test(`a refusal: ${name}`, async (context) => {
+    test(`operator CLI: the message of an error response is shown (${name})`, async (context) => {
       const { gateway, refuse } = await setUp(context);
       gateway.instead = (_, response) => json(response, 400, answer);
       await refuse("keys list", `${said} (HTTP 400, request id req-of-test)`);
     });
   }
 
-  test("a refusal that says when to come back", async (context) => {
+  test("operator CLI: Retry-After is shown", async (context) => {
     const { gateway, refuse } = await setUp(context);
     gateway.instead = (_, response) => {
       response.removeHeader("x-request-id");
@@ -1017,7 +1017,7 @@ suite("gateways that fail", PARALLEL, () => {
     await refuse("keys list", "Storage is unavailable (HTTP 503). Try again in 5 seconds");
   });
 
-  test("a key that could not be printed: what to do", async (context) => {
+  test("operator CLI: a key that could not be printed is reported with advice", async (context) => {
     const { gateway, operate } = await setUp(context);
     gateway.addRequest("kreq_a");
     /** @type {[string, RegExp][]} */
@@ -1032,7 +1032,7 @@ suite("gateways that fail", PARALLEL, () => {
   });
 });
 
-test("safe text stays as it is, and what is left out is marked", () => {
+test("safeText: safe text is unchanged, unsafe characters are escaped", () => {
   assert.equal(safeText(NASTY), NASTY_SHOWN);
   assert.equal(safeText(NASTY_SHOWN), NASTY_SHOWN);
   for (const plain of ["", "ada@example.com", "Größe 漢字 🦀 עברית", "a\\b"]) {
