@@ -122,7 +122,7 @@ const policy = option("--policy NAME", "policy of the key, from gateway.toml", {
 const expiresAt = option("--expires-at TIME", "expiry of the key, such as 2027-01-31T00:00:00Z", {
   read: readTime,
 });
-const claim = option("--claim", "create a one-time link, which shows the key to whoever opens it");
+const claim = option("--claim", "create a one-time link that shows the key");
 
 const requests = program.command("requests").description("key requests");
 requests

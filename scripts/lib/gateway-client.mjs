@@ -108,8 +108,8 @@ export async function call({ base, key, seconds }, method, path, body) {
 }
 
 /**
- * What a command is about to use must be there, with its type: otherwise this is no gateway, or one of
- * another version.
+ * Check that a response has the fields that a command uses, with their types: otherwise the address is not a
+ * gateway's, or its version is another.
  *
  * @param {any} answer
  * @param {Record<string, "string" | "number" | "array">} members

@@ -98,7 +98,7 @@ async function* auditPages(gateway, after) {
 }
 
 /**
- * A member of an entry's text, which is not taken on trust: whoever can break the chain can write anything.
+ * A field of an entry. The entry is untrusted: anyone who can break the chain can write anything.
  *
  * @param {string} entry
  * @param {string} name

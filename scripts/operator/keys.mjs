@@ -20,7 +20,7 @@ import {
 /** @import { Options } from "../gateway-operator.mjs" */
 
 /**
- * What is shown of an issued key.
+ * An issued key.
  *
  * @typedef {object} ApiKey
  * @property {string} id
@@ -110,7 +110,7 @@ function describeKey(key) {
       ["created", `${moment(key.created_at)} by ${key.created_by}`],
       ["expires", key.expires_at ? moment(key.expires_at) : "never"],
       ...optional("request", key.request_id),
-      ["secrets", secrets.join("\n") || "none yet: nobody has opened the claim link"],
+      ["secrets", secrets.join("\n") || "none yet: the claim link has not been opened"],
     ]),
     ...(metadata.length > 0 ? ["", "Metadata:"] : []),
     ...details(metadata).map((line) => `  ${line}`),

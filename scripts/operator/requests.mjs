@@ -20,7 +20,7 @@ import {
 /** @import { Options } from "../gateway-operator.mjs" */
 
 /**
- * What is shown of a key request.
+ * A key request.
  *
  * @typedef {object} KeyRequest
  * @property {string} id
@@ -93,7 +93,7 @@ export async function showRequest(options) {
         ...optional("key id", request.key_id),
       ]),
       // Indented and under a heading: the names of these fields are the applicant's words too.
-      ...(fields.length > 0 ? ["", "What the applicant wrote:"] : []),
+      ...(fields.length > 0 ? ["", "Fields:"] : []),
       ...details(fields).map((line) => `  ${line}`),
     ];
   });

@@ -1,5 +1,5 @@
 // @ts-check
-//! What the benchmark makes of its figures: medians, comparisons, bars, and what it says of them. Measures nothing.
+//! The evaluation of benchmark figures: medians, comparisons, bars and the report. Measures nothing.
 //! Run with: node --test "tests/benchmark/*.test.mjs"
 
 import assert from "node:assert/strict";

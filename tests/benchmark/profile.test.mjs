@@ -1,5 +1,5 @@
 // @ts-check
-//! How samples of the profiler are sorted by kind. Measures nothing.
+//! The classification of profiler samples. Measures nothing.
 //! Run with: node --test "tests/benchmark/*.test.mjs"
 
 import assert from "node:assert/strict";
@@ -122,7 +122,7 @@ test("profile: the slowest hundredth of calls is reported by cause", () => {
       ...work(50, 90, { kind: "collection" }),
       ...work(150, 90, { kind: "memory" }),
       ...work(250, 30, { database: true }),
-      // What others of its threads do is not what a call waits for.
+      // A call does not wait for the other threads.
       ...work(350, 90, { thread: "V8 DefaultWorke", kind: "collection" }),
     ],
     10_000,

@@ -20,7 +20,7 @@ import {
   operate,
 } from "../e2e/harness.mjs";
 
-/** What cannot succeed here, and how it is answered instead: there is no binding for e-mail. */
+/** Examples that cannot succeed here, as there is no binding for e-mail, and their responses. */
 const REFUSED = { ApprovalEmail: 400 };
 
 /** @type {Upstream} */ let upstream;
@@ -68,7 +68,7 @@ async function token() {
   return url.split("/").at(-1);
 }
 
-/** The key that examples name, made anew. */
+/** The key that examples name, created again. */
 async function issued() {
   await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
   const made = await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner" });
@@ -89,7 +89,7 @@ async function receipt(key) {
 }
 
 /**
- * Makes what a request needs, and gives what stands for the brace of its path.
+ * Creates what a request needs, and returns the value for the brace of its path.
  *
  * @param {string} path
  * @param {string} query

@@ -1,6 +1,6 @@
 // @ts-check
-//! The README's figure is that of the last benchmark, and its picture that of the last simulation. `UPDATE_README=1` before
-//! this test writes both anew.
+//! The README's figure is that of the last benchmark, and its picture that of the last simulation. With `UPDATE_README=1`
+//! this test rewrites both.
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 // @ts-check
-//! Every command and every program of the documentation (site/pages), run as it stands there against a gateway in the real
-//! runtime. What is put in for a reader: the gateway's address, keys in the environment, and ids where the text has `…`.
-//! Providers are simulated: `openai/…` and `groq/…` are asked at the address of tests/upstream.
+//! Every command and program of the documentation (site/pages), run unchanged against a gateway in the real runtime. Only
+//! the gateway's address, keys in the environment, and ids where the text has `…` are filled in. Providers are simulated:
+//! `openai/…` and `groq/…` are tests/upstream.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -59,7 +59,7 @@ before(async () => {
     policies: { trial: { models: ["groq/*"], limits: { usd_per_day: 5 } } },
   };
   gateway = await Gateway.start(variables(JSON.stringify(config)));
-  // Something to be told of in receipts and sums.
+  // Calls for the receipts and sums.
   await chat(gateway, { model: MODEL, project_id: "checkout" });
 });
 after(async () => {
@@ -369,7 +369,7 @@ suite("snippets of operators", () => {
 
 suite("snippets for a Cloudflare account", () => {
   test("snippets for a Cloudflare account: wrangler has the commands and options", async () => {
-    // A stand-in notes what it is told, and reads what it is given; nothing is uploaded.
+    // A fake wrangler records its arguments and reads its input; nothing is uploaded.
     const log = join(folder, "wrangler.log");
     const standIn = `#!/bin/sh\n[ "$1" = wrangler ] && shift\necho "$*" >> ${log}\ncase "$*" in *secret*) wc -c >> ${log}.bytes;; esac\n`;
     const programs = join(folder, "programs");

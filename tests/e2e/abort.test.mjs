@@ -1,8 +1,8 @@
 // @ts-check
-//! Clients that leave: the upstream is cancelled and the Wasm memory stays flat, hundreds of times over.
+//! Clients that leave: the upstream call is cancelled and the Wasm memory stays flat over hundreds of them.
 //!
-//! Without each of the three parts of the fix (src/platform/upstream.js) this test fails: every abandoned request then
-//! keeps its body and its future for ever.
+//! Without any of the three parts of the fix in src/platform/upstream.js this test fails: every abandoned request then
+//! keeps its body and its future.
 
 import assert from "node:assert/strict";
 import { connect } from "node:net";
@@ -24,7 +24,8 @@ before(async () => {
 after(() => Promise.all([gateway.stop(), upstream.stop()]));
 
 /**
- * Tells when to leave; `sent` is the number of requests that the upstream has received once it has this round's all.
+ * Resolves when it is time to leave; `sent` is the number of requests that the upstream has received once all of this
+ * round have arrived.
  *
  * @typedef {(socket: import("node:net").Socket, sent: number) => Promise<unknown>} LeaveWhen
  */

@@ -1,6 +1,6 @@
 // @ts-check
-//! Asking for a key at /access/request-key: what is accepted, how often, what is stored, and what happens when nothing can
-//! be stored. The rows S0-01 … S0-24 of the contract are named where they are held to.
+//! Key requests at /access/request-key: validation, the daily limit, idempotency, storage, and failures of the database
+//! (docs/compatibility.md).
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -35,7 +35,7 @@ after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 const ID = /^kreq_[0-9a-hjkmnp-tv-z]{26}$/;
 const KEY_TEXT = /^gw_[0-9A-Za-z]{49}$/;
 const HASH = /^[0-9a-f]{32}$/;
-/** The example of the page that the contract comes from. */
+/** The example of the page whose API this endpoint follows. */
 const asked = {
   email: "you@example.com",
   use_case: "Internal prototype for coding assistant (50 req/day)",
@@ -83,7 +83,6 @@ async function refused(response, status, code, param = undefined) {
   const { error } = JSON.parse(text);
   assert.equal(error.code, code, text);
   if (param !== undefined) assert.equal(error.param, param, text);
-  // S0-15
   assert.equal(typeof error.message, "string");
   assert.ok(error.message.length > 0);
   return error.message;

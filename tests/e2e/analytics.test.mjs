@@ -1,5 +1,5 @@
 // @ts-check
-//! How much is called and how it goes: GET /v1/analytics for anybody, GET /metrics for operators.
+//! Aggregated usage: GET /v1/analytics, public by default, and GET /metrics for operators.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";

@@ -1,6 +1,6 @@
 // @ts-check
-//! `/v0/api_keys` and `/v0/audit`: operators make, change, rotate and revoke keys, and the record of it. Row names (S3-…)
-//! are those of the contract. S3-05 has no test: there is one tenant.
+//! `/v0/api_keys` and `/v0/audit`: operators create, change, rotate and revoke keys, and every action is recorded
+//! (docs/compatibility.md).
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -118,7 +118,7 @@ async function read(name) {
 }
 
 /**
- * Asserts that an answer is an error of this dialect.
+ * Asserts that a response is an error in the envelope of this API.
  *
  * @param {Response} response
  * @param {number} status
@@ -1007,7 +1007,7 @@ suite("audit log", () => {
       execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept");
       assert.deepEqual(await verify(), whole);
     }
-    // That the end was cut off shows to whoever noted the head.
+    // A log that was cut is detected only by comparing a head noted earlier.
     execute("DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)");
     const cut = await verify();
     assert.deepEqual([cut.intact, cut.entries], [true, whole.entries - 1]);

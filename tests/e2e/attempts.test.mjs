@@ -1,6 +1,5 @@
 // @ts-check
-//! How often, how long and with which key upstreams are asked: keys that are refused, waits, the time budget, a second
-//! upstream beside a slow one, many calls at once, and clients that leave in the middle of it.
+//! Attempts of a call: several provider keys, retries, the total timeout, hedging, concurrent calls, and clients that leave.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -9,7 +8,7 @@ import { after, before, suite, test } from "node:test";
 import { Gateway, KEY, Upstream, eventually } from "./harness.mjs";
 import { QUESTION, ask, assertAnswered, assertRefused, configured, lane, sent } from "./lanes.mjs";
 
-/** What a limit of time may be exceeded by on a busy machine. */
+/** Tolerance for time limits on a busy machine. */
 const SLACK_MS = 600;
 
 /** @type {Upstream} */ let upstream;
@@ -110,7 +109,7 @@ suite("several provider keys", () => {
         const answered = await ask(gateway, { model: `${provider}/m`, stream });
         assert.deepEqual(used(await sent(upstream, answered)), [three]);
       }
-      // What is about the key is about all models, what is about the rate is not.
+      // An error about the key affects every model, an error about the rate only one.
       const others = new Set();
       for (let calls = 0; calls < 20; calls += 1) {
         const answered = await ask(gateway, { model: `${provider}/n`, stream });
@@ -144,7 +143,7 @@ suite("several provider keys", () => {
 suite("retries", () => {
   /** @type {Gateway} */ let gateway;
   let made = 0;
-  /** A model that nobody has asked for yet. */
+  /** A model that has not been called yet. */
   const fresh = () => `m${(made += 1)}`;
   const BACKOFF_MS = 400;
 
@@ -300,7 +299,7 @@ suite("total timeout", () => {
     ["that send headers and nothing more", { hang: "body" }, true],
     ["that send the role and nothing more", { hang: "stream", after_events: 1 }, true],
     ["that send comments only", { comments_ms: 20_000 }, true],
-    ["that drip an answer", { content_bytes: 1000, drip_ms: 500, no_content_length: true }, false],
+    ["that drip a response", { content_bytes: 1000, drip_ms: 500, no_content_length: true }, false],
   ]);
 
   before(async () => {

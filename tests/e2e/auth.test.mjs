@@ -1,5 +1,5 @@
 // @ts-check
-//! Who is let in: both headers, both secrets, every form of ring entry, and what the others are told.
+//! Authentication of callers: both headers, both secrets, every form of ring entry, and the errors.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";

@@ -1,6 +1,6 @@
 // @ts-check
-//! Golden bytes: what leaves for an upstream equals what came, but for the named members; what comes back is what the
-//! upstream sent, but for what the gateway asked for itself.
+//! Golden bytes: the upstream request equals the caller's except for the named fields, and the response equals the
+//! upstream's except for what the gateway itself asked for.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -31,32 +31,32 @@ suite("request bytes", () => {
       '{"model":"sim-small","messages":[{"role":"user","content":"Hi"}]}',
     ],
     [
-      "white space, number spelling, escapes, order and unknown members survive",
+      "white space, number spelling, escapes, order and unknown fields are kept",
       '\n{ "zzz" : [ 1e3, 2.50, -0, "\\u00e9\\ud83d\\ude00", "é😀" ] ,\t"messages":[ ],"x":{"x":null},\n "model" : "demo/sim-small" }\n',
       '\n{ "zzz" : [ 1e3, 2.50, -0, "\\u00e9\\ud83d\\ude00", "é😀" ] ,\t"messages":[ ],"x":{"x":null},\n "model" : "sim-small" }\n',
     ],
     [
-      "project_id goes with its comma, wherever it stands",
+      "project_id is removed with its comma",
       '{"project_id":"p1","messages":[],"model":"sim-small"}',
       '{"messages":[],"model":"sim-small"}',
     ],
     [
-      "an escaped name is the same member",
+      "escaped field names are recognised",
       '{"m\\u006fdel":"demo/sim-small","messages":[], "project\\u005fid":"p1"}',
       '{"m\\u006fdel":"sim-small","messages":[]}',
     ],
     [
-      "tools, images, response_format, n, logprobs, tool results",
+      "tools, images, response_format, n, logprobs and tool results are kept",
       '{"model":"demo/sim-small","n":2,"logprobs":true,"top_logprobs":3,"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{}}},"tools":[{"type":"function","function":{"name":"f","parameters":{}}}],"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"42"}]}',
       '{"model":"sim-small","n":2,"logprobs":true,"top_logprobs":3,"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{}}},"tools":[{"type":"function","function":{"name":"f","parameters":{}}}],"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"42"}]}',
     ],
     [
-      "a stream asks for usage",
+      "include_usage is added to a stream",
       '{"model":"sim-small","stream":true,"messages":[]}',
       '{"model":"sim-small","stream":true,"messages":[],"stream_options":{"include_usage":true}}',
     ],
     [
-      "stream options of the caller stay",
+      "stream options of the caller are kept",
       '{"model":"sim-small","stream_options":{"include_obfuscation":false},"stream":true,"messages":[]}',
       '{"model":"sim-small","stream_options":{"include_obfuscation":false,"include_usage":true},"stream":true,"messages":[]}',
     ],

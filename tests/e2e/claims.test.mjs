@@ -1,5 +1,5 @@
 // @ts-check
-//! Claim links: opening one changes nothing, using it shows a key exactly once, and what fails on the way spends nothing.
+//! Claim links: opening one changes nothing, using it returns a key exactly once, and a failed use does not spend it.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -106,7 +106,7 @@ const works = async (key) =>
   (await chat(gateway, {}, { authorization: `Bearer ${key}` })).status === 200;
 
 /**
- * What every answer about a link has, page or not.
+ * Asserts the headers of every response about a link.
  *
  * @param {Response} response
  */
@@ -119,7 +119,7 @@ function sealed({ headers }) {
 }
 
 /**
- * What every page has.
+ * Asserts the headers of a page.
  *
  * @param {Response} response
  */

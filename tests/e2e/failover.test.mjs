@@ -1,5 +1,5 @@
 // @ts-check
-//! What happens when an upstream fails: before its first content another answers, or the caller gets a typed error.
+//! Failover: when an upstream fails before its first content another answers, or the caller gets a typed error.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -7,11 +7,11 @@ import { Gateway, Upstream } from "./harness.mjs";
 import { ask, assertAnswered, assertRefused, configured, lane, sent } from "./lanes.mjs";
 
 const TOTAL_MS = 4000;
-/** What a limit of time may be exceeded by on a busy machine. */
+/** Tolerance for time limits on a busy machine. */
 const SLACK_MS = 600;
 
 /**
- * A way to fail, and what is told when everybody fails so. `key`: it is about the provider's key, and so about all of its
+ * A failure, and the error when every upstream fails so. `key`: it is about the provider's key, and so about all of its
  * models.
  *
  * @typedef {object} Fault
@@ -71,13 +71,13 @@ const FAULTS = [
     code: "upstream_timeout",
   },
   {
-    name: "closed without an answer",
+    name: "closed without a response",
     simulate: { cut: "headers" },
     status: 502,
     code: "upstream_unreachable",
   },
   {
-    name: "reset without an answer",
+    name: "reset without a response",
     simulate: { cut: "headers", reset: true },
     status: 502,
     code: "upstream_unreachable",
@@ -424,7 +424,7 @@ suite("rejected requests", () => {
       ["415", { status: 415 }],
       ["a content filter's code", { status: 400, code: "content_filter" }],
       [
-        "a content filter's words",
+        "a content filter's message",
         { status: 400, message: "The response was blocked by safety settings" },
       ],
       ["a content filter's 422", { status: 422, code: "content_policy_violation" }],
@@ -448,7 +448,10 @@ suite("rejected requests", () => {
 
     for (const [name, simulate] of /** @type {[string, object][]} */ ([
       ["its code", { status: 400, code: "context_length_exceeded" }],
-      ["its words", { status: 400, message: "This model's maximum context length is 8192 tokens" }],
+      [
+        "its message",
+        { status: 400, message: "This model's maximum context length is 8192 tokens" },
+      ],
       ["413", { status: 413 }],
     ])) {
       test(`rejected requests: a prompt that is too long (${name}, ${how}) fails over only to a larger context`, async () => {

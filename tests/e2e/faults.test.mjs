@@ -1,5 +1,5 @@
 // @ts-check
-//! Every way in which providers fail: the caller gets a clear error in one envelope, and a stream never ends silently.
+//! Failures of providers: the caller gets a clear error in one envelope, and a stream never ends silently.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -195,7 +195,7 @@ suite("invalid upstream responses", () => {
   for (const [name, simulate, code] of /** @type {[string, object, string][]} */ ([
     ["malformed JSON", { body: "malformed" }, "upstream_invalid_response"],
     ["an array", { body: "array" }, "upstream_invalid_response"],
-    ["nothing", { body: "empty" }, "upstream_invalid_response"],
+    ["empty", { body: "empty" }, "upstream_invalid_response"],
     ["no choices", { body: "no_choices" }, "upstream_invalid_response"],
     ["HTML by its type", { content_type: "text/html" }, "upstream_invalid_response"],
     [

@@ -1,6 +1,5 @@
 // @ts-check
-//! What is known of how upstreams are doing: what is told of it, how isolates share it, and that a gateway does well
-//! without.
+//! Lane health: the reports, sharing among isolates through the `ProviderHealth` object, and a gateway without that object.
 
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
@@ -11,7 +10,7 @@ import { Isolates } from "./isolates.mjs";
 import { QUESTION, ask, assertAnswered, configured, lane, sent } from "./lanes.mjs";
 
 const ISOLATES = 10;
-/** What is promised of news among isolates, and what clocks and polling may add. */
+/** The guaranteed delay of health updates among isolates, and the tolerance for clocks and polling. */
 const BOUND_MS = 2000;
 const GRANULARITY_MS = 150;
 
@@ -316,7 +315,7 @@ suite(`shared health of ${ISOLATES} isolates`, () => {
       isolates.gateways.slice(1).map(async (gateway) => {
         for (;;) {
           const at = performance.now() - began;
-          // Goes by the same knowledge as a call does, and finds out nothing by itself.
+          // Uses the same health view as a call, and learns nothing by itself.
           const response = await call(`${gateway.url}/v1/routing/explain`, {
             method: "POST",
             headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
@@ -351,7 +350,7 @@ suite(`shared health of ${ISOLATES} isolates`, () => {
 
   test("shared health: an idle isolate knows of a cooldown at its first call after the bound", async (t) => {
     await warm("b");
-    // For everybody: an answer that came after the refusal would rightly end what is known.
+    // For every isolate: a response after the rejection would rightly end the cooldown.
     const throttle = { path: "/first", for_ms: 30_000, retry_after: 30 };
     await fetch(`${upstream.url}/_throttle`, { method: "POST", body: JSON.stringify(throttle) });
     try {
@@ -361,7 +360,7 @@ suite(`shared health of ${ISOLATES} isolates`, () => {
       const early = [];
       for (const [index, gateway] of isolates.gateways.entries()) {
         if (index === 3) continue;
-        // Each is called once: what it then knows, it was told.
+        // Each is called once, so it knows only what other isolates have shared.
         const at = index < 3 ? 600 * index : BOUND_MS + 50 * index;
         await sleep(Math.max(0, at - (performance.now() - began)));
         const after = performance.now() - began;
@@ -428,7 +427,7 @@ suite("health without the ProviderHealth object", () => {
   for (const [what, health] of [
     ["does not answer", "fetch() { return new Promise(() => {}); }"],
     ["fails", 'fetch() { throw new Error("out of order"); }'],
-    ["answers nonsense", 'fetch() { return new Response("{}]"); }'],
+    ["returns nonsense", 'fetch() { return new Response("{}]"); }'],
   ]) {
     test(`health: a gateway whose ProviderHealth object ${what} uses its own view and waits for it half a second at most`, async (t) => {
       const other = `export class ProviderHealth { ${health} }`;
@@ -461,7 +460,7 @@ suite("health without the ProviderHealth object", () => {
       const before = await Gateway.start(variables(), [], state);
       const simulate = { status: 429, retry_after: 120, when: { path: "/first" } };
       assertAnswered(await ask(before, { model: "a", simulate }));
-      // What is known is written down every five seconds.
+      // The health view is stored every five seconds.
       await sleep(6500);
       await before.stop();
       const again = await Gateway.start(variables(), [], state);

@@ -1,5 +1,5 @@
 // @ts-check
-//! What nobody sane sends, and what everybody sends at once.
+//! Hostile requests and bursts.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -58,7 +58,7 @@ suite("hostile headers", () => {
 suite("hostile bodies", () => {
   test("hostile bodies: 200,000 levels of nesting are forwarded", async () => {
     const deep = `{"model":"auto","messages":[],"x":${"[".repeat(200_000)}${"]".repeat(200_000)}}`;
-    // The simulated provider has a limit of its own; the gateway must not.
+    // The simulated provider has its own limit; the gateway must have none.
     const { status } = await chat(gateway, deep);
     assert.ok([200, 400].includes(status), `${status}`);
     assert.equal(

@@ -1,6 +1,5 @@
 // @ts-check
-//! Issued keys on the call path: how long a revoked key lives in isolates that know it, what guessing costs, and what
-//! happens when the database is down.
+//! Issued keys on the call path: the delay of a revocation, the cost of guessing, and failures of the database.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -21,13 +20,13 @@ import {
 import { Isolates } from "./isolates.mjs";
 
 const ISOLATES = 10;
-/** What is promised of revocation, and what clocks and polling may add. */
+/** The guaranteed delay of a revocation, and the tolerance for clocks and polling. */
 const BOUND_MS = 10_000;
 const GRANULARITY_MS = 500;
 
-/** The database is there but cannot tell of a key: `no such column`. */
+/** Makes the look-up of a key fail with `no such column`. */
 const BREAK = "ALTER TABLE key_secrets RENAME COLUMN digest TO hidden";
-const MEND = "ALTER TABLE key_secrets RENAME COLUMN hidden TO digest";
+const REPAIR = "ALTER TABLE key_secrets RENAME COLUMN hidden TO digest";
 
 let made = 0;
 
@@ -123,7 +122,7 @@ suite(`issued keys on ${ISOLATES} warm isolates`, () => {
         isolates.gateways.map(async (gateway, index) => {
           const { began } = /** @type {{ began: number }} */ (state);
           for (;;) {
-            // What is answered was decided after it was asked: the time of asking counts.
+            // The response was decided after the request was sent, so the time of sending counts.
             const asked = performance.now() - began;
             const status = await use(gateway, key);
             if (status === refusal) return { index, method, ms: asked };
@@ -260,7 +259,7 @@ suite("unknown keys", () => {
       assert.equal(await use(gateway, forged), "401 invalid_api_key", "asks nothing");
       assert.equal(await use(gateway, key), "200");
     } finally {
-      await isolates.execute(MEND);
+      await isolates.execute(REPAIR);
     }
   });
 
@@ -285,7 +284,7 @@ suite("unknown keys", () => {
       }
       assert.equal(await use(gateway, good), "503 storage_unavailable", "this one asks");
     } finally {
-      await isolates.execute(MEND);
+      await isolates.execute(REPAIR);
     }
     assert.equal(await use(gateway, good), "401 invalid_api_key", "a failure is not remembered");
   });
@@ -321,7 +320,7 @@ suite("unknown keys", () => {
     try {
       assert.equal(await use(gateway, key), "200", "remembered, since the database cannot tell");
     } finally {
-      await isolates.execute(MEND);
+      await isolates.execute(REPAIR);
     }
   });
 });
@@ -378,7 +377,7 @@ suite("issued keys on one gateway", () => {
       assert.equal(await use(gateway, KEY), "200", "the ring needs no database");
       assert.equal(await use(gateway, ringKey), "200");
     } finally {
-      execute(MEND);
+      execute(REPAIR);
     }
     assert.deepEqual([await use(gateway, key), await use(gateway, cold)], ["200", "200"]);
   });

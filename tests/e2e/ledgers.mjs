@@ -1,5 +1,5 @@
 // @ts-check
-//! What the tests of recording share: keys, what their ledgers tell, and the check of a chain of receipts.
+//! Helpers for tests of recording: keys, usage and receipts of a key, and the verification of a chain of receipts.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -112,7 +112,7 @@ export function assertChain(list, account) {
 }
 
 /**
- * The sums over receipts that all tell of a key's usage.
+ * The usage of a key, summed over its receipts.
  *
  * @param {any[]} list
  */

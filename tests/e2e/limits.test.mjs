@@ -1,6 +1,6 @@
 // @ts-check
-//! The limits of keys, in the real runtime: what each of them counts, what is told of it, and what happens at its end. That
-//! budgets hold to the last micro-USD is in budgets.test.mjs.
+//! The limits of keys in the real runtime: their counters, reports and errors. budgets.test.mjs tests that budgets hold to
+//! the last micro-USD.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -17,9 +17,9 @@ import { ask, assertAnswered, assertRefused, configured, lane, sent } from "./la
 const MODEL = "demo/sim-small";
 /** A token of input costs a micro-USD and one of output ten, so that no cost is rounded. */
 const PRICE = { input_usd_per_mtok: 1, output_usd_per_mtok: 10 };
-/** What a call of `ask` is answered with, and what that costs: the usual answer repeats the three words. */
+/** The cost of a call of `ask`: the default response repeats the three words. */
 const COST = 3 + 5 * 10;
-/** What such a call takes of a minute's tokens. */
+/** The tokens of such a call. */
 const TOKENS = 3 + 5;
 
 /** Models of which the tests let the first attempt fail: one each, since a lane that has failed is left alone for a while. */
@@ -128,7 +128,7 @@ async function usage(gateway, { authorization }, path = "") {
 }
 
 /**
- * How a key's limits stand, by counter, once no call holds anything.
+ * The state of a key's limits by counter, once nothing is reserved.
  *
  * @param {Gateway} gateway
  * @param {Key} key
@@ -504,7 +504,7 @@ suite("limits", () => {
         const limit = limits.get(counter);
         assert.equal(limit.amount, policy.get(counter)?.["q"], counter);
         assert.ok(r !== undefined && r <= limit.amount && r >= 0, `${counter}: ${r}`);
-        // What the call itself has not used of its hold has come back since.
+        // The unused part of the call's own hold has been returned since.
         assert.ok(
           r <= limit.remaining || counter === "concurrent",
           `${counter}: ${r} of ${limit.remaining}`,
@@ -641,8 +641,8 @@ suite("limits", () => {
       failure,
     ] of /** @type {[string, string, object, string][]} */ ([
       ["500", "refusing", { status: 500 }, "server_error"],
-      ["a cut before the answer", "cutting", { cut: "headers" }, "unreachable"],
-      ["no answer", "hanging", { hang: "headers" }, "timed_out"],
+      ["a cut before the response", "cutting", { cut: "headers" }, "unreachable"],
+      ["no response", "hanging", { hang: "headers" }, "timed_out"],
     ])) {
       for (const stream of [false, true]) {
         test(`failed attempts: ${what} (${stream ? "stream" : "whole"}) is on the receipt and charged once`, async (t) => {

@@ -1,6 +1,6 @@
 // @ts-check
-//! Who is told: the operator's webhook of requests and approvals, signed, and again until it was taken; and whoever asked
-//! for a key, by e-mail with a claim link.
+//! Notifications: the operator's webhook for requests and approvals, signed and retried, and e-mail with a claim link to
+//! the applicant.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -45,7 +45,7 @@ const isEvent = new Ajv2020({ strict: false, validateFormats: false })
  * @property {number} nth of its id, from 1
  */
 
-/** What a receiver does with a delivery: a status, a redirect, nothing at all, or it breaks the connection. */
+/** The reaction of a receiver to a delivery: a status, a redirect, silence, or a broken connection. */
 /** @typedef {(delivery: Delivery) => number | "redirect" | "hang" | "break"} Behaviour */
 
 /** The receiver of a webhook. */
@@ -152,7 +152,7 @@ function genuine({ method, path, headers, body, said, at }) {
   assert.throws(() => webhook.verify(body, { ...headers, "webhook-id": "msg_other" }));
   assert.throws(() => new Webhook(Buffer.alloc(32, 6).toString("base64")).verify(body, headers));
   assert.ok(isEvent(said), JSON.stringify(isEvent.errors));
-  assert.ok(!KEY_TEXT.test(body) && !TOKEN_TEXT.test(body), "a secret was told");
+  assert.ok(!KEY_TEXT.test(body) && !TOKEN_TEXT.test(body), "a secret was sent");
 }
 
 /**
@@ -347,7 +347,7 @@ suite("webhook", () => {
   });
 
   test("webhook: a delivery is sent even if the Worker dies before it has woken the notifier", async () => {
-    // A submission that fails after the notifier was told to expect one, and a row as it would have written it.
+    // A submission that fails after the notifier was woken, and a row as the submission would have written it.
     const broken =
       "CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'x'); END";
     execute(gateway, broken);
@@ -455,8 +455,8 @@ test("webhook: the configured URL is called unchanged", async () => {
 
 suite("webhook of a killed gateway", () => {
   for (const [what, behaviour] of /** @type {[string, Behaviour | null][]} */ ([
-    ["while nobody listens", null],
-    ["while the receiver is being told", () => "hang"],
+    ["while its receiver is down", null],
+    ["during a delivery", () => "hang"],
   ])) {
     test(`webhook: a gateway that is killed ${what} loses no delivery`, async () => {
       const state = await freshState();

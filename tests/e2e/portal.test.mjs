@@ -1,6 +1,6 @@
 // @ts-check
-//! `/api/portal/requests`: the queue of requests for keys as the portal's clients know it, and what happens when
-//! operators decide at the same time or the database fails in the middle. Row names (S2-…) are those of the contract.
+//! `/api/portal/requests`: the queue of key requests in the portal API (docs/compatibility.md), concurrent decisions of
+//! operators, and failures of the database.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -701,7 +701,7 @@ suite("portal API, decisions", () => {
     assert.equal(await works(RawKey), 200);
     const other = await chat(gateway, { model: "demo/other" }, { authorization });
     assert.deepEqual([other.status, (await other.json()).error.code], [403, "model_not_allowed"]);
-    // What is not sent upstream does not count.
+    // A call that is not sent upstream does not count.
     assert.equal(await works(RawKey), 200);
     assert.equal(await works(RawKey), 200);
     const fourth = await chat(gateway, {}, { authorization });

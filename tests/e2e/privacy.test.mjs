@@ -1,5 +1,5 @@
 // @ts-check
-//! What must stay nowhere: prompts, answers and secrets, in logs, in errors, in state on disk.
+//! Privacy: prompts, responses and secrets are in no log, no error and no state on disk.
 
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";

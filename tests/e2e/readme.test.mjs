@@ -1,5 +1,5 @@
 // @ts-check
-//! The commands of README.md's "A key, from request to revocation", pasted as they stand there, give what it shows.
+//! The commands of README.md's "A key, from request to revocation", run unchanged, print what it shows.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -31,7 +31,7 @@ const blocks = (language) =>
   );
 
 /**
- * What a shell writes that is given these lines; it ends at a command that fails.
+ * The output of a shell that runs these lines and ends at a command that fails.
  *
  * @param {string} lines
  */
@@ -81,7 +81,7 @@ test("README: the curl examples and the operator commands run", async () => {
   isShown(ofCurl, first);
   isShown(ofCommands, second);
 
-  // What is shown is what happened, in this order.
+  // The README shows these steps in this order.
   const lines = first.trim().split("\n");
   const json = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   const [asked, approved, claimed, chatted, refused] = json;

@@ -1,8 +1,8 @@
 // @ts-check
-//! What is recorded of calls is exact, whatever happens: clients that leave, upstreams that fail, reports whose answers are
-//! lost, a database that is down, a machine that dies. The simulated provider knows what it has really produced.
+//! Records of calls are exact when clients leave, upstreams fail, messages are lost, the database is down or the machine
+//! dies. The simulated provider knows what it has really produced.
 //!
-//! RECORDED_CALLS is how many calls the first test makes.
+//! RECORDED_CALLS is the number of calls of the first test.
 
 import assert from "node:assert/strict";
 import { globSync } from "node:fs";
@@ -300,7 +300,7 @@ test(
         assert.equal(receipt?.outcome, outcomes[kind], `${kind}: ${JSON.stringify(receipt)}`);
       }
 
-      // What the provider really produced.
+      // The tokens that the provider really produced.
       const [stats, none] = [await upstream.stats(), await silent.stats()];
       const sum = sums(all);
       t.diagnostic(`${sum["completion_tokens"]} tokens of output, ${stats["cancelled"]} cancelled`);
@@ -314,7 +314,7 @@ test(
       assert.ok(whole.every((receipt) => !receipt.estimated && !receipt.partial));
       const unknown = calls.reduce((sum, call) => sum + (call.words ?? 0), 0);
       assert.equal(sums(whole)["prompt_tokens"], (stats["prompt_tokens"] ?? 0) - unknown);
-      // What the limits count is what the receipts say.
+      // The limits count what is on the receipts.
       const limits = Object.fromEntries(
         accounts.flatMap((account, index) =>
           account.limits.map((/** @type {any} */ limit) => [`${index} ${limit.limit}`, limit]),

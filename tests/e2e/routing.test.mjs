@@ -1,5 +1,5 @@
 // @ts-check
-//! Which upstream a call goes to: by its name, by what it needs, by what the caller and the caller's key say.
+//! Routing: the upstream of a call by its model name, its needs, the caller's preferences and the key's restrictions.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -210,29 +210,29 @@ suite("model names", () => {
 
 suite("auto", () => {
   for (const [what, body, address] of /** @type {[string, object, string][]} */ ([
-    ["nothing", {}, "first/plain"],
-    ["no tools", { tools: [] }, "first/plain"],
+    ["no special needs", {}, "first/plain"],
+    ["an empty list of tools", { tools: [] }, "first/plain"],
     ["tools", { tools: TOOLS }, "able/tools"],
     ["functions", { functions: [{ name: "look" }] }, "able/tools"],
-    ["JSON", { response_format: JSON_OBJECT }, "able/json"],
-    ["a schema", { response_format: JSON_SCHEMA }, "able/schema"],
-    ["text", { response_format: { type: "text" } }, "first/plain"],
+    ["JSON output", { response_format: JSON_OBJECT }, "able/json"],
+    ["a JSON schema", { response_format: JSON_SCHEMA }, "able/schema"],
+    ["text output", { response_format: { type: "text" } }, "first/plain"],
     [
-      "eyes",
+      "an image",
       { messages: [{ role: "user", content: [{ type: "text", text: "?" }, IMAGE] }] },
       "able/eyes",
     ],
     ["long context", { messages: [{ role: "user", content: "x ".repeat(20_000) }] }, "able/reader"],
-    ["a long answer (max_tokens)", { max_tokens: 20_000 }, "able/writer"],
-    ["a long answer (max_completion_tokens)", { max_completion_tokens: 20_000 }, "able/writer"],
-    ["a level of reasoning", { min_reasoning_level: "high" }, "able/thinker"],
-    ["a lower level", { min_reasoning_level: "medium" }, "first/plain"],
-    ["an effort", { reasoning_effort: "high" }, "able/thinker"],
-    ["a middling effort", { reasoning_effort: "medium" }, "first/plain"],
-    ["no particular effort", { reasoning_effort: "auto" }, "first/plain"],
-    ["an image of many bytes", bigImage(), "able/eyes"],
+    ["a large max_tokens", { max_tokens: 20_000 }, "able/writer"],
+    ["a large max_completion_tokens", { max_completion_tokens: 20_000 }, "able/writer"],
+    ["a high reasoning level", { min_reasoning_level: "high" }, "able/thinker"],
+    ["a medium reasoning level", { min_reasoning_level: "medium" }, "first/plain"],
+    ["a high reasoning effort", { reasoning_effort: "high" }, "able/thinker"],
+    ["a medium reasoning effort", { reasoning_effort: "medium" }, "first/plain"],
+    ["an automatic reasoning effort", { reasoning_effort: "auto" }, "first/plain"],
+    ["a large image", bigImage(), "able/eyes"],
     [
-      "the words of an image",
+      'the text "image_url"',
       { messages: [{ role: "user", content: '"image_url"' }] },
       "first/plain",
     ],

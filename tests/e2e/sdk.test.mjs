@@ -1,5 +1,5 @@
 // @ts-check
-//! The official OpenAI SDK as a client: nothing but its base URL and key are changed.
+//! The official OpenAI SDK as a client, with only its base URL and key changed.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -137,14 +137,14 @@ suite("OpenAI SDK, errors", () => {
     ["an unknown model", {}, { model: "nope", messages }, OpenAI.NotFoundError, "model_not_found"],
     ["a bad body", {}, { model, messages: "hi" }, OpenAI.BadRequestError, "invalid_type"],
     [
-      "a limit of the provider",
+      "a rate limit of the provider",
       {},
       failing({ status: 429, code: "rate_limit_exceeded" }),
       OpenAI.RateLimitError,
       "rate_limit_exceeded",
     ],
     [
-      "a fault of the provider",
+      "an error of the provider",
       {},
       failing({ status: 500, code: "oops" }),
       OpenAI.InternalServerError,
@@ -158,7 +158,7 @@ suite("OpenAI SDK, errors", () => {
       "upstream_timeout",
     ],
     [
-      "an answer that is cut",
+      "a response that is cut",
       {},
       failing({ cut: "body" }),
       OpenAI.InternalServerError,

@@ -1,8 +1,8 @@
 // @ts-check
-//! The code samples of the three API descriptions that the keys API follows, run as they stand there.
+//! The code samples of the three API descriptions that the key endpoints follow (docs/compatibility.md), run unchanged.
 //!
-//! `seeds/` has them verbatim, and the answers that they promise; only line breaks that a copy had lost were put back.
-//! Changed here, before a sample runs: its URL, its token, an id that only this gateway knows, and where a test says so.
+//! `seeds/` has them verbatim, with the responses that they promise; only line breaks lost in a copy were restored.
+//! Replaced before a sample runs: its URL, its token, and an id that only this gateway knows.
 
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
@@ -63,7 +63,7 @@ function replaced(text, from, to) {
   return text.replace(from, () => to);
 }
 
-/** How a sample in each language is run: its file's name, the program and its arguments before the file. */
+/** For each language the file name of a sample, the program that runs it, and its arguments before the file. */
 const LANGUAGES = {
   sh: ["sample.sh", "bash"],
   js: ["sample.mjs", process.execPath],
@@ -123,7 +123,7 @@ async function run(language, text) {
 }
 
 /**
- * What `curl` wrote, with the settings of `run`.
+ * The output of `curl` with the settings of `run`.
  *
  * @param {string} stdout
  */
@@ -304,7 +304,7 @@ suite("seed samples, creating a key", () => {
   }
 
   /**
-   * What is right of the three answers: to the empty object, to one with a name, and to the same name again.
+   * Asserts the three responses: to the empty object, to one with a name, and to the same name again.
    *
    * @param {any[]} answers
    * @param {string} name

@@ -1,5 +1,5 @@
 // @ts-check
-//! Which of several equals a call goes to: the same one for a session or a long prompt, any of them otherwise.
+//! Session affinity: among equal lanes a session or a long prompt stays on one, other calls are spread.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -30,7 +30,7 @@ const started = (routing = {}) =>
   );
 
 /**
- * How many of some calls went to each provider.
+ * The number of calls that went to each provider.
  *
  * @param {Gateway} gateway
  * @param {number} calls
@@ -123,7 +123,7 @@ for (const model of ["auto", "even"]) {
       const counts = await spread(gateway, 30, () => [{ model }, headers]);
       const [home] = /** @type {[string]} */ ([...counts.keys()]);
       assert.equal(counts.size, 1);
-      // The others are no strangers either.
+      // The other lanes have been called too.
       for (const name of NAMES) await spread(gateway, 15, () => [{ model: `${name}/m` }]);
       const FOR_MS = 2000;
       const began = performance.now();

@@ -1,5 +1,5 @@
 // @ts-check
-//! What every client meets on every route: headers, CORS, ids, methods, paths, bodies, models and health.
+//! The HTTP surface common to all routes: headers, CORS, ids, methods, paths, bodies, models and health.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -1,5 +1,5 @@
 // @ts-check
-//! The statements that add up usage, on SQLite with the tables of the migrations: what is handed in counts once.
+//! The SQL that adds up usage, on SQLite with the tables of the migrations: each roll-up counts once.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";

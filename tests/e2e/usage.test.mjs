@@ -1,5 +1,5 @@
 // @ts-check
-//! What a key has used: GET /usage, and a receipt of every call, with what it really used and cost at the time.
+//! Usage of a key: GET /usage, and a receipt of every call with its real usage and its cost at the time.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -42,7 +42,7 @@ const RECEIPT = [
 ];
 
 /** @type {Upstream} */ let upstream;
-/** Tells the usage that a request asks it to tell. @type {import("node:http").Server} */ let counting;
+/** A provider that reports the usage in the request. @type {import("node:http").Server} */ let counting;
 
 before(async () => {
   // No test goes over midnight.
@@ -305,7 +305,7 @@ suite("usage", () => {
     const { key } = await issue(gateway, "limits", { policies: ["limited"] });
     await recorded(gateway, { simulate: { events: 5 } }, key);
     /** @type {any} */ let account;
-    // What is leased is given back once nobody has called for some seconds.
+    // Leases are returned after some seconds without calls.
     await eventually(async () => {
       account = await usage(gateway, "", key);
       return account.limits.every((/** @type {any} */ limit) => limit.held === 0);
@@ -394,7 +394,7 @@ suite("usage", () => {
    */
   const KINDS = [
     {
-      name: "a whole answer",
+      name: "a whole response",
       body: { simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
       headers: ["0.000021", "prompt=3, cached=0, completion=5"],
@@ -405,18 +405,18 @@ suite("usage", () => {
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
     },
     {
-      name: "a stream that was asked for its usage",
+      name: "a stream with include_usage",
       body: { stream: true, stream_options: { include_usage: true }, simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
     },
     {
-      name: "several answers",
+      name: "several choices",
       body: { n: 3, simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 15, cost_micro_usd: 56 },
       headers: ["0.000056", "prompt=3, cached=0, completion=15"],
     },
     {
-      name: "cached tokens, and some that go to the cache, and reasoning",
+      name: "cached tokens, cache writes and reasoning",
       body: {
         model: "counted/m",
         usage: {
@@ -439,18 +439,18 @@ suite("usage", () => {
       headers: ["0.00086", "prompt=1000, cached=600, completion=100"],
     },
     {
-      name: "a price that is not known",
+      name: "a call of unknown price",
       body: { model: "first/m", simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: null, provider: "first" },
       headers: [null, "prompt=3, cached=0, completion=5"],
     },
     {
-      name: "no usage in a whole answer",
+      name: "a whole response without usage",
       body: { simulate: { usage: "none", content: "x".repeat(400) } },
       want: { estimated: true, partial: false, outcome: "answered" },
     },
     {
-      name: "no usage in a stream",
+      name: "a stream without usage",
       body: { stream: true, simulate: { usage: "none", events: 20 } },
       want: { estimated: true, partial: false, outcome: "answered", completion_tokens: 20 },
     },
@@ -465,7 +465,7 @@ suite("usage", () => {
       want: { estimated: true, partial: true, outcome: "failed", completion_tokens: 7 },
     },
     {
-      name: "a request that the provider refuses",
+      name: "a request that the provider rejects",
       body: { simulate: { status: 400 } },
       status: 400,
       want: {
@@ -528,7 +528,7 @@ suite("usage", () => {
       );
       if (headers) assert.deepEqual(told, headers);
       if (stream) assert.deepEqual(told, [null, null]);
-      if (name.startsWith("no usage in a whole")) {
+      if (name === "a whole response without usage") {
         // Some hundred bytes around the content are counted too.
         assert.ok(receipt.completion_tokens >= 100 && receipt.completion_tokens < 300, text);
         assert.ok(receipt.prompt_tokens > 0);

@@ -1,5 +1,5 @@
 // @ts-check
-//! Workers AI through the binding `AI`: the runtime's own client, and behind it a service that speaks as Workers AI does.
+//! Workers AI through the binding `AI`: the runtime's own client, with a service behind it that answers like Workers AI.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -42,7 +42,7 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 for (const stream of [false, true]) {
-  suite(stream ? "streamed" : "whole", () => {
+  suite(`Workers AI, ${stream ? "streamed" : "whole"}`, () => {
     test(`Workers AI: a call is answered (${stream ? "stream" : "whole"})`, async () => {
       const answered = await ask(gateway, { model: `workers_ai/${MODEL}`, stream });
       assertAnswered(answered);

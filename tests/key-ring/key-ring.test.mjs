@@ -1,8 +1,8 @@
 // @ts-check
-// The key format against the shared vectors, and the key-ring script as its operator uses it: as a
-// process, with its arguments, streams, exit status and the bytes it leaves on disk.
+// The key format against the shared vectors, and the key-ring script as a process: its arguments, streams, exit
+// status and the files that it writes.
 //
-// Everything happens in temporary folders, and wrangler is always a stand-in: nothing is uploaded.
+// All files are in temporary folders, and wrangler is always replaced by a fake: nothing is uploaded.
 // Run with: node --test "tests/key-ring/*.test.mjs"
 
 import assert from "node:assert/strict";
@@ -881,7 +881,7 @@ suite("key ring, concurrency", PARALLEL, () => {
   const holders = [
     ["a live process", `${process.pid} ${hostname()}\n`, `process ${process.pid} on ${hostname()}`],
     ["another machine", "1 another.machine\n", "process 1 on another.machine"],
-    ["nobody knows whom", "", "an unknown process"],
+    ["an unknown process", "", "an unknown process"],
   ];
   for (const [name, content, holder] of holders) {
     test(`key ring: a lock held by ${name} is waited for up to a limit`, async () => {
@@ -910,7 +910,7 @@ suite("key ring, concurrency", PARALLEL, () => {
 
 suite("key ring, upload", PARALLEL, () => {
   /**
-   * A stand-in for wrangler that notes down how it was called.
+   * A fake wrangler that records its arguments and input.
    *
    * @param {string} folder
    * @param {string} [name]
@@ -948,7 +948,7 @@ suite("key ring, upload", PARALLEL, () => {
     assert.match(out, /^Uploading 2 entries \(133 bytes\) to GATEWAY_API_KEY_HASHES\.\n/);
     assert.match(out, /REPLACES the whole ring/);
 
-    // What was removed is not sent again: the next value takes the place of the whole one before.
+    // An upload replaces the whole secret, so a removed entry is gone.
     await succeed(["remove", "--label", "a", "--manifest", manifest]);
     keys.push(await generate(manifest, "c"));
     const args = ["upload", "--env", "staging", "--manifest", manifest];

@@ -1,8 +1,8 @@
 // @ts-check
-// The operator's command line as its operator uses it: as a process, with its arguments, streams and exit
-// status, against a gateway in this process that answers as the API says.
+// The operator's command line as a process, with its arguments, streams and exit status, against a fake gateway
+// in this process.
 //
-// What the real gateway makes of the same calls is tested elsewhere, end to end.
+// tests/e2e/operator.test.mjs runs the same commands against the real gateway.
 // Run with: node --test "tests/operator/*.test.mjs"
 
 import assert from "node:assert/strict";
@@ -23,7 +23,7 @@ const SCRIPT = join(resolve(import.meta.dirname, "../.."), "scripts/gateway-oper
 const PARALLEL = { concurrency: 4, timeout: 120_000 };
 const RUN_MS = 30_000;
 
-// Everything that a terminal obeys or does not show, in one text.
+// Every kind of character that a terminal interprets or does not show.
 const NASTY = "a\u001b[2J\u009b1m\u007f\u202e\u2066\u200e\u200b\u00ad\u{e0041}z";
 const NASTY_SHOWN =
   "a\\u{1b}[2J\\u{9b}1m\\u{7f}\\u{202e}\\u{2066}\\u{200e}\\u{200b}\\u{ad}\\u{e0041}z";
@@ -35,7 +35,7 @@ const OBEYED = /[^\P{C}\n]|\p{Default_Ignorable_Code_Point}/u;
  */
 
 /**
- * Run the script. With `closed` nobody reads its standard output.
+ * Run the script. `closed` closes its standard output.
  *
  * @param {string[]} args
  * @param {How} [how]
@@ -73,7 +73,7 @@ async function setUp(context) {
     const args = typeof line === "string" ? line.split(" ") : line;
     const result = await run(args, { ...how, env: { ...env, ...how.env } });
     const everything = result.stdout + result.stderr;
-    assert.doesNotMatch(everything, OBEYED, "nothing that a terminal obeys is printed");
+    assert.doesNotMatch(everything, OBEYED, "nothing that a terminal interprets is printed");
     assert.ok(!everything.includes(gateway.operator), "the operator key is never printed");
     return result;
   };
@@ -100,7 +100,7 @@ async function setUp(context) {
       assert.equal(result.stdout, "");
       assert.deepEqual(gateway.calls, []);
     },
-    /** What was called since the last time, as lines. */
+    /** The calls since the last time, as lines. */
     called() {
       const lines = gateway.calls.map(({ method, path }) => `${method} ${path}`);
       gateway.calls.length = 0;
@@ -246,7 +246,7 @@ suite("operator CLI, requests", PARALLEL, () => {
       "decided by  ops",
       "reason      Not now",
       "",
-      "What the applicant wrote:",
+      "Fields:",
       `  ${"use_case".padEnd(stringWidth(NASTY_SHOWN))}  First line`,
       `  ${"".padEnd(stringWidth(NASTY_SHOWN))}  state    approved`,
       `  ${NASTY_SHOWN}  ${NASTY_SHOWN}`,
@@ -291,7 +291,7 @@ suite("operator CLI, requests", PARALLEL, () => {
       "",
       `${gateway.url}/access/claim/clm_${"a".repeat(64)}`,
       "",
-      "Whoever opens this link first gets the key, until 2026-11-25 07:11 UTC.",
+      "The first person to open this link gets the key, until 2026-11-25 07:11 UTC.",
     ]);
     const delivery = { delivery: "claim", apply_policies: ["free", "eu"], expires_at: time };
     assert.deepEqual(gateway.calls[0].body, delivery);
@@ -404,7 +404,10 @@ suite("operator CLI, keys", PARALLEL, () => {
       }),
     );
     const out = await succeed("keys create --name other --claim");
-    assert.match(out, /\/access\/claim\/clm_b{64}\n\nWhoever opens this link first gets the key, /);
+    assert.match(
+      out,
+      /\/access\/claim\/clm_b{64}\n\nThe first person to open this link gets the key, /,
+    );
   });
 
   test("operator CLI: keys list prints an aligned table", async (context) => {
@@ -450,7 +453,10 @@ suite("operator CLI, keys", PARALLEL, () => {
       "Metadata:",
       `  team  ${NASTY_SHOWN}`,
     ]);
-    assert.match(await succeed("keys show unclaimed"), /\nsecrets +none yet: nobody has opened/);
+    assert.match(
+      await succeed("keys show unclaimed"),
+      /\nsecrets +none yet: the claim link has not/,
+    );
     const text = await succeed("keys show web --json");
     assert.deepEqual(JSON.parse(text), [gateway.keys.get("web")]);
     await refuse("keys show absent", "Unknown API key 'absent' (HTTP 404, request id req-of-test)");
@@ -657,7 +663,7 @@ suite("operator CLI, audit", PARALLEL, () => {
     const upper = noted.toUpperCase();
     assert.match(await succeed(`audit verify --head ${upper}`), /^entries  4\n/);
 
-    // Whoever owns the database can cut the log, or write another one that is a chain as well.
+    // The owner of the database can cut the log, or write another valid chain.
     gateway.audit.splice(2);
     const gone = new RegExp(`^The audit log is a chain, but the head ${noted} is not in it: `);
     await refuse(`audit verify --head ${noted}`, gone);
@@ -910,8 +916,8 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
 
   /** @type {[string, Answer][]} */
   const silences = [
-    ["before the answer", () => {}],
-    ["within the answer", (_, response) => void response.writeHead(200).write('{"Raw')],
+    ["before the response", () => {}],
+    ["within the response", (_, response) => void response.writeHead(200).write('{"Raw')],
   ];
   for (const [name, answer] of silences) {
     test(`operator CLI: a timeout ${name} is reported, with doubt about a change`, async (context) => {
