@@ -20,7 +20,7 @@ const OPERATORS_ONLY =
 const ADVICE = { 401: OPERATORS_ONLY, 403: OPERATORS_ONLY };
 
 /**
- * Where a gateway may be. Without `insecure` a key goes out in the clear on this machine only.
+ * The address of a gateway. Without `insecure` only a loopback address can use http.
  *
  * @param {string} text
  * @param {boolean} insecure

@@ -5,10 +5,9 @@
 //! keeps its body and its future.
 
 import assert from "node:assert/strict";
-import { connect } from "node:net";
 import { once } from "node:events";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, chat, eventually, variables } from "./harness.mjs";
+import { Gateway, KEY, Upstream, begin, chat, eventually, variables } from "./harness.mjs";
 
 const ROUNDS = 6;
 const ABORTS_A_ROUND = 50;
@@ -31,27 +30,19 @@ after(() => Promise.all([gateway.stop(), upstream.stop()]));
  */
 
 /**
- * Sends a request and resets the connection: with a mere FIN the runtime would not notice before it writes.
+ * Sends a request and resets the connection.
  *
  * @param {object} body
  * @param {LeaveWhen} leaveWhen
  * @param {number} sent
  */
 async function leave(body, leaveWhen, sent) {
-  const { hostname, port } = new URL(gateway.url);
-  const socket = connect(Number(port), hostname);
-  socket.on("error", () => {});
-  await once(socket, "connect");
-  const text = JSON.stringify({
+  const { socket } = await begin(gateway, KEY, {
     model: "demo/sim-small",
     messages: [],
     pad: "x".repeat(BODY_BYTES),
     ...body,
   });
-  socket.write(
-    `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${KEY}\r\n` +
-      `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-  );
   await leaveWhen(socket, sent);
   socket.resetAndDestroy();
 }

@@ -20,6 +20,7 @@ import {
   freshState,
   newClient,
   operate,
+  requestKey,
   variables,
 } from "./harness.mjs";
 
@@ -45,24 +46,11 @@ const received = (email) =>
   `Your request has been received. An operator will review it and reach out to you at ${email}.`;
 
 /**
- * Asks for a key, as a client of its own unless `headers` say which.
- *
  * @param {Gateway} at
- * @param {unknown} [body] a text or bytes are sent as they are
+ * @param {unknown} [body]
  * @param {Record<string, string>} [headers]
  */
-function ask(at, body = asked, headers = {}) {
-  const raw = typeof body === "string" || body instanceof Uint8Array;
-  return call(`${at.url}/access/request-key`, {
-    method: "POST",
-    headers: {
-      "content-type": "application/json",
-      "cf-connecting-ip": newClient(),
-      ...headers,
-    },
-    body: raw ? /** @type {BodyInit} */ (body) : JSON.stringify(body),
-  });
-}
+const ask = (at, body = asked, headers = {}) => requestKey(at, body, headers);
 
 /** @param {Response} response */
 async function idOf(response) {
@@ -89,35 +77,12 @@ async function refused(response, status, code, param = undefined) {
 }
 
 /**
- * How many requests a gateway has stored.
+ * The number of key requests that a gateway has stored.
  *
  * @param {Gateway} at
  * @param {string} [condition]
  */
-function stored(at, condition = "1") {
-  const database = at.database();
-  try {
-    const row = database.prepare(`SELECT count(*) AS n FROM key_requests WHERE ${condition}`).get();
-    return Number(row?.["n"]);
-  } finally {
-    database.close();
-  }
-}
-
-/**
- * Runs statements on a gateway's database.
- *
- * @param {Gateway} at
- * @param {string} sql
- */
-function execute(at, sql) {
-  const database = at.database();
-  try {
-    database.exec(sql);
-  } finally {
-    database.close();
-  }
-}
+const stored = (at, condition = "1") => at.count(`key_requests WHERE ${condition}`);
 
 /**
  * The entries of the audit trail.
@@ -141,10 +106,7 @@ suite("key requests", () => {
     assert.equal(body.status, "pending");
     assert.equal(body.message, received(asked.email));
     assert.ok(!JSON.stringify(body).includes("gw_"));
-    const database = gateway.database();
-    const keys = database.prepare("SELECT count(*) AS n FROM issued_keys").get();
-    database.close();
-    assert.equal(keys?.["n"], 0);
+    assert.equal(gateway.count("issued_keys"), 0);
   });
 
   test("key requests: two identical submissions create two requests", async () => {
@@ -579,12 +541,9 @@ suite("AUTO_ISSUE_KEYS", () => {
     const ids = await Promise.all(answers.map(async (answer) => (await answer.json()).request_id));
     assert.equal(new Set(ids).size, 1);
 
-    const database = issuing.database();
-    const count = (/** @type {string} */ table) =>
-      database.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.["n"];
-    const counts = ["key_requests", "issued_keys", "key_secrets", "audit_log"].map(count);
-    database.close();
-    assert.deepEqual(counts, [3, 3, 3, 3]);
+    for (const table of ["key_requests", "issued_keys", "key_secrets", "audit_log"]) {
+      assert.equal(issuing.count(table), 3, table);
+    }
     const whole = await (await operate(issuing, "GET", "/v0/audit/verify")).json();
     assert.equal(whole.intact, true);
   });
@@ -617,8 +576,7 @@ suite("AUTO_ISSUE_KEYS", () => {
   });
 
   test("AUTO_ISSUE_KEYS: a key that cannot be stored is not returned", async () => {
-    execute(
-      issuing,
+    issuing.execute(
       `CREATE TRIGGER broken BEFORE INSERT ON key_secrets BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
     );
     const before = stored(issuing);
@@ -629,7 +587,7 @@ suite("AUTO_ISSUE_KEYS", () => {
       await refused(response, 503, "storage_unavailable");
     }
     assert.equal(stored(issuing), before);
-    execute(issuing, "DROP TRIGGER broken");
+    issuing.execute("DROP TRIGGER broken");
     for (let n = 0; n < 5; n += 1) assert.equal((await ask(issuing, asked, client)).status, 201);
   });
 });
@@ -672,8 +630,7 @@ suite("key requests without storage", () => {
   test("key requests without storage: a failed write returns 503, never 202, and does not count towards the limit", async () => {
     const client = { "cf-connecting-ip": newClient() };
     const headers = { ...client, "idempotency-key": "k" };
-    execute(
-      gateway,
+    gateway.execute(
       `CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
     );
     const before = stored(gateway);
@@ -688,7 +645,7 @@ suite("key requests without storage", () => {
     );
     for (const response of parallel) await refused(response, 503, "storage_unavailable");
     assert.equal(stored(gateway), before);
-    execute(gateway, "DROP TRIGGER broken");
+    gateway.execute("DROP TRIGGER broken");
     const first = await idOf(await ask(gateway, asked, headers));
     assert.equal(await idOf(await ask(gateway, asked, headers)), first);
     for (let n = 0; n < 4; n += 1) assert.equal((await ask(gateway, asked, client)).status, 202);
@@ -755,21 +712,18 @@ test("key requests: client address and user agent are stored only as keyed hashe
       await refused(await ask(watched, { email, use_case: 7 }, headers), 400, "invalid_type");
       await refused(await ask(watched, { email: `${email}\n` }, headers), 400, "invalid_value");
     }
-    execute(
-      watched,
+    watched.execute(
       `CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
     );
     const headers = { "cf-connecting-ip": String(addresses[0]), "user-agent": agent };
     await refused(await ask(watched, { ...asked, email }, headers), 503, "storage_unavailable");
-    execute(watched, "DROP TRIGGER broken");
+    watched.execute("DROP TRIGGER broken");
     const id = await idOf(await ask(watched, { ...asked, email }, headers));
     assert.equal((await operate(watched, "PUT", `/api/portal/requests/approve/${id}`)).status, 200);
 
-    const database = watched.database();
-    const rows = database
-      .prepare("SELECT ip_hash, user_agent_hash, idempotency_hash FROM key_requests")
-      .all();
-    database.close();
+    const rows = watched.query(
+      "SELECT ip_hash, user_agent_hash, idempotency_hash FROM key_requests",
+    );
     assert.equal(rows.length, 3);
     for (const row of rows) {
       assert.match(String(row["ip_hash"]), HASH);

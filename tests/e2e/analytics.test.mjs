@@ -12,6 +12,7 @@ import {
   chat,
   eventually,
   operate,
+  requestKey,
   variables,
 } from "./harness.mjs";
 
@@ -72,31 +73,20 @@ const counts = (requests, successful) => ({
  * @param {[daysAgo: number, project: string, provider: string, model: string, sums: Record<string, number>][]} rows
  */
 function seed(gateway, rows) {
-  const database = gateway.database();
-  const columns = database
-    .prepare("SELECT name FROM pragma_table_info('usage_daily') ORDER BY cid")
-    .all()
+  const columns = gateway
+    .query("SELECT name FROM pragma_table_info('usage_daily') ORDER BY cid")
     .map(({ name }) => String(name));
-  const insert = database.prepare(
-    `INSERT INTO usage_daily VALUES (${columns.map(() => "?").join(", ")})`,
-  );
-  for (const [daysAgo, project, provider, model, sums] of rows) {
-    const unknown = Object.keys(sums).filter((name) => !columns.includes(name));
-    assert.deepEqual(unknown, []);
-    const rest = columns.slice(4).map((name) => sums[name] ?? 0);
-    insert.run(today - daysAgo, project, provider, model, ...rest);
-  }
-  database.close();
-}
-
-/**
- * @param {Gateway} gateway
- * @param {string} sql
- */
-function execute(gateway, sql) {
-  const database = gateway.database();
-  database.exec(sql);
-  database.close();
+  gateway.withDatabase((database) => {
+    const insert = database.prepare(
+      `INSERT INTO usage_daily VALUES (${columns.map(() => "?").join(", ")})`,
+    );
+    for (const [daysAgo, project, provider, model, sums] of rows) {
+      const unknown = Object.keys(sums).filter((name) => !columns.includes(name));
+      assert.deepEqual(unknown, []);
+      const rest = columns.slice(4).map((name) => sums[name] ?? 0);
+      insert.run(today - daysAgo, project, provider, model, ...rest);
+    }
+  });
 }
 
 /**
@@ -112,7 +102,7 @@ const ask = (gateway, query = "", init = {}) => call(`${gateway.url}/v1/analytic
  * @param {RequestInit} [init]
  * @returns {Promise<any>}
  */
-async function told(gateway, query, init) {
+async function report(gateway, query, init) {
   const response = await ask(gateway, query, init);
   assert.equal(response.status, 200, await response.clone().text());
   return response.json();
@@ -164,7 +154,7 @@ suite("public analytics", () => {
 
   test("public analytics: thirty days are summed by provider, model, project and day", async () => {
     seed(gateway, ROWS);
-    const body = await told(gateway);
+    const body = await report(gateway);
     assert.deepEqual(Object.keys(body), MEMBERS);
     assert.deepEqual(body, {
       total_requests: 15,
@@ -203,7 +193,7 @@ suite("public analytics", () => {
       ["365", 2 ** 40 + 22],
       ["07", 6],
     ]) {
-      assert.equal((await told(gateway, `?days=${days}`)).total_requests, total, `days=${days}`);
+      assert.equal((await report(gateway, `?days=${days}`)).total_requests, total, `days=${days}`);
     }
   });
 
@@ -235,12 +225,12 @@ suite("public analytics", () => {
     ]) {
       await refused(await ask(gateway, query), 400, "invalid_value", "days");
     }
-    assert.equal((await told(gateway, "?days=7&day=0&Days=0&x")).total_requests, 6);
-    assert.equal((await told(gateway, "/?days=7")).total_requests, 6);
+    assert.equal((await report(gateway, "?days=7&day=0&Days=0&x")).total_requests, 6);
+    assert.equal((await report(gateway, "/?days=7")).total_requests, 6);
   });
 
   test("public analytics: 'project_id' restricts the report to one project", async () => {
-    const body = await told(gateway, "?project_id=checkout&days=31");
+    const body = await report(gateway, "?project_id=checkout&days=31");
     assert.deepEqual(body.projects, { checkout: counts(7, 2) });
     assert.deepEqual(body.providers, { custom: counts(4, 0), groq: counts(3, 2) });
     assert.deepEqual(
@@ -250,10 +240,10 @@ suite("public analytics", () => {
         [date(today), 3],
       ],
     );
-    assert.equal((await told(gateway, `?project_id=${LONG}`)).total_requests, 1);
-    assert.equal((await told(gateway, "?project_id=a.b_c%3Ad-E")).total_requests, 5);
-    assert.deepEqual(await told(gateway, "?project_id=nobody"), EMPTY);
-    assert.deepEqual(await told(gateway, "?project_id=CHECKOUT"), EMPTY);
+    assert.equal((await report(gateway, `?project_id=${LONG}`)).total_requests, 1);
+    assert.equal((await report(gateway, "?project_id=a.b_c%3Ad-E")).total_requests, 5);
+    assert.deepEqual(await report(gateway, "?project_id=nobody"), EMPTY);
+    assert.deepEqual(await report(gateway, "?project_id=CHECKOUT"), EMPTY);
   });
 
   test("public analytics: an invalid 'project_id' returns 400", async () => {
@@ -265,11 +255,11 @@ suite("public analytics", () => {
     await refused(response, 400, "invalid_project_id", "project_id");
     // The header names the project of a call; this is none.
     const headers = { "x-gateway-project-id": "not/a/name" };
-    assert.equal((await told(gateway, "?days=7", { headers })).total_requests, 6);
+    assert.equal((await report(gateway, "?days=7", { headers })).total_requests, 6);
   });
 
   test("public analytics: the response does not depend on the credentials sent", async () => {
-    const expected = await told(gateway, "?days=8");
+    const expected = await report(gateway, "?days=8");
     for (const headers of /** @type {Record<string, string>[]} */ ([
       { authorization: "Bearer wrong" },
       { authorization: "Bearer gw_AAAAAAAAAA_wrong" },
@@ -302,12 +292,12 @@ suite("public analytics", () => {
 
   test("public analytics: a response is cached for at most five seconds", async () => {
     const began = Date.now();
-    const first = await told(gateway, "?days=40");
-    execute(gateway, `UPDATE usage_daily SET requests = requests + 1 WHERE day = ${today}`);
-    const second = await told(gateway, "?days=40");
+    const first = await report(gateway, "?days=40");
+    gateway.execute(`UPDATE usage_daily SET requests = requests + 1 WHERE day = ${today}`);
+    const second = await report(gateway, "?days=40");
     if (Date.now() - began < 3500) assert.deepEqual(second, first);
     const { total_requests: total } = first;
-    await eventually(async () => (await told(gateway, "?days=40")).total_requests === total + 2);
+    await eventually(async () => (await report(gateway, "?days=40")).total_requests === total + 2);
     assert.ok(Date.now() - began >= 3500);
   });
 
@@ -320,7 +310,7 @@ suite("public analytics", () => {
       { requests: n < 100 ? 1 : 2, successful: 1 },
     ]);
     seed(gateway, /** @type {any} */ (rows));
-    const { models, projects, providers } = await told(gateway, "?days=101");
+    const { models, projects, providers } = await report(gateway, "?days=101");
     assert.deepEqual(providers.many, counts(2100, 1100));
     for (const object of [models, projects]) {
       const names = Object.keys(object);
@@ -329,29 +319,29 @@ suite("public analytics", () => {
     }
     const sum = Object.values(projects).reduce((sum, { requests }) => sum + requests, 0);
     // All but the two calls today that are of no project.
-    assert.equal(sum, (await told(gateway, "?days=101")).total_requests - 3);
-    execute(gateway, "DELETE FROM usage_daily WHERE provider = 'many'");
+    assert.equal(sum, (await report(gateway, "?days=101")).total_requests - 3);
+    gateway.execute("DELETE FROM usage_daily WHERE provider = 'many'");
   });
 
   test("public analytics: an unavailable database returns 503, one without tables returns zeros", async () => {
-    execute(gateway, "ALTER TABLE usage_daily RENAME COLUMN project TO hidden");
+    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN project TO hidden");
     try {
       const response = await refused(await ask(gateway, "?days=50"), 503, "storage_unavailable");
       assert.equal(response.headers.get("retry-after"), "5");
       await refused(await operate(gateway, "GET", "/metrics"), 503, "storage_unavailable");
     } finally {
-      execute(gateway, "ALTER TABLE usage_daily RENAME COLUMN hidden TO project");
+      gateway.execute("ALTER TABLE usage_daily RENAME COLUMN hidden TO project");
     }
-    execute(gateway, "ALTER TABLE usage_daily RENAME TO away");
+    gateway.execute("ALTER TABLE usage_daily RENAME TO away");
     try {
-      assert.deepEqual(await told(gateway, "?days=51"), EMPTY);
+      assert.deepEqual(await report(gateway, "?days=51"), EMPTY);
       const metrics = await operate(gateway, "GET", "/metrics");
       assert.equal(metrics.status, 200);
       assert.match(await metrics.text(), /^gatehouse_issued_keys 0$/m);
     } finally {
-      execute(gateway, "ALTER TABLE away RENAME TO usage_daily");
+      gateway.execute("ALTER TABLE away RENAME TO usage_daily");
     }
-    assert.notDeepEqual(await told(gateway, "?days=50"), EMPTY);
+    assert.notDeepEqual(await report(gateway, "?days=50"), EMPTY);
   });
 
   test("public analytics: database queries are rate-limited", async () => {
@@ -395,9 +385,9 @@ suite("analytics without project names", () => {
       const response = await ask(gateway, "", init);
       assert.equal(response.headers.get("cache-control"), "no-store");
       assert.equal(Object.keys((await response.json()).projects).length, 3);
-      assert.equal((await told(gateway, "?project_id=checkout", init)).total_requests, 7);
+      assert.equal((await report(gateway, "?project_id=checkout", init)).total_requests, 7);
     }
-    assert.deepEqual((await told(gateway)).projects, {});
+    assert.deepEqual((await report(gateway)).projects, {});
   });
 
   test("analytics without project names: wrong operator keys count as failed attempts and get the anonymous response", async () => {
@@ -462,8 +452,8 @@ suite("analytics without a database", () => {
   after(() => gateway?.stop());
 
   test("analytics without a database: reports and metrics are empty", async () => {
-    assert.deepEqual(await told(gateway), EMPTY);
-    assert.deepEqual(await told(gateway, "?project_id=checkout"), EMPTY);
+    assert.deepEqual(await report(gateway), EMPTY);
+    assert.deepEqual(await report(gateway, "?project_id=checkout"), EMPTY);
     await refused(await ask(gateway, "?days=0"), 400, "invalid_value", "days");
     const metrics = await operate(gateway, "GET", "/metrics");
     assert.equal(metrics.status, 200);
@@ -627,14 +617,10 @@ suite("metrics", () => {
 
   test("metrics: gauges report provider health, pending requests and active keys", async () => {
     assert.equal((await chat(gateway, {})).status, 200);
-    const asked = await call(`${gateway.url}/access/request-key`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({
-        name: "Ada",
-        email: "ada@example.com",
-        use_case: "Reading the metrics",
-      }),
+    const asked = await requestKey(gateway, {
+      name: "Ada",
+      email: "ada@example.com",
+      use_case: "Reading the metrics",
     });
     assert.equal(asked.status, 202);
     for (const name of ["one", "two", "three"]) {

@@ -13,6 +13,7 @@ import {
   OPERATOR_LABEL,
   Gateway,
   Upstream,
+  atOnce,
   call,
   chat,
   contents,
@@ -127,7 +128,7 @@ async function read(name) {
 async function refused(response, status, code) {
   const body = await response.json();
   assert.deepEqual([response.status, body.error_code], [status, code], JSON.stringify(body));
-  assert.deepEqual(Object.keys(body).sort(), ["details", "error_code", "message"], "S3-28");
+  assert.deepEqual(Object.keys(body).sort(), ["details", "error_code", "message"]);
   assert.match(response.headers.get("content-type") ?? "", /^application\/json/);
   return body;
 }
@@ -148,38 +149,6 @@ async function use(key, body = {}, headers = {}) {
   const { error } = await response.json();
   return error ? `${response.status} ${error.code}` : `${response.status}`;
 }
-
-/**
- * @template T
- * @param {number} times
- * @param {(index: number) => Promise<T>} act
- */
-const atOnce = (times, act) => Promise.all(Array.from({ length: times }, (_, index) => act(index)));
-
-/**
- * @template T
- * @param {(database: import("node:sqlite").DatabaseSync) => T} act
- */
-function onDatabase(act) {
-  const database = gateway.database();
-  try {
-    return act(database);
-  } finally {
-    database.close();
-  }
-}
-
-/** @param {string} sql */
-const execute = (sql) => onDatabase((database) => database.exec(sql));
-
-/**
- * @param {string} sql
- * @param {string[]} values
- */
-const count = (sql, ...values) =>
-  onDatabase((database) =>
-    Number(database.prepare(`SELECT count(*) AS n FROM ${sql}`).get(...values)?.["n"]),
-  );
 
 const verify = async () => (await operate(gateway, "GET", "/v0/audit/verify")).json();
 
@@ -245,9 +214,12 @@ suite("key API, creating", () => {
       assert.deepEqual([lost.status, await lost.json()], [409, DUPLICATE]);
     }
     const { id, api_key: key } = await won[0]?.json();
-    assert.equal(count("issued_keys WHERE name = 'contested'"), 1);
-    assert.equal(count("key_secrets WHERE key_id = ?", id), 1);
-    assert.equal(count("audit_log WHERE json_extract(entry, '$.subject') = 'contested'"), 1);
+    assert.equal(gateway.count("issued_keys WHERE name = 'contested'"), 1);
+    assert.equal(gateway.count("key_secrets WHERE key_id = ?", id), 1);
+    assert.equal(
+      gateway.count("audit_log WHERE json_extract(entry, '$.subject') = 'contested'"),
+      1,
+    );
     assert.equal(await use(key), "200");
     assert.equal((await verify()).intact, true);
   });
@@ -473,7 +445,7 @@ suite("key API, finding and revoking", () => {
     const answers = await atOnce(20, () => keys("DELETE", `/${name}`));
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array(19).fill(404)]);
     const noted = "audit_log WHERE json_extract(entry, '$.action') = 'key.revoked'";
-    assert.equal(count(`${noted} AND json_extract(entry, '$.subject') = ?`, name), 1);
+    assert.equal(gateway.count(`${noted} AND json_extract(entry, '$.subject') = ?`, name), 1);
   });
 
   test("key API: keys are listed in order of their names", async () => {
@@ -658,7 +630,7 @@ suite("key API, rotating", () => {
       assert.equal(answer.status, 200);
       texts.push((await answer.json()).api_key);
     }
-    assert.equal(count("key_secrets WHERE key_id = ?", id), 1);
+    assert.equal(gateway.count("key_secrets WHERE key_id = ?", id), 1);
     const working = [];
     for (const text of texts) if ((await use(text)) === "200") working.push(text);
     assert.equal(working.length, 1);
@@ -819,9 +791,11 @@ suite("key API, secrets", () => {
       answers.push(await (await operate(gateway, "GET", path)).text());
     }
     answers.push(await (await keys("PATCH", `/${name}`, {})).text(), gateway.log.join("\n"));
-    const digests = onDatabase((database) =>
-      database.prepare("SELECT digest FROM key_secrets WHERE key_id = ?").all(id),
-    ).map((row) => row["digest"]);
+    const digests = gateway
+      .withDatabase((database) =>
+        database.prepare("SELECT digest FROM key_secrets WHERE key_id = ?").all(id),
+      )
+      .map((row) => row["digest"]);
     const sha256 = (/** @type {string} */ text) => createHash("sha256").update(text).digest("hex");
     assert.deepEqual(digests.sort(), [sha256(first), sha256(second)].sort());
     const files = await contents(state);
@@ -944,23 +918,23 @@ suite("audit log", () => {
       "DELETE FROM audit_log WHERE seq = 5",
       "DELETE FROM audit_log",
     ]) {
-      assert.throws(() => execute(sql), /the audit log is append-only/, sql);
+      assert.throws(() => gateway.execute(sql), /the audit log is append-only/, sql);
     }
     assert.equal((await verify()).intact, true);
   });
 
   test("audit log: triggers prevent replacing an entry", () => {
-    const [entry] = onDatabase((database) =>
+    const [entry] = gateway.withDatabase((database) =>
       database.prepare("SELECT * FROM audit_log WHERE seq = 5").all(),
     );
     try {
       for (const verb of ["REPLACE", "INSERT OR REPLACE"]) {
         const sql = `${verb} INTO audit_log SELECT seq, '{"seq":5}', hash FROM audit_log WHERE seq = 5`;
-        assert.throws(() => execute(sql), verb);
+        assert.throws(() => gateway.execute(sql), verb);
       }
     } finally {
       // Should it have gone through, the tests after this one have a whole chain again.
-      onDatabase((database) => {
+      gateway.withDatabase((database) => {
         const { seq, entry: text, hash } = entry ?? {};
         const sql = "INSERT OR REPLACE INTO audit_log (seq, entry, hash) VALUES (?, ?, ?)";
         try {
@@ -975,7 +949,7 @@ suite("audit log", () => {
   test("audit log: without the triggers a changed or removed entry breaks the chain", async () => {
     const whole = await verify();
     assert.equal(whole.intact, true);
-    const triggers = onDatabase((database) =>
+    const triggers = gateway.withDatabase((database) =>
       database
         .prepare(
           "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_log'",
@@ -983,8 +957,8 @@ suite("audit log", () => {
         .all(),
     );
     assert.ok(triggers.length >= 2);
-    for (const { name } of triggers) execute(`DROP TRIGGER ${name}`);
-    execute("CREATE TABLE kept AS SELECT * FROM audit_log");
+    for (const { name } of triggers) gateway.execute(`DROP TRIGGER ${name}`);
+    gateway.execute("CREATE TABLE kept AS SELECT * FROM audit_log");
     for (const [sql, brokenAt] of /** @type {[string, number][]} */ ([
       ["UPDATE audit_log SET entry = replace(entry, 'key', 'kez') WHERE seq = 7", 7],
       ["UPDATE audit_log SET entry = entry || ' ' WHERE seq = 1", 1],
@@ -996,7 +970,7 @@ suite("audit log", () => {
         whole.entries + 1,
       ],
     ])) {
-      execute(sql);
+      gateway.execute(sql);
       const verdict = await verify();
       assert.deepEqual(
         [verdict.intact, verdict.broken_at, verdict.entries],
@@ -1004,16 +978,18 @@ suite("audit log", () => {
         sql,
       );
       assert.equal(typeof verdict.reason, "string");
-      execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept");
+      gateway.execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept");
       assert.deepEqual(await verify(), whole);
     }
     // A log that was cut is detected only by comparing a head noted earlier.
-    execute("DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)");
+    gateway.execute("DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)");
     const cut = await verify();
     assert.deepEqual([cut.intact, cut.entries], [true, whole.entries - 1]);
     assert.notEqual(cut.head, whole.head);
-    execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept; DROP TABLE kept");
-    for (const { sql } of triggers) execute(`${sql}`);
+    gateway.execute(
+      "DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept; DROP TABLE kept",
+    );
+    for (const { sql } of triggers) gateway.execute(`${sql}`);
     assert.deepEqual(await verify(), whole);
   });
 });
@@ -1055,7 +1031,7 @@ suite("key API without a database", () => {
     const before = await read(name);
     const entries = (await verify()).entries;
     for (const [broken, mended, tries] of breaks) {
-      execute(broken);
+      gateway.execute(broken);
       try {
         for (const [method, path, body] of tries) {
           const answer = await keys(method, path, body);
@@ -1064,7 +1040,7 @@ suite("key API without a database", () => {
           assert.ok(!/broken|sqlite|D1_/i.test(message), message);
         }
       } finally {
-        execute(mended);
+        gateway.execute(mended);
       }
       assert.deepEqual(await read(name), before);
       assert.equal((await keys("GET", "/halfway")).status, 404);

@@ -2,10 +2,8 @@
 //! Attempts of a call: several provider keys, retries, the total timeout, hedging, concurrent calls, and clients that leave.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect } from "node:net";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, eventually } from "./harness.mjs";
+import { Gateway, KEY, Upstream, begin, eventually } from "./harness.mjs";
 import { QUESTION, ask, assertAnswered, assertRefused, configured, lane, sent } from "./lanes.mjs";
 
 /** Tolerance for time limits on a busy machine. */
@@ -499,26 +497,15 @@ suite("clients that leave", () => {
   after(() => gateway?.stop());
 
   /**
-   * Sends a call, and resets the connection some time later: with a mere FIN the runtime would not notice before it writes.
+   * Sends a call and resets the connection some time later.
    *
    * @param {object} body
    * @param {number} ms
    */
   async function leave(body, ms) {
-    const { hostname, port } = new URL(gateway.url);
     const tag = `leaving-${(made += 1)}`;
-    const socket = connect(Number(port), hostname);
-    socket.on("error", () => {});
-    await once(socket, "connect");
-    const text = JSON.stringify({
-      messages: [{ role: "user", content: QUESTION }],
-      user: tag,
-      ...body,
-    });
-    socket.write(
-      `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${KEY}\r\n` +
-        `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-    );
+    const messages = [{ role: "user", content: QUESTION }];
+    const { socket } = await begin(gateway, KEY, { messages, user: tag, ...body });
     await new Promise((resolve) => setTimeout(resolve, ms));
     socket.resetAndDestroy();
     return () => sent(upstream, /** @type {import("./lanes.mjs").Answered} */ ({ tag }));

@@ -10,8 +10,8 @@ import {
   chat,
   contents,
   eventually,
-  newClient,
   operate,
+  requestKey,
   variables,
 } from "./harness.mjs";
 
@@ -31,11 +31,7 @@ const BROWSER = {
 
 /** Makes a request for a key and approves it: its id and the claim link. */
 async function approved() {
-  const asked = await call(`${gateway.url}/access/request-key`, {
-    method: "POST",
-    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
-    body: JSON.stringify({ email: "holder@example.com", use_case: "claiming" }),
-  });
+  const asked = await requestKey(gateway, { email: "holder@example.com", use_case: "claiming" });
   assert.equal(asked.status, 202);
   const { request_id: id } = await asked.json();
   const answer = await operate(gateway, "PUT", `/api/portal/requests/approve/${id}`, {
@@ -69,19 +65,10 @@ async function refused(response, status, code) {
 }
 
 /**
- * The rows that a statement finds in the gateway's database.
- *
  * @param {string} sql
  * @param {...string} values
  */
-function rows(sql, ...values) {
-  const database = gateway.database();
-  try {
-    return database.prepare(sql).all(...values);
-  } finally {
-    database.close();
-  }
-}
+const rows = (sql, ...values) => gateway.query(sql, ...values);
 
 /** @param {string} name of a key */
 const secretsOf = (name) =>

@@ -416,13 +416,52 @@ const ai :Workerd.Worker = (
     return eventually(() => this.events().find((event) => event.request_id === id));
   }
 
-  /** The gateway's database, opened from outside: to look at what is stored, and to break it. */
-  database() {
+  /**
+   * Opens the gateway's database from outside.
+   *
+   * @template T
+   * @param {(database: DatabaseSync) => T} act
+   */
+  withDatabase(act) {
     const [file, ...others] = globSync(`${this.state}/v3/d1/*/*.sqlite`).filter(
       (path) => !path.endsWith("metadata.sqlite"),
     );
     if (file === undefined || others.length > 0) throw new Error("there is not one database");
-    return new DatabaseSync(file, { timeout: 5000 });
+    const database = new DatabaseSync(file, { timeout: 5000 });
+    try {
+      return act(database);
+    } finally {
+      database.close();
+    }
+  }
+
+  /**
+   * Runs statements on the gateway's database.
+   *
+   * @param {string} sql
+   */
+  execute(sql) {
+    this.withDatabase((database) => database.exec(sql));
+  }
+
+  /**
+   * The rows that a statement finds in the gateway's database.
+   *
+   * @param {string} sql
+   * @param {(string | number)[]} values
+   */
+  query(sql, ...values) {
+    return this.withDatabase((database) => database.prepare(sql).all(...values));
+  }
+
+  /**
+   * The number of rows in the gateway's database.
+   *
+   * @param {string} from such as "issued_keys WHERE name = ?"
+   * @param {string[]} values
+   */
+  count(from, ...values) {
+    return Number(this.query(`SELECT count(*) AS n FROM ${from}`, ...values)[0]?.["n"]);
   }
 
   /** Ends it with no warning, as a machine that fails does. Its state stays. */
@@ -482,6 +521,52 @@ export function chat(gateway, body, headers = {}) {
 }
 
 /**
+ * Begins a chat completion on a connection of its own, which can be reset: with a mere FIN the runtime would not notice
+ * before it writes.
+ *
+ * @param {Gateway} gateway
+ * @param {string} key
+ * @param {object} body
+ * @param {Record<string, string>} [headers]
+ */
+export async function begin(gateway, key, body, headers = {}) {
+  const { hostname, port } = new URL(gateway.url);
+  const socket = connect(Number(port), hostname);
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  const text = JSON.stringify(body);
+  const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const called = { socket, text: "" };
+  socket.setEncoding("utf8");
+  socket.on("data", (data) => (called.text += data));
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${key}\r\n${more.join("")}` +
+      `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+  );
+  return called;
+}
+
+/**
+ * Submits a key request, as a new client unless the headers name one.
+ *
+ * @param {Gateway} gateway
+ * @param {unknown} body a text or bytes are sent as they are
+ * @param {Record<string, string>} [headers]
+ */
+export function requestKey(gateway, body, headers = {}) {
+  const raw = typeof body === "string" || body instanceof Uint8Array;
+  return call(`${gateway.url}/access/request-key`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      "cf-connecting-ip": newClient(),
+      ...headers,
+    },
+    body: raw ? /** @type {BodyInit} */ (body) : JSON.stringify(body),
+  });
+}
+
+/**
  * Calls as an operator.
  *
  * @param {Gateway} gateway
@@ -533,6 +618,16 @@ export async function minuteWith(seconds) {
   const left = 60_000 - (Date.now() % 60_000);
   if (left < seconds * 1000) await new Promise((resolve) => setTimeout(resolve, left + 100));
 }
+
+/**
+ * Does something several times concurrently.
+ *
+ * @template T
+ * @param {number} times
+ * @param {(index: number) => Promise<T>} act
+ */
+export const atOnce = (times, act) =>
+  Promise.all(Array.from({ length: times }, (_, index) => act(index)));
 
 /**
  * Waits until a condition holds.

@@ -11,6 +11,7 @@ import {
   KEY,
   OPERATOR_KEY,
   Upstream,
+  atOnce,
   chat,
   events,
   newClient,
@@ -61,13 +62,6 @@ async function use(gateway, key, client = newClient()) {
 
 /** A well-formed key that nobody has issued. */
 const unknownKey = () => mint(randomBytes(31)).key;
-
-/**
- * @template T
- * @param {number} times
- * @param {(index: number) => Promise<T>} act
- */
-const atOnce = (times, act) => Promise.all(Array.from({ length: times }, (_, index) => act(index)));
 
 /** @type {Upstream} */ let upstream;
 
@@ -336,22 +330,12 @@ suite("issued keys on one gateway", () => {
   });
   after(() => gateway?.stop());
 
-  /** @param {string} sql */
-  const execute = (sql) => {
-    const database = gateway.database();
-    try {
-      database.exec(sql);
-    } finally {
-      database.close();
-    }
-  };
-
   test("issued keys: without the database a known key works for ten seconds, then returns 503", async (t) => {
     const { key } = await issue(gateway);
     const { key: cold } = await issue(gateway);
     assert.equal(await use(gateway, key), "200");
     const began = performance.now();
-    execute(BREAK);
+    gateway.execute(BREAK);
     try {
       assert.equal(await use(gateway, cold), "503 storage_unavailable");
       let last = 0;
@@ -377,7 +361,7 @@ suite("issued keys on one gateway", () => {
       assert.equal(await use(gateway, KEY), "200", "the ring needs no database");
       assert.equal(await use(gateway, ringKey), "200");
     } finally {
-      execute(REPAIR);
+      gateway.execute(REPAIR);
     }
     assert.deepEqual([await use(gateway, key), await use(gateway, cold)], ["200", "200"]);
   });

@@ -13,7 +13,7 @@ import {
   call,
   chat,
   eventually,
-  newClient,
+  requestKey,
   root,
   variables,
 } from "./harness.mjs";
@@ -86,11 +86,7 @@ async function json(line) {
 
 /** @param {string} email */
 async function ask(email) {
-  const response = await call(`${gateway.url}/access/request-key`, {
-    method: "POST",
-    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
-    body: JSON.stringify({ email, use_case: "Summaries of\nmeeting notes." }),
-  });
+  const response = await requestKey(gateway, { email, use_case: "Summaries of\nmeeting notes." });
   assert.equal(response.status, 202);
   return /** @type {string} */ ((await response.json()).request_id);
 }
@@ -223,20 +219,15 @@ suite("operator CLI, requests", () => {
     const nasty = "\u001b[2J\u001b]0;approve me\u0007 a\u202eb";
     const id = `kreq_${"0".repeat(26)}`;
     // The gateway refuses control characters, so the row comes from elsewhere.
-    const database = gateway.database();
-    database
-      .prepare(
-        `INSERT INTO key_requests (id, state, by_user, email, policies, fields, version, date_created, created_ms)
-         VALUES (?, 'pending', ?, ?, '[]', ?, 'v2', '2026-11-22T07:11:26Z', ?)`,
-      )
-      .run(
-        id,
-        "0".repeat(24),
-        `x\u001b[1m@example.com`,
-        JSON.stringify({ use_case: nasty }),
-        Date.now(),
-      );
-    database.close();
+    gateway.query(
+      `INSERT INTO key_requests (id, state, by_user, email, policies, fields, version, date_created, created_ms)
+       VALUES (?, 'pending', ?, ?, '[]', ?, 'v2', '2026-11-22T07:11:26Z', ?)`,
+      id,
+      "0".repeat(24),
+      `x\u001b[1m@example.com`,
+      JSON.stringify({ use_case: nasty }),
+      Date.now(),
+    );
     const shown = "\\u{1b}[2J\\u{1b}]0;approve me\\u{7} a\\u{202e}b";
     for (const line of ["requests list", `requests show ${id}`]) {
       const out = await succeed(line);
@@ -333,9 +324,8 @@ test("operator CLI: the audit log lists every action and detects changes", async
   assert.equal((await json("audit verify")).intact, true);
   await fail(`audit verify --head ${"0".repeat(63)}1`, /^The audit log is a chain, but the head /);
 
-  const database = gateway.database();
-  database.exec("DROP TRIGGER audit_log_is_not_changed; DROP TRIGGER audit_log_is_not_shortened");
-  database.exec(`UPDATE audit_log SET entry = replace(entry, 'ops', 'eve') WHERE seq = 3`);
+  gateway.execute("DROP TRIGGER audit_log_is_not_changed; DROP TRIGGER audit_log_is_not_shortened");
+  gateway.execute(`UPDATE audit_log SET entry = replace(entry, 'ops', 'eve') WHERE seq = 3`);
   const broken = await fail(
     "audit verify",
     /^The audit log is broken at entry 3: the hash is not /,
@@ -346,9 +336,8 @@ test("operator CLI: the audit log lists every action and detects changes", async
   assert.deepEqual([status, intact, broken_at], [1, false, 3]);
 
   // A log that is cut at its end is still a valid chain: only a head noted earlier detects it.
-  database.exec(`UPDATE audit_log SET entry = replace(entry, 'eve', 'ops') WHERE seq = 3`);
-  database.exec("DELETE FROM audit_log WHERE seq > 3");
-  database.close();
+  gateway.execute(`UPDATE audit_log SET entry = replace(entry, 'eve', 'ops') WHERE seq = 3`);
+  gateway.execute("DELETE FROM audit_log WHERE seq > 3");
   assert.match(await succeed("audit verify"), /^entries +3\n/);
   await fail(`audit verify --head ${head}`, /^The audit log is a chain, but the head /);
 });

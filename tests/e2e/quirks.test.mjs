@@ -57,7 +57,7 @@ async function pass(body) {
   assert.equal(response.status, 200, await response.clone().text());
   await response.arrayBuffer();
   const { body_text, headers } = await upstream.lastRequest();
-  return { got: body_text, told: response.headers.get("x-gateway-dropped-params"), headers };
+  return { got: body_text, dropped: response.headers.get("x-gateway-dropped-params"), headers };
 }
 
 const M = '"messages":[{"role":"user","content":"Hi"}]';
@@ -66,7 +66,7 @@ for (const [
   name,
   given,
   expected,
-  told,
+  dropped,
 ] of /** @type {[string, string, string, string | null][]} */ ([
   [
     "a provider without quirks gets every field",
@@ -136,9 +136,9 @@ for (const [
   ],
 ])) {
   test(`provider quirks: ${name}`, async () => {
-    const { got, told: header } = await pass(given);
+    const { got, dropped: header } = await pass(given);
     assert.equal(got, expected);
-    assert.equal(header, told);
+    assert.equal(header, dropped);
   });
 }
 

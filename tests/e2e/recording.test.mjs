@@ -10,18 +10,18 @@ import { rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Gateway, KEY, Upstream, call, eventually, freshState, variables } from "./harness.mjs";
-import { Isolates } from "./isolates.mjs";
 import {
-  ROLLED_UP,
-  assertChain,
-  assertSums,
+  Gateway,
+  KEY,
+  Upstream,
   begin,
-  issue,
-  receipts,
-  sums,
-  usage,
-} from "./ledgers.mjs";
+  call,
+  eventually,
+  freshState,
+  variables,
+} from "./harness.mjs";
+import { Isolates } from "./isolates.mjs";
+import { ROLLED_UP, assertChain, assertSums, issue, receipts, sums, usage } from "./ledgers.mjs";
 
 const CALLS = Number(process.env["RECORDED_CALLS"] ?? 3000);
 const AT_ONCE = 32;
@@ -233,13 +233,13 @@ function kindOf(n) {
  */
 async function settled(gateway, keys, count) {
   /** @type {any[]} */ let accounts = [];
-  const told = () => accounts.reduce((sum, account) => sum + account.receipts.count, 0);
+  const recordedCalls = () => accounts.reduce((sum, account) => sum + account.receipts.count, 0);
   const know = async () => {
     accounts = await Promise.all(keys.map((key) => usage(gateway, "", key)));
-    return told() >= count;
+    return recordedCalls() >= count;
   };
   await eventually(know, 30_000).catch(() => {
-    assert.fail(`${told()} of ${count} calls have been recorded`);
+    assert.fail(`${recordedCalls()} of ${count} calls have been recorded`);
   });
   const lists = [];
   for (const [index, key] of keys.entries()) {
@@ -307,8 +307,8 @@ test(
       assert.equal(sum["completion_tokens"], stats["completion_tokens"]);
       assert.equal(none["completion_tokens"], 0);
       assert.equal(sum["attempts"], (stats["requests"] ?? 0) + (none["requests"] ?? 0));
-      const told = accounts.reduce((sum, account) => sum + account.completion_tokens, 0);
-      assert.equal(told, stats["completion_tokens"]);
+      const reported = accounts.reduce((sum, account) => sum + account.completion_tokens, 0);
+      assert.equal(reported, stats["completion_tokens"]);
       // Of answers that did not come whole, the provider's count of the prompt is not known.
       const whole = all.filter((receipt) => receipt.outcome === "answered");
       assert.ok(whole.every((receipt) => !receipt.estimated && !receipt.partial));
@@ -368,12 +368,7 @@ const ledgerFiles = (state) =>
   );
 
 /** @param {Gateway} gateway */
-function rolledUp(gateway) {
-  const database = gateway.database();
-  const row = database.prepare(ROLLED_UP).get();
-  database.close();
-  return { ...row };
-}
+const rolledUp = (gateway) => ({ ...gateway.query(ROLLED_UP)[0] });
 
 /** @param {any[]} list */
 const byId = (list) => new Map(list.map((receipt) => [receipt.id, JSON.stringify(receipt)]));
@@ -475,18 +470,13 @@ test(
 );
 
 suite("recording, one key", () => {
-  /** @type {string} */ let state;
   /** @type {Gateway} */ let gateway;
   let made = 0;
 
   before(async () => {
-    state = await freshState();
-    gateway = await Gateway.start(configured(), [], state);
+    gateway = await Gateway.start(configured());
   });
-  after(async () => {
-    await gateway?.stop();
-    await rm(state, { recursive: true });
-  });
+  after(() => gateway?.stop());
 
   /** @param {number} ms */
   async function callFor(ms) {
@@ -503,20 +493,15 @@ suite("recording, one key", () => {
   const soon = () => eventually(async () => (await receipts(gateway)).length === made, 30_000);
 
   test("recording: during a database failure calls are served, and their sums arrive once it is back", async (t) => {
-    const run = (/** @type {string} */ sql) => {
-      const database = gateway.database();
-      database.exec(sql);
-      database.close();
-    };
     await callFor(500);
-    run("ALTER TABLE usage_daily RENAME COLUMN prompt_tokens TO hidden");
+    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN prompt_tokens TO hidden");
     // The first attempt after ten seconds, and another five seconds later.
     await callFor(17_000);
     await soon();
     const failures = gateway.events().filter(({ event }) => event === "database").length;
     t.diagnostic(`${failures} attempts to roll up failed`);
     assert.ok(failures >= 2);
-    run("ALTER TABLE usage_daily RENAME COLUMN hidden TO prompt_tokens");
+    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN hidden TO prompt_tokens");
     const back = Date.now();
     await callFor(500);
     await soon();
@@ -531,7 +516,7 @@ suite("recording, one key", () => {
   });
 
   test("recording: calls during a ledger's write failure are reported again and counted once", async (t) => {
-    const [file = ""] = ledgerFiles(state);
+    const [file = ""] = ledgerFiles(String(gateway.state));
     const database = new DatabaseSync(file, { timeout: 5000 });
     database.exec("BEGIN IMMEDIATE");
     await callFor(3_000);
@@ -563,7 +548,7 @@ suite("recording, one key", () => {
     };
     await eventually(idle, 20_000);
     t.diagnostic(`nothing was held ${Date.now() - ended} ms after the last call`);
-    const leases = ledgerFiles(state).flatMap((file) => {
+    const leases = ledgerFiles(String(gateway.state)).flatMap((file) => {
       const database = new DatabaseSync(file, { timeout: 5000, readOnly: true });
       const rows = database.prepare("SELECT * FROM leases").all();
       database.close();
@@ -572,7 +557,7 @@ suite("recording, one key", () => {
     assert.deepEqual(leases, []);
     await eventually(() => rolledUp(gateway)["requests"] === made + 5, 60_000);
     // The runtime's own table of alarms.
-    const [metadata = ""] = globSync(`${state}/v3/do/*KeyLedger/metadata.sqlite`);
+    const [metadata = ""] = globSync(`${gateway.state}/v3/do/*KeyLedger/metadata.sqlite`);
     const alarms = () => {
       const database = new DatabaseSync(metadata, { timeout: 5000, readOnly: true });
       const rows = database.prepare("SELECT 1 FROM _cf_ALARM").all();
@@ -614,7 +599,7 @@ test("recording: lost reports, lost responses and lost lease requests are counte
         `lossy-${n}`,
         body,
       );
-      // Where an ask was lost, nobody is let through.
+      // A lost lease request rejects the call.
       assert.ok([200, 503].includes(answer.status), answer.text);
       if (answer.status === 200) answered += 1;
       else refused += 1;

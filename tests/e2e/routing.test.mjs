@@ -79,7 +79,7 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
- * Where a call goes, as `provider/model`; what is there gets it, and answers.
+ * The `provider/model` that answers a call.
  *
  * @param {object} body
  * @param {Record<string, string>} [headers]

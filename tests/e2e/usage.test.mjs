@@ -13,6 +13,7 @@ import {
   OPERATOR_KEY,
   Gateway,
   Upstream,
+  begin,
   chat,
   contents,
   eventually,
@@ -22,7 +23,7 @@ import {
   variables,
 } from "./harness.mjs";
 import { Isolates } from "./isolates.mjs";
-import { ask, assertChain, assertSums, begin, issue, receipts, usage } from "./ledgers.mjs";
+import { ask, assertChain, assertSums, issue, receipts, usage } from "./ledgers.mjs";
 
 const DAY_MS = 86_400_000;
 const PROMPT = "prompt-that-no-receipt-keeps";
@@ -156,17 +157,12 @@ async function recorded(gateway, body, key = KEY, more = {}) {
 }
 
 suite("usage", () => {
-  /** @type {string} */ let state;
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
-    state = await freshState();
-    gateway = await Gateway.start(configured(), [], state);
+    gateway = await Gateway.start(configured());
   });
-  after(async () => {
-    await gateway?.stop();
-    await rm(state, { recursive: true });
-  });
+  after(() => gateway?.stop());
 
   const PATHS = ["", "/requests", "/requests/rcpt_01ARZ3NDEKTSV4RRFFQ69G5FAV"];
 
@@ -293,10 +289,7 @@ suite("usage", () => {
     await eventually(async () => {
       const now = await usage(gateway, "", key);
       assertSums(list, now);
-      const database = gateway.database();
-      const row = database.prepare("SELECT 1 FROM usage_daily WHERE project = 'beta'").get();
-      database.close();
-      return row !== undefined;
+      return gateway.count("usage_daily WHERE project = 'beta'") > 0;
     }, 30_000);
     assertSums(list, await usage(gateway, "", key));
   });
@@ -523,11 +516,11 @@ suite("usage", () => {
       } else {
         assert.equal(receipt.attempts.length, 1);
       }
-      const told = ["x-gateway-cost-usd", "x-gateway-tokens"].map((name) =>
+      const reported = ["x-gateway-cost-usd", "x-gateway-tokens"].map((name) =>
         response.headers.get(name),
       );
-      if (headers) assert.deepEqual(told, headers);
-      if (stream) assert.deepEqual(told, [null, null]);
+      if (headers) assert.deepEqual(reported, headers);
+      if (stream) assert.deepEqual(reported, [null, null]);
       if (name === "a whole response without usage") {
         // Some hundred bytes around the content are counted too.
         assert.ok(receipt.completion_tokens >= 100 && receipt.completion_tokens < 300, text);
@@ -600,7 +593,7 @@ suite("usage", () => {
       const { receipt } = await recorded(gateway, body);
       assert.ok(!JSON.stringify(receipt).includes("that-no-receipt-keeps"));
     }
-    const disk = (await contents(state)).join("\n");
+    const disk = (await contents(String(gateway.state))).join("\n");
     assert.ok(disk.includes("rcpt_"), "the receipts are somewhere else");
     for (const [where, text] of Object.entries({ disk, log: gateway.log.join("\n") })) {
       for (const content of [PROMPT, ANSWER])
