@@ -46,7 +46,7 @@ before(async () => {
     }),
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /** @param {Response} response */
 const json = async (response) => /** @type {any} */ (await response.json());

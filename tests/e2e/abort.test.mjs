@@ -20,7 +20,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.startBare(variables(upstream));
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
  * Resolves when it is time to leave; `sent` is the number of requests that the upstream has received once all of this

@@ -40,7 +40,7 @@ suite("authentication", () => {
       GATEWAY_API_KEY_HASHES: entries.join(","),
     });
   });
-  after(() => Promise.all([gateway.stop(), upstream.stop()]));
+  after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
   test("authentication: every valid key is accepted and its label identifies the caller", async () => {
     for (const [key, label] of [

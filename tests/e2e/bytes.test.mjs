@@ -13,7 +13,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.start(variables(upstream));
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /** @param {string} body */
 async function received(body, headers = {}) {

@@ -29,7 +29,7 @@ before(async () => {
     }),
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /** @param {Response} response */
 async function errorOf(response) {

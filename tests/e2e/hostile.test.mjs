@@ -14,7 +14,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.startBare(variables(upstream));
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
  * Sends bytes as they are and gives the beginning of what comes back.

@@ -27,7 +27,7 @@ before(async () => {
     variables(upstream, { policies: { demo: { models: ["demo/*"] } } }),
   );
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 // Characters that a terminal would interpret or not show.
 const OBEYED = /[^\P{C}\n]|\p{Default_Ignorable_Code_Point}/u;

@@ -15,7 +15,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.start(variables(upstream));
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 const readme = readFileSync(`${root}README.md`, "utf8");
 const section = /^## A key, from request to revocation\n([^]*?)^## /m.exec(readme)?.[1] ?? "";

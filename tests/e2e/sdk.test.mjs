@@ -22,7 +22,7 @@ before(async () => {
     fetch: /** @type {any} */ (call),
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 const model = "demo/sim-small";
 /** @type {OpenAI.ChatCompletionMessageParam[]} */

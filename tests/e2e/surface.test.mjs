@@ -19,7 +19,7 @@ before(async () => {
     TOGETHER_API_KEY: "tk",
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 const ULID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
 const authorization = `Bearer ${KEY}`;
