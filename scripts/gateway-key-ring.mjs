@@ -1,23 +1,21 @@
 #!/usr/bin/env node
 // @ts-check
-// The key rings, that of callers and that of operators: mints gateway keys, keeps their hashes in a local
-// manifest, and uploads a whole ring as the Worker secret that it is for. Run it without arguments for its
-// usage.
+// The key rings of callers and operators: creates gateway keys, keeps their hashes in a local manifest, and
+// uploads a whole ring as a Worker secret. Run it with --help for its usage.
 //
-// It never stores a key and never sends one: a key is printed once, when it is minted, and only its
-// SHA-256 stays. It does not read the ring back from Cloudflare, because Worker secrets are write-only:
-// the manifest is the only list of what the next upload will let in.
+// It never stores or sends a key: a key is printed once, when it is created, and only its SHA-256 is kept. It
+// does not read the ring back from Cloudflare, because Worker secrets are write-only: the manifest is the only
+// list of the keys that the next upload admits.
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join, relative, resolve } from "node:path";
-import { helpLines, parseArguments } from "./lib/arguments.mjs";
+import { action, createProgram, option, runProgram } from "./lib/command-line.mjs";
 import { digest, mint, parseKey, RANDOM_BYTES } from "./lib/gateway-key.mjs";
 import { readKey, refuseKeys } from "./lib/key-input.mjs";
 import { changeRing, isDigest, isLabel, readRing } from "./lib/key-ring-manifest.mjs";
-import { explain, Failure, note, print } from "./lib/terminal.mjs";
+import { explain, Failure, note, print, UsageError } from "./lib/terminal.mjs";
 
-/** @import { Command, OptionSpec, Tables } from "./lib/arguments.mjs" */
 /** @import { Entry } from "./lib/key-ring-manifest.mjs" */
 
 const ROOT = resolve(import.meta.dirname, "..");
@@ -41,90 +39,15 @@ const OPERATORS = {
 // Cloudflare's limit on the value of one secret.
 const SECRET_BYTES = 5 * 1024;
 
-// ---- The command line: these two tables drive parsing and help --------------------------------------
-
 /**
  * @typedef {object} Options
  * @property {string} label
  * @property {string} sha256
- * @property {string} env
- * @property {boolean} json
- * @property {boolean} operators
- * @property {string} manifest
+ * @property {string} [env]
+ * @property {boolean} [json]
+ * @property {boolean} [operators]
+ * @property {string} [manifest]
  */
-
-/** @type {Record<keyof Options, OptionSpec>} */
-const OPTIONS = {
-  label: {
-    value: "LABEL",
-    help: "name of an entry: 1 to 64 letters, digits and . _ : -",
-    read: readLabel,
-  },
-  sha256: { value: "HASH", help: "SHA-256 of a key, 64 hex digits", read: readDigest },
-  env: { value: "NAME", help: "wrangler environment to upload to", read: readEnvironment },
-  json: { help: "print the entries as JSON, with created_at" },
-  operators: { help: "the ring of operators, not that of callers" },
-  manifest: {
-    value: "PATH",
-    help: `file that holds the ring (default ${relative(ROOT, CALLERS.manifest)})`,
-    read: (text) => resolve(text),
-  },
-};
-
-/** @type {Record<string, Command<Options>>} */
-const COMMANDS = {
-  generate: {
-    summary: "mint a key, add its hash to the ring and print the key, once",
-    needs: ["label"],
-    run: generate,
-  },
-  "add-hash": {
-    summary: "add the hash of a key that was minted elsewhere",
-    needs: ["label", "sha256"],
-    run: addHash,
-  },
-  list: { summary: "print label:sha256 of every entry", takes: ["json"], run: list },
-  "print-secret": { summary: "print the value of the ring's secret", run: printSecret },
-  remove: { summary: "remove an entry", needs: ["label"], run: remove },
-  verify: {
-    summary: "read a key from standard input and tell whether it is in the ring",
-    noArguments:
-      "verify reads the key from standard input, never from an argument: other users of this machine " +
-      "can see arguments, and the shell keeps them in its history",
-    run: verify,
-  },
-  upload: {
-    summary: "replace the ring's Worker secret by the whole ring",
-    takes: ["env"],
-    run: upload,
-  },
-  help: { summary: "print this text", run: () => print([usage()]) },
-};
-
-/** @type {Tables<Options>} */
-const TABLES = {
-  commands: COMMANDS,
-  options: OPTIONS,
-  shared: ["operators", "manifest"],
-  defaults: { label: "", sha256: "", env: "", json: false, operators: false, manifest: "" },
-};
-
-function usage() {
-  return [
-    `Usage: ${THIS_SCRIPT} COMMAND [--operators] [--manifest PATH] [options]`,
-    "",
-    ...helpLines(TABLES),
-    "",
-    "The manifest holds hashes only. A change reaches the gateway with the next upload, which replaces",
-    "the whole ring: a key whose hash is not in the manifest stops working.",
-    "",
-    `The ring is that of callers, the secret ${CALLERS.secret}. With --operators it is that of operators,`,
-    `the secret ${OPERATORS.secret}, kept in ${relative(ROOT, OPERATORS.manifest)}.`,
-    "",
-    "Environment:",
-    "  GATEWAY_WRANGLER  path of the program that upload runs in place of npx wrangler",
-  ].join("\n");
-}
 
 // ---- Values -----------------------------------------------------------------------------------------
 
@@ -132,7 +55,9 @@ function usage() {
 function readLabel(text) {
   const label = text.trim();
   if (isLabel(label)) return label;
-  throw new Failure("--label must be 1 to 64 characters, each a letter, a digit or one of . _ : -");
+  throw new UsageError(
+    "--label must be 1 to 64 characters, each a letter, a digit or one of . _ : -",
+  );
 }
 
 /** @param {string} text */
@@ -140,14 +65,16 @@ function readDigest(text) {
   const sha256 = text.trim().toLowerCase();
   if (isDigest(sha256)) return sha256;
   // The value is not repeated: it may be a key of another format, pasted by mistake.
-  throw new Failure("--sha256 must be a 64-character SHA-256 hex digest");
+  throw new UsageError("--sha256 must be a 64-character SHA-256 hex digest");
 }
 
 /** @param {string} text */
 function readEnvironment(text) {
   // So that wrangler cannot take it for an option of its own.
   if (/^\w[\w-]*$/.test(text)) return text;
-  throw new Failure("--env must be the name of a wrangler environment: letters, digits, _ and -");
+  throw new UsageError(
+    "--env must be the name of a wrangler environment: letters, digits, _ and -",
+  );
 }
 
 /**
@@ -161,7 +88,7 @@ function ringOf({ operators, manifest }) {
   const path = manifest || ring.manifest;
   // Either mistake is grave: every caller would be an operator, or no caller would be let in any more.
   if (path === (operators ? CALLERS : OPERATORS).manifest) {
-    throw new Failure(
+    throw new UsageError(
       operators
         ? `${path} is the ring of callers, and --operators would make all of them operators`
         : `${path} is the ring of operators: give --operators with it`,
@@ -364,15 +291,74 @@ function runWithInput(program, words, input) {
   });
 }
 
-// ---- The run ----------------------------------------------------------------------------------------
+// ---- The command line -------------------------------------------------------------------------------
 
-try {
-  const argv = process.argv.slice(2);
-  refuseKeys(argv, `To check a key, give it to "${THIS_SCRIPT} verify" on standard input`);
-  const { command, options } = parseArguments(argv, TABLES);
-  await command.run(options);
-} catch (error) {
-  if (!(error instanceof Failure)) throw error;
-  note(error.message);
-  process.exitCode = 1;
-}
+const program = createProgram(THIS_SCRIPT)
+  .description("Creates gateway keys and uploads their hashes as a Worker secret.")
+  .addOption(option("--operators", "use the operators' ring instead of the callers'"))
+  .addOption(
+    option(
+      "--manifest PATH",
+      `file that holds the ring (default ${relative(ROOT, CALLERS.manifest)})`,
+      {
+        read: (text) => resolve(text),
+      },
+    ),
+  )
+  .addHelpText(
+    "after",
+    `
+The manifest holds hashes only. A change reaches the gateway with the next upload, which replaces
+the whole ring: a key whose hash is not in the manifest stops working.
+
+Callers' keys are uploaded as ${CALLERS.secret}. With --operators the ring is that of operators,
+uploaded as ${OPERATORS.secret} and kept in ${relative(ROOT, OPERATORS.manifest)}.
+
+Environment:
+  GATEWAY_WRANGLER  path of the program that upload runs instead of npx wrangler`,
+  );
+
+const label = option("--label LABEL", "name of the entry: 1 to 64 letters, digits and . _ : -", {
+  required: true,
+  read: readLabel,
+});
+
+program
+  .command("generate")
+  .description("create a key, add its hash to the ring and print the key once")
+  .addOption(label)
+  .action(action(generate));
+program
+  .command("add-hash")
+  .description("add the hash of a key that was created elsewhere")
+  .addOption(label)
+  .addOption(
+    option("--sha256 HASH", "SHA-256 of the key, 64 hex digits", {
+      required: true,
+      read: readDigest,
+    }),
+  )
+  .action(action(addHash));
+program
+  .command("list")
+  .description("print label:sha256 of every entry")
+  .addOption(option("--json", "print the entries as JSON, with created_at"))
+  .action(action(list));
+program
+  .command("print-secret")
+  .description("print the value of the Worker secret")
+  .action(action(printSecret));
+program.command("remove").description("remove an entry").addOption(label).action(action(remove));
+program
+  .command("verify")
+  .description("check whether the key on standard input is in the ring")
+  .action(action(verify));
+program
+  .command("upload")
+  .description("replace the Worker secret by the whole ring")
+  .addOption(option("--env NAME", "wrangler environment to upload to", { read: readEnvironment }))
+  .action(action(upload));
+
+await runProgram(program, (argv) =>
+  refuseKeys(argv, `To check a key, pass it to "${THIS_SCRIPT} verify" on standard input`),
+);

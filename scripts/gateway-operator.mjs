@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 // @ts-check
 // The operator's command line: key requests, issued keys and the audit log of a running gateway, over its
-// HTTP API. Run it without arguments for its usage.
+// HTTP API. Run it with --help for its usage.
 //
-// It keeps nothing: no key, no list, no settings. It decides nothing either: what a request or a key may
-// become is the gateway's to judge, in words that are shown as they come. Static keys, which live in a
-// Worker secret and not in the gateway's database, are those of gateway-key-ring.mjs.
+// It stores nothing: no key, no list, no settings. It does not validate requests or keys either: the gateway
+// does, and its messages are shown unchanged. Static keys, which are in a Worker secret and not in the gateway's
+// database, are managed by gateway-key-ring.mjs.
 
-import { helpLines, parseArguments } from "./lib/arguments.mjs";
+import { action, createProgram, option, runProgram } from "./lib/command-line.mjs";
 import { refuseKeys } from "./lib/key-input.mjs";
-import { safeText } from "./lib/safe-text.mjs";
-import { Failure, note, print } from "./lib/terminal.mjs";
+import { DEFAULT_URL } from "./operator/connection.mjs";
+import { UsageError } from "./lib/terminal.mjs";
 import { listAudit, verifyAudit } from "./operator/audit.mjs";
 import {
   createKey,
@@ -29,178 +29,30 @@ import {
   showRequest,
 } from "./operator/requests.mjs";
 
-/** @import { Command, OptionSpec, Tables } from "./lib/arguments.mjs" */
-
-const THIS_SCRIPT = "node scripts/gateway-operator.mjs";
-const DEFAULT_URL = "http://localhost:8787";
-
-// ---- The command line: these tables drive parsing and help --------------------------------------------
-
 /**
  * @typedef {object} Options
- * @property {string} url
- * @property {boolean} insecure
- * @property {boolean} key-stdin
- * @property {number} timeout
- * @property {boolean} json
+ * @property {string} [url]
+ * @property {boolean} [insecure]
+ * @property {boolean} [keyStdin]
+ * @property {number} [timeout]
+ * @property {boolean} [json]
  * @property {string} id
- * @property {boolean} pending
- * @property {boolean} approved
- * @property {boolean} declined
- * @property {string} reason
+ * @property {boolean} [pending]
+ * @property {boolean} [approved]
+ * @property {boolean} [declined]
+ * @property {string} [reason]
  * @property {string} name
- * @property {string[]} policy
- * @property {string[]} model
- * @property {string[]} endpoint
- * @property {[string, string][]} metadata
- * @property {string} expires-at
- * @property {boolean} claim
- * @property {boolean} email
- * @property {number | null} overlap
- * @property {number} after
- * @property {string} head
+ * @property {string[]} [policy]
+ * @property {string[]} [model]
+ * @property {string[]} [endpoint]
+ * @property {[string, string][]} [metadata]
+ * @property {string} [expiresAt]
+ * @property {boolean} [claim]
+ * @property {boolean} [email]
+ * @property {number} [overlap]
+ * @property {number} [after]
+ * @property {string} [head]
  */
-
-/** @type {Record<Exclude<keyof Options, "id">, OptionSpec>} */
-const OPTIONS = {
-  pending: { help: "only requests that nobody has decided yet" },
-  approved: { help: "only approved requests" },
-  declined: { help: "only declined requests" },
-  reason: { value: "TEXT", help: "why, for the request's record" },
-  name: { value: "NAME", help: "name of the new key: letters, digits, _ and -" },
-  policy: { value: "NAME", repeatable: true, help: "policy of the key, from gateway.toml" },
-  model: {
-    value: "PATTERN",
-    repeatable: true,
-    help: "what it may call: provider/model, provider/* or an alias",
-  },
-  endpoint: { value: "PATH", repeatable: true, help: "where, such as /v1/chat/completions" },
-  metadata: { value: "NAME=TEXT", repeatable: true, help: "a note on the key", read: readPair },
-  "expires-at": {
-    value: "TIME",
-    help: "when the key ends, such as 2027-01-31T00:00:00Z",
-    read: readTime,
-  },
-  claim: { help: "make a link that shows the key to whoever opens it first" },
-  email: { help: "have the gateway mail that link to the applicant" },
-  overlap: {
-    value: "SECONDS",
-    help: "how long the old secret goes on working (default: the gateway's, 3600)",
-    read: (text) => readInteger("overlap", text, 0, 2_592_000),
-  },
-  after: {
-    value: "SEQ",
-    help: "only entries after this one",
-    read: (text) => readInteger("after", text, 0, Number.MAX_SAFE_INTEGER),
-  },
-  head: { value: "HASH", help: "a head noted earlier, which must still be there", read: readHash },
-  url: { value: "URL", help: `the gateway (default: GATEWAY_URL, else ${DEFAULT_URL})` },
-  "key-stdin": { help: "read the operator key from standard input, not from GATEWAY_ADMIN_KEY" },
-  insecure: { help: "allow http to another machine: the operator key goes out in the clear" },
-  timeout: {
-    value: "SECONDS",
-    help: "how long to wait for one answer (default 30)",
-    read: (text) => readInteger("timeout", text, 1, 300),
-  },
-  json: { help: "print the gateway's JSON, for scripts" },
-};
-
-/** @type {Record<string, Command<Options>>} */
-const COMMANDS = {
-  "requests list": {
-    summary: "list the requests for keys, newest first",
-    takes: [["pending", "approved", "declined"]],
-    run: listRequests,
-  },
-  "requests show": { summary: "show all of a request", operand: "id", run: showRequest },
-  "requests approve": {
-    summary: "issue a key for a request, and print it once",
-    operand: "id",
-    takes: ["policy", "expires-at", ["claim", "email"]],
-    run: approveRequest,
-  },
-  "requests decline": {
-    summary: "decline a request",
-    operand: "id",
-    takes: ["reason"],
-    run: declineRequest,
-  },
-  "requests delete": {
-    summary: "delete a request; a key that was issued for it stays",
-    operand: "id",
-    run: deleteRequest,
-  },
-  "keys create": {
-    summary: "issue a key without a request, and print it once",
-    needs: ["name"],
-    takes: ["policy", "model", "endpoint", "metadata", "expires-at", "claim"],
-    run: createKey,
-  },
-  "keys list": { summary: "list the issued keys", run: listKeys },
-  "keys show": { summary: "show all of a key but its secrets", operand: "name", run: showKey },
-  "keys disable": { summary: "shut a key out for now", operand: "name", run: disableKey },
-  "keys enable": { summary: "let a disabled key in again", operand: "name", run: enableKey },
-  "keys rotate": {
-    summary: "give a key a new secret, and print it once",
-    operand: "name",
-    takes: ["overlap", "claim"],
-    run: rotateKey,
-  },
-  "keys revoke": { summary: "end a key for good", operand: "name", run: revokeKey },
-  "audit list": { summary: "list what was done, oldest first", takes: ["after"], run: listAudit },
-  "audit verify": {
-    summary: "download the audit log and recompute its hash chain here",
-    takes: ["head"],
-    run: verifyAudit,
-  },
-  help: { summary: "print this text", run: () => print([usage()]) },
-};
-
-/** @type {Tables<Options>} */
-const TABLES = {
-  commands: COMMANDS,
-  options: OPTIONS,
-  operands: { id: "ID", name: "NAME" },
-  shared: ["url", "key-stdin", "insecure", "timeout", "json"],
-  defaults: {
-    url: process.env.GATEWAY_URL || DEFAULT_URL,
-    insecure: false,
-    "key-stdin": false,
-    timeout: 30,
-    json: false,
-    id: "",
-    pending: false,
-    approved: false,
-    declined: false,
-    reason: "",
-    name: "",
-    policy: [],
-    model: [],
-    endpoint: [],
-    metadata: [],
-    "expires-at": "",
-    claim: false,
-    email: false,
-    overlap: null,
-    after: 0,
-    head: "",
-  },
-};
-
-function usage() {
-  return [
-    `Usage: ${THIS_SCRIPT} COMMAND [options]`,
-    "",
-    ...helpLines(TABLES),
-    "",
-    `Every command takes ${TABLES.shared.map((option) => `--${option}`).join(", ")}.`,
-    "A name that begins with a dash is written after --, as in: keys revoke -- -name",
-    "",
-    "Environment:",
-    "  GATEWAY_ADMIN_KEY  an operator key; it is never an argument",
-    "  GATEWAY_URL        the gateway, unless --url names another",
-  ].join("\n");
-}
 
 // ---- Values -------------------------------------------------------------------------------------------
 
@@ -213,40 +65,155 @@ function usage() {
 function readInteger(option, text, least, most) {
   const number = Number(text);
   if (/^\d+$/.test(text) && number >= least && number <= most) return number;
-  throw new Failure(`--${option} must be an integer from ${least} to ${most}`);
+  throw new UsageError(`--${option} must be an integer from ${least} to ${most}`);
 }
 
 /** @param {string} text */
 function readTime(text) {
   const form = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
   if (form.test(text) && !Number.isNaN(Date.parse(text))) return text;
-  throw new Failure("--expires-at must be a time such as 2027-01-31T00:00:00Z");
+  throw new UsageError("--expires-at must be a time such as 2027-01-31T00:00:00Z");
 }
 
 /** @param {string} text */
 function readPair(text) {
   const [, name, value] = /^([^=]+)=([^]*)$/.exec(text) ?? [];
   if (name !== undefined) return [name, value];
-  throw new Failure("--metadata must be NAME=TEXT");
+  throw new UsageError("--metadata must be NAME=TEXT");
 }
 
 /** @param {string} text */
 function readHash(text) {
   const hash = text.toLowerCase();
   if (/^[0-9a-f]{64}$/.test(hash)) return hash;
-  throw new Failure("--head must be a hash of 64 hex digits, as audit verify prints it");
+  throw new UsageError("--head must be a hash of 64 hex digits, as audit verify prints it");
 }
 
-// ---- The run ------------------------------------------------------------------------------------------
+// ---- The command line ---------------------------------------------------------------------------------
 
-try {
-  const argv = process.argv.slice(2);
-  refuseKeys(argv, "Set GATEWAY_ADMIN_KEY, or give the operator key by --key-stdin");
-  const { command, options } = parseArguments(argv, TABLES);
-  await command.run(options);
-} catch (error) {
-  if (!(error instanceof Failure)) throw error;
-  // The message may repeat what another machine has sent.
-  note(safeText(error.message));
-  process.exitCode = 1;
-}
+const program = createProgram("node scripts/gateway-operator.mjs")
+  .description("Manages the key requests, issued keys and audit log of a running gateway.")
+  .addOption(
+    option("--url URL", `address of the gateway (default: GATEWAY_URL, else ${DEFAULT_URL})`),
+  )
+  .addOption(
+    option("--key-stdin", "read the operator key from standard input instead of GATEWAY_ADMIN_KEY"),
+  )
+  .addOption(
+    option("--insecure", "allow http to another machine: the operator key is sent unencrypted"),
+  )
+  .addOption(
+    option("--timeout SECONDS", "time limit for each response (default: 30)", {
+      read: (text) => readInteger("timeout", text, 1, 300),
+    }),
+  )
+  .addOption(option("--json", "print the gateway's JSON, for scripts"))
+  .addHelpText(
+    "after",
+    `
+Write -- before a name that begins with a dash, as in: keys revoke -- -name
+
+Environment:
+  GATEWAY_ADMIN_KEY  an operator key; it is never an argument
+  GATEWAY_URL        the gateway, unless --url names another`,
+  );
+
+const policy = option("--policy NAME", "policy of the key, from gateway.toml", { multiple: true });
+const expiresAt = option("--expires-at TIME", "expiry of the key, such as 2027-01-31T00:00:00Z", {
+  read: readTime,
+});
+const claim = option("--claim", "create a one-time link that shows the key");
+
+const requests = program.command("requests").description("key requests");
+requests
+  .command("list")
+  .description("list the requests, newest first")
+  .addOption(
+    option("--pending", "only undecided requests", { conflicts: ["approved", "declined"] }),
+  )
+  .addOption(option("--approved", "only approved requests", { conflicts: ["declined"] }))
+  .addOption(option("--declined", "only declined requests"))
+  .action(action(listRequests));
+requests.command("show <ID>").description("show one request").action(action(showRequest));
+requests
+  .command("approve <ID>")
+  .description("issue a key for a request and print it once")
+  .addOption(policy)
+  .addOption(expiresAt)
+  .addOption(claim)
+  .addOption(
+    option("--email", "send such a link to the applicant by e-mail", { conflicts: ["claim"] }),
+  )
+  .action(action(approveRequest));
+requests
+  .command("decline <ID>")
+  .description("decline a request")
+  .addOption(option("--reason TEXT", "reason, stored with the request"))
+  .action(action(declineRequest));
+requests
+  .command("delete <ID>")
+  .description("delete a request; a key that was issued for it stays")
+  .action(action(deleteRequest));
+
+const keys = program.command("keys").description("issued keys");
+keys
+  .command("create")
+  .description("issue a key without a request and print it once")
+  .addOption(option("--name NAME", "name of the key: letters, digits, _ and -", { required: true }))
+  .addOption(policy)
+  .addOption(
+    option("--model PATTERN", "allowed models: provider/model, provider/* or an alias", {
+      multiple: true,
+    }),
+  )
+  .addOption(
+    option("--endpoint PATH", "allowed endpoint, such as /v1/chat/completions", { multiple: true }),
+  )
+  .addOption(option("--metadata NAME=TEXT", "note on the key", { multiple: true, read: readPair }))
+  .addOption(expiresAt)
+  .addOption(claim)
+  .action(action(createKey));
+keys.command("list").description("list the issued keys").action(action(listKeys));
+keys
+  .command("show <NAME>")
+  .description("show one key, without its secrets")
+  .action(action(showKey));
+keys.command("disable <NAME>").description("disable a key").action(action(disableKey));
+keys.command("enable <NAME>").description("enable a disabled key").action(action(enableKey));
+keys
+  .command("rotate <NAME>")
+  .description("issue a new secret for a key and print it once")
+  .addOption(
+    option(
+      "--overlap SECONDS",
+      "time for which the old secret keeps working (default: the gateway's, 3600)",
+      { read: (text) => readInteger("overlap", text, 0, 2_592_000) },
+    ),
+  )
+  .addOption(claim)
+  .action(action(rotateKey));
+keys.command("revoke <NAME>").description("revoke a key permanently").action(action(revokeKey));
+
+const audit = program.command("audit").description("audit log");
+audit
+  .command("list")
+  .description("list the entries, oldest first")
+  .addOption(
+    option("--after SEQ", "only entries after this one", {
+      read: (text) => readInteger("after", text, 0, Number.MAX_SAFE_INTEGER),
+    }),
+  )
+  .action(action(listAudit));
+audit
+  .command("verify")
+  .description("download the log and verify its hash chain locally")
+  .addOption(
+    option("--head HASH", "head printed by an earlier run, which the log must still contain", {
+      read: readHash,
+    }),
+  )
+  .action(action(verifyAudit));
+
+await runProgram(program, (argv) =>
+  refuseKeys(argv, "Set GATEWAY_ADMIN_KEY, or pass the operator key by --key-stdin"),
+);

@@ -1,9 +1,8 @@
 // @ts-check
-// The hash chain of the gateway's audit log, recomputed here: whether each entry follows from the one before.
+// Verifies the hash chain of the gateway's audit log: each entry's hash includes that of the one before.
 //
-// It does no I/O. It does not ask what an entry says. A chain that is intact may still have been rewritten
-// as a whole, or cut at its end, by somebody who owns the database: only a head that was noted earlier,
-// somewhere else, tells.
+// It does no I/O and does not interpret entries. The owner of the database can still rewrite an intact chain as a
+// whole, or cut its end: only a head that was noted earlier, somewhere else, detects that.
 
 import { createHash } from "node:crypto";
 

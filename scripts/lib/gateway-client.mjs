@@ -20,7 +20,7 @@ const OPERATORS_ONLY =
 const ADVICE = { 401: OPERATORS_ONLY, 403: OPERATORS_ONLY };
 
 /**
- * Where a gateway may be. Without `insecure` a key goes out in the clear on this machine only.
+ * The address of a gateway. Without `insecure` only a loopback address can use http.
  *
  * @param {string} text
  * @param {boolean} insecure
@@ -108,8 +108,8 @@ export async function call({ base, key, seconds }, method, path, body) {
 }
 
 /**
- * What a command is about to use must be there, with its type: otherwise this is no gateway, or one of
- * another version.
+ * Check that a response has the fields that a command uses, with their types: otherwise the address is not a
+ * gateway's, or its version is another.
  *
  * @param {any} answer
  * @param {Record<string, "string" | "number" | "array">} members

@@ -28,7 +28,7 @@ export const KEY_LENGTH = SECRET_END + CHECKSUM.digits;
 export const RANDOM_BYTES = ID.bytes + SECRET.bytes;
 
 /**
- * Make the key that these random bytes stand for.
+ * The key with these random bytes.
  *
  * @param {Uint8Array} random31 - The first 7 bytes become the public id, the other 24 the secret.
  * @returns {{ key: string, publicId: string }}
@@ -45,7 +45,7 @@ export function mint(random31) {
 }
 
 /**
- * Tell whether a text is a well-formed key. The order of the checks is part of the format: the Worker
+ * Check whether a text is a well-formed key. The order of the checks is part of the format: the Worker
  * gives the same reason for the same text.
  *
  * @param {string} text

@@ -1,9 +1,9 @@
 // @ts-check
-// How a key reaches a command: from standard input, and never as an argument.
+// Reads a key from standard input, and rejects keys among the arguments.
 //
-// It does not judge a key, except that it is one word; and it does not read the environment.
+// It only checks that the input is one word, and it does not read the environment.
 
-import { Failure, note } from "./terminal.mjs";
+import { Failure, note, UsageError } from "./terminal.mjs";
 
 /**
  * Runs before parsing, so that none of its messages repeats a key.
@@ -14,7 +14,7 @@ import { Failure, note } from "./terminal.mjs";
 export function refuseKeys(argv, instead) {
   // A public id alone is shorter than this and may be passed.
   if (argv.some((word) => /gw_[0-9A-Za-z]{24}/.test(word))) {
-    throw new Failure(
+    throw new UsageError(
       "A key must not be passed as an argument: other users of this machine can see arguments, and the " +
         `shell keeps them in its history. Treat that key as exposed and replace it. ${instead}`,
     );

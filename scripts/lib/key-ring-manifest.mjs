@@ -301,7 +301,7 @@ function holderOf(path) {
   }
   const [, pid, host] = /^([1-9]\d*) (.*)\n$/.exec(text) ?? [];
   if (!pid) return null;
-  // Of a process on another machine nothing can be told from here.
+  // The state of a process on another machine is unknown.
   const gone = host === hostname() && !isRunning(Number(pid));
   return { name: `process ${pid} on ${host}`, gone };
 }

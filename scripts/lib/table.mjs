@@ -1,12 +1,15 @@
 // @ts-check
-// Tables and lists of details for people: lines of aligned columns, of texts that strangers may have written.
+// Tables and lists of details: lines of aligned columns.
 //
-// It makes every cell safe by itself, so a caller can pass what it got: of the texts it is told that they
-// are strings, but they came over the network, and it does not rely on that.
+// Every cell is made safe here, so a caller can pass text from the network. A cell that is not a string is
+// converted to one.
 //
 // It does not print, it knows no request and no key, and it does not fit a table to the window.
 
-import { columns, safeText, shorten } from "./safe-text.mjs";
+import { safeText } from "./safe-text.mjs";
+import { requirePackages } from "./terminal.mjs";
+
+const { default: stringWidth } = await import("string-width").catch(requirePackages);
 
 const GAP = "  ";
 
@@ -32,8 +35,8 @@ export function table(layout, rows) {
 }
 
 /**
- * A name and a value a line. Lines of a text that has several are indented, so that none of them looks like
- * a name.
+ * Lines of a name and a value each. The further lines of a value are indented, so that none of them looks like a
+ * name.
  *
  * @param {[name: string, value: string][]} entries
  * @returns {string[]}
@@ -55,11 +58,30 @@ function squeeze(text) {
 
 /** @param {string[][]} rows */
 function aligned(rows) {
-  const widths = rows[0]?.map((_, at) => Math.max(...rows.map((row) => columns(row[at])))) ?? [];
+  const widths =
+    rows[0]?.map((_, at) => Math.max(...rows.map((row) => stringWidth(row[at])))) ?? [];
   return rows.map((row) =>
     row
-      .map((text, at) => text + " ".repeat(widths[at] - columns(text)))
+      .map((text, at) => text + " ".repeat(widths[at] - stringWidth(text)))
       .join(GAP)
       .trimEnd(),
   );
+}
+
+/**
+ * The text, or as much of its beginning as fits, with an ellipsis.
+ *
+ * @param {string} text - Safe text.
+ * @param {number} most - Columns.
+ */
+function shorten(text, most) {
+  if (stringWidth(text) <= most) return text;
+  let kept = "";
+  let filled = 1;
+  for (const { segment } of new Intl.Segmenter().segment(text)) {
+    filled += stringWidth(segment);
+    if (filled > most) break;
+    kept += segment;
+  }
+  return `${kept}…`;
 }

@@ -1,11 +1,14 @@
 // @ts-check
-// What a command tells its operator: results on standard output, remarks on standard error, and the
-// failures that are shown as a bare sentence.
+// The output of a command: results on standard output, remarks on standard error, and the failures that are
+// shown as one sentence.
 //
-// It does not end the process or set its exit status: the script that catches a Failure does.
+// It does not set the exit status: `runProgram` does.
 
-/** A mistake that the operator can put right: shown as a bare sentence, without a stack. */
+/** A failure that the operator can act on: shown as one sentence, without a stack trace. */
 export class Failure extends Error {}
+
+/** A mistake in the arguments. */
+export class UsageError extends Failure {}
 
 // print() reports the failure; without a listener the same event would also end the process.
 process.stdout.on("error", () => {});
@@ -26,6 +29,18 @@ export function print(lines) {
 /** @param {string} sentence */
 export function note(sentence) {
   process.stderr.write(`${sentence}\n`);
+}
+
+/**
+ * Handles a failed import of an npm package.
+ *
+ * @param {any} error
+ * @returns {never}
+ */
+export function requirePackages(error) {
+  if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+  note('npm packages are missing: run "npm install" in the repository');
+  process.exit(1);
 }
 
 /** @param {unknown} error */

@@ -29,7 +29,7 @@ const AUDIT_COLUMNS = [
 export async function listAudit(options) {
   /** @type {Entry[]} */
   const entries = [];
-  for await (const page of auditPages(await gatewayOf(options), options.after)) {
+  for await (const page of auditPages(await gatewayOf(options), options.after ?? 0)) {
     entries.push(...page);
   }
   await report(options, entries, () =>
@@ -41,7 +41,7 @@ export async function listAudit(options) {
 export async function verifyAudit(options) {
   const noted = options.head;
   let chain = EMPTY_CHAIN;
-  let found = noted === "" || noted === START;
+  let found = noted === undefined || noted === START;
   for await (const page of auditPages(await gatewayOf(options), 0)) {
     for (const entry of page) {
       chain = follow(chain, entry);
@@ -98,7 +98,7 @@ async function* auditPages(gateway, after) {
 }
 
 /**
- * A member of an entry's text, which is not taken on trust: whoever can break the chain can write anything.
+ * A field of an entry. The entry is untrusted: anyone who can break the chain can write anything.
  *
  * @param {string} entry
  * @param {string} name

@@ -3,7 +3,7 @@
 
 import { call, expectMembers, segment } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
-import { Failure } from "../lib/terminal.mjs";
+import { UsageError } from "../lib/terminal.mjs";
 import { gatewayOf } from "./connection.mjs";
 import {
   deliveryLines,
@@ -20,7 +20,7 @@ import {
 /** @import { Options } from "../gateway-operator.mjs" */
 
 /**
- * What is shown of an issued key.
+ * An issued key.
  *
  * @typedef {object} ApiKey
  * @property {string} id
@@ -52,17 +52,17 @@ const KEY_COLUMNS = [
 
 /** @param {Options} options */
 export async function createKey(options) {
-  const { name, policy, model, endpoint, metadata, claim } = options;
-  const names = metadata.map(([member]) => member);
+  const { name, policy, model, endpoint, metadata, claim = false } = options;
+  const names = (metadata ?? []).map(([member]) => member);
   const twice = names.find((member, at) => names.indexOf(member) !== at);
-  if (twice !== undefined) throw new Failure(`--metadata ${twice}=... is given more than once`);
+  if (twice !== undefined) throw new UsageError(`--metadata ${twice}=... is given more than once`);
   const body = {
     name,
-    ...(policy.length > 0 ? { policies: policy } : {}),
-    ...(model.length > 0 ? { models: model } : {}),
-    ...(endpoint.length > 0 ? { endpoints: endpoint } : {}),
-    ...(metadata.length > 0 ? { metadata: Object.fromEntries(metadata) } : {}),
-    ...(options["expires-at"] ? { expires_at: options["expires-at"] } : {}),
+    ...(policy ? { policies: policy } : {}),
+    ...(model ? { models: model } : {}),
+    ...(endpoint ? { endpoints: endpoint } : {}),
+    ...(metadata ? { metadata: Object.fromEntries(metadata) } : {}),
+    ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
     ...(claim ? { delivery: "claim" } : {}),
   };
   const answer = await call(await gatewayOf(options), "POST", "/v0/api_keys", body);
@@ -110,7 +110,7 @@ function describeKey(key) {
       ["created", `${moment(key.created_at)} by ${key.created_by}`],
       ["expires", key.expires_at ? moment(key.expires_at) : "never"],
       ...optional("request", key.request_id),
-      ["secrets", secrets.join("\n") || "none yet: nobody has opened the claim link"],
+      ["secrets", secrets.join("\n") || "none yet: the claim link has not been opened"],
     ]),
     ...(metadata.length > 0 ? ["", "Metadata:"] : []),
     ...details(metadata).map((line) => `  ${line}`),
@@ -137,9 +137,9 @@ export async function enableKey(options) {
 
 /** @param {Options} options */
 export async function rotateKey(options) {
-  const { name, overlap, claim } = options;
+  const { name, overlap, claim = false } = options;
   const body = {
-    ...(overlap !== null ? { overlap_seconds: overlap } : {}),
+    ...(overlap !== undefined ? { overlap_seconds: overlap } : {}),
     ...(claim ? { delivery: "claim" } : {}),
   };
   const answer = await call(await gatewayOf(options), "POST", `${keyPath(name)}/rotate`, body);

@@ -1,5 +1,5 @@
 // @ts-check
-// What the operator's commands print: for people or as JSON, always safe for a terminal.
+// The output of the operator's commands: for people or as JSON, always safe for a terminal.
 //
 // It asks the gateway nothing and knows no command.
 
@@ -9,7 +9,7 @@ import { explain, Failure, print } from "../lib/terminal.mjs";
 
 /** @import { Options } from "../gateway-operator.mjs" */
 
-/** How soon a change is in force, in words. */
+/** The time until a change takes effect, in words. */
 export const EVERYWHERE = "everywhere within 10 seconds";
 
 /**
@@ -69,7 +69,12 @@ export function keyLines(key) {
  * @param {string} expires
  */
 export function claimLines(url, expires) {
-  return ["", url, "", `Whoever opens this link first gets the key, until ${moment(expires)}.`];
+  return [
+    "",
+    url,
+    "",
+    `The first person to open this link gets the key, until ${moment(expires)}.`,
+  ];
 }
 
 /**

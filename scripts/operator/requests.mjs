@@ -20,7 +20,7 @@ import {
 /** @import { Options } from "../gateway-operator.mjs" */
 
 /**
- * What is shown of a key request.
+ * A key request.
  *
  * @typedef {object} KeyRequest
  * @property {string} id
@@ -93,7 +93,7 @@ export async function showRequest(options) {
         ...optional("key id", request.key_id),
       ]),
       // Indented and under a heading: the names of these fields are the applicant's words too.
-      ...(fields.length > 0 ? ["", "What the applicant wrote:"] : []),
+      ...(fields.length > 0 ? ["", "Fields:"] : []),
       ...details(fields).map((line) => `  ${line}`),
     ];
   });
@@ -104,8 +104,8 @@ export async function approveRequest(options) {
   const { id, policy, claim, email } = options;
   const body = {
     delivery: claim ? "claim" : email ? "email" : "key",
-    ...(policy.length > 0 ? { apply_policies: policy } : {}),
-    ...(options["expires-at"] ? { expires_at: options["expires-at"] } : {}),
+    ...(policy ? { apply_policies: policy } : {}),
+    ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
   };
   const path = `/api/portal/requests/approve/${segment(id)}`;
   const answer = await call(await gatewayOf(options), "PUT", path, body);

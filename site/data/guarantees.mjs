@@ -10,15 +10,15 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
-        "that are polled: revoking, disabling and rotating are in force within the bound",
+        "issued keys: revoking, disabling and rotating take effect on busy isolates within the bound",
       ],
       [
         "tests/e2e/issued-keys.test.mjs",
-        "that are idle: after the bound none lets the key in, even as the first call",
+        "issued keys: after the bound an idle isolate rejects a revoked key at its first call",
       ],
       [
         "tests/e2e/issued-keys.test.mjs",
-        "does not cut an answer that is on its way when its key is revoked",
+        "issued keys: revoking a key does not cut a response that has started",
       ],
       ["core/src/key/cache.rs", "nothing_older_than_the_bound_is_ever_used"],
     ],
@@ -29,25 +29,30 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/api-keys.test.mjs",
-        "S3-07, S3-26: a key's text is in no answer, no log and no file of the database",
+        "key API: a key's text is in no later response, no log and no database file",
       ],
-      [
-        "tests/e2e/claims.test.mjs",
-        "neither token nor key is kept anywhere, nor logged by the Worker",
-      ],
+      ["tests/e2e/claims.test.mjs", "claim link: neither token nor key is stored or logged"],
     ],
   },
   {
     what: "An approval makes one key",
     how: "Of any number of approvals of one request exactly one succeeds; the others get 409.",
-    tests: [["tests/e2e/portal.test.mjs", "fifty approvals of one request make one key"]],
+    tests: [
+      [
+        "tests/e2e/portal.test.mjs",
+        "portal API: fifty concurrent approvals of one request issue one key",
+      ],
+    ],
   },
   {
     what: "A claim link works once",
     how: "Of any number of attempts exactly one gets the key. Reading the page changes nothing. 72 hours (`access.claim_hours`).",
     tests: [
-      ["tests/e2e/claims.test.mjs", "used by twenty at once shows one key"],
-      ["tests/e2e/claims.test.mjs", "can be opened any number of times, and changes nothing"],
+      ["tests/e2e/claims.test.mjs", "claim link: twenty concurrent claims return one key"],
+      [
+        "tests/e2e/claims.test.mjs",
+        "claim link: its page can be opened any number of times and changes nothing",
+      ],
     ],
   },
   {
@@ -56,9 +61,12 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/api-keys.test.mjs",
-        "both secrets work while they overlap, then the new one alone",
+        "key rotation: both secrets work during the overlap, then only the new one",
       ],
-      ["tests/e2e/api-keys.test.mjs", "an hour unless something else is said; a month at most"],
+      [
+        "tests/e2e/api-keys.test.mjs",
+        "key rotation: the overlap is one hour by default and 30 days at most",
+      ],
     ],
   },
   {
@@ -67,10 +75,13 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/budgets.test.mjs",
-        "a thousand at once over ${ISOLATES} isolate(s), whole and streamed",
+        "budget: a thousand concurrent calls over ${ISOLATES} isolate(s), whole and streamed, do not overrun it",
       ],
-      ["tests/e2e/limits.test.mjs", "requests a minute: forty at once over two isolates"],
-      ["tests/e2e/limits.test.mjs", "of two policies the stricter counts"],
+      [
+        "tests/e2e/limits.test.mjs",
+        "limits: requests per minute hold for forty concurrent calls over two isolates",
+      ],
+      ["tests/e2e/limits.test.mjs", "limits: of two policies the stricter applies"],
       ["core/tests/ledger.rs", "nothing_is_lost_overrun_or_kept"],
       ["core/tests/ledger.rs", "deaths_overrun_nothing"],
     ],
@@ -81,18 +92,23 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/recording.test.mjs",
-        "a runtime that is killed under load loses nothing that had been acknowledged",
+        "recording: a runtime killed under load loses no acknowledged record",
       ],
       [
         "tests/e2e/recording.test.mjs",
-        "reports whose answers are lost, and answers to asks, count once",
+        "recording: lost reports, lost responses and lost lease requests are counted once",
       ],
     ],
   },
   {
     what: "Receipts can be checked",
     how: "A receipt that is changed, removed or put in between breaks the chain, for whoever holds the receipts.",
-    tests: [["tests/e2e/usage.test.mjs", "can be checked by whoever holds the receipts"]],
+    tests: [
+      [
+        "tests/e2e/usage.test.mjs",
+        "receipts: the published programs verify a chain and detect changes",
+      ],
+    ],
   },
   {
     what: "The sums of all keys",
@@ -100,9 +116,9 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/recording.test.mjs",
-        "whose database is down: calls go on, and their sums arrive once it is back",
+        "recording: during a database failure calls are served, and their sums arrive once it is back",
       ],
-      ["tests/e2e/usage-sql.test.mjs", "twice is once"],
+      ["tests/e2e/usage-sql.test.mjs", "usage SQL: a roll-up delivered twice counts once"],
     ],
   },
   {
@@ -111,43 +127,55 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/access.test.mjs",
-        "S0-13, S0-14: the sixth of an address is refused, another address is not",
+        "daily limit of key requests: the sixth request from an address returns 429, another address is unaffected",
       ],
-      ["tests/e2e/access.test.mjs", "of twenty at once, five are received and stored"],
+      [
+        "tests/e2e/access.test.mjs",
+        "daily limit of key requests: of twenty concurrent submissions five are accepted and stored",
+      ],
     ],
   },
   {
     what: "Wrong keys",
     how: "100 in any minute from one address (`access.failed_auth_per_minute`); then 429.",
     tests: [
-      ["tests/e2e/issued-keys.test.mjs", "refuses a client that fails too often, and nobody else"],
-      ["tests/e2e/issued-keys.test.mjs", "lets no more than the limit guess, even at once"],
+      [
+        "tests/e2e/issued-keys.test.mjs",
+        "failed authentication: a client over the limit gets 429, other clients are unaffected",
+      ],
+      [
+        "tests/e2e/issued-keys.test.mjs",
+        "failed authentication: twenty concurrent guesses do not exceed the limit",
+      ],
     ],
   },
   {
     what: "Bodies",
     how: "20 MiB for calls (`requests.max_body_bytes`), 64 KiB for everything about keys; then 413.",
     tests: [
-      ["tests/e2e/hostile.test.mjs", "21 megabytes are refused, 19 pass"],
+      ["tests/e2e/hostile.test.mjs", "hostile bodies: 21 MB return 413, 19 MB are forwarded"],
       [
         "tests/e2e/surface.test.mjs",
-        "a body over the limit is 413, whether or not its length is declared",
+        "request bodies: a body over the limit returns 413, declared or chunked",
       ],
-      ["tests/e2e/access.test.mjs", "a body of more than 64 KiB is refused"],
+      ["tests/e2e/access.test.mjs", "key requests: a body of more than 64 KiB returns 413"],
     ],
   },
   {
     what: "Bytes pass",
     how: "What the gateway does not act on arrives at the provider byte for byte, and a whole answer comes back so. [What is changed](/docs/requests#what-is-changed).",
     tests: [
-      ["tests/e2e/bytes.test.mjs", "a whole answer is the upstream's, byte for byte"],
       [
         "tests/e2e/bytes.test.mjs",
-        "nothing of the caller's headers goes along, the provider's key does",
+        "response bytes: a whole response equals the upstream's, byte for byte",
+      ],
+      [
+        "tests/e2e/bytes.test.mjs",
+        "request bytes: the provider's key is sent, the caller's headers are not",
       ],
       [
         "tests/e2e/routing.test.mjs",
-        "nothing of it reaches an upstream, and the rest arrives byte for byte",
+        "routing preferences: they are removed from the upstream request, the rest is forwarded byte for byte",
       ],
     ],
   },
@@ -157,25 +185,34 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/faults.test.mjs",
-        "${name} (${chunking}): ends with a typed error event and no [DONE]",
+        "broken streams: one that is ${name} (${chunking}) ends with a typed error event and no [DONE]",
       ],
-      ["tests/e2e/faults.test.mjs", "3,000 events arrive, none lost"],
+      ["tests/e2e/faults.test.mjs", "broken streams: all of 3,000 events arrive"],
     ],
   },
   {
     what: "A client that leaves",
     how: "Its upstream call is cancelled, and memory stays flat.",
     tests: [
-      ["tests/e2e/abort.test.mjs", "${ROUNDS * ABORTS_A_ROUND} clients leave ${name}"],
-      ["tests/e2e/attempts.test.mjs", "while two are asked: both are cancelled"],
+      [
+        "tests/e2e/abort.test.mjs",
+        "clients that leave: ${ROUNDS * ABORTS_A_ROUND} disconnects ${name} cancel the upstream calls and leave memory flat",
+      ],
+      [
+        "tests/e2e/attempts.test.mjs",
+        "clients that leave: a disconnect while two upstreams are called cancels both",
+      ],
     ],
   },
   {
     what: "Content and secrets",
     how: "No prompt, answer or key is stored or logged.",
     tests: [
-      ["tests/e2e/privacy.test.mjs", "after a run, neither logs nor state hold content or secrets"],
-      ["tests/e2e/usage.test.mjs", "keeps no content"],
+      [
+        "tests/e2e/privacy.test.mjs",
+        "privacy: after a run neither logs nor stored state contain content or secrets",
+      ],
+      ["tests/e2e/usage.test.mjs", "receipts: contain no content"],
     ],
   },
   {
@@ -184,12 +221,15 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/api-keys.test.mjs",
-        "pages: oldest first, and each once; anybody can check the chain",
+        "audit log: pages list every entry once, oldest first, and the hash chain verifies",
       ],
-      ["tests/e2e/api-keys.test.mjs", "without the triggers, a changed or removed entry shows"],
+      [
+        "tests/e2e/api-keys.test.mjs",
+        "audit log: without the triggers a changed or removed entry breaks the chain",
+      ],
       [
         "tests/e2e/portal.test.mjs",
-        "of an approval, at ${table}: nothing is half done, and then it works",
+        "portal API: an approval that fails at ${table} changes nothing and can be repeated",
       ],
     ],
   },
@@ -199,11 +239,11 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/notifications.test.mjs",
-        "is told even if the Worker dies before it can say that there is something to tell",
+        "webhook: a delivery is sent even if the Worker dies before it has woken the notifier",
       ],
       [
         "tests/e2e/notifications.test.mjs",
-        "that fails ten times is given up, and what was not told stays to be seen",
+        "webhook: after ten failures a delivery is given up and kept in the database",
       ],
     ],
   },
@@ -213,9 +253,12 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/failover.test.mjs",
-        '${stream ? "stream" : "whole"}, ${name}: the second answers',
+        'failover: when the first upstream fails (${name}, ${stream ? "stream" : "whole"}) the second answers',
       ],
-      ["tests/e2e/attempts.test.mjs", "of six that fail, only routing.max_attempts are asked"],
+      [
+        "tests/e2e/attempts.test.mjs",
+        "retries: of six failing lanes only routing.max_attempts are called",
+      ],
       ["simulation/tests/invariants.rs", "what_holds_for_every_call_holds_in_ten_thousand_worlds"],
     ],
   },
@@ -225,9 +268,12 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/health.test.mjs",
-        "that are called all the time: what one finds out, all know within the bound",
+        "shared health: a cooldown found by one busy isolate is known to all within the bound",
       ],
-      ["tests/e2e/health.test.mjs", "that are idle: the first call after the bound knows"],
+      [
+        "tests/e2e/health.test.mjs",
+        "shared health: an idle isolate knows of a cooldown at its first call after the bound",
+      ],
     ],
   },
   {
@@ -236,7 +282,7 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/attempts.test.mjs",
-        'holds for upstreams ${name} (${stream ? "stream" : "whole"})',
+        'total timeout: ends calls to upstreams ${name} (${stream ? "stream" : "whole"})',
       ],
     ],
   },
@@ -246,9 +292,9 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/health.test.mjs",
-        "without the object goes by what it sees itself, and loses no time",
+        "health: a gateway without the ProviderHealth object uses its own view and loses no time",
       ],
-      ["tests/e2e/health.test.mjs", "that is restarted has not forgotten who is throttled"],
+      ["tests/e2e/health.test.mjs", "health: a restarted gateway remembers cooldowns"],
     ],
   },
   {
@@ -257,11 +303,11 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
-        "whose database is down knows a key for ten seconds, and then does not know",
+        "issued keys: without the database a known key works for ten seconds, then returns 503",
       ],
       [
         "tests/e2e/recording.test.mjs",
-        "whose database is down: calls go on, and their sums arrive once it is back",
+        "recording: during a database failure calls are served, and their sums arrive once it is back",
       ],
     ],
   },
@@ -269,7 +315,10 @@ export const GUARANTEES = [
     what: "When a key’s ledger does not answer",
     how: "A key with limits gets 503 `storage_unavailable` as soon as its lease is used up: a limit that cannot be kept lets nobody through. Keys without limits go on, and their records wait in the isolate.",
     tests: [
-      ["tests/e2e/limits.test.mjs", "(${what}) lets no key with limits through, and all others"],
+      [
+        "tests/e2e/limits.test.mjs",
+        "limits: when the KeyLedger object ${what}, keys with limits get 503 and all others are served",
+      ],
     ],
   },
 ];

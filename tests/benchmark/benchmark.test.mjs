@@ -1,5 +1,5 @@
 // @ts-check
-//! What the benchmark makes of its figures: medians, comparisons, bars, and what it says of them. Measures nothing.
+//! The evaluation of benchmark figures: medians, comparisons, bars and the report. Measures nothing.
 //! Run with: node --test "tests/benchmark/*.test.mjs"
 
 import assert from "node:assert/strict";
@@ -10,14 +10,14 @@ import { lastLine, report } from "../../benchmark/report.mjs";
 import { NAMES } from "../../benchmark/results.mjs";
 import { number } from "../../site/scripts/numbers.mjs";
 
-test("the median is the middle, whatever the order", () => {
+test("benchmark: the median is the middle value in any order", () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([10, 1, 2, 3]), 2.5);
   assert.equal(median([7]), 7);
   assert.ok(Number.isNaN(median([])));
 });
 
-test("comparisons are made within a round", () => {
+test("benchmark: comparisons are made within a round", () => {
   // The second round is ten times as slow for both, the third for one of them only.
   const samples = {
     whole: {
@@ -35,7 +35,7 @@ test("comparisons are made within a round", () => {
   assert.ok(Number.isNaN(compare(samples, { ...both, figure: "nothing" })));
 });
 
-test("every figure has its median", () => {
+test("benchmark: every figure has its median", () => {
   const samples = {
     whole: {
       bare: [
@@ -48,13 +48,13 @@ test("every figure has its median", () => {
   assert.equal(rounded(123_456.7), 123_457);
 });
 
-test("each round begins with another", () => {
+test("benchmark: each round begins with another candidate", () => {
   assert.deepEqual(rotated(["a", "b", "c"], 0), ["a", "b", "c"]);
   assert.deepEqual(rotated(["a", "b", "c"], 4), ["b", "c", "a"]);
   assert.deepEqual(rotated([], 3), []);
 });
 
-test("a bar holds up to its limit, and not without a figure", () => {
+test("benchmark: a bar holds up to its limit and fails without a figure", () => {
   const of = (/** @type {number} */ cpu_us) => ({
     whole: { ring: [{ cpu_us, rps: 1 }], bare: [{ cpu_us: 100, rps: 1 }] },
   });
@@ -77,12 +77,12 @@ test("a bar holds up to its limit, and not without a figure", () => {
   assert.deepEqual([original?.side, original?.holds], ["at least", true]);
 });
 
-test("bars have names of their own, and one limit", () => {
+test("benchmark: bars have unique names and one limit each", () => {
   assert.equal(new Set(BARS.map((bar) => bar.name)).size, BARS.length);
   for (const bar of BARS) assert.ok((bar.atMost ?? bar.atLeast) > 0, bar.name);
 });
 
-test("the last line says which bars fail", () => {
+test("benchmark: the last line names the failed bars", () => {
   const bar = {
     name: "a",
     about: "A",
@@ -102,7 +102,7 @@ test("the last line says which bars fail", () => {
   );
 });
 
-test("the tables are aligned", () => {
+test("benchmark: tables are aligned", () => {
   const text = report({
     ...NAMES,
     date: "",

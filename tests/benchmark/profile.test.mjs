@@ -1,5 +1,5 @@
 // @ts-check
-//! How samples of the profiler are sorted by kind. Measures nothing.
+//! The classification of profiler samples. Measures nothing.
 //! Run with: node --test "tests/benchmark/*.test.mjs"
 
 import assert from "node:assert/strict";
@@ -16,7 +16,7 @@ const WORKERD = "/app/node_modules/@cloudflare/workerd-linux-64/bin/workerd";
  */
 const frame = (name, from = WORKERD, address = "2ccb3c1") => ({ address, name, from });
 
-test("a sample is of the kind of where it was", () => {
+test("profile: a sample is classified by the code in which it was taken", () => {
   /** @type {[kind: keyof typeof KINDS, ...frame: Parameters<typeof frame>][]} */
   const cases = [
     ["kernel", "tcp_sendmsg+0x1", "[kernel.kallsyms]", "ffffffff81a00001"],
@@ -50,7 +50,7 @@ test("a sample is of the kind of where it was", () => {
   for (const [kind, ...of] of cases) assert.equal(kindOf([frame(...of)]), kind, of.join(" "));
 });
 
-test("what is done for a collection or for compiling is of that kind, whatever does it", () => {
+test("profile: garbage collection and compilation are classified as such in any caller", () => {
   const free = frame("TCMallocInternalDelete+0x1");
   const fault = frame("exc_page_fault+0xd7", "[kernel.kallsyms]", "ffffffff81a00001");
   const collect = frame("v8::internal::Heap::CollectGarbage+0x1");
@@ -69,7 +69,7 @@ test("what is done for a collection or for compiling is of that kind, whatever d
   );
 });
 
-test("samples are counted from what perf says", async () => {
+test("profile: samples are counted from the output of perf", async () => {
   const lines = `workerd 
 	         2ccb3c1 kj::_::waitImpl(kj::Own<kj::_::PromiseNode>&&, kj::SourceLocation)::$_2::operator()+0x1 (${WORKERD})
 	         4918129 Builtins_CallApiCallbackGeneric+0x69 (${WORKERD})
@@ -88,7 +88,7 @@ workerd
   assert.deepEqual(found, { runtime: 1, kernel: 1, code: 2 });
 });
 
-test("a sample has its thread, its time, and whether it was for a database", async () => {
+test("profile: a sample has its thread, its time and whether it served a database", async () => {
   const lines = `workerd 86894.648338: 
 	         2ccb3c1 sqlite3VdbeExec+0x1 (${WORKERD})
 	         4918129 workerd::SqliteDatabase::run+0x69 (${WORKERD})
@@ -102,7 +102,7 @@ V8 DefaultWorke 86894.700001:
   ]);
 });
 
-test("the slowest hundredth of calls is told by cause", () => {
+test("profile: the slowest hundredth of calls is reported by cause", () => {
   // Calls of 1 ms, of which half is work; four of 400 are slower by 10 ms.
   const calls = Array.from({ length: 400 }, (_, at) => ({
     at: at * 0.02,
@@ -122,7 +122,7 @@ test("the slowest hundredth of calls is told by cause", () => {
       ...work(50, 90, { kind: "collection" }),
       ...work(150, 90, { kind: "memory" }),
       ...work(250, 30, { database: true }),
-      // What others of its threads do is not what a call waits for.
+      // A call does not wait for the other threads.
       ...work(350, 90, { thread: "V8 DefaultWorke", kind: "collection" }),
     ],
     10_000,

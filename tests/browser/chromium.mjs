@@ -30,7 +30,7 @@ export function launch() {
 }
 
 /**
- * What axe finds wrong with a page; empty if nothing.
+ * The violations that axe finds on a page.
  *
  * @param {import("playwright-core").Page} page
  */

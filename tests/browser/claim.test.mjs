@@ -99,7 +99,7 @@ describe("/access/claim", { skip }, () => {
     if (folder) await page.screenshot({ path: `${folder}/claim-${name}.png`, fullPage: true });
   }
 
-  test("a button shows the key, nothing is complained of, and no other host is asked", async () => {
+  test("/access/claim: a button shows the key without console errors or requests to other hosts", async () => {
     const { name, url } = await link();
     await open({}, async (page, { complaints, requests }) => {
       const response = await page.goto(url);
@@ -116,7 +116,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("the keyboard suffices", async () => {
+  test("/access/claim: works with the keyboard alone", async () => {
     const { url } = await link();
     await open({}, async (page) => {
       await page.goto(url);
@@ -131,7 +131,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("a button copies the key", async () => {
+  test("/access/claim: a button copies the key", async () => {
     const { url } = await link();
     const permissions = ["clipboard-read", "clipboard-write"];
     await open({ permissions }, async (page) => {
@@ -144,7 +144,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("where copying is not allowed, it says so", async () => {
+  test("/access/claim: reports when copying is not allowed", async () => {
     const { url } = await link();
     await open({}, async (page, { complaints }) => {
       await page.addInitScript(
@@ -158,7 +158,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("going back, forth, and loading again do not show the key a second time", async () => {
+  test("/access/claim: history navigation and reload do not show the key again", async () => {
     const { name, url } = await link();
     await open({}, async (page) => {
       await page.goto(`${gateway.url}/docs`);
@@ -182,7 +182,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("going back from the key and forth again does not show it either", async () => {
+  test("/access/claim: going back from the key and forward again does not show it", async () => {
     const { name, url } = await link();
     await open({}, async (page) => {
       await page.goto(`${gateway.url}/docs`);
@@ -196,7 +196,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("a page that was open in two windows shows the key in one", async () => {
+  test("/access/claim: of two windows with the page only one shows the key", async () => {
     const { url } = await link();
     await open({}, async (page) => {
       await page.goto(url);
@@ -210,7 +210,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("works without JavaScript", async () => {
+  test("/access/claim: works without JavaScript", async () => {
     const { url } = await link();
     await open({ javaScriptEnabled: false }, async (page, { complaints }) => {
       await page.goto(url);
@@ -223,7 +223,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("its policy lets no foreign script run and no other page frame it", async () => {
+  test("/access/claim: its policy blocks foreign scripts and framing", async () => {
     const { url } = await link();
     await open({}, async (page) => {
       await page.goto(url);
@@ -248,7 +248,7 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("fits a phone, the key too", async () => {
+  test("/access/claim: fits a phone, including the key", async () => {
     for (const width of [320, 360, 768]) {
       const { url } = await link();
       await open({ viewport: { width, height: 740 } }, async (page) => {
@@ -268,7 +268,7 @@ describe("/access/claim", { skip }, () => {
   });
 
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    test(`axe finds nothing: ${colorScheme}`, async () => {
+    test(`/access/claim: axe finds no violation (${colorScheme})`, async () => {
       const { url } = await link();
       await open({ colorScheme, viewport: { width: 1280, height: 800 } }, async (page) => {
         await page.goto(url);

@@ -59,7 +59,7 @@ describe("/docs/costs", { skip }, () => {
   /** @param {Page} page */
   const sum = (page) => page.getByRole("status").innerText();
 
-  test("loads without an error and asks no other host for anything", async () => {
+  test("/docs/costs: loads without errors or requests to other hosts", async () => {
     /** @type {string[]} */
     const complaints = [];
     /** @type {string[]} */
@@ -85,7 +85,7 @@ describe("/docs/costs", { skip }, () => {
     );
   });
 
-  test("the calculator gives what the table has for the same", async () => {
+  test("/docs/costs: the calculator agrees with the table", async () => {
     await open({}, async (page) => {
       for (const operator of operators) {
         await page.getByLabel("Calls", { exact: true }).fill(String(operator.calls_per_second));
@@ -102,7 +102,7 @@ describe("/docs/costs", { skip }, () => {
     });
   });
 
-  test("every field of the calculator changes what it says", async () => {
+  test("/docs/costs: every field of the calculator changes the result", async () => {
     await open({}, async (page) => {
       const seen = [await sum(page)];
       /** @param {Promise<unknown>} change */
@@ -128,7 +128,7 @@ describe("/docs/costs", { skip }, () => {
     });
   });
 
-  test("says what cannot be, and takes any input for a number", async () => {
+  test("/docs/costs: reports impossible values and accepts any input as a number", async () => {
     await open({}, async (page) => {
       const place = page.locator("#calculator-place");
       assert.doesNotMatch(await place.innerText(), /More than it can take/);
@@ -144,7 +144,7 @@ describe("/docs/costs", { skip }, () => {
     });
   });
 
-  test("says so when the counts cannot be loaded", async () => {
+  test("/docs/costs: reports when the counts cannot be loaded", async () => {
     await open(
       {},
       async (page) => {
@@ -156,7 +156,7 @@ describe("/docs/costs", { skip }, () => {
     );
   });
 
-  test("all links lead somewhere", async () => {
+  test("/docs/costs: every link works", async () => {
     await open({}, async (page) => {
       const links = /** @type {string[]} */ (
         await page.evaluate(
@@ -174,7 +174,7 @@ describe("/docs/costs", { skip }, () => {
     });
   });
 
-  test("fits a phone", async () => {
+  test("/docs/costs: fits a phone", async () => {
     for (const width of [320, 360, 768]) {
       await open({ viewport: { width, height: 740 } }, async (page) => {
         assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width);
@@ -182,7 +182,7 @@ describe("/docs/costs", { skip }, () => {
     }
   });
 
-  test("works without JavaScript", async () => {
+  test("/docs/costs: works without JavaScript", async () => {
     await open({ javaScriptEnabled: false }, async (page) => {
       const text = await page.locator("main").innerText();
       for (const { name } of operators) assert.ok(text.includes(name), name);
@@ -193,7 +193,7 @@ describe("/docs/costs", { skip }, () => {
 
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     for (const width of [1280, 360]) {
-      test(`axe finds nothing: ${colorScheme}, ${width} pixels wide`, async () => {
+      test(`/docs/costs: axe finds no violation (${colorScheme}, ${width} pixels wide)`, async () => {
         await open({ colorScheme, viewport: { width, height: 800 } }, async (page) => {
           assert.deepEqual(await violations(page), []);
         });

@@ -60,7 +60,7 @@ describe("/docs", { skip }, () => {
     }
   }
 
-  test("every page loads without an error, and asks no other host for anything", async () => {
+  test("/docs: every page loads without errors or requests to other hosts", async () => {
     assert.ok(PATHS.length > 60);
     await open({}, async (page, to) => {
       /** @type {string[]} */
@@ -84,7 +84,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("no page and no file of it invokes the Worker", async () => {
+  test("/docs: no page or file of it invokes the Worker", async () => {
     for (const path of ["/docs", "/docs/start", "/docs/start.md", "/llms.txt", "/docs/live.js"]) {
       const response = await fetch(`${gatehouse.url}${path}`);
       assert.equal(response.status, 200, path);
@@ -93,7 +93,7 @@ describe("/docs", { skip }, () => {
     }
   });
 
-  test("the menu leads to a page, and from page to page", async () => {
+  test("/docs: the menu leads from page to page", async () => {
     await open({}, async (page, to) => {
       await to("/docs");
       const menu = page.getByRole("navigation", { name: "Main" });
@@ -105,7 +105,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("search finds a page", async () => {
+  test("/docs: search finds a page", async () => {
     await open({}, async (page, to) => {
       await to("/docs");
       await page.keyboard.press("Control+k");
@@ -116,7 +116,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("search is there in a browser that is never idle", async () => {
+  test("/docs: search works in a browser that is never idle", async () => {
     await open({}, async (page, to) => {
       await page.addInitScript(`{
         const whenIdle = window.requestIdleCallback.bind(window);
@@ -129,7 +129,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("its examples have this gateway's address and one of its models", async () => {
+  test("/docs: examples contain this gateway's address and one of its models", async () => {
     const { data } = /** @type {{ data: { id: string }[] }} */ (
       await (await fetch(`${gatehouse.url}/v1/models`)).json()
     );
@@ -148,7 +148,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("its examples name a model of this gateway where the usual one is not there", async () => {
+  test("/docs: examples name an available model where the usual one is missing", async () => {
     await open({}, async (page, to) => {
       await page.route("**/v1/models", (route) =>
         route.fulfill({
@@ -161,7 +161,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("says so when the models cannot be loaded", async () => {
+  test("/docs: reports when the models cannot be loaded", async () => {
     await open({}, async (page, to) => {
       await page.route("**/v1/models", (route) => route.abort());
       await to("/docs/models");
@@ -169,7 +169,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("a button copies each example, with this gateway's address", async () => {
+  test("/docs: a button copies each example with this gateway's address", async () => {
     const permissions = ["clipboard-read", "clipboard-write"];
     await open({ permissions }, async (page, to) => {
       await to("/docs/start");
@@ -182,7 +182,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("links to the guide that was one page lead to its sections", async () => {
+  test("/docs: links to the former single-page guide lead to its sections", async () => {
     await open({}, async (page) => {
       for (const [old, path] of [
         ["first-call", "/docs/start"],
@@ -200,7 +200,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("the API reference has every operation", async () => {
+  test("/docs: the API reference has every operation", async () => {
     const document = /** @type {any} */ (
       await (await fetch(`${gatehouse.url}/openapi.json`)).json()
     );
@@ -216,7 +216,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("every page is there as Markdown", async () => {
+  test("/docs: every page is available as Markdown", async () => {
     for (const path of PATHS) {
       const response = await fetch(`${gatehouse.url}${path === "/docs" ? "/docs/index" : path}.md`);
       assert.equal(response.status, 200, path);
@@ -229,7 +229,7 @@ describe("/docs", { skip }, () => {
     }
   });
 
-  test("links to other parts of the gateway lead somewhere", async () => {
+  test("/docs: links to other parts of the gateway work", async () => {
     /** @type {Set<string>} */
     const links = new Set();
     await open({}, async (page, to) => {
@@ -249,7 +249,7 @@ describe("/docs", { skip }, () => {
       assert.equal((await fetch(`${gatehouse.url}${link}`)).status, 200, link);
   });
 
-  test("the keyboard finds its way: a skip link first, and a focus that is seen", async () => {
+  test("/docs: the keyboard reaches a skip link first and the focus is visible", async () => {
     await open({}, async (page, to) => {
       await to("/docs");
       await page.keyboard.press("Tab");
@@ -259,7 +259,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("fits a phone, and has its menu there", async () => {
+  test("/docs: fits a phone and has its menu there", async () => {
     await open({ viewport: { width: 320, height: 740 } }, async (page, to) => {
       for (const path of LOOKED_AT) {
         await to(path);
@@ -271,7 +271,7 @@ describe("/docs", { skip }, () => {
     });
   });
 
-  test("is light or dark as the reader prefers, or says", async () => {
+  test("/docs: the colour scheme follows the system or the reader's choice", async () => {
     for (const [colorScheme, other] of /** @type {const} */ ([
       ["light", "dark"],
       ["dark", "light"],
@@ -290,7 +290,7 @@ describe("/docs", { skip }, () => {
     }
   });
 
-  test("works without JavaScript", async () => {
+  test("/docs: works without JavaScript", async () => {
     for (const width of [1280, 360]) {
       await open(
         { javaScriptEnabled: false, viewport: { width, height: 800 } },
@@ -312,7 +312,7 @@ describe("/docs", { skip }, () => {
 
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     for (const width of [1280, 360]) {
-      test(`axe finds nothing: ${colorScheme}, ${width} pixels wide`, async () => {
+      test(`/docs: axe finds no violation (${colorScheme}, ${width} pixels wide)`, async () => {
         /** @type {string[]} */
         const found = [];
         await open({ colorScheme, viewport: { width, height: 800 } }, async (page, to) => {

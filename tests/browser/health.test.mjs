@@ -117,7 +117,7 @@ describe("/health", { skip }, () => {
     return Object.fromEntries(await Promise.all(texts));
   }
 
-  test("before any call it tells what is configured", async () => {
+  test("/health page: before any call it shows the configuration", async () => {
     await open({}, async (page) => {
       assert.equal(await page.title(), "Gatehouse is running");
       await page.getByRole("heading", { level: 1, name: "Gatehouse is running" }).waitFor();
@@ -138,7 +138,7 @@ describe("/health", { skip }, () => {
     });
   });
 
-  test("programs get JSON, and so does a script that fetches", async () => {
+  test("/health page: programs and fetch get JSON", async () => {
     const url = `${gateway.url}/health`;
     /** @param {Record<string, string>} headers @param {string} method */
     const typeOf = async (headers, method = "GET") => {
@@ -171,7 +171,7 @@ describe("/health", { skip }, () => {
     );
   });
 
-  test("after calls it tells how providers and models do", async () => {
+  test("/health page: after calls it shows the health of providers and models", async () => {
     const simulate = (/** @type {object} */ fault) => ({ simulate: fault });
     for (let calls = 0; calls < 3; calls += 1) assert.equal((await chat(gateway, {})).status, 200);
     assert.equal((await chat(gateway, simulate({ delay_ms: 1200 }))).status, 200);
@@ -221,7 +221,7 @@ describe("/health", { skip }, () => {
     });
   });
 
-  test("names of models are text, whatever is in them", async () => {
+  test("/health page: model names are escaped", async () => {
     for (const javaScriptEnabled of [true, false]) {
       await open({ javaScriptEnabled }, async (page) => {
         const names = await page.locator("tbody th bdi:last-child").allTextContents();
@@ -232,7 +232,7 @@ describe("/health", { skip }, () => {
     }
   });
 
-  test("its policy lets nothing in, and its answer is kept nowhere", async () => {
+  test("/health page: its policy blocks all resources and its response is not cached", async () => {
     const response = await fetch(`${gateway.url}/health`, { headers: { accept: "text/html" } });
     const policy = response.headers.get("content-security-policy") ?? "";
     assert.match(policy, /^default-src 'none'; style-src 'nonce-\w+'; /);
@@ -242,7 +242,7 @@ describe("/health", { skip }, () => {
     assert.equal(response.headers.get("x-robots-tag"), "noindex, nofollow");
   });
 
-  test("fits a phone, and its tables stay tables", async () => {
+  test("/health page: fits a phone and keeps its tables", async () => {
     for (const width of [320, 375, 768, 961]) {
       await open({ viewport: { width, height: 740 } }, async (page) => {
         assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width);
@@ -261,7 +261,7 @@ describe("/health", { skip }, () => {
   });
 
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    test(`axe finds nothing: ${colorScheme}`, async () => {
+    test(`/health page: axe finds no violation (${colorScheme})`, async () => {
       for (const width of [375, 1280]) {
         await open({ colorScheme, viewport: { width, height: 800 } }, async (page) => {
           const colour = "getComputedStyle(document.body).backgroundColor";
@@ -274,7 +274,7 @@ describe("/health", { skip }, () => {
     });
   }
 
-  test("looks again by itself only when it is asked to", async () => {
+  test("/health page: reloads by itself only on request", async () => {
     await open({}, async (page) => {
       assert.equal(await page.locator("meta[http-equiv=refresh]").count(), 0);
       await page.getByRole("link", { name: "Look again every 10 seconds" }).click();
@@ -292,7 +292,7 @@ describe("/health", { skip }, () => {
     });
   });
 
-  test("tells what keeps the gateway from being of use", async () => {
+  test("/health page: lists the problems that keep the gateway from working", async () => {
     const bare = await Gateway.startBare({});
     try {
       await open(

@@ -1,5 +1,5 @@
 // @ts-check
-//! Measures in the local runtime what calls do: messages to objects, rows, queries, and the CPU of the runtime's process.
+//! Measures calls in the local runtime: messages to objects, rows, queries, and the CPU of the runtime's process.
 //! `node tests/costs/measure.mjs FILE` writes it as the member `measured` into that file (scripts/costs --measure).
 //!
 //! Calls come at random, ten a second, of one key at a time: what the simulation calls one key and one isolate. Counts are of
@@ -22,7 +22,7 @@ const MEASURED_S = 60;
 const CPU_CALLS = 3_000;
 const CPU_BEFORE = 500;
 const CPU_AT_ONCE = 8;
-/** How many ticks of a processor a second has in /proc. */
+/** Processor ticks per second in /proc. */
 const TICKS = 100;
 
 const file = process.argv[2];
@@ -83,7 +83,7 @@ async function start() {
           policies: {
             free: {},
             limited: {
-              // What the simulation takes at this rate: twice what is used.
+              // As in the simulation: twice the usage at this rate.
               limits: {
                 requests_per_minute: 2 * 60 * RATE,
                 usd_per_day: 6912,
@@ -192,7 +192,7 @@ async function counted(key) {
   await send(MEASURED_S);
   const { fetches = 0, ...found } = await counts();
   await Promise.all(calls);
-  // What is left of them is reported, so that it does not count for the next.
+  // Their remainder is reported, so that it does not count for the next.
   await sleep(15_000);
   const million = Object.entries(found).map(([name, count]) => [
     name,

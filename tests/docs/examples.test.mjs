@@ -20,7 +20,7 @@ import {
   operate,
 } from "../e2e/harness.mjs";
 
-/** What cannot succeed here, and how it is answered instead: there is no binding for e-mail. */
+/** Examples that cannot succeed here, as there is no binding for e-mail, and their responses. */
 const REFUSED = { ApprovalEmail: 400 };
 
 /** @type {Upstream} */ let upstream;
@@ -46,7 +46,7 @@ before(async () => {
     }),
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /** @param {Response} response */
 const json = async (response) => /** @type {any} */ (await response.json());
@@ -68,7 +68,7 @@ async function token() {
   return url.split("/").at(-1);
 }
 
-/** The key that examples name, made anew. */
+/** The key that examples name, created again. */
 async function issued() {
   await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
   const made = await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner" });
@@ -89,7 +89,7 @@ async function receipt(key) {
 }
 
 /**
- * Makes what a request needs, and gives what stands for the brace of its path.
+ * Creates what a request needs, and returns the value for the brace of its path.
  *
  * @param {string} path
  * @param {string} query
@@ -134,7 +134,7 @@ function queries(parameters) {
 suite("examples of openapi.json", () => {
   for (const { kind, path, method, operation, item } of operations()) {
     if (kind !== "operations") continue;
-    test(`${method.toUpperCase()} ${path}`, async () => {
+    test(`openapi.json: examples of ${method.toUpperCase()} ${path}`, async () => {
       const parameters = [...(operation.parameters ?? []), ...(item.parameters ?? [])].map(resolve);
       const content = resolve(operation.requestBody)?.content["application/json"];
       /** @type {[name: string, value: any][]} */

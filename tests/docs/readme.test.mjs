@@ -1,6 +1,6 @@
 // @ts-check
-//! The README's figure is that of the last benchmark, and its picture that of the last simulation. `UPDATE_README=1` before
-//! this test writes both anew.
+//! The README's figure is that of the last benchmark, and its picture that of the last simulation. With `UPDATE_README=1`
+//! this test rewrites both.
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -12,12 +12,12 @@ const path = new URL("../../README.md", import.meta.url);
 const isUpdate = process.env["UPDATE_README"] === "1";
 const COMMAND = "UPDATE_README=1 node --test tests/docs/readme.test.mjs";
 
-test("README.md contains the figures of the last benchmark", () => {
+test("README: figures are those of the last benchmark", () => {
   const readme = readFileSync(path, "utf8");
-  const told = includes()["performance-ratio"]?.markdown ?? "";
+  const figure = includes()["performance-ratio"]?.markdown ?? "";
   const [begin, end] = ["<!-- ratio: begin -->\n", "<!-- ratio: end -->"];
   const [from, to] = [readme.indexOf(begin) + begin.length, readme.indexOf(end)];
-  const wanted = `${told}\n`;
+  const wanted = `${figure}\n`;
   if (isUpdate) {
     writeFileSync(path, readme.slice(0, from) + wanted + readme.slice(to));
     return;
@@ -25,7 +25,7 @@ test("README.md contains the figures of the last benchmark", () => {
   assert.equal(readme.slice(from, to), wanted, COMMAND);
 });
 
-test("the picture of README.md is drawn from the last simulated day", () => {
+test("README: the picture is drawn from the last simulated day", () => {
   const data = new URL("../../site/data/routing.json", import.meta.url);
   const picture = new URL("../../docs/routing.svg", import.meta.url);
   const wanted = routingPicture(JSON.parse(readFileSync(data, "utf8")));

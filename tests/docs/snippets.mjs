@@ -1,8 +1,8 @@
 // @ts-check
 //! The examples of the documentation: every fenced block of site/pages in a language that runs.
 //!
-//! The words after the language say what becomes of it: `test=NAME`, and snippets.test.mjs runs it under that name;
-//! `untested="why"`, which has to have a reason; `output` is what something else has written.
+//! The words after the language: `test=NAME`, the name under which snippets.test.mjs runs it; `untested="why"`, with a
+//! reason; `output`, the output of another block.
 
 import { globSync, readFileSync } from "node:fs";
 import { relative } from "node:path";

@@ -1,7 +1,7 @@
 // @ts-check
-//! Every command and every program of the documentation (site/pages), run as it stands there against a gateway in the real
-//! runtime. What is put in for a reader: the gateway's address, keys in the environment, and ids where the text has `…`.
-//! Providers are simulated: `openai/…` and `groq/…` are asked at the address of tests/upstream.
+//! Every command and program of the documentation (site/pages), run unchanged against a gateway in the real runtime. Only
+//! the gateway's address, keys in the environment, and ids where the text has `…` are filled in. Providers are simulated:
+//! `openai/…` and `groq/…` are tests/upstream.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -59,7 +59,7 @@ before(async () => {
     policies: { trial: { models: ["groq/*"], limits: { usd_per_day: 5 } } },
   };
   gateway = await Gateway.start(variables(JSON.stringify(config)));
-  // Something to be told of in receipts and sums.
+  // Calls for the receipts and sums.
   await chat(gateway, { model: MODEL, project_id: "checkout" });
 });
 after(async () => {
@@ -153,27 +153,27 @@ async function pending() {
   return String(id);
 }
 
-test("each runs, or has a reason not to", () => {
+test("snippets: each runs or has a reason not to", () => {
   for (const snippet of all) {
     assert.ok(snippet.test !== "" || snippet.why.length > 15, `${place(snippet)} is not tested`);
   }
 });
 
-suite("a caller", () => {
-  test("calls with curl, whole", async () => {
+suite("snippets of callers", () => {
+  test("snippets of callers: calls with curl, whole", async () => {
     for (const { text } of of("call")) {
       const answer = JSON.parse(await shell(filled(text)));
       assert.equal(answer.choices[0].message.content, "You said: Say hello.");
     }
   });
 
-  test("calls with curl, streamed", async () => {
+  test("snippets of callers: calls with curl, streamed", async () => {
     for (const { text } of of("stream")) {
       assert.match(await shell(filled(text)), /data: \[DONE\]/);
     }
   });
 
-  test("puts the key into the environment", async () => {
+  test("snippets of callers: the key in the environment", async () => {
     for (const { text } of of("enter-key")) {
       const lines = `${text}\necho "$GATEHOUSE_API_KEY"`;
       const env = { GATEHOUSE_API_KEY: "" };
@@ -181,7 +181,7 @@ suite("a caller", () => {
     }
   });
 
-  test("lists models, and sees its usage", async () => {
+  test("snippets of callers: models and usage", async () => {
     for (const { text } of of("models")) {
       const { data } = JSON.parse(await shell(filled(text)));
       assert.ok(data.some((/** @type {any} */ { id }) => id === MODEL));
@@ -195,14 +195,14 @@ suite("a caller", () => {
     }
   });
 
-  test("asks for fallbacks, and why", async () => {
+  test("snippets of callers: fallbacks and /v1/routing/explain", async () => {
     for (const { text } of of("routing")) {
       const answer = JSON.parse(await shell(filled(text)));
       assert.ok(answer.choices ?? answer.attempts);
     }
   });
 
-  test("checks receipts with the programs of the guide", async () => {
+  test("snippets of callers: receipts verified with the guide's programs", async () => {
     const programs = of("check-receipts");
     for (const { language, text } of programs) {
       await writeFile(join(folder, `check-receipts.${language === "js" ? "mjs" : "py"}`), text);
@@ -218,7 +218,7 @@ suite("a caller", () => {
     }
   });
 
-  test("asks for a key, and opens a claim link", async () => {
+  test("snippets of callers: requesting a key and opening a claim link", async () => {
     for (const { text } of of("request-key")) {
       assert.equal(JSON.parse(await shell(filled(text))).status, "pending");
     }
@@ -231,7 +231,7 @@ suite("a caller", () => {
     }
   });
 
-  test("uses Node.js: fetch, and every SDK", async () => {
+  test("snippets of callers: Node.js with fetch and every SDK", async () => {
     const modules = `${root}tests/docs/node_modules/`;
     assert.ok(existsSync(modules), "the clients are not installed: scripts/setup --tests");
     await mkdir(`${modules}.run`, { recursive: true });
@@ -246,14 +246,14 @@ suite("a caller", () => {
   const skip = existsSync(PYTHON)
     ? false
     : "there is no Python with venv; scripts/setup --tests says more";
-  test("uses Python: every SDK", { skip }, async () => {
+  test("snippets of callers: Python with every SDK", { skip }, async () => {
     for (const snippet of of("python")) {
       const said = await run(PYTHON, ["-c", filled(snippet.text)]);
       assert.match(said, /You said: Say hello\./, place(snippet));
     }
   });
 
-  test("sets the variables that tools read", { skip }, async () => {
+  test("snippets of callers: the variables that tools read", { skip }, async () => {
     for (const { text } of of("environment")) {
       const program = `from openai import OpenAI
 print(OpenAI().chat.completions.create(model="${MODEL}", messages=[{"role": "user", "content": "Say hello."}]).choices[0].message.content)`;
@@ -263,8 +263,8 @@ print(OpenAI().chat.completions.create(model="${MODEL}", messages=[{"role": "use
   });
 });
 
-suite("an operator", () => {
-  test("has a ring", async () => {
+suite("snippets of operators", () => {
+  test("snippets of operators: the key ring", async () => {
     for (const page of ["authentication.md", "operate/requests.md"]) {
       const manifest = join(folder, `${page.replace(/\W/g, "-")}.json`);
       for (const { text } of of("ring", page)) {
@@ -273,7 +273,7 @@ suite("an operator", () => {
     }
   });
 
-  test("decides on requests", async () => {
+  test("snippets of operators: decisions on requests", async () => {
     for (const snippet of of("requests")) {
       const id = await pending();
       const said = await shell(filled(snippet.text, { "kreq_…": id }), {
@@ -290,7 +290,7 @@ suite("an operator", () => {
     }
   });
 
-  test("makes, changes and revokes keys", async () => {
+  test("snippets of operators: creating, changing and revoking keys", async () => {
     const name = "ci-runner";
     for (const snippet of of("keys")) {
       const makes = /keys create|api_keys \\\n.*\n.*\n\s+-d/.test(snippet.text);
@@ -306,7 +306,7 @@ suite("an operator", () => {
     }
   });
 
-  test("looks at accounts and metrics", async () => {
+  test("snippets of operators: accounts and metrics", async () => {
     const made = await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner" });
     assert.ok([200, 201, 409].includes(made.status));
     for (const { text } of of("policies")) await shell(filled(text));
@@ -317,7 +317,7 @@ suite("an operator", () => {
     }
   });
 
-  test("checks the audit trail", async () => {
+  test("snippets of operators: verifying the audit log", async () => {
     const { entries } = /** @type {any} */ (
       await (await operate(gateway, "GET", "/v0/audit?after=0&limit=100")).json()
     );
@@ -333,7 +333,7 @@ suite("an operator", () => {
     }
   });
 
-  test("has settings that the gateway takes", async () => {
+  test("snippets of operators: settings are accepted by the gateway", async () => {
     for (const snippet of of("config")) {
       const config = await toJson(snippet.text);
       const own = await Gateway.startBare(variables(config));
@@ -351,7 +351,7 @@ suite("an operator", () => {
     for (const { text } of of("toml")) await toJson(text);
   });
 
-  test("verifies webhooks", async () => {
+  test("snippets of operators: verifying webhooks", async () => {
     for (const { text } of of("webhook")) {
       const path = join(folder, "webhook.mjs");
       await writeFile(path, text);
@@ -369,9 +369,9 @@ suite("an operator", () => {
   });
 });
 
-suite("who has a Cloudflare account", () => {
-  test("runs commands that wrangler has, with options that it knows", async () => {
-    // A stand-in notes what it is told, and reads what it is given; nothing is uploaded.
+suite("snippets for a Cloudflare account", () => {
+  test("snippets for a Cloudflare account: wrangler has the commands and options", async () => {
+    // A fake wrangler records its arguments and reads its input; nothing is uploaded.
     const log = join(folder, "wrangler.log");
     const standIn = `#!/bin/sh\n[ "$1" = wrangler ] && shift\necho "$*" >> ${log}\ncase "$*" in *secret*) wc -c >> ${log}.bytes;; esac\n`;
     const programs = join(folder, "programs");
@@ -420,8 +420,8 @@ suite("who has a Cloudflare account", () => {
   });
 });
 
-suite("a newcomer", () => {
-  test("installs the packages whose programs are run here", async () => {
+suite("snippets of the set-up", () => {
+  test("snippets of the set-up: the packages are installed whose programs run here", async () => {
     const { dependencies } = JSON.parse(await readFile(`${root}tests/docs/package.json`, "utf8"));
     const pinned = await readFile(`${root}tests/docs/requirements.txt`, "utf8");
     for (const snippet of of("install")) {
@@ -433,7 +433,7 @@ suite("a newcomer", () => {
     }
   });
 
-  test("starts a gateway with ./scripts/dev, and the line that it prints works", async () => {
+  test("snippets of the set-up: ./scripts/dev starts a gateway and the printed command works", async () => {
     for (const { text } of of("dev")) {
       const port = await freePort();
       await serving(`exec ${text.trim()} --port ${port}`, async (said) => {
@@ -443,7 +443,7 @@ suite("a newcomer", () => {
     }
   });
 
-  test("serves on a machine of their own", async () => {
+  test("snippets of the set-up: serving on one's own machine", async () => {
     for (const { text } of of("setup")) await shell(text);
     for (const { text } of of("own-machine")) {
       const port = await freePort();
@@ -462,7 +462,7 @@ suite("a newcomer", () => {
   });
 });
 
-test("all of them were run", () => {
+test("snippets: all of them were run", () => {
   const left = all.filter((one) => one.test !== "" && !ran.has(one));
   assert.deepEqual(left.map(place), []);
 });

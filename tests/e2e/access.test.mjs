@@ -1,6 +1,6 @@
 // @ts-check
-//! Asking for a key at /access/request-key: what is accepted, how often, what is stored, and what happens when nothing can
-//! be stored. The rows S0-01 … S0-24 of the contract are named where they are held to.
+//! Key requests at /access/request-key: validation, the daily limit, idempotency, storage, and failures of the database
+//! (docs/compatibility.md).
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -20,6 +20,7 @@ import {
   freshState,
   newClient,
   operate,
+  requestKey,
   variables,
 } from "./harness.mjs";
 
@@ -35,7 +36,7 @@ after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 const ID = /^kreq_[0-9a-hjkmnp-tv-z]{26}$/;
 const KEY_TEXT = /^gw_[0-9A-Za-z]{49}$/;
 const HASH = /^[0-9a-f]{32}$/;
-/** The example of the page that the contract comes from. */
+/** The example of the page whose API this endpoint follows. */
 const asked = {
   email: "you@example.com",
   use_case: "Internal prototype for coding assistant (50 req/day)",
@@ -45,24 +46,11 @@ const received = (email) =>
   `Your request has been received. An operator will review it and reach out to you at ${email}.`;
 
 /**
- * Asks for a key, as a client of its own unless `headers` say which.
- *
  * @param {Gateway} at
- * @param {unknown} [body] a text or bytes are sent as they are
+ * @param {unknown} [body]
  * @param {Record<string, string>} [headers]
  */
-function ask(at, body = asked, headers = {}) {
-  const raw = typeof body === "string" || body instanceof Uint8Array;
-  return call(`${at.url}/access/request-key`, {
-    method: "POST",
-    headers: {
-      "content-type": "application/json",
-      "cf-connecting-ip": newClient(),
-      ...headers,
-    },
-    body: raw ? /** @type {BodyInit} */ (body) : JSON.stringify(body),
-  });
-}
+const ask = (at, body = asked, headers = {}) => requestKey(at, body, headers);
 
 /** @param {Response} response */
 async function idOf(response) {
@@ -83,42 +71,18 @@ async function refused(response, status, code, param = undefined) {
   const { error } = JSON.parse(text);
   assert.equal(error.code, code, text);
   if (param !== undefined) assert.equal(error.param, param, text);
-  // S0-15
   assert.equal(typeof error.message, "string");
   assert.ok(error.message.length > 0);
   return error.message;
 }
 
 /**
- * How many requests a gateway has stored.
+ * The number of key requests that a gateway has stored.
  *
  * @param {Gateway} at
  * @param {string} [condition]
  */
-function stored(at, condition = "1") {
-  const database = at.database();
-  try {
-    const row = database.prepare(`SELECT count(*) AS n FROM key_requests WHERE ${condition}`).get();
-    return Number(row?.["n"]);
-  } finally {
-    database.close();
-  }
-}
-
-/**
- * Runs statements on a gateway's database.
- *
- * @param {Gateway} at
- * @param {string} sql
- */
-function execute(at, sql) {
-  const database = at.database();
-  try {
-    database.exec(sql);
-  } finally {
-    database.close();
-  }
-}
+const stored = (at, condition = "1") => at.count(`key_requests WHERE ${condition}`);
 
 /**
  * The entries of the audit trail.
@@ -131,8 +95,8 @@ async function audit(at) {
   return entries.map((/** @type {any} */ { entry }) => JSON.parse(entry));
 }
 
-suite("a submission", () => {
-  test("S0-01 … S0-05, S0-17, S0-23: is received, without a key of any kind", async () => {
+suite("key requests", () => {
+  test("key requests: a submission without any key returns 202", async () => {
     const response = await ask(gateway);
     assert.equal(response.status, 202);
     assert.match(response.headers.get("content-type") ?? "", /^application\/json/);
@@ -142,20 +106,17 @@ suite("a submission", () => {
     assert.equal(body.status, "pending");
     assert.equal(body.message, received(asked.email));
     assert.ok(!JSON.stringify(body).includes("gw_"));
-    const database = gateway.database();
-    const keys = database.prepare("SELECT count(*) AS n FROM issued_keys").get();
-    database.close();
-    assert.equal(keys?.["n"], 0);
+    assert.equal(gateway.count("issued_keys"), 0);
   });
 
-  test("S0-03: two that are the same are two requests", async () => {
+  test("key requests: two identical submissions create two requests", async () => {
     const client = { "cf-connecting-ip": newClient() };
     const first = await idOf(await ask(gateway, asked, client));
     const second = await idOf(await ask(gateway, asked, client));
     assert.notEqual(first, second);
   });
 
-  test("S0-06: any Authorization is ignored", async () => {
+  test("key requests: the Authorization header is ignored", async () => {
     for (const authorization of ["Bearer wrong", `Bearer ${KEY}`, "Basic x", "", "\u00fc"]) {
       assert.equal((await ask(gateway, asked, { authorization })).status, 202, authorization);
     }
@@ -163,7 +124,7 @@ suite("a submission", () => {
     assert.equal((await ask(gateway, asked, both)).status, 202);
   });
 
-  test("S0-07, S0-09: both members are wanted, as texts with something in them", async () => {
+  test("key requests: 'email' and 'use_case' are required non-empty strings", async () => {
     for (const [body, code, param] of /** @type {[object, string, string][]} */ ([
       [{ ...asked, email: undefined }, "missing_member", "email"],
       [{ ...asked, email: null }, "missing_member", "email"],
@@ -189,7 +150,7 @@ suite("a submission", () => {
     }
   });
 
-  test("S0-10: a use case has 1 to 2000 characters, whatever their bytes", async () => {
+  test("key requests: a use case has 1 to 2000 characters, counted as characters and not as bytes", async () => {
     for (const use_case of ["x", "x".repeat(2000), "🦀".repeat(2000), `  ${"x".repeat(2000)}  `]) {
       assert.equal((await ask(gateway, { ...asked, use_case })).status, 202);
     }
@@ -202,7 +163,7 @@ suite("a submission", () => {
     assert.match(message, /2000 characters; it has 2001/);
   });
 
-  test("S0-11: what is no JSON object is refused in the envelope", async () => {
+  test("key requests: a body that is not a JSON object returns 400 in the error envelope", async () => {
     for (const body of [
       "",
       " ",
@@ -235,7 +196,7 @@ suite("a submission", () => {
     assert.equal((await typed("application/json; charset=utf-8")).status, 202);
   });
 
-  test("every fault is told at once, and the first is the param", async () => {
+  test("key requests: the message lists every invalid field and 'param' names the first", async () => {
     const body = { email: 7, use_case: "", name: "x", intended_use: "other" };
     const message = await refused(await ask(gateway, body), 400, "invalid_type", "email");
     for (const member of ["email", "use_case", "name", "intended_use"]) {
@@ -243,7 +204,7 @@ suite("a submission", () => {
     }
   });
 
-  test("S0-12: the older members are checked and kept, unknown ones ignored", async () => {
+  test("key requests: legacy fields are validated and stored, unknown fields are ignored", async () => {
     const more = {
       name: " Ada ",
       company: "",
@@ -281,7 +242,7 @@ suite("a submission", () => {
     }
   });
 
-  test("texts of all scripts are kept as they are; control characters have no place", async () => {
+  test("key requests: text in any script is stored unchanged, control characters are rejected", async () => {
     for (const use_case of [
       "日本語の要約 — für Größe, שלום, नमस्ते",
       "👩‍👩‍👧‍👦 e\u0301 \u{10ffff}",
@@ -325,7 +286,7 @@ suite("a submission", () => {
     }
   });
 
-  test("S0-16: is before the operator, pending, and not before anybody else", async () => {
+  test("key requests: a new request is pending and visible to operators only", async () => {
     const email = "seen@example.com";
     const id = await idOf(await ask(gateway, { ...asked, email }));
     const page = await (await operate(gateway, "GET", "/api/portal/requests?p=1")).json();
@@ -343,7 +304,7 @@ suite("a submission", () => {
     assert.equal((await call(path)).status, 401);
   });
 
-  test("S0-18: becomes a key that works once an operator approves", async () => {
+  test("key requests: approval by an operator issues a working key", async () => {
     const id = await idOf(await ask(gateway));
     const approved = await operate(gateway, "PUT", `/api/portal/requests/approve/${id}`);
     const { RawKey } = await approved.json();
@@ -354,7 +315,7 @@ suite("a submission", () => {
     assert.equal(again.status, 409);
   });
 
-  test("S0-19: there is nothing to poll", async () => {
+  test("key requests: there is no endpoint to poll the status of a request", async () => {
     const id = await idOf(await ask(gateway));
     for (const method of ["GET", "HEAD", "PUT", "PATCH", "DELETE"]) {
       const response = await call(`${gateway.url}/access/request-key`, { method });
@@ -370,7 +331,7 @@ suite("a submission", () => {
     }
   });
 
-  test("S0-24: answers have the security headers, whatever they say", async () => {
+  test("key requests: every response has the security headers", async () => {
     for (const response of [await ask(gateway), await ask(gateway, "x")]) {
       assert.equal(response.headers.get("x-content-type-options"), "nosniff");
       assert.equal(response.headers.get("x-frame-options"), "DENY");
@@ -380,13 +341,13 @@ suite("a submission", () => {
     }
   });
 
-  test("a body of more than 64 KiB is refused", async () => {
+  test("key requests: a body of more than 64 KiB returns 413", async () => {
     const edge = JSON.stringify(asked).padEnd(64 * 1024);
     assert.equal((await ask(gateway, edge)).status, 202);
     await refused(await ask(gateway, `${edge} `), 413, "body_too_large");
   });
 
-  test("a body of 10 MB, declared or not, is refused, and the gateway goes on", async () => {
+  test("key requests: a 10 MB body, declared or chunked, returns 413 and the gateway keeps working", async () => {
     const large = JSON.stringify({ ...asked, use_case: "x".repeat(10_000_000) });
     for (let round = 0; round < 5; round += 1) {
       await refused(await ask(gateway, large), 413, "body_too_large");
@@ -403,7 +364,7 @@ suite("a submission", () => {
   });
 });
 
-suite("the limit of five a day", () => {
+suite("daily limit of key requests", () => {
   /** @param {Response} response */
   async function limited(response) {
     assert.equal((await response.clone().json()).error.type, "rate_limit_error");
@@ -414,7 +375,7 @@ suite("the limit of five a day", () => {
     assert.ok(Number(seconds) > 86_000 && Number(seconds) <= 86_400, seconds);
   }
 
-  test("S0-13, S0-14: the sixth of an address is refused, another address is not", async () => {
+  test("daily limit of key requests: the sixth request from an address returns 429, another address is unaffected", async () => {
     const client = { "cf-connecting-ip": "192.0.2.1" };
     for (let n = 0; n < 5; n += 1) assert.equal((await ask(gateway, asked, client)).status, 202);
     await limited(await ask(gateway, asked, client));
@@ -424,7 +385,7 @@ suite("the limit of five a day", () => {
     assert.equal((await chat(gateway, {}, client)).status, 200);
   });
 
-  test("a network of IPv6, a /64, is one client", async () => {
+  test("daily limit of key requests: an IPv6 /64 network counts as one client", async () => {
     const client = (/** @type {string} */ address) => ({ "cf-connecting-ip": address });
     for (const end of ["::1", ":1:2:3:4", "::ffff", ":0:0:0:9", ":FFFF:ffff:ffff:ffff"]) {
       const headers = client(`2001:db8:ffff:1${end}`);
@@ -435,14 +396,14 @@ suite("the limit of five a day", () => {
     assert.equal((await ask(gateway, asked, client("2001:db8:ffff:2::1"))).status, 202);
   });
 
-  test("what is refused for what it says counts for nothing", async () => {
+  test("daily limit of key requests: invalid submissions do not count", async () => {
     const client = { "cf-connecting-ip": newClient() };
     for (let n = 0; n < 10; n += 1) assert.equal((await ask(gateway, {}, client)).status, 400);
     for (let n = 0; n < 5; n += 1) assert.equal((await ask(gateway, asked, client)).status, 202);
     await limited(await ask(gateway, asked, client));
   });
 
-  test("of twenty at once, five are received and stored", async () => {
+  test("daily limit of key requests: of twenty concurrent submissions five are accepted and stored", async () => {
     const client = { "cf-connecting-ip": newClient() };
     const body = { ...asked, email: "twenty@example.com" };
     const answers = await Promise.all(Array.from({ length: 20 }, () => ask(gateway, body, client)));
@@ -451,7 +412,7 @@ suite("the limit of five a day", () => {
     assert.equal(stored(gateway, "email = 'twenty@example.com'"), 5);
   });
 
-  test("an x-request-id that comes again does not get around it", async () => {
+  test("daily limit of key requests: repeating an x-request-id does not bypass the limit", async () => {
     const client = { "cf-connecting-ip": newClient(), "x-request-id": "the-same-every-time" };
     const statuses = [];
     for (let n = 0; n < 7; n += 1) statuses.push((await ask(gateway, asked, client)).status);
@@ -460,7 +421,7 @@ suite("the limit of five a day", () => {
 });
 
 suite("Idempotency-Key", () => {
-  test("the same submission has the same answer, and is counted and stored once", async () => {
+  test("Idempotency-Key: a repeated submission gets the first response and is counted and stored once", async () => {
     const email = "again@example.com";
     const client = { "cf-connecting-ip": newClient() };
     const headers = { ...client, "idempotency-key": "order-66" };
@@ -479,7 +440,7 @@ suite("Idempotency-Key", () => {
     assert.deepEqual([again.status, await again.text()], [202, text]);
   });
 
-  test("ten at once are one", async () => {
+  test("Idempotency-Key: ten concurrent submissions with one key create one request", async () => {
     const email = "at-once@example.com";
     const headers = { "cf-connecting-ip": newClient(), "idempotency-key": "k" };
     const answers = await Promise.all(
@@ -490,7 +451,7 @@ suite("Idempotency-Key", () => {
     assert.equal(stored(gateway, `email = '${email}'`), 1);
   });
 
-  test("another body is refused, and nothing of it is stored", async () => {
+  test("Idempotency-Key: reuse with another body returns 422 and stores nothing", async () => {
     const client = { "cf-connecting-ip": newClient() };
     const headers = { ...client, "idempotency-key": "k" };
     const id = await idOf(await ask(gateway, asked, headers));
@@ -503,14 +464,14 @@ suite("Idempotency-Key", () => {
     assert.notEqual(fresh, id);
   });
 
-  test("another address has keys of its own", async () => {
+  test("Idempotency-Key: each client address has its own keys", async () => {
     const key = { "idempotency-key": "shared" };
     const one = await idOf(await ask(gateway, asked, key));
     const two = await idOf(await ask(gateway, { ...asked, use_case: "another" }, key));
     assert.notEqual(one, two);
   });
 
-  test("is 1 to 255 visible characters", async () => {
+  test("Idempotency-Key: a key has 1 to 255 visible ASCII characters", async () => {
     for (const key of ["x".repeat(255), "!", "~", "a,b;c"]) {
       assert.equal((await ask(gateway, asked, { "idempotency-key": key })).status, 202);
     }
@@ -528,7 +489,7 @@ suite("AUTO_ISSUE_KEYS", () => {
   });
   after(() => issuing?.stop());
 
-  test("S0-21: a key at once, which works, is listed and noted", async () => {
+  test("AUTO_ISSUE_KEYS: a submission returns a working key, which is listed and audited", async () => {
     const response = await ask(issuing);
     assert.equal(response.status, 201);
     const body = await response.json();
@@ -559,7 +520,7 @@ suite("AUTO_ISSUE_KEYS", () => {
     assert.ok(!JSON.stringify(noted).includes(body.api_key));
   });
 
-  test("with an Idempotency-Key the key is shown once, and there is one", async () => {
+  test("AUTO_ISSUE_KEYS: a repeated Idempotency-Key creates one key, whose secret is shown once", async () => {
     const email = "auto-again@example.com";
     const headers = { "cf-connecting-ip": newClient(), "idempotency-key": "k" };
     const first = await ask(issuing, { ...asked, email }, headers);
@@ -580,23 +541,20 @@ suite("AUTO_ISSUE_KEYS", () => {
     const ids = await Promise.all(answers.map(async (answer) => (await answer.json()).request_id));
     assert.equal(new Set(ids).size, 1);
 
-    const database = issuing.database();
-    const count = (/** @type {string} */ table) =>
-      database.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.["n"];
-    const counts = ["key_requests", "issued_keys", "key_secrets", "audit_log"].map(count);
-    database.close();
-    assert.deepEqual(counts, [3, 3, 3, 3]);
+    for (const table of ["key_requests", "issued_keys", "key_secrets", "audit_log"]) {
+      assert.equal(issuing.count(table), 3, table);
+    }
     const whole = await (await operate(issuing, "GET", "/v0/audit/verify")).json();
     assert.equal(whole.intact, true);
   });
 
-  test("the limit holds here too", async () => {
+  test("AUTO_ISSUE_KEYS: the daily limit applies", async () => {
     const client = { "cf-connecting-ip": newClient() };
     for (let n = 0; n < 5; n += 1) assert.equal((await ask(issuing, asked, client)).status, 201);
     await refused(await ask(issuing, asked, client), 429, "rate_limit_exceeded");
   });
 
-  test("where it is turned on later, a pending request is not said to have a key", async () => {
+  test("AUTO_ISSUE_KEYS: a request made before it was enabled stays pending when repeated", async () => {
     const state = await freshState();
     const headers = { "cf-connecting-ip": "192.0.2.77", "idempotency-key": "k" };
     try {
@@ -617,9 +575,8 @@ suite("AUTO_ISSUE_KEYS", () => {
     }
   });
 
-  test("a key that cannot be stored is not shown", async () => {
-    execute(
-      issuing,
+  test("AUTO_ISSUE_KEYS: a key that cannot be stored is not returned", async () => {
+    issuing.execute(
       `CREATE TRIGGER broken BEFORE INSERT ON key_secrets BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
     );
     const before = stored(issuing);
@@ -630,12 +587,12 @@ suite("AUTO_ISSUE_KEYS", () => {
       await refused(response, 503, "storage_unavailable");
     }
     assert.equal(stored(issuing), before);
-    execute(issuing, "DROP TRIGGER broken");
+    issuing.execute("DROP TRIGGER broken");
     for (let n = 0; n < 5; n += 1) assert.equal((await ask(issuing, asked, client)).status, 201);
   });
 });
 
-test("the same address a thousand times, from a thousand clients", async () => {
+test("key requests: one e-mail address can submit a thousand requests from a thousand clients", async () => {
   const busy = await Gateway.start(variables(upstream));
   try {
     /** @type {string[]} */
@@ -669,12 +626,11 @@ test("the same address a thousand times, from a thousand clients", async () => {
   }
 });
 
-suite("when nothing can be stored", () => {
-  test("the answer is 503, never 202, and the client has its tries back", async () => {
+suite("key requests without storage", () => {
+  test("key requests without storage: a failed write returns 503, never 202, and does not count towards the limit", async () => {
     const client = { "cf-connecting-ip": newClient() };
     const headers = { ...client, "idempotency-key": "k" };
-    execute(
-      gateway,
+    gateway.execute(
       `CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
     );
     const before = stored(gateway);
@@ -689,7 +645,7 @@ suite("when nothing can be stored", () => {
     );
     for (const response of parallel) await refused(response, 503, "storage_unavailable");
     assert.equal(stored(gateway), before);
-    execute(gateway, "DROP TRIGGER broken");
+    gateway.execute("DROP TRIGGER broken");
     const first = await idOf(await ask(gateway, asked, headers));
     assert.equal(await idOf(await ask(gateway, asked, headers)), first);
     for (let n = 0; n < 4; n += 1) assert.equal((await ask(gateway, asked, client)).status, 202);
@@ -697,7 +653,7 @@ suite("when nothing can be stored", () => {
     assert.equal(stored(gateway), before + 5);
   });
 
-  test("a database without tables: 503 that says what to do", async () => {
+  test("key requests without storage: a database without tables returns 503 with the command that creates them", async () => {
     const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
     const empty = await Gateway.start(variables(upstream), [], state);
     try {
@@ -717,7 +673,7 @@ suite("when nothing can be stored", () => {
     }
   });
 
-  test("a gateway without any key takes no requests; one with keys of either kind does", async () => {
+  test("key requests: a gateway without any configured key returns 503, one with caller or operator keys accepts them", async () => {
     for (const [ring, status] of /** @type {[Record<string, string>, number][]} */ ([
       [{}, 503],
       [{ GATEWAY_API_KEY_HASHES: `${LABEL}:${KEY_HASH}` }, 202],
@@ -738,7 +694,7 @@ suite("when nothing can be stored", () => {
   });
 });
 
-test("S0-20: address and user agent are stored as keyed hashes alone, and no e-mail is logged", async () => {
+test("key requests: client address and user agent are stored only as keyed hashes, and no e-mail address is logged", async () => {
   const watched = await Gateway.start({ ...variables(upstream), GATEWAY_API_KEY: "x" });
   const addresses = ["198.51.100.237", "2001:db8:cafe:f00d:1:2:3:4"];
   const agent = "Mozilla/5.0 (PrivacyProbe 77.1; unmistakable)";
@@ -756,21 +712,18 @@ test("S0-20: address and user agent are stored as keyed hashes alone, and no e-m
       await refused(await ask(watched, { email, use_case: 7 }, headers), 400, "invalid_type");
       await refused(await ask(watched, { email: `${email}\n` }, headers), 400, "invalid_value");
     }
-    execute(
-      watched,
+    watched.execute(
       `CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
     );
     const headers = { "cf-connecting-ip": String(addresses[0]), "user-agent": agent };
     await refused(await ask(watched, { ...asked, email }, headers), 503, "storage_unavailable");
-    execute(watched, "DROP TRIGGER broken");
+    watched.execute("DROP TRIGGER broken");
     const id = await idOf(await ask(watched, { ...asked, email }, headers));
     assert.equal((await operate(watched, "PUT", `/api/portal/requests/approve/${id}`)).status, 200);
 
-    const database = watched.database();
-    const rows = database
-      .prepare("SELECT ip_hash, user_agent_hash, idempotency_hash FROM key_requests")
-      .all();
-    database.close();
+    const rows = watched.query(
+      "SELECT ip_hash, user_agent_hash, idempotency_hash FROM key_requests",
+    );
     assert.equal(rows.length, 3);
     for (const row of rows) {
       assert.match(String(row["ip_hash"]), HASH);

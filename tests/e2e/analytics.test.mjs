@@ -1,5 +1,5 @@
 // @ts-check
-//! How much is called and how it goes: GET /v1/analytics for anybody, GET /metrics for operators.
+//! Aggregated usage: GET /v1/analytics, public by default, and GET /metrics for operators.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -12,6 +12,7 @@ import {
   chat,
   eventually,
   operate,
+  requestKey,
   variables,
 } from "./harness.mjs";
 
@@ -72,31 +73,20 @@ const counts = (requests, successful) => ({
  * @param {[daysAgo: number, project: string, provider: string, model: string, sums: Record<string, number>][]} rows
  */
 function seed(gateway, rows) {
-  const database = gateway.database();
-  const columns = database
-    .prepare("SELECT name FROM pragma_table_info('usage_daily') ORDER BY cid")
-    .all()
+  const columns = gateway
+    .query("SELECT name FROM pragma_table_info('usage_daily') ORDER BY cid")
     .map(({ name }) => String(name));
-  const insert = database.prepare(
-    `INSERT INTO usage_daily VALUES (${columns.map(() => "?").join(", ")})`,
-  );
-  for (const [daysAgo, project, provider, model, sums] of rows) {
-    const unknown = Object.keys(sums).filter((name) => !columns.includes(name));
-    assert.deepEqual(unknown, []);
-    const rest = columns.slice(4).map((name) => sums[name] ?? 0);
-    insert.run(today - daysAgo, project, provider, model, ...rest);
-  }
-  database.close();
-}
-
-/**
- * @param {Gateway} gateway
- * @param {string} sql
- */
-function execute(gateway, sql) {
-  const database = gateway.database();
-  database.exec(sql);
-  database.close();
+  gateway.withDatabase((database) => {
+    const insert = database.prepare(
+      `INSERT INTO usage_daily VALUES (${columns.map(() => "?").join(", ")})`,
+    );
+    for (const [daysAgo, project, provider, model, sums] of rows) {
+      const unknown = Object.keys(sums).filter((name) => !columns.includes(name));
+      assert.deepEqual(unknown, []);
+      const rest = columns.slice(4).map((name) => sums[name] ?? 0);
+      insert.run(today - daysAgo, project, provider, model, ...rest);
+    }
+  });
 }
 
 /**
@@ -112,7 +102,7 @@ const ask = (gateway, query = "", init = {}) => call(`${gateway.url}/v1/analytic
  * @param {RequestInit} [init]
  * @returns {Promise<any>}
  */
-async function told(gateway, query, init) {
+async function report(gateway, query, init) {
   const response = await ask(gateway, query, init);
   assert.equal(response.status, 200, await response.clone().text());
   return response.json();
@@ -147,7 +137,7 @@ const ROWS = /** @type {Parameters<typeof seed>[1]} */ ([
   [-1, "tomorrow", "openai", "gpt-9", { requests: 100, successful: 100 }],
 ]);
 
-suite("analytics for anybody", () => {
+suite("public analytics", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -155,16 +145,16 @@ suite("analytics for anybody", () => {
   });
   after(() => gateway?.stop());
 
-  test("S1-23: an empty gateway tells zeros, without a key", async () => {
+  test("public analytics: an empty gateway returns zeros without a key", async () => {
     const response = await ask(gateway, "?days=2");
     assert.equal(response.status, 200);
     assert.equal(response.headers.get("content-type"), "application/json");
     assert.deepEqual(await response.json(), EMPTY);
   });
 
-  test("what is told of thirty days", async () => {
+  test("public analytics: thirty days are summed by provider, model, project and day", async () => {
     seed(gateway, ROWS);
-    const body = await told(gateway);
+    const body = await report(gateway);
     assert.deepEqual(Object.keys(body), MEMBERS);
     assert.deepEqual(body, {
       total_requests: 15,
@@ -193,7 +183,7 @@ suite("analytics for anybody", () => {
     ]);
   });
 
-  test("days are counted back from today, which is one of them", async () => {
+  test("public analytics: 'days' counts back from today, inclusive", async () => {
     for (const [days, total] of [
       ["1", 5],
       ["7", 6],
@@ -203,11 +193,11 @@ suite("analytics for anybody", () => {
       ["365", 2 ** 40 + 22],
       ["07", 6],
     ]) {
-      assert.equal((await told(gateway, `?days=${days}`)).total_requests, total, `days=${days}`);
+      assert.equal((await report(gateway, `?days=${days}`)).total_requests, total, `days=${days}`);
     }
   });
 
-  test("S1-24: days that are none are refused", async () => {
+  test("public analytics: an invalid 'days' returns 400", async () => {
     for (const days of [
       "0",
       "366",
@@ -235,12 +225,12 @@ suite("analytics for anybody", () => {
     ]) {
       await refused(await ask(gateway, query), 400, "invalid_value", "days");
     }
-    assert.equal((await told(gateway, "?days=7&day=0&Days=0&x")).total_requests, 6);
-    assert.equal((await told(gateway, "/?days=7")).total_requests, 6);
+    assert.equal((await report(gateway, "?days=7&day=0&Days=0&x")).total_requests, 6);
+    assert.equal((await report(gateway, "/?days=7")).total_requests, 6);
   });
 
-  test("of one project", async () => {
-    const body = await told(gateway, "?project_id=checkout&days=31");
+  test("public analytics: 'project_id' restricts the report to one project", async () => {
+    const body = await report(gateway, "?project_id=checkout&days=31");
     assert.deepEqual(body.projects, { checkout: counts(7, 2) });
     assert.deepEqual(body.providers, { custom: counts(4, 0), groq: counts(3, 2) });
     assert.deepEqual(
@@ -250,13 +240,13 @@ suite("analytics for anybody", () => {
         [date(today), 3],
       ],
     );
-    assert.equal((await told(gateway, `?project_id=${LONG}`)).total_requests, 1);
-    assert.equal((await told(gateway, "?project_id=a.b_c%3Ad-E")).total_requests, 5);
-    assert.deepEqual(await told(gateway, "?project_id=nobody"), EMPTY);
-    assert.deepEqual(await told(gateway, "?project_id=CHECKOUT"), EMPTY);
+    assert.equal((await report(gateway, `?project_id=${LONG}`)).total_requests, 1);
+    assert.equal((await report(gateway, "?project_id=a.b_c%3Ad-E")).total_requests, 5);
+    assert.deepEqual(await report(gateway, "?project_id=nobody"), EMPTY);
+    assert.deepEqual(await report(gateway, "?project_id=CHECKOUT"), EMPTY);
   });
 
-  test("names that no project can have are refused", async () => {
+  test("public analytics: an invalid 'project_id' returns 400", async () => {
     for (const name of ["", `${LONG}x`, "a%20b", "a%2Fb", "%C3%BC", "(other)", "'--", "%00", "*"]) {
       const response = await ask(gateway, `?project_id=${name}`);
       await refused(response, 400, "invalid_project_id", "project_id");
@@ -265,11 +255,11 @@ suite("analytics for anybody", () => {
     await refused(response, 400, "invalid_project_id", "project_id");
     // The header names the project of a call; this is none.
     const headers = { "x-gateway-project-id": "not/a/name" };
-    assert.equal((await told(gateway, "?days=7", { headers })).total_requests, 6);
+    assert.equal((await report(gateway, "?days=7", { headers })).total_requests, 6);
   });
 
-  test("S1-29: whoever asks, and with whatever key, is told the same", async () => {
-    const expected = await told(gateway, "?days=8");
+  test("public analytics: the response does not depend on the credentials sent", async () => {
+    const expected = await report(gateway, "?days=8");
     for (const headers of /** @type {Record<string, string>[]} */ ([
       { authorization: "Bearer wrong" },
       { authorization: "Bearer gw_AAAAAAAAAA_wrong" },
@@ -287,7 +277,7 @@ suite("analytics for anybody", () => {
     }
   });
 
-  test("HEAD has the head alone; other methods are refused", async () => {
+  test("public analytics: HEAD returns headers only, other methods return 405", async () => {
     const head = await ask(gateway, "?days=8", { method: "HEAD" });
     assert.deepEqual([head.status, await head.text()], [200, ""]);
     assert.equal((await ask(gateway, "?days=0", { method: "HEAD" })).status, 400);
@@ -300,18 +290,18 @@ suite("analytics for anybody", () => {
     }
   });
 
-  test("an answer is five seconds old at most, and the database is asked no more often", async () => {
+  test("public analytics: a response is cached for at most five seconds", async () => {
     const began = Date.now();
-    const first = await told(gateway, "?days=40");
-    execute(gateway, `UPDATE usage_daily SET requests = requests + 1 WHERE day = ${today}`);
-    const second = await told(gateway, "?days=40");
+    const first = await report(gateway, "?days=40");
+    gateway.execute(`UPDATE usage_daily SET requests = requests + 1 WHERE day = ${today}`);
+    const second = await report(gateway, "?days=40");
     if (Date.now() - began < 3500) assert.deepEqual(second, first);
     const { total_requests: total } = first;
-    await eventually(async () => (await told(gateway, "?days=40")).total_requests === total + 2);
+    await eventually(async () => (await report(gateway, "?days=40")).total_requests === total + 2);
     assert.ok(Date.now() - began >= 3500);
   });
 
-  test("a thousand projects and models are named", async () => {
+  test("public analytics: a thousand projects and models are named, the rest are summed as (other)", async () => {
     const rows = Array.from({ length: 1100 }, (_, n) => [
       100,
       `p${n}`,
@@ -320,7 +310,7 @@ suite("analytics for anybody", () => {
       { requests: n < 100 ? 1 : 2, successful: 1 },
     ]);
     seed(gateway, /** @type {any} */ (rows));
-    const { models, projects, providers } = await told(gateway, "?days=101");
+    const { models, projects, providers } = await report(gateway, "?days=101");
     assert.deepEqual(providers.many, counts(2100, 1100));
     for (const object of [models, projects]) {
       const names = Object.keys(object);
@@ -329,32 +319,32 @@ suite("analytics for anybody", () => {
     }
     const sum = Object.values(projects).reduce((sum, { requests }) => sum + requests, 0);
     // All but the two calls today that are of no project.
-    assert.equal(sum, (await told(gateway, "?days=101")).total_requests - 3);
-    execute(gateway, "DELETE FROM usage_daily WHERE provider = 'many'");
+    assert.equal(sum, (await report(gateway, "?days=101")).total_requests - 3);
+    gateway.execute("DELETE FROM usage_daily WHERE provider = 'many'");
   });
 
-  test("a database that does not answer is told, one without tables has nothing", async () => {
-    execute(gateway, "ALTER TABLE usage_daily RENAME COLUMN project TO hidden");
+  test("public analytics: an unavailable database returns 503, one without tables returns zeros", async () => {
+    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN project TO hidden");
     try {
       const response = await refused(await ask(gateway, "?days=50"), 503, "storage_unavailable");
       assert.equal(response.headers.get("retry-after"), "5");
       await refused(await operate(gateway, "GET", "/metrics"), 503, "storage_unavailable");
     } finally {
-      execute(gateway, "ALTER TABLE usage_daily RENAME COLUMN hidden TO project");
+      gateway.execute("ALTER TABLE usage_daily RENAME COLUMN hidden TO project");
     }
-    execute(gateway, "ALTER TABLE usage_daily RENAME TO away");
+    gateway.execute("ALTER TABLE usage_daily RENAME TO away");
     try {
-      assert.deepEqual(await told(gateway, "?days=51"), EMPTY);
+      assert.deepEqual(await report(gateway, "?days=51"), EMPTY);
       const metrics = await operate(gateway, "GET", "/metrics");
       assert.equal(metrics.status, 200);
       assert.match(await metrics.text(), /^gatehouse_issued_keys 0$/m);
     } finally {
-      execute(gateway, "ALTER TABLE away RENAME TO usage_daily");
+      gateway.execute("ALTER TABLE away RENAME TO usage_daily");
     }
-    assert.notDeepEqual(await told(gateway, "?days=50"), EMPTY);
+    assert.notDeepEqual(await report(gateway, "?days=50"), EMPTY);
   });
 
-  test("nobody can have the database asked without end", async () => {
+  test("public analytics: database queries are rate-limited", async () => {
     const asked = Array.from({ length: 365 }, (_, day) => ask(gateway, `?days=${day + 1}`));
     const limited = (await Promise.all(asked)).filter(({ status }) => status !== 200);
     assert.ok(limited.length > 0);
@@ -367,7 +357,7 @@ suite("analytics for anybody", () => {
   });
 });
 
-suite("analytics without the names of projects", () => {
+suite("analytics without project names", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -376,7 +366,7 @@ suite("analytics without the names of projects", () => {
   });
   after(() => gateway?.stop());
 
-  test("for anybody", async () => {
+  test("analytics without project names: callers and anonymous clients see no project", async () => {
     for (const init of [{}, bearer(KEY), bearer("wrong"), { headers: { "x-api-key": "wrong" } }]) {
       const response = await ask(gateway, "", init);
       assert.equal(response.headers.get("cache-control"), "public, max-age=5");
@@ -390,17 +380,17 @@ suite("analytics without the names of projects", () => {
     await refused(await ask(gateway, "?project_id="), 400, "invalid_project_id", "project_id");
   });
 
-  test("operators see them", async () => {
+  test("analytics without project names: operators see projects", async () => {
     for (const init of [bearer(OPERATOR_KEY), { headers: { "x-api-key": OPERATOR_KEY } }]) {
       const response = await ask(gateway, "", init);
       assert.equal(response.headers.get("cache-control"), "no-store");
       assert.equal(Object.keys((await response.json()).projects).length, 3);
-      assert.equal((await told(gateway, "?project_id=checkout", init)).total_requests, 7);
+      assert.equal((await report(gateway, "?project_id=checkout", init)).total_requests, 7);
     }
-    assert.deepEqual((await told(gateway)).projects, {});
+    assert.deepEqual((await report(gateway)).projects, {});
   });
 
-  test("who guesses at operators' keys is counted, and told no more than before", async () => {
+  test("analytics without project names: wrong operator keys count as failed attempts and get the anonymous response", async () => {
     const guess = () =>
       ask(gateway, "", { headers: { authorization: "Bearer x", "cf-connecting-ip": "192.0.2.9" } });
     for (let times = 0; times < 110; times += 1) {
@@ -416,7 +406,7 @@ suite("analytics without the names of projects", () => {
   });
 });
 
-suite("analytics for operators alone", () => {
+suite("operator-only analytics", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -427,7 +417,7 @@ suite("analytics for operators alone", () => {
   });
   after(() => gateway?.stop());
 
-  test("others are refused before anything is looked at", async () => {
+  test("operator-only analytics: other clients get 401 or 403 before parameters are validated", async () => {
     for (const query of ["", "?days=0", "?project_id=checkout"]) {
       const none = await refused(await ask(gateway, query), 401, "invalid_api_key");
       assert.equal(none.headers.get("www-authenticate"), 'Bearer realm="gatehouse"');
@@ -436,7 +426,7 @@ suite("analytics for operators alone", () => {
     }
   });
 
-  test("operators see everything", async () => {
+  test("operator-only analytics: operators see all projects", async () => {
     const response = await operate(gateway, "GET", "/v1/analytics");
     assert.equal(response.headers.get("cache-control"), "no-store");
     const body = await response.json();
@@ -453,7 +443,7 @@ suite("analytics for operators alone", () => {
   });
 });
 
-suite("without a database", () => {
+suite("analytics without a database", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -461,9 +451,9 @@ suite("without a database", () => {
   });
   after(() => gateway?.stop());
 
-  test("nothing was used", async () => {
-    assert.deepEqual(await told(gateway), EMPTY);
-    assert.deepEqual(await told(gateway, "?project_id=checkout"), EMPTY);
+  test("analytics without a database: reports and metrics are empty", async () => {
+    assert.deepEqual(await report(gateway), EMPTY);
+    assert.deepEqual(await report(gateway, "?project_id=checkout"), EMPTY);
     await refused(await ask(gateway, "?days=0"), 400, "invalid_value", "days");
     const metrics = await operate(gateway, "GET", "/metrics");
     assert.equal(metrics.status, 200);
@@ -540,7 +530,7 @@ suite("metrics", () => {
     return parse(await response.text());
   }
 
-  test("are for operators", async () => {
+  test("metrics: require an operator key", async () => {
     const url = `${gateway.url}/metrics`;
     await refused(await call(url), 401, "invalid_api_key");
     await refused(await call(url, bearer("wrong")), 401, "invalid_api_key");
@@ -555,7 +545,7 @@ suite("metrics", () => {
     await refused(post, 405, "method_not_allowed");
   });
 
-  test("of an empty gateway", async () => {
+  test("metrics: an empty gateway exposes counts of zero and its version", async () => {
     const families = await metrics();
     const sampled = [...families].filter(([, { samples }]) => samples.length > 0);
     assert.deepEqual(
@@ -569,7 +559,7 @@ suite("metrics", () => {
     assert.match(sampled[2]?.[1].samples[0]?.labels["version"] ?? "", /^\d+\.\d+\.\d+/);
   });
 
-  test("add up all days and projects, and are exact", async () => {
+  test("metrics: counters add up all days and projects exactly", async () => {
     const sums = {
       requests: 3,
       successful: 2,
@@ -625,16 +615,12 @@ suite("metrics", () => {
     assert.equal(cost?.value, "1125899906.842625");
   });
 
-  test("tell how providers are doing, and what waits for operators", async () => {
+  test("metrics: gauges report provider health, pending requests and active keys", async () => {
     assert.equal((await chat(gateway, {})).status, 200);
-    const asked = await call(`${gateway.url}/access/request-key`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({
-        name: "Ada",
-        email: "ada@example.com",
-        use_case: "Reading the metrics",
-      }),
+    const asked = await requestKey(gateway, {
+      name: "Ada",
+      email: "ada@example.com",
+      use_case: "Reading the metrics",
     });
     assert.equal(asked.status, 202);
     for (const name of ["one", "two", "three"]) {

@@ -1,6 +1,6 @@
 // @ts-check
-//! `/v0/api_keys` and `/v0/audit`: operators make, change, rotate and revoke keys, and the record of it. Row names (S3-…)
-//! are those of the contract. S3-05 has no test: there is one tenant.
+//! `/v0/api_keys` and `/v0/audit`: operators create, change, rotate and revoke keys, and every action is recorded
+//! (docs/compatibility.md).
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -13,6 +13,7 @@ import {
   OPERATOR_LABEL,
   Gateway,
   Upstream,
+  atOnce,
   call,
   chat,
   contents,
@@ -118,7 +119,7 @@ async function read(name) {
 }
 
 /**
- * Asserts that an answer is an error of this dialect.
+ * Asserts that a response is an error in the envelope of this API.
  *
  * @param {Response} response
  * @param {number} status
@@ -127,7 +128,7 @@ async function read(name) {
 async function refused(response, status, code) {
   const body = await response.json();
   assert.deepEqual([response.status, body.error_code], [status, code], JSON.stringify(body));
-  assert.deepEqual(Object.keys(body).sort(), ["details", "error_code", "message"], "S3-28");
+  assert.deepEqual(Object.keys(body).sort(), ["details", "error_code", "message"]);
   assert.match(response.headers.get("content-type") ?? "", /^application\/json/);
   return body;
 }
@@ -149,48 +150,16 @@ async function use(key, body = {}, headers = {}) {
   return error ? `${response.status} ${error.code}` : `${response.status}`;
 }
 
-/**
- * @template T
- * @param {number} times
- * @param {(index: number) => Promise<T>} act
- */
-const atOnce = (times, act) => Promise.all(Array.from({ length: times }, (_, index) => act(index)));
-
-/**
- * @template T
- * @param {(database: import("node:sqlite").DatabaseSync) => T} act
- */
-function onDatabase(act) {
-  const database = gateway.database();
-  try {
-    return act(database);
-  } finally {
-    database.close();
-  }
-}
-
-/** @param {string} sql */
-const execute = (sql) => onDatabase((database) => database.exec(sql));
-
-/**
- * @param {string} sql
- * @param {string[]} values
- */
-const count = (sql, ...values) =>
-  onDatabase((database) =>
-    Number(database.prepare(`SELECT count(*) AS n FROM ${sql}`).get(...values)?.["n"]),
-  );
-
 const verify = async () => (await operate(gateway, "GET", "/v0/audit/verify")).json();
 
-suite("making", () => {
-  test("S3-18: no keys, an empty array", async () => {
+suite("key API, creating", () => {
+  test("key API: a gateway without issued keys lists an empty array", async () => {
     const response = await keys("GET", "");
     assert.deepEqual([response.status, await response.json()], [200, []]);
     assert.equal(response.headers.get("cache-control"), "no-cache");
   });
 
-  test("S3-01, S3-03, S3-06, S3-18, S3-19, S3-24: a key is made, shown, and works", async () => {
+  test("key API: a created key is returned once, listed and accepted", async () => {
     const response = await keys("POST", "", { name: "my-api-key" });
     assert.equal(response.status, 201);
     assert.equal(response.headers.get("cache-control"), "no-cache");
@@ -231,13 +200,13 @@ suite("making", () => {
     ]);
   });
 
-  test("S3-04: the same name again", async () => {
+  test("key API: a duplicate name returns 409", async () => {
     await refused(await keys("POST", "", { name: "my-api-key" }), 409, "DuplicateName");
     const response = await keys("POST", "", { name: "my-api-key", metadata: { other: "body" } });
     assert.deepEqual(await response.json(), DUPLICATE);
   });
 
-  test("S3-04: of fifty at once one is made", async () => {
+  test("key API: of fifty concurrent creations with one name one succeeds", async () => {
     const answers = await atOnce(50, () => keys("POST", "", { name: "contested" }));
     const won = answers.filter(({ status }) => status === 201);
     assert.equal(won.length, 1);
@@ -245,14 +214,17 @@ suite("making", () => {
       assert.deepEqual([lost.status, await lost.json()], [409, DUPLICATE]);
     }
     const { id, api_key: key } = await won[0]?.json();
-    assert.equal(count("issued_keys WHERE name = 'contested'"), 1);
-    assert.equal(count("key_secrets WHERE key_id = ?", id), 1);
-    assert.equal(count("audit_log WHERE json_extract(entry, '$.subject') = 'contested'"), 1);
+    assert.equal(gateway.count("issued_keys WHERE name = 'contested'"), 1);
+    assert.equal(gateway.count("key_secrets WHERE key_id = ?", id), 1);
+    assert.equal(
+      gateway.count("audit_log WHERE json_extract(entry, '$.subject') = 'contested'"),
+      1,
+    );
     assert.equal(await use(key), "200");
     assert.equal((await verify()).intact, true);
   });
 
-  test("thirty of different names at once are all made", async () => {
+  test("key API: thirty concurrent creations with different names all succeed", async () => {
     const answers = await atOnce(30, (index) => keys("POST", "", { name: `crowd-${index}` }));
     for (const answer of answers) {
       assert.equal(answer.status, 201);
@@ -261,7 +233,7 @@ suite("making", () => {
     assert.equal((await verify()).intact, true);
   });
 
-  test("S3-10, S3-16: no name, or none that is a text", async () => {
+  test("key API: a missing name, or one that is not a string, returns 400", async () => {
     for (const [body, code] of /** @type {[any, string][]} */ ([
       [{}, "MissingMember"],
       [{ name: null }, "MissingMember"],
@@ -283,7 +255,7 @@ suite("making", () => {
     assert.equal((await keys("GET", "/a")).status, 404);
   });
 
-  test("S3-11, S3-12, S3-13, S3-14: names", async () => {
+  test("key API: names have 1 to 100 letters, digits, '_' and '-'", async () => {
     assert.equal(
       (await refused(await keys("POST", "", { name: "" }), 400, "EmptyName")).details,
       null,
@@ -307,7 +279,7 @@ suite("making", () => {
     }
   });
 
-  test("names differ by case", async () => {
+  test("key API: names are case-sensitive", async () => {
     const [upper, lower] = [await create({}, "Case"), await create({}, "case")];
     assert.notEqual(upper.id, lower.id);
     assert.equal((await read("Case")).id, upper.id);
@@ -319,7 +291,7 @@ suite("making", () => {
     );
   });
 
-  test("what a key may be given, and what not", async () => {
+  test("key API: policies, models, endpoints, metadata and expiry of a new key are validated", async () => {
     const expires = new Date(Date.now() + 3_600_000);
     const settings = {
       policies: ["limited", "demo"],
@@ -370,7 +342,7 @@ suite("making", () => {
     await refused(await keys("GET", "/refused"), 404, "UnknownApiKey");
   });
 
-  test("a policy's days end the key, and never later than was said", async () => {
+  test("key API: a policy's lifetime limits the expiry of its keys", async () => {
     const day = 24 * 3600 * 1000;
     for (const [said, expected] of /** @type {[number | undefined, number][]} */ ([
       [undefined, day],
@@ -384,7 +356,7 @@ suite("making", () => {
     }
   });
 
-  test("with a claim link there is no secret yet", async () => {
+  test("key API: a key delivered by claim link has no secret until the link is opened", async () => {
     const response = await keys("POST", "", { name: "claimed", delivery: "claim" });
     assert.equal(response.status, 201);
     const body = await response.json();
@@ -396,7 +368,7 @@ suite("making", () => {
     assert.equal((await read("claimed")).secrets.length, 1);
   });
 
-  test("a body that is too large", async () => {
+  test("key API: a body that is too large returns 413", async () => {
     for (const bytes of [70_000, 1_000_000]) {
       const answer = await keys("POST", "", { name: "x".repeat(bytes) });
       await refused(answer, 413, "BodyTooLarge");
@@ -404,8 +376,8 @@ suite("making", () => {
   });
 });
 
-suite("finding and revoking", () => {
-  test("S3-20, S3-22: unknown names", async () => {
+suite("key API, finding and revoking", () => {
+  test("key API: an unknown name returns 404 with every method", async () => {
     for (const name of ["x", "y".repeat(100), "rotate", "NULL"]) {
       for (const [method, path] of /** @type {[string, string][]} */ ([
         ["GET", `/${name}`],
@@ -423,7 +395,7 @@ suite("finding and revoking", () => {
     }
   });
 
-  test("S3-25: names are decoded", async () => {
+  test("key API: names in the path are percent-decoded", async () => {
     const { id } = await create({}, "a-b_c");
     for (const path of ["/a-b_c", "/a%2Db%5Fc", "/%61%2d%62%5f%63", "/a-b_c/"]) {
       const [found] = await (await keys("GET", path)).json();
@@ -448,7 +420,7 @@ suite("finding and revoking", () => {
     assert.equal((await keys("DELETE", "/a%2Db_c")).status, 200);
   });
 
-  test("S3-21, S3-22: a revoked key is dead at once, and its name is free", async () => {
+  test("key API: a revoked key is rejected immediately and its name is free again", async () => {
     const first = await create({}, "phoenix");
     assert.equal(await use(first.api_key), "200");
     const revoked = await keys("DELETE", "/phoenix");
@@ -468,23 +440,23 @@ suite("finding and revoking", () => {
     assert.equal(await use(second.api_key), "401 invalid_api_key");
   });
 
-  test("S3-22: of twenty that revoke one does", async () => {
+  test("key API: of twenty concurrent revocations one succeeds", async () => {
     const { name } = await create();
     const answers = await atOnce(20, () => keys("DELETE", `/${name}`));
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array(19).fill(404)]);
     const noted = "audit_log WHERE json_extract(entry, '$.action') = 'key.revoked'";
-    assert.equal(count(`${noted} AND json_extract(entry, '$.subject') = ?`, name), 1);
+    assert.equal(gateway.count(`${noted} AND json_extract(entry, '$.subject') = ?`, name), 1);
   });
 
-  test("S3-18: the list is in the order of names", async () => {
+  test("key API: keys are listed in order of their names", async () => {
     const names = (await (await keys("GET", "")).json()).map((/** @type {any} */ key) => key.name);
     assert.ok(names.length > 40);
     assert.deepEqual(names, [...names].sort());
   });
 });
 
-suite("changing", () => {
-  test("what is named changes, null removes, the rest stays", async () => {
+suite("key API, changing", () => {
+  test("key API: PATCH changes the named fields, resets those that are null and keeps the rest", async () => {
     const settings = {
       policies: ["demo"],
       models: ["demo/*"],
@@ -526,7 +498,7 @@ suite("changing", () => {
     }
   });
 
-  test("what cannot be changed is refused", async () => {
+  test("key API: PATCH rejects unknown and read-only fields", async () => {
     const { name } = await create();
     const before = await read(name);
     for (const [change, code] of /** @type {[any, string][]} */ ([
@@ -543,7 +515,7 @@ suite("changing", () => {
     assert.deepEqual(await read(name), before);
   });
 
-  test("disabling and enabling are in force at once", async () => {
+  test("key API: disabling and enabling take effect immediately", async () => {
     const { name, api_key: key } = await create();
     for (let round = 0; round < 3; round += 1) {
       assert.equal(await use(key), "200");
@@ -555,7 +527,7 @@ suite("changing", () => {
     assert.equal(await use(key), "200");
   });
 
-  test("two operators that change different things at once both succeed", async () => {
+  test("key API: two concurrent changes of different fields both take effect", async () => {
     for (let round = 0; round < 15; round += 1) {
       const { name, api_key: key } = await create();
       const changes = [{ disabled: true }, { metadata: { team: "red" } }, { models: ["auto"] }];
@@ -571,7 +543,7 @@ suite("changing", () => {
     }
   });
 
-  test("a key ends when it is said to, and lives again when that is taken back", async () => {
+  test("key API: a key expires at its time and works again when the expiry is removed", async () => {
     const expires_at = new Date(Date.now() + 2000).toISOString();
     const { name, api_key: key } = await create({ expires_at });
     assert.equal(await use(key), "200");
@@ -583,8 +555,8 @@ suite("changing", () => {
   });
 });
 
-suite("rotating", () => {
-  test("both secrets work while they overlap, then the new one alone", async () => {
+suite("key API, rotating", () => {
+  test("key rotation: both secrets work during the overlap, then only the new one", async () => {
     const { id, name, api_key: old } = await create();
     const response = await keys("POST", `/${name}/rotate`, { overlap_seconds: 2 });
     assert.equal(response.status, 200);
@@ -608,7 +580,7 @@ suite("rotating", () => {
     assert.equal((await read(name)).secrets.length, 1);
   });
 
-  test("without an overlap the old one is dead at once", async () => {
+  test("key rotation: without an overlap the old secret is rejected immediately", async () => {
     const { name, api_key: old } = await create();
     assert.equal(await use(old), "200");
     const answer = await keys("POST", `/${name}/rotate`, { overlap_seconds: 0 });
@@ -617,7 +589,7 @@ suite("rotating", () => {
     assert.equal((await read(name)).secrets.length, 1);
   });
 
-  test("an hour unless something else is said; a month at most", async () => {
+  test("key rotation: the overlap is one hour by default and 30 days at most", async () => {
     const { name } = await create();
     for (const [body, seconds] of /** @type {[any, number][]} */ ([
       [undefined, 3600],
@@ -650,7 +622,7 @@ suite("rotating", () => {
     assert.equal((await read(name)).secrets.length, 5);
   });
 
-  test("of ten rotations at once without overlap one secret is left", async () => {
+  test("key rotation: ten concurrent rotations without overlap leave one secret", async () => {
     const { id, name, api_key: old } = await create();
     const answers = await atOnce(10, () => keys("POST", `/${name}/rotate`, { overlap_seconds: 0 }));
     const texts = [];
@@ -658,7 +630,7 @@ suite("rotating", () => {
       assert.equal(answer.status, 200);
       texts.push((await answer.json()).api_key);
     }
-    assert.equal(count("key_secrets WHERE key_id = ?", id), 1);
+    assert.equal(gateway.count("key_secrets WHERE key_id = ?", id), 1);
     const working = [];
     for (const text of texts) if ((await use(text)) === "200") working.push(text);
     assert.equal(working.length, 1);
@@ -666,7 +638,7 @@ suite("rotating", () => {
     assert.equal((await verify()).intact, true);
   });
 
-  test("revoking ends all secrets of a key", async () => {
+  test("key rotation: revoking a key ends all its secrets", async () => {
     const { name, api_key: old } = await create();
     const { api_key: key } = await (await keys("POST", `/${name}/rotate`)).json();
     assert.deepEqual([await use(old), await use(key)], ["200", "200"]);
@@ -675,8 +647,8 @@ suite("rotating", () => {
   });
 });
 
-suite("what a key may do", () => {
-  test("models: a provider's, one, an alias, none", async () => {
+suite("issued key permissions", () => {
+  test("issued key permissions: models are allowed by provider, by id, by alias or not at all", async () => {
     for (const [models, expected] of /** @type {[string[] | null, Record<string, boolean>][]} */ ([
       [null, { "demo/sim-small": true, auto: true, "other/big": true }],
       [["demo/*"], { "demo/sim-small": true, "demo/any": true, auto: true, "other/big": false }],
@@ -693,7 +665,7 @@ suite("what a key may do", () => {
     }
   });
 
-  test("models: the key's own list narrows its policy's", async () => {
+  test("issued key permissions: a key's own model list narrows that of its policy", async () => {
     const { name, api_key: key } = await create({ policies: ["demo"] });
     assert.equal(await use(key, { model: "other/big" }), "403 model_not_allowed");
     assert.equal(await use(key), "200");
@@ -704,14 +676,14 @@ suite("what a key may do", () => {
     assert.equal(await use(key, { model: "other/big" }), "200");
   });
 
-  test("what is refused asks no provider", async () => {
+  test("issued key permissions: a rejected call is not sent to any provider", async () => {
     const { api_key: key } = await create({ models: [] });
     await upstream.forget();
     assert.equal(await use(key), "403 model_not_allowed");
     assert.deepEqual(await upstream.requests(), []);
   });
 
-  test("endpoints: of a policy, and its own", async () => {
+  test("issued key permissions: endpoints are restricted by policy and by key", async () => {
     const refusal = "403 endpoint_not_allowed";
     const { api_key: nowhere } = await create({ policies: ["nowhere"] });
     assert.equal(await use(nowhere), refusal);
@@ -723,7 +695,7 @@ suite("what a key may do", () => {
     assert.equal(await use(either), "200", "what one policy allows is allowed");
   });
 
-  test("requests a minute, of all secrets of a key together", async () => {
+  test("issued key permissions: the per-minute request limit is shared by all secrets of a key", async () => {
     const { name, api_key: key } = await create({ policies: ["limited"] });
     await minuteWith(20);
     assert.deepEqual([await use(key), await use(key)], ["200", "200"]);
@@ -742,7 +714,7 @@ suite("what a key may do", () => {
     assert.equal(await use(key), "200");
   });
 
-  test("requests a minute hold for forty calls at once", async () => {
+  test("issued key permissions: the per-minute request limit holds for forty concurrent calls", async () => {
     const { api_key: key } = await create({ policies: ["limited", "demo"] });
     await minuteWith(20);
     const answers = await atOnce(40, () => use(key));
@@ -751,8 +723,8 @@ suite("what a key may do", () => {
   });
 });
 
-suite("who may", () => {
-  test("S3-08, S3-09: no key, something else than Bearer, an unknown key", async () => {
+suite("key API, authorization", () => {
+  test("key API: a missing, malformed or unknown key returns 401", async () => {
     const unknown = mint(Buffer.alloc(31, 99)).key;
     for (const [method, path] of OPERATIONS) {
       for (const authorization of [
@@ -783,7 +755,7 @@ suite("who may", () => {
     }
   });
 
-  test("an inference key may not, whether of the ring or issued", async () => {
+  test("key API: inference keys, from the ring or issued, return 403", async () => {
     const { api_key: issued } = await create();
     for (const [method, path] of OPERATIONS) {
       for (const key of [KEY, issued]) {
@@ -794,7 +766,7 @@ suite("who may", () => {
     }
   });
 
-  test("an operator's key runs no inference", async () => {
+  test("key API: an operator key cannot run inference", async () => {
     for (const headers of /** @type {Record<string, string>[]} */ ([
       { authorization: `Bearer ${OPERATOR_KEY}` },
       { authorization: "", "x-api-key": OPERATOR_KEY },
@@ -809,8 +781,8 @@ suite("who may", () => {
   });
 });
 
-suite("secrets", () => {
-  test("S3-07, S3-26: a key's text is in no answer, no log and no file of the database", async () => {
+suite("key API, secrets", () => {
+  test("key API: a key's text is in no later response, no log and no database file", async () => {
     const { id, name, api_key: first } = await create();
     const { api_key: second } = await (await keys("POST", `/${name}/rotate`)).json();
     assert.deepEqual([await use(first), await use(second)], ["200", "200"]);
@@ -819,9 +791,11 @@ suite("secrets", () => {
       answers.push(await (await operate(gateway, "GET", path)).text());
     }
     answers.push(await (await keys("PATCH", `/${name}`, {})).text(), gateway.log.join("\n"));
-    const digests = onDatabase((database) =>
-      database.prepare("SELECT digest FROM key_secrets WHERE key_id = ?").all(id),
-    ).map((row) => row["digest"]);
+    const digests = gateway
+      .withDatabase((database) =>
+        database.prepare("SELECT digest FROM key_secrets WHERE key_id = ?").all(id),
+      )
+      .map((row) => row["digest"]);
     const sha256 = (/** @type {string} */ text) => createHash("sha256").update(text).digest("hex");
     assert.deepEqual(digests.sort(), [sha256(first), sha256(second)].sort());
     const files = await contents(state);
@@ -841,7 +815,7 @@ suite("secrets", () => {
   });
 });
 
-suite("the audit trail", () => {
+suite("audit log", () => {
   /** @param {string} query */
   const audit = async (query) => {
     const response = await operate(gateway, "GET", `/v0/audit${query}`);
@@ -849,7 +823,7 @@ suite("the audit trail", () => {
     return response.json();
   };
 
-  test("notes what was done, by whom, to what, and never a secret", async () => {
+  test("audit log: each entry names action, actor and subject, and contains no secret", async () => {
     const before = (await verify()).entries;
     const { id, name, api_key: key } = await create();
     await keys("PATCH", `/${name}`, { disabled: true });
@@ -889,7 +863,7 @@ suite("the audit trail", () => {
     assert.ok(!JSON.stringify(entries).includes(key.slice(13)));
   });
 
-  test("pages: oldest first, and each once; anybody can check the chain", async () => {
+  test("audit log: pages list every entry once, oldest first, and the hash chain verifies", async () => {
     const { entries: total, head } = await verify();
     assert.ok(total > 100);
     const usual = await audit("");
@@ -921,7 +895,7 @@ suite("the audit trail", () => {
     assert.deepEqual([one.entries.length, one.next], [1, 1]);
   });
 
-  test("a page that is not possible is refused", async () => {
+  test("audit log: invalid page parameters return 400", async () => {
     for (const query of [
       "?limit=0",
       "?limit=1001",
@@ -937,30 +911,30 @@ suite("the audit trail", () => {
     }
   });
 
-  test("an entry can be neither changed nor removed while the triggers stand", async () => {
+  test("audit log: triggers prevent changing or deleting an entry", async () => {
     for (const sql of [
       "UPDATE audit_log SET entry = '{}' WHERE seq = 5",
       "UPDATE audit_log SET hash = hash WHERE seq = 5",
       "DELETE FROM audit_log WHERE seq = 5",
       "DELETE FROM audit_log",
     ]) {
-      assert.throws(() => execute(sql), /the audit log is append-only/, sql);
+      assert.throws(() => gateway.execute(sql), /the audit log is append-only/, sql);
     }
     assert.equal((await verify()).intact, true);
   });
 
-  test("an entry cannot be replaced either, which fires no trigger of UPDATE or DELETE", () => {
-    const [entry] = onDatabase((database) =>
+  test("audit log: triggers prevent replacing an entry", () => {
+    const [entry] = gateway.withDatabase((database) =>
       database.prepare("SELECT * FROM audit_log WHERE seq = 5").all(),
     );
     try {
       for (const verb of ["REPLACE", "INSERT OR REPLACE"]) {
         const sql = `${verb} INTO audit_log SELECT seq, '{"seq":5}', hash FROM audit_log WHERE seq = 5`;
-        assert.throws(() => execute(sql), verb);
+        assert.throws(() => gateway.execute(sql), verb);
       }
     } finally {
       // Should it have gone through, the tests after this one have a whole chain again.
-      onDatabase((database) => {
+      gateway.withDatabase((database) => {
         const { seq, entry: text, hash } = entry ?? {};
         const sql = "INSERT OR REPLACE INTO audit_log (seq, entry, hash) VALUES (?, ?, ?)";
         try {
@@ -972,10 +946,10 @@ suite("the audit trail", () => {
     }
   });
 
-  test("without the triggers, a changed or removed entry shows", async () => {
+  test("audit log: without the triggers a changed or removed entry breaks the chain", async () => {
     const whole = await verify();
     assert.equal(whole.intact, true);
-    const triggers = onDatabase((database) =>
+    const triggers = gateway.withDatabase((database) =>
       database
         .prepare(
           "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_log'",
@@ -983,8 +957,8 @@ suite("the audit trail", () => {
         .all(),
     );
     assert.ok(triggers.length >= 2);
-    for (const { name } of triggers) execute(`DROP TRIGGER ${name}`);
-    execute("CREATE TABLE kept AS SELECT * FROM audit_log");
+    for (const { name } of triggers) gateway.execute(`DROP TRIGGER ${name}`);
+    gateway.execute("CREATE TABLE kept AS SELECT * FROM audit_log");
     for (const [sql, brokenAt] of /** @type {[string, number][]} */ ([
       ["UPDATE audit_log SET entry = replace(entry, 'key', 'kez') WHERE seq = 7", 7],
       ["UPDATE audit_log SET entry = entry || ' ' WHERE seq = 1", 1],
@@ -996,7 +970,7 @@ suite("the audit trail", () => {
         whole.entries + 1,
       ],
     ])) {
-      execute(sql);
+      gateway.execute(sql);
       const verdict = await verify();
       assert.deepEqual(
         [verdict.intact, verdict.broken_at, verdict.entries],
@@ -1004,22 +978,24 @@ suite("the audit trail", () => {
         sql,
       );
       assert.equal(typeof verdict.reason, "string");
-      execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept");
+      gateway.execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept");
       assert.deepEqual(await verify(), whole);
     }
-    // That the end was cut off shows to whoever noted the head.
-    execute("DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)");
+    // A log that was cut is detected only by comparing a head noted earlier.
+    gateway.execute("DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)");
     const cut = await verify();
     assert.deepEqual([cut.intact, cut.entries], [true, whole.entries - 1]);
     assert.notEqual(cut.head, whole.head);
-    execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept; DROP TABLE kept");
-    for (const { sql } of triggers) execute(`${sql}`);
+    gateway.execute(
+      "DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept; DROP TABLE kept",
+    );
+    for (const { sql } of triggers) gateway.execute(`${sql}`);
     assert.deepEqual(await verify(), whole);
   });
 });
 
-suite("without a database", () => {
-  test("S3-30: 503, and nothing half done", async () => {
+suite("key API without a database", () => {
+  test("key API without a database: every operation returns 503 and changes nothing", async () => {
     const { name } = await create();
     const breaks = /** @type {[string, string, [string, string, any][]][]} */ ([
       [
@@ -1055,7 +1031,7 @@ suite("without a database", () => {
     const before = await read(name);
     const entries = (await verify()).entries;
     for (const [broken, mended, tries] of breaks) {
-      execute(broken);
+      gateway.execute(broken);
       try {
         for (const [method, path, body] of tries) {
           const answer = await keys(method, path, body);
@@ -1064,7 +1040,7 @@ suite("without a database", () => {
           assert.ok(!/broken|sqlite|D1_/i.test(message), message);
         }
       } finally {
-        execute(mended);
+        gateway.execute(mended);
       }
       assert.deepEqual(await read(name), before);
       assert.equal((await keys("GET", "/halfway")).status, 404);
@@ -1074,7 +1050,7 @@ suite("without a database", () => {
   });
 });
 
-suite("after another deployment on the same database", () => {
+suite("issued keys after another deployment", () => {
   /** @type {Record<string, { name: string, api_key: string }>} */
   const issued = {};
 
@@ -1089,13 +1065,13 @@ suite("after another deployment on the same database", () => {
     gateway = await Gateway.start(others, [], state);
   });
 
-  test("a policy that is gone closes its keys", async () => {
+  test("issued keys after another deployment: keys of a removed policy return 403", async () => {
     assert.equal(await use(issued["doomed"]?.api_key ?? ""), "403 policy_removed");
     assert.equal(await use(issued["both"]?.api_key ?? ""), "403 policy_removed");
     assert.equal(await use(issued["free"]?.api_key ?? ""), "200");
   });
 
-  test("S3-30: without an operator key nobody administers", async () => {
+  test("key API: without operator keys every operation returns 503", async () => {
     for (const [method, path] of OPERATIONS) {
       for (const authorization of [`Bearer ${OPERATOR_KEY}`, `Bearer ${KEY}`, ""]) {
         const headers = { authorization };

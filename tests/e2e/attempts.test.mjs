@@ -1,15 +1,12 @@
 // @ts-check
-//! How often, how long and with which key upstreams are asked: keys that are refused, waits, the time budget, a second
-//! upstream beside a slow one, many calls at once, and clients that leave in the middle of it.
+//! Attempts of a call: several provider keys, retries, the total timeout, hedging, concurrent calls, and clients that leave.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect } from "node:net";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, Upstream, eventually } from "./harness.mjs";
+import { Gateway, KEY, Upstream, begin, eventually } from "./harness.mjs";
 import { QUESTION, ask, assertAnswered, assertRefused, configured, lane, sent } from "./lanes.mjs";
 
-/** What a limit of time may be exceeded by on a busy machine. */
+/** Tolerance for time limits on a busy machine. */
 const SLACK_MS = 600;
 
 /** @type {Upstream} */ let upstream;
@@ -19,7 +16,7 @@ before(async () => {
 });
 after(() => upstream?.stop());
 
-suite("several keys in one secret", () => {
+suite("several provider keys", () => {
   const keys = ["sk-one-1111", "sk-two-2222", "sk-three-3333"];
   const [one, two, three] = /** @type {[string, string, string]} */ (/** @type {unknown} */ (keys));
   const names = ["rejected", "spent", "throttled", "mixed", "dead", "streamed", "header"];
@@ -61,7 +58,7 @@ suite("several keys in one secret", () => {
     for (const key of keys) assert.ok(!`${answered.text}${headers}`.includes(key), key);
   };
 
-  test("all are used", async () => {
+  test("several provider keys: every key in the secret is used", async () => {
     const seen = new Set();
     for (let calls = 0; calls < 30; calls += 1) {
       const [key] = used(await sent(upstream, await ask(gateway, { model: "mixed/n" })));
@@ -70,7 +67,7 @@ suite("several keys in one secret", () => {
     assert.deepEqual([...seen].sort(), keys.toSorted());
   });
 
-  test("a session keeps its key, whose prompts the provider may have in its cache", async () => {
+  test("several provider keys: a session keeps its key, so that the provider's prompt cache is hit", async () => {
     const seen = new Set();
     for (let calls = 0; calls < 10; calls += 1) {
       const answered = await ask(gateway, { model: "mixed/n" }, { "x-session-id": "s" });
@@ -91,7 +88,7 @@ suite("several keys in one secret", () => {
     ["streamed", true, { status: 401 }, true],
     ["header", true, { status: 429, code: "insufficient_quota" }, true],
   ])) {
-    test(`two that fail with ${JSON.stringify(fault).slice(1, 15)} (${provider}): the third answers, and they are left alone`, async () => {
+    test(`several provider keys: after two fail with ${JSON.stringify(fault).slice(1, 15)} (${provider}) the third answers and the two are in cooldown`, async () => {
       const simulate = [one, two].map((key) => ({ ...fault, when: { key } }));
       let attempts = 0;
       for (let calls = 0; calls < 20; calls += 1) {
@@ -110,7 +107,7 @@ suite("several keys in one secret", () => {
         const answered = await ask(gateway, { model: `${provider}/m`, stream });
         assert.deepEqual(used(await sent(upstream, answered)), [three]);
       }
-      // What is about the key is about all models, what is about the rate is not.
+      // An error about the key affects every model, an error about the rate only one.
       const others = new Set();
       for (let calls = 0; calls < 20; calls += 1) {
         const answered = await ask(gateway, { model: `${provider}/n`, stream });
@@ -120,7 +117,7 @@ suite("several keys in one secret", () => {
     });
   }
 
-  test("all that are refused: an error that is for the operator, without the keys", async () => {
+  test("several provider keys: when all are rejected the error names the secret and reveals no key", async () => {
     const simulate = { status: 401, message: `Incorrect API key: ${keys.join(" ")}` };
     const answered = await ask(gateway, { model: "dead/m", simulate });
     assertRefused(answered, 401, "upstream_credential_rejected");
@@ -136,15 +133,15 @@ suite("several keys in one secret", () => {
     assert.deepEqual([next.provider, next.attempts], ["second", 1]);
   });
 
-  test("the log has none of them", () => {
+  test("several provider keys: no key is logged", () => {
     for (const key of keys) assert.ok(!gateway.log.join("\n").includes(key));
   });
 });
 
-suite("asking again", () => {
+suite("retries", () => {
   /** @type {Gateway} */ let gateway;
   let made = 0;
-  /** A model that nobody has asked for yet. */
+  /** A model that has not been called yet. */
   const fresh = () => `m${(made += 1)}`;
   const BACKOFF_MS = 400;
 
@@ -188,7 +185,7 @@ suite("asking again", () => {
       { cut: "headers" },
       { body: "malformed" },
     ]) {
-      test(`the only lane is asked again after a jittered wait (${how}, ${JSON.stringify(simulate)})`, async () => {
+      test(`retries: the only lane is retried after a jittered wait (${how}, ${JSON.stringify(simulate)})`, async () => {
         const answered = await first_time(simulate);
         assertAnswered(answered);
         assert.deepEqual([answered.provider, answered.attempts], ["lone", 2]);
@@ -200,7 +197,7 @@ suite("asking again", () => {
       });
     }
 
-    test(`a short retry-after is waited for (${how})`, async () => {
+    test(`retries: a short Retry-After is waited for (${how})`, async () => {
       for (const simulate of [
         { status: 429, retry_after: 1 },
         { status: 503, retry_after: 1 },
@@ -213,7 +210,7 @@ suite("asking again", () => {
       }
     });
 
-    test(`a long retry-after is not waited for, but told (${how})`, async () => {
+    test(`retries: a long Retry-After is returned to the caller without waiting (${how})`, async () => {
       const id = fresh();
       const answered = await first_time({ status: 429, retry_after: 60 }, id);
       assertRefused(answered, 429);
@@ -224,7 +221,7 @@ suite("asking again", () => {
       assertAnswered(await ask(gateway, { model: `lone/${id}`, stream }));
     });
 
-    test(`a time limit is not asked for twice, nor what will not change (${how})`, async () => {
+    test(`retries: errors that cannot change (402, 403, 404) are not retried (${how})`, async () => {
       for (const simulate of [{ status: 403 }, { status: 404 }, { status: 402 }]) {
         const provider = simulate.status === 402 ? "p6" : "lone";
         const model = `${provider}/${fresh()}`;
@@ -235,13 +232,13 @@ suite("asking again", () => {
     });
   }
 
-  test("it is not asked for ever", async () => {
+  test("retries: the only lane is called twice at most", async () => {
     const answered = await ask(gateway, { model: `lone/${fresh()}`, simulate: { status: 500 } });
     assertRefused(answered, 500);
     assert.equal((await sent(upstream, answered)).length, 2);
   });
 
-  test("of six that fail, only routing.max_attempts are asked", async () => {
+  test("retries: of six failing lanes only routing.max_attempts are called", async () => {
     const answered = await ask(gateway, { model: "six", simulate: { status: 500 } });
     assertRefused(answered, 500);
     assert.equal(answered.attempts, 4);
@@ -256,7 +253,7 @@ suite("asking again", () => {
     assert.deepEqual(others.slice(0, 2), ["p5", others[1]]);
   });
 
-  test("while all rest by their own word nobody is asked, and the caller is told how long", async () => {
+  test("retries: while every lane is in a cooldown named by its provider, 503 and Retry-After are returned without a call", async () => {
     const model = `two-${fresh()}`;
     const simulate = { status: 429, retry_after: 60 };
     const first = await ask(gateway, { model, simulate });
@@ -271,7 +268,7 @@ suite("asking again", () => {
     assert.ok(second.ms < SLACK_MS);
   });
 
-  test("while all rest for a moment, the first that is back is waited for", async () => {
+  test("retries: while every lane is in a short cooldown, the call waits for the first that is available", async () => {
     const model = `two-${fresh()}`;
     const throttled = (/** @type {string} */ path, /** @type {number} */ retry_after) => ({
       status: 429,
@@ -290,7 +287,7 @@ suite("asking again", () => {
   });
 });
 
-suite("the time budget", () => {
+suite("total timeout", () => {
   /** @type {Gateway} */ let gateway;
   const BUDGET_MS = 2000;
   const faults = /** @type {[string, object, boolean][]} */ ([
@@ -300,7 +297,7 @@ suite("the time budget", () => {
     ["that send headers and nothing more", { hang: "body" }, true],
     ["that send the role and nothing more", { hang: "stream", after_events: 1 }, true],
     ["that send comments only", { comments_ms: 20_000 }, true],
-    ["that drip an answer", { content_bytes: 1000, drip_ms: 500, no_content_length: true }, false],
+    ["that drip a response", { content_bytes: 1000, drip_ms: 500, no_content_length: true }, false],
   ]);
 
   before(async () => {
@@ -321,7 +318,7 @@ suite("the time budget", () => {
   after(() => gateway?.stop());
 
   for (const [index, [name, simulate, stream]] of faults.entries()) {
-    test(`holds for upstreams ${name} (${stream ? "stream" : "whole"})`, async (t) => {
+    test(`total timeout: ends calls to upstreams ${name} (${stream ? "stream" : "whole"})`, async (t) => {
       const answered = await ask(gateway, { model: `m${index}`, stream, simulate });
       t.diagnostic(`${Math.round(answered.ms)} ms, ${answered.attempts} attempts`);
       assertRefused(answered, 504, "upstream_timeout");
@@ -333,7 +330,7 @@ suite("the time budget", () => {
   }
 });
 
-suite("a second upstream beside a slow one", () => {
+suite("hedging", () => {
   /** @type {Gateway} */ let gateway;
   const SLOW_MS = 3000;
   const slow = { delay_ms: SLOW_MS, when: { path: "/first" } };
@@ -368,7 +365,7 @@ suite("a second upstream beside a slow one", () => {
     ["c", "comments only", { ...slow, delay_ms: 0, comments_ms: SLOW_MS }],
     ["stopped", "no status line, where cancelling is known to be free", slow],
   ])) {
-    test(`answers soon (${what}), and the slow one is cancelled`, async (t) => {
+    test(`hedging: a second upstream answers when the first sends ${what}, and the first is cancelled`, async (t) => {
       const answered = await ask(gateway, { model, stream: true, simulate });
       t.diagnostic(`${Math.round(answered.ms)} ms`);
       assertAnswered(answered);
@@ -381,7 +378,7 @@ suite("a second upstream beside a slow one", () => {
     });
   }
 
-  test("is not asked where the first would be charged for, or the second", async () => {
+  test("hedging: no second call if either upstream would bill the cancelled call", async () => {
     const charged = await ask(gateway, { model: "charged", stream: true, simulate: slow });
     assertAnswered(charged);
     assert.deepEqual([charged.provider, charged.attempts], ["charging", 1]);
@@ -394,7 +391,7 @@ suite("a second upstream beside a slow one", () => {
     assert.deepEqual([other.provider, other.attempts], ["first", 1]);
   });
 
-  test("is not asked for a whole answer, nor beside one that is fast", async () => {
+  test("hedging: no second call for a whole response or a fast stream", async () => {
     const whole = await ask(gateway, { model: "e", simulate: { ...slow, delay_ms: 1000 } });
     assertAnswered(whole);
     assert.deepEqual([whole.provider, whole.attempts], ["first", 1]);
@@ -405,7 +402,7 @@ suite("a second upstream beside a slow one", () => {
     assert.deepEqual([streamed.provider, streamed.attempts], ["first", 1]);
   });
 
-  test("that fails does not take the first's answer away", async () => {
+  test("hedging: a failing second call does not affect the first", async () => {
     const answered = await ask(gateway, {
       model: "f",
       stream: true,
@@ -418,7 +415,7 @@ suite("a second upstream beside a slow one", () => {
     assert.deepEqual([answered.provider, answered.attempts], ["first", 2]);
   });
 
-  test("that fails together with the first: a typed error", async () => {
+  test("hedging: when both calls fail the caller gets a typed error", async () => {
     const answered = await ask(gateway, {
       model: "d",
       stream: true,
@@ -431,9 +428,9 @@ suite("a second upstream beside a slow one", () => {
   });
 });
 
-suite("many calls at once", () => {
+suite("concurrent calls", () => {
   for (const stream of [false, true]) {
-    test(`while the first fails (${stream ? "stream" : "whole"}): all are answered, each with its own`, async () => {
+    test(`concurrent calls: forty calls whose first upstream fails each get their own response from the second (${stream ? "stream" : "whole"})`, async () => {
       const gateway = await Gateway.startBare(
         configured(upstream, {
           providers: {
@@ -479,7 +476,7 @@ suite("many calls at once", () => {
   }
 });
 
-suite("a client that leaves", () => {
+suite("clients that leave", () => {
   /** @type {Gateway} */ let gateway;
   let made = 0;
 
@@ -500,26 +497,15 @@ suite("a client that leaves", () => {
   after(() => gateway?.stop());
 
   /**
-   * Sends a call, and resets the connection some time later: with a mere FIN the runtime would not notice before it writes.
+   * Sends a call and resets the connection some time later.
    *
    * @param {object} body
    * @param {number} ms
    */
   async function leave(body, ms) {
-    const { hostname, port } = new URL(gateway.url);
     const tag = `leaving-${(made += 1)}`;
-    const socket = connect(Number(port), hostname);
-    socket.on("error", () => {});
-    await once(socket, "connect");
-    const text = JSON.stringify({
-      messages: [{ role: "user", content: QUESTION }],
-      user: tag,
-      ...body,
-    });
-    socket.write(
-      `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${KEY}\r\n` +
-        `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-    );
+    const messages = [{ role: "user", content: QUESTION }];
+    const { socket } = await begin(gateway, KEY, { messages, user: tag, ...body });
     await new Promise((resolve) => setTimeout(resolve, ms));
     socket.resetAndDestroy();
     return () => sent(upstream, /** @type {import("./lanes.mjs").Answered} */ ({ tag }));
@@ -528,7 +514,7 @@ suite("a client that leaves", () => {
   /** @param {() => ReturnType<typeof sent>} requests */
   const outcomes = async (requests) => (await requests()).map(({ record }) => record.outcome);
 
-  test("while it is waited to ask again: nobody is asked again", async () => {
+  test("clients that leave: a disconnect during the wait for a retry prevents the retry", async () => {
     const simulate = { status: 429, retry_after: 2 };
     const requests = await leave({ model: "lone/m1", simulate }, 500);
     const log = gateway.log.length;
@@ -545,7 +531,7 @@ suite("a client that leaves", () => {
     ["the role", { hang: "stream", after_events: 1 }],
     ["comments", { comments_ms: 20_000 }],
   ]).entries()) {
-    test(`while a stream is held that has sent ${what}: its upstream is cancelled`, async () => {
+    test(`clients that leave: a disconnect cancels the upstream of a held stream that has sent ${what}`, async () => {
       const model = `lone/m${index + 2}`;
       const requests = await leave({ model, stream: true, simulate }, 300);
       await eventually(async () => (await outcomes(requests)).join() === "cancelled", 2000);
@@ -555,7 +541,7 @@ suite("a client that leaves", () => {
     });
   }
 
-  test("while two are asked: both are cancelled", async () => {
+  test("clients that leave: a disconnect while two upstreams are called cancels both", async () => {
     const requests = await leave(
       { model: "m10", stream: true, simulate: { hang: "headers" } },
       800,
@@ -563,7 +549,7 @@ suite("a client that leaves", () => {
     await eventually(async () => (await outcomes(requests)).join() === "cancelled,cancelled", 2000);
   });
 
-  test("while the second is asked after the first failed: it is cancelled, and nobody else is asked", async () => {
+  test("clients that leave: a disconnect during the second attempt cancels it and no other lane is called", async () => {
     const simulate = [{ status: 500, when: { path: "/first" } }, { hang: "headers" }];
     const requests = await leave({ model: "m11", simulate }, 500);
     await eventually(async () => (await outcomes(requests)).join() === "completed,cancelled", 2000);

@@ -1,5 +1,5 @@
 // @ts-check
-//! Who is let in: both headers, both secrets, every form of ring entry, and what the others are told.
+//! Authentication of callers: both headers, both secrets, every form of ring entry, and the errors.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -19,7 +19,7 @@ import {
 /** @param {string} key */
 const sha256 = (key) => createHash("sha256").update(key).digest("hex");
 
-suite("with keys", () => {
+suite("authentication", () => {
   /** @type {Upstream} */ let upstream;
   /** @type {Gateway} */ let gateway;
   const entries = [
@@ -40,9 +40,9 @@ suite("with keys", () => {
       GATEWAY_API_KEY_HASHES: entries.join(","),
     });
   });
-  after(() => Promise.all([gateway.stop(), upstream.stop()]));
+  after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
-  test("every valid key is let in, and its label is the caller", async () => {
+  test("authentication: every valid key is accepted and its label identifies the caller", async () => {
     for (const [key, label] of [
       [KEY, LABEL],
       ["legacy primary", "primary"],
@@ -61,7 +61,7 @@ suite("with keys", () => {
     }
   });
 
-  test("x-api-key is as good as Bearer", async () => {
+  test("authentication: x-api-key is equivalent to Authorization: Bearer", async () => {
     const headers = { "content-type": "application/json", "x-api-key": KEY };
     const body = JSON.stringify({ model: "auto", messages: [] });
     const url = `${gateway.url}/v1/chat/completions`;
@@ -79,7 +79,7 @@ suite("with keys", () => {
     assert.equal((await other.json()).error.code, "conflicting_credentials");
   });
 
-  test("a missing or wrong key is refused before anything else is looked at", async () => {
+  test("authentication: a missing or wrong key returns 401 before anything else is validated", async () => {
     await upstream.forget();
     for (const authorization of [
       "",
@@ -108,7 +108,7 @@ suite("with keys", () => {
     assert.deepEqual(await upstream.requests(), []);
   });
 
-  test("nobody learns what exists under /v1 without a key", async () => {
+  test("authentication: without a key every path under /v1 returns 401, whether it exists or not", async () => {
     for (const [method, path] of [
       ["POST", "/v1/models"],
       ["GET", "/v1/chat/completions"],
@@ -118,14 +118,14 @@ suite("with keys", () => {
     }
   });
 
-  test("public routes ignore a wrong key", async () => {
+  test("authentication: public routes ignore a wrong key", async () => {
     const headers = { authorization: "Bearer wrong" };
     for (const path of ["/health", "/v1/models", "/docs", "/openapi.json"]) {
       assert.equal((await call(`${gateway.url}${path}`, { headers })).status, 200, path);
     }
   });
 
-  test("the log counts malformed entries and shows none of them", async () => {
+  test("authentication: the log counts malformed key entries and contains none of them", async () => {
     const start = await eventually(() => gateway.events().find((event) => event.event === "start"));
     assert.deepEqual([start.keys, start.malformed_key_entries_skipped], [5, 3]);
     const log = gateway.log.join("\n");
@@ -135,12 +135,12 @@ suite("with keys", () => {
   });
 });
 
-suite("without a valid key", () => {
+suite("authentication without a valid key", () => {
   for (const [name, ring] of [
     ["nothing configured", {}],
     ["only malformed entries", { GATEWAY_API_KEY: " ", GATEWAY_API_KEY_HASHES: "bad,label:bad" }],
   ]) {
-    test(`${name}: protected routes are closed, public ones work`, async () => {
+    test(`authentication with ${name}: protected routes return 503, public ones work`, async () => {
       const gateway = await Gateway.start(/** @type {Record<string, string>} */ (ring));
       try {
         const response = await chat(gateway, {});

@@ -1,6 +1,6 @@
 // @ts-check
-//! Budgets hold to the last micro-USD: what the simulated provider has really produced is set against what a key was allowed,
-//! with a thousand clients at once, and with isolates that die with leases in hand.
+//! Budgets hold to the last micro-USD: the real cost at the simulated provider is compared with the budget of a key, with
+//! a thousand concurrent clients, and with isolates that die while they hold leases.
 
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
@@ -21,13 +21,13 @@ const [INPUT, OUTPUT] = [1, 10];
 const PRICE = { input_usd_per_mtok: INPUT, output_usd_per_mtok: OUTPUT, max_output: 1000 };
 const MESSAGES = [{ role: "user", content: "one two three" }];
 const TOKENS = 50;
-/** What every call costs: three words are asked, fifty answered. */
+/** The cost of each call: three tokens of prompt, fifty of response. */
 const COST = 3 * INPUT + TOKENS * OUTPUT;
-/** What is set aside for it: a token for each byte of the messages, and for what a provider may put around them. */
+/** The reservation for it: a token for each byte of the messages, and some for what a provider may add. */
 const HOLD = (JSON.stringify(MESSAGES).length + 64) * INPUT + TOKENS * OUTPUT;
 const FOR_CALLS = 100;
 const BUDGET = FOR_CALLS * COST;
-/** How long a client goes on when it is told to try again, in milliseconds. */
+/** The time in milliseconds for which a client retries. */
 const PATIENCE_MS = 60_000;
 
 /** @type {Upstream} */ let upstream;
@@ -53,7 +53,7 @@ async function issue(gateway) {
 }
 
 /**
- * What became of a client's call: `answered`, `spent`, `lost` (the gateway died), or the words of something else.
+ * The outcome of a client's call: `answered`, `spent`, `lost` (the gateway died), or another error.
  *
  * @param {Gateway} gateway
  * @param {string} key
@@ -79,7 +79,7 @@ async function once(gateway, key, body) {
 }
 
 /**
- * A client, as OpenAI's are: it repeats what it is told to repeat.
+ * A client that retries like OpenAI's.
  *
  * @param {Gateway} gateway
  * @param {string} key
@@ -98,7 +98,7 @@ async function client(gateway, key, body) {
 }
 
 /**
- * How the key's one limit stands.
+ * The state of the key's only limit.
  *
  * @param {Gateway} gateway
  * @param {string} name
@@ -112,7 +112,7 @@ async function standing(gateway, name) {
   return { ...usage.limits[0], receipts: usage.receipts };
 }
 
-/** What the provider has really produced, in micro-USD. */
+/** The real cost at the provider, in micro-USD. */
 async function realCost() {
   const { prompt_tokens, completion_tokens } = await upstream.stats();
   return Number(prompt_tokens) * INPUT + Number(completion_tokens) * OUTPUT;
@@ -126,9 +126,9 @@ function counted(ends) {
   return counts;
 }
 
-suite("a budget for a hundred calls", () => {
+suite("budget under load", () => {
   for (const ISOLATES of [1, 10]) {
-    test(`a thousand at once over ${ISOLATES} isolate(s), whole and streamed`, async (t) => {
+    test(`budget: a thousand concurrent calls over ${ISOLATES} isolate(s), whole and streamed, do not overrun it`, async (t) => {
       await upstream.forget();
       const isolates = await Isolates.start(ISOLATES, configured());
       try {
@@ -164,7 +164,7 @@ suite("a budget for a hundred calls", () => {
   }
 });
 
-suite("calls one after the other", () => {
+suite("budget, sequential calls", () => {
   // Twenty cost so much, and the twentieth is the last that can be set aside for.
   const EXACT = 19 * COST + HOLD;
   /** @type {Isolates} */ let isolates;
@@ -175,7 +175,7 @@ suite("calls one after the other", () => {
   after(() => isolates?.stop());
 
   for (const stream of [false, true]) {
-    test(`none is refused before the budget is spent (${stream ? "streamed" : "whole"})`, async () => {
+    test(`budget: no sequential call is rejected before the budget is spent (${stream ? "streamed" : "whole"})`, async () => {
       const { name, key } = await issue(isolates.at(0));
       const ends = [];
       for (let calls = 0; calls < 25; calls += 1) {
@@ -189,7 +189,7 @@ suite("calls one after the other", () => {
       assert.deepEqual([used, held, remaining], [20 * COST, 0, EXACT - 20 * COST]);
     });
 
-    test(`over two isolates as many are answered (${stream ? "streamed" : "whole"})`, async (t) => {
+    test(`budget: two isolates answer as many sequential calls as one (${stream ? "streamed" : "whole"})`, async (t) => {
       const { key } = await issue(isolates.at(0));
       const ends = [];
       for (let calls = 0; calls < 25; calls += 1) {
@@ -202,8 +202,8 @@ suite("calls one after the other", () => {
   }
 });
 
-suite("isolates that die with leases in hand", () => {
-  test("the budget holds, and what is left of it can be spent", async (t) => {
+suite("budget after isolate deaths", () => {
+  test("budget: holds when isolates die with leases, and the remainder can be spent", async (t) => {
     await upstream.forget();
     const budget = 4 * BUDGET;
     const state = await freshState();
@@ -212,7 +212,7 @@ suite("isolates that die with leases in hand", () => {
     try {
       gateway = await start();
       const { name, key } = await issue(gateway);
-      /** What calls may have held that were under way when their isolate died. */
+      /** The number of calls in flight when their isolate died. */
       let inFlight = 0;
       for (let life = 1; life <= 3; life += 1) {
         const lived = gateway;
@@ -232,7 +232,7 @@ suite("isolates that die with leases in hand", () => {
           `life ${life}: ${JSON.stringify(counts)}; provider ${cost}; ${JSON.stringify(now)}`,
         );
         assert.ok(cost <= budget);
-        // What was not reported before the death is still set aside.
+        // Unreported cost is still reserved.
         assert.ok(now.used <= cost, `${now.used} charged of ${cost}`);
         assert.ok(now.used + now.held + now.unconfirmed >= cost, JSON.stringify({ now, cost }));
         const first = await client(gateway, key, { simulate: { events: TOKENS } });
@@ -271,7 +271,7 @@ suite("isolates that die with leases in hand", () => {
   });
 });
 
-test("operators see a key's account, others do not", async () => {
+test("budget: a key's account is visible to its caller and to operators only", async () => {
   const isolates = await Isolates.start(1, configured());
   try {
     const { name, key } = await issue(isolates.at(0));

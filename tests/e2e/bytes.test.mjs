@@ -1,6 +1,6 @@
 // @ts-check
-//! Golden bytes: what leaves for an upstream equals what came, but for the named members; what comes back is what the
-//! upstream sent, but for what the gateway asked for itself.
+//! Golden bytes: the upstream request equals the caller's except for the named fields, and the response equals the
+//! upstream's except for what the gateway itself asked for.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -13,7 +13,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.start(variables(upstream));
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /** @param {string} body */
 async function received(body, headers = {}) {
@@ -23,7 +23,7 @@ async function received(body, headers = {}) {
   return upstream.lastRequest();
 }
 
-suite("to the upstream", () => {
+suite("request bytes", () => {
   for (const [name, sent, expected] of [
     [
       "only the model changes",
@@ -31,43 +31,43 @@ suite("to the upstream", () => {
       '{"model":"sim-small","messages":[{"role":"user","content":"Hi"}]}',
     ],
     [
-      "white space, number spelling, escapes, order and unknown members survive",
+      "white space, number spelling, escapes, order and unknown fields are kept",
       '\n{ "zzz" : [ 1e3, 2.50, -0, "\\u00e9\\ud83d\\ude00", "é😀" ] ,\t"messages":[ ],"x":{"x":null},\n "model" : "demo/sim-small" }\n',
       '\n{ "zzz" : [ 1e3, 2.50, -0, "\\u00e9\\ud83d\\ude00", "é😀" ] ,\t"messages":[ ],"x":{"x":null},\n "model" : "sim-small" }\n',
     ],
     [
-      "project_id goes with its comma, wherever it stands",
+      "project_id is removed with its comma",
       '{"project_id":"p1","messages":[],"model":"sim-small"}',
       '{"messages":[],"model":"sim-small"}',
     ],
     [
-      "an escaped name is the same member",
+      "escaped field names are recognised",
       '{"m\\u006fdel":"demo/sim-small","messages":[], "project\\u005fid":"p1"}',
       '{"m\\u006fdel":"sim-small","messages":[]}',
     ],
     [
-      "tools, images, response_format, n, logprobs, tool results",
+      "tools, images, response_format, n, logprobs and tool results are kept",
       '{"model":"demo/sim-small","n":2,"logprobs":true,"top_logprobs":3,"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{}}},"tools":[{"type":"function","function":{"name":"f","parameters":{}}}],"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"42"}]}',
       '{"model":"sim-small","n":2,"logprobs":true,"top_logprobs":3,"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{}}},"tools":[{"type":"function","function":{"name":"f","parameters":{}}}],"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"42"}]}',
     ],
     [
-      "a stream asks for usage",
+      "include_usage is added to a stream",
       '{"model":"sim-small","stream":true,"messages":[]}',
       '{"model":"sim-small","stream":true,"messages":[],"stream_options":{"include_usage":true}}',
     ],
     [
-      "stream options of the caller stay",
+      "stream options of the caller are kept",
       '{"model":"sim-small","stream_options":{"include_obfuscation":false},"stream":true,"messages":[]}',
       '{"model":"sim-small","stream_options":{"include_obfuscation":false,"include_usage":true},"stream":true,"messages":[]}',
     ],
   ]) {
-    test(/** @type {string} */ (name), async () => {
+    test(`request bytes: ${name}`, async () => {
       const { body_base64 } = await received(/** @type {string} */ (sent));
       assert.equal(Buffer.from(body_base64, "base64").toString(), expected);
     });
   }
 
-  test("five megabytes arrive whole", async () => {
+  test("request bytes: a five-megabyte body arrives complete", async () => {
     const body = JSON.stringify({
       model: "sim-small",
       messages: [],
@@ -77,7 +77,7 @@ suite("to the upstream", () => {
     assert.ok(Buffer.from(body_base64, "base64").equals(Buffer.from(body)));
   });
 
-  test("nothing of the caller's headers goes along, the provider's key does", async () => {
+  test("request bytes: the provider's key is sent, the caller's headers are not", async () => {
     const { headers, body_text } = await received(
       '{"model":"auto","messages":[],"project_id":"secret-project"}',
       {
@@ -105,7 +105,7 @@ suite("to the upstream", () => {
     }
   });
 
-  test("a project is taken from the header or the body, and checked", async () => {
+  test("request bytes: the project is read from the header or the body and validated", async () => {
     const project = async (
       /** @type {object} */ body,
       /** @type {Record<string, string>} */ headers,
@@ -131,8 +131,8 @@ suite("to the upstream", () => {
   });
 });
 
-suite("to the client", () => {
-  test("a whole answer is the upstream's, byte for byte", async () => {
+suite("response bytes", () => {
+  test("response bytes: a whole response equals the upstream's, byte for byte", async () => {
     const simulate = { extra_members: true, content: 'quote " é 😀 \\ \n' };
     const body = { model: "demo/sim-small", messages: [], simulate };
     const direct = await fetch(`${upstream.url}/v1/chat/completions`, {
@@ -146,7 +146,7 @@ suite("to the client", () => {
     assert.equal(through.headers.get("content-type"), "application/json");
   });
 
-  test("headers of the upstream stay behind", async () => {
+  test("response bytes: upstream headers are not forwarded", async () => {
     const response = await chat(gateway, {
       simulate: {
         headers: { "set-cookie": "a=b", "x-secret": "s", "openai-organization": "o", server: "s" },
@@ -164,7 +164,7 @@ suite("to the client", () => {
   };
   for (const chunking of ["event", "bytes:1", "bytes:7", "all"]) {
     for (const newline of ["lf", "crlf", "cr"]) {
-      test(`a stream (${chunking}, ${newline}) is what the upstream sends to who asks for usage, or not`, async () => {
+      test(`response bytes: a stream (${chunking}, ${newline}) equals the upstream's, with usage only if the caller asked for it`, async () => {
         const simulate = { chunking, newline, comments: true, extra_members: true };
         const stream = async (/** @type {object} */ more, /** @type {boolean} */ direct) => {
           const body = JSON.stringify({ ...spec, simulate, ...more });
@@ -187,7 +187,7 @@ suite("to the client", () => {
     }
   }
 
-  test("a stream's headers keep proxies from holding it back", async () => {
+  test("response bytes: stream headers disable proxy buffering", async () => {
     const response = await chat(gateway, { stream: true });
     assert.equal(response.headers.get("content-type"), "text/event-stream; charset=utf-8");
     assert.equal(response.headers.get("cache-control"), "no-cache, no-transform");
@@ -196,7 +196,7 @@ suite("to the client", () => {
     await response.text();
   });
 
-  test("events arrive when they are sent, not at the end", async () => {
+  test("response bytes: events are forwarded as they arrive", async () => {
     const response = await chat(gateway, {
       stream: true,
       simulate: { events: 5, frame_delay_ms: 150 },
@@ -208,7 +208,7 @@ suite("to the client", () => {
     assert.ok(times.length >= 5 && spread >= 450, `${times.length} reads in ${spread} ms`);
   });
 
-  test("usage is metered wherever the upstream tells it", async () => {
+  test("response bytes: usage is metered in every place where providers report it", async () => {
     for (const [simulate, stream] of /** @type {[object, boolean][]} */ ([
       [{}, false],
       [{}, true],

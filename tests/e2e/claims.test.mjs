@@ -1,5 +1,5 @@
 // @ts-check
-//! Claim links: opening one changes nothing, using it shows a key exactly once, and what fails on the way spends nothing.
+//! Claim links: opening one changes nothing, using it returns a key exactly once, and a failed use does not spend it.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -10,8 +10,8 @@ import {
   chat,
   contents,
   eventually,
-  newClient,
   operate,
+  requestKey,
   variables,
 } from "./harness.mjs";
 
@@ -31,11 +31,7 @@ const BROWSER = {
 
 /** Makes a request for a key and approves it: its id and the claim link. */
 async function approved() {
-  const asked = await call(`${gateway.url}/access/request-key`, {
-    method: "POST",
-    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
-    body: JSON.stringify({ email: "holder@example.com", use_case: "claiming" }),
-  });
+  const asked = await requestKey(gateway, { email: "holder@example.com", use_case: "claiming" });
   assert.equal(asked.status, 202);
   const { request_id: id } = await asked.json();
   const answer = await operate(gateway, "PUT", `/api/portal/requests/approve/${id}`, {
@@ -69,19 +65,10 @@ async function refused(response, status, code) {
 }
 
 /**
- * The rows that a statement finds in the gateway's database.
- *
  * @param {string} sql
  * @param {...string} values
  */
-function rows(sql, ...values) {
-  const database = gateway.database();
-  try {
-    return database.prepare(sql).all(...values);
-  } finally {
-    database.close();
-  }
-}
+const rows = (sql, ...values) => gateway.query(sql, ...values);
 
 /** @param {string} name of a key */
 const secretsOf = (name) =>
@@ -106,7 +93,7 @@ const works = async (key) =>
   (await chat(gateway, {}, { authorization: `Bearer ${key}` })).status === 200;
 
 /**
- * What every answer about a link has, page or not.
+ * Asserts the headers of every response about a link.
  *
  * @param {Response} response
  */
@@ -119,7 +106,7 @@ function sealed({ headers }) {
 }
 
 /**
- * What every page has.
+ * Asserts the headers of a page.
  *
  * @param {Response} response
  */
@@ -139,8 +126,8 @@ function page(response) {
   return policy;
 }
 
-suite("a link", () => {
-  test("can be opened any number of times, and changes nothing", async () => {
+suite("claim link", () => {
+  test("claim link: its page can be opened any number of times and changes nothing", async () => {
     const { id, url, expires } = await approved();
     assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/access\/claim\/clm_[0-9a-f]{64}$/);
     assert.equal(new URL(url).origin, gateway.url);
@@ -180,7 +167,7 @@ suite("a link", () => {
     assert.ok(await works((await answer.json()).api_key));
   });
 
-  test("shows a key to a program once: it works, and the link is spent", async () => {
+  test("claim link: a program gets the key once, the key works, and the link is spent", async () => {
     const { id, url } = await approved();
     const answer = await redeem(url, { accept: "application/json" });
     assert.equal(answer.status, 200);
@@ -216,7 +203,7 @@ suite("a link", () => {
     );
   });
 
-  test("shows a key to a browser once, and pages of what went wrong", async () => {
+  test("claim link: a browser gets a page with the key once, then pages that explain the error", async () => {
     const { url } = await approved();
     const form = { ...BROWSER, "content-type": "application/x-www-form-urlencoded" };
     const answer = await call(url, { method: "POST", headers: form, body: "" });
@@ -240,7 +227,7 @@ suite("a link", () => {
     assert.match(await lost.text(), /<h1>No key here<\/h1>/);
   });
 
-  test("used by twenty at once shows one key", async () => {
+  test("claim link: twenty concurrent claims return one key", async () => {
     const { id, url } = await approved();
     const answers = await Promise.all(Array.from({ length: 20 }, () => redeem(url)));
     const statuses = answers.map(({ status }) => status).sort();
@@ -255,7 +242,7 @@ suite("a link", () => {
     assert.equal(verified.intact, true);
   });
 
-  test("that has ended shows nothing", async () => {
+  test("claim link: an expired link returns no key", async () => {
     const { id, url } = await approved();
     const ended = Date.now() - 1000;
     rows(
@@ -273,7 +260,7 @@ suite("a link", () => {
     assert.deepEqual(secretsOf(id), []);
   });
 
-  test("that is unknown or mistyped leads nowhere", async () => {
+  test("claim link: an unknown or mistyped link returns 404", async () => {
     const { url } = await approved();
     const token = tokenOf(url);
     for (const wrong of [
@@ -299,7 +286,7 @@ suite("a link", () => {
     assert.equal((await redeem(url)).status, 200);
   });
 
-  test("of a key that was revoked leads nowhere", async () => {
+  test("claim link: the link of a revoked key returns no key", async () => {
     const { id, url } = await approved();
     assert.equal((await operate(gateway, "DELETE", `/v0/api_keys/${id}`)).status, 200);
     await refused(await call(url), 404, "claim_not_found");
@@ -307,7 +294,7 @@ suite("a link", () => {
     assert.deepEqual(secretsOf(id), []);
   });
 
-  test("of a key that is revoked at the same moment leaves no secret that works", async () => {
+  test("claim link: a claim during a revocation leaves no working secret", async () => {
     for (let round = 0; round < 5; round += 1) {
       const { id, url } = await approved();
       const [claimed, revoked] = await Promise.all([
@@ -323,9 +310,9 @@ suite("a link", () => {
   });
 });
 
-suite("when the database fails while a link is used", () => {
+suite("claim link during a database failure", () => {
   for (const table of ["key_secrets", "audit_log", "claims"]) {
-    test(`at ${table}: 503, and the link is not spent`, async () => {
+    test(`claim link: a failed write to ${table} returns 503 and the link can be used again`, async () => {
       const { id, url } = await approved();
       const when = table === "claims" ? "UPDATE" : "INSERT";
       rows(
@@ -355,7 +342,7 @@ suite("when the database fails while a link is used", () => {
     });
   }
 
-  test("before it can be looked up: 503 as well", async () => {
+  test("claim link: a failed lookup returns 503", async () => {
     const { url } = await approved();
     rows("ALTER TABLE claims RENAME TO claims_away");
     try {
@@ -388,7 +375,7 @@ suite("rotation by claim link", () => {
     return answer.json();
   }
 
-  test("the old secret works until the link is opened, and then for the overlap", async () => {
+  test("rotation by claim link: the old secret works until the link is opened and then for the overlap", async () => {
     const { name, key } = await made();
     const offered = await rotated(name, { delivery: "claim", overlap_seconds: 3 });
     assert.deepEqual(Object.keys(offered).sort(), ["claim_expires_at", "claim_url", "id", "name"]);
@@ -427,7 +414,7 @@ suite("rotation by claim link", () => {
     );
   });
 
-  test("without an overlap the old secret ends when the link is opened", async () => {
+  test("rotation by claim link: without an overlap the old secret ends when the link is opened", async () => {
     const { name, key } = await made();
     const offered = await rotated(name, { delivery: "claim", overlap_seconds: 0 });
     assert.ok(await works(key));
@@ -436,7 +423,7 @@ suite("rotation by claim link", () => {
     assert.ok(await works(newer));
   });
 
-  test("a key made for a claim link has its secret from there", async () => {
+  test("rotation by claim link: a key that has no secret yet gets it from the link", async () => {
     const answer = await operate(gateway, "POST", "/v0/api_keys", {
       name: "for-a-claim",
       delivery: "claim",
@@ -450,7 +437,7 @@ suite("rotation by claim link", () => {
   });
 });
 
-test("neither token nor key is kept anywhere, nor logged by the Worker", async () => {
+test("claim link: neither token nor key is stored or logged", async () => {
   const { id, url, expires } = await approved();
   const token = tokenOf(url);
   await call(url, { headers: BROWSER });

@@ -1,5 +1,5 @@
 // @ts-check
-//! Checks answers against `openapi.json`. Every answer that a test gets through the harness passes here.
+//! Checks responses against `openapi.json`. Every response that a test gets through the harness is checked.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 // @ts-check
-//! What happens when an upstream fails: before its first content another answers, or the caller gets a typed error.
+//! Failover: when an upstream fails before its first content another answers, or the caller gets a typed error.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -7,11 +7,11 @@ import { Gateway, Upstream } from "./harness.mjs";
 import { ask, assertAnswered, assertRefused, configured, lane, sent } from "./lanes.mjs";
 
 const TOTAL_MS = 4000;
-/** What a limit of time may be exceeded by on a busy machine. */
+/** Tolerance for time limits on a busy machine. */
 const SLACK_MS = 600;
 
 /**
- * A way to fail, and what is told when everybody fails so. `key`: it is about the provider's key, and so about all of its
+ * A failure, and the error when every upstream fails so. `key`: it is about the provider's key, and so about all of its
  * models.
  *
  * @typedef {object} Fault
@@ -71,13 +71,13 @@ const FAULTS = [
     code: "upstream_timeout",
   },
   {
-    name: "closed without an answer",
+    name: "closed without a response",
     simulate: { cut: "headers" },
     status: 502,
     code: "upstream_unreachable",
   },
   {
-    name: "reset without an answer",
+    name: "reset without a response",
     simulate: { cut: "headers", reset: true },
     status: 502,
     code: "upstream_unreachable",
@@ -206,7 +206,7 @@ before(async () => {
 });
 after(() => upstream?.stop());
 
-suite("every fault of the first upstream", () => {
+suite("failover", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -240,7 +240,7 @@ suite("every fault of the first upstream", () => {
   after(() => gateway?.stop());
 
   for (const { name, stream, index, first, second, simulate } of CASES) {
-    test(`${stream ? "stream" : "whole"}, ${name}: the second answers`, async () => {
+    test(`failover: when the first upstream fails (${name}, ${stream ? "stream" : "whole"}) the second answers`, async () => {
       const when = { path: `/${first}` };
       const answered = await ask(gateway, {
         model: `group-one-${index}`,
@@ -272,7 +272,7 @@ suite("every fault of the first upstream", () => {
   }
 
   for (const { name, stream, index, simulate, status, code } of CASES) {
-    test(`${stream ? "stream" : "whole"}, ${name}, of all: a typed error`, async () => {
+    test(`failover: when every upstream fails (${name}, ${stream ? "stream" : "whole"}) the caller gets a typed error`, async () => {
       const answered = await ask(gateway, { model: `group-all-${index}`, stream, simulate });
       assertRefused(answered, status, code);
       assert.ok(answered.ms < TOTAL_MS + SLACK_MS, `${answered.ms} ms`);
@@ -283,12 +283,12 @@ suite("every fault of the first upstream", () => {
     });
   }
 
-  test("after all this the gateway is well", async () => {
+  test("failover: the gateway logs no panic in these tests", async () => {
     assert.ok(!gateway.log.join("\n").match(/panicked|Critical|RuntimeError|hung|Uncaught/i));
   });
 });
 
-suite("once content was sent", () => {
+suite("broken streams", () => {
   /** @type {Gateway} */ let gateway;
   const faults = /** @type {[string, object, string | null][]} */ ([
     ["cut", { cut: "stream" }, "upstream_stream_cut"],
@@ -320,7 +320,7 @@ suite("once content was sent", () => {
   after(() => gateway?.stop());
 
   for (const [index, [name, simulate, code]] of faults.entries()) {
-    test(`${name}: a typed error event, nobody else is asked, and the next call goes elsewhere`, async () => {
+    test(`broken streams: a break after content (${name}) ends with an error event, without failover, and the next call uses another lane`, async () => {
       const body = { model: `group-m${index}`, stream: true };
       const broken = await ask(gateway, {
         ...body,
@@ -342,7 +342,7 @@ suite("once content was sent", () => {
   }
 });
 
-suite("what is held back of a stream", () => {
+suite("held stream start", () => {
   /** @param {object} routing */
   const started = (routing) =>
     Gateway.startBare(
@@ -363,7 +363,7 @@ suite("what is held back of a stream", () => {
     ["time", { hold_ms: 700 }],
     ["size", { hold_bytes: 210 }],
   ])) {
-    test(`is bounded in ${what}: an upstream that says that it is at work is not given up`, async () => {
+    test(`held stream start: the hold is bounded in ${what}, and an upstream that sends comments is kept`, async () => {
       const gateway = await started(routing);
       try {
         const first = { when: { path: "/first" } };
@@ -387,7 +387,7 @@ suite("what is held back of a stream", () => {
   }
 });
 
-suite("a refused request", () => {
+suite("rejected requests", () => {
   /** @type {Gateway} */ let gateway;
   const able = { tools: true };
 
@@ -424,12 +424,12 @@ suite("a refused request", () => {
       ["415", { status: 415 }],
       ["a content filter's code", { status: 400, code: "content_filter" }],
       [
-        "a content filter's words",
+        "a content filter's message",
         { status: 400, message: "The response was blocked by safety settings" },
       ],
       ["a content filter's 422", { status: 422, code: "content_policy_violation" }],
     ])) {
-      test(`goes to nobody else (${how}, ${name}), and speaks against nobody`, async () => {
+      test(`rejected requests: a rejection (${name}, ${how}) is returned without failover and without a cooldown`, async () => {
         const when = { path: "/first" };
         const answered = await ask(gateway, {
           model: "all",
@@ -448,10 +448,13 @@ suite("a refused request", () => {
 
     for (const [name, simulate] of /** @type {[string, object][]} */ ([
       ["its code", { status: 400, code: "context_length_exceeded" }],
-      ["its words", { status: 400, message: "This model's maximum context length is 8192 tokens" }],
+      [
+        "its message",
+        { status: 400, message: "This model's maximum context length is 8192 tokens" },
+      ],
       ["413", { status: 413 }],
     ])) {
-      test(`that is too long (${how}, ${name}) goes only to a model that reads more`, async () => {
+      test(`rejected requests: a prompt that is too long (${name}, ${how}) fails over only to a larger context`, async () => {
         const too_long = { ...simulate, when: { path: "/first" } };
         const answered = await ask(gateway, { model: "all", stream, simulate: too_long });
         assertAnswered(answered);

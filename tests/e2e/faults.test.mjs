@@ -1,5 +1,5 @@
 // @ts-check
-//! Every way in which providers fail: the caller gets a clear error in one envelope, and a stream never ends silently.
+//! Failures of providers: the caller gets a clear error in one envelope, and a stream never ends silently.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -29,7 +29,7 @@ before(async () => {
     }),
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /** @param {Response} response */
 async function errorOf(response) {
@@ -40,7 +40,7 @@ async function errorOf(response) {
   return body.error;
 }
 
-suite("errors of the upstream", () => {
+suite("upstream errors", () => {
   const shapes = [
     "openai",
     "flat",
@@ -53,7 +53,7 @@ suite("errors of the upstream", () => {
     "anthropic",
   ];
   for (const error_shape of shapes) {
-    test(`the shape '${error_shape}' is folded into ours`, async () => {
+    test(`upstream errors: the error shape '${error_shape}' is converted to the gateway's envelope`, async () => {
       const response = await chat(gateway, {
         simulate: { status: 429, error_shape, message: "slow down" },
       });
@@ -65,7 +65,7 @@ suite("errors of the upstream", () => {
   }
 
   for (const error_shape of ["html", "empty", "text"]) {
-    test(`what is no error message ('${error_shape}') is not echoed`, async () => {
+    test(`upstream errors: an error body without a message ('${error_shape}') is not echoed`, async () => {
       const response = await chat(gateway, { simulate: { status: 503, error_shape } });
       assert.equal(response.status, 503);
       assert.equal(
@@ -75,13 +75,13 @@ suite("errors of the upstream", () => {
     });
   }
 
-  test("statuses are passed on", async () => {
+  test("upstream errors: the status is forwarded", async () => {
     for (const status of [400, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529]) {
       assert.equal((await chat(gateway, { simulate: { status } })).status, status);
     }
   });
 
-  test("retry-after is passed on, and given where the upstream gives none", async () => {
+  test("upstream errors: Retry-After is forwarded, or added to a 503 that has none", async () => {
     for (const retry_after of ["7", "Wed, 21 Oct 2026 07:28:00 GMT"]) {
       const response = await chat(gateway, { simulate: { status: 429, retry_after } });
       assert.equal(response.headers.get("retry-after"), retry_after);
@@ -98,7 +98,7 @@ suite("errors of the upstream", () => {
     );
   });
 
-  test("the gateway's credential is the operator's business", async () => {
+  test("upstream errors: a rejected provider key is reported by the name of its secret and not revealed", async () => {
     const message = `Incorrect API key provided: ${PROVIDER_KEY}`;
     const refused = await chat(gateway, { simulate: { status: 401, message } });
     assert.equal(refused.status, 401);
@@ -118,7 +118,7 @@ suite("errors of the upstream", () => {
     }
   });
 
-  test("an error inside a 200 is an error", async () => {
+  test("upstream errors: an error in a 200 response is returned as 502", async () => {
     const response = await chat(gateway, {
       simulate: { body: "error_in_200", message: "overloaded" },
     });
@@ -127,7 +127,7 @@ suite("errors of the upstream", () => {
   });
 });
 
-suite("upstreams that do not answer", () => {
+suite("unresponsive upstreams", () => {
   for (const stream of [false, true]) {
     for (const [
       name,
@@ -173,7 +173,7 @@ suite("upstreams that do not answer", () => {
         /never followed/,
       ],
     ])) {
-      test(`${name}, ${stream ? "stream" : "whole"}: ${status} ${code}`, async () => {
+      test(`unresponsive upstreams: ${name} (${stream ? "stream" : "whole"}) returns ${status} ${code}`, async () => {
         const response = await chat(gateway, { ...body, stream });
         assert.equal(response.status, status);
         const error = await errorOf(response);
@@ -184,18 +184,18 @@ suite("upstreams that do not answer", () => {
     }
   }
 
-  test("a request that timed out is cancelled upstream", async () => {
+  test("unresponsive upstreams: a call that timed out is cancelled", async () => {
     await upstream.forget();
     await chat(gateway, { simulate: { hang: "headers" } });
     await eventually(async () => (await upstream.lastRequest()).outcome === "cancelled", 3000);
   });
 });
 
-suite("answers that are not what they claim", () => {
+suite("invalid upstream responses", () => {
   for (const [name, simulate, code] of /** @type {[string, object, string][]} */ ([
     ["malformed JSON", { body: "malformed" }, "upstream_invalid_response"],
     ["an array", { body: "array" }, "upstream_invalid_response"],
-    ["nothing", { body: "empty" }, "upstream_invalid_response"],
+    ["empty", { body: "empty" }, "upstream_invalid_response"],
     ["no choices", { body: "no_choices" }, "upstream_invalid_response"],
     ["HTML by its type", { content_type: "text/html" }, "upstream_invalid_response"],
     [
@@ -212,7 +212,7 @@ suite("answers that are not what they claim", () => {
       "upstream_response_too_large",
     ],
   ])) {
-    test(`a whole answer that is ${name}: ${code}`, async () => {
+    test(`invalid upstream responses: a whole response that is ${name} returns ${code}`, async () => {
       const response = await chat(gateway, { simulate });
       assert.equal(response.status, code === "upstream_timeout" ? 504 : 502);
       const error = await errorOf(response);
@@ -221,7 +221,7 @@ suite("answers that are not what they claim", () => {
     });
   }
 
-  test("a whole answer where a stream was asked for", async () => {
+  test("invalid upstream responses: a whole response to a stream request returns 502", async () => {
     for (const simulate of [
       { body: "no_choices" },
       { content_type: "application/json" },
@@ -233,7 +233,7 @@ suite("answers that are not what they claim", () => {
     }
   });
 
-  test("slow, large and untyped answers are still answers", async () => {
+  test("invalid upstream responses: slow, large and untyped responses are accepted", async () => {
     for (const simulate of [
       { drip_ms: 100 },
       { content_bytes: 1_000_000 },
@@ -247,7 +247,7 @@ suite("answers that are not what they claim", () => {
   });
 });
 
-suite("streams that break", () => {
+suite("broken streams", () => {
   for (const [name, simulate, code] of /** @type {[string, object, string][]} */ ([
     ["cut", { cut: "stream", after_events: 3 }, "upstream_stream_cut"],
     ["reset", { cut: "stream", after_events: 3, reset: true }, "upstream_stream_cut"],
@@ -256,7 +256,7 @@ suite("streams that break", () => {
     ["silent", { hang: "stream", after_events: 3 }, "upstream_timeout"],
   ])) {
     for (const chunking of ["event", "bytes:5"]) {
-      test(`${name} (${chunking}): ends with a typed error event and no [DONE]`, async () => {
+      test(`broken streams: one that is ${name} (${chunking}) ends with a typed error event and no [DONE]`, async () => {
         const options = { chunking, ...simulate };
         const response = await chat(gateway, {
           stream: true,
@@ -285,7 +285,7 @@ suite("streams that break", () => {
     ["silent", { hang: "body" }, 504, "upstream_timeout"],
     ["silent after the role", { hang: "stream", after_events: 1 }, 504, "upstream_timeout"],
   ])) {
-    test(`${name} before its first content: a plain error with a status`, async () => {
+    test(`broken streams: one that is ${name}, before any content, returns an error status`, async () => {
       const response = await chat(gateway, { stream: true, simulate });
       assert.equal(response.status, status);
       const error = await errorOf(response);
@@ -295,7 +295,7 @@ suite("streams that break", () => {
   }
 
   for (const error_event_shape of ["openai", "text", "named", "openrouter"]) {
-    test(`an error event (${error_event_shape}) is folded and ends the stream`, async () => {
+    test(`broken streams: an error event (${error_event_shape}) is converted and ends the stream`, async () => {
       const response = await chat(gateway, {
         stream: true,
         simulate: { error_event: true, error_event_shape, after_events: 3, message: "went wrong" },
@@ -307,7 +307,7 @@ suite("streams that break", () => {
       assert.equal(seen.length, 4);
     });
 
-    test(`an error event (${error_event_shape}) before the first content: a plain error with a status`, async () => {
+    test(`broken streams: an error event (${error_event_shape}) before the first content returns an error status`, async () => {
       for (const after_events of [0, 1]) {
         const response = await chat(gateway, {
           stream: true,
@@ -319,7 +319,7 @@ suite("streams that break", () => {
     });
   }
 
-  test("a slow stream is not a silent one", async () => {
+  test("broken streams: a slow stream does not time out", async () => {
     const response = await chat(gateway, {
       stream: true,
       simulate: { events: 4, frame_delay_ms: 600 },
@@ -327,7 +327,7 @@ suite("streams that break", () => {
     assert.equal(events(await response.text()).at(-1), "[DONE]");
   });
 
-  test("a silent stream is kept alive by comments, which no parser sees", async () => {
+  test("broken streams: a silent stream is kept alive by comments, which parsers ignore", async () => {
     const pinging = await Gateway.startBare(
       variables(upstream, { timeouts: { idle_ms: 5000, ping_ms: 100 } }),
     );
@@ -344,7 +344,7 @@ suite("streams that break", () => {
     }
   });
 
-  test("an event that never ends is bounded", async () => {
+  test("broken streams: an endless event ends with upstream_response_too_large", async () => {
     const response = await chat(gateway, {
       stream: true,
       simulate: { content: "x".repeat(3_000_000) },
@@ -353,7 +353,7 @@ suite("streams that break", () => {
     assert.equal(last.error?.code, "upstream_response_too_large");
   });
 
-  test("3,000 events arrive, none lost", async () => {
+  test("broken streams: all of 3,000 events arrive", async () => {
     const response = await chat(gateway, { stream: true, simulate: { events: 3000 } });
     const seen = events(await response.text());
     assert.equal(seen.filter((event) => event.includes('"tok ')).length, 3000);
@@ -361,7 +361,7 @@ suite("streams that break", () => {
   });
 });
 
-test("after all this the gateway is well", async () => {
+test("upstream errors: the gateway answers and has logged no panic after these tests", async () => {
   assert.equal((await chat(gateway, {})).status, 200);
   assert.ok(!gateway.log.join("\n").match(/panicked|Critical|RuntimeError|hung|Uncaught/i));
 });

@@ -1,7 +1,8 @@
 // @ts-check
-//! What the end-to-end tests share: the simulated provider and gateways in the real runtime, as child processes.
+//! Helpers for end-to-end tests: the simulated provider and gateways in the real runtime, as child processes.
 //!
-//! A gateway is started as an operator would: `wrangler dev --port N --var NAME:VALUE …`. Nothing here asserts anything.
+//! A gateway is started as an operator would: `wrangler dev --port N --var NAME:VALUE …`. Nothing is asserted here, except
+//! that responses match openapi.json.
 
 import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -30,12 +31,12 @@ import { check } from "./contract.mjs";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** A key that every gateway of the tests lets in, and its caller's label. */
+/** A key that every gateway of the tests accepts, and its caller's label. */
 export const KEY = "test";
 export const LABEL = "testing";
 /** SHA-256 of KEY: the example of the documentation of GATEWAY_API_KEY_HASHES. */
 export const KEY_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-/** A key that every gateway of the tests takes for an operator's, and its label. */
+/** An operator key of every gateway of the tests, and its label. */
 export const OPERATOR_KEY = mint(Buffer.alloc(31, 7)).key;
 export const OPERATOR_LABEL = "ops";
 /** The gateway's own credential with the provider `demo`; no caller may ever see it. */
@@ -54,8 +55,8 @@ export async function call(url, init) {
 }
 
 /**
- * A port that nobody listens on. Not from the range from which systems take the ports of outgoing connections (from 32768
- * on): one from there may be gone before it is used.
+ * A free port. It is below 32768, from where systems take the ports of outgoing connections, which could take it before it
+ * is used.
  *
  * @returns {Promise<number>}
  */
@@ -124,7 +125,7 @@ export function setting(name) {
 }
 
 /**
- * Waits until a process is ready; if it does not become so, ends it and tells what it said.
+ * Waits until a process is ready; if it does not become ready, ends it and throws its output.
  *
  * @param {import("node:child_process").ChildProcess} child
  * @param {() => boolean | Promise<boolean>} ready
@@ -235,8 +236,8 @@ const exists = (path) =>
   );
 
 /**
- * The bytes of all files under a folder, as Latin-1 texts. A file that goes in the meantime is none: an object that rests
- * takes the `-shm` and `-wal` of its database with it.
+ * The bytes of all files under a folder, as Latin-1 texts. A file that disappears meanwhile is skipped: the
+ * runtime removes the `-shm` and `-wal` files of an idle object.
  *
  * @param {string} folder
  * @param {(path: string) => boolean} [counts] which of them
@@ -256,7 +257,7 @@ export async function contents(folder, counts = () => true) {
   );
 }
 
-/** What wrangler is started with. */
+/** The environment of wrangler. */
 function environment() {
   return {
     ...process.env,
@@ -277,10 +278,10 @@ export class Gateway {
   constructor(child, url, log, state) {
     this.child = child;
     this.url = url;
-    /** Everything that it has written. */
+    /** The lines of its output. */
     this.log = log;
     this.state = state;
-    /** Whether the state goes with the gateway. */
+    /** True if `stop` removes the state. */
     this.ownsState = false;
   }
 
@@ -415,13 +416,52 @@ const ai :Workerd.Worker = (
     return eventually(() => this.events().find((event) => event.request_id === id));
   }
 
-  /** The gateway's database, opened from outside: to look at what is stored, and to break it. */
-  database() {
+  /**
+   * Opens the gateway's database from outside.
+   *
+   * @template T
+   * @param {(database: DatabaseSync) => T} act
+   */
+  withDatabase(act) {
     const [file, ...others] = globSync(`${this.state}/v3/d1/*/*.sqlite`).filter(
       (path) => !path.endsWith("metadata.sqlite"),
     );
     if (file === undefined || others.length > 0) throw new Error("there is not one database");
-    return new DatabaseSync(file, { timeout: 5000 });
+    const database = new DatabaseSync(file, { timeout: 5000 });
+    try {
+      return act(database);
+    } finally {
+      database.close();
+    }
+  }
+
+  /**
+   * Runs statements on the gateway's database.
+   *
+   * @param {string} sql
+   */
+  execute(sql) {
+    this.withDatabase((database) => database.exec(sql));
+  }
+
+  /**
+   * The rows that a statement finds in the gateway's database.
+   *
+   * @param {string} sql
+   * @param {(string | number)[]} values
+   */
+  query(sql, ...values) {
+    return this.withDatabase((database) => database.prepare(sql).all(...values));
+  }
+
+  /**
+   * The number of rows in the gateway's database.
+   *
+   * @param {string} from such as "issued_keys WHERE name = ?"
+   * @param {string[]} values
+   */
+  count(from, ...values) {
+    return Number(this.query(`SELECT count(*) AS n FROM ${from}`, ...values)[0]?.["n"]);
   }
 
   /** Ends it with no warning, as a machine that fails does. Its state stays. */
@@ -481,6 +521,52 @@ export function chat(gateway, body, headers = {}) {
 }
 
 /**
+ * Begins a chat completion on a connection of its own, which can be reset: with a mere FIN the runtime would not notice
+ * before it writes.
+ *
+ * @param {Gateway} gateway
+ * @param {string} key
+ * @param {object} body
+ * @param {Record<string, string>} [headers]
+ */
+export async function begin(gateway, key, body, headers = {}) {
+  const { hostname, port } = new URL(gateway.url);
+  const socket = connect(Number(port), hostname);
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  const text = JSON.stringify(body);
+  const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const called = { socket, text: "" };
+  socket.setEncoding("utf8");
+  socket.on("data", (data) => (called.text += data));
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${key}\r\n${more.join("")}` +
+      `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+  );
+  return called;
+}
+
+/**
+ * Submits a key request, as a new client unless the headers name one.
+ *
+ * @param {Gateway} gateway
+ * @param {unknown} body a text or bytes are sent as they are
+ * @param {Record<string, string>} [headers]
+ */
+export function requestKey(gateway, body, headers = {}) {
+  const raw = typeof body === "string" || body instanceof Uint8Array;
+  return call(`${gateway.url}/access/request-key`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      "cf-connecting-ip": newClient(),
+      ...headers,
+    },
+    body: raw ? /** @type {BodyInit} */ (body) : JSON.stringify(body),
+  });
+}
+
+/**
  * Calls as an operator.
  *
  * @param {Gateway} gateway
@@ -524,7 +610,7 @@ export function events(text) {
 }
 
 /**
- * Waits for the next minute of the clock if so little is left of this one: limits of a minute begin anew with each.
+ * Waits for the next minute if less than this is left of the current one: limits per minute reset with each.
  *
  * @param {number} seconds
  */
@@ -532,6 +618,16 @@ export async function minuteWith(seconds) {
   const left = 60_000 - (Date.now() % 60_000);
   if (left < seconds * 1000) await new Promise((resolve) => setTimeout(resolve, left + 100));
 }
+
+/**
+ * Does something several times concurrently.
+ *
+ * @template T
+ * @param {number} times
+ * @param {(index: number) => Promise<T>} act
+ */
+export const atOnce = (times, act) =>
+  Promise.all(Array.from({ length: times }, (_, index) => act(index)));
 
 /**
  * Waits until a condition holds.

@@ -1,6 +1,5 @@
 // @ts-check
-//! What is known of how upstreams are doing: what is told of it, how isolates share it, and that a gateway does well
-//! without.
+//! Lane health: the reports, sharing among isolates through the `ProviderHealth` object, and a gateway without that object.
 
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
@@ -11,7 +10,7 @@ import { Isolates } from "./isolates.mjs";
 import { QUESTION, ask, assertAnswered, configured, lane, sent } from "./lanes.mjs";
 
 const ISOLATES = 10;
-/** What is promised of news among isolates, and what clocks and polling may add. */
+/** The guaranteed delay of health updates among isolates, and the tolerance for clocks and polling. */
 const BOUND_MS = 2000;
 const GRANULARITY_MS = 150;
 
@@ -52,7 +51,7 @@ const isCount = (value) => Number.isInteger(value) && Number(value) >= 0;
 /** @param {unknown} value */
 const isShare = (value) => typeof value === "number" && value >= 0 && value <= 1;
 
-suite("what is told", () => {
+suite("health reports", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
@@ -92,7 +91,7 @@ suite("what is told", () => {
     "success_rate",
   ];
 
-  test("before any call: everything is there, and nothing is known", async () => {
+  test("health reports: before any call every field is present and no lane has data", async () => {
     assert.deepEqual((await get(gateway, "/health")).models, []);
     assert.deepEqual(await get(gateway, "/v1/stats/providers"), { stats: [], quotas: {} });
     const status = await get(gateway, "/v1/routing/status");
@@ -124,7 +123,7 @@ suite("what is told", () => {
     }
   });
 
-  test("after calls: what became of them", async () => {
+  test("health reports: after calls they show the outcomes", async () => {
     for (let calls = 0; calls < 3; calls += 1) await ask(gateway, { model: "a" });
     await ask(gateway, { model: "a", stream: true });
     const throttled = { status: 429, retry_after: 30, when: { path: "/first" } };
@@ -228,7 +227,7 @@ suite("what is told", () => {
     assert.deepEqual([status.summary.cooldown_models, status.summary.exhausted_models], [2, 1]);
   });
 
-  test("what a provider says of its limits", async () => {
+  test("health reports: rate limits named by a provider are shown and respected", async () => {
     const limited = await Gateway.startBare({ ...variables(), LIMITED_API_KEY: "k1" });
     try {
       const reset = (/** @type {number} */ remaining) => ({
@@ -265,7 +264,7 @@ suite("what is told", () => {
     }
   });
 
-  test("it is told to anybody, and to nobody by another method", async () => {
+  test("health reports: are public and allow GET and HEAD only", async () => {
     for (const path of ["/v1/routing/status", "/v1/stats/providers"]) {
       const headers = { authorization: "Bearer wrong" };
       assert.equal((await fetch(`${gateway.url}${path}`, { headers })).status, 200);
@@ -277,7 +276,7 @@ suite("what is told", () => {
   });
 });
 
-suite(`${ISOLATES} isolates`, () => {
+suite(`shared health of ${ISOLATES} isolates`, () => {
   /** @type {Isolates} */ let isolates;
 
   before(async () => {
@@ -308,7 +307,7 @@ suite(`${ISOLATES} isolates`, () => {
     return performance.now();
   };
 
-  test("that are called all the time: what one finds out, all know within the bound", async (t) => {
+  test("shared health: a cooldown found by one busy isolate is known to all within the bound", async (t) => {
     await warm("a");
     const RETRY_AFTER_MS = 5000;
     const began = await findOut(0, "a", RETRY_AFTER_MS / 1000);
@@ -316,7 +315,7 @@ suite(`${ISOLATES} isolates`, () => {
       isolates.gateways.slice(1).map(async (gateway) => {
         for (;;) {
           const at = performance.now() - began;
-          // Goes by the same knowledge as a call does, and finds out nothing by itself.
+          // Uses the same health view as a call, and learns nothing by itself.
           const response = await call(`${gateway.url}/v1/routing/explain`, {
             method: "POST",
             headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
@@ -349,9 +348,9 @@ suite(`${ISOLATES} isolates`, () => {
     for (const ms of back) assert.ok(ms > RETRY_AFTER_MS - 100, `${ms}`);
   });
 
-  test("that are idle: the first call after the bound knows", async (t) => {
+  test("shared health: an idle isolate knows of a cooldown at its first call after the bound", async (t) => {
     await warm("b");
-    // For everybody: an answer that came after the refusal would rightly end what is known.
+    // For every isolate: a response after the rejection would rightly end the cooldown.
     const throttle = { path: "/first", for_ms: 30_000, retry_after: 30 };
     await fetch(`${upstream.url}/_throttle`, { method: "POST", body: JSON.stringify(throttle) });
     try {
@@ -361,7 +360,7 @@ suite(`${ISOLATES} isolates`, () => {
       const early = [];
       for (const [index, gateway] of isolates.gateways.entries()) {
         if (index === 3) continue;
-        // Each is called once: what it then knows, it was told.
+        // Each is called once, so it knows only what other isolates have shared.
         const at = index < 3 ? 600 * index : BOUND_MS + 50 * index;
         await sleep(Math.max(0, at - (performance.now() - began)));
         const after = performance.now() - began;
@@ -376,7 +375,7 @@ suite(`${ISOLATES} isolates`, () => {
     }
   });
 
-  test("count together", async () => {
+  test("shared health: attempts of all isolates are counted together", async () => {
     await Promise.all(isolates.gateways.map((gateway) => ask(gateway, { model: "first/c" })));
     await sleep(BOUND_MS + 500);
     for (const index of [0, 5, 9]) {
@@ -386,7 +385,7 @@ suite(`${ISOLATES} isolates`, () => {
     }
   });
 
-  test("that all find out the same at once take it for one failure", async () => {
+  test("shared health: a failure seen by all isolates at once counts as one failure", async () => {
     const simulate = { status: 500, when: { path: "/first" } };
     const answers = await Promise.all(
       isolates.gateways.map((gateway) => ask(gateway, { model: "d", simulate })),
@@ -403,8 +402,8 @@ suite(`${ISOLATES} isolates`, () => {
   });
 });
 
-suite("a gateway", () => {
-  test("without the object goes by what it sees itself, and loses no time", async () => {
+suite("health without the ProviderHealth object", () => {
+  test("health: a gateway without the ProviderHealth object uses its own view and loses no time", async () => {
     const gateway = await Gateway.startBare(variables());
     try {
       const simulate = { status: 429, retry_after: 2, when: { path: "/first" } };
@@ -428,9 +427,9 @@ suite("a gateway", () => {
   for (const [what, health] of [
     ["does not answer", "fetch() { return new Promise(() => {}); }"],
     ["fails", 'fetch() { throw new Error("out of order"); }'],
-    ["answers nonsense", 'fetch() { return new Response("{}]"); }'],
+    ["returns nonsense", 'fetch() { return new Response("{}]"); }'],
   ]) {
-    test(`whose object ${what} goes by what it sees itself, and waits for it half a second at most`, async (t) => {
+    test(`health: a gateway whose ProviderHealth object ${what} uses its own view and waits for it half a second at most`, async (t) => {
       const other = `export class ProviderHealth { ${health} }`;
       const isolates = await Isolates.start(1, variables(), { ProviderHealth: other });
       try {
@@ -455,13 +454,13 @@ suite("a gateway", () => {
     });
   }
 
-  test("that is restarted has not forgotten who is throttled", async () => {
+  test("health: a restarted gateway remembers cooldowns", async () => {
     const state = await freshState();
     try {
       const before = await Gateway.start(variables(), [], state);
       const simulate = { status: 429, retry_after: 120, when: { path: "/first" } };
       assertAnswered(await ask(before, { model: "a", simulate }));
-      // What is known is written down every five seconds.
+      // The health view is stored every five seconds.
       await sleep(6500);
       await before.stop();
       const again = await Gateway.start(variables(), [], state);

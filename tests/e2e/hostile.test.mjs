@@ -1,5 +1,5 @@
 // @ts-check
-//! What nobody sane sends, and what everybody sends at once.
+//! Hostile requests and bursts.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.startBare(variables(upstream));
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
  * Sends bytes as they are and gives the beginning of what comes back.
@@ -35,7 +35,7 @@ async function raw(bytes) {
 const HEAD = `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n`;
 const BODY = '{"model":"auto","messages":[]}';
 
-suite("headers", () => {
+suite("hostile headers", () => {
   for (const [name, header, status] of [
     ["a key that is not ASCII", "authorization: Bearer schlüssel-😀", 401],
     ["an id that is not ASCII", `authorization: Bearer ${KEY}\r\nx-request-id: é😀`, 200],
@@ -48,17 +48,17 @@ suite("headers", () => {
       200,
     ],
   ]) {
-    test(`${name}: ${status}`, async () => {
+    test(`hostile headers: ${name} returns ${status}`, async () => {
       const answer = await raw(`${HEAD}${header}\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`);
       assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
     });
   }
 });
 
-suite("bodies", () => {
-  test("200,000 levels of nesting pass", async () => {
+suite("hostile bodies", () => {
+  test("hostile bodies: 200,000 levels of nesting are forwarded", async () => {
     const deep = `{"model":"auto","messages":[],"x":${"[".repeat(200_000)}${"]".repeat(200_000)}}`;
-    // The simulated provider has a limit of its own; the gateway must not.
+    // The simulated provider has its own limit; the gateway must have none.
     const { status } = await chat(gateway, deep);
     assert.ok([200, 400].includes(status), `${status}`);
     assert.equal(
@@ -67,7 +67,7 @@ suite("bodies", () => {
     );
   });
 
-  test("bytes that are not UTF-8, a null byte, a byte order mark: 400 with the place", async () => {
+  test("hostile bodies: invalid UTF-8, a null byte or a byte order mark returns 400 with the position", async () => {
     for (const bytes of [
       Buffer.concat([
         Buffer.from('{"model":"auto","messages":["'),
@@ -87,7 +87,7 @@ suite("bodies", () => {
     }
   });
 
-  test("half a surrogate pair in a name does no harm", async () => {
+  test("hostile bodies: half a surrogate pair in a name does no harm", async () => {
     for (const body of [
       '{"model":"auto","messages":[],"\\ud83d":1}',
       '{"model":"\\ud83d","messages":[]}',
@@ -99,7 +99,7 @@ suite("bodies", () => {
     }
   });
 
-  test("a name that fits into no header and no receipt is refused, before anybody is asked", async () => {
+  test("hostile bodies: a model name that fits no header or receipt is rejected before any upstream is called", async () => {
     for (const [model, words] of [
       [`demo/${"x".repeat(508)}`, /'model' is 513 bytes long; at most 512 are possible/],
       [`demo/${"x".repeat(3_000_000)}`, /'model' is 3000005 bytes long/],
@@ -123,14 +123,14 @@ suite("bodies", () => {
     );
   });
 
-  test("21 megabytes are refused, 19 pass", async () => {
+  test("hostile bodies: 21 MB return 413, 19 MB are forwarded", async () => {
     const pad = (/** @type {number} */ megabytes) => ({ pad: "x".repeat(megabytes * 1024 * 1024) });
     for (let round = 0; round < 5; round += 1)
       assert.equal((await chat(gateway, pad(21))).status, 413);
     assert.equal((await chat(gateway, pad(19))).status, 200);
   });
 
-  test("a client that leaves in the middle of its body does no harm", async () => {
+  test("hostile bodies: a disconnect in the middle of a body does no harm", async () => {
     const { hostname, port } = new URL(gateway.url);
     for (let round = 0; round < 20; round += 1) {
       const socket = connect(Number(port), hostname);
@@ -146,7 +146,7 @@ suite("bodies", () => {
   });
 });
 
-suite("paths", () => {
+suite("hostile paths", () => {
   for (const [path, status] of /** @type {[string, number][]} */ ([
     ["/v1/models/..%2f..%2fhealth", 404],
     [`/v1/models/${"x".repeat(8000)}`, 404],
@@ -156,14 +156,14 @@ suite("paths", () => {
     ["/HEALTH", 404],
     ["/health?x=%ff", 200],
   ])) {
-    test(`${path.slice(0, 40)}: ${status}`, async () => {
+    test(`hostile paths: ${path.slice(0, 40)} returns ${status}`, async () => {
       assert.equal((await call(`${gateway.url}${path}`)).status, status);
     });
   }
 });
 
-suite("all at once", () => {
-  test("50 first requests of a cold gateway", async () => {
+suite("hostile load", () => {
+  test("hostile load: 50 concurrent first requests to a cold gateway all succeed", async () => {
     const cold = await Gateway.startBare(variables(upstream), { wait: false });
     try {
       const answers = await Promise.all(Array.from({ length: 50 }, () => chat(cold, {})));
@@ -175,7 +175,7 @@ suite("all at once", () => {
     }
   });
 
-  test("200 streams are each complete, and none has a piece of another", async () => {
+  test("hostile load: 200 concurrent streams are complete and do not mix", async () => {
     const streams = await Promise.all(
       Array.from({ length: 200 }, async (_, n) => {
         const simulate = { content: `stream-${n} `.repeat(20), frame_delay_ms: 5 };
@@ -193,7 +193,7 @@ suite("all at once", () => {
   });
 });
 
-test("after all this the gateway is well", async () => {
+test("hostile requests: the gateway answers and has logged no panic after these tests", async () => {
   assert.equal((await chat(gateway, {})).status, 200);
   assert.ok(!gateway.log.join("\n").match(/panicked|Critical|RuntimeError|hung|Uncaught/i));
 });

@@ -1,6 +1,5 @@
 // @ts-check
-//! Issued keys on the call path: how long a revoked key lives in isolates that know it, what guessing costs, and what
-//! happens when the database is down.
+//! Issued keys on the call path: the delay of a revocation, the cost of guessing, and failures of the database.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -12,6 +11,7 @@ import {
   KEY,
   OPERATOR_KEY,
   Upstream,
+  atOnce,
   chat,
   events,
   newClient,
@@ -21,13 +21,13 @@ import {
 import { Isolates } from "./isolates.mjs";
 
 const ISOLATES = 10;
-/** What is promised of revocation, and what clocks and polling may add. */
+/** The guaranteed delay of a revocation, and the tolerance for clocks and polling. */
 const BOUND_MS = 10_000;
 const GRANULARITY_MS = 500;
 
-/** The database is there but cannot tell of a key: `no such column`. */
+/** Makes the look-up of a key fail with `no such column`. */
 const BREAK = "ALTER TABLE key_secrets RENAME COLUMN digest TO hidden";
-const MEND = "ALTER TABLE key_secrets RENAME COLUMN hidden TO digest";
+const REPAIR = "ALTER TABLE key_secrets RENAME COLUMN hidden TO digest";
 
 let made = 0;
 
@@ -63,13 +63,6 @@ async function use(gateway, key, client = newClient()) {
 /** A well-formed key that nobody has issued. */
 const unknownKey = () => mint(randomBytes(31)).key;
 
-/**
- * @template T
- * @param {number} times
- * @param {(index: number) => Promise<T>} act
- */
-const atOnce = (times, act) => Promise.all(Array.from({ length: times }, (_, index) => act(index)));
-
 /** @type {Upstream} */ let upstream;
 
 before(async () => {
@@ -77,7 +70,7 @@ before(async () => {
 });
 after(() => upstream?.stop());
 
-suite(`${ISOLATES} warm isolates`, () => {
+suite(`issued keys on ${ISOLATES} warm isolates`, () => {
   /** @type {Isolates} */ let isolates;
 
   before(async () => {
@@ -92,7 +85,7 @@ suite(`${ISOLATES} warm isolates`, () => {
     }
   };
 
-  test("that are polled: revoking, disabling and rotating are in force within the bound", async (t) => {
+  test("issued keys: revoking, disabling and rotating take effect on busy isolates within the bound", async (t) => {
     const doomed = await issue(isolates.at(0));
     const disabled = await issue(isolates.at(1));
     const rotated = await issue(isolates.at(2));
@@ -123,7 +116,7 @@ suite(`${ISOLATES} warm isolates`, () => {
         isolates.gateways.map(async (gateway, index) => {
           const { began } = /** @type {{ began: number }} */ (state);
           for (;;) {
-            // What is answered was decided after it was asked: the time of asking counts.
+            // The response was decided after the request was sent, so the time of sending counts.
             const asked = performance.now() - began;
             const status = await use(gateway, key);
             if (status === refusal) return { index, method, ms: asked };
@@ -146,7 +139,7 @@ suite(`${ISOLATES} warm isolates`, () => {
     }
   });
 
-  test("that are idle: after the bound none lets the key in, even as the first call", async (t) => {
+  test("issued keys: after the bound an idle isolate rejects a revoked key at its first call", async (t) => {
     const { name, key } = await issue(isolates.at(0));
     await warm([key]);
     assert.equal((await operate(isolates.at(0), "DELETE", `/v0/api_keys/${name}`)).status, 200);
@@ -160,14 +153,14 @@ suite(`${ISOLATES} warm isolates`, () => {
     assert.deepEqual(answers, Array(ISOLATES).fill("401 invalid_api_key"));
   });
 
-  test("a key that is issued works everywhere at once", async () => {
+  test("issued keys: a new key works on every isolate immediately", async () => {
     const { key } = await issue(isolates.at(0));
     const answers = await Promise.all(isolates.gateways.map((gateway) => use(gateway, key)));
     assert.deepEqual(answers, Array(ISOLATES).fill("200"));
   });
 });
 
-suite("cold isolates", () => {
+suite("issued keys on cold isolates", () => {
   /** @type {Isolates} */ let isolates;
 
   before(async () => {
@@ -175,19 +168,19 @@ suite("cold isolates", () => {
   });
   after(() => isolates?.stop());
 
-  test("forty calls at once with one key", async () => {
+  test("issued keys: forty concurrent calls with one key succeed on a cold isolate", async () => {
     const { key } = await issue(isolates.at(0));
     assert.deepEqual(await atOnce(40, () => use(isolates.at(1), key)), Array(40).fill("200"));
   });
 
-  test("forty calls at once with forty keys", async () => {
+  test("issued keys: forty concurrent calls with forty keys succeed on a cold isolate", async () => {
     const keys = [];
     for (let count = 0; count < 40; count += 1) keys.push((await issue(isolates.at(0))).key);
     const answers = await Promise.all(keys.map((key) => use(isolates.at(2), key)));
     assert.deepEqual(answers, Array(40).fill("200"));
   });
 
-  test("forty calls at once, of which some are unknown, wait for none of the others", async () => {
+  test("issued keys: valid keys do not wait for the lookup of unknown ones", async () => {
     const { key } = await issue(isolates.at(0));
     const answers = await atOnce(40, (index) =>
       use(isolates.at(1), index % 2 === 0 ? key : unknownKey()),
@@ -197,7 +190,7 @@ suite("cold isolates", () => {
   });
 });
 
-suite("keys that nobody has issued", () => {
+suite("unknown keys", () => {
   /** @type {Isolates} */ let isolates;
 
   before(async () => {
@@ -206,7 +199,7 @@ suite("keys that nobody has issued", () => {
   });
   after(() => isolates?.stop());
 
-  test("are asked for once in ten seconds", async (t) => {
+  test("unknown keys: a key is looked up once in ten seconds", async (t) => {
     const { name, key: other } = await issue(isolates.at(0));
     assert.equal(await use(isolates.at(0), other), "200");
     const key = unknownKey();
@@ -236,7 +229,7 @@ suite("keys that nobody has issued", () => {
     assert.ok(known >= BOUND_MS - GRANULARITY_MS, `asked for again after ${known} ms`);
   });
 
-  test("a wrong secret of a known id is refused, and does not displace the right one", async () => {
+  test("unknown keys: a wrong secret of a known id is rejected and does not evict the right one", async () => {
     const { key } = await issue(isolates.at(0));
     const gateway = isolates.at(1);
     // The same public id with another secret: well-formed, checksum and all.
@@ -260,11 +253,11 @@ suite("keys that nobody has issued", () => {
       assert.equal(await use(gateway, forged), "401 invalid_api_key", "asks nothing");
       assert.equal(await use(gateway, key), "200");
     } finally {
-      await isolates.execute(MEND);
+      await isolates.execute(REPAIR);
     }
   });
 
-  test("what is not well-formed asks the database nothing", async () => {
+  test("unknown keys: malformed keys cause no database query", async () => {
     const gateway = isolates.at(0);
     const good = unknownKey();
     const last = good.at(-1) === "0" ? "1" : "0";
@@ -285,12 +278,12 @@ suite("keys that nobody has issued", () => {
       }
       assert.equal(await use(gateway, good), "503 storage_unavailable", "this one asks");
     } finally {
-      await isolates.execute(MEND);
+      await isolates.execute(REPAIR);
     }
     assert.equal(await use(gateway, good), "401 invalid_api_key", "a failure is not remembered");
   });
 
-  test("five thousand of them neither fill the memory nor displace a good key", async (t) => {
+  test("unknown keys: five thousand of them neither fill memory nor evict a valid key", async (t) => {
     const gateway = isolates.at(0);
     const { key } = await issue(gateway);
     const memory = async () => Number(await (await fetch(`${gateway.url}/__memory`)).text());
@@ -321,12 +314,12 @@ suite("keys that nobody has issued", () => {
     try {
       assert.equal(await use(gateway, key), "200", "remembered, since the database cannot tell");
     } finally {
-      await isolates.execute(MEND);
+      await isolates.execute(REPAIR);
     }
   });
 });
 
-suite("a gateway", () => {
+suite("issued keys on one gateway", () => {
   /** @type {Gateway} */ let gateway;
   const ringKey = mint(Buffer.alloc(31, 8)).key;
 
@@ -337,22 +330,12 @@ suite("a gateway", () => {
   });
   after(() => gateway?.stop());
 
-  /** @param {string} sql */
-  const execute = (sql) => {
-    const database = gateway.database();
-    try {
-      database.exec(sql);
-    } finally {
-      database.close();
-    }
-  };
-
-  test("whose database is down knows a key for ten seconds, and then does not know", async (t) => {
+  test("issued keys: without the database a known key works for ten seconds, then returns 503", async (t) => {
     const { key } = await issue(gateway);
     const { key: cold } = await issue(gateway);
     assert.equal(await use(gateway, key), "200");
     const began = performance.now();
-    execute(BREAK);
+    gateway.execute(BREAK);
     try {
       assert.equal(await use(gateway, cold), "503 storage_unavailable");
       let last = 0;
@@ -378,12 +361,12 @@ suite("a gateway", () => {
       assert.equal(await use(gateway, KEY), "200", "the ring needs no database");
       assert.equal(await use(gateway, ringKey), "200");
     } finally {
-      execute(MEND);
+      gateway.execute(REPAIR);
     }
     assert.deepEqual([await use(gateway, key), await use(gateway, cold)], ["200", "200"]);
   });
 
-  test("does not cut an answer that is on its way when its key is revoked", async () => {
+  test("issued keys: revoking a key does not cut a response that has started", async () => {
     const { key, name } = await issue(gateway);
     const response = await chat(
       gateway,
@@ -396,7 +379,7 @@ suite("a gateway", () => {
     assert.equal(events(await response.text()).at(-1), "[DONE]");
   });
 
-  test("refuses a client that fails too often, and nobody else", async () => {
+  test("failed authentication: a client over the limit gets 429, other clients are unaffected", async () => {
     const client = newClient();
     const { key } = await issue(gateway);
     const { key: cold } = await issue(gateway);
@@ -439,7 +422,7 @@ suite("a gateway", () => {
     }
   });
 
-  test("counts failures on all routes together, and answers in the envelope of each", async () => {
+  test("failed authentication: failures on all routes count together, and the 429 uses the envelope of the route", async () => {
     const client = newClient();
     const headers = { authorization: "Bearer wrong", "cf-connecting-ip": client };
     for (const path of ["/v0/api_keys", "/api/portal/requests", "/v0/audit", "/v0/api_keys/x"]) {
@@ -458,14 +441,14 @@ suite("a gateway", () => {
     assert.equal((await chat(gateway, {}, none)).status, 401, "no key is no guess");
   });
 
-  test("lets no more than the limit guess, even at once", async () => {
+  test("failed authentication: twenty concurrent guesses do not exceed the limit", async () => {
     const client = newClient();
     const answers = await atOnce(20, () => use(gateway, "guess", client));
     assert.equal(answers.filter((answer) => answer === "401 invalid_api_key").length, 5);
     assert.equal(answers.filter((answer) => answer === "429 rate_limit_exceeded").length, 15);
   });
 
-  test("does not hold against a client that its key is disabled or may not do something", async () => {
+  test("failed authentication: disabled keys and missing permissions do not count", async () => {
     const client = newClient();
     const { name, key } = await issue(gateway);
     const change = { disabled: true };

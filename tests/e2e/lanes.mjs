@@ -1,6 +1,6 @@
 // @ts-check
-//! What the tests of routing share: several providers on one simulated upstream, and calls of which it is known what was
-//! sent to whom.
+//! Helpers for tests of routing: several providers on one simulated upstream, and calls whose upstream requests can be
+//! found.
 
 import assert from "node:assert/strict";
 import { KEY, call, events, variables } from "./harness.mjs";
@@ -9,7 +9,7 @@ import { KEY, call, events, variables } from "./harness.mjs";
 /** @typedef {import("./harness.mjs").Upstream} Upstream */
 /** @typedef {import("./harness.mjs").Recorded} Recorded */
 
-/** What every call says, unless it says something else, and what is answered to that. */
+/** The default message of a call, and the response to it. */
 export const QUESTION = "one two three";
 export const ANSWER = `You said: ${QUESTION}`;
 
@@ -104,7 +104,7 @@ export async function ask(gateway, body, headers = {}) {
 }
 
 /**
- * What was sent upstream for a call: the provider (by its path), the body and the record.
+ * The upstream requests of a call: the provider (by its path), the body and the record.
  *
  * @param {Upstream} upstream
  * @param {Answered} answered

@@ -1,10 +1,8 @@
 // @ts-check
-//! What the tests of recording share: keys, what their ledgers tell, and the check of a chain of receipts.
+//! Helpers for tests of recording: keys, usage and receipts of a key, and the verification of a chain of receipts.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { connect } from "node:net";
 import { KEY, call, operate } from "./harness.mjs";
 
 /** @typedef {import("./harness.mjs").Gateway} Gateway */
@@ -112,7 +110,7 @@ export function assertChain(list, account) {
 }
 
 /**
- * The sums over receipts that all tell of a key's usage.
+ * The usage of a key, summed over its receipts.
  *
  * @param {any[]} list
  */
@@ -169,29 +167,3 @@ export function assertSums(list, account) {
 
 /** The statement that adds up all that has been rolled up. */
 export const ROLLED_UP = `SELECT ${FIELDS.map((name) => `coalesce(sum(${name}), 0) AS ${name}`).join(", ")} FROM usage_daily`;
-
-/**
- * Begins a chat completion on a connection of its own, which can be reset: with a mere FIN the runtime would not notice
- * before it writes.
- *
- * @param {Gateway} gateway
- * @param {string} key
- * @param {object} body
- * @param {Record<string, string>} [headers]
- */
-export async function begin(gateway, key, body, headers = {}) {
-  const { hostname, port } = new URL(gateway.url);
-  const socket = connect(Number(port), hostname);
-  socket.on("error", () => {});
-  await once(socket, "connect");
-  const text = JSON.stringify(body);
-  const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  const called = { socket, text: "" };
-  socket.setEncoding("utf8");
-  socket.on("data", (data) => (called.text += data));
-  socket.write(
-    `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${key}\r\n${more.join("")}` +
-      `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-  );
-  return called;
-}

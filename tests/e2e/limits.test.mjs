@@ -1,6 +1,6 @@
 // @ts-check
-//! The limits of keys, in the real runtime: what each of them counts, what is told of it, and what happens at its end. That
-//! budgets hold to the last micro-USD is in budgets.test.mjs.
+//! The limits of keys in the real runtime: their counters, reports and errors. budgets.test.mjs tests that budgets hold to
+//! the last micro-USD.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -17,9 +17,9 @@ import { ask, assertAnswered, assertRefused, configured, lane, sent } from "./la
 const MODEL = "demo/sim-small";
 /** A token of input costs a micro-USD and one of output ten, so that no cost is rounded. */
 const PRICE = { input_usd_per_mtok: 1, output_usd_per_mtok: 10 };
-/** What a call of `ask` is answered with, and what that costs: the usual answer repeats the three words. */
+/** The cost of a call of `ask`: the default response repeats the three words. */
 const COST = 3 + 5 * 10;
-/** What such a call takes of a minute's tokens. */
+/** The tokens of such a call. */
 const TOKENS = 3 + 5;
 
 /** Models of which the tests let the first attempt fail: one each, since a lane that has failed is left alone for a while. */
@@ -128,7 +128,7 @@ async function usage(gateway, { authorization }, path = "") {
 }
 
 /**
- * How a key's limits stand, by counter, once no call holds anything.
+ * The state of a key's limits by counter, once nothing is reserved.
  *
  * @param {Gateway} gateway
  * @param {Key} key
@@ -242,7 +242,7 @@ suite("limits", () => {
   const use = (key, body = {}, at = gateway) =>
     ask(at, { model: MODEL, max_tokens: 20, ...body }, { authorization: key.authorization });
 
-  test("requests a minute: as many as that, over all isolates; what is not sent does not count", async () => {
+  test("limits: requests per minute are counted over all isolates, calls that are not sent do not count", async () => {
     const key = await issue(gateway, "three-a-minute");
     await minuteWith(20);
     const explained = await call(`${gateway.url}/v1/routing/explain`, {
@@ -264,7 +264,7 @@ suite("limits", () => {
     assertAnswered(await use(await issue(gateway, "three-a-minute")), undefined);
   });
 
-  test("requests a minute: forty at once over two isolates", async () => {
+  test("limits: requests per minute hold for forty concurrent calls over two isolates", async () => {
     const key = await issue(gateway, "three-a-minute");
     await minuteWith(20);
     const answers = await Promise.all(
@@ -276,7 +276,7 @@ suite("limits", () => {
     }
   });
 
-  test("requests a day", async () => {
+  test("limits: requests per day", async () => {
     const key = await issue(gateway, "three-a-day");
     for (let calls = 0; calls < 3; calls += 1) assertAnswered(await use(key));
     const refused = await use(key);
@@ -289,7 +289,7 @@ suite("limits", () => {
   });
 
   for (const span of ["minute", "day"]) {
-    test(`tokens a ${span}`, async () => {
+    test(`limits: tokens per ${span}`, async () => {
       const key = await issue(gateway, `tokens-a-${span}`);
       await minuteWith(25);
       const counter = `tokens_per_${span}`;
@@ -310,7 +310,7 @@ suite("limits", () => {
     });
   }
 
-  test("a call that is larger than the limit goes when nothing else does", async () => {
+  test("limits: a call larger than the token limit runs when no other call does", async () => {
     const key = await issue(gateway, "tokens-a-minute");
     await minuteWith(20);
     const simulate = { events: 200 };
@@ -321,7 +321,7 @@ suite("limits", () => {
     assert.deepEqual([limit.used, limit.remaining], [203, 0]);
   });
 
-  test("a new minute is not charged for the old one", async () => {
+  test("limits: a new minute is not charged for the previous one", async () => {
     const requests = await issue(gateway, "three-a-minute");
     const tokens = await issue(gateway, "tokens-a-minute");
     await minuteWith(15);
@@ -336,7 +336,7 @@ suite("limits", () => {
     assertAnswered(await use(tokens));
   });
 
-  test("a call that ends in the next minute is charged in the one that it began in", async () => {
+  test("limits: a call that ends in the next minute is charged to the minute in which it began", async () => {
     const key = await issue(gateway, "tokens-a-minute");
     const left = 60_000 - (Date.now() % 60_000);
     await new Promise((resolve) => setTimeout(resolve, (left + 59_000) % 60_000));
@@ -375,7 +375,7 @@ suite("limits", () => {
     return () => socket.resetAndDestroy();
   }
 
-  test("calls at once: streams hold their places while they last, and free them when the client leaves", async (t) => {
+  test("limits: concurrent streams hold their places while they last and free them when the client leaves", async (t) => {
     const key = await issue(gateway, "three-at-once");
     const streams = [await open(key), await open(key, other), await open(key)];
     const until = Date.now() + 12_000;
@@ -405,7 +405,7 @@ suite("limits", () => {
     for (const one of all) assertAnswered(one);
   });
 
-  test("calls at once: each place is free when its call has ended", async () => {
+  test("limits: a place is free when its call has ended", async () => {
     const key = await issue(gateway, "three-at-once");
     for (let calls = 0; calls < 15; calls += 1) {
       assertAnswered(await use(key, { stream: calls % 2 === 0 }));
@@ -447,7 +447,7 @@ suite("limits", () => {
       ],
     ],
   ])) {
-    test(`limits for some models: ${policy}`, async () => {
+    test(`limits: a policy can limit some models (${policy})`, async () => {
       const key = await issue(gateway, policy);
       const [first, second, third] = within;
       assertAnswered(await use(key, { model: first }));
@@ -459,7 +459,7 @@ suite("limits", () => {
     });
   }
 
-  test("of two policies the stricter counts", async () => {
+  test("limits: of two policies the stricter applies", async () => {
     const key = await issue(gateway, "three-a-minute", "two-a-minute", "a-dollar");
     await minuteWith(20);
     assertAnswered(await use(key));
@@ -474,7 +474,7 @@ suite("limits", () => {
     assert.equal(limits.get("requests_per_minute").amount, 2);
   });
 
-  test("headers tell each limit, and agree with what is told at /usage", async () => {
+  test("limits: response headers report each limit and agree with /usage", async () => {
     const key = await issue(gateway, "all");
     await minuteWith(25);
     const none = await ask(gateway, { model: MODEL });
@@ -504,7 +504,7 @@ suite("limits", () => {
         const limit = limits.get(counter);
         assert.equal(limit.amount, policy.get(counter)?.["q"], counter);
         assert.ok(r !== undefined && r <= limit.amount && r >= 0, `${counter}: ${r}`);
-        // What the call itself has not used of its hold has come back since.
+        // The unused part of the call's own hold has been returned since.
         assert.ok(
           r <= limit.remaining || counter === "concurrent",
           `${counter}: ${r} of ${limit.remaining}`,
@@ -530,7 +530,7 @@ suite("limits", () => {
     }
   });
 
-  test("a budget that is spent: told as OpenAI tells it, and not to be tried again", async () => {
+  test("limits: a spent budget returns insufficient_quota, which clients do not retry", async () => {
     const key = await issue(gateway, "nothing");
     const refused = await use(key);
     assertLimited(refused, "usd_per_month", "insufficient_quota");
@@ -547,7 +547,7 @@ suite("limits", () => {
     assert.equal(receipts.count, 0);
   });
 
-  test("money that calls under way may give back is a reason to try again", async () => {
+  test("limits: a budget reserved by calls in flight returns Retry-After", async () => {
     const key = await issue(gateway, "a-cent");
     // Each may cost some 5,000 of the 10,000 micro-USD; at most an eighth of what is left is set aside, but 256 tokens.
     const simulate = { events: 2, delay_ms: 700 };
@@ -563,7 +563,7 @@ suite("limits", () => {
     assertAnswered(await use(key));
   });
 
-  test("a huge max_tokens does not lock a budget", async () => {
+  test("limits: a huge max_tokens does not block a budget", async () => {
     const key = await issue(gateway, "a-dollar");
     const model = "demo/sim-other";
     const simulate = { events: 5, delay_ms: 700 };
@@ -592,7 +592,7 @@ suite("limits", () => {
     }
   });
 
-  test("a call that names no longest output gets one", async () => {
+  test("limits: a call without an output limit gets one", async () => {
     const key = await issue(gateway, "a-dollar");
     for (const model of ["demo/sim-other", MODEL]) {
       const answered = await ask(gateway, { model }, { authorization: key.authorization });
@@ -607,7 +607,7 @@ suite("limits", () => {
     assert.deepEqual([body.max_completion_tokens, body.max_tokens], [undefined, undefined]);
   });
 
-  test("a price that is not known: no call for a key with a budget, and others may", async () => {
+  test("limits: a model without a known price is rejected for a key with a budget and allowed for others", async () => {
     const key = await issue(gateway, "a-dollar");
     const refused = await use(key, { model: "free/sim" });
     assertRefused(refused, 403, "price_unknown");
@@ -623,7 +623,7 @@ suite("limits", () => {
     assert.deepEqual([cost_micro_usd, completion_tokens], [null, 5]);
   });
 
-  test("whole answers tell what they cost", async () => {
+  test("limits: whole responses report their cost", async () => {
     const key = await issue(gateway, "a-dollar");
     const answered = await use(key);
     assert.equal(answered.headers.get("x-gateway-cost-usd"), "0.000053");
@@ -633,7 +633,7 @@ suite("limits", () => {
     assert.equal(noted.id, answered.headers.get("x-gateway-receipt"));
   });
 
-  suite("attempts that fail", () => {
+  suite("limits, failed attempts", () => {
     for (const [
       what,
       name,
@@ -641,11 +641,11 @@ suite("limits", () => {
       failure,
     ] of /** @type {[string, string, object, string][]} */ ([
       ["500", "refusing", { status: 500 }, "server_error"],
-      ["a cut before the answer", "cutting", { cut: "headers" }, "unreachable"],
-      ["no answer", "hanging", { hang: "headers" }, "timed_out"],
+      ["a cut before the response", "cutting", { cut: "headers" }, "unreachable"],
+      ["no response", "hanging", { hang: "headers" }, "timed_out"],
     ])) {
       for (const stream of [false, true]) {
-        test(`${what} (${stream ? "stream" : "whole"}): on the receipt, and charged once each`, async (t) => {
+        test(`failed attempts: ${what} (${stream ? "stream" : "whole"}) is on the receipt and charged once`, async (t) => {
           const key = await issue(gateway, "a-dollar");
           const faulty = { ...simulate, when: { path: "/failing" } };
           const model = stream ? `${name}-stream` : name;
@@ -668,7 +668,7 @@ suite("limits", () => {
       }
     }
 
-    test("one that goes on at the provider's is charged as much as it may cost", async (t) => {
+    test("failed attempts: one that the provider continues to bill is charged its maximum cost", async (t) => {
       const key = await issue(gateway, "a-dollar");
       const answered = await use(key, {
         model: "pair that is charged",
@@ -686,7 +686,7 @@ suite("limits", () => {
       assert.equal(used, noted.cost_micro_usd);
     });
 
-    test("a second beside a slow first: both are on the receipt", async (t) => {
+    test("failed attempts: both calls of a hedge are on the receipt", async (t) => {
       const key = await issue(gateway, "a-dollar");
       const simulate = { delay_ms: 900, when: { path: "/failing" } };
       const answered = await use(key, { model: "slow-stream", stream: true, simulate });
@@ -700,7 +700,7 @@ suite("limits", () => {
       assert.deepEqual(outcomes.toSorted(), ["cancelled", "ok"]);
     });
 
-    test("a second that the budget does not allow: the first's error is told", async () => {
+    test("failed attempts: when the budget allows no second attempt the first error is returned", async () => {
       const key = await issue(gateway, "a-cent");
       const answered = await use(key, {
         model: "pair that costs",
@@ -714,7 +714,7 @@ suite("limits", () => {
     });
   });
 
-  suite("the SDK of OpenAI", () => {
+  suite("limits with the OpenAI SDK", () => {
     /** @param {string} apiKey */
     function client(apiKey) {
       let requests = 0;
@@ -734,7 +734,7 @@ suite("limits", () => {
     /** @type {OpenAI.ChatCompletionCreateParamsNonStreaming} */
     const params = { model: MODEL, messages: [{ role: "user", content: "Hi" }], max_tokens: 20 };
 
-    test("does not try again when the budget is spent", async () => {
+    test("limits with the OpenAI SDK: no retry when the budget is spent", async () => {
       const { key } = await issue(gateway, "nothing");
       const { sdk, requests } = client(key);
       await assert.rejects(sdk.chat.completions.create(params), (error) => {
@@ -745,7 +745,7 @@ suite("limits", () => {
       assert.equal(requests(), 1);
     });
 
-    test("tries again when there was no place", async () => {
+    test("limits with the OpenAI SDK: retries when all places are taken", async () => {
       const key = await issue(gateway, "three-at-once");
       const streams = [await open(key), await open(key), await open(key)];
       const { sdk, requests } = client(key.key);
@@ -760,8 +760,8 @@ suite("limits", () => {
   });
 });
 
-suite("where calls of unknown price are counted without money", () => {
-  test("they are answered, and count as requests and tokens", async () => {
+suite("unknown prices counted in tokens", () => {
+  test('limits: with ledger.unknown_price = "count_tokens" unpriced calls count as requests and tokens', async () => {
     const policies = {
       counted: { limits: { usd_total: 1, requests_per_day: 5, tokens_per_day: 1000 } },
     };
@@ -790,13 +790,13 @@ suite("where calls of unknown price are counted without money", () => {
   });
 });
 
-suite("an object that does not answer", () => {
+suite("unavailable KeyLedger object", () => {
   for (const [what, code] of [
     ["fails", "return new Response('no', { status: 500 })"],
     ["throws", "throw new Error('broken')"],
     ["hangs", "return new Promise((resolve) => setTimeout(resolve, 60_000))"],
   ]) {
-    test(`(${what}) lets no key with limits through, and all others`, async () => {
+    test(`limits: when the KeyLedger object ${what}, keys with limits get 503 and all others are served`, async () => {
       const isolates = await Isolates.start(1, variables({}), {
         KeyLedger: `export class KeyLedger { async fetch() { ${code} } }`,
       });

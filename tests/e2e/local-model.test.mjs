@@ -16,7 +16,7 @@ import { Gateway, KEY, call, eventually, freePort, root } from "./harness.mjs";
 const installed = existsSync(`${root}.tools/local-model/installed`);
 
 test(
-  "a real model answers, whole and streamed",
+  "local model: answers a whole and a streamed call",
   { skip: !installed && "run scripts/local-model install" },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), "gatehouse-model-"));

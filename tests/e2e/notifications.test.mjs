@@ -1,6 +1,6 @@
 // @ts-check
-//! Who is told: the operator's webhook of requests and approvals, signed, and again until it was taken; and whoever asked
-//! for a key, by e-mail with a claim link.
+//! Notifications: the operator's webhook for requests and approvals, signed and retried, and e-mail with a claim link to
+//! the applicant.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -20,6 +20,7 @@ import {
   freshState,
   newClient,
   operate,
+  requestKey,
   root,
   variables,
 } from "./harness.mjs";
@@ -45,7 +46,7 @@ const isEvent = new Ajv2020({ strict: false, validateFormats: false })
  * @property {number} nth of its id, from 1
  */
 
-/** What a receiver does with a delivery: a status, a redirect, nothing at all, or it breaks the connection. */
+/** The reaction of a receiver to a delivery: a status, a redirect, silence, or a broken connection. */
 /** @typedef {(delivery: Delivery) => number | "redirect" | "hang" | "break"} Behaviour */
 
 /** The receiver of a webhook. */
@@ -109,7 +110,7 @@ class Receiver {
    * @param {number} [nth]
    * @param {number} [ms]
    */
-  told(request, event, nth = 1, ms = 10_000) {
+  delivery(request, event, nth = 1, ms = 10_000) {
     return eventually(() => this.of(`msg_${request}_${event}`)[nth - 1], ms);
   }
 
@@ -126,12 +127,8 @@ class Receiver {
  * @param {string} [use_case]
  * @param {string} [email]
  */
-async function ask(gateway, use_case = "being told", email = "asker@example.com") {
-  const response = await call(`${gateway.url}/access/request-key`, {
-    method: "POST",
-    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
-    body: JSON.stringify({ email, use_case }),
-  });
+async function ask(gateway, use_case = "Notifications", email = "asker@example.com") {
+  const response = await requestKey(gateway, { email, use_case });
   assert.equal(response.status, 202, await response.clone().text());
   return String((await response.json()).request_id);
 }
@@ -152,44 +149,16 @@ function genuine({ method, path, headers, body, said, at }) {
   assert.throws(() => webhook.verify(body, { ...headers, "webhook-id": "msg_other" }));
   assert.throws(() => new Webhook(Buffer.alloc(32, 6).toString("base64")).verify(body, headers));
   assert.ok(isEvent(said), JSON.stringify(isEvent.errors));
-  assert.ok(!KEY_TEXT.test(body) && !TOKEN_TEXT.test(body), "a secret was told");
+  assert.ok(!KEY_TEXT.test(body) && !TOKEN_TEXT.test(body), "a secret was sent");
 }
 
 /**
- * The notifications that wait.
+ * The notifications that have not been delivered.
  *
  * @param {Gateway} gateway
  */
-function waiting(gateway) {
-  const database = gateway.database();
-  try {
-    return database.prepare("SELECT id, attempts, next_ms FROM notifications ORDER BY id").all();
-  } finally {
-    database.close();
-  }
-}
-
-/**
- * @param {Gateway} gateway
- * @param {string} sql
- */
-function execute(gateway, sql) {
-  const database = gateway.database();
-  try {
-    database.exec(sql);
-  } finally {
-    database.close();
-  }
-}
-
-/** @param {Gateway} gateway */
-async function kill(gateway) {
-  const { child } = gateway;
-  if (child.pid === undefined) throw new Error("it does not run");
-  const exited = once(child, "exit");
-  process.kill(-child.pid, "SIGKILL");
-  await exited;
-}
+const waiting = (gateway) =>
+  gateway.query("SELECT id, attempts, next_ms FROM notifications ORDER BY id");
 
 /** @type {Upstream} */ let upstream;
 before(async () => {
@@ -198,25 +167,25 @@ before(async () => {
 after(() => upstream?.stop());
 
 /** @param {Receiver} receiver */
-const told = (receiver) => ({
+const notifying = (receiver) => ({
   ...variables(upstream, { webhook: { url: receiver.url } }),
   GATEWAY_WEBHOOK_SECRET: SECRET,
 });
 
-suite("the webhook", () => {
+suite("webhook", () => {
   /** @type {Receiver} */ let receiver;
   /** @type {Gateway} */ let gateway;
   before(async () => {
     receiver = await Receiver.start();
-    gateway = await Gateway.start(told(receiver));
+    gateway = await Gateway.start(notifying(receiver));
   });
   after(() => Promise.all([gateway?.stop(), receiver?.stop()]));
 
-  test("is told of a request and of its approval, signed, without any secret", async () => {
+  test("webhook: submission and approval of a request are delivered, signed and without secrets", async () => {
     for (const delivery of ["key", "claim"]) {
       const email = `hook.${delivery}@example.com`;
       const id = await ask(gateway, "größer — 日本語", email);
-      const submitted = await receiver.told(id, "submitted");
+      const submitted = await receiver.delivery(id, "submitted");
       genuine(submitted);
       assert.equal(submitted.said.event, "key_request_event.submitted");
       const path = `/api/portal/requests/${id}`;
@@ -226,7 +195,7 @@ suite("the webhook", () => {
 
       const approve = `/api/portal/requests/approve/${id}`;
       assert.equal((await operate(gateway, "PUT", approve, { delivery })).status, 200);
-      const approved = await receiver.told(id, "approved");
+      const approved = await receiver.delivery(id, "approved");
       genuine(approved);
       assert.equal(approved.said.event, "key_request_event.approved");
       const { data } = approved.said;
@@ -239,41 +208,39 @@ suite("the webhook", () => {
     }
     const body = { fields: { email: "by-operator@example.com" }, by_user: "someone" };
     const made = await (await operate(gateway, "POST", "/api/portal/requests", body)).json();
-    genuine(await receiver.told(made.Message, "submitted"));
+    genuine(await receiver.delivery(made.Message, "submitted"));
     await eventually(() => waiting(gateway).length === 0);
     const ids = receiver.deliveries.map(({ id }) => id);
     assert.equal(ids.length, 5);
     assert.equal(new Set(ids).size, 5);
   });
 
-  test("is told of the developer's keys, as the operator sees them", async () => {
+  test("webhook: the body equals the request as operators see it, with the developer's keys", async () => {
     const email = "with-keys@example.com";
     for (let n = 0; n < 2; n += 1) {
       const id = await ask(gateway, "another", email);
       const path = `/api/portal/requests/${id}`;
-      const submitted = await receiver.told(id, "submitted");
+      const submitted = await receiver.delivery(id, "submitted");
       const asked = await (await operate(gateway, "GET", path)).json();
       assert.deepEqual(submitted.said.data, asked);
       const approve = `/api/portal/requests/approve/${id}`;
       assert.equal((await operate(gateway, "PUT", approve)).status, 200);
-      const approved = await receiver.told(id, "approved");
+      const approved = await receiver.delivery(id, "approved");
       assert.deepEqual(approved.said.data, await (await operate(gateway, "GET", path)).json());
     }
   });
 
-  test("is not told of what was refused, declined or removed", async () => {
+  test("webhook: rejected, repeated, declined and deleted requests are not delivered", async () => {
     const count = receiver.deliveries.length;
-    const client = { "content-type": "application/json", "cf-connecting-ip": newClient() };
-    const url = `${gateway.url}/access/request-key`;
-    const refused = await call(url, { method: "POST", headers: client, body: "{}" });
-    assert.equal(refused.status, 400);
-    const body = JSON.stringify({ email: "once@example.com", use_case: "once" });
+    const client = { "cf-connecting-ip": newClient() };
+    assert.equal((await requestKey(gateway, {}, client)).status, 400);
+    const body = { email: "once@example.com", use_case: "once" };
     const headers = { ...client, "idempotency-key": "k" };
     for (let n = 0; n < 3; n += 1) {
-      assert.equal((await call(url, { method: "POST", headers, body })).status, 202);
+      assert.equal((await requestKey(gateway, body, headers)).status, 202);
     }
     const id = await ask(gateway);
-    await receiver.told(id, "submitted");
+    await receiver.delivery(id, "submitted");
     const path = `/api/portal/requests/decline/${id}`;
     assert.equal((await operate(gateway, "PUT", path)).status, 200);
     assert.equal((await operate(gateway, "DELETE", `/api/portal/requests/${id}`)).status, 200);
@@ -282,11 +249,11 @@ suite("the webhook", () => {
     assert.equal(receiver.deliveries.length, count + 2);
   });
 
-  test("that fails is told again about 5 s later, under the same id", async () => {
+  test("webhook: a failed delivery is retried after 5 s with the same id", async () => {
     receiver.behaviour = ({ nth }) => (nth === 1 ? 500 : 200);
     const id = await ask(gateway);
-    const first = await receiver.told(id, "submitted");
-    const second = await receiver.told(id, "submitted", 2);
+    const first = await receiver.delivery(id, "submitted");
+    const second = await receiver.delivery(id, "submitted", 2);
     const waited = second.at - first.at;
     assert.ok(waited > 4900 && waited < 8000, `${waited}`);
     genuine(first);
@@ -302,12 +269,12 @@ suite("the webhook", () => {
     assert.equal(receiver.of(first.id).length, 2);
   });
 
-  test("that redirects, breaks off or hangs is told again; a redirect is not followed", async () => {
+  test("webhook: a redirect, a broken connection or a timeout is retried, and redirects are not followed", async () => {
     receiver.behaviour = ({ nth, said }) => (nth === 1 ? said.data.fields.use_case : 204);
     const ids = [];
     for (const what of ["redirect", "break", "hang"]) ids.push(await ask(gateway, what));
     for (const id of ids) {
-      const again = await receiver.told(id, "submitted", 2, 40_000);
+      const again = await receiver.delivery(id, "submitted", 2, 40_000);
       genuine(again);
       const waited = again.at - (receiver.of(again.id)[0]?.at ?? 0);
       const noted = gateway.events().filter((event) => event.event === "webhook");
@@ -318,14 +285,14 @@ suite("the webhook", () => {
     assert.ok(receiver.deliveries.every(({ path }) => path !== "/elsewhere"));
   });
 
-  test("that fails ten times is given up, and what was not told stays to be seen", async () => {
+  test("webhook: after ten failures a delivery is given up and kept in the database", async () => {
     receiver.behaviour = () => 503;
     const id = await ask(gateway);
-    await receiver.told(id, "submitted");
+    await receiver.delivery(id, "submitted");
     await eventually(() => waiting(gateway)[0]?.["attempts"] === 1);
     // The day that the other attempts take.
-    execute(gateway, "UPDATE notifications SET attempts = 9, next_ms = 1");
-    await receiver.told(id, "submitted", 2);
+    gateway.execute("UPDATE notifications SET attempts = 9, next_ms = 1");
+    await receiver.delivery(id, "submitted", 2);
     await eventually(() => waiting(gateway)[0]?.["next_ms"] === null);
     const [noted] = waiting(gateway);
     assert.deepEqual([noted?.["id"], noted?.["attempts"]], [`msg_${id}_submitted`, 10]);
@@ -333,30 +300,27 @@ suite("the webhook", () => {
     assert.deepEqual([last?.attempts, last?.given_up], [10, true]);
     receiver.behaviour = () => 204;
     const other = await ask(gateway);
-    await receiver.told(other, "submitted");
+    await receiver.delivery(other, "submitted");
     await eventually(() => waiting(gateway).length === 1);
     assert.equal(receiver.of(`msg_${id}_submitted`).length, 2);
-    execute(gateway, "DELETE FROM notifications");
+    gateway.execute("DELETE FROM notifications");
   });
 
-  test("is told of each of many, once", async () => {
+  test("webhook: each of fifty concurrent requests is delivered once", async () => {
     const ids = await Promise.all(Array.from({ length: 50 }, () => ask(gateway)));
-    for (const id of ids) await receiver.told(id, "submitted", 1, 20_000);
+    for (const id of ids) await receiver.delivery(id, "submitted", 1, 20_000);
     await eventually(() => waiting(gateway).length === 0);
     for (const id of ids) assert.equal(receiver.of(`msg_${id}_submitted`).length, 1);
   });
 
-  test("is told even if the Worker dies before it can say that there is something to tell", async () => {
-    // A submission that fails after the notifier was told to expect one, and a row as it would have written it.
+  test("webhook: a delivery is sent even if the Worker dies before it has woken the notifier", async () => {
+    // A submission that fails after the notifier was woken, and a row as the submission would have written it.
     const broken =
       "CREATE TRIGGER broken BEFORE INSERT ON key_requests BEGIN SELECT RAISE(ABORT, 'x'); END";
-    execute(gateway, broken);
-    const url = `${gateway.url}/access/request-key`;
-    const body = JSON.stringify({ email: "dead@example.com", use_case: "none" });
-    const headers = { "content-type": "application/json", "cf-connecting-ip": newClient() };
-    assert.equal((await call(url, { method: "POST", headers, body })).status, 503);
-    execute(
-      gateway,
+    gateway.execute(broken);
+    const body = { email: "dead@example.com", use_case: "none" };
+    assert.equal((await requestKey(gateway, body)).status, 503);
+    gateway.execute(
       `DROP TRIGGER broken; INSERT INTO notifications (id, body, next_ms) VALUES ('msg_by-hand', '{"a":"é"}', ${Date.now()})`,
     );
     const delivery = await eventually(() => receiver.of("msg_by-hand")[0], 30_000);
@@ -365,19 +329,16 @@ suite("the webhook", () => {
     await eventually(() => waiting(gateway).length === 0);
   });
 
-  test("what cannot be noted for it is not stored either", async () => {
+  test("webhook: a request whose notification cannot be stored is not stored either", async () => {
     const count = receiver.deliveries.length;
-    execute(
-      gateway,
+    gateway.execute(
       "CREATE TRIGGER broken BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'full'); END",
     );
-    const url = `${gateway.url}/access/request-key`;
-    const body = JSON.stringify({ email: "lost@example.com", use_case: "none" });
-    const headers = { "content-type": "application/json", "cf-connecting-ip": newClient() };
+    const body = { email: "lost@example.com", use_case: "none" };
     try {
-      assert.equal((await call(url, { method: "POST", headers, body })).status, 503);
+      assert.equal((await requestKey(gateway, body)).status, 503);
     } finally {
-      execute(gateway, "DROP TRIGGER broken");
+      gateway.execute("DROP TRIGGER broken");
     }
     const all = await (await operate(gateway, "GET", "/api/portal/requests?p=0")).json();
     const emails = all.Data.map((/** @type {any} */ request) => request.portal_developer.email);
@@ -385,7 +346,7 @@ suite("the webhook", () => {
     assert.equal(receiver.deliveries.length, count);
   });
 
-  test("the log has neither its secret nor the addresses of those who asked", async () => {
+  test("webhook: the log contains neither its secret nor applicants' addresses", async () => {
     const log = JSON.stringify(gateway.events());
     for (const secret of [SECRET, SECRET.slice(6), "asker@example.com", "hook.key@example.com"]) {
       assert.ok(!log.includes(secret), secret);
@@ -393,7 +354,7 @@ suite("the webhook", () => {
   });
 });
 
-test("without a secret nothing is sent; requests are taken, and told once there is one", async () => {
+test("webhook: without a secret requests are accepted, and delivered once there is one", async () => {
   const receiver = await Receiver.start();
   const state = await freshState();
   try {
@@ -401,7 +362,7 @@ test("without a secret nothing is sent; requests are taken, and told once there 
     const ids = [];
     for (const secret of [{}, { GATEWAY_WEBHOOK_SECRET: "whsec_short" }]) {
       const mute = await Gateway.start(
-        { ...told(receiver), GATEWAY_WEBHOOK_SECRET: "", ...secret },
+        { ...notifying(receiver), GATEWAY_WEBHOOK_SECRET: "", ...secret },
         [],
         state,
       );
@@ -420,10 +381,10 @@ test("without a secret nothing is sent; requests are taken, and told once there 
       }
     }
     assert.deepEqual(receiver.deliveries, []);
-    const speaking = await Gateway.start(told(receiver), [], state);
+    const speaking = await Gateway.start(notifying(receiver), [], state);
     try {
       ids.push(await ask(speaking));
-      for (const id of ids) genuine(await receiver.told(id, "submitted"));
+      for (const id of ids) genuine(await receiver.delivery(id, "submitted"));
       await eventually(() => waiting(speaking).length === 0);
       assert.equal(receiver.deliveries.length, 5);
     } finally {
@@ -435,15 +396,15 @@ test("without a secret nothing is sent; requests are taken, and told once there 
   }
 });
 
-test("the webhook is told at the very address that is configured", async () => {
+test("webhook: the configured URL is called unchanged", async () => {
   const receiver = await Receiver.start();
   try {
     for (const path of ["/hook/", "/hook?code=secret&x=%20"]) {
       receiver.url = `http://127.0.0.1:${receiver.port}${path}`;
-      const gateway = await Gateway.start(told(receiver));
+      const gateway = await Gateway.start(notifying(receiver));
       try {
         const id = await ask(gateway);
-        assert.equal((await receiver.told(id, "submitted")).path, path);
+        assert.equal((await receiver.delivery(id, "submitted")).path, path);
       } finally {
         await gateway.stop();
       }
@@ -453,12 +414,12 @@ test("the webhook is told at the very address that is configured", async () => {
   }
 });
 
-suite("a gateway that is killed", () => {
+suite("webhook of a killed gateway", () => {
   for (const [what, behaviour] of /** @type {[string, Behaviour | null][]} */ ([
-    ["while nobody listens", null],
-    ["while the receiver is being told", () => "hang"],
+    ["while its receiver is down", null],
+    ["during a delivery", () => "hang"],
   ])) {
-    test(`${what} loses nothing`, async () => {
+    test(`webhook: a gateway that is killed ${what} loses no delivery`, async () => {
       const state = await freshState();
       const port = await freePort();
       const address = new Receiver(port);
@@ -468,17 +429,17 @@ suite("a gateway that is killed", () => {
         receiver = await Receiver.start(port);
         receiver.behaviour = behaviour;
       }
-      const first = await Gateway.start(told(address), [], state);
+      const first = await Gateway.start(notifying(address), [], state);
       /** @type {Gateway | undefined} */
       let second;
       try {
         const id = await ask(first);
-        await receiver?.told(id, "submitted");
-        await kill(first);
+        await receiver?.delivery(id, "submitted");
+        await first.kill();
         await receiver?.stop();
         receiver = await Receiver.start(port);
-        second = await Gateway.start(told(address), [], state);
-        genuine(await receiver.told(id, "submitted", 1, 60_000));
+        second = await Gateway.start(notifying(address), [], state);
+        genuine(await receiver.delivery(id, "submitted", 1, 60_000));
         await eventually(() => second && waiting(second).length === 0);
       } finally {
         await first.stop();
@@ -523,7 +484,7 @@ suite("e-mail", () => {
   const approve = (gateway, id) =>
     operate(gateway, "PUT", `/api/portal/requests/approve/${id}`, { delivery: "email" });
 
-  test("brings a claim link to whoever asked", async () => {
+  test("e-mail: an approval sends a claim link to the applicant", async () => {
     const gateway = await sending("");
     try {
       const id = await ask(gateway, "mail", "o'neil+keys@example.com");
@@ -564,7 +525,7 @@ suite("e-mail", () => {
     }
   });
 
-  test("that cannot be sent leaves the link to the operator", async () => {
+  test("e-mail: when sending fails the operator gets the claim link", async () => {
     const gateway = await sending('allowed_sender_addresses = ["other@gatehouse.example"]');
     try {
       const id = await ask(gateway);
@@ -581,7 +542,7 @@ suite("e-mail", () => {
     }
   });
 
-  test("needs a binding and a sender: without them the operator is told so, and nothing happens", async () => {
+  test("e-mail: without a binding or a sender an approval by e-mail returns 400 and changes nothing", async () => {
     for (const given of [config, {}]) {
       const gateway = await Gateway.start(variables(upstream, given));
       try {

@@ -1,6 +1,6 @@
 // @ts-check
 //! The operator's command line against the real gateway: every command, in the order in which an operator needs them.
-//! Its arguments, its words and its mistakes are tested in tests/operator, against a stand-in.
+//! tests/operator tests its arguments and messages against a fake gateway.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -13,7 +13,7 @@ import {
   call,
   chat,
   eventually,
-  newClient,
+  requestKey,
   root,
   variables,
 } from "./harness.mjs";
@@ -27,9 +27,9 @@ before(async () => {
     variables(upstream, { policies: { demo: { models: ["demo/*"] } } }),
   );
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
-// What a terminal would obey or not show.
+// Characters that a terminal would interpret or not show.
 const OBEYED = /[^\P{C}\n]|\p{Default_Ignorable_Code_Point}/u;
 const KEY_LINE = /^gw_[0-9A-Za-z]{49}$/m;
 const CLAIM_LINE = /^http.*\/access\/claim\/clm_[0-9a-f]{64}$/m;
@@ -86,11 +86,7 @@ async function json(line) {
 
 /** @param {string} email */
 async function ask(email) {
-  const response = await call(`${gateway.url}/access/request-key`, {
-    method: "POST",
-    headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
-    body: JSON.stringify({ email, use_case: "Summaries of\nmeeting notes." }),
-  });
+  const response = await requestKey(gateway, { email, use_case: "Summaries of\nmeeting notes." });
   assert.equal(response.status, 202);
   return /** @type {string} */ ((await response.json()).request_id);
 }
@@ -124,18 +120,15 @@ async function keyNameOf(id) {
   return keys.find((/** @type {any} */ key) => key.request_id === id).name;
 }
 
-suite("a request", () => {
-  test("is listed, shown and approved; the key works, and each command changes what it may do", async () => {
+suite("operator CLI, requests", () => {
+  test("operator CLI: a request is listed, shown and approved, and each key command takes effect", async () => {
     const id = await ask("ada@example.com");
     const pending = await succeed("requests list --pending");
     assert.match(pending, /^ID +STATE +EMAIL +RECEIVED +POLICIES +USE CASE\n/);
     assert.match(pending, new RegExp(`\n${id} +pending +ada@example.com .* Summaries of meeting`));
     const shown = await succeed(`requests show ${id}`);
     assert.match(shown, /\nstate +pending\nemail +ada@example\.com\n/);
-    assert.match(
-      shown,
-      /\nWhat the applicant wrote:\n +use_case +Summaries of\n +meeting notes\.\n/,
-    );
+    assert.match(shown, /\nFields:\n +use_case +Summaries of\n +meeting notes\.\n/);
 
     const approved = await succeed(`requests approve ${id} --policy demo`);
     assert.match(approved, new RegExp(`^Approved ${id}\\.\n`));
@@ -182,13 +175,13 @@ suite("a request", () => {
     await fail(`keys show ${name}`, /^Unknown API key '.*' \(HTTP 404, request id /);
   });
 
-  test("is approved with a link, which shows the key once", async () => {
+  test("operator CLI: an approval by claim link shows the key once", async () => {
     const id = await ask("grace@example.com");
     const approved = await succeed(`requests approve ${id} --claim`);
-    assert.match(approved, /\nWhoever opens this link first gets the key, until .* UTC\.\n$/);
+    assert.match(approved, /\nThe first person to open this link gets the key, until .* UTC\.\n$/);
     const link = find(approved, CLAIM_LINE);
     const name = await keyNameOf(id);
-    assert.match(await succeed(`keys show ${name}`), /\nsecrets +none yet: nobody has opened/);
+    assert.match(await succeed(`keys show ${name}`), /\nsecrets +none yet: the claim link has not/);
 
     const claimed = await call(link, { method: "POST" });
     assert.equal(claimed.status, 200);
@@ -204,7 +197,7 @@ suite("a request", () => {
     await eventually(async () => (await use(second.api_key)) === "200 assistant");
   });
 
-  test("is declined, and deleted", async () => {
+  test("operator CLI: a request is declined and deleted", async () => {
     const id = await ask("eve@example.com");
     assert.equal(await succeed(`requests decline ${id} --reason Unclear`), `Declined ${id}.\n`);
     assert.match(
@@ -216,30 +209,25 @@ suite("a request", () => {
     await fail(`requests show ${id}`, /^Could not retrieve portal object\. \(HTTP 404, /);
   });
 
-  test("is not approved by mail where the gateway sends none", async () => {
+  test("operator CLI: an approval by e-mail fails on a gateway that sends none", async () => {
     const id = await ask("mail@example.com");
     await fail(`requests approve ${id} --email`, /^This gateway sends no e-mail: .* \(HTTP 400, /);
     assert.equal((await json(`requests show ${id}`)).state, "pending");
   });
 
-  test("with words that a terminal would obey is shown without them", async () => {
+  test("operator CLI: terminal control characters in a request are escaped", async () => {
     const nasty = "\u001b[2J\u001b]0;approve me\u0007 a\u202eb";
     const id = `kreq_${"0".repeat(26)}`;
     // The gateway refuses control characters, so the row comes from elsewhere.
-    const database = gateway.database();
-    database
-      .prepare(
-        `INSERT INTO key_requests (id, state, by_user, email, policies, fields, version, date_created, created_ms)
-         VALUES (?, 'pending', ?, ?, '[]', ?, 'v2', '2026-11-22T07:11:26Z', ?)`,
-      )
-      .run(
-        id,
-        "0".repeat(24),
-        `x\u001b[1m@example.com`,
-        JSON.stringify({ use_case: nasty }),
-        Date.now(),
-      );
-    database.close();
+    gateway.query(
+      `INSERT INTO key_requests (id, state, by_user, email, policies, fields, version, date_created, created_ms)
+       VALUES (?, 'pending', ?, ?, '[]', ?, 'v2', '2026-11-22T07:11:26Z', ?)`,
+      id,
+      "0".repeat(24),
+      `x\u001b[1m@example.com`,
+      JSON.stringify({ use_case: nasty }),
+      Date.now(),
+    );
     const shown = "\\u{1b}[2J\\u{1b}]0;approve me\\u{7} a\\u{202e}b";
     for (const line of ["requests list", `requests show ${id}`]) {
       const out = await succeed(line);
@@ -251,7 +239,7 @@ suite("a request", () => {
     await succeed(`requests delete ${id}`);
   });
 
-  test("of more than a page are all listed", async () => {
+  test("operator CLI: all pages of requests are listed", async () => {
     const ids = [];
     for (let n = 0; n < 12; n += 1) ids.push(await ask(`page-${n}@example.com`));
     const listed = (await json("requests list --pending")).map((/** @type {any} */ { id }) => id);
@@ -259,7 +247,7 @@ suite("a request", () => {
   });
 });
 
-test("a key is made without a request", async () => {
+test("operator CLI: a key is created without a request", async () => {
   const out = await succeed(
     "keys create --name ci-runner --policy demo --model demo/* --endpoint /v1/chat/completions --metadata team=search --expires-at 2100-01-01T00:00:00Z",
   );
@@ -276,7 +264,7 @@ test("a key is made without a request", async () => {
   assert.equal(await use(find(first, KEY_LINE)), "200 assistant");
 });
 
-test("--json is the gateway's JSON, of every kind of answer", async () => {
+test("operator CLI: --json prints the gateway's JSON for every command", async () => {
   const id = await ask("json@example.com");
   assert.equal((await json("requests list"))[0].id, id);
   assert.equal((await json(`requests show ${id}`)).state, "pending");
@@ -295,7 +283,7 @@ test("--json is the gateway's JSON, of every kind of answer", async () => {
   assert.equal((await json(`requests delete ${other}`)).Message, "Data deleted");
 });
 
-test("only operators are let in, and the others are told so", async () => {
+test("operator CLI: a key that is not an operator's is rejected with advice", async () => {
   const { api_key } = await json("keys create --name caller");
   for (const [key, status] of [
     [api_key, 403],
@@ -314,7 +302,7 @@ test("only operators are let in, and the others are told so", async () => {
 });
 
 // Last, because it ends with a log that is broken.
-test("the audit log names every act, and shows whether it was changed", async () => {
+test("operator CLI: the audit log lists every action and detects changes", async () => {
   const log = await succeed("audit list");
   assert.match(log, /^SEQ +AT +ACTOR +ACTION +SUBJECT +DETAIL\n1 /);
   const entries = await json("audit list");
@@ -336,9 +324,8 @@ test("the audit log names every act, and shows whether it was changed", async ()
   assert.equal((await json("audit verify")).intact, true);
   await fail(`audit verify --head ${"0".repeat(63)}1`, /^The audit log is a chain, but the head /);
 
-  const database = gateway.database();
-  database.exec("DROP TRIGGER audit_log_is_not_changed; DROP TRIGGER audit_log_is_not_shortened");
-  database.exec(`UPDATE audit_log SET entry = replace(entry, 'ops', 'eve') WHERE seq = 3`);
+  gateway.execute("DROP TRIGGER audit_log_is_not_changed; DROP TRIGGER audit_log_is_not_shortened");
+  gateway.execute(`UPDATE audit_log SET entry = replace(entry, 'ops', 'eve') WHERE seq = 3`);
   const broken = await fail(
     "audit verify",
     /^The audit log is broken at entry 3: the hash is not /,
@@ -348,10 +335,9 @@ test("the audit log names every act, and shows whether it was changed", async ()
   const { intact, broken_at } = JSON.parse(stdout);
   assert.deepEqual([status, intact, broken_at], [1, false, 3]);
 
-  // A log that is cut at its end is a chain all the same: only the head that was noted tells.
-  database.exec(`UPDATE audit_log SET entry = replace(entry, 'eve', 'ops') WHERE seq = 3`);
-  database.exec("DELETE FROM audit_log WHERE seq > 3");
-  database.close();
+  // A log that is cut at its end is still a valid chain: only a head noted earlier detects it.
+  gateway.execute(`UPDATE audit_log SET entry = replace(entry, 'eve', 'ops') WHERE seq = 3`);
+  gateway.execute("DELETE FROM audit_log WHERE seq > 3");
   assert.match(await succeed("audit verify"), /^entries +3\n/);
   await fail(`audit verify --head ${head}`, /^The audit log is a chain, but the head /);
 });

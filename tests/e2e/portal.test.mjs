@@ -1,6 +1,6 @@
 // @ts-check
-//! `/api/portal/requests`: the queue of requests for keys as the portal's clients know it, and what happens when
-//! operators decide at the same time or the database fails in the middle. Row names (S2-…) are those of the contract.
+//! `/api/portal/requests`: the queue of key requests in the portal API (docs/compatibility.md), concurrent decisions of
+//! operators, and failures of the database.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -13,11 +13,13 @@ import {
   OPERATOR_KEY,
   OPERATOR_LABEL,
   Upstream,
+  atOnce,
   call,
   chat,
   minuteWith,
   newClient,
   operate,
+  requestKey,
   variables,
 } from "./harness.mjs";
 
@@ -131,42 +133,17 @@ async function list(query) {
 const works = async (key) => (await chat(gateway, {}, { authorization: `Bearer ${key}` })).status;
 
 /**
- * How many rows there are.
- *
- * @param {string} sql
- * @param {string[]} values
- */
-function count(sql, ...values) {
-  const database = gateway.database();
-  try {
-    return Number(database.prepare(`SELECT count(*) AS n FROM ${sql}`).get(...values)?.["n"]);
-  } finally {
-    database.close();
-  }
-}
-
-/** @param {string} sql */
-function execute(sql) {
-  const database = gateway.database();
-  try {
-    database.exec(sql);
-  } finally {
-    database.close();
-  }
-}
-
-/**
- * What an approval has left behind.
+ * The number of keys, secrets and audit entries of an approval.
  *
  * @param {string} id of the request
  */
 const traces = (id) => ({
-  keys: count("issued_keys WHERE request_id = ?", id),
-  secrets: count(
+  keys: gateway.count("issued_keys WHERE request_id = ?", id),
+  secrets: gateway.count(
     "key_secrets WHERE key_id IN (SELECT id FROM issued_keys WHERE request_id = ?)",
     id,
   ),
-  noted: count(
+  noted: gateway.count(
     "audit_log WHERE json_extract(entry, '$.action') = 'request.approved' AND json_extract(entry, '$.subject') = ?",
     id,
   ),
@@ -177,27 +154,20 @@ const ONE = { keys: 1, secrets: 1, noted: 1 };
 async function auditIsIntact() {
   const verdict = await (await operate(gateway, "GET", "/v0/audit/verify")).json();
   assert.equal(verdict.intact, true, JSON.stringify(verdict));
-  assert.equal(verdict.entries, count("audit_log"));
+  assert.equal(verdict.entries, gateway.count("audit_log"));
 }
 
-/**
- * @template T
- * @param {number} times
- * @param {(index: number) => Promise<T>} act
- */
-const atOnce = (times, act) => Promise.all(Array.from({ length: times }, (_, index) => act(index)));
-
-suite("lists", () => {
+suite("portal API, lists", () => {
   /** @type {string[]} oldest first */
   const made = [];
 
-  test("S2-03, S2-04: an empty list is a list", async () => {
+  test("portal API: an empty list is { Data: [], Pages: 0 }", async () => {
     assert.deepEqual((await portal("GET", "")).body, { Data: [], Pages: 0 });
     assert.deepEqual((await portal("GET", "?p=-1")).body, { Data: [], Pages: 0 });
     assert.deepEqual((await portal("GET", "/?p=2&approved=true")).body, { Data: [], Pages: 0 });
   });
 
-  test("S2-06: pages of ten, newest first", async () => {
+  test("portal API: pages have ten requests, newest first", async () => {
     /** @param {number} until */
     const grow = async (until) => {
       while (made.length < until) made.push(await create({ fields: { n: `${made.length}` } }));
@@ -223,14 +193,14 @@ suite("lists", () => {
     }
   });
 
-  test("S2-05: without pages, all", async () => {
+  test("portal API: p=0 and p=-1 return all requests without pages", async () => {
     for (const query of ["?p=0", "?p=-1", "?p=-2", "/?p=0", "?approved=false&p=-1"]) {
       const all = await list(query);
       assert.deepEqual([all.pages, all.ids], [0, made.toReversed()], query);
     }
   });
 
-  test("S2-07: beyond the last is empty, no number is the first page", async () => {
+  test("portal API: a page beyond the last is empty, an invalid number is the first page", async () => {
     for (const query of ["?p=1000", "?p=9007199254740993", "?p=9223372036854775807"]) {
       const page = await list(query);
       assert.deepEqual([page.pages, page.ids], [3, []], query);
@@ -240,7 +210,7 @@ suite("lists", () => {
     }
   });
 
-  test("S2-08, S2-09, S2-30: pending, approved, declined, all", async () => {
+  test("portal API: lists are filtered by approved and declined", async () => {
     const approved = made.slice(0, 12);
     const declined = made.slice(12, 14);
     const pending = made.slice(14);
@@ -268,7 +238,7 @@ suite("lists", () => {
     );
   });
 
-  test("S2-10, S2-11, S2-12, S2-14: the members of a request, the same in the list and alone", async () => {
+  test("portal API: a request has the same fields in a list and alone", async () => {
     const id = await create({ fields: { email: "dev@example.com", custom1: "sdf" } });
     const shown = (await list("")).Data[0];
     assert.deepEqual(shown, await read(id));
@@ -334,7 +304,7 @@ suite("lists", () => {
     assert.deepEqual(Object.keys(copy).sort(), ["key_email", "welcome_email"]);
   });
 
-  test("S2-13: a policy that no catalogue entry has", async () => {
+  test("portal API: a policy without a catalogue entry is shown without one", async () => {
     const id = await create({ apply_policies: ["nobody-knows-it"] });
     const without = await create({ apply_policies: [] });
     const page = await list("");
@@ -344,8 +314,8 @@ suite("lists", () => {
   });
 });
 
-suite("who may", () => {
-  test("S2-01: nobody without a key or with a wrong one", async () => {
+suite("portal API, authorization", () => {
+  test('portal API: a missing or wrong key returns 401 "Not authorised"', async () => {
     for (const [method, path] of OPERATIONS) {
       for (const authorization of [
         undefined,
@@ -369,7 +339,7 @@ suite("who may", () => {
     }
   });
 
-  test("S2-43: an inference key may not, whether of the ring or issued", async () => {
+  test('portal API: inference keys, from the ring or issued, return 403 "access denied"', async () => {
     const id = await create();
     const { RawKey } = (await portal("PUT", `/approve/${id}`)).body;
     for (const [method, path] of OPERATIONS) {
@@ -388,7 +358,7 @@ suite("who may", () => {
     }
   });
 
-  test("S2-02: an operator, with the bare key or Bearer, on every operation", async () => {
+  test("portal API: an operator key, bare or with Bearer, is accepted by every operation", async () => {
     const answers = [200, 200, 200, 404, 404, 404, 404, 404];
     for (const authorization of [OPERATOR_KEY, `Bearer ${OPERATOR_KEY}`]) {
       for (const [index, [method, path]] of OPERATIONS.entries()) {
@@ -405,7 +375,7 @@ suite("who may", () => {
     }
   });
 
-  test("S2-02: in any case of the header's name", async () => {
+  test("portal API: the name of the authorization header is case-insensitive", async () => {
     for (const name of ["authorization", "Authorization", "AUTHORIZATION"]) {
       const request = httpRequest(`${gateway.url}${REQUESTS}`, {
         headers: { [name]: OPERATOR_KEY },
@@ -417,7 +387,7 @@ suite("who may", () => {
     }
   });
 
-  test("what is not there has the portal's envelope too, and only for those with a key", async () => {
+  test("portal API: unknown paths and methods use the portal's envelope and require a key", async () => {
     const url = `${gateway.url}/api/portal/developers`;
     const stranger = await call(url, { headers: { "cf-connecting-ip": newClient() } });
     assert.deepEqual([stranger.status, await stranger.json()], [401, NOT_AUTHORISED]);
@@ -431,8 +401,8 @@ suite("who may", () => {
   });
 });
 
-suite("making and changing", () => {
-  test("S2-17, S2-18, S2-22: the seed's sample goes round, its date as it was written", async () => {
+suite("portal API, creating and changing", () => {
+  test("portal API: the sample request is stored and returned with its date unchanged", async () => {
     const sample = {
       by_user: "554c733a30c55e4b16000002",
       date_created: "2015-05-08T04:49:20.992-04:00",
@@ -448,7 +418,7 @@ suite("making and changing", () => {
     assert.equal(shown.approved, false);
   });
 
-  test("S2-28, S2-44: dates keep their instant and lose the zeros at their end", async () => {
+  test("portal API: dates keep their instant and lose trailing zeros", async () => {
     for (const [given, kept] of /** @type {[string, string][]} */ ([
       ["2020-02-24T16:19:12.175113-05:00", "2020-02-24T16:19:12.175113-05:00"],
       ["2019-06-04T07:21:35.970Z", "2019-06-04T07:21:35.97Z"],
@@ -468,7 +438,7 @@ suite("making and changing", () => {
     }
   });
 
-  test("S2-19, S2-20, S2-21: one policy, several, and legacy requests", async () => {
+  test("portal API: one policy, several policies and legacy requests are accepted", async () => {
     const plan = await read(await create({ apply_policies: undefined, for_plan: "p1" }));
     assert.deepEqual([plan.for_plan, plan.apply_policies], ["p1", ["p1"]]);
     const several = await read(await create({ apply_policies: ["p2", "p3"] }));
@@ -482,7 +452,7 @@ suite("making and changing", () => {
     assert.equal((await portal("POST", "", {})).status, 200);
   });
 
-  test("S2-27: the server makes id and organisation", async () => {
+  test("portal API: the server assigns id and organisation", async () => {
     const id = await create({
       id: "5ad097c87af3f40001b27f40",
       org_id: "57ecd735f467ac0001000003",
@@ -497,7 +467,7 @@ suite("making and changing", () => {
     assert.equal((await portal("GET", "/5ad097c87af3f40001b27f40")).status, 404);
   });
 
-  test("S2-25: any content type will do", async () => {
+  test("portal API: any content type is accepted", async () => {
     const body = JSON.stringify({ by_user: "u", for_plan: "small" });
     for (const type of ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8", "x/y"]) {
       const headers = { "content-type": type };
@@ -513,7 +483,7 @@ suite("making and changing", () => {
     assert.equal(bare.status, 200);
   });
 
-  test("S2-24: a body that is no JSON object is malformed, and says where", async () => {
+  test('portal API: a body that is not a JSON object returns "Request body malformed" with the position', async () => {
     const id = await create();
     for (const body of [
       "",
@@ -539,7 +509,7 @@ suite("making and changing", () => {
     }
   });
 
-  test("members of a wrong type, too long, or of what is not supported are refused", async () => {
+  test("portal API: fields that are invalid or unsupported return 400", async () => {
     for (const [body, part] of /** @type {[object, string][]} */ ([
       [{ by_user: 1 }, "by_user"],
       [{ by_user: "u".repeat(129) }, "by_user"],
@@ -563,7 +533,7 @@ suite("making and changing", () => {
     }
   });
 
-  test("a body of ten megabytes is too large, wherever it is sent", async () => {
+  test("portal API: a ten-megabyte body returns 413 from every operation", async () => {
     const id = await create();
     const body = JSON.stringify({ fields: { n: "x".repeat(10_000_000) } });
     for (const [method, path] of /** @type {[string, string][]} */ ([
@@ -579,7 +549,7 @@ suite("making and changing", () => {
     assert.equal((await read(id)).state, "pending");
   });
 
-  test("S2-15, S2-16, S2-42: what is not there cannot be read, changed or decided on", async () => {
+  test("portal API: an unknown request returns 404 from every operation", async () => {
     for (const id of [
       UNKNOWN,
       "5ad097c87af3f40001b27f40",
@@ -603,7 +573,7 @@ suite("making and changing", () => {
     }
   });
 
-  test("S2-38, S2-39: what is deleted is gone", async () => {
+  test("portal API: a deleted request is gone", async () => {
     const id = await create();
     const deleted = await portal("DELETE", `/${id}`);
     const done = { Status: "OK", Message: "Data deleted", Meta: "" };
@@ -612,12 +582,12 @@ suite("making and changing", () => {
     const again = await portal("DELETE", `/${id}`);
     assert.deepEqual([again.status, again.body], [404, NOTHING_TO_DELETE]);
     const approved = await portal("PUT", `/approve/${id}`);
-    assert.deepEqual([approved.status, approved.body], [404, NOT_FOUND], "S2-35");
+    assert.deepEqual([approved.status, approved.body], [404, NOT_FOUND]);
     assert.equal((await portal("PUT", `/${id}`, {})).status, 404);
     assert.deepEqual(traces(id), NONE);
   });
 
-  test("S2-41: PUT replaces the whole", async () => {
+  test("portal API: PUT replaces the whole request", async () => {
     const id = await create({ fields: { a: "1", b: "2" }, date_created: "2015-05-08T04:49:20Z" });
     const change = { by_user: "someone", fields: { c: "3" }, apply_policies: ["other", "small"] };
     const answer = await portal("PUT", `/${id}/`, change);
@@ -632,12 +602,9 @@ suite("making and changing", () => {
     assert.deepEqual(await read(id), shown);
   });
 
-  test("a stranger's request is in the same queue, and can be sent back as it was read", async () => {
-    const response = await call(`${gateway.url}/access/request-key`, {
-      method: "POST",
-      headers: { "content-type": "application/json", "cf-connecting-ip": newClient() },
-      body: JSON.stringify({ email: "ada@example.com", use_case: "Engines", company: "A & Co" }),
-    });
+  test("portal API: a request from /access/request-key is listed and can be written back unchanged", async () => {
+    const body = { email: "ada@example.com", use_case: "Engines", company: "A & Co" };
+    const response = await requestKey(gateway, body);
     assert.equal(response.status, 202);
     const { request_id: id } = await response.json();
     const shown = await read(id);
@@ -654,8 +621,8 @@ suite("making and changing", () => {
   });
 });
 
-suite("deciding", () => {
-  test("S2-29, S2-30, S2-31: approving gives a key, once, and the developer has it", async () => {
+suite("portal API, decisions", () => {
+  test("portal API: an approval returns the key once and adds it to the developer", async () => {
     const by_user = "f00dfeed30c55e4b16000002";
     const id = await create({ by_user, apply_policies: ["small", "other"] });
     const answer = await portal("PUT", `/approve/${id}`);
@@ -690,18 +657,18 @@ suite("deciding", () => {
       await (await operate(gateway, "GET", "/v0/api_keys")).json(),
       await (await operate(gateway, "GET", "/v0/audit?limit=1000")).json(),
     ];
-    assert.ok(!JSON.stringify(everything).includes(RawKey), "S2-32");
-    assert.ok(!gateway.log.join("\n").includes(RawKey), "S2-32");
+    assert.ok(!JSON.stringify(everything).includes(RawKey));
+    assert.ok(!gateway.log.join("\n").includes(RawKey));
   });
 
-  test("S2-32: the key works with its policy's limits", async () => {
+  test("portal API: an approved key has the limits of its policy", async () => {
     const { RawKey } = (await portal("PUT", `/approve/${await create()}`)).body;
     const authorization = `Bearer ${RawKey}`;
     await minuteWith(20);
     assert.equal(await works(RawKey), 200);
     const other = await chat(gateway, { model: "demo/other" }, { authorization });
     assert.deepEqual([other.status, (await other.json()).error.code], [403, "model_not_allowed"]);
-    // What is not sent upstream does not count.
+    // A call that is not sent upstream does not count.
     assert.equal(await works(RawKey), 200);
     assert.equal(await works(RawKey), 200);
     const fourth = await chat(gateway, {}, { authorization });
@@ -712,7 +679,7 @@ suite("deciding", () => {
     assert.ok(Number(fourth.headers.get("retry-after")) > 0);
   });
 
-  test("the key's name is the request's id", async () => {
+  test("portal API: the name of an approved key is the id of its request", async () => {
     const id = await create({ apply_policies: ["other"] });
     assert.equal((await portal("PUT", `/approve/${id}`)).status, 200);
     const [key] = await (await operate(gateway, "GET", `/v0/api_keys/${id}`)).json();
@@ -720,7 +687,7 @@ suite("deciding", () => {
     assert.deepEqual([key.id, key.created_by], [(await read(id)).key_id, OPERATOR_LABEL]);
   });
 
-  test("a key that already has that name keeps it, and the request stays pending", async () => {
+  test("portal API: an approval returns 409 if the name is taken, and the request stays pending", async () => {
     const id = await create();
     assert.equal((await operate(gateway, "POST", "/v0/api_keys", { name: id })).status, 201);
     const answer = await portal("PUT", `/approve/${id}`);
@@ -733,7 +700,7 @@ suite("deciding", () => {
     assert.deepEqual(traces(id), ONE);
   });
 
-  test("S2-36: no body, an empty one, white space, or an empty object", async () => {
+  test("portal API: an approval accepts no body, an empty one, white space or an empty object", async () => {
     for (const body of [undefined, "", " \r\n\t", "{}", '{"delivery":"key"}']) {
       const answer = await portal("PUT", `/approve/${await create()}`, body);
       assert.equal(answer.status, 200, `${body}`);
@@ -743,7 +710,7 @@ suite("deciding", () => {
     assert.match(slash.body.RawKey, RAW_KEY);
   });
 
-  test("S2-36: neither content-length nor transfer-encoding; and an empty chunked body", async () => {
+  test("portal API: an approval accepts an undeclared, a chunked and a zero-length empty body", async () => {
     for (const rest of ["", "transfer-encoding: chunked\r\n", "content-length: 0\r\n"]) {
       const { hostname, port, host } = new URL(gateway.url);
       const socket = connect(Number(port), hostname);
@@ -759,7 +726,7 @@ suite("deciding", () => {
     }
   });
 
-  test("what an approval cannot mean is refused, and the request is still pending", async () => {
+  test("portal API: an invalid approval returns 400 and the request stays pending", async () => {
     const id = await create();
     for (const body of [
       "{",
@@ -780,7 +747,7 @@ suite("deciding", () => {
     assert.deepEqual(traces(id), NONE);
   });
 
-  test("S2-23: an unknown policy is taken, refused at approval, and can be put right there", async () => {
+  test("portal API: an unknown policy is accepted, rejected at approval and can be corrected there", async () => {
     const id = await create({ apply_policies: ["ghost"] });
     const refused = await portal("PUT", `/approve/${id}`);
     assert.equal(refused.status, 400);
@@ -797,7 +764,7 @@ suite("deciding", () => {
     assert.equal(await works(fixed.body.RawKey), 200);
   });
 
-  test("an end can be said, and the policy's own is kept", async () => {
+  test("portal API: an approval can set an expiry within the policy's lifetime", async () => {
     const day = 24 * 3600 * 1000;
     for (const [policies, asked, expected] of /** @type {[string[], number, number][]} */ ([
       [["other"], 60_000, 60_000],
@@ -813,7 +780,7 @@ suite("deciding", () => {
     }
   });
 
-  test("S2-33, S2-34: what was decided stays decided", async () => {
+  test("portal API: a decided request cannot be decided or changed again", async () => {
     const approved = await create();
     assert.equal((await portal("PUT", `/approve/${approved}`)).status, 200);
     const declined = await create();
@@ -847,7 +814,7 @@ suite("deciding", () => {
     }
   });
 
-  test("a reason that is too long is refused", async () => {
+  test("portal API: a decline reason that is invalid or too long returns 400", async () => {
     const id = await create();
     for (const body of [{ reason: "x".repeat(501) }, { reason: 1 }, { why: "x" }, "no"]) {
       assert.equal((await portal("PUT", `/decline/${id}`, body)).status, 400);
@@ -855,7 +822,7 @@ suite("deciding", () => {
     assert.equal((await portal("PUT", `/decline/${id}`, { reason: "é".repeat(500) })).status, 200);
   });
 
-  test("deleting a request does not revoke its key", async () => {
+  test("portal API: deleting a request does not revoke its key", async () => {
     const id = await create({ apply_policies: ["other"] });
     const { RawKey } = (await portal("PUT", `/approve/${id}`)).body;
     assert.equal((await portal("DELETE", `/${id}`)).status, 200);
@@ -864,8 +831,8 @@ suite("deciding", () => {
   });
 });
 
-suite("at once", () => {
-  test("fifty approvals of one request make one key", async () => {
+suite("portal API, concurrency", () => {
+  test("portal API: fifty concurrent approvals of one request issue one key", async () => {
     const id = await create({ apply_policies: ["other"] });
     const answers = await atOnce(50, () => portal("PUT", `/approve/${id}`));
     const won = answers.filter(({ status }) => status === 200);
@@ -879,7 +846,7 @@ suite("at once", () => {
     await auditIsIntact();
   });
 
-  test("thirty approvals of thirty requests all succeed", async () => {
+  test("portal API: thirty concurrent approvals of thirty requests all succeed", async () => {
     const ids = await atOnce(30, () => create({ apply_policies: ["other"] }));
     assert.equal(new Set(ids).size, 30);
     const answers = await Promise.all(ids.map((id) => portal("PUT", `/approve/${id}`)));
@@ -892,7 +859,7 @@ suite("at once", () => {
     await auditIsIntact();
   });
 
-  test("of approving and declining one wins, and deleting leaves no half", async () => {
+  test("portal API: of a concurrent approval and decline one wins, and a deletion leaves no partial state", async () => {
     const outcomes = new Set();
     for (let round = 0; round < 24; round += 1) {
       const id = await create({ apply_policies: ["other"] });
@@ -929,7 +896,7 @@ suite("at once", () => {
     await auditIsIntact();
   });
 
-  test("of twenty that delete one does", async () => {
+  test("portal API: of twenty concurrent deletions one succeeds", async () => {
     const id = await create();
     const answers = await atOnce(20, () => portal("DELETE", `/${id}`));
     assert.equal(answers.filter(({ status }) => status === 200).length, 1);
@@ -937,7 +904,7 @@ suite("at once", () => {
     await auditIsIntact();
   });
 
-  test("a change and an approval: the key has what was approved", async () => {
+  test("portal API: a concurrent change and approval agree on the key's policies", async () => {
     for (let round = 0; round < 10; round += 1) {
       const id = await create({ apply_policies: ["small"] });
       const [approval, change] = await Promise.all([
@@ -956,13 +923,13 @@ suite("at once", () => {
   });
 });
 
-suite("when the database fails in the middle", () => {
+suite("portal API during a database failure", () => {
   for (const table of ["issued_keys", "audit_log", "key_secrets", "notifications"]) {
-    test(`of an approval, at ${table}: nothing is half done, and then it works`, async () => {
+    test(`portal API: an approval that fails at ${table} changes nothing and can be repeated`, async () => {
       const id = await create({ apply_policies: ["other"] });
       const before = await read(id);
-      const entries = count("audit_log");
-      execute(
+      const entries = gateway.count("audit_log");
+      gateway.execute(
         `CREATE TRIGGER broken BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'broken'); END`,
       );
       try {
@@ -975,9 +942,9 @@ suite("when the database fails in the middle", () => {
         }
         assert.deepEqual(await read(id), before);
         assert.deepEqual(traces(id), NONE);
-        assert.equal(count("audit_log"), entries);
+        assert.equal(gateway.count("audit_log"), entries);
       } finally {
-        execute("DROP TRIGGER broken");
+        gateway.execute("DROP TRIGGER broken");
       }
       const { status, body } = await portal("PUT", `/approve/${id}`);
       assert.equal(status, 200);
@@ -987,11 +954,11 @@ suite("when the database fails in the middle", () => {
     });
   }
 
-  test("of making, declining and deleting: nothing is half done", async () => {
+  test("portal API: a failed creation, change, decline or deletion changes nothing", async () => {
     const id = await create();
     const before = await read(id);
     const all = (await list("?p=-1")).ids;
-    execute(
+    gateway.execute(
       "CREATE TRIGGER broken BEFORE INSERT ON audit_log BEGIN SELECT RAISE(ABORT, 'broken'); END",
     );
     try {
@@ -1008,14 +975,14 @@ suite("when the database fails in the middle", () => {
       assert.deepEqual(await read(id), before);
       assert.deepEqual((await list("?p=-1")).ids, all);
     } finally {
-      execute("DROP TRIGGER broken");
+      gateway.execute("DROP TRIGGER broken");
     }
     assert.equal((await portal("DELETE", `/${id}`)).status, 200);
     await auditIsIntact();
   });
 
-  test("no tables: 503 in the portal's envelope, and well again when they are back", async () => {
-    execute("ALTER TABLE key_requests RENAME TO hidden");
+  test("portal API: a database without tables returns 503 in the portal's envelope until they are back", async () => {
+    gateway.execute("ALTER TABLE key_requests RENAME TO hidden");
     try {
       const answer = await portal("GET", "");
       assert.equal(answer.status, 503);
@@ -1023,7 +990,7 @@ suite("when the database fails in the middle", () => {
       assert.deepEqual([answer.body.Status, answer.body.Meta], ["Error", null]);
       assert.equal((await portal("PUT", `/approve/${UNKNOWN}`)).status, 503);
     } finally {
-      execute("ALTER TABLE hidden RENAME TO key_requests");
+      gateway.execute("ALTER TABLE hidden RENAME TO key_requests");
     }
     assert.equal((await portal("GET", "")).status, 200);
   });

@@ -1,5 +1,5 @@
 // @ts-check
-//! What must stay nowhere: prompts, answers and secrets, in logs, in errors, in state on disk.
+//! Privacy: prompts, responses and secrets are in no log, no error and no state on disk.
 
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
@@ -20,7 +20,7 @@ const PROMPT = "prompt-that-nobody-keeps";
 const ANSWER = "answer-that-nobody-keeps";
 const CALLER_KEY = "sk-caller-key-that-nobody-keeps";
 
-test("after a run, neither logs nor state hold content or secrets", async () => {
+test("privacy: after a run neither logs nor stored state contain content or secrets", async () => {
   const state = await freshState();
   const upstream = await Upstream.start();
   const gateway = await Gateway.start(

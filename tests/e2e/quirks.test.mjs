@@ -1,6 +1,6 @@
 // @ts-check
-//! What providers do not take as it is: what is dropped, renamed or changed for them, and that the caller is told; where
-//! they want their key; and what is missing when one cannot be called.
+//! Provider quirks: fields that are dropped, renamed or changed for a provider and reported to the caller, the header of
+//! its key, and the error when its address is incomplete.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -43,7 +43,7 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
- * Sends a body as it is written, and gives what arrived upstream, and what the caller was told of it.
+ * Sends a body unchanged, and returns the upstream's body and headers and the header that lists dropped fields.
  *
  * @param {string} body
  */
@@ -57,7 +57,7 @@ async function pass(body) {
   assert.equal(response.status, 200, await response.clone().text());
   await response.arrayBuffer();
   const { body_text, headers } = await upstream.lastRequest();
-  return { got: body_text, told: response.headers.get("x-gateway-dropped-params"), headers };
+  return { got: body_text, dropped: response.headers.get("x-gateway-dropped-params"), headers };
 }
 
 const M = '"messages":[{"role":"user","content":"Hi"}]';
@@ -66,83 +66,83 @@ for (const [
   name,
   given,
   expected,
-  told,
+  dropped,
 ] of /** @type {[string, string, string, string | null][]} */ ([
   [
-    "a provider that takes everything",
+    "a provider without quirks gets every field",
     `{"model":"plain/m", ${M},"logprobs":true,"seed":1,"max_completion_tokens":5}`,
     `{"model":"m", ${M},"logprobs":true,"seed":1,"max_completion_tokens":5}`,
     null,
   ],
   [
-    "a custom provider: dropped and renamed",
+    "a custom provider has fields dropped and renamed",
     `{"model":"choosy/m", ${M}, "logprobs" : true , "x y":1e3,"seed":1.0,"max_completion_tokens" :5}`,
     `{"model":"m", ${M} , "ü":1e3,"max_tokens" :5}`,
     "logprobs, seed, max_completion_tokens>max_tokens, x%20y>%C3%BC",
   ],
   [
-    "of a name that is there already, the renamed one goes",
+    "a field renamed to a name that is present is dropped",
     `{"model":"choosy/m",${M},"max_tokens":7,"max_completion_tokens":5}`,
     `{"model":"m",${M},"max_tokens":7}`,
     "max_completion_tokens",
   ],
   [
-    "what is null is as good as absent",
+    "a field that is null is not reported",
     `{"model":"choosy/m",${M},"seed":null,"logprobs":null}`,
     `{"model":"m",${M},"seed":null,"logprobs":null}`,
     null,
   ],
   [
-    "names deeper inside are not touched",
+    "nested fields are unchanged",
     `{"model":"choosy/m",${M},"x":{"seed":1,"model":"choosy/m"}}`,
     `{"model":"m",${M},"x":{"seed":1,"model":"choosy/m"}}`,
     null,
   ],
   [
-    "groq: logprobs and the temperature 0",
+    "groq has logprobs dropped and the temperature 0 replaced",
     `{"model":"groq/m","logprobs":true,${M},"top_logprobs":2,"temperature":0}`,
     `{"model":"m",${M},"temperature":1e-8}`,
     "logprobs, top_logprobs, temperature=1e-8",
   ],
   [
-    "groq: a temperature that it takes",
+    "groq keeps any other temperature",
     `{"model":"groq/m",${M},"temperature":0.70}`,
     `{"model":"m",${M},"temperature":0.70}`,
     null,
   ],
   [
-    "mistral: names of its own",
+    "mistral gets its own field names",
     `{"model":"mistral/m",${M},"seed":42,"max_completion_tokens":5}`,
     `{"model":"m",${M},"random_seed":42,"max_tokens":5}`,
     "max_completion_tokens>max_tokens, seed>random_seed",
   ],
   [
-    "mistral: streams that tell usage unasked",
+    "mistral reports usage in streams without being asked",
     `{"model":"mistral/m",${M},"stream":true}`,
     `{"model":"m",${M},"stream":true}`,
     null,
   ],
   [
-    "groq: streams that tell usage when asked",
+    "groq is asked to report usage in streams",
     `{"model":"groq/m",${M},"stream":true,"logit_bias":{}}`,
     `{"model":"m",${M},"stream":true,"stream_options":{"include_usage":true}}`,
     "logit_bias",
   ],
   [
-    "openrouter: routes by itself",
+    "openrouter gets the routing preferences",
     `{"model":"openrouter/m","models":["a","b"],${M},"provider":{"quantizations":["int4"]}}`,
     `{"model":"m","models":["a","b"],${M},"provider":{"quantizations":["int4"]}}`,
     null,
   ],
 ])) {
-  test(name, async () => {
-    const { got, told: header } = await pass(given);
+  test(`provider quirks: ${name}`, async () => {
+    const { got, dropped: header } = await pass(given);
     assert.equal(got, expected);
-    assert.equal(header, told);
+    assert.equal(header, dropped);
   });
 }
 
-test("after a failover the caller is told what was dropped for the one that answered", async () => {
+test("provider quirks: after a failover x-gateway-dropped-params is about the provider that answered", async () => {
   const answered = await ask(gateway, {
     model: "both",
     logprobs: true,
@@ -152,7 +152,7 @@ test("after a failover the caller is told what was dropped for the one that answ
   assert.equal(answered.headers.get("x-gateway-dropped-params"), "logprobs");
 });
 
-test("the key stands where the provider wants it, and only there", async () => {
+test("provider quirks: the provider's key is sent only in the header that the provider expects", async () => {
   for (const [model, header, value] of /** @type {[string, string, string][]} */ ([
     ["azure/m", "api-key", "sk-azure"],
     ["azure_ai/m", "authorization", "Bearer sk-azure-ai"],
@@ -169,7 +169,7 @@ test("the key stands where the provider wants it, and only there", async () => {
   assert.ok(!("authorization" in headers), JSON.stringify(headers));
 });
 
-test("a provider whose address lacks something says what", async () => {
+test("provider quirks: an incomplete provider address returns 503 with the missing variable", async () => {
   for (const [model, missing] of /** @type {[string, RegExp][]} */ ([
     ["bedrock/m", /BEDROCK_REGION is not set/],
     ["workers_ai/m", /CLOUDFLARE_ACCOUNT_ID is not set/],
@@ -193,7 +193,7 @@ test("a provider whose address lacks something says what", async () => {
   ]);
 });
 
-test("what stands in the place of a region cannot lead to another host", async () => {
+test("provider quirks: an invalid region cannot change the host", async () => {
   const other = await Gateway.startBare({
     ...configured(upstream, {}),
     BEDROCK_API_KEY: "sk-bedrock",

@@ -1,5 +1,5 @@
 // @ts-check
-//! The commands of README.md's "A key, from request to revocation", pasted as they stand there, give what it shows.
+//! The commands of README.md's "A key, from request to revocation", run unchanged, print what it shows.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -15,7 +15,7 @@ before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.start(variables(upstream));
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 const readme = readFileSync(`${root}README.md`, "utf8");
 const section = /^## A key, from request to revocation\n([^]*?)^## /m.exec(readme)?.[1] ?? "";
@@ -31,7 +31,7 @@ const blocks = (language) =>
   );
 
 /**
- * What a shell writes that is given these lines; it ends at a command that fails.
+ * The output of a shell that runs these lines and ends at a command that fails.
  *
  * @param {string} lines
  */
@@ -70,7 +70,7 @@ function isShown(shown, written) {
   }
 }
 
-test("curl, and the operator's command line", async () => {
+test("README: the curl examples and the operator commands run", async () => {
   const [curl = "", commands = "", ...others] = blocks("sh");
   const [ofCurl = "", ofCommands = ""] = blocks("console");
   assert.ok(curl && commands && ofCurl && ofCommands && others.length === 0, "two of each");
@@ -81,7 +81,7 @@ test("curl, and the operator's command line", async () => {
   isShown(ofCurl, first);
   isShown(ofCommands, second);
 
-  // What is shown is what happened, in this order.
+  // The README shows these steps in this order.
   const lines = first.trim().split("\n");
   const json = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   const [asked, approved, claimed, chatted, refused] = json;

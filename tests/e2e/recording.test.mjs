@@ -1,8 +1,8 @@
 // @ts-check
-//! What is recorded of calls is exact, whatever happens: clients that leave, upstreams that fail, reports whose answers are
-//! lost, a database that is down, a machine that dies. The simulated provider knows what it has really produced.
+//! Records of calls are exact when clients leave, upstreams fail, messages are lost, the database is down or the machine
+//! dies. The simulated provider knows what it has really produced.
 //!
-//! RECORDED_CALLS is how many calls the first test makes.
+//! RECORDED_CALLS is the number of calls of the first test.
 
 import assert from "node:assert/strict";
 import { globSync } from "node:fs";
@@ -10,18 +10,18 @@ import { rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Gateway, KEY, Upstream, call, eventually, freshState, variables } from "./harness.mjs";
-import { Isolates } from "./isolates.mjs";
 import {
-  ROLLED_UP,
-  assertChain,
-  assertSums,
+  Gateway,
+  KEY,
+  Upstream,
   begin,
-  issue,
-  receipts,
-  sums,
-  usage,
-} from "./ledgers.mjs";
+  call,
+  eventually,
+  freshState,
+  variables,
+} from "./harness.mjs";
+import { Isolates } from "./isolates.mjs";
+import { ROLLED_UP, assertChain, assertSums, issue, receipts, sums, usage } from "./ledgers.mjs";
 
 const CALLS = Number(process.env["RECORDED_CALLS"] ?? 3000);
 const AT_ONCE = 32;
@@ -233,13 +233,13 @@ function kindOf(n) {
  */
 async function settled(gateway, keys, count) {
   /** @type {any[]} */ let accounts = [];
-  const told = () => accounts.reduce((sum, account) => sum + account.receipts.count, 0);
+  const recordedCalls = () => accounts.reduce((sum, account) => sum + account.receipts.count, 0);
   const know = async () => {
     accounts = await Promise.all(keys.map((key) => usage(gateway, "", key)));
-    return told() >= count;
+    return recordedCalls() >= count;
   };
   await eventually(know, 30_000).catch(() => {
-    assert.fail(`${told()} of ${count} calls have been recorded`);
+    assert.fail(`${recordedCalls()} of ${count} calls have been recorded`);
   });
   const lists = [];
   for (const [index, key] of keys.entries()) {
@@ -252,7 +252,7 @@ async function settled(gateway, keys, count) {
 }
 
 test(
-  `${CALLS} calls, a tenth of whose clients leave, are recorded to the token`,
+  `recording: ${CALLS} calls, a tenth of whose clients leave, are recorded to the token`,
   { timeout: 900_000 },
   async (t) => {
     const isolates = await Isolates.start(2, configured());
@@ -300,21 +300,21 @@ test(
         assert.equal(receipt?.outcome, outcomes[kind], `${kind}: ${JSON.stringify(receipt)}`);
       }
 
-      // What the provider really produced.
+      // The tokens that the provider really produced.
       const [stats, none] = [await upstream.stats(), await silent.stats()];
       const sum = sums(all);
       t.diagnostic(`${sum["completion_tokens"]} tokens of output, ${stats["cancelled"]} cancelled`);
       assert.equal(sum["completion_tokens"], stats["completion_tokens"]);
       assert.equal(none["completion_tokens"], 0);
       assert.equal(sum["attempts"], (stats["requests"] ?? 0) + (none["requests"] ?? 0));
-      const told = accounts.reduce((sum, account) => sum + account.completion_tokens, 0);
-      assert.equal(told, stats["completion_tokens"]);
+      const reported = accounts.reduce((sum, account) => sum + account.completion_tokens, 0);
+      assert.equal(reported, stats["completion_tokens"]);
       // Of answers that did not come whole, the provider's count of the prompt is not known.
       const whole = all.filter((receipt) => receipt.outcome === "answered");
       assert.ok(whole.every((receipt) => !receipt.estimated && !receipt.partial));
       const unknown = calls.reduce((sum, call) => sum + (call.words ?? 0), 0);
       assert.equal(sums(whole)["prompt_tokens"], (stats["prompt_tokens"] ?? 0) - unknown);
-      // What the limits count is what the receipts say.
+      // The limits count what is on the receipts.
       const limits = Object.fromEntries(
         accounts.flatMap((account, index) =>
           account.limits.map((/** @type {any} */ limit) => [`${index} ${limit.limit}`, limit]),
@@ -368,18 +368,13 @@ const ledgerFiles = (state) =>
   );
 
 /** @param {Gateway} gateway */
-function rolledUp(gateway) {
-  const database = gateway.database();
-  const row = database.prepare(ROLLED_UP).get();
-  database.close();
-  return { ...row };
-}
+const rolledUp = (gateway) => ({ ...gateway.query(ROLLED_UP)[0] });
 
 /** @param {any[]} list */
 const byId = (list) => new Map(list.map((receipt) => [receipt.id, JSON.stringify(receipt)]));
 
 test(
-  "a runtime that is killed under load loses nothing that had been acknowledged",
+  "recording: a runtime killed under load loses no acknowledged record",
   { timeout: 400_000 },
   async (t) => {
     const state = await freshState();
@@ -474,19 +469,14 @@ test(
   },
 );
 
-suite("one key", () => {
-  /** @type {string} */ let state;
+suite("recording, one key", () => {
   /** @type {Gateway} */ let gateway;
   let made = 0;
 
   before(async () => {
-    state = await freshState();
-    gateway = await Gateway.start(configured(), [], state);
+    gateway = await Gateway.start(configured());
   });
-  after(async () => {
-    await gateway?.stop();
-    await rm(state, { recursive: true });
-  });
+  after(() => gateway?.stop());
 
   /** @param {number} ms */
   async function callFor(ms) {
@@ -502,21 +492,16 @@ suite("one key", () => {
 
   const soon = () => eventually(async () => (await receipts(gateway)).length === made, 30_000);
 
-  test("whose database is down: calls go on, and their sums arrive once it is back", async (t) => {
-    const run = (/** @type {string} */ sql) => {
-      const database = gateway.database();
-      database.exec(sql);
-      database.close();
-    };
+  test("recording: during a database failure calls are served, and their sums arrive once it is back", async (t) => {
     await callFor(500);
-    run("ALTER TABLE usage_daily RENAME COLUMN prompt_tokens TO hidden");
+    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN prompt_tokens TO hidden");
     // The first attempt after ten seconds, and another five seconds later.
     await callFor(17_000);
     await soon();
     const failures = gateway.events().filter(({ event }) => event === "database").length;
     t.diagnostic(`${failures} attempts to roll up failed`);
     assert.ok(failures >= 2);
-    run("ALTER TABLE usage_daily RENAME COLUMN hidden TO prompt_tokens");
+    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN hidden TO prompt_tokens");
     const back = Date.now();
     await callFor(500);
     await soon();
@@ -530,8 +515,8 @@ suite("one key", () => {
     assert.equal(analytics.total_requests, made);
   });
 
-  test("whose ledger cannot write for a while: what it missed is told again, once", async (t) => {
-    const [file = ""] = ledgerFiles(state);
+  test("recording: calls during a ledger's write failure are reported again and counted once", async (t) => {
+    const [file = ""] = ledgerFiles(String(gateway.state));
     const database = new DatabaseSync(file, { timeout: 5000 });
     database.exec("BEGIN IMMEDIATE");
     await callFor(3_000);
@@ -550,7 +535,7 @@ suite("one key", () => {
     assert.equal(new Set(list.map((receipt) => receipt.request_id)).size, made);
   });
 
-  test("that is idle: nothing is held, and nothing is left to do", async (t) => {
+  test("recording: an idle key holds no lease and its ledger no alarm", async (t) => {
     const { key } = await issue(gateway, "limited", { policies: ["ample"] });
     for (let n = 0; n < 5; n += 1) {
       assert.equal((await chat(gateway, key, `idle-${n}`, { messages: prompt(1) })).status, 200);
@@ -563,7 +548,7 @@ suite("one key", () => {
     };
     await eventually(idle, 20_000);
     t.diagnostic(`nothing was held ${Date.now() - ended} ms after the last call`);
-    const leases = ledgerFiles(state).flatMap((file) => {
+    const leases = ledgerFiles(String(gateway.state)).flatMap((file) => {
       const database = new DatabaseSync(file, { timeout: 5000, readOnly: true });
       const rows = database.prepare("SELECT * FROM leases").all();
       database.close();
@@ -572,7 +557,7 @@ suite("one key", () => {
     assert.deepEqual(leases, []);
     await eventually(() => rolledUp(gateway)["requests"] === made + 5, 60_000);
     // The runtime's own table of alarms.
-    const [metadata = ""] = globSync(`${state}/v3/do/*KeyLedger/metadata.sqlite`);
+    const [metadata = ""] = globSync(`${gateway.state}/v3/do/*KeyLedger/metadata.sqlite`);
     const alarms = () => {
       const database = new DatabaseSync(metadata, { timeout: 5000, readOnly: true });
       const rows = database.prepare("SELECT 1 FROM _cf_ALARM").all();
@@ -584,7 +569,7 @@ suite("one key", () => {
   });
 });
 
-test("reports whose answers are lost, and answers to asks, count once", async (t) => {
+test("recording: lost reports, lost responses and lost lease requests are counted once", async (t) => {
   // Of every five messages one gets lost, and of one the answer.
   const lossy = `import { KeyLedger as Kept } from "./build/index.js";
     let messages = 0;
@@ -614,7 +599,7 @@ test("reports whose answers are lost, and answers to asks, count once", async (t
         `lossy-${n}`,
         body,
       );
-      // Where an ask was lost, nobody is let through.
+      // A lost lease request rejects the call.
       assert.ok([200, 503].includes(answer.status), answer.text);
       if (answer.status === 200) answered += 1;
       else refused += 1;

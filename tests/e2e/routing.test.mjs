@@ -1,5 +1,5 @@
 // @ts-check
-//! Which upstream a call goes to: by its name, by what it needs, by what the caller and the caller's key say.
+//! Routing: the upstream of a call by its model name, its needs, the caller's preferences and the key's restrictions.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -79,7 +79,7 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
- * Where a call goes, as `provider/model`; what is there gets it, and answers.
+ * The `provider/model` that answers a call.
  *
  * @param {object} body
  * @param {Record<string, string>} [headers]
@@ -122,8 +122,8 @@ async function refused(body, status, code, headers) {
   return answered.error;
 }
 
-suite("a name leads to", () => {
-  test("a model of a provider, listed or not, by any name", async () => {
+suite("model names", () => {
+  test("model names: provider/model selects that model, listed or not", async () => {
     for (const model of [
       "first/plain",
       "first/not listed/at all",
@@ -134,24 +134,24 @@ suite("a name leads to", () => {
     }
   });
 
-  test("what an alias says", async () => {
+  test("model names: an alias selects its model", async () => {
     assert.equal(await goesTo({ model: "quick" }), "second/plain");
     assert.equal(await goesTo({ model: "names/may have/anything" }), "first/plain");
   });
 
-  test("the first of a group", async () => {
+  test("model names: a group selects its first model", async () => {
     for (let calls = 0; calls < 5; calls += 1) {
       assert.equal(await goesTo({ model: "ordered" }), "third/plain");
     }
   });
 
-  test("those of a group whose providers are configured", async () => {
+  test("model names: a group skips providers that are not configured", async () => {
     assert.equal(await goesTo({ model: "partly" }), "second/plain");
     const error = await refused({ model: "nobody" }, 503, "provider_not_configured");
     assert.match(error.message, /KEYLESS_API_KEY/);
   });
 
-  test("one of a weighted group, by weight", async (t) => {
+  test("model names: a weighted group distributes calls by weight", async (t) => {
     const CALLS = 200;
     const counts = { "first/plain": 0, "second/plain": 0 };
     await Promise.all(
@@ -167,12 +167,12 @@ suite("a name leads to", () => {
     assert.ok(Math.abs(counts["first/plain"] - 0.75 * CALLS) <= 25, JSON.stringify(counts));
   });
 
-  test("the only provider that lists a bare id", async () => {
+  test("model names: a bare id selects the only provider that lists it", async () => {
     assert.equal(await goesTo({ model: "eyes" }), "able/eyes");
     assert.equal(await goesTo({ model: "ünïcode/модель 🦀" }), "first/ünïcode/модель 🦀");
   });
 
-  test("nothing, where several list a bare id and nobody says which is meant", async () => {
+  test("model names: a bare id listed by several providers returns ambiguous_model unless a preference decides", async () => {
     const error = await refused({ model: "shared" }, 400, "ambiguous_model");
     assert.match(error.message, /'first\/shared' or 'second\/shared'/);
     for (const [provider, address] of /** @type {[object, string][]} */ ([
@@ -185,7 +185,7 @@ suite("a name leads to", () => {
     assert.equal(await goesTo({ model: "shared" }, forced), "second/shared");
   });
 
-  test("nothing, where nobody lists it, or its provider has no key", async () => {
+  test("model names: an unlisted id returns 404, one of a provider without a key 503", async () => {
     for (const model of ["nobody's", "hidden", "lonely", "unknown/x", "first/", "/", "🦀"]) {
       const error = await refused({ model }, 404, "model_not_found");
       assert.equal(error.param, "model");
@@ -194,51 +194,51 @@ suite("a name leads to", () => {
     assert.match(error.message, /KEYLESS_API_KEY/);
   });
 
-  test("a hidden model is not listed", async () => {
+  test("model names: a hidden model is not listed", async () => {
     const models = (await (await call(`${gateway.url}/v1/models`)).json()).data;
     const ids = models.map((/** @type {{ id: string }} */ model) => model.id);
     assert.ok(ids.includes("able/tools"), ids);
     assert.ok(!ids.includes("able/hidden"), ids);
   });
 
-  test("a model that is like one of the catalogue is known as that", async () => {
+  test("model names: a model declared like a catalogue model has its properties", async () => {
     const { body } = await explain({ model: "auto", models: ["able/copy"] });
     const copy = body.candidates.find((/** @type {any} */ one) => one.id === "able/copy");
     assert.deepEqual([copy.context, copy.max_output, copy.tier], [131_072, 65_536, "high"]);
   });
 });
 
-suite("auto goes by what a call needs:", () => {
+suite("auto", () => {
   for (const [what, body, address] of /** @type {[string, object, string][]} */ ([
-    ["nothing", {}, "first/plain"],
-    ["no tools", { tools: [] }, "first/plain"],
+    ["no special needs", {}, "first/plain"],
+    ["an empty list of tools", { tools: [] }, "first/plain"],
     ["tools", { tools: TOOLS }, "able/tools"],
     ["functions", { functions: [{ name: "look" }] }, "able/tools"],
-    ["JSON", { response_format: JSON_OBJECT }, "able/json"],
-    ["a schema", { response_format: JSON_SCHEMA }, "able/schema"],
-    ["text", { response_format: { type: "text" } }, "first/plain"],
+    ["JSON output", { response_format: JSON_OBJECT }, "able/json"],
+    ["a JSON schema", { response_format: JSON_SCHEMA }, "able/schema"],
+    ["text output", { response_format: { type: "text" } }, "first/plain"],
     [
-      "eyes",
+      "an image",
       { messages: [{ role: "user", content: [{ type: "text", text: "?" }, IMAGE] }] },
       "able/eyes",
     ],
     ["long context", { messages: [{ role: "user", content: "x ".repeat(20_000) }] }, "able/reader"],
-    ["a long answer (max_tokens)", { max_tokens: 20_000 }, "able/writer"],
-    ["a long answer (max_completion_tokens)", { max_completion_tokens: 20_000 }, "able/writer"],
-    ["a level of reasoning", { min_reasoning_level: "high" }, "able/thinker"],
-    ["a lower level", { min_reasoning_level: "medium" }, "first/plain"],
-    ["an effort", { reasoning_effort: "high" }, "able/thinker"],
-    ["a middling effort", { reasoning_effort: "medium" }, "first/plain"],
-    ["no particular effort", { reasoning_effort: "auto" }, "first/plain"],
-    ["an image of many bytes", bigImage(), "able/eyes"],
+    ["a large max_tokens", { max_tokens: 20_000 }, "able/writer"],
+    ["a large max_completion_tokens", { max_completion_tokens: 20_000 }, "able/writer"],
+    ["a high reasoning level", { min_reasoning_level: "high" }, "able/thinker"],
+    ["a medium reasoning level", { min_reasoning_level: "medium" }, "first/plain"],
+    ["a high reasoning effort", { reasoning_effort: "high" }, "able/thinker"],
+    ["a medium reasoning effort", { reasoning_effort: "medium" }, "first/plain"],
+    ["an automatic reasoning effort", { reasoning_effort: "auto" }, "first/plain"],
+    ["a large image", bigImage(), "able/eyes"],
     [
-      "the words of an image",
+      'the text "image_url"',
       { messages: [{ role: "user", content: '"image_url"' }] },
       "first/plain",
     ],
   ])) {
     for (const stream of [false, true]) {
-      test(`${what} (${stream ? "stream" : "whole"})`, async () => {
+      test(`auto: a call with ${what} goes to ${address} (${stream ? "stream" : "whole"})`, async () => {
         assert.equal(await goesTo({ model: "auto", stream, ...body }), address);
       });
     }
@@ -249,12 +249,12 @@ suite("auto goes by what a call needs:", () => {
     return { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url } }] }] };
   }
 
-  test("little effort: one of the simple ones", async () => {
+  test("auto: low effort selects one of the simple models", async () => {
     const address = await goesTo({ model: "auto", reasoning_effort: "low" });
     assert.match(address, /^able\/(tools|json|schema|eyes|reader|writer)$/);
   });
 
-  test("more than anybody can: an error that names the need and what comes nearest", async () => {
+  test("auto: needs that no model meets return an error with the needs and the nearest model", async () => {
     const body = {
       model: "auto",
       tools: TOOLS,
@@ -273,13 +273,13 @@ suite("auto goes by what a call needs:", () => {
     assert.match(tooMuch.message, /'able\/thinker', which is left out: writes 1000 tokens/);
   });
 
-  test("what one model is named for, it gets: the catalogue may be behind", async () => {
+  test("auto: a single named model is called even if the catalogue says that it cannot", async () => {
     assert.equal(await goesTo({ model: "first/plain", tools: TOOLS }), "first/plain");
   });
 });
 
-suite("what a caller says of routing", () => {
-  test("models to fall back on, for what the first cannot do", async () => {
+suite("routing preferences", () => {
+  test("routing preferences: 'models' are used when the first model cannot serve the call", async () => {
     const models = ["second/plain", "able/tools"];
     assert.equal(await goesTo({ model: "first/plain", models }), "first/plain");
     assert.equal(await goesTo({ model: "first/plain", models, tools: TOOLS }), "able/tools");
@@ -290,7 +290,7 @@ suite("what a caller says of routing", () => {
     assert.equal(await goesTo({ model: "unknown/x", models: ["auto"] }), "first/plain");
   });
 
-  test("models to fall back on, when the first fails", async () => {
+  test("routing preferences: 'models' are used when the first model fails", async () => {
     const answered = await ask(gateway, {
       model: "first/fails",
       models: ["first/fails", "first/fails too", "ünïcode/модель 🦀"],
@@ -308,7 +308,7 @@ suite("what a caller says of routing", () => {
     );
   });
 
-  test("up to sixteen of them, in any writing", async () => {
+  test("routing preferences: sixteen 'models' in any script are accepted, seventeen rejected", async () => {
     const models = Array.from(
       { length: 16 },
       (_, index) => `unknown/${"模型🦀".repeat(49)}-${index}`,
@@ -324,7 +324,7 @@ suite("what a caller says of routing", () => {
     assert.ok(body.dropped.every((/** @type {any} */ one) => one.reason === "unknown_model"));
   });
 
-  test("preferences of providers", async () => {
+  test("routing preferences: 'provider' selects, excludes and orders providers", async () => {
     const model = "ordered";
     for (const [provider, address] of /** @type {[object, string][]} */ ([
       [{ order: ["second", "first"] }, "second/plain"],
@@ -348,7 +348,7 @@ suite("what a caller says of routing", () => {
     assert.equal(await goesTo({ model, provider: null, models: null }), "third/plain");
   });
 
-  test("no fallbacks: nobody else is asked", async () => {
+  test("routing preferences: allow_fallbacks false prevents failover", async () => {
     const answered = await ask(gateway, {
       model: "first/alone",
       models: ["second/plain"],
@@ -360,7 +360,7 @@ suite("what a caller says of routing", () => {
     assert.equal((await sent(upstream, answered)).length, 1);
   });
 
-  test("so much that nothing is left", async () => {
+  test("routing preferences: preferences that exclude every candidate return no_candidate", async () => {
     for (const provider of [
       { only: ["able"] },
       { only: ["first"], ignore: ["first"] },
@@ -373,7 +373,7 @@ suite("what a caller says of routing", () => {
     await refused(keyless, 503, "provider_not_configured");
   });
 
-  test("what cannot be meant is refused", async () => {
+  test("routing preferences: invalid preferences return 400", async () => {
     for (const [param, members] of /** @type {[string, object][]} */ ([
       ["provider", { provider: { order: ["nobody"] } }],
       ["provider", { provider: { only: ["nobody"] } }],
@@ -398,7 +398,7 @@ suite("what a caller says of routing", () => {
     assert.equal((await refused(level, 400, "invalid_type")).param, "min_reasoning_level");
   });
 
-  test("nothing of it reaches an upstream, and the rest arrives byte for byte", async () => {
+  test("routing preferences: they are removed from the upstream request, the rest is forwarded byte for byte", async () => {
     const text =
       '{ "models" : ["second/plain"], "model":"first/plain","provider":{"order":["first"]} ,' +
       '"min_reasoning_level":"low", "temperature":1.50,"x":{"models":[1e3]},' +
@@ -421,7 +421,7 @@ suite("what a caller says of routing", () => {
     assert.equal((await sent(upstream, answered))[0]?.body.reasoning_effort, "medium");
   });
 
-  test("headers that force a provider or a model", async () => {
+  test("routing preferences: headers force a provider or a model", async () => {
     const provider = (/** @type {string} */ name) => ({ "x-gateway-force-provider": name });
     const forced = (/** @type {string} */ name) => ({ "x-gateway-force-model": name });
     assert.equal(await goesTo({ model: "ordered" }, provider("second")), "second/plain");
@@ -438,7 +438,7 @@ suite("what a caller says of routing", () => {
   });
 });
 
-suite("the key of a caller", () => {
+suite("key restrictions", () => {
   let made = 0;
   /** @param {string[]} models */
   const issue = async (models) => {
@@ -448,7 +448,7 @@ suite("the key of a caller", () => {
     return { authorization: `Bearer ${(await response.json()).api_key}` };
   };
 
-  test("narrows auto, groups, fallbacks and bare names", async () => {
+  test("key restrictions: auto, groups, fallbacks and bare ids are narrowed to the key's models", async () => {
     const second = await issue(["second/*"]);
     assert.equal(await goesTo({ model: "ordered" }, second), "second/plain");
     assert.equal(await goesTo({ model: "quick" }, second), "second/plain");
@@ -471,7 +471,7 @@ suite("the key of a caller", () => {
     }
   });
 
-  test("does not let its call fail over to what it may not use", async () => {
+  test("key restrictions: a call does not fail over to a model that the key cannot use", async () => {
     const two = await issue(["first/*", "third/plain"]);
     const answered = await ask(
       gateway,
@@ -492,7 +492,7 @@ suite("the key of a caller", () => {
     );
   });
 
-  test("may name an alias, a group or auto, and then does not open what is behind it", async () => {
+  test("key restrictions: a key for an alias, a group or auto does not allow the models behind it", async () => {
     const named = await issue(["auto", "ordered", "quick"]);
     assert.equal(await goesTo({ model: "auto" }, named), "first/plain");
     assert.equal(await goesTo({ model: "quick" }, named), "second/plain");
@@ -501,7 +501,7 @@ suite("the key of a caller", () => {
     await refused({ model: "weighted" }, 403, "model_not_allowed", named);
   });
 
-  test("that may use nothing learns nothing", async () => {
+  test("key restrictions: a key without models gets the same error for every name", async () => {
     const nothing = await issue([]);
     for (const model of [
       "auto",
@@ -517,8 +517,8 @@ suite("the key of a caller", () => {
   });
 });
 
-suite("the plan can be looked at:", () => {
-  test("candidates in order, those that are left out and why, and nobody is asked", async () => {
+suite("/v1/routing/explain", () => {
+  test("/v1/routing/explain: lists candidates in order and rejected ones with reasons, without an upstream call", async () => {
     const before = (await upstream.stats())["requests"];
     const { status, body } = await explain({
       model: "ordered",
@@ -558,7 +558,7 @@ suite("the plan can be looked at:", () => {
     assert.equal((await upstream.stats())["requests"], before);
   });
 
-  test("it is what a call then does", async () => {
+  test("/v1/routing/explain: names the lane that the call then uses", async () => {
     for (const body of [
       { model: "auto" },
       { model: "auto", reasoning_effort: "high" },
@@ -571,7 +571,7 @@ suite("the plan can be looked at:", () => {
     }
   });
 
-  test("its errors are those of the call", async () => {
+  test("/v1/routing/explain: returns the errors of the call", async () => {
     for (const [status, code, body] of /** @type {[number, string, object][]} */ ([
       [404, "model_not_found", { model: "nobody's" }],
       [400, "ambiguous_model", { model: "shared" }],
@@ -586,7 +586,7 @@ suite("the plan can be looked at:", () => {
     }
   });
 
-  test("it is for callers with a key", async () => {
+  test("/v1/routing/explain: requires a key", async () => {
     const none = await explain({ model: "auto" }, { authorization: "" });
     assert.deepEqual([none.status, none.body.error.code], [401, "invalid_api_key"]);
     const wrong = await explain({ model: "auto" }, { authorization: "Bearer wrong" });
@@ -594,7 +594,7 @@ suite("the plan can be looked at:", () => {
   });
 });
 
-test("after all this the gateway is well", async () => {
+test("routing: the gateway answers and has logged no panic after these tests", async () => {
   const answered = await ask(gateway, { model: "auto" });
   assert.equal(answered.content, ANSWER);
   assert.ok(!gateway.log.join("\n").match(/panicked|Critical|RuntimeError|hung|Uncaught/i));

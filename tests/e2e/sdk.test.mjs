@@ -1,5 +1,5 @@
 // @ts-check
-//! The official OpenAI SDK as a client: nothing but its base URL and key are changed.
+//! The official OpenAI SDK as a client, with only its base URL and key changed.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -22,7 +22,7 @@ before(async () => {
     fetch: /** @type {any} */ (call),
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 const model = "demo/sim-small";
 /** @type {OpenAI.ChatCompletionMessageParam[]} */
@@ -47,15 +47,15 @@ const tools = [
   },
 ];
 
-suite("answers", () => {
-  test("whole", async () => {
+suite("OpenAI SDK, responses", () => {
+  test("OpenAI SDK: a whole response", async () => {
     const answer = await client.chat.completions.create({ model, messages });
     assert.equal(answer.choices[0]?.message.content, "You said: Grüße 😀 from the SDK");
     assert.ok(answer.usage && answer.usage.total_tokens > 0);
     assert.equal(answer._request_id?.length, 26);
   });
 
-  test("streamed", async () => {
+  test("OpenAI SDK: a streamed response", async () => {
     const stream = await client.chat.completions.create({ model, messages, stream: true });
     let content = "";
     for await (const chunk of stream) {
@@ -65,7 +65,7 @@ suite("answers", () => {
     assert.equal(content, "You said: Grüße 😀 from the SDK");
   });
 
-  test("streamed, with usage for who asks", async () => {
+  test("OpenAI SDK: a streamed response with usage when asked for", async () => {
     const stream = await client.chat.completions.create({
       model,
       messages,
@@ -79,7 +79,7 @@ suite("answers", () => {
     assert.ok(last?.usage && last.usage.completion_tokens > 0);
   });
 
-  test("several choices, logprobs, JSON", async () => {
+  test("OpenAI SDK: several choices, logprobs and JSON", async () => {
     const answer = await client.chat.completions.create({
       model,
       messages,
@@ -92,7 +92,7 @@ suite("answers", () => {
     JSON.parse(answer.choices[0]?.message.content ?? "");
   });
 
-  test("a conversation with a tool, whole and streamed", async () => {
+  test("OpenAI SDK: a conversation with a tool, whole and streamed", async () => {
     const answer = await client.chat.completions.create({ model, messages, tools });
     const message = answer.choices[0]?.message;
     const call = message?.tool_calls?.[0];
@@ -111,7 +111,7 @@ suite("answers", () => {
     assert.deepEqual(JSON.parse(again.function.arguments), JSON.parse(call.function.arguments));
   });
 
-  test("models, listed and one", async () => {
+  test("OpenAI SDK: models are listed and retrieved", async () => {
     const ids = [];
     for await (const listed of client.models.list()) ids.push(listed.id);
     assert.ok(ids.includes(model));
@@ -119,7 +119,7 @@ suite("answers", () => {
   });
 });
 
-suite("errors become the SDK's own", () => {
+suite("OpenAI SDK, errors", () => {
   for (const [
     name,
     options,
@@ -137,14 +137,14 @@ suite("errors become the SDK's own", () => {
     ["an unknown model", {}, { model: "nope", messages }, OpenAI.NotFoundError, "model_not_found"],
     ["a bad body", {}, { model, messages: "hi" }, OpenAI.BadRequestError, "invalid_type"],
     [
-      "a limit of the provider",
+      "a rate limit of the provider",
       {},
       failing({ status: 429, code: "rate_limit_exceeded" }),
       OpenAI.RateLimitError,
       "rate_limit_exceeded",
     ],
     [
-      "a fault of the provider",
+      "an error of the provider",
       {},
       failing({ status: 500, code: "oops" }),
       OpenAI.InternalServerError,
@@ -158,14 +158,14 @@ suite("errors become the SDK's own", () => {
       "upstream_timeout",
     ],
     [
-      "an answer that is cut",
+      "a response that is cut",
       {},
       failing({ cut: "body" }),
       OpenAI.InternalServerError,
       "upstream_invalid_response",
     ],
   ])) {
-    test(name, async () => {
+    test(`OpenAI SDK: ${name} throws ${type.name}`, async () => {
       const error = await client
         .withOptions(options)
         .chat.completions.create(body)
@@ -185,7 +185,7 @@ suite("errors become the SDK's own", () => {
     { hang: "stream", after_events: 3 },
     { error_event: true, after_events: 3, error_event_shape: "named", message: "broken" },
   ]) {
-    test(`a stream that breaks throws: ${JSON.stringify(simulate)}`, async () => {
+    test(`OpenAI SDK: a broken stream throws (${JSON.stringify(simulate)})`, async () => {
       const stream = await client.chat.completions.create({ ...failing(simulate), stream: true });
       let chunks = 0;
       await assert.rejects(async () => {
@@ -195,7 +195,7 @@ suite("errors become the SDK's own", () => {
     });
   }
 
-  test("its retries stop where the gateway says that they are useless", async () => {
+  test("OpenAI SDK: retries stop when the gateway reports that they are useless", async () => {
     await upstream.forget();
     let requests = 0;
     const counting = new OpenAI({
@@ -220,8 +220,8 @@ suite("errors become the SDK's own", () => {
   });
 });
 
-suite("aborts", () => {
-  test("of a stream", async () => {
+suite("OpenAI SDK, aborts", () => {
+  test("OpenAI SDK: aborting a stream cancels the upstream", async () => {
     await upstream.forget();
     const stream = await client.chat.completions.create({
       ...failing({ events: 10_000, frame_delay_ms: 20 }),
@@ -232,7 +232,7 @@ suite("aborts", () => {
     assert.ok((await upstream.lastRequest()).events_sent < 100);
   });
 
-  test("of a whole answer that is awaited", async () => {
+  test("OpenAI SDK: aborting a whole response cancels the upstream", async () => {
     await upstream.forget();
     const controller = new AbortController();
     const answer = client.chat.completions.create(failing({ delay_ms: 60_000 }), {

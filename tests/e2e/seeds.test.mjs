@@ -1,8 +1,8 @@
 // @ts-check
-//! The code samples of the three API descriptions that the keys API follows, run as they stand there.
+//! The code samples of the three API descriptions that the key endpoints follow (docs/compatibility.md), run unchanged.
 //!
-//! `seeds/` has them verbatim, and the answers that they promise; only line breaks that a copy had lost were put back.
-//! Changed here, before a sample runs: its URL, its token, an id that only this gateway knows, and where a test says so.
+//! `seeds/` has them verbatim, with the responses that they promise; only line breaks lost in a copy were restored.
+//! Replaced before a sample runs: its URL, its token, and an id that only this gateway knows.
 
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
@@ -63,7 +63,7 @@ function replaced(text, from, to) {
   return text.replace(from, () => to);
 }
 
-/** How a sample in each language is run: its file's name, the program and its arguments before the file. */
+/** For each language the file name of a sample, the program that runs it, and its arguments before the file. */
 const LANGUAGES = {
   sh: ["sample.sh", "bash"],
   js: ["sample.mjs", process.execPath],
@@ -123,7 +123,7 @@ async function run(language, text) {
 }
 
 /**
- * What `curl` wrote, with the settings of `run`.
+ * The output of `curl` with the settings of `run`.
  *
  * @param {string} stdout
  */
@@ -169,12 +169,12 @@ const sampleJson = (name) =>
       .replace(/,(\s*[}\]])/g, "$1"),
   );
 
-suite("asking for a key", () => {
+suite("seed samples, requesting a key", () => {
   const URL_OF_SAMPLE = "https://your-gateway.workers.dev";
   const promised = sampleJson("request-key.response.json");
   const { message } = promised;
 
-  test("curl", async () => {
+  test("seed samples: requesting a key with curl", async () => {
     const text = replaced(sample("request-key.curl.sh"), URL_OF_SAMPLE, gateway.url);
     const { status, text: body } = curled((await run("sh", text)).stdout);
     assert.equal(status, 202);
@@ -183,7 +183,7 @@ suite("asking for a key", () => {
     assert.deepEqual({ ...answer, request_id: promised.request_id }, promised);
   });
 
-  test("fetch, and what it tells once there were too many", async () => {
+  test("seed samples: requesting a key with fetch, and its error over the limit", async () => {
     const text = replaced(sample("request-key.fetch.js"), URL_OF_SAMPLE, gateway.url);
     const { stdout, stderr } = await run("js", text);
     assert.equal(stderr, "");
@@ -199,7 +199,7 @@ suite("asking for a key", () => {
   });
 });
 
-suite("managing requests, as raw HTTP", () => {
+suite("seed samples, portal API", () => {
   /**
    * Sends a sample over a socket. What is added is what every client adds: line ends, and how long the body is.
    *
@@ -235,7 +235,7 @@ suite("managing requests, as raw HTTP", () => {
     }
   }
 
-  test("create, list, get, approve, delete", async () => {
+  test("seed samples: portal requests are created, listed, read, approved and deleted over raw HTTP", async () => {
     const created = await send("key-requests.create.http");
     assert.equal(created.status, 200, JSON.stringify(created.body));
     const id = created.body.Message;
@@ -284,7 +284,7 @@ suite("managing requests, as raw HTTP", () => {
   });
 });
 
-suite("creating a key", () => {
+suite("seed samples, creating a key", () => {
   const DUPLICATE = JSON.stringify(sampleJson("create-api-key.duplicate.response.json"));
 
   /**
@@ -304,7 +304,7 @@ suite("creating a key", () => {
   }
 
   /**
-   * What is right of the three answers: to the empty object, to one with a name, and to the same name again.
+   * Asserts the three responses: to the empty object, to one with a name, and to the same name again.
    *
    * @param {any[]} answers
    * @param {string} name
@@ -323,7 +323,7 @@ suite("creating a key", () => {
     assert.deepEqual(duplicate, JSON.parse(DUPLICATE));
   }
 
-  test("curl", async () => {
+  test("seed samples: creating a key with curl", async () => {
     const answers = [];
     for (const [name, status] of /** @type {[string?, number?][]} */ ([
       [undefined, 400],
@@ -345,7 +345,7 @@ suite("creating a key", () => {
     ["js", "create-api-key.fetch.js"],
     ["ts", "create-api-key.fetch.ts"],
   ])) {
-    test(`fetch, in ${language === "js" ? "JavaScript" : "TypeScript"}`, async () => {
+    test(`seed samples: creating a key with fetch in ${language === "js" ? "JavaScript" : "TypeScript"}`, async () => {
       const name = `by-${language}`;
       const written = [];
       for (const one of [undefined, name, name]) written.push(await create(language, file, one));
@@ -355,7 +355,7 @@ suite("creating a key", () => {
     });
   }
 
-  test("Python", { skip: MISSING.py }, async () => {
+  test("seed samples: creating a key with Python", { skip: MISSING.py }, async () => {
     const file = "create-api-key.requests.py";
     const written = [];
     for (const name of [undefined, "by-py", "by-py"]) written.push(await create("py", file, name));
@@ -364,7 +364,7 @@ suite("creating a key", () => {
     await checkAnswers(answers, "by-py");
   });
 
-  test("Go", { skip: MISSING.go }, async () => {
+  test("seed samples: creating a key with Go", { skip: MISSING.go }, async () => {
     const file = "create-api-key.go";
     const written = [];
     for (const name of [undefined, "by-go", "by-go"]) written.push(await create("go", file, name));

@@ -1,5 +1,5 @@
 // @ts-check
-//! Which of several equals a call goes to: the same one for a session or a long prompt, any of them otherwise.
+//! Session affinity: among equal lanes a session or a long prompt stays on one, other calls are spread.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -30,7 +30,7 @@ const started = (routing = {}) =>
   );
 
 /**
- * How many of some calls went to each provider.
+ * The number of calls that went to each provider.
  *
  * @param {Gateway} gateway
  * @param {number} calls
@@ -56,7 +56,7 @@ const prompt = (/** @type {string} */ begin, /** @type {number} */ bytes) => [
 ];
 
 for (const model of ["auto", "even"]) {
-  suite(`of four equals (${model})`, () => {
+  suite(`session affinity over four equal lanes (${model})`, () => {
     /** @type {Gateway} */ let gateway;
 
     before(async () => {
@@ -64,7 +64,7 @@ for (const model of ["auto", "even"]) {
     });
     after(() => gateway?.stop());
 
-    test("a session always goes to the same, whole or streamed, and other sessions elsewhere", async (t) => {
+    test(`session affinity: a session stays on one lane, whole or streamed, and sessions are spread (${model})`, async (t) => {
       const counts = new Map();
       for (let id = 0; id < 24; id += 1) {
         const seen = await spread(gateway, 4, (index) => [
@@ -79,12 +79,12 @@ for (const model of ["auto", "even"]) {
       assert.equal(counts.size, 4, JSON.stringify([...counts]));
     });
 
-    test("prompt_cache_key names a session too", async () => {
+    test(`session affinity: prompt_cache_key identifies a session (${model})`, async () => {
       const seen = await spread(gateway, 6, () => [{ model, prompt_cache_key: "p" }]);
       assert.equal(seen.size, 1);
     });
 
-    test("a long prompt sticks, whatever follows its beginning", async () => {
+    test(`session affinity: calls whose long prompts begin alike stay on one lane (${model})`, async () => {
       const counts = new Map();
       for (let id = 0; id < 16; id += 1) {
         const seen = await spread(gateway, 4, (index) => [
@@ -96,7 +96,7 @@ for (const model of ["auto", "even"]) {
       assert.ok(counts.size >= 3);
     });
 
-    test("short prompts are spread", async () => {
+    test(`session affinity: short prompts are spread (${model})`, async () => {
       const counts = await spread(gateway, 60, () => [{ model, messages: prompt("", 1000) }]);
       // Of 60 draws, each of four has 15 on average; five standard deviations below are none at all.
       assert.equal(counts.size, 4);
@@ -105,7 +105,7 @@ for (const model of ["auto", "even"]) {
   });
 }
 
-test("with routing.sticky off, sessions are spread", async () => {
+test("session affinity: with routing.sticky off, sessions are spread", async () => {
   const gateway = await started({ sticky: false });
   try {
     const counts = await spread(gateway, 40, () => [{ model: "even" }, session("one")]);
@@ -116,14 +116,14 @@ test("with routing.sticky off, sessions are spread", async () => {
 });
 
 for (const model of ["auto", "even"]) {
-  test(`a session whose upstream is throttled moves, stays there, and comes back (${model})`, async (t) => {
+  test(`session affinity: a session whose upstream is throttled moves, stays there and returns (${model})`, async (t) => {
     const gateway = await started();
     try {
       const headers = session("moving");
       const counts = await spread(gateway, 30, () => [{ model }, headers]);
       const [home] = /** @type {[string]} */ ([...counts.keys()]);
       assert.equal(counts.size, 1);
-      // The others are no strangers either.
+      // The other lanes have been called too.
       for (const name of NAMES) await spread(gateway, 15, () => [{ model: `${name}/m` }]);
       const FOR_MS = 2000;
       const began = performance.now();

@@ -1,5 +1,5 @@
 // @ts-check
-//! What every client meets on every route: headers, CORS, ids, methods, paths, bodies, models and health.
+//! The HTTP surface common to all routes: headers, CORS, ids, methods, paths, bodies, models and health.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -19,13 +19,13 @@ before(async () => {
     TOGETHER_API_KEY: "tk",
   });
 });
-after(() => Promise.all([gateway.stop(), upstream.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 const ULID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
 const authorization = `Bearer ${KEY}`;
 
-suite("headers", () => {
-  test("every reply of the Worker has an id, timing, security and CORS headers", async () => {
+suite("response headers", () => {
+  test("response headers: every response of the Worker has an id, timing, security and CORS headers", async () => {
     for (const [method, path, status] of /** @type {[string, string, number][]} */ ([
       ["GET", "/health", 200],
       ["HEAD", "/health", 200],
@@ -49,7 +49,7 @@ suite("headers", () => {
     }
   });
 
-  test("a valid id of the caller is kept, any other replaced", async () => {
+  test("response headers: a valid x-request-id is kept, any other is replaced", async () => {
     const id = async (/** @type {string} */ given) =>
       (await call(`${gateway.url}/health`, { headers: { "x-request-id": given } })).headers.get(
         "x-request-id",
@@ -66,7 +66,7 @@ suite("headers", () => {
     }
   });
 
-  test("a call tells its route and the time it took", async () => {
+  test("response headers: a call reports its route and duration", async () => {
     const { headers } = await chat(gateway, {});
     assert.equal(headers.get("x-gateway-provider"), "demo");
     assert.equal(headers.get("x-gateway-model"), "sim-small");
@@ -76,7 +76,7 @@ suite("headers", () => {
 });
 
 suite("CORS", () => {
-  test("scripts of other origins may read what replies tell", async () => {
+  test("CORS: scripts of other origins can read the response headers", async () => {
     const origin = "https://app.example";
     const { headers } = await chat(gateway, {}, { origin });
     const exposed = (headers.get("access-control-expose-headers") ?? "").split(", ");
@@ -100,7 +100,7 @@ suite("CORS", () => {
     assert.match(refused.headers.get("access-control-expose-headers") ?? "", /www-authenticate/);
   });
 
-  test("a preflight is answered without a key, and what it asks for is reflected", async () => {
+  test("CORS: a preflight needs no key and its requested headers are allowed", async () => {
     const asked = "authorization,content-type,x-stainless-lang,x-stainless-retry-count";
     const { status, headers } = await call(`${gateway.url}/v1/chat/completions`, {
       method: "OPTIONS",
@@ -121,7 +121,7 @@ suite("CORS", () => {
 });
 
 suite("methods and paths", () => {
-  test("a wrong method is 405 with the methods there are", async () => {
+  test("methods and paths: a wrong method returns 405 with the allowed methods", async () => {
     for (const [method, path, allow] of /** @type {string[][]} */ ([
       ["GET", "/v1/chat/completions", "POST, OPTIONS"],
       ["DELETE", "/v1/models", "GET, HEAD, OPTIONS"],
@@ -135,7 +135,7 @@ suite("methods and paths", () => {
     }
   });
 
-  test("an unknown path is 404 in the envelope of its surface", async () => {
+  test("methods and paths: an unknown path returns 404 in the envelope of its surface", async () => {
     for (const [path, body] of /** @type {[string, RegExp][]} */ ([
       [
         "/v1/nothing",
@@ -152,7 +152,7 @@ suite("methods and paths", () => {
     }
   });
 
-  test("the docs and the API description are there, for browsers at the root too", async () => {
+  test("methods and paths: the docs and the API description are served, to browsers at the root too", async () => {
     assert.match(await (await call(`${gateway.url}/docs`)).text(), /<html/i);
     assert.equal((await call(gateway.url)).url, `${gateway.url}/docs`);
     const spec = await call(`${gateway.url}/openapi.json`);
@@ -161,8 +161,8 @@ suite("methods and paths", () => {
   });
 });
 
-suite("bodies", () => {
-  test("content types are taken as OpenAI's API takes them", async () => {
+suite("request bodies", () => {
+  test("request bodies: content types are accepted as by OpenAI's API", async () => {
     for (const type of [
       "application/json; charset=utf-8",
       "Application/JSON",
@@ -185,7 +185,7 @@ suite("bodies", () => {
     }
   });
 
-  test("a body over the limit is 413, whether or not its length is declared", async () => {
+  test("request bodies: a body over the limit returns 413, declared or chunked", async () => {
     await upstream.forget();
     const large = JSON.stringify({ model: "auto", messages: [], pad: "x".repeat(3000) });
     const declared = await chat(gateway, large);
@@ -213,7 +213,7 @@ suite("bodies", () => {
     assert.equal((await chat(gateway, { pad: "x".repeat(1500) })).status, 200);
   });
 
-  test("errors name the member and the position", async () => {
+  test("request bodies: errors name the field and the position", async () => {
     for (const [
       body,
       code,
@@ -272,8 +272,8 @@ suite("bodies", () => {
   });
 });
 
-suite("models", () => {
-  test("the list has OpenAI's shape and only what can be called", async () => {
+suite("model list", () => {
+  test("model list: has OpenAI's shape and only callable models", async () => {
     const { object, data } = await (await call(`${gateway.url}/v1/models`)).json();
     assert.equal(object, "list");
     for (const model of data) {
@@ -291,7 +291,7 @@ suite("models", () => {
     assert.ok(ids.includes("demo/sim-small") && ids.includes("auto"));
   });
 
-  test("one model, its id with slashes plain or encoded", async () => {
+  test("model list: one model is found by its id, with plain or encoded slashes", async () => {
     const id = "together/MiniMaxAI/MiniMax-M3";
     for (const path of [id, encodeURIComponent(id)]) {
       const model = await (await call(`${gateway.url}/v1/models/${path}`)).json();
@@ -311,13 +311,13 @@ suite("models", () => {
     }
   });
 
-  test("bare ids work where one provider has them", async () => {
+  test("model list: bare ids work where one provider has them", async () => {
     assert.equal((await chat(gateway, { model: "sim-small" })).status, 200);
     assert.equal((await chat(gateway, { model: "auto" })).status, 200);
   });
 });
 
-test("health tells what is configured and how it does, at no upstream's cost", async () => {
+test("health: reports configuration and lane health without an upstream call", async () => {
   await upstream.forget();
   const health = await (await call(`${gateway.url}/health`)).json();
   assert.deepEqual(await upstream.requests(), []);
@@ -334,7 +334,7 @@ test("health tells what is configured and how it does, at no upstream's cost", a
   assert.ok(row.attempts > 0 && row.success_rate === 1 && row.avg_latency_ms >= 0);
 });
 
-test("health tells of a database without its tables", async () => {
+test("health: reports a database without tables", async () => {
   const state = await mkdtemp(join(tmpdir(), "gatehouse-state-"));
   const empty = await Gateway.start(variables(upstream), [], state);
   try {
@@ -347,7 +347,7 @@ test("health tells of a database without its tables", async () => {
   }
 });
 
-test("a configuration that is not valid closes the gateway and is explained in the log only", async () => {
+test("invalid configuration: every route returns 503 and only the log explains it", async () => {
   const broken = await Gateway.start({
     ...variables(upstream),
     GATEWAY_CONFIG: '{"timeouts":{"idle":5}}',

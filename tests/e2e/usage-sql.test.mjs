@@ -1,5 +1,5 @@
 // @ts-check
-//! The statements that add up usage, on SQLite with the tables of the migrations: what is handed in counts once.
+//! The SQL that adds up usage, on SQLite with the tables of the migrations: each roll-up counts once.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -78,8 +78,8 @@ const watermarks = (database) =>
  */
 const read = (database, name, parameters) => database.prepare(statement(name)).all(...parameters);
 
-suite("handing in", () => {
-  test("each sum stands in its column", () => {
+suite("usage SQL, roll-up", () => {
+  test("usage SQL: each sum is stored in its column", () => {
     const at = database();
     rollUp(at, "key a", 1, [row(1)]);
     const [found] = at.prepare("SELECT * FROM usage_daily").all();
@@ -91,7 +91,7 @@ suite("handing in", () => {
     assert.equal(FIELDS.length, 14);
   });
 
-  test("twice is once", () => {
+  test("usage SQL: a roll-up delivered twice counts once", () => {
     const at = database();
     const rows = [row(1), row(5, [20_001, "", "groq", "ünïcode/модель 🦀 '\"\\"]), row(2)];
     for (let times = 0; times < 3; times += 1) rollUp(at, "key a", 7, rows);
@@ -102,7 +102,7 @@ suite("handing in", () => {
     assert.deepEqual(watermarks(at), { "key a": 7 });
   });
 
-  test("what comes next is added, and nothing at all is fine", () => {
+  test("usage SQL: later roll-ups are added, an empty one is accepted", () => {
     const at = database();
     rollUp(at, "key a", 1, [row(1)]);
     rollUp(at, "key a", 2, []);
@@ -111,7 +111,7 @@ suite("handing in", () => {
     assert.deepEqual(watermarks(at), { "key a": 3 });
   });
 
-  test("ledgers do not know each other's watermarks", () => {
+  test("usage SQL: each ledger has its own watermark", () => {
     const at = database();
     const [a, b] = [row(1), row(100)];
     for (const [ledger, watermark, rows] of /** @type {[string, number, Row[]][]} */ ([
@@ -128,7 +128,7 @@ suite("handing in", () => {
     assert.deepEqual(watermarks(at), { "key a": 2, "ring b": 1 });
   });
 
-  test("where one row cannot be added, none is and the watermark stays", () => {
+  test("usage SQL: if one row cannot be added, none is and the watermark stays", () => {
     const at = database();
     rollUp(at, "key a", 1, [row(1)]);
     for (const wrong of [
@@ -147,7 +147,7 @@ suite("handing in", () => {
     assert.equal(kept(at)[0]?.[4], 2);
   });
 
-  test("sums may be large", () => {
+  test("usage SQL: sums of 2^52 are exact", () => {
     const at = database();
     const large = 2 ** 52;
     rollUp(at, "key a", large, [row(large)]);
@@ -157,8 +157,8 @@ suite("handing in", () => {
   });
 });
 
-suite("reading", () => {
-  test("by day, model and project, between two days and of one project", () => {
+suite("usage SQL, reports", () => {
+  test("usage SQL: sums by day, model and project are restricted to days and project", () => {
     const at = database();
     rollUp(at, "key a", 1, [
       row(1, [10, "", "groq", "m"]),
@@ -193,7 +193,7 @@ suite("reading", () => {
     }
   });
 
-  test("a thousand names, and the rest without one", () => {
+  test("usage SQL: a thousand names are reported, the rest are summed without a name", () => {
     const at = database();
     const rows = Array.from({ length: 2500 }, (_, n) =>
       row(n + 1, [10, `p${n}`, n % 2 ? "odd" : "even", `m${n}`]),

@@ -1,5 +1,5 @@
 // @ts-check
-//! What a key has used: GET /usage, and a receipt of every call, with what it really used and cost at the time.
+//! Usage of a key: GET /usage, and a receipt of every call with its real usage and its cost at the time.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -13,6 +13,7 @@ import {
   OPERATOR_KEY,
   Gateway,
   Upstream,
+  begin,
   chat,
   contents,
   eventually,
@@ -22,7 +23,7 @@ import {
   variables,
 } from "./harness.mjs";
 import { Isolates } from "./isolates.mjs";
-import { ask, assertChain, assertSums, begin, issue, receipts, usage } from "./ledgers.mjs";
+import { ask, assertChain, assertSums, issue, receipts, usage } from "./ledgers.mjs";
 
 const DAY_MS = 86_400_000;
 const PROMPT = "prompt-that-no-receipt-keeps";
@@ -42,7 +43,7 @@ const RECEIPT = [
 ];
 
 /** @type {Upstream} */ let upstream;
-/** Tells the usage that a request asks it to tell. @type {import("node:http").Server} */ let counting;
+/** A provider that reports the usage in the request. @type {import("node:http").Server} */ let counting;
 
 before(async () => {
   // No test goes over midnight.
@@ -156,21 +157,16 @@ async function recorded(gateway, body, key = KEY, more = {}) {
 }
 
 suite("usage", () => {
-  /** @type {string} */ let state;
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
-    state = await freshState();
-    gateway = await Gateway.start(configured(), [], state);
+    gateway = await Gateway.start(configured());
   });
-  after(async () => {
-    await gateway?.stop();
-    await rm(state, { recursive: true });
-  });
+  after(() => gateway?.stop());
 
   const PATHS = ["", "/requests", "/requests/rcpt_01ARZ3NDEKTSV4RRFFQ69G5FAV"];
 
-  test("is for those with a key", async () => {
+  test("usage: requires a key", async () => {
     for (const path of PATHS) {
       await refused(await ask(gateway, path, "", { headers: {} }), 401, "invalid_api_key");
       await refused(await ask(gateway, path, "not-a-key"), 401, "invalid_api_key");
@@ -193,7 +189,7 @@ suite("usage", () => {
     assert.equal(response.headers.get("cache-control"), "no-store");
   });
 
-  test("answers HEAD, and no other method than GET", async () => {
+  test("usage: allows GET and HEAD only", async () => {
     for (const path of PATHS.slice(0, 2)) {
       const head = await ask(gateway, path, KEY, { method: "HEAD", headers: bearer(KEY) });
       assert.deepEqual([head.status, await head.text()], [200, ""]);
@@ -205,7 +201,7 @@ suite("usage", () => {
     }
   });
 
-  test("of another key is for operators only, who name it", async () => {
+  test("usage: another key's usage is returned to operators only, who name the key", async () => {
     const one = await issue(gateway, "named");
     await recorded(gateway, {}, one.key);
     await recorded(gateway, {}, KEY);
@@ -241,7 +237,7 @@ suite("usage", () => {
     assert.equal((await usage(gateway, "?key=named", OPERATOR_KEY)).total_requests, 0);
   });
 
-  test("refuses what is no number of days, or of receipts", async () => {
+  test("usage: invalid parameters return 400", async () => {
     for (const days of ["0", "366", "-1", "1.5", "x", "", "1&days=2"]) {
       await refused(await ask(gateway, `?days=${days}`), 400, "invalid_value", "days");
     }
@@ -257,7 +253,7 @@ suite("usage", () => {
     }
   });
 
-  test("is told by day, provider, model and project, at once", async () => {
+  test("usage: sums by day, provider, model and project are up to date immediately", async () => {
     const { key } = await issue(gateway, "sums");
     for (const [project, model, events] of /** @type {const} */ ([
       ["alpha", "demo/sim-small", 5],
@@ -293,19 +289,16 @@ suite("usage", () => {
     await eventually(async () => {
       const now = await usage(gateway, "", key);
       assertSums(list, now);
-      const database = gateway.database();
-      const row = database.prepare("SELECT 1 FROM usage_daily WHERE project = 'beta'").get();
-      database.close();
-      return row !== undefined;
+      return gateway.count("usage_daily WHERE project = 'beta'") > 0;
     }, 30_000);
     assertSums(list, await usage(gateway, "", key));
   });
 
-  test("tells how limits stand", async () => {
+  test("usage: reports used and remaining limits", async () => {
     const { key } = await issue(gateway, "limits", { policies: ["limited"] });
     await recorded(gateway, { simulate: { events: 5 } }, key);
     /** @type {any} */ let account;
-    // What is leased is given back once nobody has called for some seconds.
+    // Leases are returned after some seconds without calls.
     await eventually(async () => {
       account = await usage(gateway, "", key);
       return account.limits.every((/** @type {any} */ limit) => limit.held === 0);
@@ -331,7 +324,7 @@ suite("usage", () => {
     ]);
   });
 
-  test("has pages of receipts, newest first", async () => {
+  test("receipts: pages are newest first", async () => {
     const { key } = await issue(gateway, "pages");
     for (let n = 0; n < 25; n += 1) await (await chat(gateway, {}, bearer(key))).text();
     await eventually(async () => (await usage(gateway, "", key)).receipts.count === 25);
@@ -359,7 +352,7 @@ suite("usage", () => {
     assertChain(await receipts(gateway, key), await usage(gateway, "", key));
   });
 
-  test("has receipts by their own ids and by those of requests, and none of other keys", async () => {
+  test("receipts: one is found by its id or the request's, never one of another key", async () => {
     const [mine, other] = [await issue(gateway, "mine"), await issue(gateway, "other")];
     const { receipt, id } = await recorded(gateway, {}, mine.key);
     assert.deepEqual(await usage(gateway, `/requests/${id}`, mine.key), receipt);
@@ -394,7 +387,7 @@ suite("usage", () => {
    */
   const KINDS = [
     {
-      name: "a whole answer",
+      name: "a whole response",
       body: { simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
       headers: ["0.000021", "prompt=3, cached=0, completion=5"],
@@ -405,18 +398,18 @@ suite("usage", () => {
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
     },
     {
-      name: "a stream that was asked for its usage",
+      name: "a stream with include_usage",
       body: { stream: true, stream_options: { include_usage: true }, simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21, outcome: "answered" },
     },
     {
-      name: "several answers",
+      name: "several choices",
       body: { n: 3, simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 15, cost_micro_usd: 56 },
       headers: ["0.000056", "prompt=3, cached=0, completion=15"],
     },
     {
-      name: "cached tokens, and some that go to the cache, and reasoning",
+      name: "cached tokens, cache writes and reasoning",
       body: {
         model: "counted/m",
         usage: {
@@ -439,18 +432,18 @@ suite("usage", () => {
       headers: ["0.00086", "prompt=1000, cached=600, completion=100"],
     },
     {
-      name: "a price that is not known",
+      name: "a call of unknown price",
       body: { model: "first/m", simulate: { events: 5 } },
       want: { prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: null, provider: "first" },
       headers: [null, "prompt=3, cached=0, completion=5"],
     },
     {
-      name: "no usage in a whole answer",
+      name: "a whole response without usage",
       body: { simulate: { usage: "none", content: "x".repeat(400) } },
       want: { estimated: true, partial: false, outcome: "answered" },
     },
     {
-      name: "no usage in a stream",
+      name: "a stream without usage",
       body: { stream: true, simulate: { usage: "none", events: 20 } },
       want: { estimated: true, partial: false, outcome: "answered", completion_tokens: 20 },
     },
@@ -465,7 +458,7 @@ suite("usage", () => {
       want: { estimated: true, partial: true, outcome: "failed", completion_tokens: 7 },
     },
     {
-      name: "a request that the provider refuses",
+      name: "a request that the provider rejects",
       body: { simulate: { status: 400 } },
       status: 400,
       want: {
@@ -500,7 +493,7 @@ suite("usage", () => {
   ];
 
   for (const { name, body, status = 200, want, attempts, headers } of KINDS) {
-    test(`has a receipt of ${name}`, async () => {
+    test(`receipts: the receipt of ${name} is complete`, async () => {
       const began = Date.now();
       const { response, text, receipt, id } = await recorded(gateway, { project_id: "p", ...body });
       assert.equal(response.status, status, text);
@@ -523,12 +516,12 @@ suite("usage", () => {
       } else {
         assert.equal(receipt.attempts.length, 1);
       }
-      const told = ["x-gateway-cost-usd", "x-gateway-tokens"].map((name) =>
+      const reported = ["x-gateway-cost-usd", "x-gateway-tokens"].map((name) =>
         response.headers.get(name),
       );
-      if (headers) assert.deepEqual(told, headers);
-      if (stream) assert.deepEqual(told, [null, null]);
-      if (name.startsWith("no usage in a whole")) {
+      if (headers) assert.deepEqual(reported, headers);
+      if (stream) assert.deepEqual(reported, [null, null]);
+      if (name === "a whole response without usage") {
         // Some hundred bytes around the content are counted too.
         assert.ok(receipt.completion_tokens >= 100 && receipt.completion_tokens < 300, text);
         assert.ok(receipt.prompt_tokens > 0);
@@ -536,7 +529,7 @@ suite("usage", () => {
     });
   }
 
-  test("has no receipt of a call that reached nobody", async () => {
+  test("receipts: a call that reached no upstream has none", async () => {
     const { count } = (await usage(gateway)).receipts;
     for (const body of ["{", { model: "openai/x" }, { model: "demo/sim-small", messages: "no" }]) {
       const response = await chat(gateway, body, { "x-request-id": "reached-nobody" });
@@ -549,7 +542,7 @@ suite("usage", () => {
     assert.equal((await ask(gateway, "/requests/reached-nobody")).status, 404);
   });
 
-  test("can be checked by whoever holds the receipts", async () => {
+  test("receipts: the published programs verify a chain and detect changes", async () => {
     const { key } = await issue(gateway, "checked");
     for (let n = 0; n < 6; n += 1) {
       await recorded(gateway, { project_id: `p-${n}`, simulate: { events: 1 + n } }, key);
@@ -586,7 +579,7 @@ suite("usage", () => {
     }
   });
 
-  test("keeps no content", async () => {
+  test("receipts: contain no content", async () => {
     const messages = [{ role: "user", content: PROMPT }];
     for (const body of [
       { messages },
@@ -600,7 +593,7 @@ suite("usage", () => {
       const { receipt } = await recorded(gateway, body);
       assert.ok(!JSON.stringify(receipt).includes("that-no-receipt-keeps"));
     }
-    const disk = (await contents(state)).join("\n");
+    const disk = (await contents(String(gateway.state))).join("\n");
     assert.ok(disk.includes("rcpt_"), "the receipts are somewhere else");
     for (const [where, text] of Object.entries({ disk, log: gateway.log.join("\n") })) {
       for (const content of [PROMPT, ANSWER])
@@ -609,7 +602,7 @@ suite("usage", () => {
   });
 });
 
-test("a receipt keeps the price of its time", async () => {
+test("receipts: keep the price of their time", async () => {
   const state = await freshState();
   try {
     /** @type {any[]} */ const kept = [];
@@ -635,7 +628,7 @@ test("a receipt keeps the price of its time", async () => {
   }
 });
 
-suite("a client that leaves", () => {
+suite("usage of clients that leave", () => {
   /** @type {Isolates} */ let isolates;
   before(async () => {
     isolates = await Isolates.start(1, configured());
@@ -647,7 +640,7 @@ suite("a client that leaves", () => {
     [21, 20],
     [201, 200],
   ])) {
-    test(`after ${tokens} tokens of a stream pays for ${tokens}`, async () => {
+    test(`receipts: a client that leaves after ${tokens} tokens of a stream pays for ${tokens}`, async () => {
       await upstream.forget();
       const id = `left-${tokens}`;
       const simulate = { hang: "stream", after_events, events: 1000 };
@@ -677,7 +670,7 @@ suite("a client that leaves", () => {
     });
   }
 
-  test("before a whole answer has come pays for its prompt", async () => {
+  test("receipts: a client that leaves before a whole response has come pays for its prompt", async () => {
     await upstream.forget();
     const body = { model: "demo/sim-small", messages: [], simulate: { hang: "headers" } };
     const called = await begin(isolates.at(0), KEY, body, { "x-request-id": "left-early" });
@@ -693,7 +686,7 @@ suite("a client that leaves", () => {
   });
 });
 
-test("with a data set of Analytics Engine a call leaves a data point, without content", async () => {
+test("Analytics Engine: a call writes a data point without content", async () => {
   await upstream.forget();
   // The simulator's data sets keep nothing: this one sends on what it is given.
   const dataset = `export { KeyLedger } from "./build/index.js";

@@ -1,5 +1,5 @@
 // @ts-check
-//! Workers AI through the binding `AI`: the runtime's own client, and behind it a service that speaks as Workers AI does.
+//! Workers AI through the binding `AI`: the runtime's own client, with a service behind it that answers like Workers AI.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -42,8 +42,8 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 for (const stream of [false, true]) {
-  suite(stream ? "streamed" : "whole", () => {
-    test("it answers", async () => {
+  suite(`Workers AI, ${stream ? "streamed" : "whole"}`, () => {
+    test(`Workers AI: a call is answered (${stream ? "stream" : "whole"})`, async () => {
       const answered = await ask(gateway, { model: `workers_ai/${MODEL}`, stream });
       assertAnswered(answered);
       assert.deepEqual([answered.provider, answered.attempts], ["workers_ai", 1]);
@@ -73,7 +73,7 @@ for (const stream of [false, true]) {
       ],
       ["silence", { hang: "headers" }, "timed_out"],
     ]).entries()) {
-      test(`${name}: another provider answers`, async () => {
+      test(`Workers AI: ${name} fails over to another provider (${stream ? "stream" : "whole"})`, async () => {
         const when = { path: "/ai" };
         const answered = await ask(gateway, {
           model: id[index],
@@ -89,7 +89,7 @@ for (const stream of [false, true]) {
       });
     }
 
-    test("its errors are told in our envelope", async () => {
+    test(`Workers AI: errors are converted to the gateway's envelope (${stream ? "stream" : "whole"})`, async () => {
       const model = `workers_ai/@cf/alone-${stream}`;
       const full = await ask(gateway, {
         model,
@@ -109,7 +109,7 @@ for (const stream of [false, true]) {
   });
 }
 
-test("a call that takes too long is cancelled", async () => {
+test("Workers AI: a call that times out is cancelled", async () => {
   const model = "workers_ai/@cf/slow";
   const answered = await ask(gateway, { model, simulate: { hang: "headers" } });
   assertRefused(answered, 504, "upstream_timeout");
@@ -118,7 +118,7 @@ test("a call that takes too long is cancelled", async () => {
   );
 });
 
-test("without WORKERS_AI_ENABLED the binding, which costs, is not used", async () => {
+test("Workers AI: the binding is not used without WORKERS_AI_ENABLED", async () => {
   const other = await started({});
   try {
     const answered = await ask(other, { model: `workers_ai/${MODEL}` });

@@ -1,8 +1,8 @@
 // @ts-check
-// The key format against the shared vectors, and the key-ring script as its operator uses it: as a
-// process, with its arguments, streams, exit status and the bytes it leaves on disk.
+// The key format against the shared vectors, and the key-ring script as a process: its arguments, streams, exit
+// status and the files that it writes.
 //
-// Everything happens in temporary folders, and wrangler is always a stand-in: nothing is uploaded.
+// All files are in temporary folders, and wrangler is always replaced by a fake: nothing is uploaded.
 // Run with: node --test "tests/key-ring/*.test.mjs"
 
 import assert from "node:assert/strict";
@@ -33,6 +33,16 @@ after(() => fs.rmSync(temporary, { recursive: true, force: true }));
 function workspace() {
   const folder = fs.mkdtempSync(join(temporary, "t-"));
   return { folder, manifest: join(folder, "ring.json") };
+}
+
+/**
+ * Copy the scripts into another repository, with the npm packages that they need.
+ *
+ * @param {string} folder
+ */
+function copyScripts(folder) {
+  fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+  fs.symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
 }
 
 /**
@@ -99,18 +109,20 @@ async function succeed(args, how) {
 }
 
 /**
- * A refusal is one bare sentence on stderr and exit status 1, and changes no byte in the folder.
+ * A failure is one sentence on stderr and exit status 1, or 2 for a mistake in the arguments, and changes no byte
+ * in the folder.
  *
  * @param {string} folder
  * @param {string[]} args
  * @param {string | RegExp} message
  * @param {How} [how]
+ * @param {number} [status]
  */
-async function refuse(folder, args, message, how) {
+async function refuse(folder, args, message, how, status = 1) {
   const before = snapshot(folder);
   const result = await run(args, how);
   const what = `${args.join(" ")}: ${result.stderr}`;
-  assert.equal(result.status, 1, what);
+  assert.equal(result.status, status, what);
   assert.equal(result.stdout, "", what);
   assert.match(result.stderr, /^[^\n]+\n$/, what);
   assert.doesNotMatch(result.stderr, /^\w*Error|at file:/, what);
@@ -148,12 +160,12 @@ function mistype(key) {
   return key.slice(0, 20) + (key[20] === "x" ? "y" : "x") + key.slice(21);
 }
 
-suite("key format", () => {
+suite("gateway keys", () => {
   const vectors = JSON.parse(
     fs.readFileSync(join(ROOT, "core/testdata/gateway-keys.json"), "utf8"),
   );
 
-  test("the valid vectors", () => {
+  test("gateway keys: the valid test vectors are accepted", () => {
     assert.ok(vectors.valid.length >= 5);
     for (const vector of vectors.valid) {
       const minted = mint(Buffer.from(vector.random_hex, "hex"));
@@ -164,7 +176,7 @@ suite("key format", () => {
     }
   });
 
-  test("the invalid vectors", () => {
+  test("gateway keys: the invalid test vectors are rejected with their reasons", () => {
     const reasons = new Set();
     for (const { key, reason } of vectors.invalid) {
       assert.deepEqual(parseKey(key), { reason }, JSON.stringify(key));
@@ -174,7 +186,7 @@ suite("key format", () => {
     assert.deepEqual([...reasons].sort(), all);
   });
 
-  test("the parts of a minted key, recomputed bit by bit", () => {
+  test("gateway keys: the parts of a new key match an independent computation", () => {
     assert.equal(crc32("123456789"), 0xcbf43926, "the check value of CRC-32");
     for (let round = 0; round < 200; round += 1) {
       const random = randomBytes(31);
@@ -188,7 +200,7 @@ suite("key format", () => {
     }
   });
 
-  test("every mistake in one character is found", () => {
+  test("gateway keys: every mistake in one character is detected", () => {
     const { key } = mint(randomBytes(31));
     for (let at = 3; at < key.length; at += 1) {
       for (const other of "09AZaz") {
@@ -199,7 +211,7 @@ suite("key format", () => {
     }
   });
 
-  test("minting wants exactly its random bytes", () => {
+  test("gateway keys: a new key needs exactly 31 random bytes", () => {
     assert.equal(RANDOM_BYTES, 31);
     for (const length of [0, 30, 32]) assert.throws(() => mint(new Uint8Array(length)), RangeError);
   });
@@ -224,8 +236,8 @@ suite("key format", () => {
   }
 });
 
-suite("commands", PARALLEL, () => {
-  test("generate prints a key once and keeps its hash only", async () => {
+suite("key ring, commands", PARALLEL, () => {
+  test("key ring: generate prints a key once and stores only its hash", async () => {
     const { folder, manifest } = workspace();
     const out = await succeed(["generate", "--label", " ci.prod:1 ", "--manifest", manifest]);
     const lines = out.split("\n");
@@ -254,7 +266,7 @@ suite("commands", PARALLEL, () => {
     assert.ok(!text.includes("gw_"));
   });
 
-  test("add-hash lower-cases", async () => {
+  test("key ring: add-hash converts the hash to lower case", async () => {
     const { manifest } = workspace();
     const args = ["add-hash", "--label", "old", "--sha256", HASH_A.toUpperCase()];
     const out = await succeed([...args, "--manifest", manifest]);
@@ -262,7 +274,7 @@ suite("commands", PARALLEL, () => {
     assert.equal(readManifest(manifest).entries[0].sha256, HASH_A);
   });
 
-  test("list and print-secret give every entry, in byte order of the labels", async () => {
+  test("key ring: list and print-secret print every entry in byte order of the labels", async () => {
     const { manifest } = workspace();
     const digits = "0123456789abcdef".split("");
     const labels = ["b", "a", "B", "_", "a:b", "10", "9", "a-b", "a.b", "Z"];
@@ -294,7 +306,7 @@ suite("commands", PARALLEL, () => {
     );
   });
 
-  test("the printed ring, read as the gateway reads it, lets every key in", async () => {
+  test("key ring: the gateway's parser accepts every key of the printed ring", async () => {
     const { manifest } = workspace();
     const keys = [];
     for (const label of ["web", "a:colon:label", "ci"]) keys.push(await generate(manifest, label));
@@ -310,7 +322,7 @@ suite("commands", PARALLEL, () => {
     assert.deepEqual(accepted.sort(), [...keys, legacy].map(sha256).sort());
   });
 
-  test("a missing manifest is an empty ring", async () => {
+  test("key ring: a missing manifest is an empty ring", async () => {
     const { folder, manifest } = workspace();
     for (const command of ["list", "print-secret"]) {
       assert.equal(await succeed([command, "--manifest", manifest]), "");
@@ -319,7 +331,7 @@ suite("commands", PARALLEL, () => {
     assert.deepEqual(fs.readdirSync(folder), []);
   });
 
-  test("remove", async () => {
+  test("key ring: remove", async () => {
     const { folder, manifest } = workspace();
     writeManifest(manifest, { one: HASH_A, two: HASH_B });
     const out = await succeed(["remove", "--label", "one", "--manifest", manifest]);
@@ -335,7 +347,7 @@ suite("commands", PARALLEL, () => {
     assert.deepEqual(readManifest(manifest).entries, []);
   });
 
-  test("verify", async () => {
+  test("key ring: verify finds the key on standard input or names the mistake in it", async () => {
     const { folder, manifest } = workspace();
     const key = await generate(manifest, "mine");
     const args = ["verify", "--manifest", manifest];
@@ -369,26 +381,38 @@ suite("commands", PARALLEL, () => {
     assert.match(await succeed(args, { input: "fai_key" }), /^label=other\n/);
   });
 
-  test("help", async () => {
-    const help = await succeed([]);
-    for (const args of [["help"], ["--help"], ["-h"], ["generate", "--help"], ["upload", "-h"]]) {
-      assert.equal(await succeed(args), help);
-    }
+  test("key ring: --help describes the program and each command", async () => {
+    const help = await succeed(["--help"]);
+    for (const word of ["help", "-h"]) assert.equal(await succeed([word]), help);
     for (const word of [
-      ..."generate add-hash list print-secret remove verify upload help".split(" "),
-      ..."--label --sha256 --env --json --operators --manifest GATEWAY_WRANGLER".split(" "),
-      "ops/gateway-key-hashes.local.json",
+      ..."generate add-hash list print-secret remove verify upload".split(" "),
+      ...["--operators", "--manifest"],
       "ops/operator-key-hashes.local.json",
+      "GATEWAY_API_KEY_HASHES",
       "GATEWAY_ADMIN_KEY_HASHES",
+      "GATEWAY_WRANGLER",
     ]) {
       assert.ok(help.includes(word), word);
     }
-    assert.ok(!help.includes(ROOT), "no path of this machine");
+    const { status, stderr } = await run([]);
+    assert.equal(status, 2, "no command");
+    assert.equal(stderr, help);
+
+    const ofGenerate = await succeed(["generate", "--help"]);
+    for (const args of ["help generate", "generate -h", "generate --label x --help"]) {
+      assert.equal(await succeed(args.split(" ")), ofGenerate);
+    }
+    assert.match(ofGenerate, /^Usage: node scripts\/gateway-key-ring\.mjs generate /);
+    for (const option of ["label", "operators", "manifest"]) {
+      assert.ok(ofGenerate.includes(`\n  --${option} `), option);
+    }
+    assert.ok(!ofGenerate.includes("--json"), "only the options of this command");
+    assert.ok(!(help + ofGenerate).includes(ROOT), "no path of this machine");
   });
 
-  test("the default manifest belongs to the repository, wherever the command is run", async () => {
+  test("key ring: the default manifest is in the repository, in any working directory", async () => {
     const { folder } = workspace();
-    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    copyScripts(folder);
     const script = join(folder, "scripts/gateway-key-ring.mjs");
     const out = await succeed(["generate", "--label", "a"], { script });
     const manifest = fs.realpathSync(join(folder, "ops/gateway-key-hashes.local.json"));
@@ -399,11 +423,11 @@ suite("commands", PARALLEL, () => {
   });
 });
 
-suite("the ring of operators", PARALLEL, () => {
+suite("key ring, --operators", PARALLEL, () => {
   /** A repository of its own, because this is about the manifests that belong to one. */
   function repository() {
     const { folder } = workspace();
-    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    copyScripts(folder);
     const ops = join(fs.realpathSync(folder), "ops");
     const wrangler = join(folder, "fake-wrangler");
     const lines = ["#!/bin/sh", `echo "$@" >> "$0.argv"`, `cat > "$0.stdin"`];
@@ -421,7 +445,7 @@ suite("the ring of operators", PARALLEL, () => {
     };
   }
 
-  test("has a manifest and a secret of its own", async () => {
+  test("key ring: --operators uses its own manifest and secret", async () => {
     const { callers, operators, how, noted } = repository();
     await succeed(["generate", "--label", "app"], how);
     const before = fs.readFileSync(callers, "utf8");
@@ -452,27 +476,27 @@ suite("the ring of operators", PARALLEL, () => {
     assert.equal(noted("argv").split("\n").length, 2, "wrangler was not run again");
   });
 
-  test("may lie elsewhere, and the advice says so", async () => {
+  test("key ring: --operators with --manifest is repeated in the printed upload command", async () => {
     const { manifest } = workspace();
     const args = ["generate", "--label", "ops", "--operators", "--manifest", manifest];
     const upload = `upload --operators --manifest ${manifest}\n`;
     assert.ok((await succeed(args)).endsWith(`gateway-key-ring.mjs ${upload}`));
   });
 
-  test("is never taken for the other one", async () => {
+  test("key ring: the manifest of one ring is rejected for the other", async () => {
     const { folder, callers, operators, how } = repository();
     await succeed(["generate", "--label", "app"], how);
     await succeed(["generate", "--label", "ops", "--operators"], how);
     for (const command of [["upload"], ["print-secret"], ["generate", "--label", "x"]]) {
       const admitted = [...command, "--operators", "--manifest", callers];
-      await refuse(folder, admitted, /is the ring of callers, and --operators/, how);
+      await refuse(folder, admitted, /is the ring of callers, and --operators/, how, 2);
       const forgotten = [...command, "--manifest", operators];
-      await refuse(folder, forgotten, /is the ring of operators: give --operators/, how);
+      await refuse(folder, forgotten, /is the ring of operators: give --operators/, how, 2);
     }
   });
 });
 
-suite("mistakes on the command line", PARALLEL, () => {
+suite("key ring, usage errors", PARALLEL, () => {
   function takenWorkspace() {
     const place = workspace();
     writeManifest(place.manifest, { taken: HASH_A });
@@ -482,45 +506,58 @@ suite("mistakes on the command line", PARALLEL, () => {
   const badLabel = /^--label must be 1 to 64 characters/;
   const badDigest = "--sha256 must be a 64-character SHA-256 hex digest";
 
-  /** @type {[string, string | RegExp][]} - The arguments are split at spaces; ~ stands for one. */
+  /** @type {[string, string | RegExp][]} - The arguments are split at spaces; ~ is replaced by a space. */
   const mistakes = [
-    ["frobnicate", "Unknown command: frobnicate"],
-    ["constructor", "Unknown command: constructor"],
-    ["--manifest x list", "Unknown command: --manifest"],
-    ["list extra", "Unexpected argument: extra"],
-    ["list -", "Unexpected argument: -"],
-    ["help me", "Unexpected argument: me"],
-    ["list --frob x", "Unknown option: --frob"],
-    ["list --toString x", "Unknown option: --toString"],
-    ["list -x", "Unknown option: -x"],
-    ["list --", "Unknown option: --"],
-    ["generate --label=x", /^Unknown option: --label= \(write the value as an argument of its own/],
-    ["generate --frob=x", "Unknown option: --frob"],
-    ["list --label x", "list does not take --label"],
-    ["generate --label x --json", "generate does not take --json"],
-    ["generate --label x --env y", "generate does not take --env"],
-    ["remove --label x --sha256 y", "remove does not take --sha256"],
-    ["generate --label a --label b", "--label is given more than once"],
-    ["list --json --json", "--json is given more than once"],
-    ["generate", "generate needs --label LABEL"],
-    ["remove", "remove needs --label LABEL"],
-    ["add-hash --label x", "add-hash needs --sha256 HASH"],
-    [`add-hash --sha256 ${HASH_B}`, "add-hash needs --label LABEL"],
-    ["generate --label", "Missing value for --label"],
-    ["generate --label --manifest", "Missing value for --label"],
-    ["add-hash --label x --sha256", "Missing value for --sha256"],
-    ["list --manifest", "Missing value for --manifest"],
-    ["upload --env", "Missing value for --env"],
+    ["frobnicate", "error: unknown command 'frobnicate'"],
+    ["constructor", "error: unknown command 'constructor'"],
+    ["genrate", "error: unknown command 'genrate' (Did you mean generate?)"],
+    ["list extra", /^error: too many arguments for 'list'\. Expected 0 arguments but got 1/],
+    ["list -", /^error: too many arguments for 'list'/],
+    ["list -- -x", /^error: too many arguments for 'list'/],
+    ["verify some-key", /^error: too many arguments for 'verify'\. Expected 0 arguments but got 1/],
+    ["list --frob x", "error: unknown option '--frob'"],
+    ["list --toString x", "error: unknown option '--toString'"],
+    ["list -x", "error: unknown option '-x'"],
+    ["list --jsn", "error: unknown option '--jsn' (Did you mean --json?)"],
+    ["list --label x", "error: unknown option '--label'"],
+    ["generate --label x --json", "error: unknown option '--json'"],
+    ["generate --label x --env y", "error: unknown option '--env'"],
+    ["remove --label x --sha256 y", "error: unknown option '--sha256'"],
+    ["generate", "error: required option '--label <LABEL>' not specified"],
+    ["remove", "error: required option '--label <LABEL>' not specified"],
+    ["add-hash --label x", "error: required option '--sha256 <HASH>' not specified"],
+    [`add-hash --sha256 ${HASH_B}`, "error: required option '--label <LABEL>' not specified"],
+    ["generate --label", "error: option '--label <LABEL>' argument missing"],
+    ["generate --label --operators", "error: option '--label <LABEL>' argument missing"],
+    ["generate --label --json", "--label needs a value, and --json is an option"],
+    ["add-hash --label x --sha256", "error: option '--sha256 <HASH>' argument missing"],
+    ["list --manifest", "error: option '--manifest <PATH>' argument missing"],
+    ["upload --env", "error: option '--env <NAME>' argument missing"],
     ["upload --env -x", /^--env must be the name of a wrangler environment/],
     [`generate --label ${"l".repeat(65)}`, badLabel],
     ["generate --label two~words", badLabel],
     ["generate --label ~", badLabel],
+    ["generate --label=", badLabel],
     ["generate --label a/b", badLabel],
     ["generate --label é", badLabel],
     ["remove --label a,b", badLabel],
     [`add-hash --label x --sha256 ${"a".repeat(63)}`, badDigest],
     [`add-hash --label x --sha256 ${"a".repeat(65)}`, badDigest],
     [`add-hash --label x --sha256 ${"g".repeat(64)}`, badDigest],
+  ];
+  for (const [line, message] of mistakes) {
+    test(`key ring: rejects "${line}" with exit status 2`, async () => {
+      const { folder, manifest } = takenWorkspace();
+      const args = line.split(" ").map((word) => word.replaceAll("~", " "));
+      // First, so that a missing value stays last; left out where it would be the mistake.
+      const unread = /--manifest <PATH>|unknown command/.test(String(message));
+      const where = unread ? args : [args[0], "--manifest", manifest, ...args.slice(1)];
+      await refuse(folder, where, message, {}, 2);
+    });
+  }
+
+  /** @type {[string, string][]} */
+  const conflicts = [
     ["generate --label taken", 'The label "taken" is already in the ring'],
     [`add-hash --label taken --sha256 ${HASH_B}`, 'The label "taken" is already in the ring'],
     [
@@ -528,26 +565,30 @@ suite("mistakes on the command line", PARALLEL, () => {
       `The digest ${HASH_A} is already in the ring, under the label "taken"`,
     ],
     ["remove --label absent", 'The label "absent" is not in the ring'],
-    ["verify some-key", /^verify reads the key from standard input, never from an argument/],
   ];
-  for (const [line, message] of mistakes) {
-    test(line, async () => {
+  for (const [line, message] of conflicts) {
+    test(`key ring: rejects "${line}"`, async () => {
       const { folder, manifest } = takenWorkspace();
-      const args = line.split(" ").map((word) => word.replaceAll("~", " "));
-      // First, so that a missing value stays last; left out where it would be the mistake.
-      const unread = /for --manifest|Unknown command/.test(String(message));
-      const where = unread ? args : [args[0], "--manifest", manifest, ...args.slice(1)];
-      await refuse(folder, where, message);
+      await refuse(folder, [...line.split(" "), "--manifest", manifest], message);
     });
   }
 
-  test("an empty value is a missing value", async () => {
-    const { folder, manifest } = takenWorkspace();
-    const args = ["generate", "--manifest", manifest, "--label", ""];
-    await refuse(folder, args, "Missing value for --label");
+  test("key ring: a missing npm package is reported with the command that installs it", async () => {
+    const { folder } = workspace();
+    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    for (const name of ["gateway-key-ring.mjs", "gateway-operator.mjs"]) {
+      const message = 'npm packages are missing: run "npm install" in the repository';
+      await refuse(folder, ["--help"], message, { script: join(folder, "scripts", name) });
+    }
   });
 
-  test("a label of 64 characters is allowed", async () => {
+  test("key ring: a value can be attached to its option", async () => {
+    const { manifest } = takenWorkspace();
+    await succeed(["generate", "--label=x", `--manifest=${manifest}`]);
+    assert.equal(readManifest(manifest).entries.length, 2);
+  });
+
+  test("key ring: a label can have 64 characters", async () => {
     const own = workspace().manifest;
     await generate(own, "l".repeat(64));
   });
@@ -564,23 +605,22 @@ suite("mistakes on the command line", PARALLEL, () => {
     ["remove", "--label", key],
   ];
   for (const args of places) {
-    test(`a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async () => {
+    test(`key ring: rejects a key as an argument: ${args.join(" ").replace(/gw_\w+/, "KEY")}`, async () => {
       const { folder, manifest } = takenWorkspace();
       const where = [...args, "--manifest", manifest];
-      const said = await refuse(folder, where, /^A key must not be passed as an argument/, {
-        input: key,
-      });
+      const message = /^A key must not be passed as an argument/;
+      const said = await refuse(folder, where, message, { input: key }, 2);
       assert.ok(!said.includes(key.slice(3, 20)), "and it is not repeated");
     });
   }
 
-  test("a public id may be a label", async () => {
+  test("key ring: a public id can be a label", async () => {
     const own = workspace().manifest;
     await generate(own, key.slice(0, 13));
   });
 });
 
-suite("manifest", PARALLEL, () => {
+suite("key ring, manifest", PARALLEL, () => {
   const good = { label: "a", sha256: HASH_A, created_at: "2026-01-02T03:04:05Z" };
   const other = { ...good, label: "b", sha256: HASH_B };
   /** @param {unknown[]} entries */
@@ -631,7 +671,7 @@ suite("manifest", PARALLEL, () => {
     ["same digest", ring(good, { ...other, sha256: HASH_A }), 'the digest of "b" occurs twice'],
   ];
   for (const [name, content, why] of unreadable) {
-    test(`not a manifest: ${name}`, async () => {
+    test(`key ring: rejects an invalid manifest (${name})`, async () => {
       const { folder, manifest } = workspace();
       fs.writeFileSync(manifest, typeof content === "string" ? content : JSON.stringify(content));
       const message = `${manifest} is not a gateway key-ring manifest: ${why}`;
@@ -652,7 +692,7 @@ suite("manifest", PARALLEL, () => {
     });
   }
 
-  test("a directory, and a path below a file", async () => {
+  test("key ring: rejects a directory, or a path below a file, as the manifest", async () => {
     const { folder, manifest } = workspace();
     fs.writeFileSync(manifest, "");
     for (const command of [["list"], ["generate", "--label", "a"]]) {
@@ -662,7 +702,7 @@ suite("manifest", PARALLEL, () => {
     }
   });
 
-  test("an ISO date with an offset is understood, and entries are kept as they are", async () => {
+  test("key ring: accepts dates with an offset and keeps entries unchanged", async () => {
     const { manifest } = workspace();
     const early = { ...good, created_at: "2026-01-02T03:04:05+02:00" };
     const text = JSON.stringify({ ...ring(early), updated_at: "2026-01-02T03:04:05.1Z" });
@@ -671,7 +711,7 @@ suite("manifest", PARALLEL, () => {
     assert.deepEqual(readManifest(manifest).entries[0], early);
   });
 
-  test("the mode is 0600, whatever the umask and the mode before", async () => {
+  test("key ring: the manifest has mode 0600 with any umask and previous mode", async () => {
     const { folder, manifest } = workspace();
     writeManifest(manifest, {});
     fs.chmodSync(manifest, 0o666);
@@ -685,7 +725,7 @@ suite("manifest", PARALLEL, () => {
     assert.equal(mode(join(folder, "new/deeper")), "700");
   });
 
-  test("a symbolic link stays a link, and the file it points to is replaced", async () => {
+  test("key ring: a symbolic link is kept and its target replaced", async () => {
     const { folder, manifest } = workspace();
     fs.mkdirSync(join(folder, "vault"));
     const target = join(folder, "vault/real.json");
@@ -700,7 +740,7 @@ suite("manifest", PARALLEL, () => {
     assert.deepEqual(fs.readdirSync(folder), ["ring.json", "vault"]);
   });
 
-  test("a link that points nowhere is refused, not taken for an empty ring", async () => {
+  test("key ring: a dangling symbolic link is rejected", async () => {
     const { manifest } = workspace();
     fs.symlinkSync("unmounted/real.json", manifest);
     for (const command of [["generate", "--label", "a"], ["list"], ["upload"]]) {
@@ -713,8 +753,8 @@ suite("manifest", PARALLEL, () => {
   });
 });
 
-suite("failing to write", PARALLEL, () => {
-  test("a full disk: no key is printed, the old manifest stays, no temporary is left", async () => {
+suite("key ring, write failures", PARALLEL, () => {
+  test("key ring: a full disk during the write prints no key, keeps the manifest and leaves no temporary file", async () => {
     const { folder, manifest } = workspace();
     const digits = "0123456789abcdef".split("");
     writeManifest(manifest, Object.fromEntries(digits.map((d) => [`l${d}`, d.repeat(64)])));
@@ -727,7 +767,7 @@ suite("failing to write", PARALLEL, () => {
     );
   });
 
-  test("a full disk from the start: no empty lock is left", async () => {
+  test("key ring: a full disk at the start leaves no lock", async () => {
     const { folder, manifest } = workspace();
     await refuse(
       folder,
@@ -737,7 +777,7 @@ suite("failing to write", PARALLEL, () => {
     );
   });
 
-  test("a temporary file that cannot be created", async () => {
+  test("key ring: a temporary file that cannot be created is reported", async () => {
     const { folder } = workspace();
     // The name of the lock still fits, that of the temporary file does not.
     const manifest = join(folder, "m".repeat(250));
@@ -747,7 +787,7 @@ suite("failing to write", PARALLEL, () => {
   });
 
   const root = process.getuid?.() === 0 && "root may write everywhere";
-  test("a read-only directory", { skip: root }, async () => {
+  test("key ring: a read-only directory is reported", { skip: root }, async () => {
     const { folder, manifest } = workspace();
     writeManifest(manifest, { a: HASH_A });
     fs.chmodSync(folder, 0o500);
@@ -762,7 +802,7 @@ suite("failing to write", PARALLEL, () => {
     }
   });
 
-  test("standard output closed: the entry is kept, and the operator is told", async () => {
+  test("key ring: closed standard output keeps the entry and is reported", async () => {
     const { manifest } = workspace();
     const child = spawn(process.execPath, [
       ...[SCRIPT, "generate", "--label", "a", "--manifest", manifest],
@@ -777,8 +817,8 @@ suite("failing to write", PARALLEL, () => {
   });
 });
 
-suite("several commands at once", PARALLEL, () => {
-  test("20 keys generated at once are all kept, and no reader sees half a file", async () => {
+suite("key ring, concurrency", PARALLEL, () => {
+  test("key ring: 20 concurrent generate commands keep every key, and readers see complete files", async () => {
     const { folder, manifest } = workspace();
     const labels = Array.from({ length: 20 }, (_, at) => `key-${String(at).padStart(2, "0")}`);
     let writing = true;
@@ -803,7 +843,7 @@ suite("several commands at once", PARALLEL, () => {
     assert.deepEqual(fs.readdirSync(folder), ["ring.json"]);
   });
 
-  test("of several with one label exactly one succeeds", async () => {
+  test("key ring: of several concurrent commands with one label one succeeds", async () => {
     const { manifest } = workspace();
     const args = ["generate", "--label", "same", "--manifest", manifest];
     const results = await Promise.all(Array.from({ length: 5 }, () => run(args)));
@@ -820,7 +860,7 @@ suite("several commands at once", PARALLEL, () => {
     }
   });
 
-  test("the lock of a dead process is removed, once, and no entry is lost", async () => {
+  test("key ring: the lock of a dead process is removed once and no entry is lost", async () => {
     const { folder, manifest } = workspace();
     const dead = spawnSync(process.execPath, ["-e", ""]).pid;
     fs.writeFileSync(`${manifest}.lock`, `${dead} ${hostname()}\n`);
@@ -841,10 +881,10 @@ suite("several commands at once", PARALLEL, () => {
   const holders = [
     ["a live process", `${process.pid} ${hostname()}\n`, `process ${process.pid} on ${hostname()}`],
     ["another machine", "1 another.machine\n", "process 1 on another.machine"],
-    ["nobody knows whom", "", "an unknown process"],
+    ["an unknown process", "", "an unknown process"],
   ];
   for (const [name, content, holder] of holders) {
-    test(`a lock held by ${name} is waited for, for a bounded time`, async () => {
+    test(`key ring: a lock held by ${name} is waited for up to a limit`, async () => {
       const { folder, manifest } = workspace();
       writeManifest(manifest, { a: HASH_A });
       const lock = `${manifest}.lock`;
@@ -859,7 +899,7 @@ suite("several commands at once", PARALLEL, () => {
     });
   }
 
-  test("a lock that is released in time is no error", async () => {
+  test("key ring: a lock that is released in time causes no error", async () => {
     const { manifest } = workspace();
     fs.writeFileSync(`${manifest}.lock`, `${process.pid} ${hostname()}\n`);
     setTimeout(() => fs.rmSync(`${manifest}.lock`), 1000);
@@ -868,9 +908,9 @@ suite("several commands at once", PARALLEL, () => {
   });
 });
 
-suite("upload", PARALLEL, () => {
+suite("key ring, upload", PARALLEL, () => {
   /**
-   * A stand-in for wrangler that notes down how it was called.
+   * A fake wrangler that records its arguments and input.
    *
    * @param {string} folder
    * @param {string} [name]
@@ -894,7 +934,7 @@ suite("upload", PARALLEL, () => {
     return { bin, program, noted };
   }
 
-  test("pipes the whole ring into wrangler, and never a key", async () => {
+  test("key ring: upload pipes the whole ring into wrangler, without a key", async () => {
     const { folder, manifest } = workspace();
     const { program, noted } = fakeWrangler(folder);
     const env = { GATEWAY_WRANGLER: program };
@@ -908,7 +948,7 @@ suite("upload", PARALLEL, () => {
     assert.match(out, /^Uploading 2 entries \(133 bytes\) to GATEWAY_API_KEY_HASHES\.\n/);
     assert.match(out, /REPLACES the whole ring/);
 
-    // What was removed is not sent again: the next value takes the place of the whole one before.
+    // An upload replaces the whole secret, so a removed entry is gone.
     await succeed(["remove", "--label", "a", "--manifest", manifest]);
     keys.push(await generate(manifest, "c"));
     const args = ["upload", "--env", "staging", "--manifest", manifest];
@@ -922,10 +962,10 @@ suite("upload", PARALLEL, () => {
     assert.ok(!everything.includes("gw_"));
   });
 
-  test("runs npx wrangler from the repository root unless told otherwise", async () => {
+  test("key ring: upload runs npx wrangler in the repository by default", async () => {
     const { folder } = workspace();
     const { bin, noted } = fakeWrangler(folder, "npx");
-    fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
+    copyScripts(folder);
     const how = {
       script: join(folder, "scripts/gateway-key-ring.mjs"),
       env: { PATH: bin + delimiter + process.env.PATH, GATEWAY_WRANGLER: "" },
@@ -937,7 +977,7 @@ suite("upload", PARALLEL, () => {
     assert.equal(noted("cwd"), `${fs.realpathSync(folder)}\n`);
   });
 
-  test("an empty ring is refused before wrangler is run", async () => {
+  test("key ring: upload rejects an empty ring without running wrangler", async () => {
     const { folder, manifest } = workspace();
     const { program } = fakeWrangler(folder);
     const env = { GATEWAY_WRANGLER: program };
@@ -955,7 +995,7 @@ suite("upload", PARALLEL, () => {
     ["a file that is no program", { GATEWAY_WRANGLER: SCRIPT + "/../lib" }, /^Cannot run .*EACCES/],
   ];
   for (const [name, env, message] of failures) {
-    test(`a failing wrangler: ${name}`, async () => {
+    test(`key ring: upload reports a failing wrangler (${name})`, async () => {
       const { folder, manifest } = workspace();
       const { program } = fakeWrangler(folder);
       writeManifest(manifest, { a: HASH_A });
@@ -969,7 +1009,7 @@ suite("upload", PARALLEL, () => {
     });
   }
 
-  test("a ring too large for a secret is warned of; one that is not read is a failure", async () => {
+  test("key ring: upload warns of a ring too large for a secret, and fails if wrangler does not read it", async () => {
     const { folder, manifest } = workspace();
     const { program, noted } = fakeWrangler(folder);
     // More than a pipe takes without a reader.

@@ -2,8 +2,8 @@
 // A gateway for the tests of the operator's command line: a real HTTP server on loopback that answers the
 // operator routes as the API says, from lists in memory, and notes every call.
 //
-// It checks little of what it is sent and lets nobody in but its one operator: what the real gateway accepts
-// and refuses is tested against the real gateway. A test can put an answer of its own in place of a route's.
+// It validates little and accepts only its one operator key: validation is tested against the real gateway. A
+// test can replace the response of every route.
 
 import { createHash, randomBytes } from "node:crypto";
 import { createServer } from "node:http";

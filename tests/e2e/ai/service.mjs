@@ -1,6 +1,6 @@
 // @ts-check
-//! What stands behind the binding `AI` in tests: takes what the runtime's client of Workers AI sends, has it answered by the
-//! simulated provider, and tells errors as Workers AI does.
+//! The service behind the binding `AI` in tests: forwards the requests of the runtime's Workers AI client to the simulated
+//! provider and returns errors as Workers AI does.
 
 export default {
   /**
