@@ -25,6 +25,14 @@ struct Row {
     priority: Option<u8>,
     requests_per_day: Option<u32>,
     automatic: Option<bool>,
+    task: Option<Task>,
+}
+
+/// The names of `operation::Task` in the file.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Task {
+    Chat,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +100,7 @@ fn packed(row: &Row, id_end: u16) -> Result<String, String> {
     let flags = format!("flags({capabilities:?}, {tier}, {})", row.automatic == Some(false));
     Ok(format!(
         "Row {{ id_end: {id_end}, context: {}, max_output: {}, input: {}, output: {}, cached_input: {}, cache_write: {}, \
-         requests_per_day: {}, flags: {flags}, priority: {} }},\n",
+         requests_per_day: {}, flags: {flags}, priority: {}, task: Task::{} }},\n",
         number(row.context)?,
         number(row.max_output)?,
         number(micro_usd(row.input_usd_per_mtok)?)?,
@@ -101,6 +109,9 @@ fn packed(row: &Row, id_end: u16) -> Result<String, String> {
         number(micro_usd(row.cache_write_usd_per_mtok)?)?,
         number(row.requests_per_day)?,
         row.priority.map_or_else(|| "UNRATED".to_owned(), |percent| percent.to_string()),
+        match row.task {
+            None | Some(Task::Chat) => "Chat",
+        },
     ))
 }
 

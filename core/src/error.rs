@@ -154,6 +154,8 @@ error_table! {
         "The gateway's database does not answer. Of a change that was asked for, it is not known whether it was made.";
     ModelNotFound, "model_not_found", 404, "not_found_error", Retry::Never,
         "No configured provider has a model of this name.";
+    UnsupportedEndpoint, "unsupported_endpoint", 400, "invalid_request_error", Retry::Never,
+        "The model, or its provider, is not for this endpoint; the message names the endpoints that it is for.";
     AmbiguousModel, "ambiguous_model", 400, "invalid_request_error", Retry::Never,
         "Several providers have a model of this name; address it as provider/model.";
     ProviderNotConfigured, "provider_not_configured", 503, "configuration_error", Retry::Operator,

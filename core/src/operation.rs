@@ -32,6 +32,37 @@ pub enum Format {
     ChatCompletions,
 }
 
+impl Task {
+    /// A model that can do this, in a sentence: `a chat model`.
+    pub const fn model(self) -> &'static str {
+        match self {
+            Task::Chat => "a chat model",
+        }
+    }
+
+    /// Whether the results of different models can stand beside each other, so that one model may answer for another.
+    pub const fn mixes_models(self) -> bool {
+        match self {
+            Task::Chat => true,
+        }
+    }
+
+    /// The endpoints for this task, in a sentence: `POST /v1/chat/completions`.
+    pub fn endpoints(self) -> String {
+        let paths = OPERATIONS.iter().filter(|operation| operation.task == self);
+        paths.map(|operation| format!("POST {}", operation.path)).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+impl Format {
+    /// The path that most providers serve the format at, under their base URL.
+    pub const fn usual_path(self) -> &'static str {
+        match self {
+            Format::ChatCompletions => "/chat/completions",
+        }
+    }
+}
+
 /// All inference endpoints.
 pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS];
 

@@ -125,8 +125,8 @@ impl World {
 
     fn call(&mut self, isolate: usize, least: u64, more: u64) {
         let asking = Call { asked_ms: self.now_ms, ..Call::default() };
-        let Some((lease, calls)) = self.leases.get_mut(isolate) else { return };
-        match lease.reserve(&Self::needs(least, more), self.now_ms) {
+        let Some((local, calls)) = self.leases.get_mut(isolate) else { return };
+        match local.reserve(&Self::needs(least, more), self.now_ms) {
             Reserved::Held(charges, refill) => {
                 calls.push(Call { charges, ..Call::default() });
                 if let Some(ask) = refill {

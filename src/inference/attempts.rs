@@ -153,8 +153,12 @@ impl Attempts<'_> {
         let key = self.key(lane);
         let outgoing = self.request.outgoing(&candidate.upstream(), output_limit);
         let target = match &provider.reachability {
-            Reachability::Active { chat_url, auth, .. } => {
-                Target::Http(chat_url, key.and_then(|key| header(auth, key)))
+            Reachability::Active { auth, .. } => {
+                let format = outgoing.responder.format;
+                let url = provider.url(format).ok_or_else(|| {
+                    Error::new(Code::InternalError, "A call was routed to a provider without its endpoint")
+                })?;
+                Target::Http(url, key.and_then(|key| header(auth, key)))
             }
             Reachability::Binding => {
                 let binding = variables::binding(&self.context.env, AI_BINDING).ok_or_else(|| {

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 
 use crate::config::ModelSettings;
 use crate::money::MicroUsd;
+use crate::operation::Task;
 use crate::tier::Tier;
 
 /// What is known of a model. `None` is unknown: not zero, not false.
@@ -37,6 +38,8 @@ pub struct Facts {
     /// Whether it is only used when a caller names it: because it is not made for conversation, or because it may not be
     /// there.
     pub not_automatic: bool,
+    /// What it can do.
+    pub task: Option<Task>,
 }
 
 impl Facts {
@@ -76,6 +79,7 @@ impl Facts {
             priority: settings.priority.or(self.priority),
             requests_per_day: settings.requests_per_day.or(self.requests_per_day),
             not_automatic: self.not_automatic,
+            task: settings.task.or(self.task),
         }
     }
 }
@@ -159,6 +163,7 @@ struct Row {
     requests_per_day: u32,
     flags: u16,
     priority: u8,
+    task: Task,
 }
 
 /// A number that is not known; `core/build.rs` sees to it that no known number is this one.
@@ -224,6 +229,7 @@ impl Row {
             priority: (self.priority != UNRATED).then_some(self.priority),
             requests_per_day: number(self.requests_per_day),
             not_automatic: self.flags >> 12 & 1 == 1,
+            task: Some(self.task),
         }
     }
 }
@@ -288,6 +294,9 @@ mod tests {
                 priority: number("priority").map(|value| value.try_into().unwrap()),
                 requests_per_day: number("requests_per_day").map(|value| value.try_into().unwrap()),
                 not_automatic: capability("automatic") == Some(false),
+                task: Some(
+                    row.get("task").map_or(Task::Chat, |task| serde_json::from_value(task.clone()).unwrap()),
+                ),
             };
             assert_eq!(known, expected, "{line}");
             count += 1;

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Auth;
+use crate::operation::Format;
 
 /// What Gatehouse knows of a provider.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ pub struct Provider {
     /// Where it lives, without a final slash. May hold placeholders, each the name of a variable in braces:
     /// `https://{AZURE_RESOURCE}.openai.azure.com/openai/v1`.
     pub base_url: &'static str,
-    /// What is appended to the base URL for chat completions.
-    pub chat_path: &'static str,
+    /// The formats that it serves, each with the path that is appended to the base URL.
+    pub serves: &'static [(Format, &'static str)],
     /// How it wants to be authenticated to.
     pub auth: Auth,
     /// Further names of the secret that holds its key, besides `<NAME>_API_KEY`; the earlier one counts.
@@ -202,6 +203,8 @@ const TOGETHER_LIMITS: &[LimitHeader] = &[
     limit(Resource::Tokens,   Window::Unknown, ["x-tokenlimit-limit", "x-tokenlimit-remaining", ""]),
 ];
 
+const CHAT: (Format, &str) = (Format::ChatCompletions, Format::ChatCompletions.usual_path());
+
 /// A provider like most: a key as a bearer token, and nothing special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {
     with_auth(name, base_url, Auth::Bearer)
@@ -216,7 +219,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
     Provider {
         name,
         base_url,
-        chat_path: "/chat/completions",
+        serves: &[CHAT],
         auth,
         key_variables: &[],
         stream_usage: StreamUsage::OnRequest,
@@ -229,8 +232,8 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
 
 /// What a row of the table says besides a name and an address.
 impl Provider {
-    const fn chat_path(mut self, path: &'static str) -> Provider {
-        self.chat_path = path;
+    const fn serves(mut self, formats: &'static [(Format, &'static str)]) -> Provider {
+        self.serves = formats;
         self
     }
 
@@ -325,7 +328,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("perplexity", "https://api.perplexity.ai").quirks(PERPLEXITY).cancel_stops_billing(false),
     provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS),
     // Its key may be the word "anonymous".
-    provider("pollinations", "https://text.pollinations.ai/openai").chat_path(""),
+    provider("pollinations", "https://text.pollinations.ai/openai").serves(&[(Format::ChatCompletions, "")]),
     provider("sambanova", "https://api.sambanova.ai/v1")
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).limits(SAMBANOVA_LIMITS).cancel_stops_billing(false),
     with_header("sarvam", "https://api.sarvam.ai/v1", "api-subscription-key").quirks(ONLY_MAX_TOKENS),
@@ -406,11 +409,10 @@ mod tests {
             }
             filled += rest;
             assert_eq!(BaseUrl::parse(&filled).unwrap().as_str(), filled);
-            assert!(
-                provider.chat_path.is_empty() || provider.chat_path.starts_with('/'),
-                "{}",
-                provider.name
-            );
+            for (index, (format, path)) in provider.serves.iter().enumerate() {
+                assert!(path.is_empty() || path.starts_with('/'), "{}", provider.name);
+                assert!(provider.serves.iter().skip(index + 1).all(|(other, _)| other != format), "{filled}");
+            }
         }
         assert_eq!(placeholders, ["AZURE_RESOURCE", "BEDROCK_REGION", "CLOUDFLARE_ACCOUNT_ID"]);
     }

@@ -12,12 +12,15 @@ use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::json;
 use crate::key::Secret;
 use crate::money::usd;
+use crate::operation::Format;
 use crate::table::Table;
 
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
 /// The provider that can be reached without a key, through the Worker's binding `AI`.
 pub const WORKERS_AI: &str = "workers_ai";
+/// The format of the models that the binding reaches.
+const BINDING_FORMAT: Format = Format::ChatCompletions;
 /// The name under which models that are not listed are counted.
 pub const OTHER: &str = "other";
 /// The most keys of one provider.
@@ -49,8 +52,8 @@ pub struct Entry {
 pub enum Reachability {
     /// It can, over HTTP.
     Active {
-        /// Where to send chat completions.
-        chat_url: String,
+        /// The addresses of the formats that it serves.
+        urls: Vec<(Format, String)>,
         /// In which header the key goes, and in which form.
         auth: Auth,
         /// Its keys: one at least, unless it needs none.
@@ -66,6 +69,24 @@ impl Entry {
     /// Whether it can be called.
     pub fn is_active(&self) -> bool {
         !matches!(self.reachability, Reachability::Inactive(_))
+    }
+
+    /// Where to send a request of a format; `None` if the provider does not serve it over HTTP.
+    pub fn url(&self, format: Format) -> Option<&str> {
+        match &self.reachability {
+            Reachability::Active { urls, .. } => {
+                urls.iter().find(|(known, _)| *known == format).map(|(_, url)| url.as_str())
+            }
+            Reachability::Binding | Reachability::Inactive(_) => None,
+        }
+    }
+
+    /// Whether it serves a format.
+    pub fn serves(&self, format: Format) -> bool {
+        match self.reachability {
+            Reachability::Binding => format == BINDING_FORMAT,
+            Reachability::Active { .. } | Reachability::Inactive(_) => self.url(format).is_some(),
+        }
     }
 
     /// Its keys; empty where it needs none.
@@ -162,7 +183,7 @@ impl Registry {
                 reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),
-                    "/chat/completions",
+                    &provider.formats.iter().map(|format| (*format, format.usual_path())).collect::<Vec<_>>(),
                     &provider.auth,
                     &[],
                     &variable,
@@ -230,7 +251,7 @@ fn built_in_reachability(provider: &Provider, variable: &impl Fn(&str) -> Option
         Err(missing) if variable(&address).is_none() => return Reachability::Inactive(missing),
         Err(_) => Err("has no default"),
     };
-    reachability(provider.name, default, provider.chat_path, &provider.auth, provider.key_variables, variable)
+    reachability(provider.name, default, provider.serves, &provider.auth, provider.key_variables, variable)
 }
 
 /// An address with its placeholders replaced by the variables that they name; the error says which is missing. Their values
@@ -256,7 +277,7 @@ fn filled(base_url: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<
 fn reachability(
     name: &str,
     default: Result<BaseUrl, &'static str>,
-    chat_path: &str,
+    serves: &[(Format, &str)],
     auth: &Auth,
     key_variables: &[&str],
     variable: &impl Fn(&str) -> Option<String>,
@@ -288,7 +309,9 @@ fn reachability(
         }
         auth => auth.clone(),
     };
-    Reachability::Active { chat_url: format!("{}{chat_path}", base_url.as_str()), auth, keys }
+    let urls =
+        serves.iter().map(|(format, path)| (*format, format!("{}{path}", base_url.as_str()))).collect();
+    Reachability::Active { urls, auth, keys }
 }
 
 impl ListedModel<'_> {
@@ -384,10 +407,12 @@ mod tests {
                 ("MY_LLM_API_KEY", "k"),
             ],
         );
-        let url = |name: &str| match &registry.provider(name).unwrap().reachability {
-            Reachability::Active { chat_url, .. } => chat_url.clone(),
-            Reachability::Inactive(why) => why.clone(),
-            Reachability::Binding => "binding".to_owned(),
+        let url = |name: &str| {
+            let entry = registry.provider(name).unwrap();
+            match &entry.reachability {
+                Reachability::Inactive(why) => why.clone(),
+                _ => entry.url(Format::ChatCompletions).unwrap().to_owned(),
+            }
         };
         assert_eq!(url("openai"), "http://127.0.0.1:1/v9/chat/completions");
         assert_eq!(url("groq"), "http://127.0.0.1:1/openai/v1/chat/completions");

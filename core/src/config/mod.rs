@@ -23,6 +23,7 @@ pub use routing::{Group, ModelSettings, Routing};
 pub use webhook_url::WebhookUrl;
 
 use crate::json;
+use crate::operation::Format;
 use crate::table::Table;
 
 /// The most that a limit of one client can be set to; each use is one entry of a list.
@@ -239,9 +240,13 @@ pub struct Email {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomProvider {
-    /// What `/chat/completions` is appended to. `<PROVIDER>_BASE_URL` overrides it.
+    /// The address that the paths of its formats are appended to, such as `/chat/completions`. `<PROVIDER>_BASE_URL`
+    /// overrides it.
     pub base_url: BaseUrl,
-    /// How it wants to be authenticated to.
+    /// The formats that it serves, each at its usual path under the base URL. Default: chat completions alone.
+    #[serde(default = "chat_completions_alone")]
+    pub formats: Vec<Format>,
+    /// How the gateway authenticates to it.
     #[serde(default)]
     pub auth: Auth,
     /// Ids of models it has, for `GET /v1/models`, for `auto` and for bare model names. Other ids work as `provider/id`.
@@ -256,6 +261,10 @@ pub struct CustomProvider {
     /// Whether it stops charging when a call is cancelled. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_stops_billing: Option<bool>,
+}
+
+fn chat_completions_alone() -> Vec<Format> {
+    vec![Format::ChatCompletions]
 }
 
 /// How a provider wants to be authenticated to, with the secret `<PROVIDER>_API_KEY`. Written as `"bearer"`, `"none"`, or

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::money::MicroUsd;
+use crate::operation::Task;
 use crate::tier::Tier;
 
 /// How a call finds its upstream, and what is done when one fails. Times are in milliseconds.
@@ -107,6 +108,9 @@ pub struct ModelSettings {
     /// Which of several equals `auto` prefers, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
+    /// What it can do: `chat`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
     /// Successful calls a day (UTC), after which it is left alone until midnight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_day: Option<u32>,

@@ -279,6 +279,7 @@ mod tests {
             priority: None,
             requests_per_day: None,
             not_automatic: false,
+            task: None,
         }
     }
 

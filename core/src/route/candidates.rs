@@ -13,6 +13,7 @@ use crate::format::request::{Inference, Needs};
 use crate::format::upstream::Upstream;
 use crate::key::{IssuedKey, covers};
 use crate::money::MicroUsd;
+use crate::operation::{OPERATIONS, Operation};
 use crate::order::by_rank;
 
 use super::affinity::Affinity;
@@ -61,6 +62,19 @@ impl<'a> Candidate<'a> {
     /// The upstream that a request is written for.
     pub fn upstream(&self) -> Upstream<'_> {
         Upstream { provider: self.provider, model: &self.model, own_routing: self.own_routing }
+    }
+
+    /// Why it cannot answer requests of an operation, as far as is known.
+    fn mismatch(&self, operation: &Operation) -> Option<Reason> {
+        match self.facts.task {
+            Some(task) if task != operation.task => Some(Reason::OtherTask(task)),
+            _ => (!self.provider.serves(operation.format)).then_some(Reason::NoEndpoint),
+        }
+    }
+
+    /// The id of the model without a maker in front: what it is called at every provider.
+    fn bare_id(&self) -> &str {
+        self.model.rsplit('/').next().unwrap_or_default()
     }
 
     /// `provider/model`.
@@ -159,6 +173,7 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
     if plain && let Named::One(candidate) = first {
         check_allowed(query, name, &candidate)?;
         check_active(&candidate)?;
+        check_endpoint(query.request.operation, &candidate)?;
         return Ok(Selection { candidates: vec![candidate], dropped: Vec::new(), needs: None });
     }
 
@@ -210,6 +225,27 @@ fn check_active(candidate: &Candidate<'_>) -> Result<(), Error> {
         Reachability::Active { .. } | Reachability::Binding => Ok(()),
         Reachability::Inactive(why) => Err(not_configured(&candidate.provider.name, why)),
     }
+}
+
+/// A model that is named alone must be for the endpoint, as far as is known.
+fn check_endpoint(operation: &Operation, candidate: &Candidate<'_>) -> Result<(), Error> {
+    let message = match candidate.mismatch(operation) {
+        None => return Ok(()),
+        Some(Reason::OtherTask(task)) => {
+            format!("'{}' is {}: send it to {}", candidate.address(), task.model(), task.endpoints())
+        }
+        Some(_) => {
+            let served = OPERATIONS.iter().filter(|other| candidate.provider.serves(other.format));
+            let served: Vec<_> = served.map(|other| format!("POST {}", other.path)).collect();
+            let provider = &candidate.provider.name;
+            format!(
+                "provider '{provider}' does not serve POST {}; it serves {}",
+                operation.path,
+                served.join(", ")
+            )
+        }
+    };
+    Err(Error::new(Code::UnsupportedEndpoint, message).with_param("model"))
 }
 
 fn not_configured(provider: &str, why: &str) -> Error {
@@ -370,6 +406,15 @@ impl<'a> Choice<'_, 'a> {
         if let Reachability::Inactive(why) = &candidate.provider.reachability {
             return Some(Reason::Inactive(why.clone()));
         }
+        let operation = self.query.request.operation;
+        if let Some(reason) = candidate.mismatch(operation) {
+            return Some(reason);
+        }
+        if !operation.task.mixes_models()
+            && self.candidates.first().is_some_and(|first| first.bare_id() != candidate.bare_id())
+        {
+            return Some(Reason::OtherModel);
+        }
         let Preferences { only, ignore, max_price, require_parameters, .. } = self.preferences;
         let provider = &candidate.provider.name;
         if (!only.is_empty() && !only.contains(provider)) || ignore.contains(provider) {
@@ -489,6 +534,14 @@ impl<'a> Choice<'_, 'a> {
                 let provider = first.model.split('/').next().unwrap_or_default();
                 return not_configured(provider, why);
             }
+        }
+        let is_mismatch = |reason: &Reason| matches!(reason, Reason::OtherTask(_) | Reason::NoEndpoint);
+        if let Some(Dropped { model, reason }) = self.dropped.first()
+            && self.dropped.iter().all(|dropped| is_mismatch(&dropped.reason))
+        {
+            let path = self.query.request.operation.path;
+            let message = format!("No model that '{shown}' stands for serves POST {path}: '{model}' does not, since {reason}");
+            return Error::new(Code::UnsupportedEndpoint, message).with_param("model");
         }
         if let [provider] = self.preferences.only.as_slice()
             && let Some(Reachability::Inactive(why)) =

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::needs::Lack;
+use crate::operation::Task;
 
 /// Why a model was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,12 @@ pub enum Reason {
     Unknown,
     /// The caller's preferences leave its provider out.
     NotPreferred,
+    /// It is for another task.
+    OtherTask(Task),
+    /// Its provider has no such endpoint.
+    NoEndpoint,
+    /// Its results cannot stand beside those of the model that was named first.
+    OtherModel,
     /// It costs more than the caller pays, or nobody knows what it costs.
     TooExpensive,
     /// Its provider would have to drop this parameter.
@@ -33,6 +40,9 @@ impl Reason {
             Reason::Inactive(_) => "provider_not_configured",
             Reason::Unknown => "unknown_model",
             Reason::NotPreferred => "not_preferred",
+            Reason::OtherTask(_) => "other_task",
+            Reason::NoEndpoint => "no_endpoint",
+            Reason::OtherModel => "other_model",
             Reason::TooExpensive => "too_expensive",
             Reason::WouldDrop(_) => "would_drop_parameter",
             Reason::Lacks(_) => "not_capable",
@@ -49,6 +59,13 @@ impl fmt::Display for Reason {
             Reason::Unknown => formatter.write_str("there is no model of this name here"),
             Reason::NotPreferred => {
                 formatter.write_str("'provider', or x-gateway-force-provider, leaves its provider out")
+            }
+            Reason::OtherTask(task) => {
+                write!(formatter, "it is {}, for {}", task.model(), task.endpoints())
+            }
+            Reason::NoEndpoint => formatter.write_str("its provider has no such endpoint"),
+            Reason::OtherModel => {
+                formatter.write_str("its results cannot be mixed with those of the model that is named first")
             }
             Reason::TooExpensive => {
                 formatter.write_str("its price is above 'provider.max_price', or not known")
