@@ -74,7 +74,7 @@ pub struct Size {
     pub tools: bool,
     /// The longest output that a provider may understand the request to ask for, in tokens of each choice.
     pub max_output: Option<u64>,
-    /// How many choices are asked for, at least 1: each has an output of its own.
+    /// How many choices are asked for, each with an output of its own; 0: the response has no tokens of output.
     pub choices: u64,
 }
 

@@ -26,7 +26,8 @@ pub struct Estimate {
     pub max_prompt_tokens: u64,
     /// The longest output that is asked for, in tokens of all choices together; `None` if none is asked for.
     pub max_output: Option<u64>,
-    /// How many answers are asked for, from 1 to 128. Each of them has an output of its own; the input is read once.
+    /// How many choices are asked for, from 1 to 128, each with an output of its own; the input is read once. 0: the
+    /// response has no tokens of output.
     pub choices: u64,
 }
 
@@ -75,7 +76,9 @@ impl Estimate {
     fn sums(&self, price: &Price) -> Option<(u128, u128)> {
         let input = price.input?.max(price.cached_input.unwrap_or(0)).max(price.cache_write.unwrap_or(0));
         let product = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
-        Some((product(self.max_prompt_tokens, input), product(self.choices, price.output?)))
+        // What has no output needs no price for it.
+        let output = if self.choices == 0 { 0 } else { product(self.choices, price.output?) };
+        Some((product(self.max_prompt_tokens, input), output))
     }
 }
 
@@ -144,6 +147,14 @@ mod tests {
             let facts = Facts { max_output: able, ..Facts::default() };
             assert_eq!(estimate.output_bound(&facts), bound, "{asked:?} {able:?}");
         }
+    }
+
+    #[test]
+    fn without_output_the_input_alone_is_paid() {
+        let estimate = Estimate { prompt_tokens: 1, max_prompt_tokens: 100, max_output: None, choices: 0 };
+        let price = Price { input: Some(1_000_000), ..Price::default() };
+        assert_eq!(estimate.most(10, &price), Some(100));
+        assert_eq!(estimate.most(10, &Price::default()), None);
     }
 
     #[test]

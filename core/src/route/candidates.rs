@@ -540,7 +540,9 @@ impl<'a> Choice<'_, 'a> {
             && self.dropped.iter().all(|dropped| is_mismatch(&dropped.reason))
         {
             let path = self.query.request.operation.path;
-            let message = format!("No model that '{shown}' stands for serves POST {path}: '{model}' does not, since {reason}");
+            let message = format!(
+                "No model that '{shown}' stands for serves POST {path}: '{model}' does not, since {reason}"
+            );
             return Error::new(Code::UnsupportedEndpoint, message).with_param("model");
         }
         if let [provider] = self.preferences.only.as_slice()

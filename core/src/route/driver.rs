@@ -456,9 +456,12 @@ fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
     candidate.provider.cancel_stops_billing != Some(false)
 }
 
-/// The charge for a whole response of so many bytes.
+/// The charge for a whole response of so many bytes. If the output is not reported, its size stands for it.
 pub fn charge_of_whole(usage: Usage, bytes: u64) -> End {
-    if usage.is_known() { End::Reported(usage) } else { End::Partly(bytes / BYTES_PER_TOKEN as u64) }
+    match usage.completion_tokens {
+        Some(_) => End::Reported(usage),
+        None => End::Partly(bytes / BYTES_PER_TOKEN as u64),
+    }
 }
 
 /// How a call ended whose stream has ended; `client_stayed`: the client took all of it.
@@ -733,6 +736,8 @@ mod tests {
         }
         assert_eq!(charge_of_whole(none, 40), End::Partly(10));
         assert_eq!(charge_of_whole(usage(3), 40), End::Reported(usage(3)));
+        let output_alone = Usage { prompt_tokens: None, ..usage(0) };
+        assert_eq!(charge_of_whole(output_alone, 40), End::Reported(output_alone));
     }
 
     #[test]
