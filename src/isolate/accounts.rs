@@ -84,7 +84,7 @@ impl Accounts {
         }
         let share = accounts.get_or_make(ledger, || {
             // A name for each purse, not for the isolate: a purse that is made anew numbers its reports from 1 again.
-            let name = random::id_bytes::<8>().map(|byte| format!("{byte:02x}")).concat();
+            let name = hex::encode(random::id_bytes::<8>());
             Share { lease: LocalLease::new(name), reporting: None, lingering_ms: 0 }
         });
         step(share, clock::now_ms())

@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::approval::{Delivery, check_future, check_known_policies};
 use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::hash::to_hex;
 use crate::json;
 use crate::json::Object;
 use crate::order::by_rank;
@@ -25,7 +24,7 @@ const MAX_OVERLAP_S: u64 = 30 * 24 * 3600;
 pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
     let [a, b, c, rest @ ..] = random;
     let [_, _, time @ ..] = now_ms.to_be_bytes();
-    let digits = to_hex(&[&time[..], &[0x70 | a & 0x0f, b, 0x80 | c & 0x3f], &rest].concat());
+    let digits = hex::encode([&time[..], &[0x70 | a & 0x0f, b, 0x80 | c & 0x3f], &rest].concat());
     let mut groups = Vec::new();
     let mut left = digits.as_str();
     for length in [8, 4, 4, 4, 12] {

@@ -7,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 use validator::{ValidateLength, ValidateRange};
 
 use crate::error::{Code, Error};
-use crate::hash::to_hex;
 use crate::json::Object;
 use crate::request_id;
 use crate::table::Table;
@@ -90,7 +89,7 @@ impl Submission {
 
 /// The id of whoever has an e-mail address.
 pub fn developer_id(email: &str) -> String {
-    let mut digits = to_hex(&Sha256::digest(email.to_ascii_lowercase()));
+    let mut digits = hex::encode(Sha256::digest(email.to_ascii_lowercase()));
     digits.truncate(24);
     digits
 }
