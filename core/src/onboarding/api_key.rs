@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::Object;
-use crate::order::by_rank;
 use crate::routes::inference_endpoints;
 use crate::table::Table;
 use crate::time;
@@ -285,8 +284,8 @@ impl ApiKey {
             "active"
         };
         let live = self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms));
-        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
-        let secrets = by_rank(live.collect(), |secret| [secret.created_ms as f64]);
+        let mut secrets: Vec<_> = live.collect();
+        secrets.sort_by_key(|secret| secret.created_ms);
         json!({
             "id": self.id,
             "name": self.name,
