@@ -7,6 +7,7 @@ pub mod members;
 pub mod text;
 mod typed;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -14,7 +15,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error};
-use crate::table::Table;
 use crate::time;
 pub use typed::{read, read_value};
 
@@ -173,10 +173,10 @@ impl Object {
     }
 
     /// An object whose members are texts.
-    pub fn string_map(&self, name: &'static str) -> Result<Option<Table<String>>, Error> {
+    pub fn string_map(&self, name: &'static str) -> Result<Option<BTreeMap<String, String>>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let wrong = || wrong_type(name, "an object of strings");
-        let mut texts = Table::default();
+        let mut texts = BTreeMap::new();
         for (name, value) in value.as_object().ok_or_else(wrong)? {
             texts.insert(name.clone(), value.as_str().ok_or_else(wrong)?.to_owned());
         }

@@ -1,5 +1,7 @@
 //! Issued keys, in the words of `/v0/api_keys`: what an operator may say when making or changing one, and how it is shown.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,7 +11,6 @@ use crate::error::{Code, Error};
 use crate::json;
 use crate::json::Object;
 use crate::routes::inference_endpoints;
-use crate::table::Table;
 use crate::time;
 
 /// The longest name, in bytes.
@@ -81,7 +82,7 @@ pub struct Settings {
     /// Endpoints that it may call; `None` is all.
     pub endpoints: Option<Vec<String>>,
     /// What the operator wants to remember of it.
-    pub metadata: Table<String>,
+    pub metadata: BTreeMap<String, String>,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
 }
