@@ -334,7 +334,7 @@ impl Config {
                 }
                 serde_json::from_str(built).and_then(|mut config: Value| {
                     merge(&mut config, patch);
-                    json::read_value(&config)
+                    Config::deserialize(&config)
                 })
             }
         };

@@ -5,18 +5,16 @@
 
 pub mod members;
 pub mod text;
-mod typed;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error};
 use crate::time;
-pub use typed::{read, read_value};
 
 /// `serde_json::json!` with the same syntax, where each member is a call instead of some hundred bytes of code: 19 KB of the Wasm,
 /// gzipped. Objects in lists have to be a `json!` of their own.
@@ -81,6 +79,12 @@ impl Members {
 pub fn value<T: Serialize + ?Sized>(written: &T) -> Value {
     // Only maps whose names are no texts cannot be written.
     serde_json::to_value(written).unwrap_or_default()
+}
+
+/// Reads a text that is not on the path of every call: by way of a [`Value`], so that the parser is compiled once and not once for
+/// each type.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    T::deserialize(&serde_json::from_str::<Value>(text)?)
 }
 
 /// The members of an object.

@@ -253,7 +253,7 @@ struct Row {
 impl ApiKey {
     /// Reads the database's row, whose `secrets` are a JSON text.
     pub fn from_row(row: &Value) -> Option<ApiKey> {
-        let row: Row = json::read_value(row).ok()?;
+        let row = Row::deserialize(row).ok()?;
         let list = |text: Option<String>| text.map(|text| json::read(&text)).transpose().ok();
         Some(ApiKey {
             id: row.id,

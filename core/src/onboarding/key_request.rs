@@ -212,7 +212,7 @@ fn is_something(value: &Value) -> bool {
 impl KeyRequest {
     /// Reads the database's row.
     pub fn from_row(row: &Value) -> Option<KeyRequest> {
-        let row: Row = json::read_value(row).ok()?;
+        let row = Row::deserialize(row).ok()?;
         Some(KeyRequest {
             id: row.id,
             state: row.state,
