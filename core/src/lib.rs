@@ -41,7 +41,6 @@ pub mod report;
 pub mod request_id;
 pub mod route;
 pub mod routes;
-pub mod table;
 pub mod text;
 pub mod tier;
 pub mod time;

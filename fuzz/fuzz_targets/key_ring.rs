@@ -5,7 +5,6 @@
 
 use gatehouse_core::key::{Digest, Ring, Secret};
 use libfuzzer_sys::fuzz_target;
-use sha2::Sha256;
 
 fuzz_target!(|input: &str| {
     let mut parts = input.splitn(3, '\0');
@@ -20,8 +19,7 @@ fuzz_target!(|input: &str| {
     }
 
     let Some(key) = Secret::new(key) else { return };
-    let digest: String =
-        <Sha256 as sha2::Digest>::digest(key.expose()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest_of(&key).to_hex();
     if let Some(caller) = ring.authenticate(&digest_of(&key)) {
         let is_primary = primary.is_some_and(|primary| primary.expose() == key.expose());
         assert!(is_primary || hashes.to_ascii_lowercase().contains(&digest));

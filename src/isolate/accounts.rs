@@ -6,6 +6,7 @@
 //! back: the isolate may be thrown away at any time after the last.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
@@ -14,7 +15,6 @@ use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Ask, Charge, IDLE_MS, Limit, LocalLease, Need, RENEW_MS, Reserved, Settled, Standing, headers,
 };
-use gatehouse_core::table::Table;
 use worker::Env;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::worker_sys::Context;
@@ -39,7 +39,7 @@ const MAX_IDLE: usize = 1_000;
 
 /// The purses of an isolate, by the name of the ledger.
 #[derive(Default)]
-pub struct Accounts(RefCell<Table<Share>>);
+pub struct Accounts(RefCell<BTreeMap<String, Share>>);
 
 struct Share {
     lease: LocalLease,
@@ -79,15 +79,16 @@ pub const HEARTBEAT_MS: u32 = RENEW_MS as u32;
 impl Accounts {
     fn with<T>(&self, ledger: &str, step: impl FnOnce(&mut Share, u64) -> T) -> T {
         let mut accounts = self.0.borrow_mut();
-        if accounts.len() >= MAX_IDLE && !accounts.contains_key(ledger) {
-            accounts.retain(|share| !share.lease.is_idle());
+        if let Some(share) = accounts.get_mut(ledger) {
+            return step(share, clock::now_ms());
         }
-        let share = accounts.get_or_make(ledger, || {
-            // A name for each purse, not for the isolate: a purse that is made anew numbers its reports from 1 again.
-            let name = random::id_bytes::<8>().map(|byte| format!("{byte:02x}")).concat();
-            Share { lease: LocalLease::new(name), reporting: None, lingering_ms: 0 }
-        });
-        step(share, clock::now_ms())
+        if accounts.len() >= MAX_IDLE {
+            accounts.retain(|_, share| !share.lease.is_idle());
+        }
+        // A name for each purse, not for the isolate: a purse that is made anew numbers its reports from 1 again.
+        let lease = LocalLease::new(hex::encode(random::id_bytes::<8>()));
+        let share = Share { lease, reporting: None, lingering_ms: 0 };
+        step(accounts.entry(ledger.to_owned()).or_insert(share), clock::now_ms())
     }
 
     /// Sets aside what an attempt needs. Waits for the object only where the lease of this isolate is not enough.

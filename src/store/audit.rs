@@ -1,7 +1,6 @@
 //! The audit trail: reading it. It is written with the changes that it notes ([`super::change`]).
 
 use gatehouse_core::error::Error;
-use gatehouse_core::json;
 use gatehouse_core::onboarding::audit::{Entry, Head};
 use serde::Deserialize;
 use worker::Env;
@@ -16,7 +15,7 @@ pub async fn head(env: &Env) -> Result<Head, Error> {
         hash: String,
     }
     let found = rows(env, "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", []).await?;
-    let head = found.first().and_then(|row| json::read_value::<Row>(row).ok());
+    let head = found.first().and_then(|row| Row::deserialize(row).ok());
     Ok(head.map_or_else(Head::default, |Row { seq, hash }| Head { seq, hash }))
 }
 
@@ -32,7 +31,7 @@ pub async fn after(env: &Env, seq: u64, limit: u64) -> Result<Vec<Entry>, Error>
     let found = rows(env, sql, [seq.into(), limit.into()]).await?;
     Ok(found
         .iter()
-        .filter_map(|row| json::read_value::<Row>(row).ok())
+        .filter_map(|row| Row::deserialize(row).ok())
         .map(|Row { seq, entry, hash }| Entry { seq, text: entry, hash })
         .collect())
 }

@@ -38,7 +38,7 @@ pub async fn find(env: &Env, token: &str) -> Result<Found, Error> {
     let sql = "SELECT c.digest, c.key_id, k.name, c.expires_ms, c.overlap_ms, c.used_ms \
                FROM claims c JOIN issued_keys k ON k.id = c.key_id WHERE c.digest = ?1 AND k.revoked_ms IS NULL";
     let found = rows(env, sql, [digest.into()]).await?;
-    found.first().and_then(|row| json::read_value::<Found>(row).ok()).ok_or_else(claim::not_found)
+    found.first().and_then(|row| Found::deserialize(row).ok()).ok_or_else(claim::not_found)
 }
 
 /// Uses a link: the secret is stored and the link is spent, or neither. Of any number at once one succeeds.

@@ -1,7 +1,6 @@
 //! Notifications that are to be delivered.
 
 use gatehouse_core::error::Error;
-use gatehouse_core::json;
 use gatehouse_core::onboarding::webhook::Event;
 use serde::Deserialize;
 use worker::Env;
@@ -46,7 +45,7 @@ pub fn forget(request_id: &str) -> Statement {
 pub async fn due(env: &Env, now_ms: u64) -> Result<Vec<Notification>, Error> {
     let sql = "SELECT id, body, attempts FROM notifications WHERE next_ms <= ?1 ORDER BY next_ms LIMIT ?2";
     let found = rows(env, sql, [now_ms.into(), BATCH.into()]).await?;
-    Ok(found.iter().filter_map(|row| json::read_value::<Notification>(row).ok()).collect())
+    Ok(found.iter().filter_map(|row| Notification::deserialize(row).ok()).collect())
 }
 
 /// When the next one's time comes, in milliseconds since 1970.

@@ -235,7 +235,7 @@ pub async fn keys_of(env: &Env, developers: &[&str]) -> Result<Vec<(String, Deve
     let found = rows(env, sql, [json!(developers).to_string().into()]).await?;
     Ok(found
         .iter()
-        .filter_map(|row| json::read_value::<Row>(row).ok())
+        .filter_map(|row| Row::deserialize(row).ok())
         .filter_map(|Row { by_user, id, policies }| {
             Some((by_user, DeveloperKey { id, policies: json::read(&policies).ok()? }))
         })

@@ -1,6 +1,7 @@
 //! What one deployment can reach: providers with their secrets and addresses, and what is known of their models.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -13,7 +14,6 @@ use crate::json;
 use crate::key::Secret;
 use crate::money::usd;
 use crate::operation::Format;
-use crate::table::Table;
 
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
@@ -44,7 +44,7 @@ pub struct Entry {
     /// Whether and how it can be called.
     pub reachability: Reachability,
     /// What the operator says of its models, by id.
-    settings: Table<ModelSettings>,
+    settings: BTreeMap<String, ModelSettings>,
 }
 
 /// Whether and how a provider can be called.
@@ -114,7 +114,7 @@ impl Entry {
     /// Its models, by id, but for those that the operator hides.
     pub fn models(&self) -> impl Iterator<Item = (&str, Facts)> {
         let listed = models::of_provider(&self.name).map(|(id, facts): (&str, Facts)| (id, facts));
-        let listed = listed.filter(|(id, _)| !self.settings.contains_key(id));
+        let listed = listed.filter(|(id, _)| !self.settings.contains_key(*id));
         let set = self.settings.iter().filter(|(_, settings)| !settings.hidden);
         listed.chain(set.map(|(id, _)| (id.as_str(), self.facts(id).unwrap_or_default())))
     }
@@ -221,7 +221,7 @@ impl Registry {
 }
 
 /// What the configuration says of a provider's models: what it lists for it, and what it says of single ones.
-fn settings(config: &Config, provider: &str, listed: &[String]) -> Table<ModelSettings> {
+fn settings(config: &Config, provider: &str, listed: &[String]) -> BTreeMap<String, ModelSettings> {
     let listed = listed.iter().map(|id| (id.clone(), ModelSettings::default()));
     let set = config.models.iter().filter_map(|(address, settings)| match address.split_once('/') {
         Some((name, id)) if name == provider => Some((id.to_owned(), settings.clone())),

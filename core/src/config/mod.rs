@@ -12,6 +12,7 @@ mod routing;
 mod webhook_url;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -24,7 +25,6 @@ pub use webhook_url::WebhookUrl;
 
 use crate::json;
 use crate::operation::Format;
-use crate::table::Table;
 
 /// The most that a limit of one client can be set to; each use is one entry of a list.
 pub const MAX_PER_CLIENT: u32 = 1000;
@@ -46,7 +46,7 @@ pub struct Config {
     /// What anybody may know of usage.
     pub analytics: Analytics,
     /// What an issued key may do, by name.
-    pub policies: Table<Policy>,
+    pub policies: BTreeMap<String, Policy>,
     /// How calls are charged.
     pub ledger: Ledger,
     /// Who is told about requests for keys.
@@ -56,13 +56,13 @@ pub struct Config {
     /// How calls find their upstream.
     pub routing: Routing,
     /// Names for models: `fast = "groq/llama-3.1-8b-instant"`.
-    pub aliases: Table<String>,
+    pub aliases: BTreeMap<String, String>,
     /// Names for several models each.
-    pub groups: Table<Group>,
+    pub groups: BTreeMap<String, Group>,
     /// What the operator says of single models, by `provider/model`.
-    pub models: Table<ModelSettings>,
+    pub models: BTreeMap<String, ModelSettings>,
     /// Providers beyond the built-in table, by name.
-    pub providers: Table<CustomProvider>,
+    pub providers: BTreeMap<String, CustomProvider>,
 }
 
 /// What is accepted from callers.
@@ -193,7 +193,7 @@ pub struct Policy {
     /// How much, of all models together.
     pub limits: Limits,
     /// How much of some models, besides: by `provider/model`, `provider/*`, an alias, a group or `auto`.
-    pub model_limits: Table<Limits>,
+    pub model_limits: BTreeMap<String, Limits>,
     /// How long a key lives, in days from its making. Absent: until it is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_days: Option<u32>,
@@ -256,8 +256,8 @@ pub struct CustomProvider {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
     /// Members of a request that it knows by another name.
-    #[serde(default, skip_serializing_if = "Table::is_empty")]
-    pub rename: Table<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<String, String>,
     /// Whether it stops charging when a call is cancelled. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_stops_billing: Option<bool>,
@@ -334,7 +334,7 @@ impl Config {
                 }
                 serde_json::from_str(built).and_then(|mut config: Value| {
                     merge(&mut config, patch);
-                    json::read_value(&config)
+                    Config::deserialize(&config)
                 })
             }
         };

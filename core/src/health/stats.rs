@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::failure::Class;
 use crate::health::quota::Reading;
-use crate::order::ascending;
 use crate::time::DAY_MS;
 
 /// How fast outcomes fade: after this many milliseconds one counts half.
@@ -317,7 +316,8 @@ impl Spacing {
 
     /// The middle one of the last distances.
     pub fn median(&self) -> Option<u64> {
-        let gaps = ascending(self.gaps.clone());
+        let mut gaps = self.gaps.clone();
+        gaps.sort_unstable();
         gaps.get(gaps.len() / 2).copied()
     }
 }

@@ -5,18 +5,16 @@
 
 pub mod members;
 pub mod text;
-mod typed;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error};
-use crate::table::Table;
 use crate::time;
-pub use typed::{read, read_value};
 
 /// `serde_json::json!` with the same syntax, where each member is a call instead of some hundred bytes of code: 19 KB of the Wasm,
 /// gzipped. Objects in lists have to be a `json!` of their own.
@@ -81,6 +79,12 @@ impl Members {
 pub fn value<T: Serialize + ?Sized>(written: &T) -> Value {
     // Only maps whose names are no texts cannot be written.
     serde_json::to_value(written).unwrap_or_default()
+}
+
+/// Reads a text that is not on the path of every call: by way of a [`Value`], so that the parser is compiled once and not once for
+/// each type.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    T::deserialize(&serde_json::from_str::<Value>(text)?)
 }
 
 /// The members of an object.
@@ -173,10 +177,10 @@ impl Object {
     }
 
     /// An object whose members are texts.
-    pub fn string_map(&self, name: &'static str) -> Result<Option<Table<String>>, Error> {
+    pub fn string_map(&self, name: &'static str) -> Result<Option<BTreeMap<String, String>>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let wrong = || wrong_type(name, "an object of strings");
-        let mut texts = Table::default();
+        let mut texts = BTreeMap::new();
         for (name, value) in value.as_object().ok_or_else(wrong)? {
             texts.insert(name.clone(), value.as_str().ok_or_else(wrong)?.to_owned());
         }

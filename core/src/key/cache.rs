@@ -8,10 +8,10 @@
 //! secret of a known id asks the database nothing, and cannot displace what is known. Unknown ids are remembered apart
 //! from known ones, so that garbage cannot displace good keys either. Both are bounded.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{Digest, IssuedKey};
-use crate::table::Table;
 
 /// After this many milliseconds the database is asked again, in the background.
 pub const SOFT_MS: u64 = 5_000;
@@ -46,8 +46,8 @@ struct Known {
 /// The memory of one isolate.
 #[derive(Default)]
 pub struct KeyCache {
-    known: Table<Known>,
-    unknown: Table<u64>,
+    known: BTreeMap<String, Known>,
+    unknown: BTreeMap<String, u64>,
 }
 
 impl KeyCache {
@@ -103,9 +103,9 @@ fn is_usable(asked_ms: u64, now_ms: u64) -> bool {
 }
 
 /// Drops what is too old; if that does not make room, everything: what is forgotten is only asked for again.
-fn make_room<T>(map: &mut Table<T>, max: usize, usable: impl Fn(&T) -> bool) {
+fn make_room<T>(map: &mut BTreeMap<String, T>, max: usize, usable: impl Fn(&T) -> bool) {
     if map.len() >= max {
-        map.retain(usable);
+        map.retain(|_, entry| usable(entry));
     }
     if map.len() >= max {
         map.clear();

@@ -16,27 +16,19 @@ impl Digest {
     /// Reads 64 hexadecimal digits of either case.
     pub fn from_hex(text: &str) -> Option<Digest> {
         let mut bytes = [0u8; 32];
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let [high, low] = pair else { return None };
-            *byte = hex_value(*high)? << 4 | hex_value(*low)?;
-        }
+        hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Digest::from_bytes(&bytes))
     }
 
     /// All 64 hexadecimal digits, for the database.
     pub fn to_hex(&self) -> String {
-        let [a, b, c, d] = self.0;
-        format!("{a:016x}{b:016x}{c:016x}{d:016x}")
+        hex::encode(self.0.map(u64::to_be_bytes).as_flattened())
     }
 
     /// The first eight hexadecimal digits: enough to tell keys apart in a log, not enough to be one.
     pub fn short_hex(&self) -> String {
-        let [first, ..] = self.0;
-        format!("{:08x}", first >> 32)
+        let [[a, b, c, d, ..], ..] = self.0.map(u64::to_be_bytes);
+        hex::encode([a, b, c, d])
     }
 
     /// Equality in constant time.
@@ -71,10 +63,6 @@ impl Digest {
         }
         Digest(words)
     }
-}
-
-fn hex_value(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ struct Row {
 impl IssuedKey {
     /// Reads the database's row; `None` if it is not one, in which case nobody is let in by it.
     pub fn from_row(row: &serde_json::Value) -> Option<IssuedKey> {
-        let row: Row = json::read_value(row).ok()?;
+        let row = Row::deserialize(row).ok()?;
         let list = |text: Option<String>| text.map(|text| json::read(&text)).transpose().ok();
         Some(IssuedKey {
             id: row.id,

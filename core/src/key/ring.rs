@@ -183,7 +183,7 @@ mod tests {
             let hashes: Vec<String> = keys
                 .iter()
                 .map(|key| {
-                    let hex: String = <sha2::Sha256 as sha2::Digest>::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+                    let hex = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(key));
                     format!("label-of-{key}:{hex}").replace(',', ";")
                 })
                 .collect();

@@ -1,17 +1,16 @@
 //! Issued keys, in the words of `/v0/api_keys`: what an operator may say when making or changing one, and how it is shown.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::approval::{Delivery, check_future, check_known_policies};
 use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::hash::to_hex;
 use crate::json;
 use crate::json::Object;
-use crate::order::by_rank;
 use crate::routes::inference_endpoints;
-use crate::table::Table;
 use crate::time;
 
 /// The longest name, in bytes.
@@ -25,7 +24,7 @@ const MAX_OVERLAP_S: u64 = 30 * 24 * 3600;
 pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
     let [a, b, c, rest @ ..] = random;
     let [_, _, time @ ..] = now_ms.to_be_bytes();
-    let digits = to_hex(&[&time[..], &[0x70 | a & 0x0f, b, 0x80 | c & 0x3f], &rest].concat());
+    let digits = hex::encode([&time[..], &[0x70 | a & 0x0f, b, 0x80 | c & 0x3f], &rest].concat());
     let mut groups = Vec::new();
     let mut left = digits.as_str();
     for length in [8, 4, 4, 4, 12] {
@@ -83,7 +82,7 @@ pub struct Settings {
     /// Endpoints that it may call; `None` is all.
     pub endpoints: Option<Vec<String>>,
     /// What the operator wants to remember of it.
-    pub metadata: Table<String>,
+    pub metadata: BTreeMap<String, String>,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
 }
@@ -254,7 +253,7 @@ struct Row {
 impl ApiKey {
     /// Reads the database's row, whose `secrets` are a JSON text.
     pub fn from_row(row: &Value) -> Option<ApiKey> {
-        let row: Row = json::read_value(row).ok()?;
+        let row = Row::deserialize(row).ok()?;
         let list = |text: Option<String>| text.map(|text| json::read(&text)).transpose().ok();
         Some(ApiKey {
             id: row.id,
@@ -286,8 +285,8 @@ impl ApiKey {
             "active"
         };
         let live = self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms));
-        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
-        let secrets = by_rank(live.collect(), |secret| [secret.created_ms as f64]);
+        let mut secrets: Vec<_> = live.collect();
+        secrets.sort_by_key(|secret| secret.created_ms);
         json!({
             "id": self.id,
             "name": self.name,

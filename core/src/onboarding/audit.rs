@@ -7,7 +7,6 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::hash::to_hex;
 use crate::json;
 use crate::time;
 
@@ -88,7 +87,7 @@ impl Head {
     }
 
     fn hash_of(&self, text: &str) -> String {
-        to_hex(&Sha256::new_with_prefix(&self.hash).chain_update("\n").chain_update(text).finalize())
+        hex::encode(Sha256::new_with_prefix(&self.hash).chain_update("\n").chain_update(text).finalize())
     }
 }
 
@@ -128,7 +127,7 @@ mod tests {
             r#"{"seq":1,"at":"2023-11-14T22:13:20Z","actor":"ops","action":"key.revoked","subject":"key-0","detail":{"number":0}}"#
         );
         let by_hand = Sha256::digest(format!("{}\n{}", entries[0].hash, entries[1].text));
-        assert_eq!(entries[1].hash, to_hex(&by_hand));
+        assert_eq!(entries[1].hash, hex::encode(by_hand));
     }
 
     proptest! {

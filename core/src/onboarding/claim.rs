@@ -6,7 +6,6 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Code, Error};
-use crate::hash::to_hex;
 use crate::time;
 
 /// Random bytes that a token needs.
@@ -16,7 +15,7 @@ const PREFIX: &str = "clm_";
 
 /// A token: `clm_` and 64 hexadecimal digits.
 pub fn token(random: &[u8; TOKEN_BYTES]) -> String {
-    format!("{PREFIX}{}", to_hex(random))
+    format!("{PREFIX}{}", hex::encode(random))
 }
 
 /// What is stored of a token: the SHA-256 of its text, in hexadecimal. `None` if the text is no token.
@@ -24,7 +23,7 @@ pub fn token_digest(token: &str) -> Option<String> {
     let digits = token.strip_prefix(PREFIX)?;
     let well_formed = digits.len() == 2 * TOKEN_BYTES
         && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
-    well_formed.then(|| to_hex(&Sha256::digest(token)))
+    well_formed.then(|| hex::encode(Sha256::digest(token)))
 }
 
 /// What is known of a claim link.

@@ -3,6 +3,8 @@
 //! Whoever made it, a stranger at `/access/request-key` or an operator here, a request is one row in one queue. What the
 //! portal's clients know beyond it (the developer, the catalogue entry) is put around it when it is shown.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,7 +14,6 @@ use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::{Object, not_a_time};
-use crate::table::Table;
 use crate::text::email;
 use crate::time;
 
@@ -49,7 +50,7 @@ pub struct KeyRequestDraft {
     /// Policies of the key to be.
     pub policies: Vec<String>,
     /// What was told: `use_case` and others.
-    pub fields: Table<String>,
+    pub fields: BTreeMap<String, String>,
     /// The portal's version of requests: `v2`, or empty for legacy ones.
     pub version: String,
     /// When it was made, as the one who made it says, in RFC 3339.
@@ -211,7 +212,7 @@ fn is_something(value: &Value) -> bool {
 impl KeyRequest {
     /// Reads the database's row.
     pub fn from_row(row: &Value) -> Option<KeyRequest> {
-        let row: Row = json::read_value(row).ok()?;
+        let row = Row::deserialize(row).ok()?;
         Some(KeyRequest {
             id: row.id,
             state: row.state,
@@ -234,8 +235,8 @@ impl KeyRequest {
     /// The request as the portal shows it, with the live keys of its developer.
     pub fn to_portal(&self, keys: &[DeveloperKey], config: &Config) -> Value {
         let draft = &self.draft;
-        let mut key_policies = Table::default();
-        let mut policy_keys = Table::default();
+        let mut key_policies = BTreeMap::new();
+        let mut policy_keys = BTreeMap::new();
         for key in keys {
             key_policies.insert(key.id.clone(), json!(key.policies));
             for policy in &key.policies {

@@ -5,7 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::hash::{hmac_sha256, to_hex};
+use crate::hash::hmac_sha256;
 
 /// Makes pseudonyms with the key of one deployment.
 pub struct Pseudonyms([u8; 32]);
@@ -29,7 +29,7 @@ impl Pseudonyms {
     pub fn of(&self, purpose: &str, value: &str) -> String {
         let mut out = hmac_sha256(&self.0, &[purpose.as_bytes(), b"\0", value.as_bytes()]);
         out.truncate(16);
-        to_hex(&out)
+        hex::encode(out)
     }
 }
 

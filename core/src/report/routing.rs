@@ -12,7 +12,7 @@ use super::metrics::ProviderState;
 use crate::catalog::{Entry, Facts, ListedModel, Registry};
 use crate::config::Config;
 use crate::json;
-use crate::order::{ascending, by_rank};
+use crate::order::by_rank;
 use crate::time::to_rfc3339;
 
 use crate::health::quota::Reading;
@@ -154,7 +154,7 @@ pub fn provider_stats(view: &HealthView, registry: &Registry, now_ms: u64) -> Va
             firsts.extend(lane.spacing.first);
             gaps.extend(lane.spacing.median());
         }
-        let gaps = ascending(gaps);
+        gaps.sort_unstable();
         let share = |part: u64| rounded(ratio(part, totals.attempts), 4);
         stats.push(json!({
             "provider": entry.name,

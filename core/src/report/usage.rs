@@ -3,12 +3,13 @@
 //! The shape is that of the gateway that Gatehouse follows; [`Detail::Full`] has more members in every object. Nothing here
 //! knows where rows come from, or who asks.
 
+use std::cmp::Reverse;
+
 use serde_json::{Map, Value};
 
 use crate::json;
 use crate::ledger::tally::{Row, Tally};
 use crate::ledger::{Account, Limit, State};
-use crate::order::by_rank;
 use crate::time::{DAY_MS, to_rfc3339};
 
 /// The most names that an object has; what is beyond is added up under [`OTHER`].
@@ -101,8 +102,7 @@ fn add(sums: &mut Sums, name: &str, tally: &Tally) {
 }
 
 /// An object by name, most requests first, [`OTHER`] last.
-#[expect(clippy::cast_precision_loss, reason = "only the order is taken from it")]
-fn named(sums: Sums, detail: Detail) -> Value {
+fn named(mut sums: Sums, detail: Detail) -> Value {
     let mut other = Tally::default();
     let mut objects = Map::new();
     let mut put = |name: String, tally: &Tally| {
@@ -111,7 +111,8 @@ fn named(sums: Sums, detail: Detail) -> Value {
         objects.insert(name, Value::Object(members));
     };
     let mut places = MAX_NAMES;
-    for (name, tally) in by_rank(sums, |(_, tally)| [-(tally.requests as f64)]) {
+    sums.sort_by_key(|(_, tally)| Reverse(tally.requests));
+    for (name, tally) in sums {
         if name == OTHER || places == 0 {
             other.add(&tally);
         } else {

@@ -505,11 +505,10 @@ impl<'a> Choice<'_, 'a> {
             self.candidates = by_rank(self.candidates, |candidate| [sort_value(view, *sort, candidate)]);
         }
         if !order.is_empty() {
-            let place = |candidate: &Candidate<'_>| {
+            self.candidates.sort_by_key(|candidate| {
                 let place = order.iter().position(|name| *name == candidate.provider.name);
-                place.and_then(|place| u32::try_from(place).ok()).map_or(f64::MAX, f64::from)
-            };
-            self.candidates = by_rank(self.candidates, |candidate| [place(candidate)]);
+                place.unwrap_or(usize::MAX)
+            });
         }
         let most = if *allow_fallbacks == Some(false) { 1 } else { MAX_CANDIDATES };
         for candidate in self.candidates.split_off(self.candidates.len().min(most)) {

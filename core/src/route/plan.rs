@@ -153,11 +153,6 @@ fn keys_in_order(candidate: &Candidate<'_>, affinity: Affinity) -> Vec<u8> {
     by_rank(keys, |key| [affinity.rank(&format!("{}#{key}", candidate.provider.name), 1.0)])
 }
 
-#[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 ms")]
-fn millis(ms: u64) -> f64 {
-    ms as f64
-}
-
 impl Plan {
     /// The plan for candidates, by how their lanes are doing.
     pub fn new(
@@ -197,9 +192,9 @@ impl Plan {
 
     /// The lanes, in the order in which they will be asked if nothing changes, and when each can be.
     pub fn lanes(&self) -> impl Iterator<Item = (LaneIndex, u64)> {
-        let rank =
-            |state: &&LaneState| [f64::from(u8::from(state.stated_ms() > 0)), millis(state.ready_ms())];
-        by_rank(self.states.iter().collect(), rank).into_iter().map(|state| (state.lane, state.ready_ms()))
+        let mut states: Vec<&LaneState> = self.states.iter().collect();
+        states.sort_by_key(|state| (state.stated_ms() > 0, state.ready_ms()));
+        states.into_iter().map(|state| (state.lane, state.ready_ms()))
     }
 
     /// Takes what has been found out since the plan was made, by other calls and other isolates: an attempt may have taken
