@@ -1,14 +1,14 @@
-//! Who is calling: the key that came with a request, and whether it opens the route.
+//! Authentication: identifies the caller by the key of the request and checks that the key may use the route.
 //!
-//! Keys of the rings are compared in memory. Issued keys come from the database, by way of what this isolate remembers
-//! (`gatehouse_core::key::KeyCache`), which bounds how long a revoked key works. A text that is no well-formed key is never
-//! looked up.
+//! Ring keys are compared in memory. Issued keys are read from D1 through the isolate's
+//! `gatehouse_core::key::KeyCache`, which bounds how long a revoked key works. A text that is not a well-formed key is
+//! never looked up.
 //!
-//! Clients that fail too often are refused. Failures are counted in the `RateLimiter` object of the client; once it says
-//! stop, this isolate refuses by itself until there is room again. While a client is refused, keys that anybody could
-//! have thought of are not even compared, and issued keys are not looked up; well-formed keys of the ring, which nobody
-//! can guess, and issued keys that are remembered go on working, so that one bad script behind a shared address does not
-//! shut out the others.
+//! Clients that fail too often are blocked. The client's `RateLimiter` object counts the failures; once it reports that
+//! the limit is reached, this isolate blocks the client by itself until there is room again. While a client is blocked,
+//! keys that are guessable (not well-formed) are not compared and issued keys are not looked up. Well-formed ring keys,
+//! which nobody can guess, and cached issued keys keep working, so that one bad script behind a shared address does not
+//! lock out the others.
 
 use std::rc::Rc;
 
@@ -25,9 +25,9 @@ use crate::request_context::{RequestContext, seconds};
 use crate::store::keys;
 use gatehouse_core::routes::Audience;
 
-/// A minute, in milliseconds.
+/// One minute, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
-/// The caller of a route that is not public.
+/// Authenticates the caller of a route that is not public.
 pub async fn authenticate(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
@@ -61,21 +61,21 @@ pub async fn authenticate(
             check_issued(context, isolate, &key)?;
             Ok(Caller::with_issued_key(key))
         }
-        // What it has used may be asked with every key that works.
+        // The usage of a key can be read with every key that works.
         (Audience::Holder, Some(key)) => {
             key.check_alive(clock::now_ms())?;
             Ok(Caller::with_issued_key(key))
         }
         (Audience::Inference, None) if isolate.settings.operators.authenticate(&digest).is_some() => {
-            let words = "This is an operator's key, which runs no inference; use an inference key";
-            Err(Error::new(Code::PermissionDenied, words))
+            let message = "This is an operator's key, which runs no inference; use an inference key";
+            Err(Error::new(Code::PermissionDenied, message))
         }
         (Audience::Operator, issued)
             if issued.is_some() || isolate.settings.ring.authenticate(&digest).is_some() =>
         {
-            // Two spaces, as the portal's clients know it.
-            let words = format!("access denied: You do not have permission to access  {}", context.path());
-            Err(Error::new(Code::PermissionDenied, words))
+            // The two spaces are part of the message that clients of the portal expect.
+            let message = format!("access denied: You do not have permission to access  {}", context.path());
+            Err(Error::new(Code::PermissionDenied, message))
         }
         _ => {
             let unauthorized = Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here");
@@ -84,7 +84,7 @@ pub async fn authenticate(
     }
 }
 
-/// Whether the key that came with a call is an operator's.
+/// Checks for an operator key in a request of a public route.
 pub fn is_operator(context: &RequestContext<'_>, isolate: &Isolate) -> bool {
     let secret = credential(context).ok().flatten();
     secret.is_some_and(|secret| {
@@ -92,8 +92,8 @@ pub fn is_operator(context: &RequestContext<'_>, isolate: &Isolate) -> bool {
     })
 }
 
-/// The issued key that came with a call of a public route, if it works: what is listed can then be what it may use. A wrong
-/// key is nobody's there, and no failure.
+/// The working issued key of a request to a public route, so that lists can be limited to what the key may use. A wrong
+/// key counts as no key, and not as a failed authentication.
 pub async fn known_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Option<Rc<IssuedKey>> {
     let secret = credential(context).ok()??;
     let public_id = key::public_id(secret.expose()).ok()?;
@@ -105,9 +105,9 @@ pub async fn known_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> O
     key.check_alive(clock::now_ms()).is_ok().then_some(key)
 }
 
-/// Nobody can be let in where nobody has a key: neither of a ring, nor from an operator.
+/// Fails if no key of this kind is configured, so that no caller could be authenticated.
 fn check_configured(isolate: &Isolate, audience: Audience) -> Result<(), Error> {
-    let words = match audience {
+    let message = match audience {
         Audience::Operator if isolate.settings.operators.is_empty() => {
             "No operator key is configured: set GATEWAY_ADMIN_KEY_HASHES"
         }
@@ -117,10 +117,11 @@ fn check_configured(isolate: &Isolate, audience: Audience) -> Result<(), Error> 
         }
         _ => return Ok(()),
     };
-    Err(Error::new(Code::AuthNotConfigured, words))
+    Err(Error::new(Code::AuthNotConfigured, message))
 }
 
-/// The key that was sent: `Authorization: Bearer`; on `/api/portal` also the bare key; on `/v1` also `x-api-key`.
+/// The key of the request, from `Authorization: Bearer`; on `/api/portal` also a bare key in `Authorization`; on `/v1`
+/// also `x-api-key`.
 pub fn credential(context: &RequestContext<'_>) -> Result<Option<Secret>, Error> {
     let authorization = context.header("authorization");
     let authorization = authorization.as_deref();
@@ -147,11 +148,11 @@ fn no_credential(context: &RequestContext<'_>) -> Error {
         Some(_) => "the header 'Authorization' is not of the form 'Bearer <key>'",
         None => "no key was sent",
     };
-    let words = format!("Unauthorized: {sent}. Send 'Authorization: Bearer <key>' or 'x-api-key: <key>'");
-    Error::new(Code::InvalidApiKey, words)
+    let message = format!("Unauthorized: {sent}. Send 'Authorization: Bearer <key>' or 'x-api-key: <key>'");
+    Error::new(Code::InvalidApiKey, message)
 }
 
-/// The issued key of a public id, if the whole key is the right one.
+/// The issued key with this public id, if the whole key matches.
 async fn issued_key(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
@@ -163,39 +164,39 @@ async fn issued_key(
         Remembered::Fresh(stored) => stored,
         Remembered::Ageing(stored) => {
             let (isolate, env, public_id) = (Rc::clone(isolate), context.env.clone(), public_id.to_owned());
-            // If this fails, what is remembered is used until it is too old, and then asked for again.
+            // If this fails, the cached entry is used until it is too old and is then read again.
             task::after_response(&context.execution, async move {
-                let _ = ask_and_remember(&isolate, &env, &public_id).await;
+                let _ = fetch_and_remember(&isolate, &env, &public_id).await;
             });
             stored
         }
         Remembered::Nothing => {
             check_not_blocked(context, isolate)?;
-            ask_and_remember(isolate, &context.env, public_id).await?
+            fetch_and_remember(isolate, &context.env, public_id).await?
         }
     };
     Ok(stored.filter(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, key)| key))
 }
 
-async fn ask_and_remember(isolate: &Isolate, env: &Env, public_id: &str) -> Result<Stored, Error> {
-    let asked_ms = clock::now_ms();
+async fn fetch_and_remember(isolate: &Isolate, env: &Env, public_id: &str) -> Result<Stored, Error> {
+    let requested_ms = clock::now_ms();
     let stored = keys::find_by_public_id(env, public_id).await?;
-    isolate.keys.borrow_mut().remember(public_id, asked_ms, stored.clone());
+    isolate.keys.borrow_mut().remember(public_id, requested_ms, stored.clone());
     Ok(stored)
 }
 
-/// Whether an issued key works now and here.
+/// Checks that an issued key is alive and may use the endpoint.
 fn check_issued(context: &RequestContext<'_>, isolate: &Isolate, key: &IssuedKey) -> Result<(), Error> {
     key.check_alive(clock::now_ms())?;
     key.check_endpoint(&isolate.settings.config, context.path())
 }
 
-/// The client's pseudonym.
+/// The pseudonym of the client.
 fn client(context: &RequestContext<'_>, isolate: &Isolate) -> Option<String> {
     isolate.settings.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &context.client()))
 }
 
-/// Whether the client may try at all.
+/// Fails if the client is blocked because of too many failed authentications.
 pub fn check_not_blocked(context: &RequestContext<'_>, isolate: &Isolate) -> Result<(), Error> {
     let now_ms = clock::now_ms();
     if isolate.blocked.borrow().is_empty() {
@@ -209,16 +210,16 @@ pub fn check_not_blocked(context: &RequestContext<'_>, isolate: &Isolate) -> Res
 }
 
 fn too_many_failures(wait_ms: u64) -> Error {
-    let words = "Too many failed authentications from this address. Try again later.";
-    Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms))
+    let message = "Too many failed authentications from this address. Try again later.";
+    Error::new(Code::RateLimitExceeded, message).with_retry_after(seconds(wait_ms))
 }
 
-/// Counts a failure and says what to answer: that there were too many, or what it was.
-pub async fn failed(context: &RequestContext<'_>, isolate: &Isolate, what: Error) -> Error {
-    if let Err(error) = check_not_blocked(context, isolate) {
-        return error;
+/// Counts a failed authentication and returns the error for the response: `error`, or that there were too many.
+pub async fn failed(context: &RequestContext<'_>, isolate: &Isolate, error: Error) -> Error {
+    if let Err(blocked) = check_not_blocked(context, isolate) {
+        return blocked;
     }
-    let Some(client) = client(context, isolate) else { return what };
+    let Some(client) = client(context, isolate) else { return error };
     let take =
         Take { limit: isolate.settings.config.access.failed_auth_per_minute, span_ms: MINUTE_MS, name: None };
     match rate_limiter::take(&context.env, &format!("failed authentication {client}"), take).await {
@@ -227,7 +228,7 @@ pub async fn failed(context: &RequestContext<'_>, isolate: &Isolate, what: Error
             isolate.blocked.borrow_mut().add(client, now_ms + wait_ms, now_ms);
             too_many_failures(wait_ms)
         }
-        // Where nothing counts, it still failed.
-        Ok(Verdict::Allowed | Verdict::Repeated) | Err(_) => what,
+        // Without a working counter the authentication has still failed.
+        Ok(Verdict::Allowed | Verdict::Repeated) | Err(_) => error,
     }
 }

@@ -1,11 +1,11 @@
 //! Gatehouse: an LLM gateway that is one Cloudflare Worker.
 //!
-//! This crate is the Worker: the only place that touches the runtime. It reads requests, asks `gatehouse-core` what to
-//! do, and does it. `gatehouse_core::routes` says what there is, [`inference`] and [`handlers`] do it, [`store`] keeps what must be kept, [`objects`] are
-//! the few things with one owner, [`platform`] talks to the runtime.
+//! This crate is the Worker, the only code that touches the runtime. `gatehouse-core` decides, this crate carries it
+//! out: `gatehouse_core::routes` lists the endpoints, [`inference`] and [`handlers`] serve them, [`store`] reads and
+//! writes the database, [`objects`] are the Durable Objects, and [`platform`] talks to the runtime.
 //!
-//! The runtime loads `platform/entry.js`, which calls [`fetch`] and puts its promise under `waitUntil`. That is one of the three parts
-//! that keep memory flat when clients leave (`platform::upstream` has the other two).
+//! The runtime loads `platform/entry.js`, which calls [`fetch`] and passes its promise to `waitUntil`. That is one of
+//! the three parts that keep memory flat when clients disconnect; `platform::upstream` has the other two.
 
 #![expect(
     unreachable_pub,
@@ -30,7 +30,7 @@ use worker::{Env, web_sys};
 use crate::platform::task;
 use crate::request_context::RequestContext;
 
-/// The single entry point: gives the response, or a promise of it.
+/// The single entry point: returns the response, or a promise of it.
 #[wasm_bindgen]
 pub fn fetch(request: web_sys::Request, env: Env, context: Context) -> JsValue {
     task::run(async move {

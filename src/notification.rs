@@ -1,4 +1,5 @@
-//! Notifications to the operator's webhook, around the transaction that writes one. The `Notifier` object delivers them.
+//! Notifications to the operator's webhook, before and after the transaction that writes one. The `Notifier` object
+//! delivers them.
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::webhook::Notification;
@@ -9,8 +10,8 @@ use crate::request_context::RequestContext;
 use crate::settings::Settings;
 use crate::store::requests;
 
-/// Prepares a notification before the transaction that writes it: from then on the `Notifier` finds it, even if this request
-/// dies. `None` where there is no webhook.
+/// Prepares a notification before the transaction that writes it. From then on the `Notifier` finds it, even if this
+/// request dies. `None` if no webhook is configured.
 pub async fn prepare<'s>(
     context: &RequestContext<'_>,
     settings: &'s Settings,
@@ -27,7 +28,7 @@ pub async fn prepare<'s>(
     Ok(Some(Notification { config, keys }))
 }
 
-/// Has the notification delivered, after the transaction and after the response.
+/// Wakes the `Notifier` after the transaction and after the response.
 pub fn deliver_after_response(context: &RequestContext<'_>, notification: Option<&Notification<'_>>) {
     if notification.is_some() {
         let env = context.env.clone();

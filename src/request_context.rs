@@ -1,4 +1,4 @@
-//! The HTTP request that is being served: what every handler reads of it, and how its response is finished.
+//! The HTTP request that is being served, as every handler reads it, and the completion of its response.
 
 use std::borrow::Cow;
 
@@ -18,43 +18,44 @@ use crate::platform::request::{BodyError, Head};
 use crate::platform::response::{Body, Response};
 use crate::platform::{clock, log, random, request, variables};
 
-/// Headers of replies that scripts of other origins may read. Only they are told: it is the longest header of all.
+/// Response headers that scripts of other origins may read. Sent only to requests with an `Origin`, since it is the
+/// longest header of all.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, x-gateway-route, \
      x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, x-gateway-receipt, x-gateway-cost-usd, \
      x-gateway-tokens, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
      x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, \
      retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
 
-/// One request, and what belongs to it alone.
+/// One request and its state.
 pub struct RequestContext<'a> {
     /// The request.
     pub request: &'a web_sys::Request,
-    /// The runtime's context of it.
+    /// The runtime's `ExecutionContext`.
     pub execution: Context,
     /// The Worker's bindings.
     pub env: Env,
-    /// Its id.
+    /// The request id, from the request or generated.
     pub id: String,
-    /// When it began, in milliseconds since 1970.
+    /// The time of arrival, in milliseconds since 1970.
     pub began_ms: u64,
     head: Head<'a>,
 }
 
-/// A parameter stands in the query several times, so that it is unclear which one counts.
+/// The error for a query parameter that occurs several times, so that it is unclear which value counts.
 pub struct Repeated;
 
-/// How many days usage is told of unless something else is asked for, and at most.
-const USUAL_DAYS: u32 = 30;
-const MOST_DAYS: u32 = 365;
+/// The default and the largest number of days of usage in a response.
+const DEFAULT_DAYS: u32 = 30;
+const MAX_DAYS: u32 = 365;
 
-/// The last days up to today, today included: the first and the last of them, as days since 1970 (UTC).
+/// The last `days` days including today: the first and the last of them, as days since 1970 (UTC).
 pub fn last_days(days: u32) -> [u32; 2] {
     let today = u32::try_from(clock::now_ms() / DAY_MS).unwrap_or(u32::MAX);
     [today.saturating_sub(days - 1), today]
 }
 
 impl<'a> RequestContext<'a> {
-    /// Reads what every request has.
+    /// Reads the head of the request and chooses the request id.
     pub fn new(request: &'a web_sys::Request, env: Env, execution: Context) -> RequestContext<'a> {
         let began_ms = clock::now_ms();
         let head = Head::read(request);
@@ -65,7 +66,6 @@ impl<'a> RequestContext<'a> {
         RequestContext { request, execution, env, id, began_ms, head }
     }
 
-    /// The method.
     pub fn method(&self) -> &str {
         self.head.method()
     }
@@ -75,17 +75,16 @@ impl<'a> RequestContext<'a> {
         request::path(self.head.url())
     }
 
-    /// The shape of errors here.
+    /// The API surface, which determines the form of errors.
     pub fn surface(&self) -> Surface {
         Surface::of_path(self.path())
     }
 
-    /// A header of the request.
     pub fn header(&self, name: &str) -> Option<String> {
         self.head.header(name).map(Cow::into_owned)
     }
 
-    /// Who counts as one client.
+    /// The client that limits count by: its address, or the network of the address.
     pub fn client(&self) -> String {
         client_address::client(self.header("cf-connecting-ip").as_deref())
     }
@@ -95,7 +94,7 @@ impl<'a> RequestContext<'a> {
         clock::now_ms().saturating_sub(self.began_ms)
     }
 
-    /// Adds what every reply tells of its request, and gives the runtime's response.
+    /// Adds the headers of every response and returns the runtime's response.
     pub fn finish(self, mut response: Response) -> JsValue {
         let total = format!("total;dur={}", self.elapsed_ms());
         match response.headers.iter_mut().find(|(name, _)| *name == "server-timing") {
@@ -111,26 +110,26 @@ impl<'a> RequestContext<'a> {
         let surface = self.surface();
         response.headers.push(("x-request-id", self.id.into()));
         response.into_response().unwrap_or_else(|error| {
-            let words = variables::words(&error);
-            log::line(json_text!({"event": "reply", "error": words}));
-            let error = Error::new(Code::InternalError, "The gateway could not make its reply");
+            let message = variables::message(&error);
+            log::line(json_text!({"event": "response", "error": message}));
+            let error = Error::new(Code::InternalError, "The gateway could not create its response");
             Response::error(&error, surface).into_response().unwrap_or_default()
         })
     }
 
-    /// A parameter of the query, decoded; the first of its name.
+    /// The first query parameter with this name, decoded.
     pub fn query(&self, name: &str) -> Option<String> {
         request::query(self.head.url(), name)
     }
 
-    /// A parameter of the query that may stand there once, decoded. The error says that it stands there several times.
+    /// A query parameter that may occur once, decoded.
     pub fn query_once(&self, name: &str) -> Result<Option<String>, Repeated> {
         let mut values = request::queries(self.head.url(), name);
         let value = values.next();
         if values.next().is_none() { Ok(value) } else { Err(Repeated) }
     }
 
-    /// A parameter of the query that is a whole number from 1 on.
+    /// A query parameter that is a whole number from 1 to `most`.
     pub fn query_number(&self, name: &'static str, most: u32) -> Result<Option<u32>, Error> {
         let given = match self.query_once(name) {
             Ok(None) => return Ok(None),
@@ -140,32 +139,33 @@ impl<'a> RequestContext<'a> {
         match given {
             Some(number) if (1..=most).contains(&number) => Ok(given),
             _ => {
-                let words = format!("'{name}' must be one whole number from 1 to {most}");
-                Err(Error::new(Code::InvalidValue, words).with_param(name))
+                let message = format!("'{name}' must be one whole number from 1 to {most}");
+                Err(Error::new(Code::InvalidValue, message).with_param(name))
             }
         }
     }
 
-    /// How many days usage is asked for.
+    /// The query parameter `days`.
     pub fn query_days(&self) -> Result<u32, Error> {
-        Ok(self.query_number("days", MOST_DAYS)?.unwrap_or(USUAL_DAYS))
+        Ok(self.query_number("days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS))
     }
 
-    /// Where a claim link leads: this gateway, as the operator reached it.
+    /// The URL of a claim link: this gateway, at the origin that the operator used.
     pub fn claim_url(&self, token: &str) -> String {
         format!("{}/access/claim/{token}", request::origin(self.head.url()))
     }
 
-    /// The body, at most `limit` bytes of it.
+    /// The request body; an error if it is larger than `limit` bytes.
     pub async fn body(&self, limit: u32) -> Result<Uint8Array, Error> {
         request::body(self.request, limit).await.map_err(|error| match error {
             BodyError::TooLarge => Error::new(
                 Code::BodyTooLarge,
                 format!("The request body is larger than the limit of {limit} bytes"),
             ),
-            BodyError::Gone => {
-                Error::new(Code::ClientClosedRequest, "The client left before its request was complete")
-            }
+            BodyError::Gone => Error::new(
+                Code::ClientClosedRequest,
+                "The client disconnected before its request was complete",
+            ),
         })
     }
 
@@ -174,7 +174,7 @@ impl<'a> RequestContext<'a> {
         Ok(self.body(MAX_BODY_BYTES).await?.to_vec())
     }
 
-    /// OpenAI's API takes a body without a content type and refuses one that claims to be something else than JSON.
+    /// Rejects a content type other than JSON. Like OpenAI's API, accepts a body without a content type.
     pub fn require_json(&self) -> Result<(), Error> {
         match self.header("content-type") {
             Some(given) if !given.trim().is_empty() && !is_json_type(&given) => {
@@ -191,7 +191,7 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// Whether the client is a browser that shows pages.
+    /// True if the client accepts HTML, as browsers do.
     pub fn wants_page(&self) -> bool {
         self.header("accept").is_some_and(|accept| accept.contains("text/html"))
     }

@@ -1,4 +1,5 @@
-//! What a deployment says: configuration, key rings, secrets and providers, read once for each isolate from its environment.
+//! The settings of a deployment: configuration, key rings, secrets and providers, read from the environment once for
+//! each isolate.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -17,28 +18,28 @@ use crate::platform::analytics_engine::Dataset;
 use crate::platform::upstream::Limits;
 use crate::platform::{log, variables};
 
-/// `gateway.toml`, checked and turned into JSON by the build.
+/// `gateway.toml`, validated and converted to JSON by the build.
 const BUILT_CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/gateway.json"));
 
 /// The settings of a deployment.
 pub struct Settings {
     /// The operator's configuration.
     pub config: Config,
-    /// The keys that may run inference, issued keys apart.
+    /// The ring of inference keys. Issued keys are in D1.
     pub ring: Ring,
-    /// The keys that may administer.
+    /// The ring of operator keys.
     pub operators: Ring,
-    /// Pseudonyms of clients; `None` where the Worker has no secret to make them with.
+    /// Pseudonyms of clients; `None` if the Worker has no secret to derive them from.
     pub pseudonyms: Option<Pseudonyms>,
     /// The key that webhooks are signed with.
     pub signing_key: Option<SigningKey>,
-    /// Whether requests for keys are approved at once.
+    /// Approve requests for keys automatically.
     pub auto_issue: bool,
     /// The providers and models.
     pub registry: Registry,
-    /// Limits of every exchange with an upstream.
+    /// The limits that are the same for every exchange with an upstream.
     pub limits: Limits,
-    /// Where a data point is written for each call, if anywhere.
+    /// The Analytics Engine data set that gets a data point for each call.
     pub dataset: Option<Dataset>,
 }
 
@@ -46,8 +47,8 @@ thread_local! {
     static SETTINGS: OnceCell<Result<Rc<Settings>, Error>> = const { OnceCell::new() };
 }
 
-/// The settings of this isolate, read from the environment by its first request. A configuration that is not valid closes
-/// the gateway; the log says what is wrong with it.
+/// The settings of this isolate, read from the environment by its first request. With an invalid configuration every
+/// request fails, and the log states what is wrong.
 pub fn of_isolate(env: &Env) -> Result<Rc<Settings>, Error> {
     SETTINGS.with(|settings| settings.get_or_init(|| read(env).map(Rc::new)).clone())
 }
@@ -68,7 +69,7 @@ fn read(env: &Env) -> Result<Settings, Error> {
     let pseudonyms = Pseudonyms::new([&operator_hashes, &hashes, &primary].map(Option::as_deref));
     let signing_key = secret("GATEWAY_WEBHOOK_SECRET").as_deref().and_then(SigningKey::read);
     let auto_issue = secret("AUTO_ISSUE_KEYS").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    // The binding is in wrangler.toml or not; whether it may be used is said besides, since it costs.
+    // `wrangler.toml` has the binding in any case. A separate variable enables it, since its use costs money.
     let may_use_binding =
         secret("WORKERS_AI_ENABLED").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
     let has_binding = may_use_binding && variables::binding(env, AI_BINDING).is_some();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::error::Error;
 
-use crate::fleet::{Fleet, Patience, Reply};
+use crate::fleet::{Fleet, Outcome, TimeLimits};
 use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::scenario::{Call, Fate, Spot, World};
@@ -31,7 +31,7 @@ pub trait Router {
 
 enum Event {
     Attempt(usize),
-    Settle(usize, Box<Reply>),
+    Settle(usize, Box<Outcome>),
 }
 
 struct Running {
@@ -82,28 +82,30 @@ pub fn run(world: &World, router: &mut dyn Router) -> Tally {
                     timeouts.first_byte_ms
                 };
                 let left_ms = (call.at_ms + u64::from(timeouts.total_ms)).saturating_sub(now_ms);
-                let patience = Patience {
+                let time_limits = TimeLimits {
                     first_byte_ms: first_byte_ms.into(),
                     stall_ms: timeouts.idle_ms.into(),
                     total_ms: left_ms,
                 };
-                let reply = fleet.send(spot, call, run.attempts, now_ms, patience);
-                tally.sent(reply.status);
-                queue.at(reply.settled_ms, Event::Settle(index, Box::new(reply)));
+                let outcome = fleet.send(spot, call, run.attempts, now_ms, time_limits);
+                tally.sent(outcome.status);
+                queue.at(outcome.settled_ms, Event::Settle(index, Box::new(outcome)));
             }
-            Event::Settle(index, reply) => {
+            Event::Settle(index, outcome) => {
                 let (Some(call), Some(run)) = (scenario.calls.get(index), running.get(&index)) else {
                     continue;
                 };
                 let latency_ms = now_ms.saturating_sub(run.sent_ms);
                 // A stream that has started counts as answered, even if it breaks later.
-                let result = if reply.inside { Ok(()) } else { reply.result.as_ref().map(|_| ()) };
+                let result = if outcome.inside { Ok(()) } else { outcome.result.as_ref().map(|_| ()) };
                 router.settled(run.spot, latency_ms, result, now_ms);
-                match &reply.result {
-                    Ok(answer) => tally.answered(world, call, run.spot, now_ms, reply.charge, answer.cut),
+                match &outcome.result {
+                    Ok(response) => {
+                        tally.answered(world, call, run.spot, now_ms, outcome.charge, response.cut);
+                    }
                     Err(error) => {
-                        tally.wasted(reply.charge);
-                        if run.attempts < ATTEMPTS && !reply.inside && router.goes_on(error) {
+                        tally.wasted(outcome.charge);
+                        if run.attempts < ATTEMPTS && !outcome.inside && router.goes_on(error) {
                             queue.at(now_ms + router.wait_ms(&mut rng), Event::Attempt(index));
                         } else {
                             fail(&mut tally, world, call, now_ms);

@@ -1,4 +1,4 @@
-//! One simulated day as data, from which the documentation draws: `site/data/routing.json`.
+//! One simulated day as data, `site/data/routing.json`, for the diagrams of the documentation.
 
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ struct Measured {
     /// Calls that were answered completely.
     answered: u64,
     answered_per_slot: Vec<u64>,
-    /// Calls whose answer broke off.
+    /// Calls whose response broke off.
     cut: u64,
     /// Calls without content after 30 seconds.
     late: u64,
@@ -76,7 +76,7 @@ struct Incident {
 enum Effect {
     /// The call fails immediately.
     FailsAtOnce,
-    /// The call fails after a wait, or after its answer has begun.
+    /// The call fails after a wait, or after its response has started.
     FailsLate,
     /// The call is slower, or fails with one of the provider's keys.
     Degrades,
@@ -154,7 +154,7 @@ fn measured(policy: Policy, tally: &Tally) -> Measured {
     }
 }
 
-/// A number with four decimals, which hides differences between the mathematical libraries of systems.
+/// A number with four decimals, which hides differences between the mathematical libraries of operating systems.
 fn rounded(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
 }

@@ -1,4 +1,4 @@
-//! Draws a day: nine providers that differ in everything, what befalls them, and some 30,000 calls.
+//! Generates a day: nine very different providers, their incidents, and some 40,000 calls.
 
 use gatehouse_core::tier::Tier;
 use serde_json::json;
@@ -10,11 +10,11 @@ use crate::scenario::{Call, Counting, Exchange, Fate, Fault, Incident, Model, Pr
 pub const BEGIN_MS: u64 = 1_795_305_600_000;
 /// A day, in milliseconds.
 pub const DAY_MS: u64 = 86_400_000;
-/// How many calls a day has, about.
+/// The approximate number of calls in a day.
 pub const CALLS: u32 = 40_000;
 const MINUTE_MS: u64 = 60_000;
 
-/// The day of a seed, with about so many calls.
+/// The day of a seed, with about `calls` calls.
 pub fn day(seed: u64, calls: u32) -> Scenario {
     let providers = providers();
     let incidents = incidents(&providers, &mut Rng::of(&[seed, 1]));
@@ -50,7 +50,7 @@ fn model(id: &str, tier: Tier, usd: (f64, f64), context: u32, first_ms: f64) -> 
     }
 }
 
-/// A provider that says nothing of its limits and seldom fails.
+/// A provider that reports nothing about its limits and seldom fails.
 fn provider(name: &str, keys: u8, per_minute: u32, models: Vec<Model>) -> Provider {
     Provider {
         name: name.to_owned(),
@@ -159,7 +159,8 @@ fn providers() -> Vec<Provider> {
     ]
 }
 
-/// One of each kind, most on another provider, and some short ones: at times that the seed draws.
+/// One incident of each kind, most of them at different providers, and some short ones, at times that follow from the
+/// seed.
 fn incidents(providers: &[Provider], rng: &mut Rng) -> Vec<Incident> {
     let mut incidents = Vec::new();
     let mut order: Vec<usize> = (0..providers.len()).collect();
@@ -202,7 +203,7 @@ fn incidents(providers: &[Provider], rng: &mut Rng) -> Vec<Incident> {
     incidents
 }
 
-/// What a session or a single call is about.
+/// The content of a session or of a single call.
 #[derive(Clone)]
 struct Kind {
     wish: Wish,
@@ -246,7 +247,7 @@ fn traffic(rng: &mut Rng, total: f64) -> Vec<Call> {
             (from, from + rng.within(2, 9) * MINUTE_MS, 2.5 + 2.5 * rng.unit())
         })
         .collect();
-    // Calls in a minute. On average, sessions bring 2.9 calls for each beginning.
+    // Calls in a minute. On average, a session has 2.9 calls.
     let rate = |at_ms: u64| {
         let hour = (at_ms - BEGIN_MS) as f64 / 3_600_000.0;
         let curve = 0.25 + 1.5 * (-((hour - 14.0) / 4.5).powi(2)).exp();

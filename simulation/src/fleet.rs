@@ -1,7 +1,7 @@
-//! The providers at work: what each answers to a call, when, and what it charges.
+//! The providers at work: the outcome of each attempt, its time and its charge.
 //!
-//! Chance belongs to the call, the model and the number of the attempt: whoever sends the same call to the same model gets
-//! the same answer, but for limits, which depend on what was sent before.
+//! Random numbers belong to the call, the model and the number of the attempt: the same call to the same model gets the
+//! same outcome under every policy. Only limits depend on what was sent before.
 
 use std::collections::BTreeMap;
 
@@ -12,47 +12,47 @@ use gatehouse_core::health::day_end_ms;
 use crate::rng::Rng;
 use crate::scenario::{Call, Counting, Fate, Fault, Model, Provider, Scenario, Spot, World};
 
-/// How long an attempt may take, in milliseconds.
+/// The time limits of an attempt, in milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct TimeLimits {
     /// Until the status line.
     pub first_byte_ms: u64,
-    /// The silence after it.
+    /// The longest silence after it.
     pub stall_ms: u64,
-    /// All of it.
+    /// Until the end.
     pub total_ms: u64,
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug)]
-pub struct Reply {
-    /// When it is known: with the first content, the whole answer, or the failure. In milliseconds since 1970.
+pub struct Outcome {
+    /// The time of the first content, of the whole response, or of the failure, in milliseconds since 1970.
     pub settled_ms: u64,
-    /// The status; 0 where there was none.
+    /// The status; 0 if there was no response.
     pub status: u16,
-    /// The answer, or what went wrong.
-    pub result: Result<Answer, Error>,
-    /// Whether the failure came inside a stream: a gateway that does not hold streams back has answered by then.
+    /// The response, or the error.
+    pub result: Result<Response, Error>,
+    /// True if the failure came inside a stream: a gateway that does not hold streams back has responded by then.
     pub inside: bool,
-    /// The headers that matter.
+    /// The headers that routing reads.
     pub headers: Vec<(&'static str, String)>,
-    /// What is charged, in micro-USD.
+    /// The charge, in micro-USD.
     pub charge: f64,
 }
 
-impl Reply {
-    /// A header.
+impl Outcome {
+    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// When it ends, in milliseconds since 1970.
+pub struct Response {
+    /// The time of its end, in milliseconds since 1970.
     pub ends_ms: u64,
-    /// Whether it ends in the middle.
+    /// True if the stream breaks off.
     pub cut: bool,
 }
 
@@ -63,10 +63,10 @@ pub struct Fleet<'w> {
     meters: BTreeMap<Spot, Meter>,
 }
 
-/// What one model has served with one key.
+/// The usage of one model with one key.
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter {
-    /// Fixed minutes: when this one began. Buckets: when they were last looked at.
+    /// The start of the current fixed minute, or the time of the last update of the buckets.
     at_ms: u64,
     requests: f64,
     tokens: f64,
@@ -75,8 +75,8 @@ struct Meter {
 }
 
 impl Meter {
-    /// What is used up by now.
-    fn look(&mut self, provider: &Provider, now_ms: u64) {
+    /// Updates the meter to the current time.
+    fn update(&mut self, provider: &Provider, now_ms: u64) {
         match provider.counting {
             Counting::Fixed if now_ms >= self.at_ms + 60_000 => {
                 (self.at_ms, self.requests, self.tokens) = (now_ms, 0.0, 0.0);
@@ -97,14 +97,14 @@ impl Meter {
         }
     }
 
-    /// After how many milliseconds a call of so many tokens has room; 0: it has.
+    /// The time in milliseconds until there is room for a call of `tokens` tokens; 0 if there is room now.
     fn wait_ms(&self, provider: &Provider, tokens: f64, now_ms: u64) -> u64 {
         if provider.per_day.is_some_and(|limit| self.today >= limit) {
             return self.day_end_ms.saturating_sub(now_ms).max(1);
         }
         let over = |used: f64, more: f64, limit: Option<u32>| {
             let limit = f64::from(limit?);
-            // A call that is larger than the limit itself is let through when everything is there.
+            // A call that is larger than the limit itself is accepted once the full limit is available.
             let missing = (used + more.min(limit) - limit).max(0.0);
             (missing > 1e-6).then_some(missing / limit)
         };
@@ -145,7 +145,7 @@ impl Meter {
     }
 }
 
-/// What befalls one attempt.
+/// The troubles of one attempt.
 #[derive(Default)]
 struct Troubles {
     fault: Option<Fault>,
@@ -156,7 +156,7 @@ struct Troubles {
 fn troubles(scenario: &Scenario, spot: Spot, now_ms: u64, rng: &mut Rng) -> Troubles {
     let mut troubles = Troubles { slow: 1.0, ..Troubles::default() };
     for incident in &scenario.incidents {
-        // The draw is made for each, so that one incident more changes nothing of the others.
+        // A number is drawn for each incident, so that an additional incident does not change the others.
         let hit = rng.chance(incident.share);
         let is_on =
             incident.provider == spot.provider && incident.from_ms <= now_ms && now_ms < incident.until_ms;
@@ -171,32 +171,40 @@ fn troubles(scenario: &Scenario, spot: Spot, now_ms: u64, rng: &mut Rng) -> Trou
 }
 
 impl<'w> Fleet<'w> {
-    /// The providers of a world, fresh.
+    /// Creates the providers of a world, with unused limits.
     pub fn new(world: &'w World) -> Fleet<'w> {
         Fleet { world, meters: BTreeMap::new() }
     }
 
-    /// Sends a call; `nth` is the number of the attempt among those of the call. Must be called in the order of time.
-    pub fn send(&mut self, spot: Spot, call: &Call, nth: u32, now_ms: u64, patience: Patience) -> Reply {
+    /// Sends a call. `nth` is the number of the attempt among those of the call. Calls must be sent in the order of
+    /// time.
+    pub fn send(
+        &mut self,
+        spot: Spot,
+        call: &Call,
+        nth: u32,
+        now_ms: u64,
+        time_limits: TimeLimits,
+    ) -> Outcome {
         let (Some(provider), Some(model)) = (self.world.provider(spot), self.world.model(spot)) else {
-            return refused(now_ms, "nobody", 404, &[]);
+            return rejected(now_ms, "none", 404, &[]);
         };
-        let place = (spot.provider * 100 + spot.model) as u64;
-        let mut rng = Rng::of(&[self.world.scenario.seed, 0xF1EE7, call.id as u64, place, nth.into()]);
+        let model_number = (spot.provider * 100 + spot.model) as u64;
+        let mut rng = Rng::of(&[self.world.scenario.seed, 0xF1EE7, call.id as u64, model_number, nth.into()]);
         let (short_ms, varied) = (rng.within(60, 400), (rng.normal() * provider.varying).exp());
         let (failing, when) = (rng.chance(provider.failing), rng.unit());
         let troubles = troubles(&self.world.scenario, spot, now_ms, &mut rng);
         let soon_ms = now_ms + short_ms;
 
-        // Who is not let in uses nothing up.
+        // A rejected call uses nothing up.
         if troubles.fault == Some(Fault::Unreachable) {
             let error = Error::new(Code::UpstreamUnreachable, "could not be reached");
-            let reply =
-                Reply { status: 0, result: Err(error), ..refused(now_ms + 20, &provider.name, 503, &[]) };
-            return limited(reply, now_ms, patience);
+            let outcome =
+                Outcome { status: 0, result: Err(error), ..rejected(now_ms + 20, &provider.name, 503, &[]) };
+            return limited(outcome, now_ms, time_limits);
         }
         if troubles.dead_key {
-            return limited(refused(soon_ms, &provider.name, 401, &[]), now_ms, patience);
+            return limited(rejected(soon_ms, &provider.name, 401, &[]), now_ms, time_limits);
         }
         let status = match (troubles.fault, call.fate) {
             (Some(Fault::NoMoney), _) => Some(402),
@@ -215,24 +223,24 @@ impl<'w> Fleet<'w> {
                 }
                 _ => br#"{"error":{"message":"no","type":"invalid_request_error"}}"#,
             };
-            return limited(refused(soon_ms, &provider.name, status, body), now_ms, patience);
+            return limited(rejected(soon_ms, &provider.name, status, body), now_ms, time_limits);
         }
 
         let tokens = f64::from(call.input() + call.output);
         let meter = self.meters.entry(spot).or_default();
-        meter.look(provider, now_ms);
+        meter.update(provider, now_ms);
         let wait_ms = meter.wait_ms(provider, tokens, now_ms);
         if wait_ms > 0 {
             let body = br#"{"error":{"message":"slow down","type":"rate_limit_error","code":"rate_limit_exceeded"}}"#;
-            let mut reply = refused(soon_ms, &provider.name, 429, body);
+            let mut outcome = rejected(soon_ms, &provider.name, 429, body);
             if provider.headers {
-                reply.headers = meter.headers(provider, now_ms);
+                outcome.headers = meter.headers(provider, now_ms);
             }
             if provider.retry_after {
-                // It is counted from when the answer arrives, and in whole seconds.
-                reply.headers.push(("retry-after", (wait_ms.div_ceil(1000)).to_string()));
+                // The header counts from the arrival of the response, in whole seconds.
+                outcome.headers.push(("retry-after", (wait_ms.div_ceil(1000)).to_string()));
             }
-            return limited(reply, now_ms, patience);
+            return limited(outcome, now_ms, time_limits);
         }
         meter.requests += 1.0;
         meter.tokens += tokens;
@@ -241,33 +249,45 @@ impl<'w> Fleet<'w> {
 
         if failing || troubles.fault == Some(Fault::Errors) {
             let body = br#"{"error":{"message":"oops","type":"server_error"}}"#;
-            let reply = Reply { headers, ..refused(soon_ms, &provider.name, 500, body) };
-            return limited(reply, now_ms, patience);
+            let outcome = Outcome { headers, ..rejected(soon_ms, &provider.name, 500, body) };
+            return limited(outcome, now_ms, time_limits);
         }
         let varied = varied * troubles.slow;
         let fault = troubles.fault;
-        self.served(&Taken { spot, call, model, now_ms, soon_ms, varied, when, fault, patience, headers })
+        self.served(&Accepted {
+            spot,
+            call,
+            model,
+            now_ms,
+            soon_ms,
+            varied,
+            when,
+            fault,
+            time_limits,
+            headers,
+        })
     }
 
-    /// What comes of a call that the provider has taken up.
-    fn served(&self, taken: &Taken<'_>) -> Reply {
-        let Taken { spot, call, model, now_ms, soon_ms, varied, when, fault, patience, headers } = taken;
-        let (spot, now_ms, soon_ms, when, patience) = (*spot, *now_ms, *soon_ms, *when, *patience);
+    /// The outcome of an accepted call.
+    fn served(&self, accepted: &Accepted<'_>) -> Outcome {
+        let Accepted { spot, call, model, now_ms, soon_ms, varied, when, fault, time_limits, headers } =
+            accepted;
+        let (spot, now_ms, soon_ms, when, time_limits) = (*spot, *now_ms, *soon_ms, *when, *time_limits);
         let reading_ms = f64::from(call.input()) / 20.0;
         let first_ms = now_ms + ((model.first_ms + reading_ms) * varied) as u64;
         let writing_ms = (f64::from(call.output) / model.tokens_per_second * 1000.0 * varied) as u64;
         let whole_ms = first_ms + writing_ms;
         let price = |written: f64| self.world.price(spot, call, written);
         let name = self.world.provider(spot).map_or("", |provider| provider.name.as_str());
-        let ok = |settled_ms: u64, ends_ms: u64, cut: bool, charge: f64| Reply {
+        let ok = |settled_ms: u64, ends_ms: u64, cut: bool, charge: f64| Outcome {
             settled_ms,
             status: 200,
-            result: Ok(Answer { ends_ms, cut }),
+            result: Ok(Response { ends_ms, cut }),
             inside: false,
             headers: headers.clone(),
             charge,
         };
-        let failed = |settled_ms: u64, code: Code, inside: bool, charge: f64| Reply {
+        let failed = |settled_ms: u64, code: Code, inside: bool, charge: f64| Outcome {
             settled_ms,
             status: 200,
             result: Err(Error::new(code, name)),
@@ -275,20 +295,23 @@ impl<'w> Fleet<'w> {
             headers: headers.clone(),
             charge,
         };
-        // The status line of a stream comes early, that of a whole answer with the answer.
+        // The status line of a stream comes early; that of a whole response comes with the response.
         let status_ms = if call.stream { soon_ms.min(first_ms) } else { whole_ms };
-        let reply = match (*fault, call.stream) {
+        let outcome = match (*fault, call.stream) {
             (Some(Fault::Hangs), _) | (Some(Fault::Stalls), false) => {
                 return timed_out(
                     failed(u64::MAX, Code::UpstreamTimeout, false, price(0.0)),
                     now_ms,
-                    patience,
+                    time_limits,
                 );
             }
             (Some(Fault::Stalls), true) => failed(u64::MAX, Code::UpstreamTimeout, true, price(0.0)),
             (Some(Fault::EarlyErrors), true) => {
                 let error = Error::upstream(502, "server_error".into(), None, "oops".into());
-                Reply { result: Err(error), ..failed(status_ms + 40, Code::InternalError, true, price(0.0)) }
+                Outcome {
+                    result: Err(error),
+                    ..failed(status_ms + 40, Code::InternalError, true, price(0.0))
+                }
             }
             (Some(Fault::EarlyErrors), false) => {
                 failed(soon_ms, Code::UpstreamInvalidResponse, false, price(0.0))
@@ -300,40 +323,44 @@ impl<'w> Fleet<'w> {
             (_, true) => ok(first_ms, whole_ms, false, price(1.0)),
             (_, false) => ok(whole_ms, whole_ms, false, price(1.0)),
         };
-        let silent = reply.settled_ms.saturating_sub(status_ms) >= patience.stall_ms;
-        if status_ms >= now_ms + patience.first_byte_ms {
-            return timed_out(failed(u64::MAX, Code::UpstreamTimeout, false, price(0.0)), now_ms, patience);
+        let silent = outcome.settled_ms.saturating_sub(status_ms) >= time_limits.stall_ms;
+        if status_ms >= now_ms + time_limits.first_byte_ms {
+            return timed_out(
+                failed(u64::MAX, Code::UpstreamTimeout, false, price(0.0)),
+                now_ms,
+                time_limits,
+            );
         }
         if silent {
-            let settled_ms = (status_ms + patience.stall_ms).min(now_ms + patience.total_ms);
+            let settled_ms = (status_ms + time_limits.stall_ms).min(now_ms + time_limits.total_ms);
             return failed(settled_ms, Code::UpstreamTimeout, true, price(0.0));
         }
-        if reply.settled_ms >= now_ms + patience.total_ms {
-            return failed(now_ms + patience.total_ms, Code::UpstreamTimeout, true, price(0.0));
+        if outcome.settled_ms >= now_ms + time_limits.total_ms {
+            return failed(now_ms + time_limits.total_ms, Code::UpstreamTimeout, true, price(0.0));
         }
-        reply
+        outcome
     }
 }
 
-/// A call that a provider has taken up.
-struct Taken<'a> {
+/// A call that a provider has accepted.
+struct Accepted<'a> {
     spot: Spot,
     call: &'a Call,
     model: &'a Model,
     now_ms: u64,
-    /// When it first gives a sign, in milliseconds since 1970.
+    /// The time of the provider's first sign, in milliseconds since 1970.
     soon_ms: u64,
-    /// How much slower than usual it is.
+    /// The factor by which it is slower than usual.
     varied: f64,
-    /// Where in an answer it breaks off, if it does: 0 to 1.
+    /// The point at which a response breaks off, if it does, from 0 to 1.
     when: f64,
     fault: Option<Fault>,
-    patience: Patience,
+    time_limits: TimeLimits,
     headers: Vec<(&'static str, String)>,
 }
 
-fn refused(at_ms: u64, provider: &str, status: u16, body: &[u8]) -> Reply {
-    Reply {
+fn rejected(at_ms: u64, provider: &str, status: u16, body: &[u8]) -> Outcome {
+    Outcome {
         settled_ms: at_ms,
         status,
         result: Err(upstream_error::read(provider, status, true, body, None)),
@@ -343,17 +370,17 @@ fn refused(at_ms: u64, provider: &str, status: u16, body: &[u8]) -> Reply {
     }
 }
 
-/// Nothing has come in time.
-fn timed_out(reply: Reply, now_ms: u64, patience: Patience) -> Reply {
-    let settled_ms = now_ms + patience.first_byte_ms.min(patience.total_ms);
-    Reply { settled_ms, status: 0, headers: Vec::new(), ..reply }
+/// Replaces an outcome that does not come in time.
+fn timed_out(outcome: Outcome, now_ms: u64, time_limits: TimeLimits) -> Outcome {
+    let settled_ms = now_ms + time_limits.first_byte_ms.min(time_limits.total_ms);
+    Outcome { settled_ms, status: 0, headers: Vec::new(), ..outcome }
 }
 
-/// A short reply, unless even that is too late.
-fn limited(reply: Reply, now_ms: u64, patience: Patience) -> Reply {
-    if reply.settled_ms < now_ms + patience.first_byte_ms.min(patience.total_ms) {
-        return reply;
+/// Returns a short response unless even that is too late.
+fn limited(outcome: Outcome, now_ms: u64, time_limits: TimeLimits) -> Outcome {
+    if outcome.settled_ms < now_ms + time_limits.first_byte_ms.min(time_limits.total_ms) {
+        return outcome;
     }
-    let error = Error::new(Code::UpstreamTimeout, "took too long to answer");
-    timed_out(Reply { result: Err(error), ..reply }, now_ms, patience)
+    let error = Error::new(Code::UpstreamTimeout, "took too long to respond");
+    timed_out(Outcome { result: Err(error), ..outcome }, now_ms, time_limits)
 }

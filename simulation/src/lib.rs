@@ -1,11 +1,11 @@
-//! A day of traffic, simulated: the same calls meet the same providers under three ways of routing them.
+//! A simulated day of traffic: the same calls meet the same providers under three routing policies.
 //!
-//! [`ours`] is Gatehouse's own code, driven as the Worker drives it. [`original`] and [`in_turn`] are what it is compared
-//! with. [`day`] draws a day: providers with limits and outages, and calls. [`fleet`] plays the providers. Everything
-//! follows from a seed: no clock, no network, no threads. What a provider does to a call depends on the call and the
-//! provider alone, so that no way of routing is luckier than another.
+//! [`ours`] runs Gatehouse's own code as the Worker does; [`original`] and [`in_turn`] are the policies that it is
+//! compared with. [`day`] generates a day: providers with limits and outages, and calls. [`fleet`] simulates the
+//! providers. Everything follows from a seed: no clock, no network, no threads. A provider's treatment of a call
+//! depends only on the call and the provider, so no policy is luckier than another.
 //!
-//! It is no benchmark of the gateway's speed, and its providers are invented: what it shows is how decisions compare.
+//! This is no benchmark of the gateway's speed, and its providers are invented: it compares decisions.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -31,22 +31,22 @@ pub mod tally;
 use scenario::World;
 use tally::Tally;
 
-/// A way of routing.
+/// A routing policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Gatehouse's own.
+    /// Gatehouse's own routing.
     Ours,
-    /// Score, cooldowns and two attempts, as the gateway had it that this one is measured against.
+    /// Score, cooldowns and two attempts, as documented for the gateway that this one is measured against.
     Original,
-    /// The next model in turn, and once more if that fails.
+    /// Round robin, with one more attempt after a failure.
     InTurn,
 }
 
 impl Policy {
-    /// All, in the order of the table's columns.
+    /// All policies, in the order of the table's columns.
     pub const ALL: [Policy; 3] = [Policy::Ours, Policy::Original, Policy::InTurn];
 
-    /// Its name, for people.
+    /// The name for people.
     pub fn name(self) -> &'static str {
         match self {
             Policy::Ours => "Gatehouse",
@@ -55,7 +55,7 @@ impl Policy {
         }
     }
 
-    /// Runs a world under it.
+    /// Simulates a world under this policy.
     pub fn run(self, world: &World) -> Tally {
         match self {
             Policy::Ours => ours::run(world, &mut |_, _| {}).tally,

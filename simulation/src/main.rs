@@ -69,12 +69,12 @@ fn costs(seed: u64, folder: &Path, check: bool) -> Result<String, String> {
         std::fs::read_to_string(path(name)).map_err(|error| format!("{name} cannot be read: {error}"))
     };
     let items = prices::list(&read("prices.json")?)?;
-    let kept = read("costs.json").unwrap_or_else(|_| "{}".to_owned());
-    let kept: Value = serde_json::from_str(&kept).map_err(|error| format!("costs.json: {error}"))?;
-    let measured = kept.get("measured").cloned().unwrap_or_default();
+    let stored = read("costs.json").unwrap_or_else(|_| "{}".to_owned());
+    let stored: Value = serde_json::from_str(&stored).map_err(|error| format!("costs.json: {error}"))?;
+    let measured = stored.get("measured").cloned().unwrap_or_default();
     let sweep = Sweep::new(seed);
     if check {
-        sweep.check(&items, &kept)?;
+        sweep.check(&items, &stored)?;
         return Ok("costs.json matches the simulation\n".to_owned());
     }
     write(&path("costs.json"), &format!("{:#}\n", sweep.to_json(&items, &measured)))?;
@@ -113,9 +113,9 @@ fn run(options: &Options) -> Result<(String, bool), String> {
     let calls =
         if options.calls == day::CALLS { String::new() } else { format!(" --calls {}", options.calls) };
     let seeds = if options.seeds > 1 { format!(" --seeds {}", options.seeds) } else { String::new() };
-    let _ = writeln!(text, "\nThe same again: scripts/simulate --seed {}{seeds}{calls}", options.seed);
+    let _ = writeln!(text, "\nRepeat with: scripts/simulate --seed {}{seeds}{calls}", options.seed);
     if !is_best {
-        text.push_str("Gatehouse answered a smaller share of calls than another way of routing.\n");
+        text.push_str("Gatehouse answered a smaller share of calls than another routing policy.\n");
     }
     Ok((text, is_best))
 }

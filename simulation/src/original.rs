@@ -1,13 +1,12 @@
 //! The routing of the gateway that this one is measured against, from its documentation: a score, cooldowns of fixed
-//! length, and two attempts. What is not documented is chosen in its favour.
+//! length, and two attempts. Undocumented details are chosen in its favour.
 //!
 //! - score = 0.6 success + 0.2 headroom + 0.15 (1 − latency / 8 s) + 0.05 fit + 0.02 priority; the order of tiers comes
 //!   before it.
-//! - `reasoning_effort` is also the lowest tier that will do.
-//! - For `auto`, the leading peers of one tier that have been measured and are well take turns.
-//! - A retriable failure rests a model for 45 s, seven among the last ten for 120 s.
-//! - The second attempt comes 0.5 to 5 s after a retriable failure, and only then. What a provider says of when to come
-//!   back is not read.
+//! - `reasoning_effort` is also the lowest acceptable tier.
+//! - For `auto`, the leading peers of one tier that have been measured and are healthy take turns.
+//! - A retriable failure puts a model into cooldown for 45 s, seven among the last ten for 120 s.
+//! - The second attempt follows 0.5 to 5 s after a retriable failure, and only then. `retry-after` is not read.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,9 +20,9 @@ use crate::rng::Rng;
 use crate::scenario::{Call, Spot, Wish, World};
 use crate::tally::Tally;
 
-/// Outcomes that count.
+/// The number of outcomes that count.
 const WINDOW: usize = 100;
-/// Of them, those that make a burst of failures.
+/// The number of outcomes in which a burst of failures is looked for.
 const LAST: usize = 10;
 
 /// Runs a world.
@@ -37,13 +36,13 @@ struct Original {
     turns: BTreeMap<String, usize>,
 }
 
-/// What is known of a model.
+/// The statistics of a model.
 #[derive(Default)]
 struct Health {
-    /// The last outcomes: whether each was good, and whether it was retriable.
+    /// The last outcomes: success, and retriable failure.
     outcomes: VecDeque<(bool, bool)>,
     latencies_ms: VecDeque<u64>,
-    resting_ms: u64,
+    cooldown_until_ms: u64,
     day_end_ms: u64,
     used: u32,
 }
@@ -68,8 +67,8 @@ impl Health {
         limit.map_or(1.0, |limit| (1.0 - f64::from(used) / f64::from(limit)).max(0.0))
     }
 
-    /// Whether it takes turns with its peers.
-    fn is_well(&self) -> bool {
+    /// True if the model takes turns with its peers.
+    fn is_healthy(&self) -> bool {
         !self.outcomes.is_empty()
             && self.success() >= 0.8
             && self.short_failures() == 0
@@ -94,11 +93,11 @@ impl Router for Original {
         for spot in world.capable(call) {
             let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) else { continue };
             let health = self.health.get(&(spot.provider, spot.model)).unwrap_or(&unknown);
-            // It knows of one limit a day for each model. It is told the true one, of all keys.
+            // The policy has one daily limit for each model. It gets the true limit, of all keys together.
             let limit = provider.per_day.map(|limit| limit * u32::from(provider.keys.max(1)));
             let headroom = health.headroom(limit, now_ms);
             let is_fit = call.effort.is_none_or(|effort| model.tier >= effort);
-            if !is_fit || health.resting_ms > now_ms || headroom <= 0.0 {
+            if !is_fit || health.cooldown_until_ms > now_ms || headroom <= 0.0 {
                 continue;
             }
             let score = 0.6 * health.success()
@@ -113,7 +112,7 @@ impl Router for Original {
             let first = scored.first().map_or(0.0, |(tier, ..)| *tier);
             let peers = scored.iter().take_while(|(tier, _, spot)| {
                 let health = self.health.get(&(spot.provider, spot.model)).unwrap_or(&unknown);
-                (tier - first).abs() < 0.5 && health.is_well()
+                (tier - first).abs() < 0.5 && health.is_healthy()
             });
             let peers = peers.count();
             if peers > 1 {
@@ -124,7 +123,7 @@ impl Router for Original {
                 let first = *turn % peers;
                 *turn += 1;
                 if let Some(leading) = scored.get_mut(..peers) {
-                    // In a fixed order: a turn is one of a list that does not change from call to call.
+                    // A fixed order, so that the turn counts in a list that does not change from call to call.
                     leading.sort_by_key(|(.., spot)| *spot);
                     leading.rotate_left(first);
                 }
@@ -150,8 +149,8 @@ impl Router for Original {
             }
             health.used += 1;
         } else if retriable {
-            let rest_ms = if health.short_failures() >= 7 { 120_000 } else { 45_000 };
-            health.resting_ms = now_ms + rest_ms;
+            let cooldown_ms = if health.short_failures() >= 7 { 120_000 } else { 45_000 };
+            health.cooldown_until_ms = now_ms + cooldown_ms;
         }
     }
 

@@ -1,14 +1,12 @@
-//! Gatehouse's routing: the code of `gatehouse-core`, in several isolates that publish to each other what they see, as
-//! `src/isolate/health.rs` does. Decides nothing itself: each call runs the Worker's own driver.
+//! Gatehouse's routing: the code of `gatehouse-core`, in several isolates that publish their observations to each other
+//! as `src/isolate/health.rs` does. Makes no decisions: each call runs the Worker's own driver.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_core::format;
 use gatehouse_core::health::failure::{Class, Failure};
-use gatehouse_core::health::{
-    Availability, HealthView, Lanes, REFRESH_MS, Report, Shared, Token, Update as News,
-};
+use gatehouse_core::health::{Availability, HealthView, Lanes, REFRESH_MS, Report, Shared, Token, Update};
 use gatehouse_core::ledger::Reservation;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::operation::CHAT_COMPLETIONS;
@@ -18,97 +16,97 @@ use gatehouse_core::route::driver::{Answered, AttemptLimits, Command, Driver, Se
 use gatehouse_core::route::plan::{LaneIndex, Limits, Plan};
 use gatehouse_core::route::response::Refusal;
 
-use crate::fleet::{Fleet, Patience, Reply};
+use crate::fleet::{Fleet, Outcome, TimeLimits};
 use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::scenario::{Call, Fate, Spot, World};
 use crate::tally::Tally;
 
-/// How long a call waits for news, in milliseconds: as `src/objects/provider_health.rs` has it.
-pub const CALL_PATIENCE_MS: u64 = 500;
-/// How long a report behind an answer waits.
-pub const PATIENCE_MS: u64 = 5_000;
-/// After how many milliseconds the object writes down what it knows.
-const KEEP_MS: u64 = 5_000;
+/// The timeout of an update that a call waits for, in milliseconds, as in `src/objects/provider_health.rs`.
+pub const CALL_TIMEOUT_MS: u64 = 500;
+/// The timeout of a report after a response.
+pub const REPORT_TIMEOUT_MS: u64 = 5_000;
+/// The interval at which the object stores its state, in milliseconds.
+const STORE_MS: u64 = 5_000;
 
-/// Something that can be seen from outside.
+/// An event that can be seen from outside.
 #[derive(Debug)]
-pub enum Seen<'s> {
-    /// A call's plan was made.
+pub enum Observation<'s> {
+    /// A call has a plan.
     Planned {
         /// The call.
         call: &'s Call,
         /// Its isolate.
         isolate: usize,
-        /// Its lanes, in order, and whether each can be asked.
+        /// Its lanes, in order, and their availability.
         lanes: &'s [(Spot, Availability)],
     },
-    /// A plan was told what has been found out since.
-    LookedAgain {
+    /// A plan has been updated with later observations.
+    Replanned {
         /// The call.
         call: &'s Call,
-        /// Its lanes, and whether each can be asked.
+        /// Its lanes and their availability.
         lanes: &'s [(Spot, Availability)],
     },
-    /// An attempt began.
+    /// An attempt was sent.
     Sent {
         /// The call.
         call: &'s Call,
-        /// Whom it was sent to.
+        /// Its lane.
         spot: Spot,
-        /// Whether another attempt is under way.
+        /// True if another attempt is in flight.
         hedge: bool,
     },
-    /// An attempt is over.
+    /// An attempt has settled.
     Settled {
         /// The call.
         call: &'s Call,
         /// Its isolate.
         isolate: usize,
-        /// Whom it was sent to.
+        /// Its lane.
         spot: Spot,
-        /// When, in milliseconds since 1970.
+        /// The time of sending, in milliseconds since 1970.
         sent_ms: u64,
-        /// How it failed, if it did.
+        /// Its failure, if it failed.
         failure: Option<Failure>,
     },
-    /// An attempt was cancelled since another was answered.
+    /// An attempt was cancelled because another was answered.
     Cancelled {
         /// The call.
         call: &'s Call,
-        /// Whom it was sent to.
+        /// Its lane.
         spot: Spot,
     },
-    /// A stream that had begun was cut.
+    /// A stream broke off.
     Broke {
-        /// Whom it was sent to.
+        /// Its lane.
         spot: Spot,
     },
-    /// The call waits for so many milliseconds.
+    /// A call waits.
     Waits {
         /// The call.
         call: &'s Call,
-        /// For how long.
+        /// The wait, in milliseconds.
         ms: u32,
     },
-    /// The call is over: it has its answer, or it will get none.
+    /// A call has ended.
     Ended {
         /// The call.
         call: &'s Call,
-        /// Whether it has its answer.
+        /// True if it got its response.
         answered: bool,
     },
 }
 
-/// Looks on: when it happened, in milliseconds since 1970, and what.
-pub type Watch<'w> = &'w mut dyn FnMut(u64, &Seen<'_>);
+/// A function that gets each event with its time, in milliseconds since 1970.
+pub type Watch<'w> = &'w mut dyn FnMut(u64, &Observation<'_>);
 
-/// What is left when all is over.
+/// The results of a run.
 #[derive(Debug)]
-pub struct Aftermath {
+pub struct Results {
     /// The measurements.
     pub tally: Tally,
-    /// What each isolate knows in the end, when all have told all.
+    /// The final health view of each isolate, after all have published everything.
     pub views: Vec<HealthView>,
 }
 
@@ -118,16 +116,16 @@ enum Event {
     Hedge { call: usize, flight: u64 },
     Settle { call: usize, flight: u64 },
     Ends { isolate: usize, spot: Spot, cut: bool },
-    TellLater(usize),
-    Told { exchange: Box<Told>, answered: bool },
-    Answered { isolate: usize, news: Box<News>, token: Token, waiting: Option<usize> },
+    Publish(usize),
+    Report { delivery: Box<Delivery>, answered: bool },
+    Answered { isolate: usize, update: Box<Update>, token: Token, waiting: Option<usize> },
     Unanswered { isolate: usize, token: Token, waiting: Option<usize> },
-    Keep,
+    Store,
     Restart,
 }
 
-/// A report on its way.
-struct Told {
+/// A report in flight.
+struct Delivery {
     isolate: usize,
     report: Report,
     token: Token,
@@ -138,7 +136,7 @@ struct Told {
 #[derive(Default)]
 struct Isolate {
     view: HealthView,
-    telling_ms: u64,
+    publishing_ms: u64,
 }
 
 struct Flight {
@@ -146,7 +144,7 @@ struct Flight {
     lane: LaneIndex,
     spot: Spot,
     sent_ms: u64,
-    reply: Reply,
+    outcome: Outcome,
 }
 
 struct Running<'w> {
@@ -157,8 +155,8 @@ struct Running<'w> {
 
 struct Object {
     shared: Shared,
-    kept: Lanes,
-    keeping: bool,
+    stored: Lanes,
+    storing: bool,
     epoch: u64,
 }
 
@@ -170,16 +168,16 @@ struct Simulation<'w, 'o> {
     fleet: Fleet<'w>,
     tally: Tally,
     isolates: Vec<Isolate>,
-    /// Which isolate runs in which place.
-    places: Vec<usize>,
+    /// The isolate that runs in each slot.
+    slots: Vec<usize>,
     ends_ms: Vec<u64>,
     running: BTreeMap<usize, Running<'w>>,
     object: Object,
     flights: u64,
 }
 
-/// Runs a world; `watch` sees what happens.
-pub fn run(world: &World, watch: Watch<'_>) -> Aftermath {
+/// Simulates a world; `watch` gets every event.
+pub fn run(world: &World, watch: Watch<'_>) -> Results {
     let scenario = &world.scenario;
     let mut simulation = Simulation {
         world,
@@ -189,13 +187,13 @@ pub fn run(world: &World, watch: Watch<'_>) -> Aftermath {
         fleet: Fleet::new(world),
         tally: Tally::default(),
         isolates: Vec::new(),
-        places: Vec::new(),
+        slots: Vec::new(),
         ends_ms: Vec::new(),
         running: BTreeMap::new(),
         object: Object {
             shared: Shared::new(1, Lanes::default()),
-            kept: Lanes::default(),
-            keeping: false,
+            stored: Lanes::default(),
+            storing: false,
             epoch: 1,
         },
         flights: 0,
@@ -204,7 +202,7 @@ pub fn run(world: &World, watch: Watch<'_>) -> Aftermath {
     for _ in 0..scenario.isolates.max(1) {
         let isolate = simulation.isolates.len();
         simulation.isolates.push(Isolate::default());
-        simulation.places.push(isolate);
+        simulation.slots.push(isolate);
         let life = simulation.life_ms();
         simulation.ends_ms.push(begin_ms.saturating_add(life));
     }
@@ -219,7 +217,7 @@ pub fn run(world: &World, watch: Watch<'_>) -> Aftermath {
         last_ms = now_ms;
         simulation.handle(event, now_ms);
     }
-    simulation.quiet(last_ms)
+    simulation.finish(last_ms)
 }
 
 impl<'w> Simulation<'w, '_> {
@@ -241,15 +239,15 @@ impl<'w> Simulation<'w, '_> {
             Event::Hedge { call, flight } => self.hedge(call, flight, now_ms),
             Event::Settle { call, flight } => self.settle(call, flight, now_ms),
             Event::Ends { isolate, spot, cut } => self.ends(isolate, spot, cut, now_ms),
-            Event::TellLater(isolate) => {
+            Event::Publish(isolate) => {
                 if self.isolates.get(isolate).is_some_and(|isolate| isolate.view.has_unpublished()) {
                     self.exchange(isolate, None, now_ms);
                 }
             }
-            Event::Told { exchange, answered } => self.told(*exchange, answered, now_ms),
-            Event::Answered { isolate: index, news, token, waiting } => {
+            Event::Report { delivery, answered } => self.deliver(*delivery, answered, now_ms),
+            Event::Answered { isolate: index, update, token, waiting } => {
                 if let Some(isolate) = self.isolates.get_mut(index) {
-                    isolate.view.refreshed(&news, token);
+                    isolate.view.refreshed(&update, token);
                 }
                 self.exchanged(index, waiting, now_ms);
             }
@@ -259,19 +257,19 @@ impl<'w> Simulation<'w, '_> {
                 }
                 self.exchanged(index, waiting, now_ms);
             }
-            Event::Keep => {
-                self.object.keeping = false;
-                self.object.kept = self.object.shared.lanes().clone();
+            Event::Store => {
+                self.object.storing = false;
+                self.object.stored = self.object.shared.lanes().clone();
             }
             Event::Restart => {
                 self.object.epoch += 1;
-                self.object.shared = Shared::new(self.object.epoch, self.object.kept.clone());
+                self.object.shared = Shared::new(self.object.epoch, self.object.stored.clone());
             }
         }
     }
 
-    /// An exchange is over. The call that waited for news, if one did, goes on; otherwise what the others should know at
-    /// once, and was seen in the meantime, is told now.
+    /// Ends an exchange. The call that waited for the update, if any, goes on; otherwise urgent observations that were
+    /// made in the meantime are published now.
     fn exchanged(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
         if let Some(call) = waiting {
             self.plan(call, isolate, now_ms);
@@ -280,7 +278,8 @@ impl<'w> Simulation<'w, '_> {
         }
     }
 
-    // --- The exchange, as src/isolate/health.rs has it ---------------------------------------------------------------
+    // --- The exchange, as in src/isolate/health.rs
+    // ---------------------------------------------------------------------
 
     fn exchange(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
         let Some(Isolate { view, .. }) = self.isolates.get_mut(isolate) else { return };
@@ -293,31 +292,31 @@ impl<'w> Simulation<'w, '_> {
         if self.rng.chance(exchange.lost) {
             return self
                 .queue
-                .at(now_ms + patience_ms(waiting), Event::Unanswered { isolate, token, waiting });
+                .at(now_ms + timeout_ms(waiting), Event::Unanswered { isolate, token, waiting });
         }
         let answered = !self.rng.chance(exchange.unanswered);
-        let told = Box::new(Told { isolate, report, token, sent_ms: now_ms, waiting });
-        self.queue.at(now_ms + way_ms, Event::Told { exchange: told, answered });
+        let delivery = Box::new(Delivery { isolate, report, token, sent_ms: now_ms, waiting });
+        self.queue.at(now_ms + way_ms, Event::Report { delivery, answered });
     }
 
-    fn told(&mut self, told: Told, answered: bool, now_ms: u64) {
-        let Told { isolate, report, token, sent_ms, waiting } = told;
-        let news = self.object.shared.take(&report);
-        if !report.lanes.is_empty() && !self.object.keeping {
-            self.object.keeping = true;
-            self.queue.at(now_ms + KEEP_MS, Event::Keep);
+    fn deliver(&mut self, delivery: Delivery, answered: bool, now_ms: u64) {
+        let Delivery { isolate, report, token, sent_ms, waiting } = delivery;
+        let update = self.object.shared.take(&report);
+        if !report.lanes.is_empty() && !self.object.storing {
+            self.object.storing = true;
+            self.queue.at(now_ms + STORE_MS, Event::Store);
         }
         let way_ms = self.world.scenario.exchange.way_ms;
         let back_ms = now_ms + self.rng.within(way_ms.0, way_ms.1 + 1);
-        let until_ms = sent_ms + patience_ms(waiting);
+        let until_ms = sent_ms + timeout_ms(waiting);
         if answered && back_ms < until_ms {
-            self.queue.at(back_ms, Event::Answered { isolate, news: Box::new(news), token, waiting });
+            self.queue.at(back_ms, Event::Answered { isolate, update: Box::new(update), token, waiting });
         } else {
             self.queue.at(until_ms, Event::Unanswered { isolate, token, waiting });
         }
     }
 
-    fn tell(&mut self, index: usize, now_ms: u64) {
+    fn publish(&mut self, index: usize, now_ms: u64) {
         let Some(isolate) = self.isolates.get_mut(index) else { return };
         if !isolate.view.has_unpublished() {
             return;
@@ -325,22 +324,23 @@ impl<'w> Simulation<'w, '_> {
         if isolate.view.is_due(now_ms) {
             return self.exchange(index, None, now_ms);
         }
-        if isolate.telling_ms <= now_ms {
-            isolate.telling_ms = now_ms + REFRESH_MS;
-            self.queue.at(isolate.telling_ms, Event::TellLater(index));
+        if isolate.publishing_ms <= now_ms {
+            isolate.publishing_ms = now_ms + REFRESH_MS;
+            self.queue.at(isolate.publishing_ms, Event::Publish(index));
         }
     }
 
-    // --- A call, as src/inference has it -----------------------------------------------------------------------------
+    // --- A call, as in src/inference
+    // -----------------------------------------------------------------------------------
 
     fn arrive(&mut self, index: usize, now_ms: u64) {
         let Some(call) = self.call(index) else { return };
-        let place = call.isolate % self.places.len().max(1);
-        if self.ends_ms.get(place).is_some_and(|ends_ms| *ends_ms <= now_ms) {
-            // A new isolate knows nothing.
+        let slot = call.isolate % self.slots.len().max(1);
+        if self.ends_ms.get(slot).is_some_and(|ends_ms| *ends_ms <= now_ms) {
+            // A new isolate has an empty health view.
             let (isolate, life_ms) = (self.isolates.len(), self.life_ms());
             self.isolates.push(Isolate::default());
-            if let (Some(at), Some(ends_ms)) = (self.places.get_mut(place), self.ends_ms.get_mut(place)) {
+            if let (Some(at), Some(ends_ms)) = (self.slots.get_mut(slot), self.ends_ms.get_mut(slot)) {
                 (*at, *ends_ms) = (isolate, now_ms.saturating_add(life_ms));
             }
         }
@@ -356,7 +356,7 @@ impl<'w> Simulation<'w, '_> {
     }
 
     fn isolate_of(&self, call: &Call) -> usize {
-        self.places.get(call.isolate % self.places.len().max(1)).copied().unwrap_or(0)
+        self.slots.get(call.isolate % self.slots.len().max(1)).copied().unwrap_or(0)
     }
 
     fn plan(&mut self, index: usize, isolate: usize, now_ms: u64) {
@@ -395,7 +395,7 @@ impl<'w> Simulation<'w, '_> {
         match selected {
             Ok(driver) => {
                 let lanes = lanes_of(world, &driver, view, now_ms);
-                (self.watch)(now_ms, &Seen::Planned { call, isolate, lanes: &lanes });
+                (self.watch)(now_ms, &Observation::Planned { call, isolate, lanes: &lanes });
                 self.running.insert(index, Running { isolate, driver, flights: Vec::new() });
                 self.step(index, now_ms);
             }
@@ -403,7 +403,7 @@ impl<'w> Simulation<'w, '_> {
         }
     }
 
-    /// Carries out what the driver of a call says, until it waits.
+    /// Carries out the commands of the driver of a call, until it waits.
     fn step(&mut self, index: usize, now_ms: u64) {
         let Some(call) = self.call(index) else { return };
         loop {
@@ -411,11 +411,11 @@ impl<'w> Simulation<'w, '_> {
             let Some(Isolate { view, .. }) = self.isolates.get_mut(running.isolate) else { return };
             if running.driver.asks_plan() && running.driver.plan().attempts() > 0 {
                 let lanes = lanes_of(self.world, &running.driver, view, now_ms);
-                (self.watch)(now_ms, &Seen::LookedAgain { call, lanes: &lanes });
+                (self.watch)(now_ms, &Observation::Replanned { call, lanes: &lanes });
             }
             match running.driver.next(now_ms, view) {
                 Command::Send(send) => self.send(index, send, now_ms),
-                // A key without limits sets nothing aside.
+                // A key without limits reserves nothing.
                 Command::Reserve(_) => return,
                 Command::Await(limit_ms) => {
                     if let (Some(ms), [only]) = (limit_ms, running.flights.as_slice()) {
@@ -425,7 +425,7 @@ impl<'w> Simulation<'w, '_> {
                     return;
                 }
                 Command::Wait(ms) => {
-                    (self.watch)(now_ms, &Seen::Waits { call, ms });
+                    (self.watch)(now_ms, &Observation::Waits { call, ms });
                     return self.queue.at(now_ms + u64::from(ms), Event::Wake(index));
                 }
                 Command::Finish(Ok(answered)) => return self.answered(index, &answered, now_ms),
@@ -438,21 +438,21 @@ impl<'w> Simulation<'w, '_> {
         }
     }
 
-    /// The wait of a call is over.
+    /// Ends the wait of a call.
     fn wake(&mut self, index: usize, now_ms: u64) {
         let Some(running) = self.running.get_mut(&index) else { return };
         running.driver.elapsed(now_ms);
         self.step(index, now_ms);
     }
 
-    /// A call ends without an answer.
+    /// Ends a call without a response.
     fn end(&mut self, index: usize, isolate: usize, now_ms: u64) {
         let Some(call) = self.call(index) else { return };
-        (self.watch)(now_ms, &Seen::Ended { call, answered: false });
+        (self.watch)(now_ms, &Observation::Ended { call, answered: false });
         if call.fate == Fate::Fine {
             self.tally.failed(self.world, call, now_ms);
         }
-        self.tell(isolate, now_ms);
+        self.publish(isolate, now_ms);
     }
 
     fn send(&mut self, index: usize, send: Send, now_ms: u64) {
@@ -460,21 +460,21 @@ impl<'w> Simulation<'w, '_> {
         let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
         let Some(spot) = spot(world, running.driver.candidates(), send.lane) else { return };
         let AttemptLimits { first_byte_ms, stall_ms, total_ms } = send.limits;
-        let patience = Patience {
+        let time_limits = TimeLimits {
             first_byte_ms: first_byte_ms.into(),
             stall_ms: stall_ms.into(),
             total_ms: total_ms.into(),
         };
-        (self.watch)(now_ms, &Seen::Sent { call, spot, hedge: send.is_hedge });
-        let reply = self.fleet.send(spot, call, running.driver.plan().attempts(), now_ms, patience);
-        self.tally.sent(reply.status);
+        (self.watch)(now_ms, &Observation::Sent { call, spot, hedge: send.is_hedge });
+        let outcome = self.fleet.send(spot, call, running.driver.plan().attempts(), now_ms, time_limits);
+        self.tally.sent(outcome.status);
         self.flights += 1;
         let flight = self.flights;
-        self.queue.at(reply.settled_ms, Event::Settle { call: index, flight });
-        running.flights.push(Flight { number: flight, lane: send.lane, spot, sent_ms: now_ms, reply });
+        self.queue.at(outcome.settled_ms, Event::Settle { call: index, flight });
+        running.flights.push(Flight { number: flight, lane: send.lane, spot, sent_ms: now_ms, outcome });
     }
 
-    /// The time has come to ask a second lane, if the first is still silent.
+    /// Sends the hedge of a call, if its first attempt is still in flight.
     fn hedge(&mut self, index: usize, flight: u64, now_ms: u64) {
         let Some(running) = self.running.get_mut(&index) else { return };
         if matches!(running.flights.as_slice(), [only] if only.number == flight) {
@@ -486,7 +486,7 @@ impl<'w> Simulation<'w, '_> {
     fn settle(&mut self, index: usize, number: u64, now_ms: u64) {
         let (Some(call), Some(running)) = (self.call(index), self.running.get_mut(&index)) else { return };
         let Some(at) = running.flights.iter().position(|flight| flight.number == number) else { return };
-        let Flight { lane, spot, sent_ms, reply, .. } = running.flights.remove(at);
+        let Flight { lane, spot, sent_ms, outcome, .. } = running.flights.remove(at);
         let isolate = running.isolate;
         let candidates = Rc::clone(running.driver.candidates());
         let (Some(candidate), Some(Isolate { view, .. })) =
@@ -494,78 +494,79 @@ impl<'w> Simulation<'w, '_> {
         else {
             return;
         };
-        if reply.status != 0 {
+        if outcome.status != 0 {
             view.observe_limits(
                 candidate.lane(lane.key),
                 candidate.provider.limit_headers,
-                reply.status == 200,
-                |name| reply.header(name),
+                outcome.status == 200,
+                |name| outcome.header(name),
                 now_ms,
             );
         }
-        let result = match &reply.result {
+        let result = match &outcome.result {
             Ok(_) => Ok(()),
             Err(error) => {
                 let retry_headers =
-                    reply.header("retry-after").map(|value| ("retry-after", value)).into_iter().collect();
+                    outcome.header("retry-after").map(|value| ("retry-after", value)).into_iter().collect();
                 Err(Box::new(Refusal { retry_headers, ..Refusal::from(error.clone()) }))
             }
         };
         let failure = running.driver.settled(lane, result, now_ms, view, || self.rng.number());
-        (self.watch)(now_ms, &Seen::Settled { call, isolate, spot, sent_ms, failure });
-        if let Ok(answer) = &reply.result {
-            self.tally.answered(self.world, call, spot, now_ms, reply.charge, answer.cut);
+        (self.watch)(now_ms, &Observation::Settled { call, isolate, spot, sent_ms, failure });
+        if let Ok(response) = &outcome.result {
+            self.tally.answered(self.world, call, spot, now_ms, outcome.charge, response.cut);
             if call.stream {
-                self.queue.at(answer.ends_ms, Event::Ends { isolate, spot, cut: answer.cut });
+                self.queue.at(response.ends_ms, Event::Ends { isolate, spot, cut: response.cut });
             }
         } else {
-            self.tally.wasted(reply.charge);
-            self.tell(isolate, now_ms);
+            self.tally.wasted(outcome.charge);
+            self.publish(isolate, now_ms);
         }
         self.step(index, now_ms);
     }
 
-    /// A call has its answer; the slower attempts are cancelled.
+    /// Ends a call with its response; the slower attempts are cancelled.
     fn answered(&mut self, index: usize, answered: &Answered, now_ms: u64) {
         let (Some(call), Some(running)) = (self.call(index), self.running.remove(&index)) else { return };
         for flight in running.flights.iter().filter(|flight| answered.slower.contains(&flight.lane)) {
-            (self.watch)(now_ms, &Seen::Cancelled { call, spot: flight.spot });
+            (self.watch)(now_ms, &Observation::Cancelled { call, spot: flight.spot });
             self.tally.wasted(self.world.price(flight.spot, call, 0.0));
         }
-        (self.watch)(now_ms, &Seen::Ended { call, answered: true });
-        self.tell(running.isolate, now_ms);
+        (self.watch)(now_ms, &Observation::Ended { call, answered: true });
+        self.publish(running.isolate, now_ms);
     }
 
-    /// A stream has ended.
+    /// Ends a stream.
     fn ends(&mut self, isolate: usize, spot: Spot, cut: bool, now_ms: u64) {
         let world = self.world;
         if cut && let Some(Isolate { view, .. }) = self.isolates.get_mut(isolate) {
             let failure = Failure { class: Class::Broken, retry_after_ms: None };
             let chance = self.rng.number();
             if let (Some(provider), Some(model)) = (world.provider(spot), world.model(spot)) {
-                let place = gatehouse_core::health::LaneId {
+                let lane = gatehouse_core::health::LaneId {
                     provider: &provider.name,
                     model: &model.id,
                     key: spot.key,
                 };
-                view.failed(place, &failure, true, now_ms, chance);
+                view.failed(lane, &failure, true, now_ms, chance);
             }
-            (self.watch)(now_ms, &Seen::Broke { spot });
+            (self.watch)(now_ms, &Observation::Broke { spot });
         }
-        self.tell(isolate, now_ms);
+        self.publish(isolate, now_ms);
     }
 
-    /// All is over: everybody tells what is left to tell, twice, so that the first knows what the last has told.
-    fn quiet(mut self, last_ms: u64) -> Aftermath {
+    /// Ends the simulation: all isolates publish what is left, twice, so that the first also gets the last one's
+    /// observations.
+    fn finish(mut self, last_ms: u64) -> Results {
         for round in 1..=2 {
             for isolate in &mut self.isolates {
                 let (report, token) = isolate.view.report(last_ms + round * 20_000);
-                let news = self.object.shared.take(&report);
-                isolate.view.refreshed(&news, token);
+                let update = self.object.shared.take(&report);
+                isolate.view.refreshed(&update, token);
             }
         }
         let views = self.isolates.into_iter().map(|isolate| isolate.view).collect();
-        Aftermath { tally: self.tally, views }
+        Results { tally: self.tally, views }
     }
 }
 
@@ -575,7 +576,7 @@ fn spot(world: &World, candidates: &[Candidate<'_>], lane: LaneIndex) -> Option<
     Some(Spot { key: lane.key, ..spot })
 }
 
-/// The lanes of a call's plan, and whether each is available.
+/// The lanes of a call's plan and their availability.
 fn lanes_of(world: &World, driver: &Driver<'_>, view: &HealthView, now_ms: u64) -> Vec<(Spot, Availability)> {
     let candidates = driver.candidates();
     let lanes = driver.plan().lanes().filter_map(|(lane, _)| {
@@ -587,7 +588,7 @@ fn lanes_of(world: &World, driver: &Driver<'_>, view: &HealthView, now_ms: u64) 
     lanes.collect()
 }
 
-/// How long an exchange may take: not long where a call waits for it.
-fn patience_ms(waiting: Option<usize>) -> u64 {
-    if waiting.is_some() { CALL_PATIENCE_MS } else { PATIENCE_MS }
+/// The timeout of an exchange: short if a call waits for it.
+fn timeout_ms(waiting: Option<usize>) -> u64 {
+    if waiting.is_some() { CALL_TIMEOUT_MS } else { REPORT_TIMEOUT_MS }
 }

@@ -141,7 +141,7 @@ pub enum Wish {
     Models(Vec<String>),
 }
 
-/// The providers' reaction to a call itself.
+/// The reaction of providers to a call itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Accepted.
@@ -163,7 +163,7 @@ pub struct Call {
     pub at_ms: u64,
     /// The isolate that receives it, among those that run.
     pub isolate: usize,
-    /// The model that it names.
+    /// The requested model.
     pub wish: Wish,
     /// Its session id, if it has one.
     pub session: Option<u64>,
@@ -179,7 +179,7 @@ pub struct Call {
     pub effort: Option<Tier>,
     /// True if it needs tools.
     pub tools: bool,
-    /// The providers' reaction to it.
+    /// The reaction of providers to it.
     pub fate: Fate,
 }
 
@@ -237,7 +237,7 @@ pub struct Exchange {
     pub way_ms: (u64, u64),
     /// The share of reports that are lost.
     pub lost: f64,
-    /// The share of replies that are lost or late.
+    /// The share of responses that are lost or late.
     pub unanswered: f64,
 }
 
@@ -337,12 +337,12 @@ impl World {
         Ok(World { scenario, config, registry })
     }
 
-    /// A provider.
+    /// The provider of a spot.
     pub fn provider(&self, spot: Spot) -> Option<&Provider> {
         self.scenario.providers.get(spot.provider)
     }
 
-    /// A model.
+    /// The model of a spot.
     pub fn model(&self, spot: Spot) -> Option<&Model> {
         self.provider(spot)?.models.get(spot.model)
     }

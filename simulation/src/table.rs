@@ -37,23 +37,23 @@ fn seconds(ms: f64) -> String {
     format!("{:.2} s", ms / 1000.0)
 }
 
-/// What is measured, how, and how it is written.
+/// The measures: name, value, and format.
 const MEASURES: [Measure; 15] = [
     ("calls", |tally| tally.calls as f64, count),
     ("answered to the end", Tally::share, per_cent),
     ("not answered", |tally| (tally.calls - tally.answered) as f64, count),
-    ("of them cut after they had begun", |tally| tally.cut as f64, count),
-    ("nothing to read after 30 s", |tally| tally.late as f64, count),
+    ("of them cut after the start", |tally| tally.cut as f64, count),
+    ("no content after 30 s", |tally| tally.late as f64, count),
     ("calls to providers, for each call", Tally::attempts_per_call, times),
-    ("refused by providers with 429", |tally| tally.throttles as f64, count),
+    ("rejected by providers with 429", |tally| tally.throttles as f64, count),
     ("share of calls to providers", |tally| tally.throttles as f64 / tally.attempts.max(1) as f64, per_cent),
     ("first content: p50", |tally| tally.percentile_ms(0.5) as f64, seconds),
     ("first content: p95", |tally| tally.percentile_ms(0.95) as f64, seconds),
     ("first content: p99", |tally| tally.percentile_ms(0.99) as f64, seconds),
-    ("paid, relative to the cheapest able model", Tally::price_ratio, times),
-    ("paid for attempts that gave nothing", Tally::wasted_share, per_cent),
-    ("calls that a prompt cache could serve", |tally| tally.cacheable as f64, count),
-    ("of them sent to where it is", Tally::cached_share, per_cent),
+    ("paid, relative to the cheapest capable model", Tally::price_ratio, times),
+    ("paid for attempts without a response", Tally::wasted_share, per_cent),
+    ("calls that a prompt cache can serve", |tally| tally.cacheable as f64, count),
+    ("of them sent to that cache", Tally::cached_share, per_cent),
 ];
 
 fn lines(head: &str, columns: &[&str], rows: &[(String, Vec<String>)]) -> String {
@@ -82,7 +82,7 @@ fn lines(head: &str, columns: &[&str], rows: &[(String, Vec<String>)]) -> String
     text
 }
 
-/// The table of one day, by the order of [`Policy::ALL`].
+/// The table of one day, with a column for each of [`Policy::ALL`].
 pub fn of_day(seed: u64, tallies: &[Tally]) -> String {
     let columns = Policy::ALL.map(Policy::name);
     let rows: Vec<(String, Vec<String>)> = MEASURES
@@ -94,7 +94,7 @@ pub fn of_day(seed: u64, tallies: &[Tally]) -> String {
     lines(&format!("the day of seed {seed}"), &columns, &rows)
 }
 
-/// All days of each way of routing as one.
+/// The sum of all days for each routing policy.
 pub fn sums(days: &[(u64, Vec<Tally>)]) -> Vec<Tally> {
     (0..Policy::ALL.len())
         .map(|index| {
@@ -107,14 +107,14 @@ pub fn sums(days: &[(u64, Vec<Tally>)]) -> Vec<Tally> {
         .collect()
 }
 
-/// The table of several days: mean and worst, and how often Gatehouse answered the most.
+/// The table of several days: mean and worst, and the days on which Gatehouse answered fewer calls than another policy.
 pub fn of_days(days: &[(u64, Vec<Tally>)]) -> String {
     let columns: Vec<&str> = Policy::ALL.iter().flat_map(|policy| [policy.name(), "worst"]).collect();
     let rows: Vec<(String, Vec<String>)> = MEASURES
         .iter()
         .map(|(name, measure, write)| {
-            // Of shares that are good, the smallest is the worst.
-            let is_good = ["calls", "answered to the end", "of them sent to where it is"].contains(name);
+            // For measures where more is better, the smallest value is the worst.
+            let is_good = ["calls", "answered to the end", "of them sent to that cache"].contains(name);
             let cells = (0..Policy::ALL.len()).flat_map(|index| {
                 let values: Vec<f64> =
                     days.iter().filter_map(|(_, tallies)| tallies.get(index)).map(measure).collect();

@@ -1,6 +1,6 @@
-//! Properties of the costs of calls, and that `site/data/costs.json` matches the simulation.
+//! Tests of the costs of calls, and of `site/data/costs.json` against the simulation.
 //!
-//! The large settings take too long without optimization: of these, and of everything, `scripts/costs --check` makes sure.
+//! The large settings take too long without optimization; `scripts/costs --check` checks them all.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +12,11 @@
 use gatehouse_simulation::costs::ledger::{self, Counts, Setting, per_million};
 use gatehouse_simulation::costs::prices::{Item, list};
 use gatehouse_simulation::costs::sweep::Sweep;
-use gatehouse_simulation::costs::{CALLS, CALLS_OF_ISOLATE, ISOLATES, board, of_each, settings};
+use gatehouse_simulation::costs::{CALLS, CALLS_OF_ISOLATE, ISOLATES, health, of_each, settings};
 use serde_json::Value;
 
 const SEED: u64 = 1;
-/// The calls of a setting that is simulated again here, in ten thousand seconds, at most.
+/// The most calls in ten thousand seconds of a setting that is simulated here.
 const SMALL: u64 = 1_000_000;
 const SECONDS: u64 = 10_000;
 
@@ -29,7 +29,7 @@ fn costs() -> Value {
     serde_json::from_str(&file("costs.json")).unwrap()
 }
 
-fn kept() -> Sweep {
+fn stored() -> Sweep {
     Sweep::from_json(&costs()).unwrap()
 }
 
@@ -42,8 +42,8 @@ fn of(sweep: &Sweep, calls: u64, isolates: u64, limits: bool) -> Counts {
 }
 
 #[test]
-fn the_file_is_what_the_simulation_gives() {
-    let sweep = kept();
+fn the_file_matches_the_simulation() {
+    let sweep = stored();
     let small: Vec<Setting> =
         settings().into_iter().filter(|it| it.calls <= SMALL && it.isolates <= 100).collect();
     let again = of_each(&small, |setting| ledger::run(*setting, SEED).of_a_million());
@@ -52,14 +52,14 @@ fn the_file_is_what_the_simulation_gives() {
     }
     let rows = costs()["board"]["rows"].clone();
     for row in rows.as_array().unwrap() {
-        let counts = board::run(row[0].as_u64().unwrap(), SEED).of_a_million();
+        let counts = health::run(row[0].as_u64().unwrap(), SEED).of_a_million();
         assert_eq!([counts.requests, counts.waited].map(Some), [row[1].as_u64(), row[2].as_u64()]);
     }
 }
 
 #[test]
 fn operators_and_grid_of_the_file_follow_from_its_counts() {
-    assert_eq!(kept().check(&items(), &costs()), Ok(()));
+    assert_eq!(stored().check(&items(), &costs()), Ok(()));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_same_seed_gives_the_same_counts() {
 
 #[test]
 fn the_busier_a_key_the_fewer_rows_its_calls_cost() {
-    let sweep = kept();
+    let sweep = stored();
     for limits in [false, true] {
         for isolates in ISOLATES {
             let rows: Vec<u64> = CALLS
@@ -89,19 +89,19 @@ fn the_busier_a_key_the_fewer_rows_its_calls_cost() {
 }
 
 #[test]
-fn reports_of_a_key_never_come_faster_than_its_ledger_takes_them() {
+fn the_reports_of_a_key_never_exceed_the_rate_of_its_ledger() {
     for setting in settings() {
-        let reports = kept().ledger(setting).unwrap().reports;
+        let reports = stored().ledger(setting).unwrap().reports;
         let a_second = u128::from(reports) * u128::from(setting.calls) / u128::from(1_000_000 * SECONDS);
-        // Those in which leases are given back are among them.
+        // Reports that return leases are included.
         assert!(a_second < 600, "{setting:?}: {a_second}");
     }
 }
 
 #[test]
-fn few_are_refused_by_limits_with_room_and_little_is_set_aside() {
+fn limits_with_room_reject_few_calls_and_holds_stay_small() {
     for setting in settings() {
-        let counts = *kept().ledger(setting).unwrap();
+        let counts = *stored().ledger(setting).unwrap();
         // Amounts that are leased to many isolates can be missing in the isolate that needs them. At 1,000 isolates the mean
         // over seeds is 105,000, the standard deviation 13,000.
         let most = match setting.isolates {
@@ -118,9 +118,10 @@ fn few_are_refused_by_limits_with_room_and_little_is_set_aside() {
 }
 
 #[test]
-fn a_call_that_comes_alone_is_counted_by_hand() {
-    // One call in 10,000 seconds. Page, alarm; then sums, watermark, reporters, roll-up and its removal, and an older page.
-    let counts = of(&kept(), 1, 1, false);
+fn the_counts_of_a_single_call_match_a_count_by_hand() {
+    // One call in 10,000 seconds. Object: page and alarm, then sums, watermark, reporters, roll-up and its removal, and
+    // the removal of an older page.
+    let counts = of(&stored(), 1, 1, false);
     assert!(counts.object_written.abs_diff(8_000_000) < 20_000, "{counts:?}");
     assert!(counts.object_requests().abs_diff(2_000_000) < 10_000, "a report and an alarm: {counts:?}");
     assert!(counts.d1_written.abs_diff(2_000_000) < 10_000, "a row and a watermark: {counts:?}");
@@ -128,7 +129,7 @@ fn a_call_that_comes_alone_is_counted_by_hand() {
 }
 
 #[test]
-fn what_is_paid_is_units_times_price() {
+fn the_cost_is_units_times_price() {
     let (costs, items) = (costs(), items());
     for operator in costs["operators"].as_array().unwrap() {
         let mut total = 0;

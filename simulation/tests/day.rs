@@ -10,9 +10,9 @@ use serde_json::Value;
 #[test]
 fn the_file_matches_the_simulation_of_its_seed() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../site/data/routing.json");
-    let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let world = World::new(day::day(kept["seed"].as_u64().unwrap(), day::CALLS)).unwrap();
+    let stored: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let world = World::new(day::day(stored["seed"].as_u64().unwrap(), day::CALLS)).unwrap();
     let tallies: Vec<_> = Policy::ALL.iter().map(|policy| policy.run(&world)).collect();
     let new = serde_json::to_value(Day::new(&world, &tallies)).unwrap();
-    assert!(new == kept, "run scripts/simulate");
+    assert!(new == stored, "run scripts/simulate");
 }

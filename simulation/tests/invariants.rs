@@ -1,8 +1,8 @@
-//! What holds for every call, whatever providers do, over ten thousand small worlds. It is checked from outside: by what is
-//! sent when, and not by what the plan thinks of it.
+//! Invariants of every call, whatever providers do, in ten thousand small worlds. They are checked from outside: by
+//! what is sent when, not by the state of the plan.
 //!
-//! A failure names its seed; `SEED=n cargo test -p gatehouse-simulation --test invariants -- --nocapture` repeats that world
-//! alone and tells all that happened in it.
+//! A failure names its seed; `SEED=n cargo test -p gatehouse-simulation --test invariants -- --nocapture` repeats that
+//! world alone and prints all its events.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use gatehouse_core::health::Availability;
 use gatehouse_core::health::failure::{Class, Failure};
 use gatehouse_core::tier::Tier;
 use gatehouse_simulation::day::BEGIN_MS;
-use gatehouse_simulation::ours::{self, Seen};
+use gatehouse_simulation::ours::{self, Observation};
 use gatehouse_simulation::rng::Rng;
 use gatehouse_simulation::scenario::{
     Call, Counting, Exchange, Fate, Fault, Incident, Model, Provider, Scenario, Spot, Wish, World,
@@ -28,7 +28,7 @@ use gatehouse_simulation::scenario::{
 use serde_json::json;
 
 const SEEDS: u64 = 10_000;
-/// How soon every isolate knows what one has found out, in milliseconds, not counting the ways to the object and back.
+/// The time until every isolate has the observations of one, in milliseconds, not counting the network.
 const KNOWN_MS: u64 = 2_000;
 
 fn provider(index: u64, rng: &mut Rng) -> Provider {
@@ -172,9 +172,9 @@ fn scenario(seed: u64) -> Scenario {
     }
 }
 
-/// What was seen of one call.
+/// The history of one call.
 #[derive(Default)]
-struct Followed {
+struct History {
     lanes: Vec<(Spot, Availability)>,
     attempts: u32,
     tries: BTreeMap<Spot, u32>,
@@ -183,14 +183,14 @@ struct Followed {
     ended: bool,
 }
 
-impl Followed {
-    /// Until when a provider wants this lane to be left alone, as this call was told last.
+impl History {
+    /// The end of the cooldown that the provider stated last for this lane in this call.
     fn stated_ms(&self, spot: Spot) -> Option<u64> {
         let (_, failure, at_ms) = self.failures.iter().rev().find(|(of, ..)| *of == spot)?;
         Some(at_ms + failure.retry_after_ms?)
     }
 
-    /// Why this lane is not asked (again), if there is a reason that lies in what happened.
+    /// True if earlier failures of this call exclude this lane.
     fn is_excluded(&self, world: &World, spot: Spot) -> bool {
         let context = |spot: Spot| world.model(spot).unwrap().context;
         self.failures.iter().any(|(of, failure, _)| match failure.class {
@@ -204,9 +204,9 @@ impl Followed {
     }
 }
 
-/// A provider's word on when to come back.
+/// A cooldown that a provider stated.
 #[derive(Clone, Copy)]
-struct Word {
+struct Cooldown {
     at_ms: u64,
     until_ms: u64,
     class: Class,
@@ -214,13 +214,13 @@ struct Word {
 
 struct Checks<'w> {
     world: &'w World,
-    calls: BTreeMap<usize, Followed>,
-    /// The last word on a lane (or a key: without a model), for each isolate that heard it.
-    words: BTreeMap<(usize, Option<usize>, u8), BTreeMap<usize, Word>>,
-    /// When something was last said against a lane or a key.
+    calls: BTreeMap<usize, History>,
+    /// The last stated cooldown of a lane (or a key: without a model), for each isolate that received it.
+    cooldowns: BTreeMap<(usize, Option<usize>, u8), BTreeMap<usize, Cooldown>>,
+    /// The last failure of a lane or a key.
     failed_ms: BTreeMap<(usize, Option<usize>, u8), u64>,
     settled: u64,
-    faults: Vec<String>,
+    violations: Vec<String>,
     log: Option<String>,
 }
 
@@ -232,49 +232,49 @@ fn of(spot: Spot, class: Class) -> Of {
 }
 
 impl Checks<'_> {
-    fn fault(&mut self, at_ms: u64, call: Option<&Call>, what: &str) {
+    fn violation(&mut self, at_ms: u64, call: Option<&Call>, message: &str) {
         let id = call.map_or(String::new(), |call| format!("call {}: ", call.id));
-        self.faults.push(format!("{} ms: {id}{what}", at_ms - BEGIN_MS));
+        self.violations.push(format!("{} ms: {id}{message}", at_ms - BEGIN_MS));
     }
 
-    fn see(&mut self, now_ms: u64, seen: &Seen<'_>) {
+    fn observe(&mut self, now_ms: u64, observation: &Observation<'_>) {
         if let Some(log) = &mut self.log {
-            let _ = match seen {
-                Seen::Planned { call, isolate, lanes } => {
+            let _ = match observation {
+                Observation::Planned { call, isolate, lanes } => {
                     writeln!(log, "{} call {} in {isolate}: {lanes:?}", now_ms - BEGIN_MS, call.id)
                 }
-                Seen::Sent { call, spot, hedge } => {
+                Observation::Sent { call, spot, hedge } => {
                     writeln!(log, "{} call {} → {spot:?} {hedge}", now_ms - BEGIN_MS, call.id)
                 }
-                Seen::Settled { call, spot, failure, .. } => {
+                Observation::Settled { call, spot, failure, .. } => {
                     writeln!(log, "{} call {} ← {spot:?} {failure:?}", now_ms - BEGIN_MS, call.id)
                 }
                 other => writeln!(log, "{} {other:?}", now_ms - BEGIN_MS),
             };
         }
-        match seen {
-            Seen::Planned { call, isolate, lanes } => self.planned(now_ms, call, *isolate, lanes),
-            Seen::LookedAgain { call, lanes } => {
+        match observation {
+            Observation::Planned { call, isolate, lanes } => self.planned(now_ms, call, *isolate, lanes),
+            Observation::Replanned { call, lanes } => {
                 self.calls.entry(call.id).or_default().lanes = lanes.to_vec();
             }
-            Seen::Sent { call, spot, hedge } => self.sent(now_ms, call, *spot, *hedge),
-            Seen::Settled { call, isolate, spot, sent_ms, failure } => {
+            Observation::Sent { call, spot, hedge } => self.sent(now_ms, call, *spot, *hedge),
+            Observation::Settled { call, isolate, spot, sent_ms, failure } => {
                 self.settled(now_ms, call, *isolate, *spot, *sent_ms, failure.as_ref());
             }
-            Seen::Cancelled { call, spot } => {
-                // It is counted, though nobody knows how it would have ended.
+            Observation::Cancelled { call, spot } => {
+                // The attempt counts, although its outcome is unknown.
                 self.settled += 1;
                 self.calls.entry(call.id).or_default().in_flight.remove(spot);
             }
-            Seen::Broke { spot } => {
+            Observation::Broke { spot } => {
                 self.failed_ms.insert((spot.provider, Some(spot.model), spot.key), now_ms);
             }
-            Seen::Waits { call, ms } => {
+            Observation::Waits { call, ms } => {
                 if *ms > self.world.config.routing.max_wait_ms {
-                    self.fault(now_ms, Some(call), &format!("waits {ms} ms, longer than max_wait_ms"));
+                    self.violation(now_ms, Some(call), &format!("waits {ms} ms, longer than max_wait_ms"));
                 }
             }
-            Seen::Ended { call, answered } => self.ended(now_ms, call, *answered),
+            Observation::Ended { call, answered } => self.ended(now_ms, call, *answered),
         }
     }
 
@@ -284,49 +284,52 @@ impl Checks<'_> {
     }
 
     fn planned(&mut self, now_ms: u64, call: &Call, isolate: usize, lanes: &[(Spot, Availability)]) {
-        let mut faults = Vec::new();
+        let mut violations = Vec::new();
         let way_ms = self.world.scenario.exchange.way_ms.1;
         for (spot, availability) in lanes {
-            let is_open = *availability == Availability::Available;
+            let is_available = *availability == Availability::Available;
             let ofs = [(spot.provider, Some(spot.model), spot.key), (spot.provider, None, spot.key)];
-            let words = ofs.iter().flat_map(|of| self.words.get(of).into_iter().flatten());
-            for (known_in, word) in words {
+            let cooldowns = ofs.iter().flat_map(|of| self.cooldowns.get(of).into_iter().flatten());
+            for (known_in, cooldown) in cooldowns {
                 let is_own = *known_in == isolate;
-                let is_known = now_ms >= word.at_ms + KNOWN_MS + 4 * way_ms + 2;
-                if is_open && now_ms < word.until_ms && self.is_lossless() && (is_own || is_known) {
-                    faults.push(format!(
-                        "isolate {isolate} takes {spot:?} for open, which isolate {known_in} was told to leave alone for {} ms more, {} ms ago",
-                        word.until_ms - now_ms,
-                        now_ms - word.at_ms
+                let is_known = now_ms >= cooldown.at_ms + KNOWN_MS + 4 * way_ms + 2;
+                if is_available && now_ms < cooldown.until_ms && self.is_lossless() && (is_own || is_known) {
+                    violations.push(format!(
+                        "isolate {isolate} treats {spot:?} as available, but isolate {known_in} got a cooldown with {} ms left, {} ms ago",
+                        cooldown.until_ms - now_ms,
+                        now_ms - cooldown.at_ms
                     ));
                 }
             }
-            // Back in: nothing was said against it since, and its provider says nothing of what is left.
+            // Available again: no failure since, and the provider sends no headers with its limits.
             let provider = self.world.provider(*spot).unwrap();
             let known_limit = self.world.model(*spot).unwrap().known_per_day;
-            let last =
-                ofs.iter().flat_map(|of| self.words.get(of).into_iter().flatten().map(|(_, word)| word));
-            let last = last.max_by_key(|word| word.at_ms);
+            let last = ofs
+                .iter()
+                .flat_map(|of| self.cooldowns.get(of).into_iter().flatten().map(|(_, cooldown)| cooldown));
+            let last = last.max_by_key(|cooldown| cooldown.at_ms);
             let [failed_ms, key_failed_ms] = ofs.map(|of| self.failed_ms.get(&of));
             let why = match availability {
                 Availability::Available => "",
                 Availability::CoolingDown { why, .. } => why,
             };
-            if let Some(Word { at_ms, until_ms, class: Class::Throttled }) = last
+            if let Some(Cooldown { at_ms, until_ms, class: Class::Throttled }) = last
                 && failed_ms.is_none_or(|failed_ms| failed_ms <= at_ms)
                 && key_failed_ms.is_none()
                 && now_ms >= *until_ms
-                && !is_open
+                && !is_available
                 && why != "being_tried"
                 && !provider.headers
                 && known_limit.is_none()
                 && self.is_lossless()
             {
-                faults.push(format!("{spot:?} is still out, though its time is over: {availability:?}"));
+                violations.push(format!(
+                    "{spot:?} is still cooling down after the end of its cooldown: {availability:?}"
+                ));
             }
         }
-        for fault in faults {
-            self.fault(now_ms, Some(call), &fault);
+        for violation in violations {
+            self.violation(now_ms, Some(call), &violation);
         }
         self.calls.entry(call.id).or_default().lanes = lanes.to_vec();
     }
@@ -334,58 +337,59 @@ impl Checks<'_> {
     fn sent(&mut self, now_ms: u64, call: &Call, spot: Spot, hedge: bool) {
         let routing = &self.world.config.routing;
         let deadline_ms = call.at_ms + u64::from(self.world.config.timeouts.total_ms);
-        let followed = self.calls.entry(call.id).or_default();
-        let mut faults: Vec<String> = Vec::new();
-        if followed.ended {
-            faults.push("is sent after its end".into());
+        let history = self.calls.entry(call.id).or_default();
+        let mut violations: Vec<String> = Vec::new();
+        if history.ended {
+            violations.push("is sent after its end".into());
         }
         if now_ms >= deadline_ms {
-            faults.push("is sent after its deadline".into());
+            violations.push("is sent after its deadline".into());
         }
-        followed.attempts += 1;
-        if followed.attempts > routing.max_attempts {
-            faults.push(format!("is sent {} times", followed.attempts));
+        history.attempts += 1;
+        if history.attempts > routing.max_attempts {
+            violations.push(format!("is sent {} times", history.attempts));
         }
-        let tries = followed.tries.entry(spot).or_default();
+        let tries = history.tries.entry(spot).or_default();
         *tries += 1;
         if *tries > 1 + routing.retries {
-            faults.push(format!("is sent to {spot:?} {tries} times"));
+            violations.push(format!("is sent to {spot:?} {tries} times"));
         }
-        if !followed.in_flight.insert(spot) {
-            faults.push(format!("is sent to {spot:?} twice at the same time"));
+        if !history.in_flight.insert(spot) {
+            violations.push(format!("is sent to {spot:?} twice at the same time"));
         }
-        if hedge != (followed.in_flight.len() > 1) {
-            faults.push("is hedged without need, or is not told to be".into());
+        if hedge != (history.in_flight.len() > 1) {
+            violations.push("is marked as a hedge, but is none, or the reverse".into());
         }
-        if !followed.lanes.iter().any(|(lane, _)| *lane == spot) {
-            faults.push(format!("is sent to {spot:?}, which is not in its plan"));
+        if !history.lanes.iter().any(|(lane, _)| *lane == spot) {
+            violations.push(format!("is sent to {spot:?}, which is not in its plan"));
         }
-        for (of, failure, _) in &followed.failures {
+        for (of, failure, _) in &history.failures {
             match failure.class {
                 Class::Refused | Class::ContentRefused => {
-                    faults.push(format!("is sent on after {of:?} {}", failure.class.as_str()));
+                    violations.push(format!("is sent on after {of:?} {}", failure.class.as_str()));
                 }
                 Class::CredentialRejected if (of.provider, of.key) == (spot.provider, spot.key) => {
-                    faults.push(format!("is sent to {spot:?} with a key that was rejected"));
+                    violations.push(format!("is sent to {spot:?} with a key that was rejected"));
                 }
                 _ => {}
             }
         }
-        if followed.is_excluded(self.world, spot) {
-            faults.push(format!("is sent to {spot:?}, which is out of the question"));
+        if history.is_excluded(self.world, spot) {
+            violations.push(format!("is sent to {spot:?}, which earlier failures exclude"));
         }
-        if followed.stated_ms(spot).is_some_and(|stated_ms| now_ms < stated_ms) {
-            faults.push(format!("comes back to {spot:?} before the time that it was told"));
+        if history.stated_ms(spot).is_some_and(|stated_ms| now_ms < stated_ms) {
+            violations.push(format!("returns to {spot:?} before the stated time"));
         }
-        let as_known = followed.lanes.iter().find(|(lane, _)| *lane == spot).map(|(_, as_known)| *as_known);
-        if followed.lanes.len() > 1
-            && let Some(Availability::CoolingDown { until_ms, stated: true, .. }) = as_known
+        let availability =
+            history.lanes.iter().find(|(lane, _)| *lane == spot).map(|(_, availability)| *availability);
+        if history.lanes.len() > 1
+            && let Some(Availability::CoolingDown { until_ms, stated: true, .. }) = availability
             && now_ms < until_ms
         {
-            faults.push(format!("is sent to {spot:?}, which its provider wants to be left alone"));
+            violations.push(format!("is sent to {spot:?}, which is in a stated cooldown"));
         }
-        for fault in faults {
-            self.fault(now_ms, Some(call), &fault);
+        for violation in violations {
+            self.violation(now_ms, Some(call), &violation);
         }
     }
 
@@ -399,77 +403,77 @@ impl Checks<'_> {
         failure: Option<&Failure>,
     ) {
         self.settled += 1;
-        let followed = self.calls.entry(call.id).or_default();
-        followed.in_flight.remove(&spot);
+        let history = self.calls.entry(call.id).or_default();
+        history.in_flight.remove(&spot);
         let Some(failure) = failure else {
-            // What was said before this call was sent is over, wherever it is known.
+            // A success ends the cooldowns that were stated before it was sent, in all isolates.
             for of in [(spot.provider, Some(spot.model), spot.key), (spot.provider, None, spot.key)] {
-                if let Some(words) = self.words.get_mut(&of) {
-                    words.retain(|_, word| word.at_ms > sent_ms);
+                if let Some(cooldowns) = self.cooldowns.get_mut(&of) {
+                    cooldowns.retain(|_, cooldown| cooldown.at_ms > sent_ms);
                 }
             }
             return;
         };
-        followed.failures.push((spot, *failure, now_ms));
+        history.failures.push((spot, *failure, now_ms));
         let of = of(spot, failure.class);
         if failure.class.is_fault() {
             self.failed_ms.insert(of, now_ms);
         }
         if let (true, Some(retry_after_ms)) = (failure.class.is_fault(), failure.retry_after_ms) {
-            let words = self.words.entry(of).or_default();
+            let cooldowns = self.cooldowns.entry(of).or_default();
             let until_ms = now_ms + retry_after_ms;
-            // The last word counts; who has not heard it yet may go by the one before.
-            for word in words.values_mut() {
-                word.until_ms = word.until_ms.min(until_ms);
+            // The last statement counts; an isolate that has not received it may use the one before.
+            for cooldown in cooldowns.values_mut() {
+                cooldown.until_ms = cooldown.until_ms.min(until_ms);
             }
-            words.insert(isolate, Word { at_ms: now_ms, until_ms, class: failure.class });
+            cooldowns.insert(isolate, Cooldown { at_ms: now_ms, until_ms, class: failure.class });
         }
     }
 
     fn ended(&mut self, now_ms: u64, call: &Call, answered: bool) {
         let routing = &self.world.config.routing;
         let deadline_ms = call.at_ms + u64::from(self.world.config.timeouts.total_ms);
-        let mut faults: Vec<String> = Vec::new();
-        let followed = self.calls.entry(call.id).or_default();
-        if std::mem::replace(&mut followed.ended, true) {
-            faults.push("ends twice".into());
+        let mut violations: Vec<String> = Vec::new();
+        let history = self.calls.entry(call.id).or_default();
+        if std::mem::replace(&mut history.ended, true) {
+            violations.push("ends twice".into());
         }
         if now_ms > deadline_ms {
-            faults.push(format!("ends {} ms after its deadline", now_ms - deadline_ms));
+            violations.push(format!("ends {} ms after its deadline", now_ms - deadline_ms));
         }
-        if !followed.in_flight.is_empty() {
-            faults.push(format!("ends while {:?} are under way", followed.in_flight));
+        if !history.in_flight.is_empty() {
+            violations.push(format!("ends while {:?} are in flight", history.in_flight));
         }
-        let refused = followed
+        let refused = history
             .failures
             .iter()
             .any(|(_, failure, _)| matches!(failure.class, Class::Refused | Class::ContentRefused));
-        let over = answered || refused || followed.attempts >= routing.max_attempts || now_ms >= deadline_ms;
-        for (spot, as_known) in if over { &[][..] } else { &followed.lanes } {
-            if followed.is_excluded(self.world, *spot) {
+        let over = answered || refused || history.attempts >= routing.max_attempts || now_ms >= deadline_ms;
+        for (spot, availability) in if over { &[][..] } else { &history.lanes } {
+            if history.is_excluded(self.world, *spot) {
                 continue;
             }
-            let tries = followed.tries.get(spot).copied().unwrap_or(0);
+            let tries = history.tries.get(spot).copied().unwrap_or(0);
             let too_far = |ready_ms: u64| {
                 ready_ms.saturating_sub(now_ms) > routing.max_wait_ms.into() || ready_ms >= deadline_ms
             };
-            let is_left = match as_known {
+            let is_left = match availability {
                 Availability::CoolingDown { until_ms, stated: true, .. } if tries == 0 => {
-                    followed.lanes.len() == 1 || !too_far(*until_ms)
+                    history.lanes.len() == 1 || !too_far(*until_ms)
                 }
                 _ if tries == 0 => true,
                 _ => {
-                    let last = followed.failures.iter().rev().find(|(of, ..)| of == spot);
+                    let last = history.failures.iter().rev().find(|(of, ..)| of == spot);
                     let (_, failure, at_ms) = last.unwrap();
-                    // The longest that the wait may be.
+                    // The longest permitted wait.
                     let wait_ms = failure
                         .retry_after_ms
                         .unwrap_or(u64::from(routing.backoff_ms) << (tries - 1).min(10));
-                    let is_out = matches!(
-                        as_known,
+                    let is_cooling = matches!(
+                        availability,
                         Availability::CoolingDown { until_ms, stated: true, .. } if too_far(*until_ms)
                     );
-                    !is_out
+                    !is_cooling
                         && tries <= routing.retries
                         && matches!(
                             failure.class,
@@ -479,57 +483,58 @@ impl Checks<'_> {
                 }
             };
             if is_left {
-                faults.push(format!("is given up, though {spot:?} is left ({as_known:?}, {tries} tries)"));
+                violations
+                    .push(format!("is given up, though {spot:?} is left ({availability:?}, {tries} tries)"));
             }
         }
-        for fault in faults {
-            self.fault(now_ms, Some(call), &fault);
+        for violation in violations {
+            self.violation(now_ms, Some(call), &violation);
         }
     }
 }
 
-/// What does not hold in the world of a seed.
-fn check(seed: u64, tell: bool) -> Vec<String> {
+/// The violations in the world of a seed.
+fn check(seed: u64, verbose: bool) -> Vec<String> {
     let world = World::new(scenario(seed)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let mut checks = Checks {
         world: &world,
         calls: BTreeMap::new(),
-        words: BTreeMap::new(),
+        cooldowns: BTreeMap::new(),
         failed_ms: BTreeMap::new(),
         settled: 0,
-        faults: Vec::new(),
-        log: tell.then(String::new),
+        violations: Vec::new(),
+        log: verbose.then(String::new),
     };
-    let aftermath = ours::run(&world, &mut |now_ms, seen| checks.see(now_ms, seen));
-    let Checks { calls, settled, mut faults, log, .. } = checks;
+    let results = ours::run(&world, &mut |now_ms, observation| checks.observe(now_ms, observation));
+    let Checks { calls, settled, mut violations, log, .. } = checks;
     if let Some(log) = log {
         println!("{:#?}\n{log}", world.scenario);
     }
     for call in &world.scenario.calls {
-        if !calls.get(&call.id).is_some_and(|followed| followed.ended) {
-            faults.push(format!("call {} never ends", call.id));
+        if !calls.get(&call.id).is_some_and(|history| history.ended) {
+            violations.push(format!("call {} never ends", call.id));
         }
     }
     let Scenario { exchange, restarts, providers, .. } = &world.scenario;
-    for (isolate, view) in aftermath.views.iter().enumerate() {
+    for (isolate, view) in results.views.iter().enumerate() {
         let lanes = providers.iter().flat_map(|provider| view.lanes().of_provider(&provider.name));
         let counted: u64 = lanes.map(|(_, _, lane)| lane.totals.attempts).sum();
-        // Of an object that is restarted, what it has not written down is lost.
+        // A restarted object loses what it has not stored.
         let fewer = counted < settled && restarts.is_empty();
-        // An answer that is lost: what was told is told again, and counted twice.
+        // If a response is lost, the report is sent and counted twice.
         let more = counted > settled && exchange.unanswered == 0.0;
         if fewer || more {
-            faults.push(format!("isolate {isolate} counts {counted} attempts of {settled}"));
+            violations.push(format!("isolate {isolate} counts {counted} attempts of {settled}"));
         }
     }
-    faults
+    violations
 }
 
 #[test]
-fn what_holds_for_every_call_holds_in_ten_thousand_worlds() {
+fn the_invariants_hold_for_every_call_in_ten_thousand_worlds() {
     if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
-        let faults = check(seed, true);
-        assert!(faults.is_empty(), "seed {seed}:\n{}", faults.join("\n"));
+        let violations = check(seed, true);
+        assert!(violations.is_empty(), "seed {seed}:\n{}", violations.join("\n"));
         return;
     }
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
@@ -540,7 +545,7 @@ fn what_holds_for_every_call_holds_in_ten_thousand_worlds() {
                     let seeds = (0..SEEDS).filter(|seed| seed % threads == part);
                     seeds
                         .map(|seed| (seed, check(seed, false)))
-                        .filter(|(_, faults)| !faults.is_empty())
+                        .filter(|(_, violations)| !violations.is_empty())
                         .collect::<Vec<_>>()
                 })
             })
@@ -550,7 +555,7 @@ fn what_holds_for_every_call_holds_in_ten_thousand_worlds() {
     let shown: Vec<String> = failed
         .iter()
         .take(10)
-        .map(|(seed, faults)| format!("seed {seed}:\n  {}", faults.join("\n  ")))
+        .map(|(seed, violations)| format!("seed {seed}:\n  {}", violations.join("\n  ")))
         .collect();
     assert!(failed.is_empty(), "{} of {SEEDS} worlds fail; the first:\n{}", failed.len(), shown.join("\n"));
 }

@@ -1,6 +1,6 @@
-//! Carries out what the driver of a call decides: reserves, sends, waits and cancels.
+//! Carries out the commands of a call's driver: reserves, sends, waits and cancels.
 //!
-//! What to do next is decided by `gatehouse_core::route::driver`; what a response means, by `route::response`.
+//! `gatehouse_core::route::driver` decides what to do next, `route::response` how to read a response.
 
 use std::rc::Rc;
 
@@ -26,42 +26,41 @@ use crate::request_context::RequestContext;
 pub struct Attempts<'c> {
     /// The HTTP request.
     pub context: &'c RequestContext<'c>,
-    /// The isolate that it runs in.
+    /// The isolate that serves it.
     pub isolate: &'c Rc<Isolate>,
-    /// The request.
+    /// The parsed request.
     pub request: &'c Inference<'c>,
-    /// Its bytes, as the runtime has them.
+    /// The bytes of the request, as a buffer of the runtime.
     pub body: &'c Uint8Array,
-    /// The models that may answer.
+    /// The candidates of the call.
     pub candidates: &'c [Candidate<'c>],
     /// The name of the key's ledger.
     pub ledger: &'c str,
-    /// Tells the ledger that the call is under way, once something is set aside for it.
+    /// Reports to the ledger that the call is in flight, once something is reserved for it.
     pub heartbeat: Option<Heartbeat>,
 }
 
-/// A response to pass on.
+/// A response to forward.
 pub enum Received {
-    /// A whole one, to be passed on as these bytes.
+    /// A whole response, forwarded byte for byte.
     Whole {
-        /// Its status, 2xx.
+        /// The status, 2xx.
         status: u16,
-        /// Its bytes.
         body: Uint8Array,
-        /// What it used.
+        /// The usage that the response reports.
         usage: Usage,
     },
-    /// A stream of events, not read yet.
+    /// An event stream of which only the held part has been read.
     Stream(EventStream),
 }
 
-/// The attempt that was answered.
-pub struct Won {
-    /// Its lane, and how long it took.
+/// The successful attempt.
+pub struct Success {
+    /// Its lane and its duration.
     pub answered: Answered,
-    /// The response.
+    /// Its response.
     pub received: Received,
-    /// What was dropped or changed for the provider.
+    /// Parameters that were dropped or changed for the provider.
     pub adjusted: Vec<String>,
 }
 
@@ -75,11 +74,11 @@ struct Attempt {
 
 impl Attempts<'_> {
     /// Runs the driver to its end.
-    pub async fn run(&mut self, driver: &mut Driver<'_>) -> Result<Won, Box<Exhausted>> {
+    pub async fn run(&mut self, driver: &mut Driver<'_>) -> Result<Success, Box<Exhausted>> {
         let isolate = Rc::clone(self.isolate);
         let view = || isolate.health.view.borrow_mut();
         let mut in_flight: Vec<Attempt> = Vec::new();
-        // The response of the attempt that has settled last, with what was adjusted for it.
+        // The response of the last settled attempt, with the adjusted parameters.
         let mut settled: Option<(Received, Vec<String>)> = None;
         loop {
             let command = driver.next(clock::now_ms(), &mut view());
@@ -106,7 +105,7 @@ impl Attempts<'_> {
                     let result = result.map(|received| settled = Some((received, adjusted)));
                     let failure = driver.settled(lane, result, clock::now_ms(), &mut view(), random::chance);
                     if failure.is_some() {
-                        // The others should not have to wait until this call is over.
+                        // Other isolates should not have to wait until this call ends.
                         self.isolate.health.publish_after_response(self.context);
                     }
                 }
@@ -127,7 +126,7 @@ impl Attempts<'_> {
                     }
                     let answered = result?;
                     return match settled {
-                        Some((received, adjusted)) => Ok(Won { answered, received, adjusted }),
+                        Some((received, adjusted)) => Ok(Success { answered, received, adjusted }),
                         None => Err(Box::new(nothing_received())),
                     };
                 }
@@ -135,17 +134,16 @@ impl Attempts<'_> {
         }
     }
 
-    /// Sets aside what an attempt needs.
+    /// Reserves what an attempt needs.
     async fn reserve(&mut self, needs: &[Need]) -> Result<Vec<Charge>, Error> {
         let accounts = &self.isolate.accounts;
-        let held = accounts.set_aside(self.context, self.ledger, needs).await?;
+        let held = accounts.reserve(self.context, self.ledger, needs).await?;
         if self.heartbeat.is_none() && !held.is_empty() {
             self.heartbeat = Some(accounts.heartbeat(self.context, self.ledger));
         }
         Ok(held)
     }
 
-    /// Sends an attempt.
     fn send(&self, send: Send) -> Result<Attempt, Error> {
         let Send { lane, limits, output_limit, .. } = send;
         let candidate = self.candidate(lane)?;
@@ -195,7 +193,7 @@ impl Attempts<'_> {
         self.candidates.get(lane.candidate)?.provider.keys().get(usize::from(lane.key))
     }
 
-    /// Waits for one attempt, and reads its response.
+    /// Waits for one attempt and reads its response.
     async fn settle(
         &self,
         lane: LaneIndex,
@@ -240,7 +238,7 @@ impl Attempts<'_> {
     }
 }
 
-/// Waits until one of the attempts has settled, at most so many milliseconds.
+/// Waits until one of the attempts has settled, at most `limit_ms`.
 async fn first_settled(in_flight: &[Attempt], limit_ms: Option<u32>) -> Option<usize> {
     match limit_ms {
         None => Some(0),

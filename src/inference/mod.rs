@@ -1,5 +1,5 @@
-//! The pipeline of a call: receive, select, reserve, attempt, respond, and record after the response. And
-//! `POST /v1/routing/explain`: the plan of a call that is not sent.
+//! The pipeline of a call: receive, select, reserve, attempt, respond, and record after the response. Also `POST
+//! /v1/routing/explain`, which returns the plan of a call without sending it.
 
 mod attempts;
 mod record;
@@ -29,11 +29,11 @@ use crate::request_context::RequestContext;
 use attempts::Attempts;
 use record::Record;
 
-/// Names a session: its calls go to the same upstream, as long as that is available.
+/// The name of a session. Its calls go to the same upstream as long as that is available.
 const SESSION_HEADER: &str = "x-session-id";
-/// The one provider that may be asked.
+/// The only provider that may be called.
 const FORCE_PROVIDER_HEADER: &str = "x-gateway-force-provider";
-/// The model to ask for instead of the body's.
+/// The model that replaces the one in the body.
 const FORCE_MODEL_HEADER: &str = "x-gateway-force-model";
 
 /// Serves one call of an operation.
@@ -73,7 +73,7 @@ pub async fn create(
 
     let heartbeat = attempts.heartbeat;
     let lane = match &ended {
-        Ok(won) => Some(won.answered.lane),
+        Ok(success) => Some(success.answered.lane),
         Err(exhausted) => exhausted.lane,
     };
     let Ended { reservation, sent, route } = driver.into_ended();
@@ -89,7 +89,7 @@ pub async fn create(
             stream: request.stream,
             attempts: sent,
             upstream_ms: match &ended {
-                Ok(won) => won.answered.upstream_ms,
+                Ok(success) => success.answered.upstream_ms,
                 Err(exhausted) => exhausted.upstream_ms,
             },
             first_token_ms: response::is_stream(&ended).then(|| context.elapsed_ms()),
@@ -103,7 +103,8 @@ pub async fn create(
     Ok(limit_headers.into_iter().fold(response, |response, (name, value)| response.with(name, value)))
 }
 
-/// `POST /v1/routing/explain`: what `create` would do with the same request, and why. Sends nothing upstream.
+/// `POST /v1/routing/explain`: the routing decision of `create` for the same request, with reasons. Sends nothing
+/// upstream.
 pub async fn explain(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
@@ -135,7 +136,7 @@ impl Forced {
         Forced { model: header(FORCE_MODEL_HEADER), provider: header(FORCE_PROVIDER_HEADER) }
     }
 
-    /// The name of the model that the call asks for.
+    /// The name of the requested model.
     fn model<'s>(&'s self, request: &'s Inference<'_>) -> &'s str {
         self.model.as_deref().unwrap_or(&request.model)
     }
@@ -187,7 +188,7 @@ fn query<'a, 'b>(
     }
 }
 
-/// What a call may use of its key's limits.
+/// The reservation of a call: its key's limits and its estimated size.
 fn reservation(
     isolate: &Isolate,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! What is noted of a call once it is over: its receipt, for the key's ledger, and the request's one log line. Never its
+//! The record of an ended call: its receipt, for the key's ledger, and the one log line of the request. Never its
 //! content.
 
 use std::cell::RefCell;
@@ -18,72 +18,67 @@ use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task};
 use crate::request_context::RequestContext;
 
-/// A call, as it is noted once it is over.
+/// The facts of a call from which its receipt and its log line are written.
 pub struct Record {
-    /// The isolate that it ran in.
+    /// The isolate that served the call.
     pub isolate: Rc<Isolate>,
-    /// The id that the caller was told.
+    /// The request id, as in the response.
     pub request_id: String,
-    /// The id of its receipt.
     pub receipt_id: String,
-    /// Who called.
     pub caller: Caller,
-    /// The name of the key's ledger.
     pub ledger: String,
-    /// The project that it named.
+    /// The project that the request names.
     pub project: Option<String>,
-    /// The provider that answered, or whose failure was told; `None` when nobody was asked.
+    /// The provider that answered or whose error is returned; `None` if no attempt was sent.
     pub provider: Option<String>,
     /// The provider's id of the model.
     pub model: Option<String>,
-    /// Whether the model is one that `GET /v1/models` shows.
+    /// True if `GET /v1/models` lists the model.
     pub listed: bool,
-    /// Whether the provider stops charging when a call is cancelled; `None` is not known.
+    /// True if the provider stops charging when a call is cancelled; `None` if unknown.
     pub cancel_stops_billing: Option<bool>,
-    /// The place of the key that it was asked with.
+    /// The index of the provider's key.
     pub key: u8,
-    /// Whether a stream was asked for.
+    /// True if the request asks for a stream.
     pub stream: bool,
-    /// When it began, in milliseconds since 1970.
+    /// The time of arrival, in milliseconds since 1970.
     pub began_ms: u64,
-    /// How many upstream calls it took.
+    /// The number of attempts sent.
     pub attempts: u32,
-    /// Until the first content of a stream, or the end of a whole answer, in milliseconds.
+    /// The time to the first content of a stream or the end of a whole response, in milliseconds.
     pub upstream_ms: u64,
-    /// Until a stream had begun, in milliseconds from the beginning of the call.
+    /// The time from arrival to the start of the stream, in milliseconds.
     pub first_token_ms: Option<u64>,
-    /// What it holds and has spent; gone once the call has been noted.
+    /// The reservation; `None` once the call is closed.
     pub reservation: RefCell<Option<Reservation>>,
-    /// While this is there, the ledger hears that the call is under way.
+    /// While this exists, it reports to the ledger that the call is in flight.
     pub heartbeat: RefCell<Option<Heartbeat>>,
 }
 
-/// What [`Record::new`] needs to know of a call.
+/// The parameters of [`Record::new`].
 pub struct Call<'c> {
-    /// The name of the key's ledger.
     pub ledger: String,
-    /// The project that it named.
+    /// The project that the request names.
     pub project: Option<String>,
     /// The candidate that answered, or whose error is returned; `None` if no attempt was sent.
     pub candidate: Option<&'c Candidate<'c>>,
-    /// The place of the key that it was asked with.
+    /// The index of the provider's key.
     pub key: u8,
-    /// Whether a stream was asked for.
+    /// True if the request asks for a stream.
     pub stream: bool,
-    /// How many attempts were sent.
+    /// The number of attempts sent.
     pub attempts: u32,
-    /// Until the response, the first content of a stream, or the failure, in milliseconds.
+    /// The time to the response, the first content of a stream or the failure, in milliseconds.
     pub upstream_ms: u64,
-    /// Until a stream had begun, in milliseconds from the beginning of the call.
+    /// The time from arrival to the start of the stream, in milliseconds.
     pub first_token_ms: Option<u64>,
-    /// What it holds and has spent.
     pub reservation: Reservation,
-    /// While this is there, the ledger hears that the call is under way.
+    /// While this exists, it reports to the ledger that the call is in flight.
     pub heartbeat: Option<Heartbeat>,
 }
 
 impl Record {
-    /// The record of a call whose attempts are over.
+    /// Creates the record of a call whose attempts are over.
     pub fn new(
         context: &RequestContext<'_>,
         isolate: &Rc<Isolate>,
@@ -113,23 +108,23 @@ impl Record {
         }
     }
 
-    /// Reports to the ledger after the response, and gives back what the isolate no longer needs of the key's limits.
+    /// Reports to the ledger after the response and returns what the isolate no longer needs of the key's limits.
     pub fn settle_after_response(&self, context: &RequestContext<'_>, isolate: &Rc<Isolate>) {
         let accounts = Rc::clone(&isolate.accounts);
         task::after_response(
             &context.execution,
-            accounts.settle_up(context.env.clone(), self.ledger.clone()),
+            accounts.report_and_release(context.env.clone(), self.ledger.clone()),
         );
     }
 
-    /// Notes that a stream broke after it had begun.
+    /// Records in the health view that a stream broke after it had started.
     pub fn broke(&self, failure: &Failure) {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
         let place = LaneId { provider, model: if self.listed { model } else { OTHER }, key: self.key };
         self.isolate.health.view.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
     }
 
-    /// Notes how the attempt ended that was answered.
+    /// Records the end of the answered attempt in the reservation.
     pub fn ended(&self, end: End) {
         let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
         let facts = self.isolate.settings.registry.provider(provider).and_then(|entry| entry.facts(model));
@@ -139,8 +134,8 @@ impl Record {
         }
     }
 
-    /// Notes the end of the call, and gives its receipt; `None` if no upstream was asked. What it adds to the ledger is then
-    /// to be reported.
+    /// Closes the call and returns its receipt; `None` if no attempt was sent. The change must then be reported to the
+    /// ledger.
     pub fn close(
         &self,
         status: u16,
@@ -173,7 +168,7 @@ impl Record {
         sent.then_some(receipt)
     }
 
-    /// Writes the data point of Analytics Engine: by ledger; the names in `blobs` and the numbers in `doubles` keep their places.
+    /// Writes the data point of Analytics Engine, indexed by ledger. The positions in `blobs` and `doubles` are fixed.
     fn write_point(&self, receipt: &Receipt) {
         let Some(dataset) = &self.isolate.settings.dataset else { return };
         let usage = receipt.usage();

@@ -1,4 +1,4 @@
-//! The response of a call: the upstream's, passed on, or an error; with the headers about the call.
+//! The response of a call: the upstream's response or an error, with the gateway's headers about the call.
 
 use std::rc::Rc;
 
@@ -9,35 +9,36 @@ use gatehouse_core::money::usd;
 use gatehouse_core::route::driver::{self, Exhausted, visible_ascii};
 use worker::web_sys::ReadableStream;
 
-use super::attempts::{Received, Won};
+use super::attempts::{Received, Success};
 use super::record::Record;
 use crate::isolate::Isolate;
 use crate::platform::response::{Body, Response};
 use crate::platform::upstream::{self, EventStream};
 use crate::request_context::RequestContext;
 
-/// Whether a call ended with a stream to relay.
-pub fn is_stream(ended: &Result<Won, Box<Exhausted>>) -> bool {
-    matches!(ended, Ok(Won { received: Received::Stream(_), .. }))
+/// True if the call ended with a stream to relay.
+pub fn is_stream(ended: &Result<Success, Box<Exhausted>>) -> bool {
+    matches!(ended, Ok(Success { received: Received::Stream(_), .. }))
 }
 
-/// Answers a call, and records it: at once, or when its stream has ended. `route`: how each attempt went.
+/// Returns the response of a call and records the call: at once, or when its stream has ended. `route` describes each
+/// attempt.
 pub fn respond(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
-    ended: Result<Won, Box<Exhausted>>,
+    ended: Result<Success, Box<Exhausted>>,
     record: &Rc<Record>,
     route: String,
 ) -> Result<Response, Error> {
     let mut receipt = None;
     let response = match ended {
-        Ok(Won { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
+        Ok(Success { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
             record.ended(driver::charge_of_whole(usage, body.length().into()));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
             with_adjusted(Response::new(status, "application/json", Body::Bytes(body)), &adjusted)
         }
-        Ok(Won { received: Received::Stream(events), adjusted, .. }) => {
+        Ok(Success { received: Received::Stream(events), adjusted, .. }) => {
             with_adjusted(event_stream(relay(context, events, Rc::clone(record))?), &adjusted)
         }
         Err(exhausted) => {
@@ -55,7 +56,7 @@ pub fn respond(
     Ok(with_cost(with_route(response, record, route), record, receipt.as_ref()))
 }
 
-/// Starts to relay a stream. The call is recorded when the stream has ended.
+/// Starts to relay a stream. The call is recorded when the stream ends.
 fn relay(
     context: &RequestContext<'_>,
     events: EventStream,
@@ -73,29 +74,29 @@ fn relay(
         let Isolate { accounts, health, .. } = &*record.isolate;
         accounts.report(&env, &record.ledger).await;
         health.publish(&env).await;
-        Rc::clone(accounts).settle_up(env, record.ledger.clone()).await;
+        Rc::clone(accounts).report_and_release(env, record.ledger.clone()).await;
     })
     .map_err(|_| Error::new(Code::InternalError, "The stream could not be relayed"))
 }
 
-/// A streamed response, with the headers that keep proxies from holding it back.
+/// Creates a streamed response, with headers that keep proxies from buffering it.
 fn event_stream(readable: ReadableStream) -> Response {
     Response::new(200, "text/event-stream; charset=utf-8", Body::Stream(readable))
         .with("cache-control", "no-cache, no-transform")
         .with("x-accel-buffering", "no")
 }
 
-/// A response, with what was dropped or changed for the provider.
+/// Adds the list of parameters that were dropped or changed for the provider.
 fn with_adjusted(response: Response, adjusted: &[String]) -> Response {
     if adjusted.is_empty() {
         return response;
     }
-    // The operator may have renamed a field to anything.
+    // The operator may have renamed a field to any text.
     let adjusted: Vec<String> = adjusted.iter().map(|what| visible_ascii(what)).collect();
     response.with("x-gateway-dropped-params", adjusted.join(", "))
 }
 
-/// A response, with where the call went.
+/// Adds the provider, the model and the attempts.
 fn with_route(response: Response, record: &Record, route: String) -> Response {
     let mut response = response
         .with("x-gateway-attempts", record.attempts.to_string())
@@ -107,7 +108,7 @@ fn with_route(response: Response, record: &Record, route: String) -> Response {
         response = response.with("x-gateway-model", visible_ascii(model));
     }
     if record.attempts > 1 {
-        // A response that took more than one attempt is a sign that something is not well.
+        // More than one attempt means that some lane is not healthy.
         response = response.with("x-gateway-route", route);
         if response.status < 400 {
             response = response.with("x-degraded-mode", "true");
@@ -116,7 +117,7 @@ fn with_route(response: Response, record: &Record, route: String) -> Response {
     response
 }
 
-/// A response, with what the call has cost, as far as that is known in time, and where the rest can be asked for.
+/// Adds the receipt id and, if the response is complete, its usage and cost.
 fn with_cost(mut response: Response, record: &Record, receipt: Option<&Receipt>) -> Response {
     if record.attempts == 0 {
         return response;

@@ -1,9 +1,10 @@
-//! Keeping what this isolate holds and has seen of each key together with the key's ledger, the `KeyLedger` object.
+//! Synchronizes this isolate's local leases and the calls of its keys with the keys' accounts, in the `KeyLedger`
+//! objects.
 //!
-//! Calls of keys with limits spend from a lease that the isolate holds; only where that is not enough is the object asked before
-//! the call is sent. What has become of calls is reported behind their answers: at once, or, while another report is under
-//! way, together with what comes in the meantime. A lease is held only while some request of the isolate is there to give it
-//! back: the isolate may be thrown away at any time after the last.
+//! Calls of keys with limits spend from the isolate's lease. The object is asked before a call is sent only if the
+//! lease does not suffice. Ended calls are reported after their responses: at once, or, while another report is in
+//! flight, together with those that end in the meantime. A lease is held only as long as some request of the isolate
+//! lives that can return it, since the runtime may discard the isolate at any time after the last.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,28 +25,30 @@ use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task, upstream};
 use crate::request_context::RequestContext;
 
-/// After how long another request takes over reporting, in milliseconds: behind its answer, a request has half a minute.
+/// The time after which another request takes over reporting, in milliseconds: after its response a request has half a
+/// minute.
 const HAND_OVER_MS: u64 = 10_000;
-/// How long one goes on reporting, in milliseconds, if no other takes over.
+/// The longest time that one request keeps reporting, in milliseconds, if no other takes over.
 const REPORTING_MS: u64 = 25_000;
-/// The wait after a report that failed, in milliseconds; it doubles with each.
+/// The delay after a failed report, in milliseconds; it doubles with each failure.
 const RETRY_MS: u32 = 500;
-/// How long a request stays to give a lease back, in milliseconds.
-const LINGER_MS: u64 = 20_000;
-/// How often an attempt asks the object: again where the lease was given back before the answer came.
-const MAX_ASKS: u32 = 3;
-/// How many keys' purses an isolate keeps, of those with nothing in them.
+/// The longest time that a request lives on to return a lease, in milliseconds.
+const MAX_LINGER_MS: u64 = 20_000;
+/// The largest number of requests for a lease by one attempt: it asks again if the lease was returned before the
+/// response came.
+const MAX_REQUESTS: u32 = 3;
+/// The number of keys from which on an isolate drops idle leases.
 const MAX_IDLE: usize = 1_000;
 
-/// The purses of an isolate, by the name of the ledger.
+/// The local leases of an isolate, by the name of the ledger.
 #[derive(Default)]
 pub struct Accounts(RefCell<BTreeMap<String, Share>>);
 
 struct Share {
     lease: LocalLease,
-    /// Which request reports, and since when, in milliseconds since 1970.
+    /// The token of the request that reports, and the time since when, in milliseconds since 1970.
     reporting: Option<(u64, u64)>,
-    /// Until when a request stays to give the lease back, in milliseconds since 1970.
+    /// The time until which a request lives on to return the lease, in milliseconds since 1970.
     lingering_ms: u64,
 }
 
@@ -67,12 +70,12 @@ pub fn of_ring(label: &str) -> String {
     format!("ring {label}")
 }
 
-/// A limit that cannot be kept lets nobody through.
-fn cannot_check() -> Error {
+/// The error if the limits cannot be checked: a call is rejected rather than left unlimited.
+fn limits_unavailable() -> Error {
     Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again")
 }
 
-/// How often the book hears of a call that is under way, in milliseconds.
+/// The interval at which the account hears of a call in flight, in milliseconds.
 #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
 pub const HEARTBEAT_MS: u32 = RENEW_MS as u32;
 
@@ -85,14 +88,15 @@ impl Accounts {
         if accounts.len() >= MAX_IDLE {
             accounts.retain(|_, share| !share.lease.is_idle());
         }
-        // A name for each purse, not for the isolate: a purse that is made anew numbers its reports from 1 again.
+        // The name belongs to the lease, not to the isolate: a lease that is created again numbers its reports from 1
+        // again.
         let lease = LocalLease::new(hex::encode(random::id_bytes::<8>()));
         let share = Share { lease, reporting: None, lingering_ms: 0 };
         step(accounts.entry(ledger.to_owned()).or_insert(share), clock::now_ms())
     }
 
-    /// Sets aside what an attempt needs. Waits for the object only where the lease of this isolate is not enough.
-    pub async fn set_aside(
+    /// Reserves what an attempt needs. Waits for the object only if the lease of this isolate does not suffice.
+    pub async fn reserve(
         self: &Rc<Self>,
         context: &RequestContext<'_>,
         ledger: &str,
@@ -101,7 +105,7 @@ impl Accounts {
         if needs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut asks = 0;
+        let mut requests = 0;
         loop {
             let ask = match self.with(ledger, |share, now_ms| share.lease.reserve(needs, now_ms)) {
                 Reserved::Held(charges, refill) => {
@@ -109,8 +113,8 @@ impl Accounts {
                         let (accounts, env, ledger) =
                             (Rc::clone(self), context.env.clone(), ledger.to_owned());
                         task::after_response(&context.execution, async move {
-                            // If there is nothing for it, the next call asks for itself.
-                            let _ = accounts.ask_object(&env, &ledger, &ask).await;
+                            // If the account has nothing left, the next call asks for itself.
+                            let _ = accounts.request_lease(&env, &ledger, &ask).await;
                         });
                     }
                     return Ok(charges);
@@ -118,41 +122,42 @@ impl Accounts {
                 Reserved::Refused(refusal) => return Err(headers::refused(&refusal, clock::now_ms())),
                 Reserved::Ask(ask) => ask,
             };
-            // What ended calls have not used is told first: there may be enough of that.
-            if self.has_news(ledger) {
+            // Reports first what ended calls have not used: that may suffice.
+            if self.has_unreported(ledger) {
                 self.send_report(&context.env, ledger).await;
             }
-            asks += 1;
-            match self.ask_object(&context.env, ledger, &ask).await {
+            requests += 1;
+            match self.request_lease(&context.env, ledger, &ask).await {
                 Ok(charges) => return Ok(charges),
-                // The lease was given back in the meantime: nothing has been set aside.
-                Err(None) if asks < MAX_ASKS => {}
-                // A call has ended in the meantime: again, with that.
+                // The lease was returned in the meantime: nothing has been reserved.
+                Err(None) if requests < MAX_REQUESTS => {}
+                // A call has ended in the meantime: report it and try again.
                 Err(Some(error))
-                    if asks == 1 && error.is(Code::RateLimitExceeded) && self.has_news(ledger) => {}
-                Err(error) => return Err(error.unwrap_or_else(cannot_check)),
+                    if requests == 1 && error.is(Code::RateLimitExceeded) && self.has_unreported(ledger) => {}
+                Err(error) => return Err(error.unwrap_or_else(limits_unavailable)),
             }
         }
     }
 
-    fn has_news(&self, ledger: &str) -> bool {
+    fn has_unreported(&self, ledger: &str) -> bool {
         self.with(ledger, |share, _| share.lease.has_news())
     }
 
-    /// Asks the object, and takes its answer. The error is `None` if the lease was given back in the meantime.
-    async fn ask_object(&self, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Option<Error>> {
-        let answer = key_ledger::ask_for(env, ledger, ask).await;
+    /// Requests a lease from the object and takes the response. The error is `None` if the lease was returned in the
+    /// meantime.
+    async fn request_lease(&self, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Option<Error>> {
+        let response = key_ledger::ask_for(env, ledger, ask).await;
         self.with(ledger, |share, now_ms| {
-            let Ok(answer) = answer else {
+            let Ok(response) = response else {
                 share.lease.not_answered(ask);
-                return Err(Some(cannot_check()));
+                return Err(Some(limits_unavailable()));
             };
             let refused = |refusal: Option<_>| refusal.map(|refusal| headers::refused(&refusal, now_ms));
-            share.lease.answered(ask, answer, now_ms).map_err(refused)
+            share.lease.answered(ask, response, now_ms).map_err(refused)
         })
     }
 
-    /// The headers that tell a caller how its limits stand.
+    /// The response headers with the limits of the key and what is left of them.
     pub fn headers(&self, ledger: &str, limits: &[Limit]) -> Vec<(&'static str, String)> {
         if limits.is_empty() {
             return Vec::new();
@@ -162,7 +167,7 @@ impl Accounts {
         })
     }
 
-    /// Lets the book know that a call is under way.
+    /// A heartbeat that reports to the account that a call is in flight.
     pub fn heartbeat(self: &Rc<Self>, context: &RequestContext<'_>, ledger: &str) -> Heartbeat {
         let execution: Context = JsValue::from(&context.execution).unchecked_into();
         let (env, accounts, ledger) = (context.env.clone(), Rc::clone(self), ledger.to_owned());
@@ -172,18 +177,18 @@ impl Accounts {
         })
     }
 
-    /// Notes what has become of a call. It is to be followed by [`Accounts::report`] behind the answer.
+    /// Settles a call locally. [`Accounts::report`] must follow after the response.
     pub fn settle(&self, ledger: &str, settled: Settled) {
         self.with(ledger, |share, _| share.lease.settle(settled));
     }
 
-    /// Reports what there is to report, and stays until all of it is on disk; then sees to it that the lease is given back.
-    pub async fn settle_up(self: Rc<Self>, env: Env, ledger: String) {
+    /// Reports until everything is on disk, and makes sure that the lease is returned.
+    pub async fn report_and_release(self: Rc<Self>, env: Env, ledger: String) {
         self.report(&env, &ledger).await;
         self.linger(&env, &ledger).await;
     }
 
-    /// Reports what there is to report, until nothing is left, unless another request is doing so.
+    /// Reports until nothing is left to report, unless another request is doing so.
     pub async fn report(self: &Rc<Self>, env: &Env, ledger: &str) {
         let token = random::chance();
         let began_ms = clock::now_ms();
@@ -200,15 +205,15 @@ impl Accounts {
         let mut failures = 0;
         loop {
             let wait_ms = self.with(ledger, |share, now_ms| share.lease.wait_ms(now_ms));
-            // However short, so that the answer leaves first.
+            // Waits even if the time is 0, so that the response leaves first.
             upstream::sleep(u32::try_from(wait_ms).unwrap_or(u32::MAX)).await;
-            // Another may have taken over in the meantime.
+            // Another request may have taken over in the meantime.
             if !self.is_reporting(ledger, token) {
                 return;
             }
             let sent = self.send_report(env, ledger).await;
-            // What was not taken is news as before; so is what a call is sending by itself, which may not be taken.
-            if !self.has_news(ledger) || clock::now_ms() > began_ms + REPORTING_MS {
+            // A report that failed is still to be sent; so is one that a call sends by itself, which may fail.
+            if !self.has_unreported(ledger) || clock::now_ms() > began_ms + REPORTING_MS {
                 break;
             }
             failures = if sent == Some(false) { failures + 1 } else { 0 };
@@ -223,8 +228,8 @@ impl Accounts {
         });
     }
 
-    /// Sends the report that is to be sent now, if there is one, and says whether it was taken. Of a key there is one report at a
-    /// time: none while another request's is on its way.
+    /// Sends the next report, if there is one and none of this key is in flight, and returns whether the object took
+    /// it.
     async fn send_report(&self, env: &Env, ledger: &str) -> Option<bool> {
         let (sent, lost) = self.with(ledger, |share, now_ms| {
             let sent = share
@@ -234,17 +239,15 @@ impl Accounts {
             (sent, share.lease.lost())
         });
         if lost > 0 {
-            log::line(
-                json_text!({"event": "ledger", "error": "records of calls were given up", "calls": lost}),
-            );
+            log::line(json_text!({"event": "ledger", "error": "records of calls were lost", "calls": lost}));
         }
-        let (number, calls, answer) = sent?;
-        match answer.await {
+        let (number, calls, response) = sent?;
+        match response.await {
             Ok(standing) => {
                 self.with(ledger, |share, _| share.lease.reported(standing));
                 Some(true)
             }
-            // Nobody keeps a ledger here.
+            // No ledger is bound: the report is dropped.
             Err(ObjectError::NotBound) => {
                 let standing = Standing { number, pause_ms: HAND_OVER_MS };
                 self.with(ledger, |share, _| share.lease.reported(standing));
@@ -252,8 +255,8 @@ impl Accounts {
             }
             Err(error) => {
                 self.with(ledger, |share, _| share.lease.not_reported(number));
-                let words = format!("a report was not taken: {error:?}");
-                log::line(json_text!({"event": "ledger", "error": words, "calls": calls}));
+                let message = format!("a report failed: {error:?}");
+                log::line(json_text!({"event": "ledger", "error": message, "calls": calls}));
                 Some(false)
             }
         }
@@ -263,7 +266,7 @@ impl Accounts {
         self.with(ledger, |share, _| share.reporting.is_some_and(|(owner, _)| owner == token))
     }
 
-    /// Stays until the lease is idle, and gives it back; unless another request does so.
+    /// Waits until the lease is idle and returns it, unless another request does so.
     async fn linger(self: &Rc<Self>, env: &Env, ledger: &str) {
         #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
         const IDLE: u32 = IDLE_MS as u32;
@@ -271,7 +274,7 @@ impl Accounts {
         let stays = self.with(ledger, |share, now_ms| {
             let stays = share.lease.has_spare() && share.lingering_ms <= now_ms;
             if stays {
-                share.lingering_ms = now_ms + LINGER_MS + 2 * IDLE_MS;
+                share.lingering_ms = now_ms + MAX_LINGER_MS + 2 * IDLE_MS;
             }
             stays
         });
@@ -281,8 +284,8 @@ impl Accounts {
         loop {
             upstream::sleep(IDLE).await;
             let is_over = self.with(ledger, |share, now_ms| {
-                let late = now_ms >= began_ms + LINGER_MS;
-                // Calls that are under way have a request each, which stays in its turn.
+                let late = now_ms >= began_ms + MAX_LINGER_MS;
+                // Each call in flight has a request, which lingers in its turn.
                 if late && share.lease.is_holding() {
                     share.lingering_ms = 0;
                     return true;

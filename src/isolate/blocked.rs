@@ -1,11 +1,11 @@
-//! Clients that an isolate refuses, because too many of their authentications have failed.
+//! Clients that an isolate blocks because too many of their authentications have failed.
 
 use std::collections::BTreeMap;
 
-/// How many refused clients an isolate remembers.
+/// The largest number of blocked clients that an isolate stores.
 const MAX_BLOCKED: usize = 1_000;
 
-/// Clients that are refused, until when, in milliseconds since 1970.
+/// Blocked clients, with the end of each block in milliseconds since 1970.
 #[derive(Default)]
 pub struct Blocked(BTreeMap<String, u64>);
 

@@ -1,9 +1,9 @@
 //! One isolate's view of the health of providers, and its synchronization with the views of the other isolates through the
 //! `ProviderHealth` Durable Object.
 //!
-//! A call whose isolate has heard nothing for nearly two seconds fetches a report before it is sent, while its body is being
-//! read; otherwise the report is fetched after a response. What an isolate has seen is published at once if the others should
-//! act on it, and within a second otherwise.
+//! If the view is almost two seconds old, a call refreshes it before it is sent, while its body is being read;
+//! otherwise the view is refreshed after a response. Observations that the other isolates should act on are published
+//! at once, all others within a second.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,12 +15,11 @@ use crate::objects::{ObjectError, provider_health};
 use crate::platform::{clock, task, upstream};
 use crate::request_context::RequestContext;
 
-/// The health of providers, models and keys, as one isolate knows it.
+/// The health of providers, models and keys, as known to one isolate.
 #[derive(Default)]
 pub struct Health {
-    /// The view.
     pub view: RefCell<HealthView>,
-    /// Until when a call of this isolate waits to publish what was seen, in milliseconds since 1970.
+    /// The time until which one call of this isolate waits to publish observations, in milliseconds since 1970.
     publishing_ms: Cell<u64>,
 }
 
@@ -28,29 +27,29 @@ pub struct Health {
 const WAIT_MS: u32 = REFRESH_MS as u32;
 
 impl Health {
-    /// Makes sure that the view is less than two seconds old. The request for a report is sent before this returns; await
-    /// the future before reading the view.
+    /// Makes sure that the view is less than two seconds old. The request for an update is sent before this returns;
+    /// await the future before reading the view.
     pub fn refresh(self: &Rc<Self>, context: &RequestContext<'_>) -> impl Future<Output = ()> + use<> {
         let now_ms = clock::now_ms();
-        // A borrow of its own: it must have ended where the question is made.
+        // A statement of its own, so that this borrow has ended before the next one.
         let is_stale = self.view.borrow().is_stale(now_ms);
-        let asked = is_stale.then(|| {
-            let (question, token) = self.view.borrow_mut().query(now_ms);
-            (provider_health::ask(&context.env, &question), token)
+        let refreshing = is_stale.then(|| {
+            let (query, token) = self.view.borrow_mut().query(now_ms);
+            (provider_health::refresh(&context.env, &query), token)
         });
-        if asked.is_none() && self.view.borrow().is_due(now_ms) {
+        if refreshing.is_none() && self.view.borrow().is_due(now_ms) {
             let (health, env) = (Rc::clone(self), context.env.clone());
             task::after_response(&context.execution, async move { health.exchange(&env).await });
         }
         let health = Rc::clone(self);
         async move {
-            if let Some((response, token)) = asked {
-                health.take(response.await, token);
+            if let Some((response, token)) = refreshing {
+                health.apply(response.await, token);
             }
         }
     }
 
-    fn take(&self, response: Result<Update, ObjectError>, token: Token) {
+    fn apply(&self, response: Result<Update, ObjectError>, token: Token) {
         let mut view = self.view.borrow_mut();
         match response {
             Ok(response) => view.refreshed(&response, token),
@@ -58,7 +57,7 @@ impl Health {
         }
     }
 
-    /// Publishes what was seen, after the response.
+    /// Publishes observations after the response.
     pub fn publish_after_response(self: &Rc<Self>, context: &RequestContext<'_>) {
         if self.has_to_publish() {
             let (health, env) = (Rc::clone(self), context.env.clone());
@@ -66,14 +65,14 @@ impl Health {
         }
     }
 
-    /// Whether this call is the one that publishes: of those that could wait, one of the isolate waits for all.
+    /// True if this call has to publish: observations that can wait are published by one call of the isolate for all.
     fn has_to_publish(&self) -> bool {
         let now_ms = clock::now_ms();
         let view = self.view.borrow();
         view.has_unpublished() && (view.is_due(now_ms) || self.publishing_ms.get() <= now_ms)
     }
 
-    /// Publishes what was seen: at once or, if nobody needs it at once, together with what is seen in the next second.
+    /// Publishes observations: at once if others need them at once, otherwise together with those of the next second.
     pub async fn publish(&self, env: &Env) {
         if !self.has_to_publish() {
             return;
@@ -89,12 +88,11 @@ impl Health {
         }
     }
 
-    /// Sends the object what was seen and takes its response; then again what the others should know at once and was seen in
-    /// the meantime.
+    /// Sends the observations and takes the update; repeats this if urgent observations were made in the meantime.
     async fn exchange(&self, env: &Env) {
         loop {
             let (report, token) = self.view.borrow_mut().report(clock::now_ms());
-            self.take(provider_health::tell(env, &report).await, token);
+            self.apply(provider_health::report(env, &report).await, token);
             if !self.view.borrow().is_due(clock::now_ms()) {
                 return;
             }

@@ -1,4 +1,4 @@
-//! The state of one isolate: what it remembers between requests.
+//! The state of one isolate, which lasts from request to request.
 
 pub mod accounts;
 pub mod blocked;
@@ -22,9 +22,9 @@ use health::Health;
 pub struct Isolate {
     /// The settings of the deployment.
     pub settings: Rc<Settings>,
-    /// What is remembered of issued keys.
+    /// Cached issued keys.
     pub keys: RefCell<KeyCache>,
-    /// The shares of the limits of keys that this isolate holds, and what is to be reported to their ledgers.
+    /// The shares of keys' limits that this isolate holds, and the calls that are yet to be reported to their ledgers.
     pub accounts: Rc<Accounts>,
     /// Clients with too many failed authentications.
     pub blocked: RefCell<Blocked>,
@@ -32,7 +32,7 @@ pub struct Isolate {
     pub health: Rc<Health>,
     /// Recent reports about usage.
     pub analytics: RefCell<ReportCache>,
-    /// The last state of the database, and when it was found, in milliseconds since 1970.
+    /// The last state of the database, and the time of the check in milliseconds since 1970.
     pub database: Cell<Option<(u64, DatabaseState)>>,
 }
 
@@ -40,7 +40,7 @@ thread_local! {
     static ISOLATE: OnceCell<Rc<Isolate>> = const { OnceCell::new() };
 }
 
-/// The state of this isolate, made by its first request. The error is that of the settings.
+/// The state of this isolate, created by its first request. The error is that of the settings.
 pub fn of(env: &Env) -> Result<Rc<Isolate>, Error> {
     let settings = settings::of_isolate(env)?;
     let new = || {

@@ -1,7 +1,7 @@
-//! Durable Objects: the few things that must have one owner.
+//! Durable Objects, for state that needs a single owner.
 //!
-//! Each file has the object, which only keeps and wakes, and the functions by which the Worker asks it. What an object
-//! decides is decided in `gatehouse-core`.
+//! Each file has an object, which only stores and wakes, and the functions through which the Worker calls it.
+//! `gatehouse-core` makes the decisions.
 
 pub mod key_ledger;
 pub mod notifier;
@@ -15,41 +15,42 @@ use crate::platform::{task, variables};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = askObject)]
-    fn ask_object(namespace: &JsValue, name: &str, message: &str, limit_ms: f64) -> js_sys::Promise;
+    #[wasm_bindgen(js_name = sendToObject)]
+    fn send_to_object(namespace: &JsValue, name: &str, message: &str, timeout_ms: f64) -> js_sys::Promise;
 }
 
-/// Why an object did not answer.
+/// The error of a request to an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectError {
-    /// There is no such binding.
+    /// The Worker has no such binding.
     NotBound,
-    /// It failed, or cannot be reached.
+    /// The request failed, or the object cannot be reached.
     Failed(String),
 }
 
-/// How long an object may take, in milliseconds, where its caller has nothing better to do than to wait.
-const PATIENCE_MS: u32 = 10_000;
+/// The timeout of a request, in milliseconds, for callers that cannot go on without the response.
+const TIMEOUT_MS: u32 = 10_000;
 
-/// Sends a message to an object and gives its answer.
-async fn ask(env: &Env, namespace: &str, name: &str, message: &str) -> Result<String, ObjectError> {
-    ask_within(PATIENCE_MS, env, namespace, name, message).await
+/// Sends a message to an object and returns its response.
+async fn send(env: &Env, namespace: &str, name: &str, message: &str) -> Result<String, ObjectError> {
+    send_within(TIMEOUT_MS, env, namespace, name, message).await
 }
 
-/// The same within some milliseconds. The message is sent at once, not only when the answer is awaited.
-fn ask_within(
-    limit_ms: u32,
+/// Sends a message to an object with a timeout in milliseconds. The message is sent when this is called, not when
+/// the future is awaited.
+fn send_within(
+    timeout_ms: u32,
     env: &Env,
     namespace: &str,
     name: &str,
     message: &str,
 ) -> impl Future<Output = Result<String, ObjectError>> + use<> {
     let promise = variables::binding(env, namespace)
-        .map(|namespace| ask_object(&namespace, name, message, limit_ms.into()));
+        .map(|namespace| send_to_object(&namespace, name, message, timeout_ms.into()));
     async move {
-        let answer = task::settled(promise.ok_or(ObjectError::NotBound)?).await;
-        answer
+        let response = task::settled(promise.ok_or(ObjectError::NotBound)?).await;
+        response
             .map(|text| text.as_string().unwrap_or_default())
-            .map_err(|error| ObjectError::Failed(variables::words(&error)))
+            .map_err(|error| ObjectError::Failed(variables::message(&error)))
     }
 }

@@ -1,14 +1,15 @@
-//! `Notifier`: one object that delivers webhook notifications, and tries again those that were not taken.
+//! `Notifier`: the one object that delivers webhook notifications and retries failed deliveries.
 //!
-//! The notifications stand in the database, written in the same transaction as what they tell. The object has only an
-//! alarm: it is set before that transaction, so that a Worker that dies after it leaves nothing undelivered.
+//! The notifications are rows of the database, written in the same transaction as the change that they report. The
+//! object has only an alarm, which is set before that transaction, so that a Worker that dies after it leaves nothing
+//! undelivered.
 
 use gatehouse_core::json_text;
 use gatehouse_core::onboarding::webhook::{SigningKey, retry_after};
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
 
-use super::{ObjectError, ask};
+use super::{ObjectError, send};
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::{clock, log, random, task, variables};
 use crate::settings;
@@ -20,27 +21,26 @@ extern "C" {
     fn post_webhook(url: &str, id: &str, timestamp: &str, signature: &str, body: &str) -> js_sys::Promise;
 }
 
-/// There is one, of this name.
+/// The name of the only instance.
 const NAME: &str = "notifier";
-/// How long a transaction may take that a notification is written in.
-const SAFETY_MS: u64 = 15_000;
-/// When to look again for a secret to sign with: a deployment brings it.
+/// An upper bound, in milliseconds, for the transaction that writes a notification.
+const MAX_TRANSACTION_MS: u64 = 15_000;
+/// The delay before looking again for a signing secret, which only a deployment can bring.
 const SECRET_RETRY_MS: u64 = 60_000;
-/// When to look again after the database did not answer.
+/// The delay before the next try after the database has failed.
 const DATABASE_RETRY_MS: u64 = 30_000;
 
-/// To be called before a notification is written: it will be found even if nobody says so.
+/// Sets the alarm before a notification is written, so that it is delivered even if [`wake`] is never called.
 pub async fn expect(env: &Env) -> Result<(), ObjectError> {
-    ask(env, "NOTIFIER", NAME, &SAFETY_MS.to_string()).await.map(|_| ())
+    send(env, "NOTIFIER", NAME, &MAX_TRANSACTION_MS.to_string()).await.map(|_| ())
 }
 
-/// To be called when a notification has been written.
+/// Delivers now. Called after a notification has been written.
 pub async fn wake(env: &Env) {
-    // If this is lost, the alarm that was set before goes off.
-    let _ = ask(env, "NOTIFIER", NAME, "0").await;
+    // If this message is lost, the alarm that was set before it fires.
+    let _ = send(env, "NOTIFIER", NAME, "0").await;
 }
 
-/// The object.
 #[durable_object(alarm)]
 pub struct Notifier {
     storage: ObjectStorage,
@@ -52,7 +52,7 @@ impl DurableObject for Notifier {
         Notifier { storage: ObjectStorage::of(state), env }
     }
 
-    /// The message is in how many milliseconds to look.
+    /// The message is the delay before delivery, in milliseconds.
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let wait_ms = request.text().await?.parse().unwrap_or(0);
         self.storage.wake_by(clock::now_ms().saturating_add(wait_ms)).await?;
@@ -72,18 +72,19 @@ impl DurableObject for Notifier {
 }
 
 impl Notifier {
-    /// Delivers what is due and says when the next is, or, where that cannot be told, how long to wait.
+    /// Delivers the notifications that are due. Returns the time of the next one; the error is the delay before another
+    /// try.
     async fn deliver_due(&self) -> Result<Option<u64>, u64> {
         let Ok(settings) = settings::of_isolate(&self.env) else { return Ok(None) };
         let Some(url) = &settings.config.webhook.url else { return Ok(None) };
-        // Until there is a secret to sign with, notifications wait.
+        // Notifications wait until there is a signing secret.
         let Some(key) = &settings.signing_key else { return Err(SECRET_RETRY_MS) };
         let due = notifications::due(&self.env, clock::now_ms()).await.map_err(|_| DATABASE_RETRY_MS)?;
         for notification in due {
             let failure = post(url.as_str(), key, &notification).await.err();
             let settled = match &failure {
                 None => notifications::delivered(&self.env, &notification.id).await,
-                Some(words) => {
+                Some(message) => {
                     let attempts = notification.attempts + 1;
                     let [chance] = random::id_bytes();
                     let next_ms = retry_after(attempts, chance).map(|wait_ms| clock::now_ms() + wait_ms);
@@ -91,7 +92,7 @@ impl Notifier {
                         "event": "webhook",
                         "id": notification.id,
                         "attempts": attempts,
-                        "error": words,
+                        "error": message,
                         "given_up": next_ms.is_none(),
                     }));
                     notifications::failed(&self.env, &notification.id, attempts, next_ms).await
@@ -103,15 +104,15 @@ impl Notifier {
     }
 }
 
-/// Posts one; the error says why it was not taken.
+/// Posts one notification; the error is the reason of the failed delivery.
 async fn post(url: &str, key: &SigningKey, notification: &Notification) -> Result<(), String> {
     let Notification { id, body, .. } = notification;
     let timestamp_s = clock::now_ms() / 1000;
     let signature = key.sign(id, timestamp_s, body);
     let posted = task::settled(post_webhook(url, id, &timestamp_s.to_string(), &signature, body)).await;
-    match posted.map_err(|error| variables::words(&error))?.as_string().as_deref() {
+    match posted.map_err(|error| variables::message(&error))?.as_string().as_deref() {
         Some(status) if status.starts_with('2') => Ok(()),
-        Some(status) => Err(format!("the receiver answered {status}")),
-        None => Err("the receiver gave no status".to_owned()),
+        Some(status) => Err(format!("the receiver responded with status {status}")),
+        None => Err("the receiver sent no status".to_owned()),
     }
 }

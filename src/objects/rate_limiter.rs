@@ -1,5 +1,5 @@
-//! `RateLimiter`: one object for each client that is limited. It keeps a log of the hits of the last span, and
-//! nothing at all once that has passed.
+//! `RateLimiter`: one object for each client that is limited. It stores the hits of the last time span, and nothing
+//! once they have expired.
 
 use std::cell::RefCell;
 
@@ -9,37 +9,36 @@ use serde::{Deserialize, Serialize};
 use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
-use super::{ObjectError, ask};
+use super::{self as objects, ObjectError};
 use crate::platform::clock;
 use crate::platform::object_storage::ObjectStorage;
 
-/// What an object is asked.
+/// A message to the object.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Message {
-    /// To count a hit.
+    /// Counts a hit.
     Take(Take),
-    /// To take back the hit of a name.
+    /// Removes the hit with this name.
     GiveBack(String),
 }
 
 /// Counts a hit of `who`, if there is room for it.
 pub async fn take(env: &Env, who: &str, take: Take) -> Result<Verdict, ObjectError> {
-    let answer = send(env, who, &Message::Take(take)).await?;
-    json::read(&answer).map_err(|error| ObjectError::Failed(error.to_string()))
+    let response = send(env, who, &Message::Take(take)).await?;
+    json::read(&response).map_err(|error| ObjectError::Failed(error.to_string()))
 }
 
-/// Takes back the hit of a name: what it was counted for did not happen.
+/// Removes the hit with this name, because the action that it was counted for did not happen.
 pub async fn give_back(env: &Env, who: &str, name: &str) -> Result<(), ObjectError> {
     send(env, who, &Message::GiveBack(name.to_owned())).await.map(|_| ())
 }
 
 async fn send(env: &Env, who: &str, message: &Message) -> Result<String, ObjectError> {
     let message = serde_json::to_string(message).map_err(|error| ObjectError::Failed(error.to_string()))?;
-    ask(env, "RATE_LIMITER", who, &message).await
+    objects::send(env, "RATE_LIMITER", who, &message).await
 }
 
-/// The object.
 #[durable_object(alarm)]
 pub struct RateLimiter {
     storage: ObjectStorage,
@@ -57,7 +56,7 @@ impl DurableObject for RateLimiter {
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let message: Message = json::read(&request.text().await?)?;
         let mut log = self.load().await?;
-        let (answer, changed) = match &message {
+        let (response, changed) = match &message {
             Message::Take(take) => {
                 let verdict = log.take(clock::now_ms(), take);
                 (serde_json::to_string(&verdict)?, verdict == Verdict::Allowed)
@@ -67,23 +66,23 @@ impl DurableObject for RateLimiter {
                 ("null".to_owned(), true)
             }
         };
-        // What is refused costs no write, however often it is tried.
+        // A rejected hit causes no write, however often it is tried.
         if changed {
             self.store(log).await?;
         } else {
             self.log.replace(Some(log));
         }
-        Response::ok(answer)
+        Response::ok(response)
     }
 
-    /// Forgets everything once the last hit has left its span.
+    /// Deletes everything once the last hit has expired.
     async fn alarm(&self) -> worker::Result<Response> {
         let log = self.load().await?;
         match log.empty_at_ms() {
             Some(at_ms) if at_ms > clock::now_ms() => self.store(log).await?,
             _ => {
                 self.log.replace(None);
-                self.storage.forget().await?;
+                self.storage.delete().await?;
             }
         }
         Response::ok("")
@@ -91,23 +90,23 @@ impl DurableObject for RateLimiter {
 }
 
 impl RateLimiter {
-    /// Takes the log out of memory, or reads it from storage. Whoever takes it puts it back before waiting for anything.
+    /// Takes the log out of memory, or reads it from storage. The caller puts it back before it awaits anything.
     async fn load(&self) -> worker::Result<SlidingLog> {
         if let Some(log) = self.log.take() {
             return Ok(log);
         }
         let stored = self.storage.read(STORED).await?;
-        // Another message may have read it in the meantime, and counted.
+        // Another message may have read the log in the meantime and added to it.
         let log = self.log.take();
         Ok(log.or_else(|| json::read(&stored?).ok()).unwrap_or_default())
     }
 
-    /// Keeps the log, and sees to it that it is forgotten.
+    /// Stores the log, and sets the alarm that deletes it.
     async fn store(&self, log: SlidingLog) -> worker::Result<()> {
         let text = serde_json::to_string(&log)?;
         let empty_at_ms = log.empty_at_ms();
         self.log.replace(Some(log));
-        self.storage.keep(STORED, &text).await?;
+        self.storage.store(STORED, &text).await?;
         match empty_at_ms {
             Some(at_ms) => self.storage.wake_by(at_ms).await,
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! Analytics Engine: a data point for each call, where the operator has bound a data set.
+//! Analytics Engine: one data point for each call, if the operator has bound a data set.
 
 use serde_json::Value;
 use worker::Env;
@@ -12,16 +12,16 @@ extern "C" {
     fn write_data_point(dataset: &JsValue, point: &str) -> Result<(), JsValue>;
 }
 
-/// A data set.
 pub struct Dataset(JsValue);
 
 impl Dataset {
-    /// That of the binding `GATEWAY_ANALYTICS`, if there is one.
+    /// The data set of the binding `GATEWAY_ANALYTICS`.
     pub fn bound(env: &Env) -> Option<Dataset> {
         variables::binding(env, "GATEWAY_ANALYTICS").map(Dataset)
     }
 
-    /// Writes a point: `{"indexes": […], "blobs": […], "doubles": […]}`. What cannot be written is lost: the ledger has it.
+    /// Writes a point: `{"indexes": […], "blobs": […], "doubles": […]}`. A failure is ignored, since the ledger has the
+    /// data too.
     pub fn write(&self, point: &Value) {
         let _ = write_data_point(&self.0, &point.to_string());
     }

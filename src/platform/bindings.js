@@ -1,9 +1,10 @@
 // @ts-check
-//! Exchanges with bindings: one promise and one text each way, so that Wasm awaits once and reads JSON by itself.
+//! Exchanges with bindings. Each is one promise and one string in each direction, so that Wasm awaits once and parses
+//! JSON itself.
 
-/** How long the database may take, in milliseconds. */
+/** The time limit of the database, in milliseconds. */
 const DATABASE_MS = 10_000;
-/** How long the receiver of a webhook may take, in milliseconds. */
+/** The time limit of the receiver of a webhook, in milliseconds. */
 const WEBHOOK_MS = 10_000;
 
 /**
@@ -24,12 +25,12 @@ export async function runStatements(database, statements) {
 }
 
 /**
- * Runs statements in the storage of a Durable Object, as one transaction, at once. A statement without parameters may be
- * several.
+ * Runs statements synchronously in the storage of a Durable Object, as one transaction. A statement without
+ * parameters may consist of several.
  *
  * @param {DurableObjectState} state
  * @param {string} statements JSON: `[[sql, [parameter, …]], …]`
- * @param {string} long a parameter that is too long for JSON: `true` stands for it
+ * @param {string} long a parameter that is too long for JSON; `true` in `statements` is its placeholder
  * @returns {string} JSON: the rows that each statement found, as objects by column
  */
 export function runObjectStatements(state, statements, long) {
@@ -52,38 +53,38 @@ export function runObjectStatements(state, statements, long) {
  * @param {number} at in milliseconds since 1970
  */
 export function setObjectAlarm(state, at) {
-  // What is written waits in the output gate like all that is written; there is nothing to wait for.
+  // The output gate holds the response until the write is done, so there is nothing to wait for.
   state.storage.setAlarm(at).catch(() => {});
 }
 
 /**
- * The text that a Durable Object keeps under a name.
+ * Reads the text that a Durable Object stores under a name.
  *
  * @param {DurableObjectState} state
  * @param {string} name
  * @returns {Promise<string | undefined>}
  */
-export async function readKept(state, name) {
+export async function readText(state, name) {
   return state.storage.get(name);
 }
 
 /**
- * Keeps a text under a name.
+ * Stores a text under a name.
  *
  * @param {DurableObjectState} state
  * @param {string} name
  * @param {string} text
  */
-export async function keepText(state, name, text) {
+export async function storeText(state, name, text) {
   await state.storage.put(name, text);
 }
 
 /**
- * Forgets all that a Durable Object keeps.
+ * Deletes everything that a Durable Object stores.
  *
  * @param {DurableObjectState} state
  */
-export async function forgetAll(state) {
+export async function deleteAll(state) {
   await state.storage.deleteAll();
 }
 
@@ -99,7 +100,7 @@ export async function wakeBy(state, at) {
 }
 
 /**
- * Asks a Durable Object.
+ * Sends a message to a Durable Object and returns its response.
  *
  * @param {DurableObjectNamespace} namespace
  * @param {string} name of the object
@@ -107,23 +108,23 @@ export async function wakeBy(state, at) {
  * @param {number} limit in milliseconds
  * @returns {Promise<string>}
  */
-export async function askObject(namespace, name, message, limit) {
-  return within(limit, answerOf(namespace.get(namespace.idFromName(name)), message));
+export async function sendToObject(namespace, name, message, limit) {
+  return within(limit, responseOf(namespace.get(namespace.idFromName(name)), message));
 }
 
 /**
  * @param {DurableObjectStub} stub
  * @param {string} message
  */
-async function answerOf(stub, message) {
+async function responseOf(stub, message) {
   const response = await stub.fetch("https://object/", { method: "POST", body: message });
   const text = await response.text();
-  if (!response.ok) throw new Error(`the object answered ${response.status}: ${text}`);
+  if (!response.ok) throw new Error(`the object responded with status ${response.status}: ${text}`);
   return text;
 }
 
 /**
- * Writes a data point of Analytics Engine. It is buffered by the runtime: there is nothing to wait for.
+ * Writes a data point of Analytics Engine. The runtime buffers it, so there is nothing to wait for.
  *
  * @param {AnalyticsEngineDataset} dataset
  * @param {string} point JSON: `{"indexes": […], "blobs": […], "doubles": […]}`
@@ -184,7 +185,7 @@ async function within(limit, promise) {
   let timer = null;
   /** @type {Promise<never>} */
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${limit} ms`)), limit);
+    timer = setTimeout(() => reject(new Error(`no response within ${limit} ms`)), limit);
   });
   try {
     return await Promise.race([promise, late]);

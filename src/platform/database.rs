@@ -1,4 +1,4 @@
-//! The database, D1. It runs statements and tells what became of them; what they say is in `store`.
+//! The D1 database: runs statements and returns their outcome. The statements are in `store`.
 
 use gatehouse_core::{json, json_text};
 use serde::{Deserialize, Serialize};
@@ -14,36 +14,36 @@ extern "C" {
     fn run_statements(database: &JsValue, statements: &str) -> js_sys::Promise;
 }
 
-/// One statement and its parameters: texts, whole numbers below 2^53 and nulls.
+/// One statement and its parameters: strings, whole numbers below 2^53 and nulls.
 #[derive(Clone, Debug, Serialize)]
 pub struct Statement(&'static str, Vec<Value>);
 
 impl Statement {
-    /// A statement, with `?1`, `?2`, … for its parameters.
+    /// Creates a statement with `?1`, `?2`, … for its parameters.
     pub fn new(sql: &'static str, parameters: impl Into<Vec<Value>>) -> Statement {
         Statement(sql, parameters.into())
     }
 }
 
-/// What became of one statement.
+/// The outcome of one statement.
 #[derive(Debug, Default, Deserialize)]
 pub struct Outcome {
-    /// The rows that it found, as objects by column.
+    /// The rows found, as objects by column.
     pub rows: Vec<Value>,
-    /// How many rows it wrote.
+    /// The number of rows written.
     pub changes: u64,
 }
 
-/// Why statements did not run. None of them did.
+/// The reason why a transaction failed. None of its statements took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// A row would stand twice; the index or columns, such as `issued_keys.name`.
+    /// A unique constraint failed; the index or columns, such as `issued_keys.name`.
     Duplicate(String),
-    /// The tables are not there: the migrations have not been applied.
+    /// The tables are missing: the migrations have not been applied.
     NotMigrated,
     /// There is no binding `GATEWAY_DB`.
     NotBound,
-    /// It does not answer, or refuses.
+    /// The database does not respond, or rejects the statements.
     Unavailable,
 }
 
@@ -56,39 +56,39 @@ pub async fn run(env: &Env, statements: &[Statement]) -> Result<Vec<Outcome>, Fa
             let results = results.as_string().unwrap_or_default();
             serde_json::from_str(&results).map_err(|_| Failure::Unavailable)
         }
-        Err(error) => Err(read_failure(&variables::words(&error))),
+        Err(error) => Err(read_failure(&variables::message(&error))),
     }
 }
 
-fn read_failure(words: &str) -> Failure {
-    if let Some((_, columns)) = words.split_once("UNIQUE constraint failed: ") {
+fn read_failure(message: &str) -> Failure {
+    if let Some((_, columns)) = message.split_once("UNIQUE constraint failed: ") {
         return Failure::Duplicate(columns.split([':', ',']).next().unwrap_or_default().trim().to_owned());
     }
-    if words.contains("no such table") {
+    if message.contains("no such table") {
         return Failure::NotMigrated;
     }
-    log::line(json_text!({"event": "database", "error": words}));
+    log::line(json_text!({"event": "database", "error": message}));
     Failure::Unavailable
 }
 
-/// How the database is.
+/// The state of the database.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseState {
-    /// It answers and has its tables.
+    /// It responds and has its tables.
     Ready,
-    /// It answers, but not all of `migrations/` have been applied.
+    /// It responds, but some of `migrations/` have not been applied.
     NotMigrated,
-    /// It does not answer.
+    /// It does not respond.
     Unreachable,
     /// There is no such binding.
     NotBound,
 }
 
-/// Asks for a table of each migration.
+/// Reads a table of each migration.
 const PROBE: &str = "SELECT (SELECT 1 FROM audit_log LIMIT 1), (SELECT 1 FROM usage_daily LIMIT 1)";
 
-/// Asks the database for one row.
+/// Runs [`PROBE`].
 pub async fn probe(env: &Env) -> DatabaseState {
     match run(env, &[Statement::new(PROBE, [])]).await {
         Ok(_) => DatabaseState::Ready,

@@ -11,29 +11,25 @@ extern "C" {
     fn send_email(binding: &JsValue, from: &str, to: &str, subject: &str, text: &str) -> js_sys::Promise;
 }
 
-/// A text to somebody.
 pub struct Email<'a> {
-    /// The sender.
     pub from: &'a str,
-    /// The receiver.
     pub to: &'a str,
     /// One line.
     pub subject: &'a str,
-    /// The text.
     pub text: &'a str,
 }
 
-/// Whether e-mail can be sent at all.
+/// True if e-mail can be sent.
 pub fn is_bound(env: &Env) -> bool {
     variables::binding(env, "GATEWAY_EMAIL").is_some()
 }
 
-/// Sends it; the error is the runtime's words.
+/// Sends an e-mail; the error is the runtime's message.
 pub async fn send(env: &Env, email: Email<'_>) -> Result<(), String> {
     let binding = variables::binding(env, "GATEWAY_EMAIL").ok_or("there is no binding GATEWAY_EMAIL")?;
     let Email { from, to, subject, text } = email;
     task::settled(send_email(&binding, from, to, subject, text))
         .await
         .map(|_| ())
-        .map_err(|error| variables::words(&error))
+        .map_err(|error| variables::message(&error))
 }

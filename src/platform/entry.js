@@ -1,29 +1,30 @@
 // @ts-check
-//! What the runtime loads: hands each request to the Worker (`src/lib.rs`), and exports the Durable Objects.
+//! The entry point that the runtime loads. Passes each request to the Worker (`src/lib.rs`) and exports the Durable
+//! Objects.
 //!
 //! `scripts/build` bundles it with `gatehouse-worker`, which is the JavaScript that `scripts/bindgen` generates around the Wasm.
 
 import * as worker from "gatehouse-worker";
 import { instance, restart, trapped } from "./instance.js";
 
-// As many as lead from the entry to the place of a failure.
+// Enough frames to show the way from the entry point to the failure.
 Error.stackTraceLimit = 50;
 
-// Thrown in a microtask, by a future of an object: nobody else catches it.
+// A future of an object throws in a microtask, where nothing else catches it.
 addEventListener("error", ({ error }) => {
   if (error instanceof WebAssembly.RuntimeError) trapped(error);
 });
 
 worker.logPanics();
 
-/** Replaces the instance of the Wasm. */
+/** Replaces the Wasm instance. */
 function instantiate() {
   worker.__wbg_reset_state();
   worker.logPanics();
 }
 
 /**
- * Calls the Wasm: a new instance of it, if the last one has failed.
+ * Calls the Wasm, in a new instance if the last one has failed.
  *
  * @template T
  * @param {() => T} call
@@ -47,7 +48,8 @@ export default {
   fetch(request, env, context) {
     return guarded(() => {
       const response = worker.fetch(request, env, context);
-      // Without this the runtime drops what a client that leaves has begun, and Wasm never hears of it: its memory leaks.
+      // Without this the runtime drops the work of a client that disconnects, and Wasm is not notified: its memory
+      // leaks.
       if (response instanceof Promise) context.waitUntil(response);
       return response;
     });
@@ -55,8 +57,8 @@ export default {
 };
 
 /**
- * A Durable Object. The runtime keeps it for longer than an instance of the Wasm may last, so its part in Rust is constructed
- * again in each; what it must not forget is in its storage.
+ * A Durable Object. The runtime keeps it for longer than a Wasm instance may last, so its part in Rust is constructed
+ * again in each instance. State that must survive is in its storage.
  *
  * @param {worker.ObjectInRust} InRust
  */

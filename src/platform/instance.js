@@ -1,17 +1,17 @@
 // @ts-check
-//! The life of the Wasm instance. A panic or a trap leaves it in a state that nothing may go on with: its calls end, the failure is
+//! The life cycle of the Wasm instance. After a panic or a trap its state is undefined: its calls end, the failure is
 //! logged, and the next request gets a new instance.
 
 /** The number of the instance, from 0. */
 export let instance = 0;
-/** Whether it has failed. */
+/** True if the instance has failed. */
 export let failed = false;
 
 /**
- * Marks the instance as failed and logs why: the first failure only, since others follow from it.
+ * Marks the instance as failed and logs the first failure; later ones follow from it.
  *
- * @param {unknown} error thrown by a call of the instance; Rust returns the errors that it expects, so any that it throws is
- *   a failure
+ * @param {unknown} error thrown by a call of the instance. Rust returns expected errors, so any thrown error is a
+ * failure
  */
 export function trapped(error) {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
@@ -19,7 +19,7 @@ export function trapped(error) {
 }
 
 /**
- * The same, called by the panic hook. The trap that ends the panicked call follows.
+ * The same for a panic, called by the panic hook. The trap that ends the panicked call follows.
  *
  * @param {string} message
  * @param {string} place file, line and column in Rust
@@ -35,11 +35,11 @@ function fail(line) {
   console.error(JSON.stringify({ ...line, stack: frames(line.stack) }));
 }
 
-/** A function of the Wasm on a stack; its name in Rust is the first group. */
+/** A Wasm function in a stack trace; its name in Rust is the first group. */
 const IN_RUST = /^\w+\.wasm\.(.+?)(::h[0-9a-f]{16})?( externref.*)? \(wasm:.*\)$/;
 
 /**
- * The functions on a stack, innermost first.
+ * The functions in a stack trace, innermost first.
  *
  * @param {string | undefined} stack
  */

@@ -1,4 +1,4 @@
-//! Logs: one JSON object a line, at most one line for a request. Never the content of a call, never a secret.
+//! Logs: one JSON object for each line, at most one line for each request. Never the content of a call, never a secret.
 
 use gatehouse_core::json::text::Text;
 

@@ -1,7 +1,7 @@
-//! Everything that talks to the runtime: tasks, time, randomness, variables, logs, requests, replies, pages, upstreams, the
-//! database and e-mail.
+//! Everything that touches the runtime: tasks, time, randomness, variables, logs, requests, responses, pages,
+//! upstreams, the database and e-mail.
 //!
-//! Nothing here decides anything about a call.
+//! This module makes no decision about a call.
 
 pub mod analytics_engine;
 pub mod clock;

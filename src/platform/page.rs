@@ -1,7 +1,7 @@
-//! Pages for people: one frame and one style for all of them, and headers that keep a page to itself.
+//! Pages for people: one frame and one style for all of them, and headers that keep each page private.
 //!
-//! A template has places such as `{{title}}`, and [`Page::fill`] fills them. Values stand in the page as they are, so
-//! text from elsewhere goes through [`escaped`] first.
+//! A template has placeholders such as `{{title}}`, which [`Page::fill`] replaces. Values are inserted unchanged, so
+//! text from elsewhere must go through [`escaped`] first.
 
 use gatehouse_core::error::Error;
 use ulid::Ulid;
@@ -9,23 +9,23 @@ use ulid::Ulid;
 use super::random;
 use super::response::{Body, Response};
 
-/// The frame: title, shared style, and the places of what differs.
+/// The frame: title, shared style, and placeholders for the rest.
 const FRAME: &str = include_str!("page/frame.html");
 
-/// A page that is being made.
+/// A page under construction.
 pub struct Page {
-    /// What its own styles and scripts are known by.
+    /// The nonce that permits the page's own styles and scripts.
     nonce: String,
 }
 
 impl Page {
-    /// A page with a nonce of its own.
+    /// Creates a page with a random nonce.
     pub fn new() -> Result<Page, Error> {
         Ok(Page { nonce: Ulid::from_bytes(random::secret_bytes()?).to_string() })
     }
 
-    /// A template with its places filled: `{{nonce}}`, and those that are given. What is filled in is not looked at, so
-    /// a value cannot have places.
+    /// Replaces the placeholders of a template: `{{nonce}}` and the given ones. Values are not searched for
+    /// placeholders.
     pub fn fill(&self, template: &str, values: &[(&str, &str)]) -> String {
         let mut out = String::with_capacity(template.len());
         let mut rest = template;
@@ -43,11 +43,11 @@ impl Page {
         out
     }
 
-    /// The page: its title and its content, and what else it has in its head, each as HTML.
+    /// The response with the page. Title, additional head and content are HTML.
     pub fn response(self, status: u16, title: &str, head: &str, content: &str) -> Response {
         let text = self.fill(FRAME, &[("title", title), ("head", head), ("content", content)]);
         let nonce = self.nonce;
-        // Nothing but its own style and script; nowhere to send anything but here; in nobody's frame.
+        // Only the page's own style and script; forms only to this origin; no framing.
         let policy = format!(
             "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action 'self'; \
              base-uri 'none'; frame-ancestors 'none'"
@@ -57,12 +57,12 @@ impl Page {
     }
 }
 
-/// Kept by no cache, found by no search engine.
+/// Adds the headers that keep a response out of caches and search engines.
 pub fn sealed(response: Response) -> Response {
     response.with("cache-control", "no-store").with("x-robots-tag", "noindex, nofollow")
 }
 
-/// A text as HTML that shows it: as content, and as the value of an attribute in quotes.
+/// Escapes a text for HTML content and for quoted attribute values.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 
 use gatehouse_core::error::{Code, Error};
 
-/// Random bytes for ids: asking the runtime costs 2 µs, so they are taken from a stock. Should the runtime refuse them, they are
-/// zero: use this for ids, not for secrets.
+/// Random bytes for ids. A call of the runtime costs 2 µs, so the bytes come from a stock. If the runtime fails to
+/// provide them, they are zero: use this for ids, not for secrets.
 pub fn id_bytes<const N: usize>() -> [u8; N] {
     const STOCK: usize = 1_000;
     thread_local! {
@@ -24,8 +24,8 @@ pub fn id_bytes<const N: usize>() -> [u8; N] {
     })
 }
 
-/// A number to draw lots with, for jitter and for choosing among equals: cheap, and not for ids or secrets (xorshift64*,
-/// begun with random bytes once for each isolate).
+/// A random number for jitter and for breaking ties: cheap, and not for ids or secrets (xorshift64*, seeded with random
+/// bytes once for each isolate).
 pub fn chance() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(0) };
@@ -43,7 +43,7 @@ pub fn chance() -> u64 {
     })
 }
 
-/// Random bytes for secrets: without randomness there is none.
+/// Random bytes for secrets; an error if the runtime provides none.
 pub fn secret_bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)

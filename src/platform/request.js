@@ -1,12 +1,12 @@
 // @ts-check
-//! Reading requests; and bodies with a bound, so that no caller and no upstream can fill the isolate's memory.
+//! Reads requests, and bodies up to a limit, so that no caller and no upstream can fill the isolate's memory.
 
-/** How much of a body that is too large is read and thrown away, at least, in bytes: see `discard`. */
+/** The least number of bytes of a body over the limit that are read and discarded: see `discard`. */
 const PATIENCE = 32 * 1024 * 1024;
 
 /**
- * Method, address and some headers of a request, each on a line; NUL for a header that is not there. Names and values have no
- * line feeds. One text is one crossing into Wasm, and one conversion.
+ * The method, the URL and some headers of a request, one in each line; NUL for a missing header. Names and values
+ * contain no line feeds. One string means one crossing into Wasm and one conversion.
  *
  * @param {Request} request
  * @param {string[]} names of the headers
@@ -19,7 +19,7 @@ export function readHead(request, names) {
 }
 
 /**
- * The whole body of a request.
+ * Reads the whole body of a request.
  *
  * @param {Request} request
  * @param {number} limit in bytes
@@ -37,12 +37,12 @@ export async function readRequest(request, limit) {
 }
 
 /**
- * The whole of a stream.
+ * Reads a whole stream.
  *
  * @param {ReadableStream<Uint8Array>} stream
  * @param {number} limit in bytes
- * @param {() => void} onProgress called before each chunk is waited for
- * @param {number} patience how many bytes beyond the limit are read and thrown away
+ * @param {() => void} onProgress called before each read
+ * @param {number} patience number of bytes beyond the limit that are read and discarded
  * @returns {Promise<Uint8Array | null>} null when there is more than the limit
  */
 export async function collect(stream, limit, onProgress, patience) {
@@ -65,10 +65,10 @@ export async function collect(stream, limit, onProgress, patience) {
 }
 
 /**
- * Chunks as one.
+ * Joins chunks.
  *
  * @param {Uint8Array[]} chunks
- * @param {number} size of all, in bytes
+ * @param {number} size of all chunks, in bytes
  */
 export function join(chunks, size) {
   if (chunks.length === 1 && chunks[0]) return chunks[0];
@@ -82,8 +82,8 @@ export function join(chunks, size) {
 }
 
 /**
- * Reads on without keeping anything, and cancels what is longer than `patience` bytes. A client that is answered in the
- * middle of its upload would see a broken connection instead of the answer.
+ * Reads on and discards the data, and cancels the stream after `patience` bytes. A client that gets its response in
+ * the middle of its upload would see a broken connection instead.
  *
  * @param {ReadableStreamDefaultReader<Uint8Array>} reader
  * @param {number} patience

@@ -16,22 +16,22 @@ extern "C" {
     fn read_request(request: &web_sys::Request, limit: f64) -> js_sys::Promise;
 }
 
-/// Why a body could not be read.
+/// The reason why a body could not be read.
 pub enum BodyError {
     /// It is larger than the limit.
     TooLarge,
-    /// The client broke the connection.
+    /// The client disconnected.
     Gone,
 }
 
-/// The whole body, at most `limit` bytes of it. A declared length over the limit is refused before anything is read.
+/// Reads the whole body, at most `limit` bytes. A declared length above the limit is rejected before anything is read.
 pub async fn body(request: &web_sys::Request, limit: u32) -> Result<js_sys::Uint8Array, BodyError> {
     let body: JsValue =
         task::settled(read_request(request, limit.into())).await.map_err(|_| BodyError::Gone)?;
     body.dyn_into().map_err(|_| BodyError::TooLarge)
 }
 
-/// The headers that are read with every request. Others are asked for one by one.
+/// The headers that are read with every request. Others are read one by one.
 const HEADERS: [&str; 9] = [
     "origin",
     "authorization",
@@ -48,23 +48,22 @@ thread_local! {
     static HEADER_NAMES: js_sys::Array = HEADERS.into_iter().map(JsValue::from_str).collect();
 }
 
-/// Method, address and headers of a request.
+/// The method, the URL and the headers of a request.
 pub struct Head<'a> {
     request: &'a web_sys::Request,
     /// The lines of `readHead`.
     lines: String,
-    /// Where each of them ends.
+    /// The end of each line.
     ends: [usize; 2 + HEADERS.len()],
 }
 
 impl<'a> Head<'a> {
-    /// That of a request.
     pub fn read(request: &'a web_sys::Request) -> Head<'a> {
         let lines = HEADER_NAMES.with(|names| read_head(request, names));
         let mut ends = [lines.len(); 2 + HEADERS.len()];
         let line_feeds = lines.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        for (end, (place, _)) in ends.iter_mut().zip(line_feeds) {
-            *end = place;
+        for (end, (index, _)) in ends.iter_mut().zip(line_feeds) {
+            *end = index;
         }
         Head { request, lines, ends }
     }
@@ -75,20 +74,19 @@ impl<'a> Head<'a> {
         self.lines.get(begin..end(number).unwrap_or(begin)).unwrap_or_default()
     }
 
-    /// The method, in capitals.
+    /// The method, in upper case.
     pub fn method(&self) -> &str {
         self.line(0)
     }
 
-    /// The whole address.
+    /// The whole URL.
     pub fn url(&self) -> &str {
         self.line(1)
     }
 
-    /// A header, if it is there.
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         match HEADERS.iter().position(|known| *known == name) {
-            Some(place) => Some(self.line(2 + place)).filter(|value| *value != "\0").map(Cow::Borrowed),
+            Some(index) => Some(self.line(2 + index)).filter(|value| *value != "\0").map(Cow::Borrowed),
             None => self.request.headers().get(name).ok().flatten().map(Cow::Owned),
         }
     }
@@ -109,12 +107,12 @@ pub fn origin(url: &str) -> &str {
     path_and_rest.and_then(|slash| url.get(..scheme + slash)).unwrap_or(url)
 }
 
-/// A parameter of a URL's query, decoded; the first of its name.
+/// The first query parameter of a URL with this name, decoded.
 pub fn query(url: &str, name: &str) -> Option<String> {
     queries(url, name).next()
 }
 
-/// All parameters of a name in a URL's query, decoded.
+/// All query parameters of a URL with this name, decoded.
 pub fn queries(url: &str, name: &str) -> impl Iterator<Item = String> {
     let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
     query
@@ -124,7 +122,7 @@ pub fn queries(url: &str, name: &str) -> impl Iterator<Item = String> {
         .map(|(_, value)| percent_decode(&value.replace('+', " ")))
 }
 
-/// Percent-encoded text as text; what is not well encoded stands for itself.
+/// Decodes percent-encoded text. Invalid text is returned unchanged.
 pub fn percent_decode(text: &str) -> String {
     let decoded = js_sys::decode_uri_component(text).ok().and_then(|text| text.as_string());
     decoded.unwrap_or_else(|| text.to_owned())

@@ -1,7 +1,7 @@
 // @ts-check
-//! Makes the runtime's responses. See `response.rs`.
+//! Creates the runtime's responses. See `response.rs`.
 
-/** The headers of every reply. They are made once, and copied by the runtime, which costs a third of setting each. */
+/** The headers of every response. Created once; copying them costs a third of setting each. */
 const COMMON = new Headers({
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -11,10 +11,11 @@ const COMMON = new Headers({
 });
 
 /**
- * A response with the headers of every reply, and others. These come as one text, so that there is one to decode.
+ * Creates a response with the headers of every response and additional ones. These are one string, so that Wasm
+ * passes one value.
  *
  * @param {number} status
- * @param {string} headers names and values, each with a line feed behind it
+ * @param {string} headers names and values, each followed by a line feed
  * @param {BodyInit | null} body
  */
 export function respond(status, headers, body) {

@@ -1,4 +1,4 @@
-//! Replies: built as values, turned into the runtime's responses once, at the end.
+//! Responses: built as values and converted to the runtime's responses once, at the end.
 
 use std::borrow::Cow;
 
@@ -14,30 +14,29 @@ extern "C" {
     fn respond(status: u16, headers: &str, body: &JsValue) -> Result<JsValue, JsValue>;
 }
 
-/// What to answer.
+/// A response of the gateway.
 pub struct Response {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// Headers of this reply; those of every reply are added by `response.js`.
+    /// The headers of this response. `response.js` adds those of every response.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The body.
     pub body: Body,
 }
 
-/// A body, where possible one that is already on the runtime's side.
+/// A body, on the runtime's side where possible.
 pub enum Body {
-    /// None.
+    /// No body.
     Empty,
-    /// Text made here.
+    /// Text created by the gateway.
     Text(Cow<'static, str>),
-    /// Bytes that passed.
+    /// Bytes forwarded from an upstream.
     Bytes(js_sys::Uint8Array),
-    /// A stream that passes.
+    /// A stream forwarded from an upstream.
     Stream(web_sys::ReadableStream),
 }
 
-/// How long an automatic client should leave alone what only the operator can mend, in seconds. Clients of `/v0` are the
-/// operator's own, and know 5.
+/// The delay, in seconds, before an automatic client retries what only the operator can fix. Clients of `/v0` are the
+/// operator's own and expect 5.
 const fn operator_retry(surface: Surface) -> u32 {
     match surface {
         Surface::V0 => 5,
@@ -46,22 +45,22 @@ const fn operator_retry(surface: Surface) -> u32 {
 }
 
 impl Response {
-    /// A JSON document.
+    /// A JSON response.
     pub fn json(status: u16, value: &Value) -> Response {
         Response::json_text(status, value.to_string())
     }
 
-    /// A JSON document that is already text.
+    /// A JSON response whose body is already text.
     pub fn json_text(status: u16, text: impl Into<Cow<'static, str>>) -> Response {
         Response::new(status, "application/json", Body::Text(text.into()))
     }
 
-    /// A body of a content type.
+    /// A response with a body and its content type.
     pub fn new(status: u16, content_type: &'static str, body: Body) -> Response {
         Response { status, headers: vec![("content-type", Cow::Borrowed(content_type))], body }
     }
 
-    /// An error in the envelope of a surface.
+    /// An error response in the envelope of a surface.
     pub fn error(error: &Error, surface: Surface) -> Response {
         let source = match error.source() {
             Source::Gateway => "gateway",
@@ -69,7 +68,7 @@ impl Response {
         };
         let response =
             Response::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
-        // They retry any 429 too. When a budget begins anew is for people to know.
+        // OpenAI's SDKs retry any 429 too; the reset time of a budget is for people.
         let response = if error.is(Code::InsufficientQuota) {
             response.with("x-should-retry", "false")
         } else {
@@ -77,7 +76,7 @@ impl Response {
         };
         match error.retry() {
             Some(Retry::After(seconds)) => response.with("retry-after", seconds.to_string()),
-            // OpenAI's SDKs retry any 5xx; this header of theirs tells them not to.
+            // OpenAI's SDKs retry any 5xx; their header `x-should-retry` stops that.
             Some(Retry::Operator) => response
                 .with("retry-after", operator_retry(surface).to_string())
                 .with("x-should-retry", "false"),
@@ -86,7 +85,7 @@ impl Response {
         }
     }
 
-    /// The same reply with a header, which replaces one of the same name.
+    /// Sets a header, replacing one of the same name.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Response {
         self.headers.retain(|(known, _)| *known != name);
@@ -94,7 +93,7 @@ impl Response {
         self
     }
 
-    /// The runtime's response, with the headers of every reply (`response.js` has them).
+    /// The runtime's response, with the headers of every response (in `response.js`).
     pub fn into_response(self) -> Result<JsValue, JsValue> {
         let size = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let mut lines = String::with_capacity(size);

@@ -1,48 +1,47 @@
-//! Things by a number, which JavaScript knows them by: a number costs nothing to hold and nothing to pass.
+//! Values by number, so that JavaScript can refer to them: a number costs nothing to hold and nothing to pass.
 
-/// Things, each at the place of its number.
+/// A list of values in which the number of a value is its index.
 pub struct Slab<T> {
-    places: Vec<Option<T>>,
+    values: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
 impl<T> Slab<T> {
-    /// None.
     pub const fn new() -> Slab<T> {
-        Slab { places: Vec::new(), free: Vec::new() }
+        Slab { values: Vec::new(), free: Vec::new() }
     }
 
-    /// Adds a thing and gives its number.
-    pub fn insert(&mut self, thing: T) -> u32 {
-        let number = self.free.pop().unwrap_or_else(|| u32::try_from(self.places.len()).unwrap_or(u32::MAX));
-        match self.places.get_mut(number as usize) {
-            Some(place) => *place = Some(thing),
-            None => self.places.push(Some(thing)),
+    /// Adds a value and returns its number.
+    pub fn insert(&mut self, value: T) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| u32::try_from(self.values.len()).unwrap_or(u32::MAX));
+        match self.values.get_mut(number as usize) {
+            Some(slot) => *slot = Some(value),
+            None => self.values.push(Some(value)),
         }
         number
     }
 
-    /// The thing of a number.
     pub fn get(&self, number: u32) -> Option<&T> {
-        self.places.get(number as usize)?.as_ref()
+        self.values.get(number as usize)?.as_ref()
     }
 
-    /// Takes a thing out for a while. Its number stays its own.
+    /// Takes a value out temporarily. Its number stays reserved.
     pub fn take(&mut self, number: u32) -> Option<T> {
-        self.places.get_mut(number as usize)?.take()
+        self.values.get_mut(number as usize)?.take()
     }
 
-    /// Puts back what was taken.
-    pub fn put(&mut self, number: u32, thing: T) {
-        if let Some(place) = self.places.get_mut(number as usize) {
-            *place = Some(thing);
+    /// Puts a taken value back.
+    pub fn put(&mut self, number: u32, value: T) {
+        if let Some(slot) = self.values.get_mut(number as usize) {
+            *slot = Some(value);
         }
     }
 
-    /// Frees a number. What is still there is given back, to be dropped when nothing is borrowed any more.
+    /// Frees a number. Returns the value that is still there, so that the caller can drop it when nothing is borrowed
+    /// any more.
     pub fn free(&mut self, number: u32) -> Option<T> {
-        let thing = self.take(number);
+        let value = self.take(number);
         self.free.push(number);
-        thing
+        value
     }
 }

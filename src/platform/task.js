@@ -1,13 +1,14 @@
 // @ts-check
-//! Waits for what a task of Rust waits for. See `task.rs`.
+//! Waits for the promises of a task in Rust. See `task.rs`.
 
 import { failed, instance, trapped } from "./instance.js";
 
 /**
- * Waits for a promise, resumes the task with what has become of it, and so on until the task has ended. It resolves to what
- * the task gives, and rejects if the Wasm instance of the task fails, in this task or another.
+ * Waits for a promise and resumes the task with its result, until the task has ended. Resolves to the value of the
+ * task; rejects if the Wasm instance of the task fails, in this task or another.
  *
- * @param {(task: number, value: unknown, failed: boolean) => unknown} resume gives the next promise, or what the task gives
+ * @param {(task: number, value: unknown, failed: boolean) => unknown} resume returns the next promise, or the value
+ * of the task
  * @param {number} task
  * @param {Promise<unknown>} first
  * @returns {Promise<unknown>}

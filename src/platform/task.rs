@@ -1,13 +1,13 @@
-//! Tasks: futures whose waiting is done by JavaScript.
+//! Tasks: futures that JavaScript waits for.
 //!
-//! This module and the entry (`src/platform/entry.js`) are what is unusual here, and this is why: `wasm-bindgen`'s executor pays two
-//! closures, a `then` and a `queueMicrotask` for each promise that is awaited, and a promise with two closures for each
-//! future, some 20 µs a call in all, where a bare Worker has 200 for everything. Here a future is polled at once. As long as
-//! it waits for a promise, one function of JavaScript awaits that (`task.js`) and resumes the future with what has become of
-//! it; a future that waits for nothing costs no promise at all.
+//! This module and the entry (`src/platform/entry.js`) replace `wasm-bindgen`'s executor, because that executor creates
+//! two closures, a `then` and a `queueMicrotask` for each awaited promise, and a promise with two closures for each
+//! future: some 20 µs for each call, where a bare Worker takes 200 in all. Here a future is polled at once. While it
+//! waits for a promise, one JavaScript function awaits the promise (`task.js`) and resumes the future with the result.
+//! A future that waits for nothing needs no promise.
 //!
-//! So a task waits for one promise at a time, by [`settled`], and for nothing else: no wakers, no joining of futures in Rust.
-//! What is to go on at the same time is several promises, awaited one after the other.
+//! So a task waits for one promise at a time, with [`settled`], and for nothing else: there are no wakers, and no
+//! joining of futures in Rust. Concurrent work is several promises, awaited one after the other.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -29,28 +29,29 @@ extern "C" {
 
 type Future = Pin<Box<dyn std::future::Future<Output = JsValue>>>;
 
-/// What the future that is being polled and its executor tell each other.
+/// The state that the polled future and its executor share.
 enum Turn {
     /// No task is being polled.
-    Nobodys,
-    /// It has not waited yet.
+    Idle,
+    /// The task has not waited yet.
     Running,
-    /// It waits for this.
+    /// The task waits for this promise.
     Waiting(Promise),
-    /// What it waited for has settled.
+    /// The promise that the task waited for has settled.
     Settled(Result<JsValue, JsValue>),
 }
 
 thread_local! {
-    static TURN: RefCell<Turn> = const { RefCell::new(Turn::Nobodys) };
-    /// The tasks that wait.
+    static TURN: RefCell<Turn> = const { RefCell::new(Turn::Idle) };
+    /// The waiting tasks.
     static WAITING: RefCell<Slab<Future>> = const { RefCell::new(Slab::new()) };
     static RESUME: Closure<dyn Fn(u32, JsValue, bool) -> JsValue> = Closure::new(resume);
 }
 
-/// What became of a promise. In a task it costs no more than that; elsewhere (in objects) it is the usual future.
+/// Waits for a promise and returns its result. In a task this costs no closures; elsewhere (in objects) it is the usual
+/// future.
 pub async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
-    let in_task = TURN.with_borrow(|turn| !matches!(turn, Turn::Nobodys));
+    let in_task = TURN.with_borrow(|turn| !matches!(turn, Turn::Idle));
     if !in_task {
         return JsFuture::from(promise).await;
     }
@@ -68,7 +69,7 @@ pub async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
     .await
 }
 
-/// Runs a future: gives what it gives, or, if it has to wait for something, a promise of that.
+/// Runs a future. Returns its value or, if it has to wait, a promise of its value.
 pub fn run(future: impl std::future::Future<Output = JsValue> + 'static) -> JsValue {
     let mut future: Future = Box::pin(future);
     match poll(&mut future, Turn::Running) {
@@ -80,7 +81,7 @@ pub fn run(future: impl std::future::Future<Output = JsValue> + 'static) -> JsVa
     }
 }
 
-/// Runs a future behind the answer of a request, which the runtime keeps alive for it.
+/// Runs a future after the response of a request. The runtime keeps the request alive for it.
 pub fn after_response(
     context: &worker_sys::Context,
     future: impl std::future::Future<Output = ()> + 'static,
@@ -90,7 +91,7 @@ pub fn after_response(
         JsValue::UNDEFINED
     });
     if let Some(promise) = value.dyn_ref::<Promise>() {
-        // It fails only where the request is over, and with it the future.
+        // This fails only if the request is over, and the future with it.
         let _ = context.wait_until(promise);
     }
 }
@@ -111,11 +112,11 @@ fn resume(task: u32, value: JsValue, failed: bool) -> JsValue {
     }
 }
 
-/// Polls a future once: what it gives, or what it waits for.
+/// Polls a future once. Returns its value, or the promise that it waits for.
 fn poll(future: &mut Future, turn: Turn) -> Result<JsValue, Promise> {
-    // A task may be begun by another one.
+    // A task may start another one while it is polled.
     let outer = TURN.replace(turn);
-    let polled = clock::standing(|| future.as_mut().poll(&mut Polling::from_waker(Waker::noop())));
+    let polled = clock::at_fixed_time(|| future.as_mut().poll(&mut Polling::from_waker(Waker::noop())));
     let turn = TURN.replace(outer);
     match (polled, turn) {
         (Poll::Ready(value), _) => Ok(value),

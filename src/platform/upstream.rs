@@ -1,4 +1,4 @@
-//! Exchanges with upstreams. The waiting is done in `upstream.js`, which says why; here is its typed face.
+//! Exchanges with upstreams: the typed interface of `upstream.js`, which does the waiting.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -76,7 +76,7 @@ extern "C" {
 
 /// An exchange that got no response.
 pub struct Interrupted {
-    /// Why.
+    /// The class of the failure.
     pub why: Interruption,
     /// The runtime's message, for the log.
     pub detail: String,
@@ -86,47 +86,45 @@ pub struct Interrupted {
 
 /// An upstream's response.
 pub struct UpstreamResponse {
-    /// Its status.
     pub status: u16,
-    /// Its body.
     pub body: UpstreamBody,
     headers: web_sys::Headers,
 }
 
 /// The body of a response.
 pub enum UpstreamBody {
-    /// All of it; `None` when it was an error's body and larger than [`MAX_ERROR_BYTES`].
+    /// All of it; `None` if it is the body of an error and larger than [`MAX_ERROR_BYTES`].
     Whole(Option<js_sys::Uint8Array>),
-    /// An event stream that has begun, to be given to [`relay_stream`].
+    /// An event stream that has started, for [`relay_stream`].
     Stream(EventStream),
 }
 
-/// An event stream that has begun.
+/// An event stream that has started.
 pub struct EventStream {
     exchange: JsExchange,
     hooks: Hooks,
 }
 
 impl UpstreamResponse {
-    /// One of its headers.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).ok().flatten()
     }
 }
 
-/// Where a request goes.
+/// The destination of a request.
 pub enum Target<'a> {
-    /// Over HTTP: the address, and the header with the credential.
+    /// An HTTP endpoint: the URL, and the header with the credential.
     Http(&'a str, Option<(&'a str, String)>),
-    /// Through the binding `AI`: the model.
+    /// The binding `AI`: the model.
     Binding(JsValue, &'a str),
 }
 
-/// The limits that are the same for every exchange, as `upstream.js` reads them: made once for each isolate.
+/// The limits that are the same for every exchange, as the object that `upstream.js` reads; created once for each
+/// isolate.
 pub struct Limits(js_sys::Object);
 
 impl Limits {
-    /// Those of the configuration.
+    /// The limits of the configuration.
     pub fn of(config: &Config) -> Limits {
         let max_error_bytes = u32::try_from(MAX_ERROR_BYTES).unwrap_or(u32::MAX);
         Limits(object(&[
@@ -139,16 +137,16 @@ impl Limits {
     }
 }
 
-fn object(members: &[(&str, JsValue)]) -> js_sys::Object {
+fn object(properties: &[(&str, JsValue)]) -> js_sys::Object {
     let object = js_sys::Object::new();
-    for (name, value) in members {
-        // Setting a member of a plain object cannot fail.
+    for (name, value) in properties {
+        // Setting a property of a plain object cannot fail.
         let _ = js_sys::Reflect::set(&object, &JsValue::from_str(name), value);
     }
     object
 }
 
-/// What decides about a stream, as functions that `upstream.js` calls.
+/// The methods of a [`ResponseStream`], as functions that `upstream.js` calls.
 struct Hooks {
     stream: Rc<RefCell<Box<dyn ResponseStream>>>,
     object: js_sys::Object,
@@ -193,44 +191,47 @@ impl Hooks {
             })
         };
         let function = |closure: &JsValue| closure.clone();
-        let members = [
+        let properties = [
             ("push", function(push.as_ref())),
             ("state", function(state.as_ref())),
             ("end", function(end.as_ref())),
         ];
-        Hooks { stream, object: object(&members), _push: push, _state: state, _end: end }
+        Hooks { stream, object: object(&properties), _push: push, _state: state, _end: end }
     }
 }
 
-type Beat = Rc<dyn Fn()>;
+type Callback = Rc<dyn Fn()>;
 
 thread_local! {
-    static BEATS: RefCell<Slab<Beat>> = const { RefCell::new(Slab::new()) };
+    static HEARTBEATS: RefCell<Slab<Callback>> = const { RefCell::new(Slab::new()) };
     static ON_HEARTBEAT: Closure<dyn Fn(u32)> = Closure::new(beat);
 }
 
 fn beat(number: u32) {
-    let tell = BEATS.with_borrow(|beats| beats.get(number).cloned());
-    if let Some(tell) = tell {
-        tell();
+    let callback = HEARTBEATS.with_borrow(|heartbeats| heartbeats.get(number).cloned());
+    if let Some(callback) = callback {
+        callback();
     }
 }
 
-/// Lets somebody hear that a call is under way, while its exchanges are; for as long as this is there. The timers of its
-/// exchanges do it, so that a call that is soon over pays nothing for it.
+/// Calls a function regularly while an exchange of a call is in flight, as long as this value exists. The timers of the
+/// exchanges do it, so that a short call costs nothing.
 pub struct Heartbeat {
     number: u32,
     every_ms: u32,
 }
 
 impl Heartbeat {
-    /// One that tells about as often as this, in milliseconds.
-    pub fn new(every_ms: u32, tell: impl Fn() + 'static) -> Heartbeat {
-        ON_HEARTBEAT.with(|callback| on_heartbeat(callback.as_ref().unchecked_ref()));
-        Heartbeat { number: BEATS.with_borrow_mut(|beats| beats.insert(Rc::new(tell))), every_ms }
+    /// Creates a heartbeat that calls `callback` about every `every_ms`.
+    pub fn new(every_ms: u32, callback: impl Fn() + 'static) -> Heartbeat {
+        ON_HEARTBEAT.with(|function| on_heartbeat(function.as_ref().unchecked_ref()));
+        Heartbeat {
+            number: HEARTBEATS.with_borrow_mut(|heartbeats| heartbeats.insert(Rc::new(callback))),
+            every_ms,
+        }
     }
 
-    /// Tells now, for times in which no exchange is under way.
+    /// Calls the function now, for times in which no exchange is in flight.
     pub fn beat(&self) {
         beat(self.number);
     }
@@ -238,18 +239,18 @@ impl Heartbeat {
 
 impl Drop for Heartbeat {
     fn drop(&mut self) {
-        let beat = BEATS.with_borrow_mut(|beats| beats.free(self.number));
+        let beat = HEARTBEATS.with_borrow_mut(|heartbeats| heartbeats.free(self.number));
         drop(beat);
     }
 }
 
-/// An exchange that is under way.
+/// An exchange in flight.
 pub struct Flight {
     flight: JsFlight,
     hooks: Option<Hooks>,
 }
 
-/// Sends a request. `stream` is what an event stream is read with; `None` where none was asked for.
+/// Sends a request. `stream` reads an event stream; `None` if none was requested.
 pub fn begin(
     client: &web_sys::AbortSignal,
     target: Target<'_>,
@@ -285,7 +286,7 @@ pub fn begin(
 }
 
 impl Flight {
-    /// Waits for the response: for all of it, or for the first content of an event stream.
+    /// Waits for the whole response, or for the first content of an event stream.
     pub async fn settle(self) -> Result<UpstreamResponse, Interrupted> {
         let Flight { flight, hooks } = self;
         let settled = task::settled(flight.settled()).await;
@@ -316,7 +317,7 @@ impl Flight {
                 Ok(UpstreamResponse { status, body, headers })
             }
             (why, _) => {
-                // Of a stream that is over before it has begun, nobody reads the rest.
+                // Nothing reads the rest of a stream that ended before its first content.
                 flight.cancel();
                 let why = why.unwrap_or(Interruption::Unreachable);
                 Err(Interrupted { why, detail: exchange.detail(), early })
@@ -324,13 +325,13 @@ impl Flight {
         }
     }
 
-    /// Lets the upstream go: another one was faster.
+    /// Cancels the exchange.
     pub fn cancel(self) {
         self.flight.cancel();
     }
 }
 
-/// Waits until one of several exchanges has settled, and says which; `None` if none has after some time.
+/// Waits until one of several exchanges has settled, and returns its index; `None` if none has within `ms`.
 pub async fn first_of(flights: impl Iterator<Item = &Flight>, ms: u32) -> Option<usize> {
     let list: js_sys::Array = flights.map(|flight| JsValue::from(&flight.flight)).collect();
     let which = task::settled(first(&list, ms.into())).await.ok()?.as_f64()?;
@@ -338,19 +339,19 @@ pub async fn first_of(flights: impl Iterator<Item = &Flight>, ms: u32) -> Option
     usize::try_from(which as i64).ok()
 }
 
-/// Waits, unless the client leaves; says whether it is still there.
+/// Waits, unless the client disconnects. Returns true if it is still connected.
 pub async fn wait(client: &web_sys::AbortSignal, ms: u32) -> bool {
     task::settled(pause(client, ms.into())).await.is_ok_and(|stayed| stayed.is_truthy())
 }
 
-/// Waits.
 pub async fn sleep(ms: u32) {
-    // It fails only where the request is over, and with it whoever waits.
+    // This fails only if the request is over, and the waiting task with it.
     let _ = task::settled(timer(ms.into())).await;
 }
 
-/// Relays an event stream: gives what the client reads, with a comment whenever `ping_ms` passed without an event, and calls
-/// `finished` when it has ended, however it ended, with whether the client stayed.
+/// Relays an event stream. Returns the stream for the client, which gets a comment after each `ping_ms` without an
+/// event. When the stream has ended, in whatever way, calls `finished` with a flag that is true if the client stayed
+/// connected.
 pub fn relay_stream(
     context: &Context,
     EventStream { exchange, hooks }: EventStream,
@@ -361,7 +362,7 @@ pub fn relay_stream(
     let promise = relayed.finished();
     task::after_response(context, async move {
         let stayed = task::settled(promise).await.is_ok_and(|stayed| stayed.is_truthy());
-        // Nothing more is pushed: the functions that the stream was pushed by can go, and then it is nobody else's.
+        // Nothing more is pushed. Dropping these functions leaves one owner of the stream.
         let Hooks { stream, object, _push: push, _state: state, _end: end } = hooks;
         drop((object, push, state, end));
         if let Some(stream) = Rc::into_inner(stream) {

@@ -13,7 +13,7 @@ pub fn binding(env: &Env, name: &str) -> Option<JsValue> {
     js_sys::Reflect::get(env, &JsValue::from_str(name)).ok().filter(JsValue::is_object)
 }
 
-/// The words of something that was thrown.
-pub fn words(error: &JsValue) -> String {
+/// The message of a thrown value.
+pub fn message(error: &JsValue) -> String {
     error.dyn_ref::<js_sys::Error>().map_or_else(|| "unknown".to_owned(), |error| error.message().into())
 }

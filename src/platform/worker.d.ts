@@ -1,4 +1,4 @@
-/** What `scripts/bindgen` generates from `src/lib.rs`; `scripts/build` says where it is. */
+/** The module that `scripts/bindgen` generates from `src/lib.rs`; `scripts/build` resolves its name. */
 declare module "gatehouse-worker" {
   export function fetch(request: Request, env: unknown, context: ExecutionContext): unknown;
 
@@ -20,7 +20,7 @@ declare module "gatehouse-worker" {
   export const RateLimiter: ObjectInRust;
 }
 
-// What the types of the runtime lack.
+// Types that the runtime's own lack.
 interface ErrorConstructor {
   stackTraceLimit: number;
 }

@@ -263,7 +263,7 @@ suite("webhook", () => {
     const noted = gateway.events().filter((event) => event.event === "webhook");
     assert.deepEqual(
       noted.map(({ id, attempts, error, given_up }) => [id, attempts, error, given_up]),
-      [[first.id, 1, "the receiver answered 500", false]],
+      [[first.id, 1, "the receiver responded with status 500", false]],
     );
     await new Promise((resolve) => setTimeout(resolve, 300));
     assert.equal(receiver.of(first.id).length, 2);

@@ -16,7 +16,7 @@ use crate::rng::Rng;
 
 /// The time of a message to an object, in milliseconds.
 pub const THERE_MS: u64 = 2;
-/// The time of a reply from an object, in milliseconds.
+/// The time of a response from an object, in milliseconds.
 pub const BACK_MS: u64 = 3;
 /// The time that an object is active for a message, in milliseconds.
 pub const ACTIVE_MS: u64 = 5;
@@ -47,7 +47,7 @@ pub const HOLD_MICRO_USD: (u64, u64) = (2_000, 12_000);
 /// The smallest and the largest cost of a call, in micro-USD.
 pub const COST_MICRO_USD: (u64, u64) = (1_000, 4_000);
 /// The interval at which the amount on hold is sampled, in milliseconds.
-const LOOK_MS: u64 = 250;
+const SAMPLE_MS: u64 = 250;
 
 /// The parameters of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,11 +168,11 @@ enum Event {
         isolate: usize,
         charges: Vec<Charge>,
     },
-    Asked {
+    Request {
         isolate: usize,
         ask: Box<Ask>,
     },
-    Answered {
+    Leased {
         isolate: usize,
         exchange: Box<(Ask, LeaseResponse)>,
     },
@@ -189,7 +189,7 @@ enum Event {
     /// Leases are checked for return or renewal.
     Tend(usize),
     Alarm,
-    Look,
+    Sample,
 }
 
 struct Isolate {
@@ -202,7 +202,7 @@ struct Isolate {
     /// The time of its last lookup of the key.
     key_ms: u64,
     /// Ended calls that have not been reported.
-    unknown: u64,
+    unreported: u64,
 }
 
 struct World {
@@ -231,7 +231,7 @@ pub fn run(setting: Setting, seed: u64) -> Counts {
         waits: false,
         tends: false,
         key_ms: 0,
-        unknown: 0,
+        unreported: 0,
     });
     let mut world = World {
         setting,
@@ -258,11 +258,11 @@ impl World {
     fn run(&mut self) {
         let (measured_ms, before_ms) = self.setting.times_ms();
         let (from_ms, until_ms) = (BEGIN_MS + before_ms, BEGIN_MS + before_ms + measured_ms);
-        // Calls come at fractions of a millisecond.
+        // Calls arrive at fractions of a millisecond.
         let mut next = BEGIN_MS as f64 + self.rng.wait(self.setting.gap_ms());
         self.queue.at(next as u64, Event::Call);
         if self.setting.limits {
-            self.queue.at(BEGIN_MS, Event::Look);
+            self.queue.at(BEGIN_MS, Event::Sample);
         }
         let mut begun = false;
         while let Some((at_ms, event)) = self.queue.pop() {
@@ -286,21 +286,21 @@ impl World {
         match event {
             Event::Call => self.call(),
             Event::End { isolate, charges } => self.end(isolate, charges),
-            Event::Asked { isolate, ask } => {
-                let (answer, changes) = self.account.ask(&ask, self.now_ms);
+            Event::Request { isolate, ask } => {
+                let (response, changes) = self.account.ask(&ask, self.now_ms);
                 self.counts.asks += 1;
                 self.active(ACTIVE_MS);
                 self.store(&changes);
                 self.queue.at(
                     self.now_ms + BACK_MS,
-                    Event::Answered { isolate, exchange: Box::new((*ask, answer)) },
+                    Event::Leased { isolate, exchange: Box::new((*ask, response)) },
                 );
             }
-            Event::Answered { isolate, exchange } => {
-                let (ask, answer) = *exchange;
+            Event::Leased { isolate, exchange } => {
+                let (ask, response) = *exchange;
                 let now_ms = self.now_ms;
-                let Some(place) = self.isolates.get_mut(isolate) else { return };
-                match place.lease.answered(&ask, answer, now_ms) {
+                let Some(state) = self.isolates.get_mut(isolate) else { return };
+                match state.lease.answered(&ask, response, now_ms) {
                     Ok(charges) if ask.waits => self.begin(isolate, charges),
                     Err(_) if ask.waits => self.counts.refused += 1,
                     _ => {}
@@ -311,42 +311,42 @@ impl World {
                 self.counts.reports += 1;
                 self.active(ACTIVE_MS);
                 self.store(&changes);
-                if let Some(place) = self.isolates.get_mut(isolate) {
-                    place.unknown -= report.calls() as u64;
+                if let Some(state) = self.isolates.get_mut(isolate) {
+                    state.unreported -= report.calls() as u64;
                 }
                 self.queue.at(self.now_ms + BACK_MS, Event::Acknowledged { isolate, standing });
             }
             Event::Acknowledged { isolate, standing } => {
-                if let Some(place) = self.isolates.get_mut(isolate) {
-                    place.lease.reported(standing);
-                    place.sends = false;
+                if let Some(state) = self.isolates.get_mut(isolate) {
+                    state.lease.reported(standing);
+                    state.sends = false;
                 }
                 self.report(isolate);
             }
             Event::Report(isolate) => {
-                if let Some(place) = self.isolates.get_mut(isolate) {
-                    place.waits = false;
+                if let Some(state) = self.isolates.get_mut(isolate) {
+                    state.waits = false;
                 }
                 self.report(isolate);
             }
             Event::Tend(isolate) => {
-                if let Some(place) = self.isolates.get_mut(isolate) {
-                    place.tends = false;
-                    place.lease.tidy(self.now_ms);
+                if let Some(state) = self.isolates.get_mut(isolate) {
+                    state.tends = false;
+                    state.lease.tidy(self.now_ms);
                 }
                 self.report(isolate);
                 self.tend(isolate);
             }
             Event::Alarm => self.alarm(),
-            Event::Look => {
+            Event::Sample => {
                 let money = self.limits.iter().find(|limit| limit.name == "usd_per_day");
                 if let Some(limit) = money {
                     let held = u128::from(self.account.state(limit, self.now_ms).held);
                     let ppm = (held * 1_000_000 / u128::from(limit.amount)) as u64;
                     self.counts.most_aside_ppm = self.counts.most_aside_ppm.max(ppm);
                 }
-                let every_ms = LOOK_MS.max((self.setting.gap_ms() * 0.9) as u64);
-                self.queue.at(self.now_ms + every_ms, Event::Look);
+                let every_ms = SAMPLE_MS.max((self.setting.gap_ms() * 0.9) as u64);
+                self.queue.at(self.now_ms + every_ms, Event::Sample);
             }
         }
     }
@@ -356,10 +356,10 @@ impl World {
         let isolate = self.rng.within(0, self.setting.isolates) as usize;
         let now_ms = self.now_ms;
         let limits = &self.limits;
-        let Some(place) = self.isolates.get_mut(isolate) else { return };
-        let age_ms = now_ms - place.key_ms;
+        let Some(state) = self.isolates.get_mut(isolate) else { return };
+        let age_ms = now_ms - state.key_ms;
         if age_ms >= KEY_SOFT_MS {
-            place.key_ms = now_ms;
+            state.key_ms = now_ms;
             self.counts.d1_queries += 1;
             self.counts.d1_read += KEY_ROWS;
             self.counts.waited_for_key += u64::from(age_ms >= KEY_HARD_MS);
@@ -374,16 +374,16 @@ impl World {
                 Need { counter: limit.counter(), limit: limit.amount, least, most }
             })
             .collect();
-        match place.lease.reserve(&needs, now_ms) {
+        match state.lease.reserve(&needs, now_ms) {
             Reserved::Held(charges, refill) => {
                 if let Some(ask) = refill {
-                    self.queue.at(now_ms + THERE_MS, Event::Asked { isolate, ask: Box::new(ask) });
+                    self.queue.at(now_ms + THERE_MS, Event::Request { isolate, ask: Box::new(ask) });
                 }
                 self.begin(isolate, charges);
             }
             Reserved::Ask(ask) => {
                 self.counts.waited += 1;
-                self.queue.at(now_ms + THERE_MS, Event::Asked { isolate, ask: Box::new(ask) });
+                self.queue.at(now_ms + THERE_MS, Event::Request { isolate, ask: Box::new(ask) });
             }
             Reserved::Refused(_) => self.counts.refused += 1,
         }
@@ -418,10 +418,10 @@ impl World {
         self.ids += 1;
         let receipt = Some(format!("{{\"id\":\"rcpt_{:026}\"}}", self.ids));
         let rows = vec![Row { slice, tally }];
-        if let Some(place) = self.isolates.get_mut(isolate) {
-            place.unknown += 1;
-            self.counts.most_waiting = self.counts.most_waiting.max(place.unknown);
-            place.lease.settle(Settled { receipt, rows, charges });
+        if let Some(state) = self.isolates.get_mut(isolate) {
+            state.unreported += 1;
+            self.counts.most_waiting = self.counts.most_waiting.max(state.unreported);
+            state.lease.settle(Settled { receipt, rows, charges });
         }
         self.report(isolate);
         self.tend(isolate);
@@ -430,24 +430,24 @@ impl World {
     /// Sends a report, or schedules it.
     fn report(&mut self, isolate: usize) {
         let now_ms = self.now_ms;
-        let Some(place) = self.isolates.get_mut(isolate) else { return };
-        if place.sends {
+        let Some(state) = self.isolates.get_mut(isolate) else { return };
+        if state.sends {
             return;
         }
-        let wait_ms = place.lease.wait_ms(now_ms);
+        let wait_ms = state.lease.wait_ms(now_ms);
         if wait_ms > 0 {
-            if place.lease.has_news() && !std::mem::replace(&mut place.waits, true) {
+            if state.lease.has_news() && !std::mem::replace(&mut state.waits, true) {
                 self.queue.at(now_ms + wait_ms, Event::Report(isolate));
             }
-        } else if let Some(report) = place.lease.report(now_ms).cloned() {
-            place.sends = true;
+        } else if let Some(report) = state.lease.report(now_ms).cloned() {
+            state.sends = true;
             self.queue.at(now_ms + THERE_MS, Event::Reported { isolate, report: Box::new(report) });
         }
     }
 
     fn tend(&mut self, isolate: usize) {
-        let Some(place) = self.isolates.get_mut(isolate) else { return };
-        if !place.lease.is_idle() && !std::mem::replace(&mut place.tends, true) {
+        let Some(state) = self.isolates.get_mut(isolate) else { return };
+        if !state.lease.is_idle() && !std::mem::replace(&mut state.tends, true) {
             self.queue.at(self.now_ms + IDLE_MS, Event::Tend(isolate));
         }
     }

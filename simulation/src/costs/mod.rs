@@ -1,13 +1,14 @@
-//! What calls cost the operator at list prices: counted by simulation, and how it grows with keys, isolates and rate.
+//! The costs of calls for the operator at list prices, counted by simulation for various numbers of keys, isolates and
+//! calls per second.
 //!
-//! A ledger's work depends on its own key's calls and on the isolates that they come from, so one key is simulated for each
-//! setting ([`ledger`]), and what all keys cost is the same many times over. Beside it stands the one object that all
-//! isolates ask how the providers are ([`board`]). [`prices`] converts counts to money, and [`sweep`] writes them to a
-//! data file.
+//! A ledger's work depends on the calls of its own key and the isolates that they come from. So one key is simulated
+//! for each setting ([`ledger`]), and the cost of all keys is a multiple of its cost. The one object that all isolates
+//! query for provider health is simulated separately ([`health`]). [`prices`] converts counts to money, and [`sweep`]
+//! writes them to a data file.
 //!
-//! All numbers that are kept are whole, and follow from a seed.
+//! All stored numbers are whole and follow from a seed.
 
-pub mod board;
+pub mod health;
 pub mod ledger;
 pub mod prices;
 pub mod sweep;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{board, ledger};
+use super::{health, ledger};
 
 /// The memory that a Durable Object is charged for, in MB.
 pub const OBJECT_MB: u64 = 128;
@@ -37,14 +37,14 @@ pub fn list(text: &str) -> Result<Vec<Item>, String> {
             is_certain: item.get("certain")?.as_bool()?,
         })
     };
-    items.iter().map(|value| item(value).ok_or_else(|| format!("no item: {value}"))).collect()
+    items.iter().map(|value| item(value).ok_or_else(|| format!("not an item: {value}"))).collect()
 }
 
 /// The resources that a million calls need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
     ledger: ledger::Counts,
-    board: board::Counts,
+    health: health::Counts,
     /// The CPU time of a call, in microseconds.
     cpu_us: u64,
 }
@@ -52,21 +52,21 @@ pub struct Needs {
 impl Needs {
     /// Combines the counts of a million calls of a key, those of a million calls of an isolate, and the CPU time of a call
     /// in microseconds.
-    pub fn new(ledger: ledger::Counts, board: board::Counts, cpu_us: u64) -> Needs {
-        Needs { ledger, board, cpu_us }
+    pub fn new(ledger: ledger::Counts, health: health::Counts, cpu_us: u64) -> Needs {
+        Needs { ledger, health, cpu_us }
     }
 
     /// The units of an item; `None` if the item is unknown. The Analytics Engine is optional and logs can be sampled: both
     /// are counted in full.
     pub fn units(&self, id: &str) -> Option<u64> {
         let Needs { ledger, cpu_us, .. } = self;
-        let board = self.board.requests;
+        let updates = self.health.requests;
         Some(match id {
             "worker_requests" | "log_events" | "analytics_points" => 1_000_000,
             "cpu_ms" => cpu_us * 1_000,
-            "object_requests" => ledger.object_requests() + board,
+            "object_requests" => ledger.object_requests() + updates,
             "object_gb_s" => {
-                let active_ms = ledger.active_ms + board * ledger::ACTIVE_MS;
+                let active_ms = ledger.active_ms + updates * ledger::ACTIVE_MS;
                 (active_ms * OBJECT_MB).div_ceil(1_000_000)
             }
             "object_rows_written" => ledger.object_written,

@@ -1,4 +1,5 @@
-//! The counts of all settings as data, `site/data/costs.json`, from which the documentation draws, and as text for a terminal.
+//! The counts of all settings as data, `site/data/costs.json`, for the diagrams of the documentation, and as text for a
+//! terminal.
 
 use std::fmt::Write as _;
 
@@ -6,12 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::ledger::{self, Setting};
 use super::prices::{Item, Needs};
-use super::{CALLS, CALLS_OF_ISOLATE, board, of_each, settings};
+use super::{CALLS, CALLS_OF_ISOLATE, health, of_each, settings};
 use crate::table::thousands;
 
 /// The most messages that an object handles in a second.
 const OBJECT_LIMIT: u64 = 1_000;
-/// The most short queries that the database answers in a second. It answers one at a time.
+/// The most short queries that the database runs in a second, one at a time.
 const DATABASE_LIMIT: u64 = 1_000;
 /// The duration over which a [`Setting`] counts its calls, in seconds.
 const SECONDS: u64 = 10_000;
@@ -24,7 +25,7 @@ const RATES: [u64; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 pub struct Sweep {
     seed: u64,
     ledgers: Vec<(Setting, ledger::Counts)>,
-    views: Vec<(u64, board::Counts)>,
+    views: Vec<(u64, health::Counts)>,
 }
 
 /// An operator of the documentation's table.
@@ -56,11 +57,11 @@ impl Sweep {
         let all = settings();
         let counted = of_each(&all, |setting| ledger::run(*setting, seed));
         let calls: Vec<u64> = CALLS.into_iter().filter(|calls| *calls <= CALLS_OF_ISOLATE).collect();
-        let views = of_each(&calls, |calls| board::run(*calls, seed));
+        let views = of_each(&calls, |calls| health::run(*calls, seed));
         Sweep {
             seed,
             ledgers: all.into_iter().zip(counted.iter().map(ledger::Counts::of_a_million)).collect(),
-            views: calls.into_iter().zip(views.into_iter().map(board::Counts::of_a_million)).collect(),
+            views: calls.into_iter().zip(views.into_iter().map(health::Counts::of_a_million)).collect(),
         }
     }
 
@@ -68,14 +69,14 @@ impl Sweep {
     pub fn from_json(file: &Value) -> Option<Sweep> {
         let rows = |name: &str| file.get(name)?.get("rows")?.as_array();
         let numbers = |row: &Value| row.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
-        let board = |row: &Value| {
+        let view = |row: &Value| {
             let [calls, requests, waited] = numbers(row)?.try_into().ok()?;
-            Some((calls, board::Counts { calls: 1_000_000, requests, waited }))
+            Some((calls, health::Counts { calls: 1_000_000, requests, waited }))
         };
         Some(Sweep {
             seed: file.get("seed")?.as_u64()?,
             ledgers: rows("ledger")?.iter().map(|row| of_row(&numbers(row)?)).collect::<Option<_>>()?,
-            views: rows("board")?.iter().map(board).collect::<Option<_>>()?,
+            views: rows("board")?.iter().map(view).collect::<Option<_>>()?,
         })
     }
 
@@ -84,18 +85,18 @@ impl Sweep {
         self.ledgers.iter().find(|(known, _)| *known == setting).map(|(_, counts)| counts)
     }
 
-    fn of(&self, operator: &Operator) -> Option<(&ledger::Counts, &board::Counts)> {
+    fn of(&self, operator: &Operator) -> Option<(&ledger::Counts, &health::Counts)> {
         let Operator { calls, keys, isolates, limits, .. } = *operator;
         let ledger = self.ledger(Setting { calls: calls / keys, isolates, limits })?;
-        let board = self.views.iter().find(|(known, _)| *known == calls / isolates)?;
-        Some((ledger, &board.1))
+        let view = self.views.iter().find(|(known, _)| *known == calls / isolates)?;
+        Some((ledger, &view.1))
     }
 
     fn needs(&self, operator: &Operator, cpu_us: u64) -> Option<Needs> {
-        self.of(operator).map(|(ledger, board)| Needs::new(*ledger, *board, cpu_us))
+        self.of(operator).map(|(ledger, health)| Needs::new(*ledger, *health, cpu_us))
     }
 
-    /// The content of the file. `measured` is kept as it is.
+    /// The content of the file. `measured` is copied unchanged.
     pub fn to_json(&self, items: &[Item], measured: &Value) -> Value {
         let rows: Vec<Value> = self.ledgers.iter().map(|(setting, counts)| row(*setting, counts)).collect();
         let views: Vec<Value> =
@@ -130,7 +131,7 @@ impl Sweep {
 
     fn operator(&self, operator: &Operator, items: &[Item], cpu_us: u64) -> Option<Value> {
         let needs = self.needs(operator, cpu_us)?;
-        let (ledger, board) = self.of(operator)?;
+        let (ledger, health) = self.of(operator)?;
         let (mut units, mut money, mut total) = (Map::new(), Map::new(), 0);
         for item in items {
             let micro_usd = needs.micro_usd(item);
@@ -152,7 +153,7 @@ impl Sweep {
             "micro_usd": money,
             "total_micro_usd": total,
             "ledger_messages_per_second": per_second(ledger.object_requests()) / keys,
-            "board_messages_per_second": per_second(board.requests),
+            "board_messages_per_second": per_second(health.requests),
             "d1_queries_per_second": per_second(ledger.d1_queries),
             "waited_ppm": ledger.waited,
         }))
@@ -161,11 +162,11 @@ impl Sweep {
     /// Checks that a file has the counts of this sweep.
     ///
     /// # Errors
-    /// The first member that differs.
-    pub fn check(&self, items: &[Item], kept: &Value) -> Result<(), String> {
-        let new = self.to_json(items, kept.get("measured").unwrap_or(&Value::Null));
+    /// The first field that differs.
+    pub fn check(&self, items: &[Item], stored: &Value) -> Result<(), String> {
+        let new = self.to_json(items, stored.get("measured").unwrap_or(&Value::Null));
         let names = ["seed", "assumed", "ledger", "board", "operators", "grid", "about"];
-        match names.iter().find(|name| new.get(**name) != kept.get(**name)) {
+        match names.iter().find(|name| new.get(**name) != stored.get(**name)) {
             None => Ok(()),
             Some(name) => {
                 Err(format!("costs.json: \"{name}\" differs from the simulation; run scripts/costs"))
@@ -176,7 +177,7 @@ impl Sweep {
     /// The grid as text for a terminal: US dollars for a million calls, and messages of a ledger.
     pub fn to_text(&self, items: &[Item], cpu_us: u64) -> String {
         let mut text = String::from(
-            "US dollars for a million calls, logs in full; after that messages a second of a ledger\n",
+            "US dollars per million calls with full logs, and messages per second of a ledger\n",
         );
         for limits in [false, true] {
             let _ = write!(text, "\n{:28}", if limits { "keys with limits" } else { "keys without limits" });

@@ -19,7 +19,7 @@ use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
-use super::{ObjectError, ask_within};
+use super::{ObjectError, send_within};
 use crate::platform::database::Failure;
 use crate::platform::{clock, log};
 use crate::store;
@@ -92,8 +92,9 @@ fn exchange<T: DeserializeOwned>(
 ) -> impl Future<Output = Result<T, ObjectError>> + use<T> {
     let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
     let message = serde_json::to_string(message).map_err(failed);
-    let answer = message
-        .map(|message| ask_within(patience_ms, env, "KEY_LEDGER", ledger, &format!("{message}\n{receipts}")));
+    let answer = message.map(|message| {
+        send_within(patience_ms, env, "KEY_LEDGER", ledger, &format!("{message}\n{receipts}"))
+    });
     async move { json::read(&answer?.await?).map_err(failed) }
 }
 

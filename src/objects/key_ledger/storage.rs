@@ -39,7 +39,7 @@ fn run(state: &JsValue, statements: &[Statement]) -> Result<Vec<Vec<Value>>, Str
 /// The same with one long parameter, for which [`LONG`] stands: among the others it would be escaped, and read again.
 fn run_with(state: &JsValue, statements: &[Statement], long: &str) -> Result<Vec<Vec<Value>>, String> {
     let found = run_object_statements(state, &json!(statements).to_string(), long);
-    let found = found.map_err(|error| variables::words(&error))?;
+    let found = found.map_err(|error| variables::message(&error))?;
     serde_json::from_str(&found).map_err(|error| error.to_string())
 }
 

@@ -1,6 +1,5 @@
-//! The body of an answer: plays a [`Script`] frame by frame onto a connection and reports to the ticket
-//! what has left and how it ended.
-//! Does not decide what is sent: `answer`, `whole` and `stream` do.
+//! The body of a response: writes a [`Script`] frame by frame onto a connection and reports progress and end to the
+//! ticket. Does not decide what is sent: `response`, `whole` and `stream` do.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,15 +13,14 @@ use tokio::time::Sleep;
 use crate::record::{Outcome, Ticket};
 use crate::socket::Connection;
 
-/// How often a body that is about to break looks whether its bytes have left.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// How often a comment is sent before the first byte.
+/// The interval at which a body that is about to break checks that its bytes have left.
+const CHECK_EVERY: Duration = Duration::from_millis(1);
+/// The interval between comments before the first byte.
 const COMMENT_EVERY: Duration = Duration::from_millis(50);
-/// A reset throws away what the other side has not fetched from the network yet: on loopback this is time
-/// enough to fetch it.
+/// A reset discards what the client has not fetched from the network yet. On loopback this is enough time to fetch it.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
 
-/// The answer is broken off on purpose. hyper closes the connection when it sees this error.
+/// The response is broken off on purpose. hyper closes the connection when it gets this error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut;
 
@@ -34,28 +32,28 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// The end of a part of the body that counts for something.
+/// The end of a part of the body that is counted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
-    /// Where the part ends, in bytes from the start of the body.
+    /// The end of the part, in bytes from the start of the body.
     pub(crate) end: usize,
-    /// Whether it is an SSE event (comments are not).
+    /// True for an SSE event; false for a comment.
     pub(crate) is_event: bool,
-    /// Completion tokens that it carries.
+    /// The completion tokens of the part.
     pub(crate) tokens: u64,
 }
 
-/// Comments before the first byte, each a frame of its own: the first at once.
+/// Comments before the first byte, each in a separate frame; the first is sent at once.
 #[derive(Default)]
 pub(crate) struct Comments {
-    /// One of them.
+    /// The text of each comment.
     pub(crate) text: Bytes,
-    /// How long they still go on; 0: no more.
+    /// The remaining time; 0: no more comments.
     pub(crate) rest: Duration,
 }
 
 impl Comments {
-    /// The next one, and how long to wait after it.
+    /// The next comment, and the wait after it.
     fn next(&mut self) -> Option<(Bytes, Duration)> {
         if self.rest.is_zero() {
             return None;
@@ -66,7 +64,7 @@ impl Comments {
     }
 }
 
-/// How the bytes are divided into frames.
+/// The division of the bytes into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frames {
     /// One frame per mark.
@@ -77,42 +75,42 @@ pub(crate) enum Frames {
     Whole,
 }
 
-/// What happens after the last byte.
+/// The end of the body, after the last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The answer is complete.
+    /// The response is complete.
     Complete,
-    /// The body ends as if it were complete, but it is not.
+    /// The body ends as if it were complete, but it is truncated.
     CleanCut,
     /// The connection closes before the body has ended.
     Break {
         /// Close it with a TCP reset.
         reset: bool,
     },
-    /// Nothing more happens until the client goes away.
+    /// Nothing more happens until the client disconnects.
     Hang,
 }
 
-/// Everything that is to be sent after the headers.
+/// Everything that is sent after the headers.
 pub(crate) struct Script {
-    /// What comes before the bytes; no part of them.
+    /// Comments before the bytes; not part of them.
     pub(crate) comments: Comments,
-    /// The bytes that really are sent.
+    /// The bytes that are sent.
     pub(crate) bytes: Bytes,
-    /// The `content-length` that is promised; none means a chunked body.
+    /// The declared `content-length`; none: a chunked body.
     pub(crate) promised: Option<u64>,
-    /// What the bytes stand for, in ascending order.
+    /// The parts of the bytes, in ascending order.
     pub(crate) marks: Vec<Mark>,
-    /// How the bytes are divided.
+    /// The division of the bytes into frames.
     pub(crate) frames: Frames,
-    /// Wait between frames; none means that each is still flushed on its own.
+    /// The wait between frames; none: no wait, but each frame is flushed separately.
     pub(crate) pace: Option<Duration>,
-    /// What happens after the last byte.
+    /// The end of the body, after the last byte.
     pub(crate) ending: Ending,
 }
 
 impl Script {
-    /// A body that is sent at once, with its length.
+    /// A body with a length that is sent at once.
     pub(crate) fn plain(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self {
@@ -129,10 +127,10 @@ impl Script {
 
 enum Stage {
     Send,
-    /// Let hyper write out what it has before the next frame.
+    /// Let hyper write its buffer before the next frame.
     Yield,
     Wait(Pin<Box<Sleep>>),
-    /// All is handed over; break as soon as a flush later than this one has happened.
+    /// All bytes are handed over; break after the next flush.
     Break {
         since: u64,
         reset: bool,
@@ -143,8 +141,8 @@ enum Stage {
     End,
 }
 
-/// The playing of a [`Script`].
-pub(crate) struct AnswerBody {
+/// A [`Script`] that is being sent.
+pub(crate) struct ScriptBody {
     comments: Comments,
     rest: Bytes,
     sent: usize,
@@ -154,12 +152,12 @@ pub(crate) struct AnswerBody {
     pace: Option<Duration>,
     ending: Ending,
     stage: Stage,
-    /// None for the control routes, whose answers nobody counts.
+    /// None for control routes, whose responses are not counted.
     ticket: Option<Ticket>,
     connection: Arc<Connection>,
 }
 
-impl AnswerBody {
+impl ScriptBody {
     pub(crate) fn new(script: Script, ticket: Option<Ticket>, connection: Arc<Connection>) -> Self {
         Self {
             comments: script.comments,
@@ -210,7 +208,7 @@ impl AnswerBody {
             Ending::Break { reset } => Stage::Break {
                 since: self.connection.flushes(),
                 reset,
-                timer: Box::pin(tokio::time::sleep(LOOK_AGAIN)),
+                timer: Box::pin(tokio::time::sleep(CHECK_EVERY)),
             },
             Ending::Hang => Stage::Hang,
         }
@@ -222,7 +220,7 @@ impl AnswerBody {
         }
     }
 
-    // Before the client can see the end: it may look at the record as soon as it does.
+    // Called before the client can see the end, since it may read the record right after.
     fn settle_cut(&mut self) {
         if let Some(mut ticket) = self.ticket.take() {
             ticket.settle(Outcome::Cut);
@@ -230,7 +228,7 @@ impl AnswerBody {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ScriptBody {
     type Data = Bytes;
     type Error = Cut;
 
@@ -266,7 +264,7 @@ impl Body for AnswerBody {
                     ready!(timer.as_mut().poll(cx));
                     let (since, reset) = (*since, *reset);
                     if this.connection.flushes() == since {
-                        Stage::Break { since, reset, timer: Box::pin(tokio::time::sleep(LOOK_AGAIN)) }
+                        Stage::Break { since, reset, timer: Box::pin(tokio::time::sleep(CHECK_EVERY)) }
                     } else if reset {
                         this.connection.reset_at_end();
                         Stage::Reset(Box::pin(tokio::time::sleep(BEFORE_RESET)))
@@ -302,10 +300,10 @@ impl Body for AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
+impl Drop for ScriptBody {
     fn drop(&mut self) {
-        // hyper drops a body without another poll when the promised length is reached. Any other drop means
-        // that the client has gone: the ticket's own drop records that.
+        // hyper drops a body without another poll when the declared length is reached. Any other drop means that the
+        // client has disconnected; the ticket's own drop records that.
         if self.is_end_stream() {
             self.complete();
         }
@@ -317,10 +315,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hyper_gets_to_write_between_frames() {
+    fn hyper_can_write_between_frames() {
         let mut script = Script::plain("abcd");
         script.frames = Frames::Every(2);
-        let mut body = AnswerBody::new(script, None, Arc::default());
+        let mut body = ScriptBody::new(script, None, Arc::default());
         let mut poll = || {
             let mut cx = Context::from_waker(std::task::Waker::noop());
             Pin::new(&mut body)
@@ -340,10 +338,10 @@ mod tests {
             let mut script = Script::plain("");
             script.ending = Ending::Break { reset: false };
             let connection = Arc::new(Connection::default());
-            let mut body = AnswerBody::new(script, None, Arc::clone(&connection));
+            let mut body = ScriptBody::new(script, None, Arc::clone(&connection));
             let mut broken = std::pin::pin!(std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
             let early = tokio::time::timeout(Duration::from_millis(30), broken.as_mut()).await;
-            assert!(early.is_err(), "it broke off before anything was flushed");
+            assert!(early.is_err(), "it broke off before the flush");
             connection.flushed();
             assert!(matches!(broken.await, Some(Err(Cut))));
         });

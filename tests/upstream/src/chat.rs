@@ -1,20 +1,19 @@
-//! Reads the body of a chat request as far as the answer depends on it.
-//! Lenient on purpose: only what cannot be answered is refused, as the requests under test come from a gateway
-//! that may add and drop members.
+//! Reads the fields of a chat request that determine the response. Lenient on purpose: it only rejects what cannot be
+//! answered, since the requests under test come from a gateway that may add and drop fields.
 
 use serde_json::Value;
 
 use crate::simulate::Simulate;
 use crate::when::Caller;
 
-/// A request body that is refused with status 400.
+/// The error for a request body that is rejected with status 400.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     pub(crate) message: String,
     pub(crate) param: Option<&'static str>,
 }
 
-/// What a chat request asks for.
+/// The parameters of a chat request.
 #[expect(clippy::struct_excessive_bools, reason = "the switches are independent of each other on the wire")]
 pub(crate) struct Chat {
     pub(crate) model: String,
@@ -22,50 +21,53 @@ pub(crate) struct Chat {
     pub(crate) include_usage: bool,
     /// Number of choices.
     pub(crate) n: u64,
-    /// Most words of the answer.
+    /// The largest number of words in the response.
     pub(crate) limit: Option<u64>,
     pub(crate) logprobs: bool,
-    /// Whether the answer's content has to be JSON.
+    /// True if the content of the response must be JSON.
     pub(crate) json: bool,
     pub(crate) prompt_tokens: u64,
-    pub(crate) asked: Asked,
+    pub(crate) turn: Turn,
     pub(crate) simulate: Simulate,
 }
 
-/// What the conversation leads up to.
+/// The last turn of the conversation.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// An answer to the last user message with this text.
+pub(crate) enum Turn {
+    /// The last user message has this text.
     User(String),
-    /// An answer that uses this result of a tool.
+    /// A tool returned this result.
     ToolResult(String),
-    /// A call of this tool.
+    /// The model should call this tool.
     ToolCall(String),
-    /// An answer to nothing in particular.
+    /// There is no user message.
     Nothing,
 }
 
-/// Most choices, as at `OpenAI`.
-const MOST_CHOICES: u64 = 128;
+/// The largest number of choices, as at `OpenAI`.
+const MAX_CHOICES: u64 = 128;
 
 impl Chat {
-    /// Reads a request body. Who asks decides only which faults there are.
-    pub(crate) fn read(body: &[u8], caller: &Caller<'_>) -> Result<Self, Refusal> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| Refusal {
+    /// Reads a request body. The caller only determines which faults apply.
+    pub(crate) fn read(body: &[u8], caller: &Caller<'_>) -> Result<Self, Rejection> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| Rejection {
             message: format!("We could not parse the JSON body of your request: {error}"),
             param: None,
         })?;
         if !value.is_object() {
-            return Err(Refusal { message: "The body has to be a JSON object.".to_owned(), param: None });
+            return Err(Rejection { message: "The body must be a JSON object.".to_owned(), param: None });
         }
         let truth = |name: &str| value.get(name).and_then(Value::as_bool).unwrap_or(false);
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
         let stream = truth("stream");
         let simulates = Simulate::read(value.get("simulate").unwrap_or(&Value::Null), stream)
-            .map_err(|message| Refusal { message, param: Some("simulate") })?;
+            .map_err(|message| Rejection { message, param: Some("simulate") })?;
         let n = number("n").unwrap_or(1);
-        if !(1..=MOST_CHOICES).contains(&n) {
-            return Err(Refusal { message: format!("n is 1 to {MOST_CHOICES}, not {n}"), param: Some("n") });
+        if !(1..=MAX_CHOICES).contains(&n) {
+            return Err(Rejection {
+                message: format!("n must be from 1 to {MAX_CHOICES}, not {n}"),
+                param: Some("n"),
+            });
         }
         let messages: &[Value] = value.get("messages").and_then(Value::as_array).map_or(&[], Vec::as_slice);
         let format = value.pointer("/response_format/type").and_then(Value::as_str);
@@ -82,45 +84,45 @@ impl Chat {
             logprobs: truth("logprobs"),
             json: matches!(format, Some("json_object" | "json_schema")),
             prompt_tokens: messages.iter().map(|message| words(&text(message))).sum(),
-            asked: asked(&value, messages),
-            // After everything that refuses the request: this counts it.
+            turn: turn(&value, messages),
+            // After everything that can reject the request, since this counts it.
             simulate: Simulate::choose(simulates, caller, model),
         })
     }
 
-    /// The same for tests in which it does not matter who asks.
+    /// The same for tests in which the caller does not matter.
     #[cfg(test)]
-    pub(crate) fn read_alone(body: &[u8]) -> Result<Self, Refusal> {
+    pub(crate) fn read_alone(body: &[u8]) -> Result<Self, Rejection> {
         Self::read(body, &Caller::new("/", &hyper::HeaderMap::new(), &crate::when::Times::default()))
     }
 }
 
-/// Tokens of a text: its words between white space.
+/// The number of tokens of a text: its words between white space.
 pub(crate) fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }
 
-fn asked(request: &Value, messages: &[Value]) -> Asked {
+fn turn(request: &Value, messages: &[Value]) -> Turn {
     let role = |message: &Value| message.get("role").and_then(Value::as_str).map(str::to_owned);
     let last = messages.last();
     match last.and_then(role).as_deref() {
-        Some("tool") => return Asked::ToolResult(last.map(text).unwrap_or_default()),
+        Some("tool") => return Turn::ToolResult(last.map(text).unwrap_or_default()),
         Some("user") => {
-            if let Some(name) = wanted_tool(request) {
-                return Asked::ToolCall(name);
+            if let Some(name) = chosen_tool(request) {
+                return Turn::ToolCall(name);
             }
         }
         _ => {}
     }
     let user = messages.iter().rfind(|message| role(message).as_deref() == Some("user")).map(text);
     match user {
-        Some(text) if !text.is_empty() => Asked::User(text),
-        _ => Asked::Nothing,
+        Some(text) if !text.is_empty() => Turn::User(text),
+        _ => Turn::Nothing,
     }
 }
 
-/// The tool that `tool_choice` names, else the first one.
-fn wanted_tool(request: &Value) -> Option<String> {
+/// The tool that `tool_choice` names, otherwise the first one.
+fn chosen_tool(request: &Value) -> Option<String> {
     let first = request.pointer("/tools/0")?;
     let choice = request.get("tool_choice");
     if choice.and_then(Value::as_str) == Some("none") {
@@ -153,23 +155,23 @@ mod tests {
     use super::*;
 
     fn read(value: &Value) -> Chat {
-        Chat::read_alone(value.to_string().as_bytes()).map_err(|refusal| refusal.message).unwrap()
+        Chat::read_alone(value.to_string().as_bytes()).map_err(|rejection| rejection.message).unwrap()
     }
 
     #[test]
-    fn the_conversation_decides_what_is_asked() {
+    fn the_conversation_decides_the_turn() {
         let tool = json!([{"type": "function", "function": {"name": "a"}}]);
         let user = json!([{"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url"}]}]);
-        assert_eq!(read(&json!({"messages": user})).asked, Asked::User("one two".into()));
+        assert_eq!(read(&json!({"messages": user})).turn, Turn::User("one two".into()));
         assert_eq!(read(&json!({"messages": user})).prompt_tokens, 2);
-        assert_eq!(read(&json!({"messages": user, "tools": tool})).asked, Asked::ToolCall("a".into()));
+        assert_eq!(read(&json!({"messages": user, "tools": tool})).turn, Turn::ToolCall("a".into()));
         let none = json!({"messages": user, "tools": tool, "tool_choice": "none"});
-        assert_eq!(read(&none).asked, Asked::User("one two".into()));
+        assert_eq!(read(&none).turn, Turn::User("one two".into()));
         let named = json!({"messages": user, "tools": tool, "tool_choice": {"function": {"name": "b"}}});
-        assert_eq!(read(&named).asked, Asked::ToolCall("b".into()));
+        assert_eq!(read(&named).turn, Turn::ToolCall("b".into()));
         let result = json!({"messages": [{"role": "tool", "content": "21 C"}], "tools": tool});
-        assert_eq!(read(&result).asked, Asked::ToolResult("21 C".into()));
-        assert_eq!(read(&json!({})).asked, Asked::Nothing);
+        assert_eq!(read(&result).turn, Turn::ToolResult("21 C".into()));
+        assert_eq!(read(&json!({})).turn, Turn::Nothing);
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! The routes that tests look through: `/_requests`, `/_stats`, `/_health`; and the one with which they throttle:
-//! `/_throttle`.
-//! Their own requests are neither recorded nor counted.
+//! The control routes: `/_requests`, `/_stats` and `/_health` to inspect, `/_throttle` to throttle. Requests to them
+//! are neither recorded nor counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,22 +9,22 @@ use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::answer::Answer;
 use crate::provider::Provider;
 use crate::record::{Entry, Received, Recorder, Totals};
+use crate::response::Response;
 
-/// A client may ask about an answer the instant it has read it, before the task that wrote it went on to note
-/// so: wait this often for a millisecond as long as such answers exist.
-const PATIENCE: usize = 100;
+/// A client may ask about a response as soon as it has read it, before the task that wrote it has recorded the end.
+/// While there are such responses, wait for a millisecond up to this many times.
+const MAX_WAITS: usize = 100;
 
-/// Answers a control request.
-pub(crate) async fn answer(provider: &Provider, request: &Parts, body: &[u8]) -> Answer {
+/// Responds to a control request.
+pub(crate) async fn respond(provider: &Provider, request: &Parts, body: &[u8]) -> Response {
     let recorder = &provider.recorder;
     match (&request.method, request.uri.path()) {
-        (&Method::GET, "/_health") => Answer::json(StatusCode::OK, "{\"status\":\"ok\"}"),
+        (&Method::GET, "/_health") => Response::json(StatusCode::OK, "{\"status\":\"ok\"}"),
         (&Method::GET, "/_stats") => {
             settle(recorder).await;
-            Answer::json(StatusCode::OK, stats(&recorder.totals()).to_string())
+            Response::json(StatusCode::OK, stats(&recorder.totals()).to_string())
         }
         (&Method::GET, "/_requests") => {
             settle(recorder).await;
@@ -34,37 +33,39 @@ pub(crate) async fn answer(provider: &Provider, request: &Parts, body: &[u8]) ->
                     let entries = recorder.entries();
                     let skip = last.map_or(0, |last| entries.len().saturating_sub(last));
                     let described = entries.iter().skip(skip).map(|entry| describe(entry)).collect();
-                    Answer::json(StatusCode::OK, Value::Array(described).to_string())
+                    Response::json(StatusCode::OK, Value::Array(described).to_string())
                 }
-                Err(message) => Answer::error(StatusCode::BAD_REQUEST, &message, Some("last")),
+                Err(message) => Response::error(StatusCode::BAD_REQUEST, &message, Some("last")),
             }
         }
         (&Method::DELETE, "/_requests") => {
             provider.clear();
-            Answer::json(StatusCode::OK, "{\"deleted\":true}")
+            Response::json(StatusCode::OK, "{\"deleted\":true}")
         }
         (&Method::POST, "/_throttle") => match provider.throttles.add(body, Instant::now()) {
-            Ok(()) => Answer::json(StatusCode::OK, "{\"throttled\":true}"),
-            Err(message) => Answer::error(StatusCode::BAD_REQUEST, &message, None),
+            Ok(()) => Response::json(StatusCode::OK, "{\"throttled\":true}"),
+            Err(message) => Response::error(StatusCode::BAD_REQUEST, &message, None),
         },
         (&Method::DELETE, "/_throttle") => {
             provider.throttles.clear();
-            Answer::json(StatusCode::OK, "{\"deleted\":true}")
+            Response::json(StatusCode::OK, "{\"deleted\":true}")
         }
         (&Method::GET, path) => {
             settle(recorder).await;
             let n: Option<u64> = path.strip_prefix("/_requests/").and_then(|n| n.parse().ok());
             match recorder.entries().iter().find(|entry| Some(entry.n) == n) {
-                Some(entry) => Answer::json(StatusCode::OK, describe(entry).to_string()),
-                None => Answer::error(StatusCode::NOT_FOUND, "No such request is remembered.", None),
+                Some(entry) => Response::json(StatusCode::OK, describe(entry).to_string()),
+                None => Response::error(StatusCode::NOT_FOUND, "No such request is recorded.", None),
             }
         }
-        _ => Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Control routes do not know this method.", None),
+        _ => {
+            Response::error(StatusCode::METHOD_NOT_ALLOWED, "Control routes do not accept this method.", None)
+        }
     }
 }
 
 async fn settle(recorder: &Recorder) {
-    for _ in 0..PATIENCE {
+    for _ in 0..MAX_WAITS {
         if recorder.totals().leaving.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -80,12 +81,12 @@ fn last(query: &str) -> Result<Option<usize>, String> {
         .strip_prefix("last=")
         .and_then(|last| last.parse().ok())
         .map(Some)
-        .ok_or_else(|| format!("The query is last=N, not {query:?}."))
+        .ok_or_else(|| format!("The query must be last=N, not {query:?}."))
 }
 
 fn stats(totals: &Totals) -> Value {
     let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    // The ended ones first: an answer ending in between must not make the difference negative.
+    // Read the ended ones first, so that a response that ends in between cannot make the difference negative.
     let (completed, cancelled, cut) = (get(&totals.completed), get(&totals.cancelled), get(&totals.cut));
     let requests = get(&totals.requests);
     json!({
@@ -120,7 +121,7 @@ fn describe(entry: &Entry) -> Value {
     })
 }
 
-/// The headers as an object; a repeated one has its values joined with a comma.
+/// The headers as an object; the values of a repeated header are joined with a comma.
 fn headers(received: &Received) -> Map<String, Value> {
     let mut map = Map::new();
     for (name, value) in received.headers.lines().filter_map(|line| line.split_once(": ")) {

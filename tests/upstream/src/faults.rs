@@ -1,24 +1,23 @@
-//! The error answers of providers, in their dialects.
-//! Does not decide when an error happens: `answer` does.
+//! The error bodies of various providers. Does not decide when an error happens: `response` does.
 
 use serde_json::{Value, json};
 
 use crate::json;
 use crate::simulate::{ErrorShape, EventShape};
 
-/// What an error says.
+/// The content of an error.
 pub(crate) struct Fault<'a> {
-    /// The HTTP status it goes with; 200 inside a stream.
+    /// The HTTP status; 200 inside a stream.
     pub(crate) status: u16,
-    /// Text for people; none: one that fits the status.
+    /// The message; none: the usual message of the status.
     pub(crate) message: Option<&'a str>,
-    /// Text for programs; none: one that fits the status.
+    /// The code; none: the usual code of the status.
     pub(crate) code: Option<&'a str>,
-    /// The member of the request that is wrong.
+    /// The request field that is wrong.
     pub(crate) param: Option<&'a str>,
 }
 
-/// An error body with its content type, which an empty body has not.
+/// An error body with its content type, which an empty body does not have.
 pub(crate) struct ErrorBody {
     pub(crate) content_type: Option<&'static str>,
     pub(crate) text: String,
@@ -29,7 +28,7 @@ const JSON: Option<&str> = Some("application/json");
 impl Fault<'_> {
     fn message(&self) -> &str {
         self.message.unwrap_or(match self.status {
-            200 => "The simulated provider failed while answering.",
+            200 => "The simulated provider failed while responding.",
             401 => "Incorrect API key provided.",
             402 => "Insufficient balance.",
             403 => "You are not allowed to use this model.",
@@ -37,7 +36,7 @@ impl Fault<'_> {
             408 | 504 => "The simulated provider took too long.",
             413 => "The request is too large.",
             429 => "Rate limit reached for requests.",
-            400..=499 => "The simulated provider refuses this request.",
+            400..=499 => "The simulated provider rejects this request.",
             503 | 529 => "The simulated provider is overloaded.",
             _ => "The simulated provider had an error.",
         })
@@ -66,7 +65,7 @@ impl Fault<'_> {
         }
     }
 
-    /// The error object of `OpenAI`, written by hand for its usual order of members.
+    /// `OpenAI`'s error object, written by hand to keep the usual order of fields.
     pub(crate) fn object(&self) -> String {
         let optional = |text: Option<&str>| text.map_or_else(|| "null".to_owned(), json::quoted);
         format!(
@@ -78,12 +77,12 @@ impl Fault<'_> {
         )
     }
 
-    /// The envelope of `OpenAI`.
+    /// `OpenAI`'s envelope.
     pub(crate) fn envelope(&self) -> String {
         format!("{{\"error\":{}}}", self.object())
     }
 
-    /// The whole body of an error answer.
+    /// The whole body of an error response.
     pub(crate) fn body(&self, shape: ErrorShape) -> ErrorBody {
         let message = self.message();
         let (content_type, text) = match shape {
@@ -123,7 +122,7 @@ impl Fault<'_> {
     }
 
     fn cloudflare(&self) -> String {
-        // Their codes are numbers.
+        // Cloudflare's codes are numbers.
         let code = self.code.and_then(|code| code.parse().ok()).unwrap_or(10_000_u64);
         let errors = json!([{"code": code, "message": self.message()}]);
         json!({"success": false, "errors": errors, "messages": [], "result": Value::Null}).to_string()
@@ -151,8 +150,8 @@ impl Fault<'_> {
         )
     }
 
-    /// The lines of the event that tells this error inside a stream, without line ends. `chunk` makes a chunk
-    /// of the stream from its choices and the members before them.
+    /// The lines of an event with this error inside a stream, without line ends. `chunk` builds a chunk of the stream
+    /// from its choices and the fields before them.
     pub(crate) fn event_lines(&self, shape: EventShape, chunk: impl Fn(&str, &str) -> String) -> Vec<String> {
         match shape {
             EventShape::Openai => vec![format!("data: {}", self.envelope())],

@@ -1,12 +1,12 @@
-//! Writes JSON text piece by piece, so that answers are built without a tree in between.
-//! Does not read JSON: `serde_json` does.
+//! Writes JSON text piece by piece, so that responses are built without an intermediate tree. Does not read JSON:
+//! `serde_json` does.
 
 use std::fmt::Write as _;
 
 /// Appends `text` as a JSON string.
 pub(crate) fn quote(out: &mut String, text: &str) {
     out.push('"');
-    // Most text has nothing to escape, and huge answers must stay cheap.
+    // Most text needs no escaping, and huge responses must stay cheap.
     if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
         text.chars().for_each(|letter| escape(out, letter));
     } else {
@@ -37,7 +37,7 @@ pub(crate) fn number(out: &mut String, before: &str, number: u64) {
     let _ = write!(out, "{number}");
 }
 
-/// The text as a JSON string.
+/// Returns the text as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     quote(&mut out, text);

@@ -1,17 +1,15 @@
-//! A simulated LLM provider: it speaks the `OpenAI` wire format and, when a request asks for it,
-//! fails in the ways real providers fail. Tests and benchmarks of the gateway talk to it.
-//! It is not a model, and it does not check keys: every request is welcome.
+//! A simulated LLM provider for the tests and benchmarks of the gateway. It uses the `OpenAI` wire format and, if a
+//! request asks for it, fails in the ways real providers fail. It has no model, and it accepts every key.
 //!
-//! The way of a request: [`server`] accepts the connection, `route` finds what the path means,
-//! `chat` reads the body and `simulate` the faults it asks for (`when` whether they are meant for it),
-//! `answer` decides the whole reply (`reply` what to say, `whole` and `stream` in which bytes, `faults` which
-//! error), `body` plays it onto the connection that `socket` watches, and `record` keeps what came in and how it
-//! ended. `control` lets tests look at that, and `throttle` a path. What outlives a request is in `provider`.
+//! The path of a request: [`server`] accepts the connection, `route` resolves the path, `chat` reads the body and
+//! `simulate` the requested faults (`when`: which requests they apply to). `response` builds the whole response
+//! (`reply` the content, `whole` and `stream` the bytes, `faults` the errors), `body` writes it to the connection that
+//! `socket` observes, and `record` stores the request and the outcome. `control` lets tests read the records, and
+//! `throttle` a path. `provider` holds the state that outlives a request.
 
 pub mod args;
 pub mod server;
 
-mod answer;
 mod body;
 mod chat;
 mod control;
@@ -20,6 +18,7 @@ mod json;
 mod provider;
 mod record;
 mod reply;
+mod response;
 mod route;
 mod simulate;
 mod socket;

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> std::io::Result<()> {
     let options = Options::parse();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        // Before the ready line: the reader of that line may send a signal at once.
+        // Before the ready line, because its reader may send a signal at once.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let server = Server::bind(options).await?;

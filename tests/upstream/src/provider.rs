@@ -1,26 +1,26 @@
-//! What the simulated provider keeps from one request to the next.
+//! The state of the simulated provider that outlives a request.
 
 use crate::record::Recorder;
 use crate::throttle::Throttles;
 use crate::when::Times;
 
-/// The memory of one server.
+/// The state of one server.
 pub(crate) struct Provider {
-    /// The requests and how their answers ended.
+    /// The requests and their outcomes.
     pub(crate) recorder: Recorder,
-    /// How often conditions have been met.
+    /// The number of requests that have met each condition.
     pub(crate) times: Times,
-    /// The paths that are throttled.
+    /// The throttled paths.
     pub(crate) throttles: Throttles,
 }
 
 impl Provider {
-    /// Remembers up to `capacity` requests.
+    /// Creates a state that records up to `capacity` requests.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { recorder: Recorder::new(capacity), times: Times::default(), throttles: Throttles::default() }
     }
 
-    /// Forgets all requests and counts from 0. Throttles stay: they end by themselves.
+    /// Deletes all records and restarts the counts. Throttles stay: they end by themselves.
     pub(crate) fn clear(&self) {
         self.recorder.clear();
         self.times.clear();

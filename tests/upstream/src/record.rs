@@ -1,8 +1,8 @@
-//! Remembers requests and how their answers ended, and counts both.
-//! Bounded in number and in bytes; does not present itself as JSON: `control` does.
+//! Records requests and the outcomes of their responses, and counts both. Bounded in number and in bytes; `control`
+//! presents the records as JSON.
 //!
-//! A [`Ticket`] belongs to one request from its headers to the end of its answer. Dropping it unsettled
-//! means that the client went away, wherever in the program that happened.
+//! A [`Ticket`] belongs to one request from its headers to the end of its response. A ticket that is dropped unsettled
+//! means that the client disconnected, wherever in the program that happened.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hyper::http::request::Parts;
 
-/// Bodies beyond this many bytes push the oldest records out, whatever their number.
-const MOST_BYTES: usize = 256 << 20;
+/// The limit of all recorded bodies, in bytes. Beyond it the oldest records are removed, whatever their number.
+const MAX_BYTES: usize = 256 << 20;
 
-/// How an answer ended.
+/// The outcome of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Not ended yet.
     Pending,
-    /// The whole answer has been taken by the system.
+    /// The operating system has taken the whole response.
     Completed,
-    /// The client went away first.
+    /// The client disconnected first.
     Cancelled,
-    /// We broke it off on request.
+    /// Broken off on request.
     Cut,
 }
 
@@ -47,15 +47,15 @@ pub(crate) struct Totals {
     pub(crate) cut: AtomicU64,
     pub(crate) prompt_tokens: AtomicU64,
     pub(crate) completion_tokens: AtomicU64,
-    /// Answers given to hyper as a whole but not yet to the system.
+    /// Responses that are handed to hyper as a whole but not yet to the operating system.
     pub(crate) leaving: AtomicU64,
 }
 
-/// One request and the state of its answer.
+/// One request and the state of its response.
 pub(crate) struct Entry {
     /// Number of the request, from 1.
     pub(crate) n: u64,
-    /// None when nothing is remembered.
+    /// `None` if the record capacity is 0.
     pub(crate) received: Option<Received>,
     outcome: AtomicU8,
     events_sent: AtomicU64,
@@ -63,7 +63,7 @@ pub(crate) struct Entry {
     completion_tokens: AtomicU64,
 }
 
-/// What came in.
+/// The received request.
 pub(crate) struct Received {
     pub(crate) method: String,
     pub(crate) path: String,
@@ -90,13 +90,13 @@ impl Received {
         }
     }
 
-    /// The body, empty as long as it has not arrived.
+    /// The body; empty until it has arrived.
     pub(crate) fn body(&self) -> &[u8] {
         self.body.get().map_or(&[], |body| body)
     }
 }
 
-/// The state of one answer at one moment.
+/// A snapshot of the state of a response.
 pub(crate) struct State {
     pub(crate) outcome: Outcome,
     pub(crate) events_sent: u64,
@@ -105,7 +105,7 @@ pub(crate) struct State {
 }
 
 impl Entry {
-    /// The state of its answer now.
+    /// The current state of the response.
     pub(crate) fn state(&self) -> State {
         let outcome = [Outcome::Pending, Outcome::Completed, Outcome::Cancelled, Outcome::Cut]
             .into_iter()
@@ -128,14 +128,14 @@ struct Inner {
     totals: Arc<Totals>,
 }
 
-/// The memory of the server.
+/// The records of the server.
 pub(crate) struct Recorder {
     capacity: usize,
     inner: Mutex<Inner>,
 }
 
 impl Recorder {
-    /// Remembers up to `capacity` requests.
+    /// Creates a recorder of up to `capacity` requests.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { capacity, inner: Mutex::default() }
     }
@@ -156,30 +156,30 @@ impl Recorder {
         inner.totals.requests.fetch_add(1, Ordering::Relaxed);
         if self.capacity > 0 {
             if inner.ring.len() >= self.capacity {
-                inner.forget_oldest();
+                inner.remove_oldest();
             }
             inner.ring.push_back(Arc::clone(&entry));
         }
         Ticket { entry, totals: Arc::clone(&inner.totals), settled: false, is_leaving: false }
     }
 
-    /// Remembers the body of a request, byte for byte.
-    pub(crate) fn keep_body(&self, ticket: &Ticket, body: &[u8]) {
+    /// Records the body of a request, byte for byte.
+    pub(crate) fn record_body(&self, ticket: &Ticket, body: &[u8]) {
         let Some(received) = &ticket.entry.received else { return };
         let copy: Box<[u8]> = body.into();
         let mut inner = self.lock();
-        // An entry that was pushed out meanwhile must not count: its bytes would never be taken off again.
+        // The bytes of an entry that has been removed must not count: nothing would subtract them again.
         let oldest = inner.ring.front().map_or(u64::MAX, |entry| entry.n);
         let same_epoch = Arc::ptr_eq(&inner.totals, &ticket.totals);
         if same_epoch && ticket.entry.n >= oldest && received.body.set(copy).is_ok() {
             inner.bytes += body.len();
-            while inner.bytes > MOST_BYTES && inner.ring.len() > 1 {
-                inner.forget_oldest();
+            while inner.bytes > MAX_BYTES && inner.ring.len() > 1 {
+                inner.remove_oldest();
             }
         }
     }
 
-    /// The remembered requests, oldest first.
+    /// The recorded requests, oldest first.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         self.lock().ring.iter().cloned().collect()
     }
@@ -189,7 +189,7 @@ impl Recorder {
         Arc::clone(&self.lock().totals)
     }
 
-    /// Forgets everything and counts from 0. Answers still under way no longer count anywhere.
+    /// Deletes everything and restarts the counts. Responses that are still in flight no longer count.
     pub(crate) fn clear(&self) {
         *self.lock() = Inner::default();
     }
@@ -200,14 +200,14 @@ impl Recorder {
 }
 
 impl Inner {
-    fn forget_oldest(&mut self) {
+    fn remove_oldest(&mut self) {
         if let Some(entry) = self.ring.pop_front() {
             self.bytes -= entry.received.as_ref().map_or(0, |received| received.body().len());
         }
     }
 }
 
-/// The right and the duty to say how one answer ended.
+/// The obligation to report the outcome of one response.
 pub(crate) struct Ticket {
     entry: Arc<Entry>,
     totals: Arc<Totals>,
@@ -221,13 +221,13 @@ impl Ticket {
         self.entry.n
     }
 
-    /// An answer to this many prompt tokens begins.
+    /// Records the prompt tokens when a response starts.
     pub(crate) fn prompt(&self, tokens: u64) {
         self.entry.prompt_tokens.store(tokens, Ordering::Relaxed);
         self.totals.prompt_tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 
-    /// So many more events and completion tokens were handed out.
+    /// Records events and completion tokens that were handed out.
     pub(crate) fn sent(&self, events: u64, tokens: u64) {
         if events > 0 {
             self.entry.events_sent.fetch_add(events, Ordering::Relaxed);
@@ -238,7 +238,7 @@ impl Ticket {
         }
     }
 
-    /// The answer is handed out as a whole and only has to reach the system.
+    /// Records that the whole response is handed out and only has to reach the operating system.
     pub(crate) fn leaving(&mut self) {
         if !self.is_leaving {
             self.is_leaving = true;
@@ -246,7 +246,7 @@ impl Ticket {
         }
     }
 
-    /// Says how the answer ended. Only the first word counts.
+    /// Reports the outcome of the response. Only the first report counts.
     pub(crate) fn settle(&mut self, outcome: Outcome) {
         if self.settled {
             return;
@@ -281,11 +281,11 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_is_bounded_and_counts_go_on() {
+    fn the_ring_is_bounded_and_counting_continues() {
         let recorder = Recorder::new(2);
         let mut tickets: Vec<_> = (0..3).map(|_| recorder.open(&parts())).collect();
-        recorder.keep_body(&tickets[0], b"forgotten");
-        recorder.keep_body(&tickets[2], b"\xff\x00");
+        recorder.record_body(&tickets[0], b"forgotten");
+        recorder.record_body(&tickets[2], b"\xff\x00");
         let entries = recorder.entries();
         assert_eq!(entries.iter().map(|entry| entry.n).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(entries[1].received.as_ref().unwrap().body(), b"\xff\x00");

@@ -1,23 +1,23 @@
-//! Decides what the simulated model says: deterministic text or a tool call.
-//! Does not write the wire format: `whole` and `stream` do.
+//! Decides the content of the simulated model: deterministic text or a tool call. Does not write the wire format:
+//! `whole` and `stream` do.
 
-use crate::chat::{Asked, Chat, words};
+use crate::chat::{Chat, Turn, words};
 use crate::json;
 
-/// Most characters that are quoted back.
-const MOST_QUOTED: usize = 200;
+/// The largest number of characters that are quoted back.
+const MAX_QUOTED: usize = 200;
 /// One piece of the benchmark content.
 const TOK: &str = "tok ";
-/// One piece of made-up content of a given size: 64 bytes, of which the last is a blank.
+/// One piece of generated content of a given size: 64 bytes, the last of which is a space.
 const FILLER: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567890 ";
 
-/// What the model says.
-pub(crate) enum Said {
+/// The content of the model's reply.
+pub(crate) enum Content {
     /// Text, to be streamed in pieces.
     Text {
         /// All of it.
         text: String,
-        /// Size of each piece in bytes; none: one word each.
+        /// The size of each piece in bytes; none: one word each.
         piece: Option<usize>,
     },
     /// A call of the tool of this name.
@@ -27,16 +27,16 @@ pub(crate) enum Said {
 /// The arguments of every tool call, in the pieces in which they are streamed.
 pub(crate) const ARGUMENTS: [&str; 5] = ["{\"", "location", "\":\"", "Paris", "\"}"];
 
-/// One choice of the answer; all choices are alike.
+/// One choice of the response; all choices are alike.
 pub(crate) struct Reply {
-    pub(crate) said: Said,
+    pub(crate) content: Content,
     pub(crate) finish: &'static str,
     /// Completion tokens of one choice.
     pub(crate) tokens: u64,
 }
 
 impl Reply {
-    /// What is said to a request.
+    /// The reply to a request.
     pub(crate) fn to(chat: &Chat) -> Self {
         let simulate = &chat.simulate;
         if let Some(content) = &simulate.content {
@@ -50,25 +50,25 @@ impl Reply {
         if let Some(events) = simulate.events {
             return Self::text(TOK.repeat(events), Some(TOK.len()));
         }
-        let text = match &chat.asked {
-            Asked::ToolCall(name) => {
+        let text = match &chat.turn {
+            Turn::ToolCall(name) => {
                 let tokens = 1 + words(&ARGUMENTS.concat());
-                return Self { said: Said::Call(name.clone()), finish: "tool_calls", tokens };
+                return Self { content: Content::Call(name.clone()), finish: "tool_calls", tokens };
             }
-            Asked::User(text) => format!("You said: {}", quotable(text)),
-            Asked::ToolResult(text) => format!("The tool said: {}", quotable(text)),
-            Asked::Nothing => "Hello from the simulated provider.".to_owned(),
+            Turn::User(text) => format!("You said: {}", quotable(text)),
+            Turn::ToolResult(text) => format!("The tool said: {}", quotable(text)),
+            Turn::Nothing => "Hello from the simulated provider.".to_owned(),
         };
         let text = if chat.json { format!("{{\"answer\":{}}}", json::quoted(&text)) } else { text };
         Self::text(text, None).limited(chat.limit)
     }
 
     fn text(text: String, piece: Option<usize>) -> Self {
-        Self { tokens: words(&text), said: Said::Text { text, piece }, finish: "stop" }
+        Self { tokens: words(&text), content: Content::Text { text, piece }, finish: "stop" }
     }
 
     fn limited(mut self, limit: Option<u64>) -> Self {
-        if let (Said::Text { text, piece }, Some(limit)) = (&mut self.said, limit)
+        if let (Content::Text { text, piece }, Some(limit)) = (&mut self.content, limit)
             && self.tokens > limit
         {
             let keep = pieces(text, *piece)
@@ -86,11 +86,11 @@ impl Reply {
 }
 
 fn quotable(text: &str) -> &str {
-    text.char_indices().nth(MOST_QUOTED).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+    text.char_indices().nth(MAX_QUOTED).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
-/// Divides a text: pieces of equal size, or one word each with the white space before it. Together they are the
-/// text, and each has at most one word.
+/// Divides a text into pieces of equal size, or of one word each with the white space before it. Together the pieces
+/// are the text, and each has at most one word.
 pub(crate) fn pieces(text: &str, size: Option<usize>) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -114,15 +114,15 @@ mod tests {
 
     fn reply(value: &Value) -> (String, &'static str, u64) {
         let reply = Reply::to(&Chat::read_alone(value.to_string().as_bytes()).unwrap());
-        let text = match reply.said {
-            Said::Text { text, .. } => text,
-            Said::Call(name) => format!("call {name}"),
+        let text = match reply.content {
+            Content::Text { text, .. } => text,
+            Content::Call(name) => format!("call {name}"),
         };
         (text, reply.finish, reply.tokens)
     }
 
     #[test]
-    fn pieces_are_the_text() {
+    fn the_pieces_of_a_text_add_up_to_it() {
         for text in ["", " ", "one", "  one two\n\nthree ", "é 漢字\u{3000}🦀"] {
             assert_eq!(pieces(text, None).collect::<String>(), text);
             assert_eq!(pieces(text, None).map(words).sum::<u64>(), words(text));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn long_words_are_capped_on_a_character() {
+    fn a_long_quote_is_cut_at_a_character() {
         let ask = json!({"messages": [{"role": "user", "content": "é".repeat(300)}]});
         assert_eq!(reply(&ask).0, format!("You said: {}", "é".repeat(200)));
     }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_content_has_its_size() {
+    fn generated_content_has_the_requested_size() {
         assert_eq!(reply(&json!({"simulate": {"content_bytes": 1000}})).0.len(), 1000);
         assert_eq!(reply(&json!({"simulate": {"events": 3}})), ("tok tok tok ".to_owned(), "stop", 3));
         let json_text = reply(&json!({"response_format": {"type": "json_object"}})).0;

@@ -1,6 +1,5 @@
-//! From a request to its answer: finds what the path means, reads the body, opens the ticket, and does the
-//! faults that happen before the answer begins.
-//! Does not build answers (`answer`, `control`).
+//! Routes a request: resolves the path, reads the body, opens the ticket, and carries out the faults that happen before
+//! the response starts. Does not build responses (`response`, `control`).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,62 +8,62 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response as HttpResponse, StatusCode};
 use tokio::time::Instant;
 
-use crate::answer::Answer;
-use crate::body::{AnswerBody, Cut};
+use crate::body::{Cut, ScriptBody};
 use crate::chat::Chat;
 use crate::control;
 use crate::provider::Provider;
 use crate::record::{Outcome, Ticket};
+use crate::response::Response;
 use crate::simulate;
 use crate::socket::Connection;
 use crate::when::Caller;
 use crate::whole::Head;
 
-/// Largest request body that is read.
-const MOST_BODY: usize = 64 << 20;
+/// The largest request body that is read, in bytes.
+const MAX_BODY: usize = 64 << 20;
 
 const MODELS: &str = "{\"object\":\"list\",\"data\":[\
     {\"id\":\"sim-small\",\"object\":\"model\",\"created\":1700000000,\"owned_by\":\"simulated\"},\
     {\"id\":\"sim-large\",\"object\":\"model\",\"created\":1700000000,\"owned_by\":\"simulated\"}]}";
 
-/// Answers one request. The error makes hyper close the connection without an answer.
+/// Responds to one request. The error makes hyper close the connection without a response.
 pub(crate) async fn respond(
     provider: Arc<Provider>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Cut> {
+) -> Result<HttpResponse<ScriptBody>, Cut> {
     let (parts, incoming) = request.into_parts();
     if parts.uri.path().starts_with("/_") {
         let Ok(body) = read(incoming).await else { return Err(Cut) };
-        let answer = control::answer(&provider, &parts, &body).await;
-        return Ok(begin(answer, None, connection));
+        let response = control::respond(&provider, &parts, &body).await;
+        return Ok(begin(response, None, connection));
     }
     let recorder = &provider.recorder;
     let mut ticket = recorder.open(&parts);
     let body = match read(incoming).await {
         Ok(body) => body,
         Err(Unread::TooLarge) => {
-            let answer = Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.", None);
-            return Ok(begin(answer, Some(ticket), connection));
+            let response = Response::error(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.", None);
+            return Ok(begin(response, Some(ticket), connection));
         }
         Err(Unread::Broken(body)) => {
-            recorder.keep_body(&ticket, &body);
+            recorder.record_body(&ticket, &body);
             return Err(Cut);
         }
     };
-    recorder.keep_body(&ticket, &body);
-    let answer = match kind(&parts) {
+    recorder.record_body(&ticket, &body);
+    let response = match kind(&parts) {
         Ok(Kind::Chat) => match chat(&provider, &parts, &body, &mut ticket, &connection).await? {
-            Ok(answer) => answer,
-            Err(refusal) => Answer::error(StatusCode::BAD_REQUEST, &refusal.message, refusal.param),
+            Ok(response) => response,
+            Err(rejection) => Response::error(StatusCode::BAD_REQUEST, &rejection.message, rejection.param),
         },
-        Ok(Kind::Models) => Answer::json(StatusCode::OK, MODELS),
-        Err((status, message)) => Answer::error(status, &message, None),
+        Ok(Kind::Models) => Response::json(StatusCode::OK, MODELS),
+        Err((status, message)) => Response::error(status, &message, None),
     };
-    Ok(begin(answer, Some(ticket), connection))
+    Ok(begin(response, Some(ticket), connection))
 }
 
 enum Kind {
@@ -72,7 +71,7 @@ enum Kind {
     Models,
 }
 
-/// Providers have different base paths: only the end of the path counts.
+/// Resolves a path by its end, since providers have different base paths.
 fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
     let path = parts.uri.path();
     let (kind, method) = if path.ends_with("/chat/completions") {
@@ -86,12 +85,12 @@ fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
     if parts.method == method {
         Ok(kind)
     } else {
-        let message = format!("{path} takes {method}.");
+        let message = format!("{path} accepts {method}.");
         Err((StatusCode::METHOD_NOT_ALLOWED, message))
     }
 }
 
-type Refused = crate::chat::Refusal;
+type Rejected = crate::chat::Rejection;
 
 async fn chat(
     provider: &Provider,
@@ -99,28 +98,28 @@ async fn chat(
     body: &[u8],
     ticket: &mut Ticket,
     connection: &Connection,
-) -> Result<Result<Answer, Refused>, Cut> {
+) -> Result<Result<Response, Rejected>, Cut> {
     let path = request.uri.path();
     if let Some(throttled) = provider.throttles.find(path, Instant::now()) {
-        return Ok(Answer::throttled(throttled, ticket.n()));
+        return Ok(Response::throttled(throttled, ticket.n()));
     }
     let chat = match Chat::read(body, &Caller::new(path, &request.headers, &provider.times)) {
         Ok(chat) => chat,
-        Err(refusal) => return Ok(Err(refusal)),
+        Err(rejection) => return Ok(Err(rejection)),
     };
-    // 0 for a clock before 1970, which then is the least of the troubles.
+    // 0 for a clock before 1970.
     #[expect(clippy::disallowed_methods, reason = "the rule is for Wasm; this is a native program")]
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    // Before any delay, so that a wrong `simulate` is refused at once.
-    let answer = match Answer::to(&chat, &Head { n: ticket.n(), created }) {
-        Ok(answer) => answer,
-        Err(refusal) => return Ok(Err(refusal)),
+    // Before any delay, so that an invalid `simulate` is rejected at once.
+    let response = match Response::to(&chat, &Head { n: ticket.n(), created }) {
+        Ok(response) => response,
+        Err(rejection) => return Ok(Err(rejection)),
     };
     if let Some(delay) = chat.simulate.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
     if chat.simulate.hang == Some(simulate::Hang::Headers) {
-        // hyper drops this future, and the ticket with it, when the client goes away.
+        // hyper drops this future, and the ticket with it, when the client disconnects.
         std::future::pending::<()>().await;
     }
     if chat.simulate.cut == Some(simulate::Cut::Headers) {
@@ -130,25 +129,29 @@ async fn chat(
         ticket.settle(Outcome::Cut);
         return Err(Cut);
     }
-    ticket.prompt(answer.prompt_tokens);
-    Ok(Ok(answer))
+    ticket.prompt(response.prompt_tokens);
+    Ok(Ok(response))
 }
 
-fn begin(answer: Answer, ticket: Option<Ticket>, connection: Arc<Connection>) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::new(answer.script, ticket, connection));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
-    response
+fn begin(
+    response: Response,
+    ticket: Option<Ticket>,
+    connection: Arc<Connection>,
+) -> HttpResponse<ScriptBody> {
+    let mut started = HttpResponse::new(ScriptBody::new(response.script, ticket, connection));
+    *started.status_mut() = response.status;
+    *started.headers_mut() = response.headers;
+    started
 }
 
 enum Unread {
     TooLarge,
-    /// The client went away; this much had arrived.
+    /// The client disconnected; this much had arrived.
     Broken(Bytes),
 }
 
 async fn read(mut incoming: Incoming) -> Result<Bytes, Unread> {
-    // Nearly every body is one frame: no copy for those.
+    // Nearly every body is one frame, which is not copied.
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
@@ -164,7 +167,7 @@ async fn read(mut incoming: Incoming) -> Result<Bytes, Unread> {
             all.extend_from_slice(&first);
         }
         all.extend_from_slice(&data);
-        if all.len() > MOST_BODY {
+        if all.len() > MAX_BODY {
             return Err(Unread::TooLarge);
         }
     }

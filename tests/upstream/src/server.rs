@@ -1,5 +1,4 @@
-//! Listens on loopback and serves each connection.
-//! Does not know what the answers are: `route` does.
+//! Listens on loopback and serves each connection. Does not know the responses: `route` does.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +15,7 @@ use crate::provider::Provider;
 use crate::route;
 use crate::socket::{Connection, Socket};
 
-/// Rest after a failed accept: out of file descriptors is the usual reason, and it does not pass at once.
+/// The wait after a failed accept. The usual reason is a lack of file descriptors, which does not pass at once.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(10);
 
 /// A listening server that does not serve yet.
@@ -31,19 +30,19 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The system refuses the port, which usually means that it is taken.
+    /// The system rejects the port, usually because it is in use.
     pub async fn bind(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address, provider: Arc::new(Provider::new(options.record)) })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` is ready. Connections that are open then end with the runtime.
+    /// Serves until `stop` is ready. Open connections then end with the runtime.
     pub async fn run_until(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
@@ -65,12 +64,12 @@ impl Server {
 }
 
 async fn serve(stream: TcpStream, provider: Arc<Provider>) {
-    // Every frame is to leave on its own. A socket that refuses the option is dying anyway.
+    // Each frame is sent separately. A socket that rejects the option is failing anyway.
     let _ = stream.set_nodelay(true);
     let connection = Arc::new(Connection::default());
     let socket = Socket::new(stream, Arc::clone(&connection));
     let service =
         service_fn(move |request| route::respond(Arc::clone(&provider), Arc::clone(&connection), request));
-    // The error is a client that went away or a cut of our own; both are in the record.
+    // The error is a disconnected client or an intended cut; both are in the record.
     let _ = http1::Builder::new().serve_connection(socket, service).await;
 }

@@ -1,6 +1,6 @@
-//! The `simulate` member of a request: which faults and shapes its answer is to have.
-//! Reads and checks; does not carry anything out. Unknown members are refused, and so are faults that could
-//! not happen in the answer they are asked for: a test must not pass because its fault was a typing error.
+//! The `simulate` field of a request: the faults and the shape of its response. Reads and validates; does not carry
+//! anything out. Unknown fields are rejected, and so are faults that cannot happen in the response: a test must not
+//! pass because its fault was mistyped.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use serde_json::Value;
 
 use crate::when::{Caller, When};
 
-/// Most content that is made up, so that a slip of the pen does not take the memory of the machine.
-pub(crate) const MOST_CONTENT: usize = 64 << 20;
-/// Most events that are made up.
-pub(crate) const MOST_EVENTS: usize = 1_000_000;
+/// The largest generated content, in bytes, so that a mistake does not use up the memory of the machine.
+pub(crate) const MAX_CONTENT: usize = 64 << 20;
+/// The largest number of generated events.
+pub(crate) const MAX_EVENTS: usize = 1_000_000;
 
-/// The members of `simulate`. The README tells what each means.
+/// The fields of `simulate`. The README explains each.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "the switches are independent of each other on the wire")]
 pub(crate) struct Simulate {
-    // Which requests all this is for.
+    // The requests that this applies to.
     pub(crate) when: Option<When>,
-    // Answers other than 200.
+    // Responses other than 200.
     pub(crate) status: Option<u16>,
     pub(crate) error_shape: Option<ErrorShape>,
     pub(crate) message: Option<String>,
     pub(crate) code: Option<String>,
-    pub(crate) retry_after: Option<Word>,
-    pub(crate) retry_after_ms: Option<Word>,
+    pub(crate) retry_after: Option<HeaderText>,
+    pub(crate) retry_after_ms: Option<HeaderText>,
     pub(crate) redirect: Option<String>,
     // Time and connection.
     pub(crate) delay_ms: Option<u64>,
@@ -50,7 +50,7 @@ pub(crate) struct Simulate {
     pub(crate) events: Option<usize>,
     pub(crate) content: Option<String>,
     pub(crate) content_bytes: Option<usize>,
-    // Shape of 200 answers.
+    // Shape of 200 responses.
     pub(crate) body: Option<BodyShape>,
     pub(crate) content_type: ContentType,
     pub(crate) no_content_length: bool,
@@ -58,11 +58,11 @@ pub(crate) struct Simulate {
     pub(crate) extra_members: bool,
 }
 
-/// The `content-type` of an answer. `null` is a value of its own here, not an absence.
+/// The `content-type` of a response. `null` is a value here, not an absence.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Option<String>")]
 pub(crate) enum ContentType {
-    /// The one that fits the answer.
+    /// The one that fits the response.
     #[default]
     Usual,
     /// No such header.
@@ -80,14 +80,14 @@ impl From<Option<String>> for ContentType {
 /// A header value that may be written as a number.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Word {
-    /// As it is.
+pub(crate) enum HeaderText {
+    /// A string, used unchanged.
     Text(String),
-    /// In decimal digits.
+    /// A number, written in decimal digits.
     Number(u64),
 }
 
-impl std::fmt::Display for Word {
+impl std::fmt::Display for HeaderText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
@@ -96,7 +96,7 @@ impl std::fmt::Display for Word {
     }
 }
 
-/// The dialect of an error answer.
+/// The format of an error response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorShape {
@@ -116,7 +116,7 @@ pub(crate) enum ErrorShape {
     Text,
 }
 
-/// The dialect of an error inside a 200 stream.
+/// The format of an error inside a 200 stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EventShape {
@@ -127,7 +127,7 @@ pub(crate) enum EventShape {
     Named,
 }
 
-/// Where nothing more happens.
+/// The point at which nothing more happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Hang {
@@ -136,7 +136,7 @@ pub(crate) enum Hang {
     Stream,
 }
 
-/// Where the answer is broken off.
+/// The point at which the response is broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Cut {
@@ -146,7 +146,7 @@ pub(crate) enum Cut {
     Body,
 }
 
-/// How the bytes of a stream are divided into frames.
+/// The division of a stream into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Chunking {
@@ -163,7 +163,9 @@ impl TryFrom<String> for Chunking {
             ("event", _) => Ok(Self::Event),
             ("all", _) => Ok(Self::All),
             (_, Some(size)) if size > 0 => Ok(Self::Bytes(size)),
-            _ => Err(format!("chunking is \"event\", \"all\" or \"bytes:N\" with N from 1, not {text:?}")),
+            _ => Err(format!(
+                "chunking must be \"event\", \"all\" or \"bytes:N\" with N of 1 or more, not {text:?}"
+            )),
         }
     }
 }
@@ -179,7 +181,6 @@ pub(crate) enum Newline {
 }
 
 impl Newline {
-    /// Its bytes.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Lf => "\n",
@@ -189,7 +190,7 @@ impl Newline {
     }
 }
 
-/// Where the usage of an answer is told.
+/// The place of the usage in a response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum UsageMode {
@@ -202,7 +203,7 @@ pub(crate) enum UsageMode {
     Preview,
 }
 
-/// A 200 answer that is not what it should be.
+/// A 200 response that is not a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BodyShape {
@@ -215,8 +216,8 @@ pub(crate) enum BodyShape {
 }
 
 impl Simulate {
-    /// Reads the member, which is one object or an array of them. All of it is checked, also what is not for this
-    /// request; the error names what is wrong.
+    /// Reads the field, which is one object or an array of them. Validates all of them, including those that do not
+    /// apply to this request; the error names the mistake.
     pub(crate) fn read(value: &Value, stream: bool) -> Result<Vec<Self>, String> {
         match value {
             Value::Null => Ok(Vec::new()),
@@ -230,9 +231,9 @@ impl Simulate {
     }
 
     fn one(value: &Value, stream: bool, name: &str) -> Result<Self, String> {
-        // Serde would take an array for the members in their order.
+        // Serde would accept an array as the fields in their order.
         if !value.is_object() || value.get("when").is_some_and(|when| !when.is_object()) {
-            return Err(format!("{name}: it is an object, and so is its when"));
+            return Err(format!("{name}: must be an object, and so must its when"));
         }
         let simulate = Self::deserialize(value).map_err(|error| format!("{name}: {error}"))?;
         match simulate.fault(stream) {
@@ -241,18 +242,18 @@ impl Simulate {
         }
     }
 
-    /// The first that is for this request; none: the usual answer.
+    /// Returns the first one that applies to this request; none: the usual response.
     pub(crate) fn choose(all: Vec<Self>, caller: &Caller<'_>, model: Option<&str>) -> Self {
         let mut all = all.into_iter();
-        all.find(|one| one.when.as_ref().is_none_or(|when| when.is_met_by(caller, model))).unwrap_or_default()
+        all.find(|one| one.when.as_ref().is_none_or(|when| when.matches(caller, model))).unwrap_or_default()
     }
 
-    /// Whether the answer is an event stream, given that the request asked for one.
+    /// True if the response to a request for a stream is an event stream.
     pub(crate) fn streams(&self) -> bool {
         self.status.is_none() && self.redirect.is_none() && self.body.is_none()
     }
 
-    /// What is wrong, if its faults could not happen.
+    /// The mistake in a combination of faults that cannot happen.
     fn fault(&self, asked_stream: bool) -> Option<&'static str> {
         let stream = asked_stream && self.streams();
         let in_stream = matches!(self.cut, Some(Cut::Stream | Cut::Clean))
@@ -261,10 +262,10 @@ impl Simulate {
         let faults =
             [self.cut.is_some(), self.hang.is_some(), self.error_event].iter().filter(|set| **set).count();
         let rules = [
-            (in_stream && !stream, "this cut, hang or error_event needs an answer that is a stream"),
+            (in_stream && !stream, "this cut, hang or error_event needs a response that is a stream"),
             (
                 self.cut == Some(Cut::Body) && stream,
-                "cut \"body\" needs a whole answer; streams have \"stream\" and \"clean\"",
+                "cut \"body\" needs a whole response; streams have \"stream\" and \"clean\"",
             ),
             (faults > 1, "only one of cut, hang and error_event can happen"),
             (
@@ -278,16 +279,16 @@ impl Simulate {
             (self.error_event_shape.is_some() && !self.error_event, "error_event_shape needs error_event"),
             (
                 self.status.is_some_and(|status| !(201..=599).contains(&status)),
-                "status is 201 to 599 (1xx cannot end an answer, 200 is the default)",
+                "status must be from 201 to 599 (1xx cannot end a response, 200 is the default)",
             ),
             (self.error_shape.is_some() && self.status.is_none(), "error_shape needs status"),
-            (self.body.is_some() && self.status.is_some(), "body needs a 200 answer, not status"),
+            (self.body.is_some() && self.status.is_some(), "body needs a 200 response, not status"),
             (
                 self.redirect.is_some() && self.status.is_some_and(|status| !(300..=399).contains(&status)),
                 "redirect needs a status of 300 to 399, or none (307)",
             ),
-            (self.content_bytes.is_some_and(|bytes| bytes > MOST_CONTENT), "content_bytes is too large"),
-            (self.events.is_some_and(|events| events > MOST_EVENTS), "events is too large"),
+            (self.content_bytes.is_some_and(|bytes| bytes > MAX_CONTENT), "content_bytes is too large"),
+            (self.events.is_some_and(|events| events > MAX_EVENTS), "events is too large"),
             (
                 [self.content.is_some(), self.content_bytes.is_some(), self.events.is_some()]
                     .iter()
@@ -313,9 +314,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_happen_is_refused() {
+    fn impossible_faults_are_rejected() {
         assert!(wrong(&json!({"statsu": 500}), false).contains("`statsu`"));
-        assert!(wrong(&json!({"cut": "stream"}), false).contains("needs an answer that is a stream"));
+        assert!(wrong(&json!({"cut": "stream"}), false).contains("needs a response that is a stream"));
         assert!(wrong(&json!({"cut": "clean", "status": 500}), true).contains("stream"));
         assert!(wrong(&json!({"reset": true}), true).contains("reset needs"));
         assert!(wrong(&json!({"cut": "stream", "hang": "stream"}), true).contains("only one"));
@@ -324,16 +325,16 @@ mod tests {
         assert!(wrong(&json!({"events": 1, "content": ""}), true).contains("only one"));
         assert!(wrong(&json!({"when": {"pth": "/"}}), true).contains("`pth`"));
         assert!(wrong(&json!({"when": {"times": 1}}), true).contains("when.id"));
-        assert!(wrong(&json!({"when": ["/"]}), true).contains("is an object"));
-        assert!(wrong(&json!([500]), true).contains("simulate[0]: it is an object"));
-        assert!(wrong(&json!([[500]]), true).contains("simulate[0]: it is an object"));
-        // Also what comes after one that is for every request.
+        assert!(wrong(&json!({"when": ["/"]}), true).contains("must be an object"));
+        assert!(wrong(&json!([500]), true).contains("simulate[0]: must be an object"));
+        assert!(wrong(&json!([[500]]), true).contains("simulate[0]: must be an object"));
+        // Also what follows one that applies to every request.
         let list = json!([{"status": 500}, {"statsu": 500, "when": {"path": "/b"}}]);
         assert!(wrong(&list, true).contains("simulate[1]: unknown field `statsu`"));
     }
 
     #[test]
-    fn null_content_type_is_told_from_none() {
+    fn a_null_content_type_is_distinguished_from_none() {
         let read = |value| Simulate::read(&value, false).unwrap().remove(0).content_type;
         assert_eq!(read(json!({})), ContentType::Usual);
         assert_eq!(read(json!({"content_type": null})), ContentType::None);

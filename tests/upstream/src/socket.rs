@@ -1,6 +1,5 @@
-//! The TCP connection as hyper sees it, watched: it counts complete flushes, so that a body knows when its
-//! bytes have left, and it closes with a reset when asked to.
-//! Does not know HTTP.
+//! The TCP connection of hyper, observed: counts complete flushes, so that a body knows when its bytes have left, and
+//! closes with a reset if turn to. Does not know HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -14,40 +13,40 @@ use tokio::net::TcpStream;
 
 use crate::record::{Outcome, Ticket};
 
-/// What the answers of one connection and its socket tell each other.
+/// The state that the responses of one connection share with its socket.
 #[derive(Default)]
 pub(crate) struct Connection {
     flushes: AtomicU64,
     reset: AtomicBool,
-    /// Whether `leaving` holds something: spares the lock on most flushes.
+    /// True if `leaving` holds a ticket; saves the lock on most flushes.
     has_leaving: AtomicBool,
     leaving: Mutex<Option<Ticket>>,
 }
 
 impl Connection {
-    /// How often everything written so far has reached the system.
+    /// The number of times that everything written so far has reached the operating system.
     pub(crate) fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::Acquire)
     }
 
-    /// Makes the end of this connection a TCP reset.
+    /// Makes this connection end with a TCP reset.
     pub(crate) fn reset_at_end(&self) {
         self.reset.store(true, Ordering::Release);
     }
 
-    /// Hands over the ticket of an answer that was given to hyper as a whole: it counts as completed when
-    /// the next flush succeeds, as cancelled when the connection ends first.
+    /// Hands over the ticket of a response that was given to hyper as a whole. It counts as completed when the next
+    /// flush succeeds, and as cancelled if the connection ends first.
     pub(crate) fn complete_when_flushed(&self, mut ticket: Ticket) {
         ticket.leaving();
         let earlier = self.slot().replace(ticket);
         self.has_leaving.store(true, Ordering::Release);
-        // A pipelined answer went before; its own flush can no longer be told apart.
+        // A pipelined response went before; its own flush can no longer be distinguished.
         if let Some(mut earlier) = earlier {
             earlier.settle(Outcome::Completed);
         }
     }
 
-    /// Everything written so far has reached the system.
+    /// Records that everything written so far has reached the operating system.
     pub(crate) fn flushed(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
         if self.has_leaving.swap(false, Ordering::AcqRel)
@@ -77,7 +76,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.connection.reset.load(Ordering::Acquire) {
-            // If it fails the connection is closed in the ordinary way, which is still a cut.
+            // If this fails, the connection is closed normally, which is still a cut.
             let _ = self.io.inner().set_zero_linger();
         }
     }
@@ -98,7 +97,7 @@ impl Write for Socket {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
-    // hyper calls this only after its own buffer is empty: that is what makes the count meaningful.
+    // hyper calls this only when its own buffer is empty, which makes the count meaningful.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.connection.flushed();

@@ -1,11 +1,11 @@
-//! The chat completion as server-sent events.
-//! Builds bytes and marks in them; sending them in time and in pieces is the work of `body`.
+//! The chat completion as server-sent events. Builds bytes and marks in them; `body` sends them at the right time and
+//! in the right pieces.
 
 use crate::body::Mark;
 use crate::chat::{Chat, words};
 use crate::faults::Fault;
 use crate::json;
-use crate::reply::{ARGUMENTS, Reply, Said, pieces};
+use crate::reply::{ARGUMENTS, Content, Reply, pieces};
 use crate::simulate::UsageMode;
 use crate::whole::{Head, logprobs, usage};
 
@@ -18,19 +18,19 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// The bytes and what they stand for.
+    /// The bytes and their marks.
     pub(crate) fn into_parts(self) -> (String, Vec<Mark>) {
         (self.text, self.marks)
     }
 
-    /// Forgets everything after this many events.
+    /// Removes everything after this many events.
     pub(crate) fn truncate(&mut self, events: usize) {
         let mut seen = 0;
         let keep = self
             .marks
             .iter()
             .take_while(|mark| {
-                // The comment before an event that is not kept goes with it.
+                // The comment before a removed event is removed with it.
                 seen += usize::from(mark.is_event);
                 seen <= events && (mark.is_event || seen < events)
             })
@@ -59,13 +59,13 @@ impl Events {
     }
 }
 
-/// Where usage stands in a stream.
+/// The place of usage in a stream.
 struct UsagePlan {
-    /// On every chunk that has no other: `,"usage":null`, or nothing.
+    /// On every chunk without another value: `,"usage":null`, or nothing.
     otherwise: &'static str,
     first: String,
     finish: String,
-    /// On a chunk of its own; empty: no such chunk.
+    /// On a separate chunk; empty: no such chunk.
     last: String,
 }
 
@@ -73,12 +73,12 @@ impl UsagePlan {
     fn new(chat: &Chat, completion_tokens: u64) -> Self {
         let right = format!(",\"usage\":{}", usage(chat.prompt_tokens, completion_tokens));
         let mode = chat.simulate.usage;
-        let asked = match mode {
+        let is_requested = match mode {
             UsageMode::Always | UsageMode::Preview => true,
             UsageMode::None | UsageMode::XGroq => false,
             UsageMode::Normal | UsageMode::WithChoices => chat.include_usage,
         };
-        let otherwise = if asked { ",\"usage\":null" } else { "" };
+        let otherwise = if is_requested { ",\"usage\":null" } else { "" };
         let plan = Self {
             otherwise,
             first: otherwise.to_owned(),
@@ -86,7 +86,7 @@ impl UsagePlan {
             last: String::new(),
         };
         match mode {
-            UsageMode::Normal if !asked => plan,
+            UsageMode::Normal if !is_requested => plan,
             UsageMode::None => plan,
             UsageMode::Normal | UsageMode::Always => Self { last: right, ..plan },
             UsageMode::WithChoices => Self { finish: right, ..plan },
@@ -109,13 +109,13 @@ impl UsagePlan {
 struct Writer<'a> {
     chat: &'a Chat,
     events: Events,
-    /// Every chunk up to `,"model":…` and the extra members.
+    /// Every chunk up to `,"model":…` and the extra fields.
     open: String,
     usage: UsagePlan,
 }
 
 impl Writer<'_> {
-    /// One chunk with one choice. `delta` is the inside of the delta object.
+    /// One chunk with one choice. `delta` is the content of the delta object.
     fn chunk(
         &mut self,
         tokens: u64,
@@ -180,7 +180,7 @@ impl Writer<'_> {
                 json::quoted(fragment)
             );
             for index in 0..self.chat.n {
-                // The arguments are one word.
+                // The arguments count as one word.
                 self.middle(u64::from(at == 0), index, &delta, "null");
             }
         }
@@ -198,7 +198,7 @@ impl Writer<'_> {
     }
 }
 
-/// The stream that a request asks for, with the error inside it if that is asked for too.
+/// The requested stream, with the requested error inside it.
 pub(crate) fn events(chat: &Chat, reply: &Reply, head: &Head) -> Events {
     let simulate = &chat.simulate;
     let mut open = String::new();
@@ -214,9 +214,9 @@ pub(crate) fn events(chat: &Chat, reply: &Reply, head: &Head) -> Events {
         open,
         usage: UsagePlan::new(chat, reply.tokens * chat.n),
     };
-    match &reply.said {
-        Said::Text { text, piece } => writer.text(text, *piece),
-        Said::Call(name) => writer.call(name),
+    match &reply.content {
+        Content::Text { text, piece } => writer.text(text, *piece),
+        Content::Call(name) => writer.call(name),
     }
     writer.end(reply);
     if simulate.error_event {

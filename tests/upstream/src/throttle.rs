@@ -1,5 +1,5 @@
-//! Paths that answer 429 for a while: what `POST /_throttle` asks for.
-//! Does not answer: `control` and `route` do.
+//! Paths that respond with 429 for a while, as requested by `POST /_throttle`. Does not respond: `control` and `route`
+//! do.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,27 +8,27 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::simulate::Word;
+use crate::simulate::HeaderText;
 
 /// The body of `POST /_throttle`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct Request {
     path: String,
     for_ms: u64,
-    retry_after: Option<Word>,
+    retry_after: Option<HeaderText>,
 }
 
 /// A path that is throttled.
 struct Throttle {
-    /// How the paths begin.
+    /// The beginning of the paths.
     path: String,
     until: Instant,
     /// The header `retry-after`.
     retry_after: Option<HeaderValue>,
 }
 
-/// A chat request is to be refused.
+/// The rejection of a throttled chat request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Throttled {
     /// The header `retry-after`.
@@ -40,27 +40,27 @@ pub(crate) struct Throttled {
 pub(crate) struct Throttles(Mutex<Vec<Throttle>>);
 
 impl Throttles {
-    /// Throttles a path from now on, instead of what was said of the same path before. The error says what is wrong.
+    /// Throttles a path from now on, replacing an earlier throttle of the same path. The error names the mistake.
     pub(crate) fn add(&self, body: &[u8], now: Instant) -> Result<(), String> {
-        let wish: Wish = serde_json::from_slice(body).map_err(|error| format!("throttle: {error}"))?;
-        if !wish.path.starts_with('/') {
-            return Err("throttle: path is the beginning of a path, which is a slash".to_owned());
+        let request: Request = serde_json::from_slice(body).map_err(|error| format!("throttle: {error}"))?;
+        if !request.path.starts_with('/') {
+            return Err("throttle: path must begin with a slash".to_owned());
         }
         let until = now
-            .checked_add(Duration::from_millis(wish.for_ms))
+            .checked_add(Duration::from_millis(request.for_ms))
             .ok_or_else(|| "throttle: for_ms is too long".to_owned())?;
-        let retry_after = wish
+        let retry_after = request
             .retry_after
             .map(|after| HeaderValue::try_from(after.to_string()))
             .transpose()
             .map_err(|_| "throttle: retry_after cannot be a header value".to_owned())?;
         let mut throttles = self.lock();
-        throttles.retain(|throttle| throttle.path != wish.path && now < throttle.until);
-        throttles.push(Throttle { path: wish.path, until, retry_after });
+        throttles.retain(|throttle| throttle.path != request.path && now < throttle.until);
+        throttles.push(Throttle { path: request.path, until, retry_after });
         Ok(())
     }
 
-    /// Whether a path is throttled. What was asked for last goes first.
+    /// The throttle of a path, if any; the last one added takes precedence.
     pub(crate) fn find(&self, path: &str, now: Instant) -> Option<Throttled> {
         let throttles = self.lock();
         let throttle =
@@ -68,7 +68,7 @@ impl Throttles {
         Some(Throttled { retry_after: throttle.retry_after.clone() })
     }
 
-    /// Ends all.
+    /// Ends all throttles.
     pub(crate) fn clear(&self) {
         self.lock().clear();
     }
@@ -102,17 +102,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_wish_is_refused() {
+    fn an_invalid_request_is_rejected() {
         let (throttles, now) = (Throttles::default(), Instant::now());
-        for (wish, part) in [
+        for (request, part) in [
             ("", "throttle: EOF"),
             ("{\"path\":\"/a\"}", "for_ms"),
             ("{\"path\":\"/a\",\"for_ms\":1,\"for\":1}", "`for`"),
             ("{\"path\":\"a\",\"for_ms\":1}", "slash"),
             ("{\"path\":\"/a\",\"for_ms\":1,\"retry_after\":\"\\n\"}", "header value"),
         ] {
-            let message = throttles.add(wish.as_bytes(), now).unwrap_err();
-            assert!(message.contains(part), "{wish}: {message}");
+            let message = throttles.add(request.as_bytes(), now).unwrap_err();
+            assert!(message.contains(part), "{request}: {message}");
         }
         assert_eq!(throttles.find("/a", now), None);
     }

@@ -1,5 +1,5 @@
-//! Which requests a fault is for: the `when` member of `simulate`, and how often each has been met.
-//! Does not know the faults: `simulate` does.
+//! The `when` field of `simulate`: the requests that a fault applies to, and the number of requests that have met each
+//! condition. Does not know the faults: `simulate` does.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,52 +7,49 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
-/// Headers that hold a bare credential.
+/// Headers with a bare credential.
 const KEY_HEADERS: [&str; 2] = ["api-key", "x-api-key"];
 
-/// Conditions; all that are given have to hold.
+/// Conditions; all that are given must hold.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct When {
-    /// How the path begins.
+    /// The beginning of the path.
     path: Option<String>,
     /// The model, exactly.
     model: Option<String>,
     /// The credential, exactly.
     key: Option<String>,
-    /// Only so many of the requests for which the others hold.
+    /// The number of requests that may meet the other conditions.
     times: Option<u64>,
-    /// Under which name those are counted.
+    /// The name under which those are counted.
     id: Option<String>,
 }
 
 impl When {
-    /// What is wrong, if this could never hold or would not mean what it seems to.
+    /// The mistake in conditions that can never hold or are misleading.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let rules = [
             (
                 self.path.as_ref().is_some_and(|path| !path.starts_with('/')),
-                "when.path is the beginning of a path, which is a slash",
+                "when.path must begin with a slash",
             ),
-            (self.times == Some(0), "when.times is at least 1"),
-            (
-                self.times.is_some() && self.id.is_none(),
-                "when.times needs when.id, under which it is counted",
-            ),
+            (self.times == Some(0), "when.times must be at least 1"),
+            (self.times.is_some() && self.id.is_none(), "when.times needs when.id, the name of its count"),
             (self.id.is_some() && self.times.is_none(), "when.id needs when.times"),
         ];
         rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule)
     }
 
-    /// Whether a request meets the conditions. With `times`, a request that does is counted.
-    pub(crate) fn is_met_by(&self, caller: &Caller<'_>, model: Option<&str>) -> bool {
+    /// Tests a request against the conditions. With `times`, a request that meets them is counted.
+    pub(crate) fn matches(&self, caller: &Caller<'_>, model: Option<&str>) -> bool {
         let given = |condition: &Option<String>, holds: &dyn Fn(&str) -> bool| {
             condition.as_ref().is_none_or(|text| holds(text))
         };
         given(&self.path, &|path| caller.path.starts_with(path))
             && given(&self.model, &|wanted| model == Some(wanted))
             && given(&self.key, &|key| caller.keys.contains(&key))
-            // Last: only requests that meet everything else are counted.
+            // Last, so that only requests that meet all other conditions are counted.
             && match (self.times, &self.id) {
                 (Some(times), Some(id)) => caller.times.take(id, times),
                 _ => true,
@@ -60,16 +57,16 @@ impl When {
     }
 }
 
-/// What conditions look at besides the body.
+/// The properties of a request, other than its body, that conditions test.
 pub(crate) struct Caller<'a> {
     path: &'a str,
-    /// Bare credentials, as a request may carry several.
+    /// Bare credentials; a request may have several.
     keys: Vec<&'a str>,
     times: &'a Times,
 }
 
 impl<'a> Caller<'a> {
-    /// Who asks, by the request's path and headers.
+    /// Reads the path and the headers of a request.
     pub(crate) fn new(path: &'a str, headers: &'a HeaderMap, times: &'a Times) -> Self {
         let text = |value: &'a HeaderValue| value.to_str().ok().map(str::trim);
         let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(text).filter_map(|value| {
@@ -81,12 +78,12 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// How often each `when.id` has been met.
+/// The number of requests that have met each `when.id`.
 #[derive(Default)]
 pub(crate) struct Times(Mutex<HashMap<String, u64>>);
 
 impl Times {
-    /// Counts one more, if these are not that many yet.
+    /// Counts one more, unless the maximum is reached; true if it was counted.
     fn take(&self, id: &str, most: u64) -> bool {
         let mut counts = self.lock();
         let count = counts.entry(id.to_owned()).or_default();
@@ -95,7 +92,7 @@ impl Times {
         is_free
     }
 
-    /// Counts from 0.
+    /// Restarts the counts.
     pub(crate) fn clear(&self) {
         self.lock().clear();
     }
@@ -116,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_given_has_to_hold() {
+    fn all_given_conditions_must_hold() {
         let times = Times::default();
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("bearer  sk-1"));
@@ -137,20 +134,20 @@ mod tests {
             (json!({"path": "/first", "model": "m", "key": "sk-1"}), true),
             (json!({"path": "/first", "model": "m", "key": "sk-3"}), false),
         ] {
-            assert_eq!(when(conditions.clone()).is_met_by(&caller, Some("m")), met, "{conditions}");
+            assert_eq!(when(conditions.clone()).matches(&caller, Some("m")), met, "{conditions}");
         }
-        assert!(!when(json!({"model": ""})).is_met_by(&caller, None));
+        assert!(!when(json!({"model": ""})).matches(&caller, None));
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic sk-1"));
-        assert!(!when(json!({"key": "sk-1"})).is_met_by(&Caller::new("/", &headers, &times), None));
+        assert!(!when(json!({"key": "sk-1"})).matches(&Caller::new("/", &headers, &times), None));
     }
 
     #[test]
-    fn only_what_meets_everything_else_is_counted() {
+    fn only_requests_that_meet_all_other_conditions_are_counted() {
         let times = Times::default();
         let headers = HeaderMap::new();
         let ask = |path, id: &str| {
             when(json!({"path": "/a", "times": 2, "id": id}))
-                .is_met_by(&Caller::new(path, &headers, &times), None)
+                .matches(&Caller::new(path, &headers, &times), None)
         };
         assert_eq!(["/a", "/b", "/a", "/a"].map(|path| ask(path, "x")), [true, false, true, false]);
         assert!(ask("/a", "y"));
@@ -159,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_hold_is_refused() {
+    fn impossible_conditions_are_rejected() {
         for (wrong, part) in [
             (json!({"path": "first"}), "slash"),
             (json!({"times": 1}), "when.id"),

@@ -1,18 +1,18 @@
-//! The whole (not streamed) chat completion, and the parts that a streamed one shares with it.
-//! Does not decide what is said (`reply`) or with which status (`answer`).
+//! The whole (not streamed) chat completion, and the parts that a streamed one shares with it. Decides neither the
+//! content (`reply`) nor the status (`response`).
 
 use crate::chat::Chat;
 use crate::json;
-use crate::reply::{ARGUMENTS, Reply, Said, pieces};
+use crate::reply::{ARGUMENTS, Content, Reply, pieces};
 use crate::simulate::UsageMode;
 
-/// Members that no client knows; numbers in spellings that a careless rewriting would change.
+/// Fields unknown to every client, with numbers in spellings that a careless rewriting would change.
 pub(crate) const EXTRA_MEMBERS: &str =
     ",\"system_fingerprint\":\"fp_sim\",\"x_unknown\":{\"a\":[1,2.50,1e3]}";
 
-/// What every answer of one request has in common.
+/// The parts that are the same in every response to one request.
 pub(crate) struct Head {
-    /// Number of the request, which makes the id.
+    /// The number of the request, which determines the id.
     pub(crate) n: u64,
     /// Seconds since 1970.
     pub(crate) created: u64,
@@ -69,12 +69,12 @@ pub(crate) fn completion(chat: &Chat, reply: &Reply, head: &Head) -> String {
     for index in 0..chat.n {
         json::number(&mut out, if index > 0 { ",{\"index\":" } else { "{\"index\":" }, index);
         out.push_str(",\"message\":{\"role\":\"assistant\",\"content\":");
-        match &reply.said {
-            Said::Text { text, .. } => {
+        match &reply.content {
+            Content::Text { text, .. } => {
                 json::quote(&mut out, text);
                 out.push_str(",\"refusal\":null}");
             }
-            Said::Call(name) => {
+            Content::Call(name) => {
                 out.push_str(
                     "null,\"refusal\":null,\"tool_calls\":[{\"id\":\"call_sim_1\",\"type\":\"function\",",
                 );
@@ -86,8 +86,8 @@ pub(crate) fn completion(chat: &Chat, reply: &Reply, head: &Head) -> String {
             }
         }
         out.push_str(",\"logprobs\":");
-        match &reply.said {
-            Said::Text { text, piece } if chat.logprobs => logprobs(&mut out, pieces(text, *piece)),
+        match &reply.content {
+            Content::Text { text, piece } if chat.logprobs => logprobs(&mut out, pieces(text, *piece)),
             _ => out.push_str("null"),
         }
         out.push_str(",\"finish_reason\":\"");

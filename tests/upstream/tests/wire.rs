@@ -1,5 +1,5 @@
-//! What the simulated provider puts on the wire, seen through a raw socket: no HTTP client that would hide how a
-//! body was divided or how a connection ended.
+//! Tests of the simulated provider through a raw socket: an HTTP client would hide how a body is divided and how a
+//! connection ends.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,72 +21,72 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use client::{
-    Answer, End, SAID, call, chat, connect, drain, get, parse, read_for, record, send, send_with, settled,
+    End, Response, SAID, call, chat, connect, drain, get, parse, read_for, record, send, send_with, settled,
     simulate, start, start_with,
 };
 
 #[test]
-fn a_whole_answer_has_every_member() {
+fn a_whole_response_has_every_field() {
     let server = start();
     let body = json!({"model": "some/model", "messages": [
         {"role": "system", "content": "be brief"}, {"role": "user", "content": "Hi there"}]});
     for path in ["/v1/chat/completions", "/chat/completions", "/api/v3/openai/chat/completions"] {
-        let answer = call(server, "POST", path, body.to_string().as_bytes());
-        assert_eq!((answer.status, answer.complete), (200, true));
-        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let response = call(server, "POST", path, body.to_string().as_bytes());
+        assert_eq!((response.status, response.complete), (200, true));
+        assert_eq!(response.header("content-type"), Some("application/json"));
     }
-    let answer = chat(server, &body).json();
-    assert!(answer["created"].as_u64().unwrap() > 1_700_000_000);
-    let expected = json!({"id": "chatcmpl-sim-4", "object": "chat.completion", "created": answer["created"],
+    let response = chat(server, &body).json();
+    assert!(response["created"].as_u64().unwrap() > 1_700_000_000);
+    let expected = json!({"id": "chatcmpl-sim-4", "object": "chat.completion", "created": response["created"],
         "model": "some/model", "choices": [{"index": 0, "message": {"role": "assistant",
         "content": "You said: Hi there", "refusal": null}, "logprobs": null, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8,
         "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}});
-    assert_eq!(answer, expected);
+    assert_eq!(response, expected);
     let record = record(server, 4);
     assert_eq!((&record["outcome"], &record["completion_tokens"]), (&json!("completed"), &json!(4)));
 }
 
 #[test]
-fn the_stream_is_the_whole_answer_in_pieces() {
+fn a_stream_is_the_whole_response_in_pieces() {
     let server = start();
     let whole = simulate(server, false, &json!({})).json();
     assert_eq!(whole["choices"][0]["message"]["content"], SAID);
-    let answer = simulate(server, true, &json!({}));
-    assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"));
-    assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
-    assert!(answer.complete && answer.text().ends_with("data: [DONE]\n\n"));
-    assert_eq!(answer.content(0), SAID);
-    let chunks = answer.chunks_of_stream();
+    let response = simulate(server, true, &json!({}));
+    assert_eq!(response.header("content-type"), Some("text/event-stream; charset=utf-8"));
+    assert_eq!(response.events().last().map(String::as_str), Some("[DONE]"));
+    assert!(response.complete && response.text().ends_with("data: [DONE]\n\n"));
+    assert_eq!(response.content(0), SAID);
+    let chunks = response.chunks_of_stream();
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
     assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "stop");
-    // The role, eight words, the finish: without being asked, no usage anywhere.
+    // The role, eight words, the finish: no usage unless requested.
     assert_eq!(chunks.len(), 10);
     assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()));
-    // Each event is a frame of its own.
-    assert_eq!(answer.chunks.len(), 11);
-    assert!(answer.chunks.iter().all(|chunk| chunk.starts_with(b"data: ") && chunk.ends_with(b"\n\n")));
+    // Each event has a separate frame.
+    assert_eq!(response.chunks.len(), 11);
+    assert!(response.chunks.iter().all(|chunk| chunk.starts_with(b"data: ") && chunk.ends_with(b"\n\n")));
     assert_eq!(record(server, 2)["events_sent"], 11);
     assert_eq!(record(server, 2)["completion_tokens"], whole["usage"]["completion_tokens"]);
 }
 
 #[test]
-fn usage_stands_where_it_is_wanted() {
+fn usage_is_where_it_is_requested() {
     let server = start();
     let ask = |include: bool, mode: &str| {
-        let answer = chat(
+        let response = chat(
             server,
             &json!({"stream": true, "stream_options": {"include_usage": include},
             "messages": [{"role": "user", "content": "a b"}], "simulate": {"usage": mode}}),
         );
-        answer.chunks_of_stream()
+        response.chunks_of_stream()
     };
-    let told = |chunk: &Value| chunk["usage"]["completion_tokens"].as_u64();
+    let completion_tokens = |chunk: &Value| chunk["usage"]["completion_tokens"].as_u64();
     for (include, mode) in [(true, "normal"), (false, "always"), (true, "always")] {
         let chunks = ask(include, mode);
         let (last, others) = chunks.split_last().unwrap();
         assert_eq!(last["choices"], json!([]));
-        assert_eq!((told(last), &last["usage"]["prompt_tokens"]), (Some(4), &json!(2)));
+        assert_eq!((completion_tokens(last), &last["usage"]["prompt_tokens"]), (Some(4), &json!(2)));
         assert!(others.iter().all(|chunk| chunk.get("usage") == Some(&Value::Null)));
     }
     for (include, mode) in [(false, "normal"), (true, "none")] {
@@ -94,14 +94,17 @@ fn usage_stands_where_it_is_wanted() {
     }
     let with_choices = ask(false, "with_choices").pop().unwrap();
     assert_eq!(
-        (told(&with_choices), &with_choices["choices"][0]["finish_reason"]),
+        (completion_tokens(&with_choices), &with_choices["choices"][0]["finish_reason"]),
         (Some(4), &json!("stop"))
     );
     let groq = ask(true, "x_groq").pop().unwrap();
     assert_eq!(groq["x_groq"]["usage"]["completion_tokens"], 4);
     assert_eq!((groq.get("usage"), &groq["choices"][0]["finish_reason"]), (None, &json!("stop")));
     let preview = ask(false, "preview");
-    assert_eq!((told(&preview[0]), told(preview.last().unwrap())), (Some(1), Some(4)));
+    assert_eq!(
+        (completion_tokens(&preview[0]), completion_tokens(preview.last().unwrap())),
+        (Some(1), Some(4))
+    );
     assert!(simulate(server, false, &json!({"usage": "none"})).json().get("usage").is_none());
 }
 
@@ -158,7 +161,7 @@ fn tools_choices_and_formats_are_respected() {
 }
 
 #[test]
-fn every_error_shape_has_its_look() {
+fn every_error_shape_has_its_format() {
     let server = start();
     let shapes = [
         ("openai", "/error/message"),
@@ -176,11 +179,14 @@ fn every_error_shape_has_its_look() {
         for (shape, at) in shapes {
             let fault = json!({"status": status, "error_shape": shape, "message": "boom \"x\"", "code": "c1",
                 "retry_after": "7", "retry_after_ms": 7000});
-            let answer = simulate(server, true, &fault);
-            assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/json")));
-            assert_eq!(answer.json().pointer(at), Some(&json!("boom \"x\"")), "{shape}");
+            let response = simulate(server, true, &fault);
             assert_eq!(
-                (answer.header("retry-after"), answer.header("retry-after-ms")),
+                (response.status, response.header("content-type")),
+                (status, Some("application/json"))
+            );
+            assert_eq!(response.json().pointer(at), Some(&json!("boom \"x\"")), "{shape}");
+            assert_eq!(
+                (response.header("retry-after"), response.header("retry-after-ms")),
                 (Some("7"), Some("7000"))
             );
         }
@@ -225,14 +231,14 @@ fn every_error_shape_has_its_look() {
 }
 
 #[test]
-fn cuts_end_as_they_should() {
+fn cuts_end_as_requested() {
     let server = start();
     let all = simulate(server, true, &json!({}));
     for after in [0, 1, 3] {
         let expected: Vec<_> = all.events().into_iter().take(after).collect();
         let cut = simulate(server, true, &json!({"cut": "stream", "after_events": after}));
         assert_eq!((cut.status, cut.complete, &cut.end), (200, false, &End::Closed));
-        assert_eq!(cut.events().len(), expected.len(), "what was to be sent before the cut has arrived");
+        assert_eq!(cut.events().len(), expected.len(), "everything before the cut has arrived");
         let clean = simulate(server, true, &json!({"cut": "clean", "after_events": after}));
         assert_eq!((clean.status, clean.complete, clean.events().len()), (200, true, after));
         assert_eq!(clean.header("transfer-encoding"), Some("chunked"));
@@ -257,8 +263,8 @@ fn cuts_end_as_they_should() {
         assert!((2000..4000).contains(&half.body.len()), "{}", half.body.len());
         assert_eq!(half.header("content-length").is_none(), chunked);
     }
-    // More than the buffers of the system hold, and a client that is always behind: nothing before the cut may be
-    // lost in hyper's own buffer.
+    // More than the buffers of the system hold, and a client that is always late: nothing before the cut may be lost in
+    // hyper's own buffer.
     let fault = json!({"cut": "stream", "after_events": 110_001, "events": 120_000});
     let body = json!({"stream": true, "simulate": fault}).to_string();
     let mut stream = send(server, "POST", "/chat/completions", body.as_bytes());
@@ -291,12 +297,12 @@ fn a_reset_is_a_reset() {
 }
 
 #[test]
-fn division_does_not_change_the_bytes() {
+fn the_division_into_frames_does_not_change_the_bytes() {
     let server = start();
-    // The id and the time differ between requests and are no part of the question.
-    let same = |answer: &Answer| {
-        let text = answer.text().to_owned();
-        let value = answer.chunks_of_stream()[0].clone();
+    // The id and the time differ between requests and are not compared.
+    let same = |response: &Response| {
+        let text = response.text().to_owned();
+        let value = response.chunks_of_stream()[0].clone();
         text.replace(value["id"].as_str().unwrap(), "ID").replace(&value["created"].to_string(), "TIME")
     };
     for newline in ["lf", "crlf", "cr"] {
@@ -322,9 +328,9 @@ fn division_does_not_change_the_bytes() {
 }
 
 #[test]
-fn frames_are_written_apart_and_paced() {
+fn frames_are_written_separately_and_paced() {
     let server = start();
-    // Frames arrive in separate reads when there is time between them.
+    // Frames arrive in separate reads if there is time between them.
     let stream = send(
         server,
         "POST",
@@ -358,9 +364,9 @@ fn errors_inside_a_stream_follow_the_events() {
     ] {
         for after in [0, 2] {
             let fault = json!({"error_event": true, "error_event_shape": shape, "after_events": after, "message": "boom"});
-            let answer = simulate(server, true, &fault);
-            assert_eq!((answer.status, answer.complete), (200, true));
-            let events: Vec<&str> = answer.text().trim_end().split("\n\n").collect();
+            let response = simulate(server, true, &fault);
+            assert_eq!((response.status, response.complete), (200, true));
+            let events: Vec<&str> = response.text().trim_end().split("\n\n").collect();
             assert!(events[after].contains(mark), "{shape}: {}", events[after]);
             assert_eq!(events.len(), after + if shape == "openrouter" { 2 } else { 1 });
             assert_eq!(events.last() == Some(&"data: [DONE]"), shape == "openrouter");
@@ -375,7 +381,7 @@ fn errors_inside_a_stream_follow_the_events() {
 }
 
 #[test]
-fn a_fault_can_be_for_some_requests_only() {
+fn a_fault_can_apply_to_some_requests_only() {
     let server = start();
     let ask = |path: &str, headers: &str, model: &str, simulate: &Value| {
         let body = json!({"model": model, "messages": [], "simulate": simulate}).to_string();
@@ -387,7 +393,7 @@ fn a_fault_can_be_for_some_requests_only() {
     // One failure, at one of two upstreams.
     let first = json!({"status": 500, "when": {"path": "/first"}});
     assert_eq!((ask("/first", "", "m", &first), ask("/second", "", "m", &first)), (500, 200));
-    // The first that matches decides; none: a plain answer.
+    // The first match applies; without one the response is the usual one.
     let list = json!([
         {"status": 501, "when": {"path": "/first", "model": "sim-small", "key": "sk-1"}},
         {"status": 502, "when": {"path": "/first", "model": "sim-small"}},
@@ -412,16 +418,16 @@ fn a_fault_can_be_for_some_requests_only() {
 }
 
 #[test]
-fn a_fault_can_be_for_the_first_requests_only() {
+fn a_fault_can_apply_to_the_first_requests_only() {
     let server = start();
     let ask = |fault: &Value| simulate(server, false, fault).status;
     let twice = json!({"status": 500, "when": {"times": 2, "id": "a", "model": "m"}});
     assert_eq!([0; 4].map(|_| ask(&twice)), [500, 500, 200, 200]);
-    // Another name is another count, and what does not match otherwise does not count.
+    // Another id is another count, and requests that do not match otherwise do not count.
     let other = json!({"status": 500, "when": {"times": 1, "id": "b", "model": "other"}});
     let list = json!([other, {"status": 501, "when": {"times": 1, "id": "c"}}, {"status": 502}]);
     assert_eq!([0; 2].map(|_| ask(&list)), [501, 502]);
-    // A request that is refused counts for nothing.
+    // A rejected request does not count.
     let wrong = json!({"n": 0, "simulate": {"status": 500, "when": {"times": 1, "id": "d"}}});
     assert_eq!(chat(server, &wrong).status, 400);
     assert_eq!([0; 2].map(|_| ask(&json!(wrong["simulate"]))), [500, 200]);
@@ -436,23 +442,23 @@ fn a_path_can_be_throttled() {
     let ask = |path: &str| call(server, "POST", path, b"{\"simulate\":{\"status\":500}}");
     let start = Instant::now();
     assert_eq!(throttle(&json!({"path": "/first", "for_ms": 800, "retry_after": 3})), 200);
-    let refused = ask("/first/v1/chat/completions");
-    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("3")));
-    assert_eq!(refused.header("x-request-id"), Some("req-sim-1"));
-    assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
+    let rejected = ask("/first/v1/chat/completions");
+    assert_eq!((rejected.status, rejected.header("retry-after")), (429, Some("3")));
+    assert_eq!(rejected.header("x-request-id"), Some("req-sim-1"));
+    assert_eq!(rejected.json()["error"]["code"], "rate_limit_exceeded");
     assert_eq!(ask("/second/chat/completions").status, 500);
     assert_eq!(get(server, "/first/models")["object"], "list");
     while ask("/first/chat/completions").status == 429 {
-        assert!(start.elapsed() < Duration::from_secs(5), "it does not end");
+        assert!(start.elapsed() < Duration::from_secs(5), "the throttle does not end");
         thread::sleep(Duration::from_millis(10));
     }
     assert!(start.elapsed() >= Duration::from_millis(800));
 
     assert_eq!(throttle(&json!({"path": "/", "for_ms": 60_000})), 200);
-    let refused = ask("/first/chat/completions");
-    assert_eq!((refused.status, refused.header("retry-after")), (429, None));
+    let rejected = ask("/first/chat/completions");
+    assert_eq!((rejected.status, rejected.header("retry-after")), (429, None));
     assert_eq!(settled(server, 1)["outcome"], "completed");
-    // It is no request that could be forgotten.
+    // A throttle is not a record that could be deleted.
     call(server, "DELETE", "/_requests", b"");
     assert_eq!(ask("/first/chat/completions").status, 429);
     assert_eq!(call(server, "DELETE", "/_throttle", b"").status, 200);
@@ -470,8 +476,8 @@ fn a_path_can_be_throttled() {
 #[test]
 fn a_stream_can_fail_after_the_role_chunk() {
     let server = start();
-    let role = |answer: &Answer| {
-        let chunk = answer.chunks_of_stream()[0].clone();
+    let role = |response: &Response| {
+        let chunk = response.chunks_of_stream()[0].clone();
         assert_eq!(
             chunk["choices"][0]["delta"],
             json!({"role": "assistant", "content": "", "refusal": null})
@@ -498,14 +504,14 @@ fn comments_can_come_before_the_first_chunk() {
     let server = start();
     for (newline, end) in [("lf", "\n"), ("crlf", "\r\n"), ("cr", "\r")] {
         let start = Instant::now();
-        let answer =
+        let response =
             simulate(server, true, &json!({"comments_ms": 120, "newline": newline, "chunking": "bytes:40"}));
         assert!(start.elapsed() >= Duration::from_millis(120));
         let comment = format!(": PROCESSING{end}{end}");
-        assert!(answer.complete && answer.text().starts_with(&format!("{}data: ", comment.repeat(3))));
-        assert!(answer.chunks[..3].iter().all(|chunk| *chunk == comment.as_bytes()));
-        assert_eq!(answer.text().matches(": PROCESSING").count(), 3);
-        assert_eq!(answer.content(0), SAID);
+        assert!(response.complete && response.text().starts_with(&format!("{}data: ", comment.repeat(3))));
+        assert!(response.chunks[..3].iter().all(|chunk| *chunk == comment.as_bytes()));
+        assert_eq!(response.text().matches(": PROCESSING").count(), 3);
+        assert_eq!(response.content(0), SAID);
     }
     assert_eq!(record(server, 3)["events_sent"], 11);
     // Before a fault, and alone.
@@ -519,8 +525,8 @@ fn comments_can_come_before_the_first_chunk() {
     assert!(error.text().starts_with(": PROCESSING\n\n: PROCESSING\n\ndata: {\"error\""));
     let none = simulate(server, true, &json!({"comments_ms": 0}));
     assert!(none.text().starts_with("data: "));
-    assert!(simulate(server, false, &json!({"comments_ms": 60_000})).complete, "a whole answer has none");
-    // The head and the first one are there at once.
+    assert!(simulate(server, false, &json!({"comments_ms": 60_000})).complete, "a whole response has none");
+    // The headers and the first comment arrive at once.
     let body = b"{\"stream\":true,\"simulate\":{\"comments_ms\":60000}}";
     let waiting = send(server, "POST", "/chat/completions", body);
     let seen = read_for(&waiting, Duration::from_millis(400));
@@ -534,7 +540,7 @@ fn comments_can_come_before_the_first_chunk() {
 }
 
 #[test]
-fn content_and_bodies_are_made_to_order() {
+fn content_and_bodies_follow_the_request() {
     let server = start();
     let exact = " \n\"quoted\"\u{0}\u{7f} é🦀\r\n ";
     let whole = simulate(server, false, &json!({"content": exact})).json();
@@ -575,11 +581,11 @@ fn content_and_bodies_are_made_to_order() {
 }
 
 #[test]
-fn the_client_going_away_is_recorded() {
+fn a_disconnected_client_is_recorded() {
     let server = start();
     let body = |simulate: &str| format!("{{\"stream\":true,\"simulate\":{simulate}}}");
-    // While nothing has been answered, after the headers, after two events, in a delay, in the middle of a
-    // stream that would go on, and with the system's buffers full.
+    // Before the headers, after them, after two events, in a delay, in the middle of a stream that would continue, and
+    // with the system's buffers full.
     let cases = [
         ("{\"hang\":\"headers\"}", 0, 0..=0),
         ("{\"delay_ms\":60000}", 0, 0..=0),
@@ -598,7 +604,7 @@ fn the_client_going_away_is_recorded() {
         assert_eq!(record["outcome"], "cancelled", "{simulate}");
         assert!(events.contains(&record["events_sent"].as_u64().unwrap()), "{simulate}: {record}");
     }
-    // A whole answer that hyper holds in full, but that the client never took.
+    // A whole response that hyper holds in full, but that the client never read.
     let raw = b"{\"simulate\":{\"content_bytes\":50000000}}";
     let mut stream = send(server, "POST", "/v1/chat/completions", raw);
     stream.read_exact(&mut [0; 1000]).unwrap();
@@ -649,7 +655,7 @@ fn the_record_keeps_the_exact_bytes() {
 }
 
 #[test]
-fn counting_goes_on_without_a_record() {
+fn counting_continues_without_records() {
     let server = start_with(0);
     simulate(server, true, &json!({"events": 5}));
     simulate(server, true, &json!({"events": 5, "cut": "clean", "after_events": 3}));
@@ -662,11 +668,11 @@ fn counting_goes_on_without_a_record() {
 }
 
 #[test]
-fn what_is_wrong_is_refused_in_the_envelope() {
+fn invalid_requests_are_rejected_in_the_envelope() {
     let server = start();
-    let refused = simulate(server, true, &json!({"cutt": "stream"}));
-    assert_eq!(refused.status, 400);
-    let error = refused.json()["error"].clone();
+    let rejected = simulate(server, true, &json!({"cutt": "stream"}));
+    assert_eq!(rejected.status, 400);
+    let error = rejected.json()["error"].clone();
     assert!(error["message"].as_str().unwrap().contains("`cutt`"));
     assert_eq!((&error["param"], &error["type"]), (&json!("simulate"), &json!("invalid_request_error")));
     for wrong in [
@@ -707,7 +713,7 @@ fn one_connection_serves_many_requests() {
 }
 
 #[test]
-fn the_program_says_where_it_listens_and_obeys_signals() {
+fn the_program_prints_its_address_and_obeys_signals() {
     let program = env!("CARGO_BIN_EXE_upstream");
     let wrong = Command::new(program).arg("--colour").output().unwrap();
     assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0));
@@ -720,12 +726,12 @@ fn the_program_says_where_it_listens_and_obeys_signals() {
         out.read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
         assert_eq!(call(address, "GET", "/_health", b"").status, 200);
-        // An open connection must not hold the program up.
+        // An open connection must not keep the program running.
         let _hanging = send(address, "POST", "/chat/completions", b"{\"simulate\":{\"hang\":\"headers\"}}");
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
         assert!(child.wait().unwrap().success());
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "", "one line is all it prints");
+        assert_eq!(rest, "", "it prints only one line");
     }
 }

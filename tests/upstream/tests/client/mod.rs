@@ -1,5 +1,5 @@
-//! A client that hides nothing, and what the tests of the wire share: a server of their own, raw requests, and
-//! answers with the division of their bodies and the end of their connection.
+//! A raw client that hides nothing, and helpers of the wire tests: a server for each test, raw requests, and responses
+//! with their chunks and the end of their connection.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,47 +11,47 @@ use gatehouse_upstream::args::Options;
 use gatehouse_upstream::server::Server;
 use serde_json::{Value, json};
 
-/// A server of its own for each test, so that request numbers start at 1.
+/// Starts a server for one test, so that request numbers start at 1.
 pub(crate) fn start_with(record: usize) -> SocketAddr {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let server = Server::bind(Options { port: 0, record }).await.unwrap();
-            tell.send(server.address()).unwrap();
+            sender.send(server.address()).unwrap();
             server.run_until(std::future::pending()).await;
         });
     });
-    told.recv().unwrap()
+    receiver.recv().unwrap()
 }
 
 pub(crate) fn start() -> SocketAddr {
     start_with(100)
 }
 
-/// How the bytes of an answer stopped.
+/// The end of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The connection was closed in the ordinary way.
+    /// The connection was closed normally.
     Closed,
     /// The connection was reset.
     Reset,
 }
 
-/// What came back on one connection.
-pub(crate) struct Answer {
+/// The response on one connection.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     /// The HTTP chunks of a chunked body.
     pub(crate) chunks: Vec<Vec<u8>>,
-    /// Whether the body is complete: the promised length, or the terminating chunk.
+    /// True if the body is complete: the declared length, or the terminating chunk.
     pub(crate) complete: bool,
     pub(crate) end: End,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -65,7 +65,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    /// The data of each event; comments are left out. Any line end is understood.
+    /// The data of each event without comments, for any kind of line end.
     pub(crate) fn events(&self) -> Vec<String> {
         let text = self.text().replace("\r\n", "\n").replace('\r', "\n");
         text.split("\n\n").filter_map(|event| event.strip_prefix("data: ").map(str::to_owned)).collect()
@@ -79,7 +79,7 @@ impl Answer {
             .collect()
     }
 
-    /// The deltas of one choice put together.
+    /// The concatenated deltas of one choice.
     pub(crate) fn content(&self, index: u64) -> String {
         self.chunks_of_stream()
             .iter()
@@ -118,7 +118,7 @@ pub(crate) fn send_with(
     stream
 }
 
-/// What arrives in so long a time, of an answer that then has not ended.
+/// Reads an unfinished response for a given time.
 pub(crate) fn read_for(mut stream: &TcpStream, time: Duration) -> String {
     let (mut all, mut buffer, start) = (Vec::new(), [0; 16384], Instant::now());
     while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
@@ -132,7 +132,7 @@ pub(crate) fn read_for(mut stream: &TcpStream, time: Duration) -> String {
     String::from_utf8(all).unwrap()
 }
 
-/// Everything until the connection ends.
+/// Reads until the connection ends.
 pub(crate) fn drain(mut stream: &TcpStream) -> (Vec<u8>, End) {
     let (mut all, mut buffer) = (Vec::new(), [0; 16384]);
     loop {
@@ -145,7 +145,7 @@ pub(crate) fn drain(mut stream: &TcpStream) -> (Vec<u8>, End) {
     }
 }
 
-pub(crate) fn parse(bytes: &[u8], end: End) -> Answer {
+pub(crate) fn parse(bytes: &[u8], end: End) -> Response {
     let split = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("no headers") + 4;
     let head = std::str::from_utf8(&bytes[..split]).unwrap();
     let mut lines = head.lines();
@@ -154,39 +154,39 @@ pub(crate) fn parse(bytes: &[u8], end: End) -> Answer {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let mut answer =
-        Answer { status, headers, body: bytes[split..].to_vec(), chunks: Vec::new(), complete: false, end };
-    if answer.header("transfer-encoding") == Some("chunked") {
+    let mut response =
+        Response { status, headers, body: bytes[split..].to_vec(), chunks: Vec::new(), complete: false, end };
+    if response.header("transfer-encoding") == Some("chunked") {
         let mut rest = &bytes[split..];
         while let Some(line) = rest.windows(2).position(|two| two == b"\r\n") {
             let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
             rest = &rest[line + 2..];
             if size == 0 {
-                answer.complete = rest == b"\r\n";
+                response.complete = rest == b"\r\n";
                 break;
             }
-            answer.chunks.push(rest[..size].to_vec());
+            response.chunks.push(rest[..size].to_vec());
             assert_eq!(&rest[size..size + 2], b"\r\n");
             rest = &rest[size + 2..];
         }
-        answer.body = answer.chunks.concat();
+        response.body = response.chunks.concat();
     } else {
-        let promised = answer.header("content-length").map_or(0, |length| length.parse::<usize>().unwrap());
-        answer.complete = answer.body.len() == promised;
+        let promised = response.header("content-length").map_or(0, |length| length.parse::<usize>().unwrap());
+        response.complete = response.body.len() == promised;
     }
-    answer
+    response
 }
 
-pub(crate) fn call(server: SocketAddr, method: &str, path: &str, body: &[u8]) -> Answer {
+pub(crate) fn call(server: SocketAddr, method: &str, path: &str, body: &[u8]) -> Response {
     let (bytes, end) = drain(&send(server, method, path, body));
     parse(&bytes, end)
 }
 
-pub(crate) fn chat(server: SocketAddr, body: &Value) -> Answer {
+pub(crate) fn chat(server: SocketAddr, body: &Value) -> Response {
     call(server, "POST", "/v1/chat/completions", body.to_string().as_bytes())
 }
 
-pub(crate) fn simulate(server: SocketAddr, stream: bool, simulate: &Value) -> Answer {
+pub(crate) fn simulate(server: SocketAddr, stream: bool, simulate: &Value) -> Response {
     chat(
         server,
         &json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": ASK}],
@@ -205,7 +205,7 @@ pub(crate) fn record(server: SocketAddr, n: u64) -> Value {
     get(server, &format!("/_requests/{n}"))
 }
 
-/// The record of a request as soon as it is not pending any more.
+/// The record of a request once it is no longer pending.
 pub(crate) fn settled(server: SocketAddr, n: u64) -> Value {
     let start = Instant::now();
     loop {

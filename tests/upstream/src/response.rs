@@ -1,5 +1,5 @@
-//! Decides one answer as a whole: status, headers and the script of its body.
-//! Does not wait and does not send: a delay, or an answer that never begins, is the work of `route`.
+//! Builds the status, the headers and the script of a response. Does not wait and does not send: `route` does delays
+//! and responses that never start.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hyper::header::{
 };
 
 use crate::body::{Comments, Ending, Frames, Mark, Script};
-use crate::chat::{Chat, Refusal};
+use crate::chat::{Chat, Rejection};
 use crate::faults::Fault;
 use crate::reply::Reply;
 use crate::simulate::{BodyShape, Chunking, ContentType, Cut, Hang, Simulate};
@@ -19,74 +19,74 @@ use crate::throttle::Throttled;
 use crate::whole::{Head, completion};
 
 const JSON: &str = "application/json";
-/// Into how many frames a slowly dripping whole answer is divided.
+/// The number of frames of a whole response that is sent slowly.
 const DRIPS: usize = 10;
 
-/// An answer, ready to be sent.
-pub(crate) struct Answer {
+/// A response, ready to be sent.
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) script: Script,
-    /// What is recorded as the prompt; 0 where nothing was generated.
+    /// The prompt tokens to record; 0 if nothing was generated.
     pub(crate) prompt_tokens: u64,
 }
 
-impl Answer {
-    /// An answer of JSON text without any fault.
+impl Response {
+    /// A response of JSON text without any fault.
     pub(crate) fn json(status: StatusCode, text: impl Into<bytes::Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         Self { status, headers, script: Script::plain(text), prompt_tokens: 0 }
     }
 
-    /// An error in the envelope of `OpenAI`.
+    /// An error in `OpenAI`'s envelope.
     pub(crate) fn error(status: StatusCode, message: &str, param: Option<&str>) -> Self {
         let fault = Fault { status: status.as_u16(), message: Some(message), code: None, param };
         Self::json(status, fault.envelope())
     }
 
-    /// The answer to a chat request whose path is throttled.
-    pub(crate) fn throttled(throttled: Throttled, n: u64) -> Result<Self, Refusal> {
+    /// The response to a chat request whose path is throttled.
+    pub(crate) fn throttled(throttled: Throttled, n: u64) -> Result<Self, Rejection> {
         let status = StatusCode::TOO_MANY_REQUESTS;
         let fault = Fault { status: status.as_u16(), message: None, code: None, param: None };
-        let mut answer = Self::json(status, fault.envelope());
-        shape_headers(&mut answer.headers, &Simulate::default(), n)?;
+        let mut response = Self::json(status, fault.envelope());
+        shape_headers(&mut response.headers, &Simulate::default(), n)?;
         if let Some(after) = throttled.retry_after {
-            answer.headers.insert(RETRY_AFTER, after);
+            response.headers.insert(RETRY_AFTER, after);
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// The answer to a chat request.
-    pub(crate) fn to(chat: &Chat, head: &Head) -> Result<Self, Refusal> {
+    /// The response to a chat request.
+    pub(crate) fn to(chat: &Chat, head: &Head) -> Result<Self, Rejection> {
         let simulate = &chat.simulate;
-        let mut answer = if !simulate.streams() {
+        let mut response = if !simulate.streams() {
             Self::unusual(chat, head)?
         } else if chat.stream {
             Self::stream(chat, head)
         } else {
             let reply = Reply::to(chat);
             let text = completion(chat, &reply, head);
-            let mut answer = Self::json(StatusCode::OK, text);
-            let end = answer.script.bytes.len();
-            answer.script.marks = vec![Mark { end, is_event: false, tokens: reply.tokens * chat.n }];
-            answer.prompt_tokens = chat.prompt_tokens;
-            answer
+            let mut response = Self::json(StatusCode::OK, text);
+            let end = response.script.bytes.len();
+            response.script.marks = vec![Mark { end, is_event: false, tokens: reply.tokens * chat.n }];
+            response.prompt_tokens = chat.prompt_tokens;
+            response
         };
         if !(chat.stream && simulate.streams()) {
-            shape_whole(&mut answer.script, simulate);
+            shape_whole(&mut response.script, simulate);
         }
         if simulate.hang == Some(Hang::Body) {
-            answer.script.bytes.clear();
-            answer.script.comments = Comments::default();
-            answer.script.ending = Ending::Hang;
+            response.script.bytes.clear();
+            response.script.comments = Comments::default();
+            response.script.ending = Ending::Hang;
         }
-        shape_headers(&mut answer.headers, simulate, head.n)?;
-        Ok(answer)
+        shape_headers(&mut response.headers, simulate, head.n)?;
+        Ok(response)
     }
 
-    /// A redirect, an error status, or a 200 that is no completion.
-    fn unusual(chat: &Chat, head: &Head) -> Result<Self, Refusal> {
+    /// A redirect, an error status, or a 200 that is not a completion.
+    fn unusual(chat: &Chat, head: &Head) -> Result<Self, Rejection> {
         let simulate = &chat.simulate;
         let fault = |status| Fault {
             status,
@@ -107,16 +107,16 @@ impl Answer {
         }
         if let Some(code) = simulate.status {
             let status = StatusCode::from_u16(code)
-                .map_err(|error| refused(format!("simulate: status {code}: {error}")))?;
+                .map_err(|error| rejected(format!("simulate: status {code}: {error}")))?;
             let error = fault(code).body(simulate.error_shape.unwrap_or_default());
-            // HTTP gives these no body.
+            // These statuses have no body in HTTP.
             let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            let mut answer = Self::json(status, if has_body { error.text } else { String::new() });
-            answer.headers.remove(CONTENT_TYPE);
+            let mut response = Self::json(status, if has_body { error.text } else { String::new() });
+            response.headers.remove(CONTENT_TYPE);
             if let Some(content_type) = error.content_type.filter(|_| has_body) {
-                answer.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+                response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             }
-            return Ok(answer);
+            return Ok(response);
         }
         let whole = || completion(chat, &Reply::to(chat), head);
         let text = match simulate.body {
@@ -187,7 +187,7 @@ fn shape_whole(script: &mut Script, simulate: &Simulate) {
     }
 }
 
-fn shape_headers(headers: &mut HeaderMap, simulate: &Simulate, n: u64) -> Result<(), Refusal> {
+fn shape_headers(headers: &mut HeaderMap, simulate: &Simulate, n: u64) -> Result<(), Rejection> {
     headers.insert(HeaderName::from_static("x-request-id"), value("x-request-id", &format!("req-sim-{n}"))?);
     if let Some(after) = &simulate.retry_after {
         headers.insert(RETRY_AFTER, value("retry_after", &after.to_string())?);
@@ -199,9 +199,9 @@ fn shape_headers(headers: &mut HeaderMap, simulate: &Simulate, n: u64) -> Result
     for (name, text) in &simulate.headers {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .ok()
-            // These would contradict the framing that hyper chooses.
+            // These headers would contradict the framing that hyper chooses.
             .filter(|name| *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING)
-            .ok_or_else(|| refused(format!("simulate: headers: {name:?} cannot be set")))?;
+            .ok_or_else(|| rejected(format!("simulate: headers: {name:?} cannot be set")))?;
         headers.insert(parsed, value(name, text)?);
     }
     match &simulate.content_type {
@@ -212,11 +212,11 @@ fn shape_headers(headers: &mut HeaderMap, simulate: &Simulate, n: u64) -> Result
     Ok(())
 }
 
-fn value(name: &str, text: &str) -> Result<HeaderValue, Refusal> {
+fn value(name: &str, text: &str) -> Result<HeaderValue, Rejection> {
     HeaderValue::from_bytes(text.as_bytes())
-        .map_err(|_| refused(format!("simulate: {name}: {text:?} cannot be a header value")))
+        .map_err(|_| rejected(format!("simulate: {name}: {text:?} cannot be a header value")))
 }
 
-fn refused(message: String) -> Refusal {
-    Refusal { message, param: Some("simulate") }
+fn rejected(message: String) -> Rejection {
+    Rejection { message, param: Some("simulate") }
 }

@@ -1,4 +1,4 @@
-//! The messages between one isolate and `ProviderHealth`, the Durable Object that shares the health view of all isolates.
+//! The messages between one isolate and `ProviderHealth`, the Durable Object that adds up the health views of all isolates.
 //! [`HealthView`] and [`Shared`] are the gateway's own code; this module sends messages when the Worker sends them.
 
 use gatehouse_core::health::{HealthView, LaneId, Lanes, REFRESH_MS, Report, Shared, Token, Update};
@@ -13,17 +13,17 @@ const NAMES: [&str; MODELS as usize] = ["model-0", "model-1", "model-2"];
 enum Event {
     Call,
     End { model: usize, sent_ms: u64 },
-    Told { report: Box<Report>, token: Token, behind: bool },
-    Answered { answer: Box<Update>, token: Token, behind: bool },
-    Tell,
+    Report { report: Box<Report>, token: Token, after_response: bool },
+    Update { update: Box<Update>, token: Token, after_response: bool },
+    Publish,
 }
 
 struct World {
     now_ms: u64,
     queue: Queue<Event>,
-    board: HealthView,
+    view: HealthView,
     shared: Shared,
-    telling_ms: u64,
+    publishing_ms: u64,
     requests: u64,
     waited: u64,
 }
@@ -34,9 +34,9 @@ pub fn run(calls: u64, seed: u64) -> Counts {
     let mut world = World {
         now_ms: BEGIN_MS,
         queue: Queue::default(),
-        board: HealthView::default(),
+        view: HealthView::default(),
         shared: Shared::new(1, Lanes::default()),
-        telling_ms: 0,
+        publishing_ms: 0,
         requests: 0,
         waited: 0,
     };
@@ -89,37 +89,37 @@ impl World {
         let now_ms = self.now_ms;
         match event {
             Event::Call => {
-                if self.board.is_stale(now_ms) {
-                    let (report, token) = self.board.query(now_ms);
+                if self.view.is_stale(now_ms) {
+                    let (report, token) = self.view.query(now_ms);
                     self.waited += 1;
                     self.send(report, token, false);
-                } else if self.board.is_due(now_ms) {
+                } else if self.view.is_due(now_ms) {
                     self.exchange();
                 }
             }
             Event::End { model, sent_ms } => {
                 let model = NAMES.get(model).copied().unwrap_or_default();
-                self.board.answered(LaneId { provider: "provider", model, key: 0 }, sent_ms, now_ms);
-                if self.board.is_due(now_ms) {
+                self.view.answered(LaneId { provider: "provider", model, key: 0 }, sent_ms, now_ms);
+                if self.view.is_due(now_ms) {
                     self.exchange();
-                } else if self.telling_ms <= now_ms {
-                    self.telling_ms = now_ms + REFRESH_MS;
-                    self.queue.at(self.telling_ms, Event::Tell);
+                } else if self.publishing_ms <= now_ms {
+                    self.publishing_ms = now_ms + REFRESH_MS;
+                    self.queue.at(self.publishing_ms, Event::Publish);
                 }
             }
-            Event::Tell => {
-                if self.board.has_unpublished() {
+            Event::Publish => {
+                if self.view.has_unpublished() {
                     self.exchange();
                 }
             }
-            Event::Told { report, token, behind } => {
+            Event::Report { report, token, after_response } => {
                 self.requests += 1;
-                let answer = Box::new(self.shared.take(&report));
-                self.queue.at(now_ms + BACK_MS, Event::Answered { answer, token, behind });
+                let update = Box::new(self.shared.take(&report));
+                self.queue.at(now_ms + BACK_MS, Event::Update { update, token, after_response });
             }
-            Event::Answered { answer, token, behind } => {
-                self.board.refreshed(&answer, token);
-                if behind && self.board.is_due(now_ms) {
+            Event::Update { update, token, after_response } => {
+                self.view.refreshed(&update, token);
+                if after_response && self.view.is_due(now_ms) {
                     self.exchange();
                 }
             }
@@ -127,11 +127,12 @@ impl World {
     }
 
     fn exchange(&mut self) {
-        let (report, token) = self.board.report(self.now_ms);
+        let (report, token) = self.view.report(self.now_ms);
         self.send(report, token, true);
     }
 
-    fn send(&mut self, report: Report, token: Token, behind: bool) {
-        self.queue.at(self.now_ms + THERE_MS, Event::Told { report: Box::new(report), token, behind });
+    fn send(&mut self, report: Report, token: Token, after_response: bool) {
+        self.queue
+            .at(self.now_ms + THERE_MS, Event::Report { report: Box::new(report), token, after_response });
     }
 }
