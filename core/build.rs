@@ -33,6 +33,7 @@ struct Row {
 #[serde(rename_all = "snake_case")]
 enum Task {
     Chat,
+    Embed,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +112,7 @@ fn packed(row: &Row, id_end: u16) -> Result<String, String> {
         row.priority.map_or_else(|| "UNRATED".to_owned(), |percent| percent.to_string()),
         match row.task {
             None | Some(Task::Chat) => "Chat",
+            Some(Task::Embed) => "Embed",
         },
     ))
 }

@@ -22,6 +22,8 @@ pub struct Operation {
 pub enum Task {
     /// To continue a conversation.
     Chat,
+    /// To turn texts into vectors.
+    Embed,
 }
 
 /// A wire format.
@@ -30,6 +32,8 @@ pub enum Task {
 pub enum Format {
     /// OpenAI Chat Completions.
     ChatCompletions,
+    /// OpenAI Embeddings.
+    Embeddings,
 }
 
 impl Task {
@@ -37,6 +41,7 @@ impl Task {
     pub const fn model(self) -> &'static str {
         match self {
             Task::Chat => "a chat model",
+            Task::Embed => "an embedding model",
         }
     }
 
@@ -44,6 +49,8 @@ impl Task {
     pub const fn mixes_models(self) -> bool {
         match self {
             Task::Chat => true,
+            // Vectors of different models have different meanings, even where they have the same length.
+            Task::Embed => false,
         }
     }
 
@@ -59,13 +66,18 @@ impl Format {
     pub const fn usual_path(self) -> &'static str {
         match self {
             Format::ChatCompletions => "/chat/completions",
+            Format::Embeddings => "/embeddings",
         }
     }
 }
 
 /// All inference endpoints.
-pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS];
+pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS, &EMBEDDINGS];
 
 /// `POST /v1/chat/completions`
 pub static CHAT_COMPLETIONS: Operation =
     Operation { path: "/v1/chat/completions", task: Task::Chat, format: Format::ChatCompletions };
+
+/// `POST /v1/embeddings`
+pub static EMBEDDINGS: Operation =
+    Operation { path: "/v1/embeddings", task: Task::Embed, format: Format::Embeddings };

@@ -236,7 +236,7 @@ fn stream(usage_null: bool, hide_usage: bool) -> Value {
     events.push("data: [DONE]\n\n".to_owned());
 
     let responder = Responder { format: Format::ChatCompletions, hide_usage };
-    let mut stream = responder.stream("demo", Secret::new("sk-provider-secret"), 1_000_000);
+    let mut stream = responder.stream("demo", Secret::new("sk-provider-secret"), 1_000_000).unwrap();
     let mut relayed = Vec::with_capacity(events.len());
     let mut allocations = 0;
     let mut that_allocate = 0;

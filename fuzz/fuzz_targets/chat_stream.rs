@@ -47,7 +47,7 @@ fuzz_target!(|input: Input<'_>| {
 
 fn relay(input: &Input<'_>, chunks: &[&[u8]], max_event: usize) -> (Vec<u8>, Box<dyn ResponseStream>) {
     let responder = Responder { format: Format::ChatCompletions, hide_usage: input.hide_usage };
-    let mut stream = responder.stream("acme", None, max_event);
+    let Some(mut stream) = responder.stream("acme", None, max_event) else { panic!("no stream") };
     let mut out = Vec::new();
     for chunk in chunks {
         match stream.push(chunk) {

@@ -173,8 +173,11 @@ impl Attempts<'_> {
         };
         let settings = &self.isolate.settings;
         let max_event = settings.config.responses.max_bytes as usize;
-        let stream =
-            self.request.stream.then(|| outgoing.responder.stream(&provider.name, key.cloned(), max_event));
+        let stream = if self.request.stream {
+            outgoing.responder.stream(&provider.name, key.cloned(), max_event)
+        } else {
+            None
+        };
         let body = outgoing.body.as_deref().map(Uint8Array::from);
         let body = body.as_ref().unwrap_or(self.body);
         let client = self.context.request.signal();

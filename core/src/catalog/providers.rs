@@ -1,13 +1,13 @@
 //! The built-in providers. One row each; everything that differs between them is a column.
 //!
-//! Every row is a chat endpoint in OpenAI's format behind a key that does not change, so that one piece of code calls
+//! Every row is an API behind a key that does not change, with the formats that it serves, so that one piece of code calls
 //! them all. Two things have no column, because they need none: where an error's text stands is found out for each
 //! answer (`format::upstream_error` knows every shape, at every provider), and what a model can do is in the table
 //! of models.
 //!
 //! Left out, because they have no such endpoint: Reka, Snowflake Cortex (a format of their own), Oracle OCI and
 //! `SageMaker` (signed requests), Replicate (jobs that are polled), Vertex AI (tokens that live an hour and have to be
-//! signed for), Voyage, Jina and Nomic (embeddings only), `ModelScope` (no address is known). Anthropic, Gemini, Cohere,
+//! signed for), Nomic (an embeddings format of its own), `ModelScope` (no address is known). Anthropic, Gemini, Cohere,
 //! Bedrock and Workers AI are called through their compatible endpoints. Any other compatible endpoint can be configured
 //! (see [`crate::config::CustomProvider`]).
 
@@ -61,6 +61,9 @@ pub enum Quirk {
     Drop(Cow<'static, str>),
     /// The provider knows the first member by the name that is the second. If a request has both, the first is dropped.
     Rename(Cow<'static, str>, Cow<'static, str>),
+    /// The provider rejects this value of a field, as JSON, which means the same as no value: the field is left out, and the
+    /// caller, who gets what was asked for, is not told.
+    Usual(Cow<'static, str>, Cow<'static, str>),
     /// The smallest value that the provider takes for a member, as the text of a JSON number.
     AtLeast(Cow<'static, str>, Cow<'static, str>),
     /// The largest value that the provider takes for a member, as the text of a JSON number.
@@ -74,6 +77,10 @@ impl Quirk {
 
     const fn rename(member: &'static str, other: &'static str) -> Quirk {
         Quirk::Rename(Cow::Borrowed(member), Cow::Borrowed(other))
+    }
+
+    const fn usual(field: &'static str, value: &'static str) -> Quirk {
+        Quirk::Usual(Cow::Borrowed(field), Cow::Borrowed(value))
     }
 
     const fn at_least(member: &'static str, least: &'static str) -> Quirk {
@@ -134,13 +141,22 @@ const GROQ: &[Quirk] = &[
     Quirk::drop("top_logprobs"),
     Quirk::at_least("temperature", "1e-8"),
 ];
-const MISTRAL: &[Quirk] = &[MAX_TOKENS, Quirk::rename("seed", "random_seed")];
+const MISTRAL: &[Quirk] =
+    &[MAX_TOKENS, Quirk::rename("seed", "random_seed"), Quirk::rename("dimensions", "output_dimension")];
+const JINA: &[Quirk] = &[Quirk::drop("user"), Quirk::rename("encoding_format", "embedding_type")];
 const PERPLEXITY: &[Quirk] = &[
     MAX_TOKENS,
     Quirk::drop("logprobs"),
     Quirk::drop("seed"),
     Quirk::drop("stop"),
     Quirk::drop("top_logprobs"),
+];
+
+// It knows base64, or nothing; numbers are what it sends without being asked.
+const VOYAGE: &[Quirk] = &[
+    Quirk::rename("dimensions", "output_dimension"),
+    Quirk::usual("encoding_format", "\"float\""),
+    Quirk::drop("user"),
 ];
 
 const fn limit(
@@ -203,6 +219,8 @@ const TOGETHER_LIMITS: &[LimitHeader] = &[
     limit(Resource::Tokens,   Window::Unknown, ["x-tokenlimit-limit", "x-tokenlimit-remaining", ""]),
 ];
 
+const CHAT_AND_EMBEDDINGS: &[(Format, &str)] = &[CHAT, EMBEDDINGS];
+const EMBEDDINGS: (Format, &str) = (Format::Embeddings, Format::Embeddings.usual_path());
 const CHAT: (Format, &str) = (Format::ChatCompletions, Format::ChatCompletions.usual_path());
 
 /// A provider like most: a key as a bearer token, and nothing special.
@@ -274,31 +292,31 @@ pub static PROVIDERS: &[Provider] = &[
     provider("ai21", "https://api.ai21.com/studio/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("ai302", "https://api.302.ai/v1"),
     provider("anthropic", "https://api.anthropic.com/v1").limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
-    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key")
+    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true),
-    provider("azure_ai", "https://models.inference.ai.azure.com").limits(OPENAI_LIMITS),
+    provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS),
     provider("baseten", "https://inference.baseten.co/v1"),
     provider("bedrock", "https://bedrock-runtime.{BEDROCK_REGION}.amazonaws.com/openai/v1")
         .keys(&["AWS_BEARER_TOKEN_BEDROCK"]).cancel_stops_billing(false),
     provider("cerebras", "https://api.cerebras.ai/v1").quirks(CEREBRAS).limits(CEREBRAS_LIMITS),
     provider("chutes", "https://llm.chutes.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("cohere", "https://api.cohere.ai/compatibility/v1")
+    provider("cohere", "https://api.cohere.ai/compatibility/v1").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["CO_API_KEY"]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("cometapi", "https://api.cometapi.com/v1"),
+    provider("cometapi", "https://api.cometapi.com/v1").serves(CHAT_AND_EMBEDDINGS),
     provider("command_code", "https://api.commandcode.ai/provider/v1"),
     provider("crusoe", "https://managed-inference-api-proxy.crusoecloud.com/v1").quirks(ONLY_MAX_TOKENS),
-    provider("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+    provider("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1").serves(CHAT_AND_EMBEDDINGS)
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("deepinfra", "https://api.deepinfra.com/v1/openai").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("deepinfra", "https://api.deepinfra.com/v1/openai").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("deepseek", "https://api.deepseek.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("featherless", "https://api.featherless.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("fireworks", "https://api.fireworks.ai/inference/v1")
+    provider("fireworks", "https://api.fireworks.ai/inference/v1").serves(CHAT_AND_EMBEDDINGS)
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("friendli", "https://api.friendli.ai/serverless/v1")
         .keys(&["FRIENDLI_TOKEN"]).cancel_stops_billing(true),
-    provider("gemini", "https://generativelanguage.googleapis.com/v1beta/openai")
+    provider("gemini", "https://generativelanguage.googleapis.com/v1beta/openai").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["GOOGLE_API_KEY"]).cancel_stops_billing(false),
-    provider("github_models", "https://models.github.ai/inference").keys(&["GITHUB_TOKEN"]),
+    provider("github_models", "https://models.github.ai/inference").serves(CHAT_AND_EMBEDDINGS).keys(&["GITHUB_TOKEN"]),
     provider("gmi", "https://api.gmi-serving.com/v1"),
     provider("groq", "https://api.groq.com/openai/v1").quirks(GROQ).limits(GROQ_LIMITS).cancel_stops_billing(false),
     provider("huggingface", "https://router.huggingface.co/v1")
@@ -307,41 +325,43 @@ pub static PROVIDERS: &[Provider] = &[
     provider("hyperbolic", "https://api.hyperbolic.xyz/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("inference_net", "https://api.inference.net/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("io_net", "https://api.intelligence.io.solutions/api/v1").keys(&["IOINTELLIGENCE_API_KEY"]),
-    provider("kluster", "https://api.kluster.ai/v1").cancel_stops_billing(false),
+    provider("jina", "https://api.jina.ai/v1").serves(&[EMBEDDINGS]).quirks(JINA),
+    provider("kluster", "https://api.kluster.ai/v1").serves(CHAT_AND_EMBEDDINGS).cancel_stops_billing(false),
     provider("krutrim", "https://cloud.olakrutrim.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("lambda", "https://api.lambdalabs.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("lemonfox", "https://api.lemonfox.ai/v1").quirks(ONLY_MAX_TOKENS),
     provider("lingyi", "https://api.lingyiwanwu.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("minimax", "https://api.minimax.chat/v1").cancel_stops_billing(false),
-    provider("mistral", "https://api.mistral.ai/v1")
+    provider("mistral", "https://api.mistral.ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
     provider("moonshot", "https://api.moonshot.ai/v1"),
     provider("nano_gpt", "https://nano-gpt.com/api/v1").keys(&["NANOGPT_API_KEY"]).quirks(ONLY_MAX_TOKENS),
-    provider("nebius", "https://api.studio.nebius.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("novita", "https://api.novita.ai/v3/openai").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("nebius", "https://api.studio.nebius.ai/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("novita", "https://api.novita.ai/v3/openai").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("nscale", "https://inference.api.nscale.com/v1").quirks(ONLY_MAX_TOKENS),
-    provider("nvidia", "https://integrate.api.nvidia.com/v1").quirks(ONLY_MAX_TOKENS),
-    with_auth("ollama", "http://localhost:11434/v1", Auth::None).quirks(ONLY_MAX_TOKENS),
-    provider("openai", "https://api.openai.com/v1").limits(OPENAI_LIMITS).cancel_stops_billing(true),
-    provider("openrouter", "https://openrouter.ai/api/v1").own_routing(),
+    provider("nvidia", "https://integrate.api.nvidia.com/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
+    with_auth("ollama", "http://localhost:11434/v1", Auth::None).serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
+    provider("openai", "https://api.openai.com/v1").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS).cancel_stops_billing(true),
+    provider("openrouter", "https://openrouter.ai/api/v1").serves(CHAT_AND_EMBEDDINGS).own_routing(),
     provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
-    provider("perplexity", "https://api.perplexity.ai").quirks(PERPLEXITY).cancel_stops_billing(false),
+    provider("perplexity", "https://api.perplexity.ai").serves(&[CHAT, (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY).cancel_stops_billing(false),
     provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS),
     // Its key may be the word "anonymous".
     provider("pollinations", "https://text.pollinations.ai/openai").serves(&[(Format::ChatCompletions, "")]),
     provider("sambanova", "https://api.sambanova.ai/v1")
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).limits(SAMBANOVA_LIMITS).cancel_stops_billing(false),
     with_header("sarvam", "https://api.sarvam.ai/v1", "api-subscription-key").quirks(ONLY_MAX_TOKENS),
-    provider("scaleway", "https://api.scaleway.ai/v1").keys(&["SCW_SECRET_KEY"]),
-    provider("siliconflow", "https://api.siliconflow.cn/v1").quirks(ONLY_MAX_TOKENS),
+    provider("scaleway", "https://api.scaleway.ai/v1").serves(CHAT_AND_EMBEDDINGS).keys(&["SCW_SECRET_KEY"]),
+    provider("siliconflow", "https://api.siliconflow.cn/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     provider("stepfun", "https://api.stepfun.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("synthetic", "https://api.synthetic.new/openai/v1").quirks(ONLY_MAX_TOKENS),
-    provider("together", "https://api.together.xyz/v1")
+    provider("together", "https://api.together.xyz/v1").serves(CHAT_AND_EMBEDDINGS)
         .quirks(ONLY_MAX_TOKENS).limits(TOGETHER_LIMITS).cancel_stops_billing(true),
-    provider("upstage", "https://api.upstage.ai/v1/solar").quirks(ONLY_MAX_TOKENS),
+    provider("upstage", "https://api.upstage.ai/v1/solar").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     provider("venice", "https://api.venice.ai/api/v1").keys(&["VENICE_AI_API_KEY"]),
-    provider("volcengine", "https://ark.cn-beijing.volces.com/api/v3").keys(&["ARK_API_KEY"]),
-    provider("workers_ai", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1")
+    provider("volcengine", "https://ark.cn-beijing.volces.com/api/v3").serves(CHAT_AND_EMBEDDINGS).keys(&["ARK_API_KEY"]),
+    provider("voyage", "https://api.voyageai.com/v1").serves(&[EMBEDDINGS]).quirks(VOYAGE),
+    provider("workers_ai", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["CLOUDFLARE_WORKERS_AI_API_KEY", "CLOUDFLARE_API_TOKEN"])
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("xai", "https://api.x.ai/v1").cancel_stops_billing(true),
@@ -419,12 +439,21 @@ mod tests {
 
     #[test]
     fn quirks_never_take_away_what_a_call_means() {
-        let kept =
-            ["messages", "model", "n", "response_format", "stream", "stream_options", "tool_choice", "tools"];
+        let kept = [
+            "input",
+            "messages",
+            "model",
+            "n",
+            "response_format",
+            "stream",
+            "stream_options",
+            "tool_choice",
+            "tools",
+        ];
         for provider in PROVIDERS {
             for quirk in provider.quirks {
                 match quirk {
-                    Quirk::Drop(member) | Quirk::Rename(member, _) => {
+                    Quirk::Drop(member) | Quirk::Rename(member, _) | Quirk::Usual(member, _) => {
                         assert!(!kept.contains(&&**member), "{member}");
                     }
                     Quirk::AtLeast(_, number) | Quirk::AtMost(_, number) => {

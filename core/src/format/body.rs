@@ -218,6 +218,9 @@ impl<'a> Edits<'_, 'a> {
                     self.adjusted.push(format!("{old}>{new}"));
                 }
             }
+            Quirk::Usual(name, value) => {
+                self.gone.extend(body.find(name).filter(|member| member.value == *value));
+            }
             Quirk::AtLeast(name, bound) | Quirk::AtMost(name, bound) => {
                 let Some(member) = present(name) else { return };
                 let (Some(given), Some(limit)) = (json_number(member.value), json_number(bound)) else {

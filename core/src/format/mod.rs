@@ -4,6 +4,7 @@
 //! with those fields spliced, so whatever else stands there survives byte for byte.
 
 pub mod body;
+pub mod embeddings;
 pub mod openai_chat;
 pub mod project_id;
 pub mod request;
@@ -25,6 +26,7 @@ use usage::Usage;
 pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inference<'a>, Error> {
     match operation.format {
         Format::ChatCompletions => openai_chat::request::read(operation, body),
+        Format::Embeddings => embeddings::read(operation, body),
     }
 }
 
@@ -34,6 +36,7 @@ impl Inference<'_> {
     pub fn outgoing(&self, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Outgoing {
         match self.operation.format {
             Format::ChatCompletions => openai_chat::request::outgoing(self, upstream, output_limit),
+            Format::Embeddings => embeddings::outgoing(self, upstream),
         }
     }
 }
@@ -43,16 +46,24 @@ impl Responder {
     pub fn whole(&self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
         match self.format {
             Format::ChatCompletions => openai_chat::response::check(provider, body, key),
+            Format::Embeddings => embeddings::check(provider, body, key),
         }
     }
 
-    /// The state of a streamed response. `key` as in [`Responder::whole`]; `max_event` is the size of the largest event, in
-    /// bytes.
-    pub fn stream(&self, provider: &str, key: Option<Secret>, max_event: usize) -> Box<dyn ResponseStream> {
+    /// The state of a streamed response; `None` for a format without streams. `key` as in [`Responder::whole`]; `max_event`
+    /// is the size of the largest event, in bytes.
+    pub fn stream(
+        &self,
+        provider: &str,
+        key: Option<Secret>,
+        max_event: usize,
+    ) -> Option<Box<dyn ResponseStream>> {
         match self.format {
             Format::ChatCompletions => {
-                Box::new(openai_chat::stream::ChatStream::new(provider, key, self.hide_usage, max_event))
+                let stream = openai_chat::stream::ChatStream::new(provider, key, self.hide_usage, max_event);
+                Some(Box::new(stream))
             }
+            Format::Embeddings => None,
         }
     }
 }

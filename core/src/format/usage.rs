@@ -78,6 +78,11 @@ impl Usage {
         Some(usage)
     }
 
+    /// A number of tokens, as it is written; `None` if it cannot be one.
+    pub fn count(value: &str) -> Option<u64> {
+        value.parse().ok().filter(|tokens| *tokens <= MOST)
+    }
+
     /// Whether it tells both what was read and what was written.
     pub fn is_known(&self) -> bool {
         self.prompt_tokens.is_some() && self.completion_tokens.is_some()
@@ -98,7 +103,7 @@ impl Counts<'_> {
     fn read(text: &str) -> Option<Counts<'_>> {
         let values = members::pick(text.as_bytes(), NAMES).ok()?.map(|member| Some(member?.value));
         let [_, _, _, _, _, prompt_details, input_details, completion_details, output_details, ..] = values;
-        let count = |value: Option<&str>| value?.parse().ok().filter(|tokens| *tokens <= MOST);
+        let count = |value: Option<&str>| Usage::count(value?);
         let [prompt, input, completion, output, total, _, _, _, _, cached, hit, cache_read, ..] =
             values.map(count);
         let [.., written, creation, reasoning_tokens, image_tokens] = values.map(count);
