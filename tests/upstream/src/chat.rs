@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::simulate::Simulate;
+use crate::simulate::{Simulate, Wanted};
 use crate::when::Caller;
 
 /// The error for a request body that is rejected with status 400.
@@ -60,7 +60,8 @@ impl Chat {
         let truth = |name: &str| value.get(name).and_then(Value::as_bool).unwrap_or(false);
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
         let stream = truth("stream");
-        let simulates = Simulate::read(value.get("simulate").unwrap_or(&Value::Null), stream)
+        let wanted = if stream { Wanted::Stream } else { Wanted::Whole };
+        let simulates = Simulate::read(value.get("simulate").unwrap_or(&Value::Null), wanted)
             .map_err(|message| Rejection { message, param: Some("simulate") })?;
         let n = number("n").unwrap_or(1);
         if !(1..=MAX_CHOICES).contains(&n) {

@@ -1,8 +1,8 @@
 //! A simulated LLM provider for the tests and benchmarks of the gateway. It uses the `OpenAI` wire format and, if a
 //! request asks for it, fails in the ways real providers fail. It has no model, and it accepts every key.
 //!
-//! The path of a request: [`server`] accepts the connection, `route` resolves the path, `chat` reads the body and
-//! `simulate` the requested faults (`when`: which requests they apply to). `response` builds the whole response
+//! The path of a request: [`server`] accepts the connection, `route` resolves the path, `chat` or `embeddings` reads the
+//! body and `simulate` the requested faults (`when`: which requests they apply to). `response` builds the whole response
 //! (`reply` the content, `whole` and `stream` the bytes, `faults` the errors), `body` writes it to the connection that
 //! `socket` observes, and `record` stores the request and the outcome. `control` lets tests read the records, and
 //! `throttle` a path. `provider` holds the state that outlives a request.
@@ -13,6 +13,7 @@ pub mod server;
 mod body;
 mod chat;
 mod control;
+mod embeddings;
 mod faults;
 mod json;
 mod provider;

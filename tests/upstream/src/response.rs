@@ -11,6 +11,7 @@ use hyper::header::{
 
 use crate::body::{Comments, Ending, Frames, Mark, Script};
 use crate::chat::{Chat, Rejection};
+use crate::embeddings::Embeddings;
 use crate::faults::Fault;
 use crate::reply::Reply;
 use crate::simulate::{BodyShape, Chunking, ContentType, Cut, Hang, Simulate};
@@ -45,7 +46,7 @@ impl Response {
         Self::json(status, fault.envelope())
     }
 
-    /// The response to a chat request whose path is throttled.
+    /// The response to a request whose path is throttled.
     pub(crate) fn throttled(throttled: Throttled, n: u64) -> Result<Self, Rejection> {
         let status = StatusCode::TOO_MANY_REQUESTS;
         let fault = Fault { status: status.as_u16(), message: None, code: None, param: None };
@@ -61,7 +62,7 @@ impl Response {
     pub(crate) fn to(chat: &Chat, head: &Head) -> Result<Self, Rejection> {
         let simulate = &chat.simulate;
         let mut response = if !simulate.streams() {
-            Self::unusual(chat, head)?
+            Self::unusual(simulate, || completion(chat, &Reply::to(chat), head))?
         } else if chat.stream {
             Self::stream(chat, head)
         } else {
@@ -76,18 +77,36 @@ impl Response {
         if !(chat.stream && simulate.streams()) {
             shape_whole(&mut response.script, simulate);
         }
-        if simulate.hang == Some(Hang::Body) {
-            response.script.bytes.clear();
-            response.script.comments = Comments::default();
-            response.script.ending = Ending::Hang;
-        }
-        shape_headers(&mut response.headers, simulate, head.n)?;
-        Ok(response)
+        response.finished(simulate, head.n)
     }
 
-    /// A redirect, an error status, or a 200 that is not a completion.
-    fn unusual(chat: &Chat, head: &Head) -> Result<Self, Rejection> {
-        let simulate = &chat.simulate;
+    /// The response to an embeddings request.
+    pub(crate) fn with_vectors(embeddings: &Embeddings, n: u64) -> Result<Self, Rejection> {
+        let simulate = &embeddings.simulate;
+        let mut response = if simulate.streams() {
+            let mut response = Self::json(StatusCode::OK, embeddings.response());
+            response.prompt_tokens = embeddings.prompt_tokens;
+            response
+        } else {
+            Self::unusual(simulate, || embeddings.response())?
+        };
+        shape_whole(&mut response.script, simulate);
+        response.finished(simulate, n)
+    }
+
+    /// The response with the headers and the faults that do not depend on its content.
+    fn finished(mut self, simulate: &Simulate, n: u64) -> Result<Self, Rejection> {
+        if simulate.hang == Some(Hang::Body) {
+            self.script.bytes.clear();
+            self.script.comments = Comments::default();
+            self.script.ending = Ending::Hang;
+        }
+        shape_headers(&mut self.headers, simulate, n)?;
+        Ok(self)
+    }
+
+    /// A redirect, an error status, or a 200 that is not the usual response, which `whole` builds.
+    fn unusual(simulate: &Simulate, whole: impl Fn() -> String) -> Result<Self, Rejection> {
         let fault = |status| Fault {
             status,
             message: simulate.message.as_deref(),
@@ -118,7 +137,6 @@ impl Response {
             }
             return Ok(response);
         }
-        let whole = || completion(chat, &Reply::to(chat), head);
         let text = match simulate.body {
             Some(BodyShape::Malformed) => {
                 let mut text = whole().into_bytes();

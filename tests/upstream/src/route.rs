@@ -12,12 +12,13 @@ use hyper::{Method, Request, Response as HttpResponse, StatusCode};
 use tokio::time::Instant;
 
 use crate::body::{Cut, ScriptBody};
-use crate::chat::Chat;
+use crate::chat::{Chat, Rejection};
 use crate::control;
+use crate::embeddings::Embeddings;
 use crate::provider::Provider;
 use crate::record::{Outcome, Ticket};
 use crate::response::Response;
-use crate::simulate;
+use crate::simulate::{Cut as CutAt, Hang, Simulate};
 use crate::socket::Connection;
 use crate::when::Caller;
 use crate::whole::Head;
@@ -56,7 +57,7 @@ pub(crate) async fn respond(
     };
     recorder.record_body(&ticket, &body);
     let response = match kind(&parts) {
-        Ok(Kind::Chat) => match chat(&provider, &parts, &body, &mut ticket, &connection).await? {
+        Ok(Kind::Call(read)) => match call(read, &provider, &parts, &body, &mut ticket, &connection).await? {
             Ok(response) => response,
             Err(rejection) => Response::error(StatusCode::BAD_REQUEST, &rejection.message, rejection.param),
         },
@@ -67,15 +68,20 @@ pub(crate) async fn respond(
 }
 
 enum Kind {
-    Chat,
+    Call(Reader),
     Models,
 }
+
+/// Reads a body, and builds the response and the faults that come before it.
+type Reader = fn(&[u8], &Caller<'_>, &Head) -> Result<(Response, Simulate), Rejection>;
 
 /// Resolves a path by its end, since providers have different base paths.
 fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
     let path = parts.uri.path();
     let (kind, method) = if path.ends_with("/chat/completions") {
-        (Kind::Chat, Method::POST)
+        (Kind::Call(chat), Method::POST)
+    } else if path.ends_with("/embeddings") {
+        (Kind::Call(embeddings), Method::POST)
     } else if path.ends_with("/models") {
         (Kind::Models, Method::GET)
     } else {
@@ -90,40 +96,46 @@ fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
     }
 }
 
-type Rejected = crate::chat::Rejection;
+fn chat(body: &[u8], caller: &Caller<'_>, head: &Head) -> Result<(Response, Simulate), Rejection> {
+    let chat = Chat::read(body, caller)?;
+    Ok((Response::to(&chat, head)?, chat.simulate))
+}
 
-async fn chat(
+fn embeddings(body: &[u8], caller: &Caller<'_>, head: &Head) -> Result<(Response, Simulate), Rejection> {
+    let embeddings = Embeddings::read(body, caller)?;
+    Ok((Response::with_vectors(&embeddings, head.n)?, embeddings.simulate))
+}
+
+async fn call(
+    read: Reader,
     provider: &Provider,
     request: &Parts,
     body: &[u8],
     ticket: &mut Ticket,
     connection: &Connection,
-) -> Result<Result<Response, Rejected>, Cut> {
+) -> Result<Result<Response, Rejection>, Cut> {
     let path = request.uri.path();
     if let Some(throttled) = provider.throttles.find(path, Instant::now()) {
         return Ok(Response::throttled(throttled, ticket.n()));
     }
-    let chat = match Chat::read(body, &Caller::new(path, &request.headers, &provider.times)) {
-        Ok(chat) => chat,
-        Err(rejection) => return Ok(Err(rejection)),
-    };
     // 0 for a clock before 1970.
     #[expect(clippy::disallowed_methods, reason = "the rule is for Wasm; this is a native program")]
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let caller = Caller::new(path, &request.headers, &provider.times);
     // Before any delay, so that an invalid `simulate` is rejected at once.
-    let response = match Response::to(&chat, &Head { n: ticket.n(), created }) {
-        Ok(response) => response,
+    let (response, simulate) = match read(body, &caller, &Head { n: ticket.n(), created }) {
+        Ok(read) => read,
         Err(rejection) => return Ok(Err(rejection)),
     };
-    if let Some(delay) = chat.simulate.delay_ms {
+    if let Some(delay) = simulate.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    if chat.simulate.hang == Some(simulate::Hang::Headers) {
+    if simulate.hang == Some(Hang::Headers) {
         // hyper drops this future, and the ticket with it, when the client disconnects.
         std::future::pending::<()>().await;
     }
-    if chat.simulate.cut == Some(simulate::Cut::Headers) {
-        if chat.simulate.reset {
+    if simulate.cut == Some(CutAt::Headers) {
+        if simulate.reset {
             connection.reset_at_end();
         }
         ticket.settle(Outcome::Cut);

@@ -190,6 +190,17 @@ impl Newline {
     }
 }
 
+/// The kind of response that is requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A whole completion.
+    Whole,
+    /// A streamed completion.
+    Stream,
+    /// Embeddings.
+    Vectors,
+}
+
 /// The place of the usage in a response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -201,6 +212,7 @@ pub(crate) enum UsageMode {
     WithChoices,
     XGroq,
     Preview,
+    TotalOnly,
 }
 
 /// A 200 response that is not a completion.
@@ -218,25 +230,25 @@ pub(crate) enum BodyShape {
 impl Simulate {
     /// Reads the field, which is one object or an array of them. Validates all of them, including those that do not
     /// apply to this request; the error names the mistake.
-    pub(crate) fn read(value: &Value, stream: bool) -> Result<Vec<Self>, String> {
+    pub(crate) fn read(value: &Value, wanted: Wanted) -> Result<Vec<Self>, String> {
         match value {
             Value::Null => Ok(Vec::new()),
             Value::Array(list) => list
                 .iter()
                 .enumerate()
-                .map(|(at, value)| Self::one(value, stream, &format!("simulate[{at}]")))
+                .map(|(at, value)| Self::one(value, wanted, &format!("simulate[{at}]")))
                 .collect(),
-            value => Ok(vec![Self::one(value, stream, "simulate")?]),
+            value => Ok(vec![Self::one(value, wanted, "simulate")?]),
         }
     }
 
-    fn one(value: &Value, stream: bool, name: &str) -> Result<Self, String> {
+    fn one(value: &Value, wanted: Wanted, name: &str) -> Result<Self, String> {
         // Serde would accept an array as the fields in their order.
         if !value.is_object() || value.get("when").is_some_and(|when| !when.is_object()) {
             return Err(format!("{name}: must be an object, and so must its when"));
         }
         let simulate = Self::deserialize(value).map_err(|error| format!("{name}: {error}"))?;
-        match simulate.fault(stream) {
+        match simulate.fault(wanted) {
             Some(rule) => Err(format!("{name}: {rule}")),
             None => Ok(simulate),
         }
@@ -254,8 +266,13 @@ impl Simulate {
     }
 
     /// The mistake in a combination of faults that cannot happen.
-    fn fault(&self, asked_stream: bool) -> Option<&'static str> {
-        let stream = asked_stream && self.streams();
+    fn fault(&self, wanted: Wanted) -> Option<&'static str> {
+        let stream = wanted == Wanted::Stream && self.streams();
+        let vectors = wanted == Wanted::Vectors;
+        let content = [self.content.is_some(), self.content_bytes.is_some(), self.events.is_some()]
+            .iter()
+            .filter(|set| **set)
+            .count();
         let in_stream = matches!(self.cut, Some(Cut::Stream | Cut::Clean))
             || self.hang == Some(Hang::Stream)
             || self.error_event;
@@ -289,14 +306,13 @@ impl Simulate {
             ),
             (self.content_bytes.is_some_and(|bytes| bytes > MAX_CONTENT), "content_bytes is too large"),
             (self.events.is_some_and(|events| events > MAX_EVENTS), "events is too large"),
+            (content > 1, "only one of content, content_bytes and events can be the content"),
+            (vectors && content > 0, "embeddings have no content"),
             (
-                [self.content.is_some(), self.content_bytes.is_some(), self.events.is_some()]
-                    .iter()
-                    .filter(|set| **set)
-                    .count()
-                    > 1,
-                "only one of content, content_bytes and events can be the content",
+                vectors && !matches!(self.usage, UsageMode::Normal | UsageMode::None | UsageMode::TotalOnly),
+                "embeddings have usage \"normal\", \"none\" or \"total_only\"",
             ),
+            (!vectors && self.usage == UsageMode::TotalOnly, "usage \"total_only\" is for embeddings"),
         ];
         let broken = rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule);
         broken.or_else(|| self.when.as_ref()?.fault())
@@ -310,7 +326,7 @@ mod tests {
     use super::*;
 
     fn wrong(value: &Value, stream: bool) -> String {
-        Simulate::read(value, stream).unwrap_err()
+        Simulate::read(value, if stream { Wanted::Stream } else { Wanted::Whole }).unwrap_err()
     }
 
     #[test]
@@ -323,6 +339,9 @@ mod tests {
         assert!(wrong(&json!({"status": 200}), true).contains("201 to 599"));
         assert!(wrong(&json!({"chunking": "bytes:0"}), true).contains("bytes:N"));
         assert!(wrong(&json!({"events": 1, "content": ""}), true).contains("only one"));
+        assert!(wrong(&json!({"usage": "total_only"}), false).contains("for embeddings"));
+        let vectors = Simulate::read(&json!({"usage": "x_groq"}), Wanted::Vectors).unwrap_err();
+        assert!(vectors.contains("total_only"));
         assert!(wrong(&json!({"when": {"pth": "/"}}), true).contains("`pth`"));
         assert!(wrong(&json!({"when": {"times": 1}}), true).contains("when.id"));
         assert!(wrong(&json!({"when": ["/"]}), true).contains("must be an object"));
@@ -335,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_null_content_type_is_distinguished_from_none() {
-        let read = |value| Simulate::read(&value, false).unwrap().remove(0).content_type;
+        let read = |value| Simulate::read(&value, Wanted::Whole).unwrap().remove(0).content_type;
         assert_eq!(read(json!({})), ContentType::Usual);
         assert_eq!(read(json!({"content_type": null})), ContentType::None);
         assert_eq!(read(json!({"content_type": "a/b"})), ContentType::Given("a/b".to_owned()));

@@ -75,7 +75,7 @@ impl UsagePlan {
         let mode = chat.simulate.usage;
         let is_requested = match mode {
             UsageMode::Always | UsageMode::Preview => true,
-            UsageMode::None | UsageMode::XGroq => false,
+            UsageMode::None | UsageMode::XGroq | UsageMode::TotalOnly => false,
             UsageMode::Normal | UsageMode::WithChoices => chat.include_usage,
         };
         let otherwise = if is_requested { ",\"usage\":null" } else { "" };
@@ -87,7 +87,7 @@ impl UsagePlan {
         };
         match mode {
             UsageMode::Normal if !is_requested => plan,
-            UsageMode::None => plan,
+            UsageMode::None | UsageMode::TotalOnly => plan,
             UsageMode::Normal | UsageMode::Always => Self { last: right, ..plan },
             UsageMode::WithChoices => Self { finish: right, ..plan },
             UsageMode::Preview => {

@@ -48,6 +48,47 @@ fn a_whole_response_has_every_field() {
 }
 
 #[test]
+fn embeddings_are_served_and_recorded_like_completions() {
+    let server = start();
+    let ask = |path: &str, body: &Value| call(server, "POST", path, body.to_string().as_bytes());
+    let body = json!({"model": "some/model", "input": ["Hi there", "you"], "dimensions": 2});
+    for path in ["/v1/embeddings", "/compatible-mode/v1/embeddings"] {
+        let response = ask(path, &body);
+        assert_eq!((response.status, response.complete), (200, true));
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        let response = response.json();
+        assert_eq!(response["data"].as_array().unwrap().len(), 2);
+        assert_eq!(response["usage"], json!({"prompt_tokens": 3, "total_tokens": 3}));
+    }
+    let recorded = record(server, 2);
+    assert_eq!((&recorded["prompt_tokens"], &recorded["completion_tokens"]), (&json!(3), &json!(0)));
+    assert_eq!(recorded["body_text"], body.to_string());
+    assert_eq!(ask("/v1/embeddings", &json!({"input": 1})).status, 400);
+    assert_eq!(call(server, "GET", "/v1/embeddings", b"").status, 405);
+}
+
+#[test]
+fn embeddings_fail_like_completions() {
+    let server = start();
+    let ask = |simulate: Value| {
+        let body = json!({"model": "m", "input": "Hi", "simulate": simulate}).to_string();
+        call(server, "POST", "/first/v1/embeddings", body.as_bytes())
+    };
+    assert_eq!(ask(json!({"status": 503, "when": {"path": "/first"}})).status, 503);
+    assert_eq!(ask(json!({"status": 503, "when": {"path": "/second"}})).status, 200);
+    assert!(!ask(json!({"cut": "body"})).complete);
+    assert_eq!(record(server, 3)["outcome"], "cut");
+    assert_eq!(ask(json!({"body": "no_choices"})).text(), "{}");
+    assert_eq!(ask(json!({"body": "error_in_200", "code": "busy"})).json()["error"]["code"], "busy");
+    let began = Instant::now();
+    assert_eq!(ask(json!({"delay_ms": 100})).status, 200);
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    call(server, "POST", "/_throttle", br#"{"path":"/first","for_ms":60000,"retry_after":3}"#);
+    let throttled = ask(json!({}));
+    assert_eq!((throttled.status, throttled.header("retry-after")), (429, Some("3")));
+}
+
+#[test]
 fn a_stream_is_the_whole_response_in_pieces() {
     let server = start();
     let whole = simulate(server, false, &json!({})).json();
