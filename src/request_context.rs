@@ -145,6 +145,24 @@ impl<'a> RequestContext<'a> {
         }
     }
 
+    /// A query parameter that names one of several choices.
+    pub fn query_choice<T: Copy>(
+        &self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, Error> {
+        let chosen = match self.query_once(name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(given)) => choices.iter().find(|(choice, _)| *choice == given),
+            Err(Repeated) => None,
+        };
+        chosen.map(|(_, choice)| Some(*choice)).ok_or_else(|| {
+            let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+            let message = format!("'{name}' must be one of: {}", names.join(", "));
+            Error::new(Code::InvalidValue, message).with_param(name)
+        })
+    }
+
     /// The query parameter `days`.
     pub fn query_days(&self) -> Result<u32, Error> {
         Ok(self.query_number("days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS))

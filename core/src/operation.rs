@@ -37,6 +37,17 @@ pub enum Format {
 }
 
 impl Task {
+    /// All tasks.
+    pub const ALL: [Task; 2] = [Task::Chat, Task::Embed];
+
+    /// The name in configuration and in `GET /v1/models`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Task::Chat => "chat",
+            Task::Embed => "embed",
+        }
+    }
+
     /// A model that can do this, in a sentence: `a chat model`.
     pub const fn model(self) -> &'static str {
         match self {

@@ -64,8 +64,9 @@ fn the_providers_of_the_site_are_those_of_the_provider_table() {
             };
             let mut variables = vec![api_key_variable(provider.name)];
             variables.extend(provider.key_variables.iter().map(|&name| name.to_owned()));
+            let serves: Vec<_> = provider.serves.iter().map(|(format, _)| *format).collect();
             json!({
-                "name": provider.name, "base_url": provider.base_url, "auth": auth,
+                "name": provider.name, "base_url": provider.base_url, "serves": serves, "auth": auth,
                 "key_variables": variables, "cancel_stops_billing": provider.cancel_stops_billing,
             })
         })

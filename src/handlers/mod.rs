@@ -125,7 +125,7 @@ fn public<'a>(
 ) -> Answering<'a> {
     match handler {
         Public::Analytics => Box::pin(analytics::get(context, isolate)),
-        Public::ListModels => Box::pin(async { Ok(models::list(context, isolate).await) }),
+        Public::ListModels => Box::pin(models::list(context, isolate)),
         Public::GetModel => Box::pin(ready(models::get(isolate, rest))),
         Public::Health => Box::pin(health::get(context, isolate)),
         Public::RoutingStatus => Box::pin(async { Ok(routing::status(context, isolate).await) }),

@@ -7,6 +7,7 @@ use gatehouse_core::config::{AUTO, Group};
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::key::IssuedKey;
+use gatehouse_core::operation::Task;
 use serde_json::Value;
 
 use crate::authentication;
@@ -15,12 +16,16 @@ use crate::platform::request;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 
-/// All models of the active providers, the aliases, the groups, and `auto`. With an issued key: those that it may use.
-pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
+/// All models of the active providers, the aliases, the groups, and `auto`. With an issued key: those that it may use; with
+/// `?task=`: those for a task.
+pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
+    let task = context.query_choice("task", &Task::ALL.map(|task| (task.name(), task)))?;
+    let has_task = |model: &Value| task.is_none_or(|task| model["task"] == task.name());
     let key = authentication::known_key(context, isolate).await;
     let may_use = |model: &Value| key.as_deref().is_none_or(|key| may_use(isolate, key, model));
-    let models: Vec<Value> = all(isolate).filter(may_use).collect();
-    Response::json(200, &json!({"object": "list", "data": models})).with("vary", "authorization, x-api-key")
+    let models: Vec<Value> = all(isolate).filter(has_task).filter(may_use).collect();
+    let list = json!({"object": "list", "data": models});
+    Ok(Response::json(200, &list).with("vary", "authorization, x-api-key"))
 }
 
 /// Whether a key may use what is listed: by its name, or, of a group, any of its models.

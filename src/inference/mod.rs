@@ -15,7 +15,7 @@ use gatehouse_core::health::HealthView;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Reservation};
-use gatehouse_core::operation::{CHAT_COMPLETIONS, Operation};
+use gatehouse_core::operation::{CHAT_COMPLETIONS, OPERATIONS, Operation};
 use gatehouse_core::report::routing;
 use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Candidate, RouteQuery, Selection};
@@ -104,16 +104,18 @@ pub async fn create(
 }
 
 /// `POST /v1/routing/explain`: the routing decision of `create` for the same request, with reasons. Sends nothing
-/// upstream.
+/// upstream. The query parameter `endpoint` selects the operation; the default is chat completions.
 pub async fn explain(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
     caller: &Caller,
 ) -> Result<Response, Error> {
     context.require_json()?;
+    let operations: Vec<_> = OPERATIONS.iter().map(|operation| (operation.path, *operation)).collect();
+    let operation = context.query_choice("endpoint", &operations)?.unwrap_or(&CHAT_COMPLETIONS);
     let refreshed = isolate.health.refresh(context);
     let body = context.body(isolate.settings.config.requests.max_body_bytes).await?.to_vec();
-    let request = format::read(&CHAT_COMPLETIONS, &body)?;
+    let request = format::read(operation, &body)?;
     refreshed.await;
     let forced = Forced::of(context);
     let view = isolate.health.view.borrow();

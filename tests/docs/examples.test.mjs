@@ -36,6 +36,8 @@ before(async () => {
     ACME_API_KEY: PROVIDER_KEY,
     GROQ_API_KEY: PROVIDER_KEY,
     GROQ_BASE_URL: `${upstream.url}/v1`,
+    OPENAI_API_KEY: PROVIDER_KEY,
+    OPENAI_BASE_URL: `${upstream.url}/v1`,
     GATEWAY_CONFIG: JSON.stringify({
       providers: {
         demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },

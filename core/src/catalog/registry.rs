@@ -348,6 +348,7 @@ impl ListedModel<'_> {
             "object": "model",
             "created": MODELS_AS_OF,
             "owned_by": self.provider,
+            "task": self.facts.task,
             "context_length": context,
             "max_output_tokens": max_output,
             "architecture": architecture,
