@@ -173,6 +173,28 @@ suite("snippets of callers", () => {
     }
   });
 
+  test("snippets of callers: embeddings with curl, Python and Node.js", async (t) => {
+    const modules = `${root}tests/docs/node_modules/`;
+    await mkdir(`${modules}.run`, { recursive: true });
+    for (const snippet of of("embeddings")) {
+      const text = filled(snippet.text);
+      if (snippet.language === "sh") {
+        assert.equal(JSON.parse(await shell(text)).data.length, 2);
+        continue;
+      }
+      const path = `${modules}.run/embeddings.mjs`;
+      if (snippet.language === "js") await writeFile(path, text);
+      if (snippet.language === "python" && !existsSync(PYTHON)) {
+        t.diagnostic(`${place(snippet)} is skipped: there is no Python with venv`);
+        continue;
+      }
+      const said = await (snippet.language === "js"
+        ? run("node", [path])
+        : run(PYTHON, ["-c", text]));
+      assert.equal(said, "0 8\n1 8\n", place(snippet));
+    }
+  });
+
   test("snippets of callers: the key in the environment", async () => {
     for (const { text } of of("enter-key")) {
       const lines = `${text}\necho "$GATEHOUSE_API_KEY"`;

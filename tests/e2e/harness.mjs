@@ -521,15 +521,31 @@ export function chat(gateway, body, headers = {}) {
 }
 
 /**
- * Begins a chat completion on a connection of its own, which can be reset: with a mere FIN the runtime would not notice
- * before it writes.
+ * Posts an embeddings request with KEY.
+ *
+ * @param {Gateway} gateway
+ * @param {object | string} body an object is sent as JSON, a text as it is
+ * @param {Record<string, string>} [headers]
+ */
+export function embed(gateway, body, headers = {}) {
+  return call(`${gateway.url}/v1/embeddings`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  });
+}
+
+/**
+ * Begins a call on a connection of its own, which can be reset: with a mere FIN the runtime would not notice before it
+ * writes.
  *
  * @param {Gateway} gateway
  * @param {string} key
  * @param {object} body
  * @param {Record<string, string>} [headers]
+ * @param {string} [path]
  */
-export async function begin(gateway, key, body, headers = {}) {
+export async function begin(gateway, key, body, headers = {}, path = "/v1/chat/completions") {
   const { hostname, port } = new URL(gateway.url);
   const socket = connect(Number(port), hostname);
   socket.on("error", () => {});
@@ -540,7 +556,7 @@ export async function begin(gateway, key, body, headers = {}) {
   socket.setEncoding("utf8");
   socket.on("data", (data) => (called.text += data));
   socket.write(
-    `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${key}\r\n${more.join("")}` +
+    `POST ${path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${key}\r\n${more.join("")}` +
       `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
   );
   return called;

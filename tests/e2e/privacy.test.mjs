@@ -11,6 +11,7 @@ import {
   Upstream,
   chat,
   contents,
+  embed,
   eventually,
   freshState,
   variables,
@@ -23,8 +24,15 @@ const CALLER_KEY = "sk-caller-key-that-nobody-keeps";
 test("privacy: after a run neither logs nor stored state contain content or secrets", async () => {
   const state = await freshState();
   const upstream = await Upstream.start();
+  const providers = {
+    demo: {
+      base_url: `${upstream.url}/v1`,
+      models: ["sim-small"],
+      formats: ["chat_completions", "embeddings"],
+    },
+  };
   const gateway = await Gateway.start(
-    { ...variables(upstream), GATEWAY_API_KEY: CALLER_KEY },
+    { ...variables(upstream, { providers }), GATEWAY_API_KEY: CALLER_KEY },
     [],
     state,
   );
@@ -47,10 +55,19 @@ test("privacy: after a run neither logs nor stored state contain content or secr
       const response = await chat(gateway, body, headers);
       said.push(JSON.stringify([...response.headers]), await response.text());
     }
+    const embedding = { model: "demo/sim-small", input: [PROMPT] };
+    for (const body of [
+      embedding,
+      { ...embedding, simulate: { status: 400, message: ANSWER } },
+      { ...embedding, input: { text: PROMPT } },
+    ]) {
+      const response = await embed(gateway, body, headers);
+      said.push(JSON.stringify([...response.headers]), await response.text());
+    }
     const wrong = await chat(gateway, { messages }, { authorization: `Bearer ${CALLER_KEY}x` });
     said.push(JSON.stringify([...wrong.headers]), await wrong.text());
     await fetch(`${gateway.url}/health`);
-    await eventually(() => gateway.events().filter((event) => event.event === "call").length >= 7);
+    await eventually(() => gateway.events().filter((event) => event.event === "call").length >= 9);
 
     const log = gateway.log.filter((line) => !line.startsWith("env.")).join("\n");
     const disk = (await contents(state)).join("\n");

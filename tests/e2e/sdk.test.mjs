@@ -2,9 +2,12 @@
 //! The official OpenAI SDK as a client, with only its base URL and key changed.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
+import { promisify } from "node:util";
 import OpenAI from "openai";
-import { Gateway, KEY, Upstream, call, eventually, variables } from "./harness.mjs";
+import { Gateway, KEY, Upstream, call, eventually, root, variables } from "./harness.mjs";
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -13,7 +16,17 @@ import { Gateway, KEY, Upstream, call, eventually, variables } from "./harness.m
 before(async () => {
   upstream = await Upstream.start();
   gateway = await Gateway.startBare(
-    variables(upstream, { timeouts: { first_byte_ms: 3000, idle_ms: 1000 } }),
+    variables(upstream, {
+      providers: {
+        demo: {
+          base_url: `${upstream.url}/v1`,
+          models: ["sim-small"],
+          formats: ["chat_completions", "embeddings"],
+        },
+      },
+      models: { "demo/sim-chat": { task: "chat" } },
+      timeouts: { first_byte_ms: 3000, idle_ms: 1000 },
+    }),
   );
   client = new OpenAI({
     baseURL: `${gateway.url}/v1`,
@@ -116,6 +129,74 @@ suite("OpenAI SDK, responses", () => {
     for await (const listed of client.models.list()) ids.push(listed.id);
     assert.ok(ids.includes(model));
     assert.equal((await client.models.retrieve(model)).id, model);
+  });
+});
+
+/** Requests for embeddings, in the SDKs' spelling. */
+const EMBEDDINGS = [
+  { input: "Grüße 😀" },
+  { input: ["one", "two", "Grüße 😀"], dimensions: 1536 },
+  { input: [[15339], [1917, 0]], encoding_format: "float" },
+  { input: "one", dimensions: 3, encoding_format: "float" },
+];
+
+/**
+ * The vectors that the simulated provider itself sends, as 32-bit floats.
+ *
+ * @param {object} body
+ */
+async function vectorsOf(body) {
+  const response = await fetch(`${upstream.url}/v1/embeddings`, {
+    method: "POST",
+    body: JSON.stringify({ ...body, encoding_format: "float" }),
+  });
+  return rounded(/** @type {any} */ (await response.json()).data);
+}
+
+/** @param {{ embedding: number[] }[]} data */
+const rounded = (data) => data.map(({ embedding }) => embedding.map(Math.fround));
+
+suite("OpenAI SDK, embeddings", () => {
+  for (const body of EMBEDDINGS) {
+    test(`OpenAI SDK: embeddings are those of the provider (${JSON.stringify(body)})`, async () => {
+      const response = await client.embeddings.create(/** @type {any} */ ({ model, ...body }));
+      const { encoding_format: sent } = JSON.parse((await upstream.lastRequest()).body_text);
+      // The SDK asks for base64 where the caller does not choose, and decodes it.
+      assert.equal(sent, body.encoding_format ?? "base64");
+      assert.deepEqual(rounded(/** @type {any} */ (response.data)), await vectorsOf(body));
+      assert.ok(response.usage.total_tokens > 0);
+    });
+  }
+
+  test("OpenAI SDK: a chat model for embeddings throws BadRequestError", async () => {
+    await assert.rejects(
+      client.embeddings.create({ model: "demo/sim-chat", input: "a" }),
+      (/** @type {any} */ error) =>
+        error instanceof OpenAI.BadRequestError && error.code === "unsupported_endpoint",
+    );
+  });
+
+  const python = `${root}.tools/docs-python/bin/python`;
+  const skip = existsSync(python)
+    ? false
+    : "there is no Python with venv; scripts/setup --tests says more";
+  test("OpenAI SDK for Python: embeddings are those of the provider", { skip }, async () => {
+    const program = `import json, sys
+from openai import OpenAI
+client = OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0)
+responses = [client.embeddings.create(model=sys.argv[3], **body) for body in json.loads(sys.argv[4])]
+print(json.dumps([[{"embedding": one.embedding} for one in response.data] for response in responses]))`;
+    const { stdout } = await promisify(execFile)(python, [
+      ...["-c", program, `${gateway.url}/v1`, KEY, model],
+      JSON.stringify(EMBEDDINGS),
+    ]);
+    const requests = (await upstream.requests()).slice(-EMBEDDINGS.length);
+    assert.deepEqual(
+      requests.map(({ body_text }) => JSON.parse(body_text).encoding_format),
+      EMBEDDINGS.map(({ encoding_format }) => encoding_format ?? "base64"),
+    );
+    const vectors = JSON.parse(stdout).map(rounded);
+    assert.deepEqual(vectors, await Promise.all(EMBEDDINGS.map(vectorsOf)));
   });
 });
 
