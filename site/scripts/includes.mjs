@@ -55,6 +55,7 @@ function errors() {
  * @property {boolean} [json_schema]
  * @property {boolean} [vision]
  * @property {boolean} [reasoning]
+ * @property {string} [task]
  */
 
 /** @returns {Model[]} */
@@ -86,6 +87,26 @@ function providers() {
   return { html: markdown, markdown };
 }
 
+/**
+ * The providers that serve embeddings.
+ *
+ * @returns {Include}
+ */
+function embeddingProviders() {
+  /** @type {{ name: string, serves: string[] }[]} */
+  const rows = json("site/data/providers.json");
+  const lines = rows
+    .filter(({ serves }) => serves.includes("embeddings"))
+    .map(({ name }) => {
+      const ids = models()
+        .filter(({ provider, task }) => provider === name && task === "embed")
+        .map(({ id }) => `\`${id}\``);
+      return `| \`${name}\` | ${ids.join(", ") || "–"} |`;
+    });
+  const markdown = ["| Provider | Embedding models known |", "| --- | --- |", ...lines].join("\n");
+  return { html: markdown, markdown };
+}
+
 /** @returns {Include} */
 const providerCount = () => {
   const count = String(json("site/data/providers.json").length);
@@ -109,6 +130,7 @@ function catalogue() {
   /** @param {Model} model */
   const abilities = (model) =>
     [
+      model.task === "embed" && "embeddings",
       model.tools && "tools",
       model.json_schema && "JSON schema",
       model.vision && "images",
@@ -164,6 +186,7 @@ export function includes() {
   return {
     errors: errors(),
     providers: providers(),
+    "embedding-providers": embeddingProviders(),
     "provider-count": providerCount(),
     catalogue: catalogue(),
     guarantees: guarantees(),

@@ -12,6 +12,7 @@ export const SECTIONS = [
       "catalogue",
       "routing",
       "requests",
+      "embeddings",
       "usage",
       "limits",
       "errors",
