@@ -42,6 +42,7 @@ before(async () => {
         demo: lane(upstream, "demo", { formats: ["chat_completions", "embeddings"] }),
         first: lane(upstream, "first", { ...FORMATS, models: FAILING }),
         second: lane(upstream, "second", { ...FORMATS, models: [...FAILING, "other"] }),
+        nokey: { base_url: `${upstream.url}/nokey/v1`, ...FORMATS },
         talker: lane(upstream, "talker", { models: ["sim-small"] }),
       },
       models: {
@@ -461,6 +462,13 @@ suite("embeddings, failover", () => {
     }
   });
 
+  test("embeddings: a model that cannot be called is not replaced by another", async () => {
+    await upstream.forget();
+    const answered = await ask({ model: "nokey/m", models: ["second/other"], input: "a" });
+    assertRejected(answered, 503, "no_candidate");
+    assert.deepEqual(await called(), []);
+  });
+
   test("embeddings: /v1/routing/explain returns the plan with the models that are skipped", async () => {
     const body = {
       model: "first/explained",
@@ -488,13 +496,15 @@ suite("embeddings, failover", () => {
     }
   });
 
-  test("embeddings: auto chooses among embedding models alone", async () => {
+  test("embeddings: auto chooses one embedding model", async () => {
     const { status, headers, text } = await ask({ model: "auto", input: "a" });
     assert.equal(status, 200, text);
     const model = `${headers.get("x-gateway-provider")}/${headers.get("x-gateway-model")}`;
     assert.ok([MODEL, "second/other"].includes(model), model);
     assert.equal((await chat(gateway, { model: "auto" })).status, 200);
     assert.equal((await upstream.lastRequest()).path, "/talker/v1/chat/completions");
+    const plan = await explain("?endpoint=/v1/embeddings", { model: "auto", input: "a" });
+    assert.equal(plan.candidates.length, 1, JSON.stringify(plan));
   });
 });
 

@@ -74,7 +74,7 @@ impl<'a> Candidate<'a> {
 
     /// The id of the model without a maker in front: what it is called at every provider.
     fn bare_id(&self) -> &str {
-        self.model.rsplit('/').next().unwrap_or_default()
+        last_segment(&self.model)
     }
 
     /// `provider/model`.
@@ -94,6 +94,10 @@ impl<'a> Candidate<'a> {
     pub fn lane(&self, key: u8) -> LaneId<'_> {
         LaneId { provider: &self.provider.name, model: if self.listed { &self.model } else { OTHER }, key }
     }
+}
+
+fn last_segment(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or_default()
 }
 
 /// What was found.
@@ -181,6 +185,7 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
         query,
         preferences: &preferences,
         needs: query.request.needs,
+        only_id: None,
         candidates: Vec::new(),
         dropped: Vec::new(),
     };
@@ -367,6 +372,9 @@ struct Choice<'c, 'a> {
     query: &'c RouteQuery<'a, 'c>,
     preferences: &'c Preferences,
     needs: Needs,
+    /// The id of the model that is named first, for a task whose models cannot stand in for each other: only it is called,
+    /// even if it cannot be called where it was named.
+    only_id: Option<String>,
     candidates: Vec<Candidate<'a>>,
     dropped: Vec<Dropped>,
 }
@@ -382,6 +390,7 @@ impl<'a> Choice<'_, 'a> {
             }
             Named::Auto => self.automatic(name),
             Named::Nothing(_, reason) => {
+                self.keep_to(last_segment(name));
                 self.dropped.push(Dropped { model: name.chars().take(100).collect(), reason });
             }
         }
@@ -391,10 +400,22 @@ impl<'a> Choice<'_, 'a> {
         if self.has(&candidate) {
             return;
         }
+        self.keep_to(candidate.bare_id());
         match self.reason(name, &candidate) {
             Some(reason) => self.dropped.push(Dropped { model: candidate.address(), reason }),
             None => self.candidates.push(candidate),
         }
+    }
+
+    /// Sets the only id that is called, if none is set and the task needs one.
+    fn keep_to(&mut self, id: &str) {
+        if self.only_id.is_none() && !self.query.request.operation.task.mixes_models() {
+            self.only_id = Some(id.to_owned());
+        }
+    }
+
+    fn is_other_model(&self, candidate: &Candidate<'_>) -> bool {
+        self.only_id.as_deref().is_some_and(|id| id != candidate.bare_id())
     }
 
     /// Why a model is left out, if it is. The first reason counts, and it is the same for every caller: what a key may not
@@ -410,9 +431,7 @@ impl<'a> Choice<'_, 'a> {
         if let Some(reason) = candidate.mismatch(operation) {
             return Some(reason);
         }
-        if !operation.task.mixes_models()
-            && self.candidates.first().is_some_and(|first| first.bare_id() != candidate.bare_id())
-        {
+        if self.is_other_model(candidate) {
             return Some(Reason::OtherModel);
         }
         let Preferences { only, ignore, max_price, require_parameters, .. } = self.preferences;
@@ -482,7 +501,8 @@ impl<'a> Choice<'_, 'a> {
         }
         let first = self.candidates.is_empty();
         for Scored { candidate, .. } in found {
-            if first || !self.has(&candidate) {
+            self.keep_to(candidate.bare_id());
+            if !self.is_other_model(&candidate) && (first || !self.has(&candidate)) {
                 self.candidates.push(candidate);
             }
         }
@@ -595,7 +615,7 @@ impl Preferences {
 mod tests {
     use super::*;
     use crate::health::failure::{Class, Failure};
-    use crate::operation::CHAT_COMPLETIONS;
+    use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS};
     use crate::route::affinity::AffinitySource;
 
     const CONFIG: &str = r#"{
@@ -623,14 +643,19 @@ mod tests {
         registry: Registry,
         view: HealthView,
         key: Option<IssuedKey>,
+        operation: &'static Operation,
         seed: u64,
     }
 
     impl World {
         fn new() -> World {
-            let config = Config::read("{}", Some(CONFIG)).unwrap();
+            World::of(CONFIG, &CHAT_COMPLETIONS)
+        }
+
+        fn of(config: &str, operation: &'static Operation) -> World {
+            let config = Config::read("{}", Some(config)).unwrap();
             let registry = Registry::new(&config, false, |_| None);
-            World { config, registry, view: HealthView::default(), key: None, seed: 0 }
+            World { config, registry, view: HealthView::default(), key: None, operation, seed: 0 }
         }
 
         /// The candidates and what was left out, or the error, in one line.
@@ -645,8 +670,8 @@ mod tests {
             force_model: Option<&str>,
             force_provider: Option<&str>,
         ) -> String {
-            let body = format!(r#"{{"model":"{model}","messages":[]{rest}}}"#);
-            let request = crate::format::read(&CHAT_COMPLETIONS, body.as_bytes()).unwrap();
+            let body = format!(r#"{{"model":"{model}","messages":[],"input":"a"{rest}}}"#);
+            let request = crate::format::read(self.operation, body.as_bytes()).unwrap();
             let query = RouteQuery {
                 request: &request,
                 force_model,
@@ -721,6 +746,40 @@ mod tests {
         assert!(fallback.starts_with(&format!("{words} 'models' is 513 bytes")), "{fallback}");
         let forced = world.forced("quick", "", Some(&too_long), None);
         assert!(forced.starts_with(&format!("{words} 'x-gateway-force-model' is 513 bytes")), "{forced}");
+    }
+
+    #[test]
+    fn an_embedding_model_is_never_replaced_by_another() {
+        let config = r#"{
+            "groups": {"mixed": {"models": ["nokey/m", "acme/n", "beta/org/m"]}},
+            "providers": {
+                "acme": {"base_url": "http://a.example", "auth": "none", "formats": ["embeddings"], "models": ["m", "n"]},
+                "beta": {"base_url": "http://b.example", "auth": "none", "formats": ["embeddings"], "models": ["org/m"]},
+                "nokey": {"base_url": "http://n.example", "formats": ["embeddings"]}
+            }
+        }"#;
+        let mut world = World::of(config, &EMBEDDINGS);
+        for (name, rest, found) in [
+            ("acme/m", r#","models":["acme/n","beta/org/m"]"#, "acme/m beta/org/m -acme/n:other_model"),
+            // Nor where the first cannot be called.
+            (
+                "nokey/m",
+                r#","models":["acme/n","acme/m"]"#,
+                "acme/m -nokey/m:provider_not_configured -acme/n:other_model",
+            ),
+            ("nope", r#","models":["acme/m"]"#, "503 no_candidate"),
+            ("mixed", "", "beta/org/m -nokey/m:provider_not_configured -acme/n:other_model"),
+            ("acme/m", r#","models":["auto"]"#, "acme/m beta/org/m"),
+        ] {
+            let selected = world.select(name, rest);
+            assert!(selected.starts_with(found), "{name}{rest}: {selected}");
+        }
+        for seed in 0..20 {
+            world.seed = seed;
+            let selected = world.select("auto", "");
+            let one_model = ["acme/n", "acme/m beta/org/m", "beta/org/m acme/m"];
+            assert!(one_model.contains(&&*selected), "{selected}");
+        }
     }
 
     #[test]
