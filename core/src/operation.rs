@@ -72,16 +72,6 @@ impl Task {
     }
 }
 
-impl Format {
-    /// The path that most providers serve the format at, under their base URL.
-    pub const fn usual_path(self) -> &'static str {
-        match self {
-            Format::ChatCompletions => "/chat/completions",
-            Format::Embeddings => "/embeddings",
-        }
-    }
-}
-
 /// All inference endpoints.
 pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS, &EMBEDDINGS];
 

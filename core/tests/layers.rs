@@ -246,3 +246,43 @@ fn core_imports_downward_and_in_no_circle() {
 fn the_worker_imports_downward_and_in_no_circle() {
     check("../src", WORKER);
 }
+
+/// Everything but `core/src/format` reads a request as an `Inference` and a stream as a `ResponseStream`.
+#[test]
+fn only_format_names_the_types_of_a_format_or_matches_on_formats() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for folder in ["src", "../src", "../simulation/src", "../fuzz/fuzz_targets"] {
+        collect(&root.join(folder), &mut paths);
+    }
+    let modules: Vec<String> = fs::read_dir(root.join("src/format"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() || is_a_format(path))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert!(modules.len() > 1, "the formats were not found");
+    let mut faults = Vec::new();
+    for path in paths.iter().filter(|path| !path.starts_with(root.join("src/format"))) {
+        let text = code(&fs::read_to_string(path).unwrap());
+        for module in &modules {
+            if text.contains(&format!("format::{module}")) {
+                faults.push(format!("{} names format::{module}", path.display()));
+            }
+        }
+        let is_catalog = path.starts_with(root.join("src/catalog"));
+        let arm = |rest: &str| {
+            rest.split_once("=>").is_some_and(|(name, _)| name.trim().chars().all(char::is_alphanumeric))
+        };
+        if !is_catalog && text.split("Format::").skip(1).any(arm) {
+            faults.push(format!("{} matches on a format", path.display()));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Whether a file of `format` is a format by itself: it reads requests.
+fn is_a_format(path: &Path) -> bool {
+    fs::read_to_string(path).unwrap().contains("pub fn read<'a>(operation: &'static Operation")
+        && !path.ends_with("mod.rs")
+}

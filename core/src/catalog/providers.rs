@@ -219,9 +219,17 @@ const TOGETHER_LIMITS: &[LimitHeader] = &[
     limit(Resource::Tokens,   Window::Unknown, ["x-tokenlimit-limit", "x-tokenlimit-remaining", ""]),
 ];
 
+/// The path that most providers serve a format at, under their base URL.
+pub(super) const fn usual_path(format: Format) -> &'static str {
+    match format {
+        Format::ChatCompletions => "/chat/completions",
+        Format::Embeddings => "/embeddings",
+    }
+}
+
 const CHAT_AND_EMBEDDINGS: &[(Format, &str)] = &[CHAT, EMBEDDINGS];
-const EMBEDDINGS: (Format, &str) = (Format::Embeddings, Format::Embeddings.usual_path());
-const CHAT: (Format, &str) = (Format::ChatCompletions, Format::ChatCompletions.usual_path());
+const EMBEDDINGS: (Format, &str) = (Format::Embeddings, usual_path(Format::Embeddings));
+const CHAT: (Format, &str) = (Format::ChatCompletions, usual_path(Format::ChatCompletions));
 
 /// A provider like most: a key as a bearer token, and nothing special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::models::{self, Facts, MODELS_AS_OF};
 use super::providers::{
-    LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, api_key_variable, base_url_variable,
+    LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, api_key_variable, base_url_variable, usual_path,
 };
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::json;
@@ -183,7 +183,7 @@ impl Registry {
                 reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),
-                    &provider.formats.iter().map(|format| (*format, format.usual_path())).collect::<Vec<_>>(),
+                    &provider.formats.iter().map(|format| (*format, usual_path(*format))).collect::<Vec<_>>(),
                     &provider.auth,
                     &[],
                     &variable,
