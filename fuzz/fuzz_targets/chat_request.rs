@@ -1,7 +1,6 @@
-//! Any body that is accepted goes upstream as valid JSON in which `model` is the provider's id, `project_id` is gone, a
-//! stream asks for usage where it has to, the provider's quirks are applied, and every other member is written as the
-//! caller wrote it. A refusal is short:
-//! it does not repeat the body.
+//! Any accepted body goes upstream as valid JSON in which `model` is the provider's id, `project_id` is removed, a
+//! stream requests usage where necessary, the provider's quirks are applied, and every other field is written as the
+//! caller wrote it. An error is short: it does not repeat the body.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use gatehouse_core::operation::CHAT_COMPLETIONS;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
-/// Values as they are written; of two members of one name, the last.
+/// Values in their original spelling; of two fields with one name, the last.
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 fuzz_target!(|body: &[u8]| {
@@ -42,7 +41,7 @@ fuzz_target!(|body: &[u8]| {
         if expected.get("reasoning_effort").is_some_and(|value| value.get() == "\"auto\"") {
             expected.remove("reasoning_effort");
         }
-        // Of members that appear twice, the provider's parser chooses: then anything may stand there.
+        // The provider's parser chooses between fields that occur twice, so any of them may be sent.
         let twice = |name: &str| body.windows(name.len()).filter(|part| *part == name.as_bytes()).count() > 1;
         if twice("x") || twice("y") || twice("z") || body.contains(&b'\\') {
             return;

@@ -1,5 +1,5 @@
-//! However a stream is torn into chunks, the caller sees the same events and the gateway the same usage. They are the
-//! upstream's own, at most without the usage that has to be hidden, and the last is `[DONE]` or an error.
+//! However a stream is divided into chunks, the caller gets the same events and the gateway the same usage. The events
+//! are the upstream's own, possibly without the usage that is hidden, and the last is `[DONE]` or an error.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ struct Input<'a> {
     hide_usage: bool,
     ending: u8,
     max_event: u8,
-    /// Lengths of the chunks, over and over.
+    /// The lengths of the chunks, repeated.
     lengths: [u8; 13],
     bytes: &'a [u8],
 }
@@ -35,14 +35,14 @@ fuzz_target!(|input: Input<'_>| {
 
     let (whole, whole_stream) = relay(&input, &[input.bytes], usize::MAX);
     let (torn, torn_stream) = relay(&input, &chunks, usize::MAX);
-    let whole = seen(&whole);
-    assert_eq!(seen(&torn), whole);
+    let whole = visible_events(&whole);
+    assert_eq!(visible_events(&torn), whole);
     assert_eq!(torn_stream.usage(), whole_stream.usage());
     assert_eq!(torn_stream.state(), whole_stream.state());
     check(&input, &whole, &*whole_stream);
 
     let (bounded, stream) = relay(&input, &chunks, input.max_event.into());
-    check(&input, &seen(&bounded), &*stream);
+    check(&input, &visible_events(&bounded), &*stream);
 });
 
 fn relay(input: &Input<'_>, chunks: &[&[u8]], max_event: usize) -> (Vec<u8>, Box<dyn ResponseStream>) {
@@ -66,8 +66,8 @@ fn relay(input: &Input<'_>, chunks: &[&[u8]], max_event: usize) -> (Vec<u8>, Box
     (out, stream)
 }
 
-/// What a client can see.
-fn seen(bytes: &[u8]) -> Vec<Event> {
+/// The events that a client gets.
+fn visible_events(bytes: &[u8]) -> Vec<Event> {
     sse::events(bytes).map(sse::parse).filter(|event| !event.data.is_empty()).collect()
 }
 
@@ -79,7 +79,7 @@ fn check(input: &Input<'_>, events: &[Event], stream: &dyn ResponseStream) {
         let error: Value = serde_json::from_slice(&last.data).unwrap_or_default();
         assert!(error["error"]["message"].is_string(), "the stream ended with {last:?}");
     }
-    let sent = seen(input.bytes);
+    let sent = visible_events(input.bytes);
     let mut sent = sent.iter();
     for event in before {
         assert_ne!(event.data, b"[DONE]");
@@ -96,7 +96,7 @@ fn is_without_usage(event: &Event, sent: &Event) -> bool {
     expected.remove("usage").is_some() && members(&event.data) == Some(expected)
 }
 
-/// The members of a JSON object, each as it is written.
+/// The fields of a JSON object in their original spelling.
 fn members(data: &[u8]) -> Option<BTreeMap<String, String>> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_slice(data).ok()?;
     Some(members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect())

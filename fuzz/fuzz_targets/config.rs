@@ -1,5 +1,5 @@
-//! Any `GATEWAY_CONFIG` is accepted or refused. What is accepted passes the build's check, survives being written and read
-//! again, and every alias and group of it leads to a provider.
+//! Any `GATEWAY_CONFIG` is accepted or rejected. An accepted one passes the build's check, can be written and read
+//! again, and every alias and group in it leads to a provider.
 #![no_main]
 
 use gatehouse_core::catalog::Registry;

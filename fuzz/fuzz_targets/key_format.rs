@@ -1,5 +1,5 @@
-//! Any text is a key or is not, without a panic. A key has the right length and alphabet, its public id is its beginning,
-//! and its numbers fit their bits. What is minted is a key; with one character changed it is none.
+//! Any text is a key or not, without a panic. A key has the right length and alphabet, its public id is its beginning,
+//! and its numbers fit their bits. A minted text is a key; with one character changed it is not.
 #![no_main]
 
 use gatehouse_core::key::{FormatError, KEY_LENGTH, MINT_BYTES, mint, public_id};
@@ -13,7 +13,7 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 struct Input<'a> {
     random: [u8; MINT_BYTES],
     position: usize,
-    /// Digits that were never minted, to be given a checksum that is right.
+    /// Digits that were never minted, which get a correct checksum.
     forged: [u8; CHECKSUM - 3],
     text: &'a str,
 }
@@ -24,7 +24,7 @@ fuzz_target!(|input: Input<'_>| {
     }
 
     let minted = mint(&input.random);
-    let Ok(id) = public_id(&minted) else { panic!("{minted} was minted and is no key") };
+    let Ok(id) = public_id(&minted) else { panic!("{minted} was minted but is not a key") };
     check(&minted, id);
     let position = 3 + input.position % (KEY_LENGTH - 3);
     let mut mistyped = minted.clone();
@@ -45,7 +45,7 @@ fn check(key: &str, id: &str) {
     assert!(fits(key));
 }
 
-/// Base62 here is in the order of ASCII, so the largest number is also the last text.
+/// Base62 is in ASCII order here, so the largest number is also the last text.
 fn fits(key: &str) -> bool {
     let largest = mint(&[0xff; MINT_BYTES]);
     key[..ID_END] <= largest[..ID_END] && key[ID_END..CHECKSUM] <= largest[ID_END..CHECKSUM]

@@ -1,5 +1,5 @@
-//! Any request that `POST /api/portal/requests` accepts is shown in such a way that it can be sent back and read as the
-//! same. A refusal is short.
+//! Any request that `POST /api/portal/requests` accepts is shown in a form that can be sent back and read as the same
+//! request. An error is short.
 #![no_main]
 
 use gatehouse_core::config::Config;

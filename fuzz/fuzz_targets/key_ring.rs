@@ -1,6 +1,6 @@
-//! Any two secrets make a ring: every entry is counted once, a key is let in only if it is the primary or its digest is
-//! written there, and an entry that is added for a key lets it in whatever else stands there. The input is the primary,
-//! the hashes and the key to try, with a zero byte between.
+//! Any two secrets make a ring: every entry is counted once, a key is accepted only if it is the primary or its digest
+//! is in the ring, and an entry for a key admits it whatever else the ring contains. The input is the primary, the
+//! hashes and the key to try, separated by zero bytes.
 #![no_main]
 
 use gatehouse_core::key::{Digest, Ring, Secret};

@@ -1,5 +1,5 @@
-//! Any key that `POST /v0/api_keys` accepts has a name that can stand in a path, lists of bounded length, and an end that
-//! lies ahead. A refusal has the three members of its envelope, and is short.
+//! Any key that `POST /v0/api_keys` accepts has a name that is valid in a path, lists of bounded length, and an expiry
+//! in the future. An error has the three fields of its envelope and is short.
 #![no_main]
 
 use gatehouse_core::config::Config;

@@ -1,5 +1,5 @@
-//! Any body that `POST /access/request-key` accepts has an address that can stand in a mail header and a use case that can
-//! stand in a log or a terminal. A refusal is short: it does not repeat the body.
+//! Any body that `POST /access/request-key` accepts has an address that is safe in a mail header and a use case that is
+//! safe in a log or a terminal. An error is short: it does not repeat the body.
 #![no_main]
 
 use gatehouse_core::onboarding::submission::{MAX_USE_CASE, Submission};

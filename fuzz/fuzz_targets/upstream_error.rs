@@ -1,5 +1,5 @@
-//! Any error answer is folded into one that is bounded and shows nothing of the gateway's key, wherever the upstream
-//! repeats it: `KEY` in the input stands for it.
+//! Any error response is folded into one that is bounded and does not show the gateway's key, wherever the upstream
+//! repeats it. `KEY` in the input is replaced by the key.
 #![no_main]
 
 use gatehouse_core::format::upstream_error;
@@ -25,7 +25,7 @@ fuzz_target!(|input: Input<'_>| {
     let tokens = [Some(error.kind()), error.code(), error.param.as_deref()];
     assert!(tokens.iter().flatten().all(|token| token.chars().count() <= 100));
 
-    // A third of it is a leak as well, unless the input had it as a text of its own.
+    // A third of the key is a leak as well, unless the input itself contains that text.
     let piece = &KEY[..12];
     if !input.body.contains(piece) {
         assert!(!error.message.contains(piece), "message: {}", error.message);

@@ -51,7 +51,7 @@ impl Connection {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // The exchange that is under way returns its error.
+        // An exchange in flight returns its error.
         spawn_local(connection);
         Ok(Self(sender))
     }

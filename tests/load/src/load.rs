@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Sends three requests, one after the other, to a server that answers each with `response`, and then closes the
+    /// Sends three requests, one after the other, to a server that sends `response` to each, and then closes the
     /// connection if `closes`. Returns the report and the number of connections.
     fn load(response: &'static str, closes: bool, args: &[&str]) -> (Report, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

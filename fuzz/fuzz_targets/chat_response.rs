@@ -1,5 +1,5 @@
-//! Any answer is accepted or refused. What is accepted is a JSON object with an array of choices; what is refused gets a
-//! bounded error.
+//! Any response is accepted or rejected. An accepted one is a JSON object with an array of choices; a rejected one
+//! causes a bounded error.
 #![no_main]
 
 use std::collections::BTreeMap;
