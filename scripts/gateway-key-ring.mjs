@@ -78,7 +78,7 @@ function readEnvironment(text) {
 }
 
 /**
- * The ring that a command is about.
+ * The ring that a command applies to.
  *
  * @param {Options} options
  * @returns {Ring}
@@ -86,7 +86,7 @@ function readEnvironment(text) {
 function ringOf({ operators, manifest }) {
   const ring = operators ? OPERATORS : CALLERS;
   const path = manifest || ring.manifest;
-  // Either mistake is grave: every caller would be an operator, or no caller would be let in any more.
+  // Either mistake is serious: every caller would be an operator, or no caller would be admitted any more.
   if (path === (operators ? CALLERS : OPERATORS).manifest) {
     throw new UsageError(
       operators
@@ -157,7 +157,7 @@ async function remove(options) {
     `manifest=${manifest}`,
     left.length > 0
       ? `The key keeps working until you run: ${uploadCommand(ring)}`
-      : `The key keeps working: upload refuses a ring that is empty, as it is now. ${emptyRingAdvice(ring)}`,
+      : `The key keeps working: upload rejects a ring that is empty, as it is now. ${emptyRingAdvice(ring)}`,
   ]);
 }
 
@@ -166,7 +166,7 @@ async function verify(options) {
   const { manifest } = ringOf(options);
   const key = await readKey();
   const sha256 = digest(key);
-  // Looked up before its form is judged: the ring may hold hashes of keys in other formats.
+  // Looked up before its format is checked: the ring may hold hashes of keys in other formats.
   const entry = readRing(manifest).find((candidate) => candidate.sha256 === sha256);
   if (entry) {
     await print([`label=${entry.label}`, `sha256=${sha256}`, `manifest=${manifest}`]);
@@ -198,7 +198,7 @@ async function upload(options) {
   const entries = readRing(manifest);
   if (entries.length === 0) {
     throw new Failure(
-      `The ring ${manifest} is empty, and upload refuses an empty ring. ${emptyRingAdvice(ring)}`,
+      `The ring ${manifest} is empty, and upload rejects an empty ring. ${emptyRingAdvice(ring)}`,
     );
   }
   const secret = ringLines(entries).join("\n");
@@ -244,7 +244,7 @@ function ringLines(entries) {
 }
 
 /**
- * The command that uploads this ring: without the path and the flag it would upload another.
+ * The command that uploads this ring. Without the path and the flag it would upload another one.
  *
  * @param {Ring} ring
  */
@@ -263,7 +263,7 @@ function emptyRingAdvice({ secret }) {
 }
 
 /**
- * Run a program, without a shell, with a text as its standard input.
+ * Runs a program without a shell, with a text as its standard input.
  *
  * @param {string} program
  * @param {string[]} words
@@ -274,7 +274,7 @@ function runWithInput(program, words, input) {
   return new Promise((done, fail) => {
     const child = spawn(program, words, { cwd: ROOT, stdio: ["pipe", "inherit", "inherit"] });
     child.on("error", (error) => fail(new Failure(`Cannot run ${program}: ${explain(error)}`)));
-    // A program that fails early closes its input; its status then says more than the broken pipe.
+    // A program that fails early closes its input; its status is then more informative than the broken pipe.
     child.stdin.on("error", () => {});
     child.on("close", (status, signal) => {
       const fault = signal
@@ -285,7 +285,7 @@ function runWithInput(program, words, input) {
             ? "did not read the ring"
             : null;
       if (fault === null) done();
-      else fail(new Failure(`wrangler ${fault}: take the ring as not uploaded`));
+      else fail(new Failure(`wrangler ${fault}: assume that the ring was not uploaded`));
     });
     child.stdin.end(input);
   });

@@ -2,7 +2,7 @@
 // Verifies the hash chain of the gateway's audit log: each entry's hash includes that of the one before.
 //
 // It does no I/O and does not interpret entries. The owner of the database can still rewrite an intact chain as a
-// whole, or cut its end: only a head that was noted earlier, somewhere else, detects that.
+// whole, or truncate it: only a head that was noted earlier, somewhere else, detects that.
 
 import { createHash } from "node:crypto";
 
@@ -22,7 +22,8 @@ export const START = "0".repeat(64);
 export const EMPTY_CHAIN = { entries: 0, head: START };
 
 /**
- * The chain with one more entry; what is checked, and the words, are those of core/src/access/audit.rs. A broken one stays as it is: what comes after a break proves nothing.
+ * Adds an entry to the chain. The checks and the messages are those of core/src/onboarding/audit.rs. A broken chain
+ * stays unchanged: entries after a break prove nothing.
  *
  * @param {Chain} chain
  * @param {Entry} entry

@@ -1,5 +1,5 @@
 // @ts-check
-// Command lines of the operators' scripts, made with commander.
+// Command lines of the operators' scripts, built with commander.
 //
 // A mistake in the arguments ends the process with exit status 2, any other Failure with 1.
 

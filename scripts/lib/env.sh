@@ -1,17 +1,17 @@
-# Sourced by the scripts: where things are, how to say what is going on, and the steps that several of them have.
+# Sourced by the scripts: paths, messages, and the steps that several scripts share.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cd "$root"
 tools="$root/.tools"
-# Node of the project first: wrangler wants 22.12 or newer, whatever the machine has.
+# The project's Node first: wrangler needs 22.12 or newer, and the machine may have an older one.
 export PATH="$root/node_modules/.bin:$tools/bin:$PATH"
 export WRANGLER_SEND_METRICS=false
 
 say() { printf '\033[1m[%s]\033[0m %s\n' "$(basename "$0")" "$*"; }
 fail() { printf '\033[1m[%s] error:\033[0m %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
-# Runs a command that writes into a log, which is only shown if the command fails.
+# Runs a command with its output in a log, which is shown only if the command fails.
 logged() { # NAME COMMAND…
   local log="$tools/$1.log"
   shift
@@ -19,19 +19,19 @@ logged() { # NAME COMMAND…
   "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; return 1; }
 }
 
-# Whether the npm packages of a folder are those of its lock file.
+# True if the npm packages of a folder are those of its lock file.
 is_installed() { cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock"; } # FOLDER
 
-# Installs them if they are not.
+# Installs the npm packages of a folder if they are not.
 npm_packages() { # FOLDER
   is_installed "$1" && return
-  # Not `npm ci`: it insists that the lock file names the runtime's packages for every platform, and a registry that has
-  # not got one of them for a platform that is not ours would stop us. The lock file is kept to all the same.
+  # Not `npm ci`: it requires the lock file's packages for every platform, and fails if a registry lacks one for a
+  # platform that is not ours. The installation follows the lock file anyway.
   (cd "$1" && npm install --no-audit --no-fund --loglevel=error) &&
     cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
 }
 
-# Compiles the Worker to Wasm, and the program that makes the JavaScript around it. The two share no files, so that they can be
+# Compiles the Worker to Wasm, and the program that generates its JavaScript. The two share no files, so they can be
 # compiled at the same time.
 compile_worker() {
   cargo build --quiet -p gatehouse-bindgen &

@@ -1,15 +1,15 @@
 // @ts-check
-// Calls of a gateway's operator routes: one request, its JSON, and a sentence for everything that can go
-// wrong on the way.
+// Calls of a gateway's operator routes: sends one request, returns its JSON, and describes every failure in one
+// sentence.
 //
-// It knows no route and no command, tries nothing twice, and follows no redirect: the key goes to the
-// address that the operator named, and nowhere else.
+// It knows no routes and no commands, retries nothing, and follows no redirect: the key is sent only to the address
+// that the operator gave.
 
 import { explain, Failure } from "./terminal.mjs";
 
 /** @typedef {{ base: URL, key: string, seconds: number }} Gateway - Seconds until a call is given up. */
 
-// Nothing was sent, so a change was certainly not made.
+// Nothing was sent, so no change was made.
 const NOT_SENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "ENETUNREACH", "EHOSTUNREACH"];
 
 const OPERATORS_ONLY =
@@ -31,7 +31,7 @@ export function gatewayAddress(text, insecure) {
   if (!url || !["http:", "https:"].includes(url.protocol)) {
     throw new Failure("The gateway's address (--url or GATEWAY_URL) must be an http or https URL");
   }
-  // Not repeated in the message: a part that does not belong there may be a secret.
+  // The message does not repeat the address: a part that does not belong there may be a secret.
   if (url.username || url.password || url.search || url.hash) {
     throw new Failure(
       "The gateway's address (--url or GATEWAY_URL) must be a host and a path only",
@@ -40,7 +40,7 @@ export function gatewayAddress(text, insecure) {
   const here = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
   if (url.protocol === "http:" && !here && !insecure) {
     throw new Failure(
-      `The operator key would travel to ${url.host} in the clear: use https, or --insecure if you trust ` +
+      `The operator key would be sent to ${url.host} unencrypted: use https, or --insecure if you trust ` +
         "the network on the way",
     );
   }
@@ -48,13 +48,13 @@ export function gatewayAddress(text, insecure) {
 }
 
 /**
- * A word of the operator's as one segment of a path.
+ * Encodes an operator's argument as one path segment.
  *
  * @param {string} text
  */
 export function segment(text) {
-  // Segments that a URL does not keep: deleting the request ".." would be a call of another route.
-  if (/^\.{0,2}$/.test(text)) throw new Failure(`"${text}" is no id and no name`);
+  // Segments that a URL does not keep: deleting the request ".." would call another route.
+  if (/^\.{0,2}$/.test(text)) throw new Failure(`"${text}" is not an id or a name`);
   return encodeURIComponent(text);
 }
 
@@ -63,7 +63,7 @@ export function segment(text) {
  * @param {string} method
  * @param {string} path - With its query, every part of it encoded.
  * @param {unknown} [body]
- * @returns {Promise<any>} The JSON of the answer, null if the answer is empty. A refusal is a Failure.
+ * @returns {Promise<any>} The JSON of the response, null if it is empty. A rejection is a Failure.
  */
 export async function call({ base, key, seconds }, method, path, body) {
   const target = new URL(base.pathname.replace(/\/+$/, "") + path, base);
@@ -78,14 +78,14 @@ export async function call({ base, key, seconds }, method, path, body) {
       },
       body: body === undefined ? undefined : JSON.stringify(body),
       redirect: "manual",
-      // It also ends an answer that begins in time and then stalls.
+      // The time limit also ends a response that starts in time and then stalls.
       signal: AbortSignal.timeout(seconds * 1000),
     });
     text = await response.text();
   } catch (error) {
     const { why, sent } = trouble(error, seconds);
-    const doubt = "Whether the change was made is not known: look before you repeat it";
-    const sentence = `No answer from the gateway at ${base.href}: ${why}`;
+    const doubt = "It is unknown whether the change was made: check before you repeat it";
+    const sentence = `No response from the gateway at ${base.href}: ${why}`;
     throw new Failure(sent && method !== "GET" ? `${sentence}. ${doubt}` : sentence);
   }
 
@@ -97,41 +97,41 @@ export async function call({ base, key, seconds }, method, path, body) {
     );
   }
   if (response.ok && text === "") return null;
-  const answer = parse(text);
-  if (answer === undefined) {
+  const data = parse(text);
+  if (data === undefined) {
     throw new Failure(
-      `The answer from ${base.href} is not JSON (${facts(response)}): is that the address of a gateway?`,
+      `The response from ${base.href} is not JSON (${facts(response)}): is that the address of a gateway?`,
     );
   }
-  if (!response.ok) throw new Failure(refusal(response, answer));
-  return answer;
+  if (!response.ok) throw new Failure(rejection(response, data));
+  return data;
 }
 
 /**
- * Check that a response has the fields that a command uses, with their types: otherwise the address is not a
- * gateway's, or its version is another.
+ * Checks that a response has the fields that a command uses, with their types. Otherwise the address is not a
+ * gateway's, or the version of the gateway is another.
  *
- * @param {any} answer
- * @param {Record<string, "string" | "number" | "array">} members
+ * @param {any} data
+ * @param {Record<string, "string" | "number" | "array">} fields
  */
-export function expectMembers(answer, members) {
-  for (const [name, type] of Object.entries(members)) {
-    const value = answer?.[name];
+export function expectFields(data, fields) {
+  for (const [name, type] of Object.entries(fields)) {
+    const value = data?.[name];
     if (type !== (Array.isArray(value) ? "array" : typeof value)) {
-      throw new Failure(`The gateway's answer is not understood: it has no ${type} ${name}`);
+      throw new Failure(`The gateway's response is not valid: it has no ${type} ${name}`);
     }
   }
 }
 
 /**
- * @param {unknown} error - What fetch failed with.
+ * @param {unknown} error - The error of fetch.
  * @param {number} seconds
  */
 function trouble(error, seconds) {
   if (error instanceof Error && error.name === "TimeoutError") {
     return { why: `waited ${seconds} s`, sent: true };
   }
-  // fetch says "fetch failed"; its cause says why, and for a name with several addresses only by its code.
+  // fetch only reports "fetch failed". Its cause has the reason, for a name with several addresses only as a code.
   const cause = /** @type {NodeJS.ErrnoException} */ (
     error instanceof Error ? (error.cause ?? error) : error
   );
@@ -149,19 +149,19 @@ function parse(text) {
 }
 
 /**
- * The gateway's own words, which each of its dialects keeps somewhere else.
+ * The gateway's own message, which is at another place in each of its error formats.
  *
  * @param {Response} response
- * @param {any} answer
+ * @param {any} data
  */
-function refusal(response, answer) {
-  const message = [answer?.error?.message, answer?.Message, answer?.message].find(
+function rejection(response, data) {
+  const message = [data?.error?.message, data?.Message, data?.message].find(
     (text) => typeof text === "string" && text !== "",
   );
   const [seconds] = /^\d+$/.exec(response.headers.get("retry-after") ?? "") ?? [];
   const advice = ADVICE[response.status] ?? (seconds ? `Try again in ${seconds} seconds` : null);
-  const said = `${message ?? "The gateway refuses without a reason"} (${facts(response)})`;
-  return advice === null ? said : `${said}. ${advice}`;
+  const text = `${message ?? "The gateway rejected the request without a reason"} (${facts(response)})`;
+  return advice === null ? text : `${text}. ${advice}`;
 }
 
 /** @param {Response} response */

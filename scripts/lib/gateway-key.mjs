@@ -1,8 +1,8 @@
 // @ts-check
-// The format of a gateway key: minting one from random bytes, telling whether a text is one, its digest.
+// The format of a gateway key: minting from random bytes, parsing, and the digest.
 //
-// It does no I/O and takes its randomness as a value. It does not know rings, labels or files, and a key
-// that parses is only well-formed: whether it is accepted is a question for the ring.
+// It does no I/O and gets its random bytes as a value. It does not know rings, labels or files. A key that parses is
+// only well-formed: the ring decides whether it is accepted.
 //
 // The Worker implements the same format in Rust; core/testdata/gateway-keys.json holds both to it.
 
@@ -45,8 +45,7 @@ export function mint(random31) {
 }
 
 /**
- * Check whether a text is a well-formed key. The order of the checks is part of the format: the Worker
- * gives the same reason for the same text.
+ * Parses a key. The order of the checks is part of the format: the Worker returns the same reason for the same text.
  *
  * @param {string} text
  * @returns {{ publicId: string, reason?: undefined } | { publicId?: undefined, reason: KeyFault }}

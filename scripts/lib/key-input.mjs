@@ -29,7 +29,7 @@ export async function readKey() {
   stdin.setEncoding("utf8");
   for await (const chunk of stdin) {
     text += chunk;
-    // At a terminal a line is the whole answer; a wrong file piped in need not be read to its end.
+    // At a terminal one line is the whole input; a wrong file that is piped in need not be read to its end.
     if ((stdin.isTTY && text.includes("\n")) || text.length > 64 * 1024) break;
   }
   const key = text.trim();

@@ -1,9 +1,9 @@
 // @ts-check
-// The manifest of a key ring: the JSON file of labels and hashes that the key-ring script keeps. Reading
-// and checking it, and changing it so that neither a crash nor a second command loses an entry.
+// The manifest of a key ring: the JSON file of labels and hashes that the key-ring script maintains. This module
+// reads and validates it, and changes it so that neither a crash nor a concurrent command loses an entry.
 //
-// It does not mint or hash keys and does not decide which entry comes or goes: a change is a function
-// that its caller passes in. It knows no command, no secret and no Worker.
+// It does not mint or hash keys and does not decide which entries change: the caller passes a function that does. It
+// knows no commands, no secrets and no Worker.
 
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
@@ -33,8 +33,8 @@ export function readRing(path) {
 }
 
 /**
- * Replace the ring by what `change` makes of it, or leave every byte as it is. `change` is synchronous,
- * so nothing but a dead process can leave the lock behind.
+ * Replaces the ring by the result of `change`, or leaves every byte unchanged. `change` is synchronous, so only a
+ * dead process can leave the lock behind.
  *
  * @param {string} path
  * @param {(entries: Entry[]) => Entry[]} change
@@ -58,9 +58,9 @@ export async function changeRing(path, change) {
 }
 
 /**
- * A manifest may be a symbolic link, for instance into an encrypted volume. The file it points to is
- * replaced, the lock lies beside that file, and the link stays. A link that points nowhere is refused
- * rather than taken for an empty ring: an unmounted volume must not look like a ring without keys.
+ * Resolves a manifest that is a symbolic link, for instance into an encrypted volume. The target is replaced, the
+ * lock is beside the target, and the link stays. A dangling link is rejected and not regarded as an empty ring: an
+ * unmounted volume must not look like a ring without keys.
  *
  * @param {string} path
  */
@@ -77,7 +77,7 @@ function followLink(path) {
 }
 
 /**
- * Strict, because the file is rewritten as a whole: what is not understood would be lost.
+ * Parses strictly, because the file is rewritten as a whole: unknown content would be lost.
  *
  * @param {string} path
  * @param {string} text
@@ -85,7 +85,7 @@ function followLink(path) {
  */
 function parseManifest(path, text) {
   /** @type {(why: string) => never} */
-  const refuse = (why) => {
+  const reject = (why) => {
     throw new Failure(`${path} is not a gateway key-ring manifest: ${why}`);
   };
   let document;
@@ -93,33 +93,33 @@ function parseManifest(path, text) {
     document = JSON.parse(text);
   } catch {
     // Without the parser's own message, which quotes the file: the wrong file may hold a secret.
-    return refuse("it is not JSON");
+    return reject("it is not JSON");
   }
-  if (!isObject(document)) return refuse("it is not a JSON object");
-  if (!Array.isArray(document.entries)) return refuse("it has no entries array");
-  if (document.version !== 1) return refuse("its version is not 1");
+  if (!isObject(document)) return reject("it is not a JSON object");
+  if (!Array.isArray(document.entries)) return reject("it has no entries array");
+  if (document.version !== 1) return reject("its version is not 1");
   const { updated_at: updated = null } = document;
   if (updated !== null && !isTimestamp(updated))
-    return refuse("updated_at is not an ISO date or null");
+    return reject("updated_at is not an ISO date or null");
   const stranger = strangerIn(document, ["version", "updated_at", "entries"]);
-  if (stranger !== undefined) return refuse(`it has an unknown member "${stranger}"`);
+  if (stranger !== undefined) return reject(`it has an unknown field "${stranger}"`);
 
   const labels = new Set();
   const digests = new Set();
   document.entries.forEach((/** @type {unknown} */ entry, /** @type {number} */ index) => {
     const which = `entry ${index + 1}`;
-    if (!isObject(entry)) return refuse(`${which} is not an object`);
+    if (!isObject(entry)) return reject(`${which} is not an object`);
     const { label, sha256, created_at: created } = entry;
-    if (typeof label !== "string" || !isLabel(label)) return refuse(`${which} has no valid label`);
+    if (typeof label !== "string" || !isLabel(label)) return reject(`${which} has no valid label`);
     if (typeof sha256 !== "string" || !isDigest(sha256)) {
-      return refuse(`${which} ("${label}") has no sha256 of 64 lower-case hex digits`);
+      return reject(`${which} ("${label}") has no sha256 of 64 lower-case hex digits`);
     }
-    if (!isTimestamp(created)) return refuse(`${which} ("${label}") has no ISO date created_at`);
+    if (!isTimestamp(created)) return reject(`${which} ("${label}") has no ISO date created_at`);
     const unknown = strangerIn(entry, ["label", "sha256", "created_at"]);
     if (unknown !== undefined)
-      return refuse(`${which} ("${label}") has an unknown member "${unknown}"`);
-    if (labels.has(label)) return refuse(`the label "${label}" occurs twice`);
-    if (digests.has(sha256)) return refuse(`the digest of "${label}" occurs twice`);
+      return reject(`${which} ("${label}") has an unknown field "${unknown}"`);
+    if (labels.has(label)) return reject(`the label "${label}" occurs twice`);
+    if (digests.has(sha256)) return reject(`the digest of "${label}" occurs twice`);
     labels.add(label);
     digests.add(sha256);
   });
@@ -171,8 +171,8 @@ function sorted(entries) {
 }
 
 /**
- * Replace a file so that a reader, or a crash, sees the old bytes or the new ones and nothing between.
- * The new file also brings its own mode, however lax that of the old one was.
+ * Replaces a file so that a reader, or a crash, sees either the old bytes or the new ones. The new file also gets its
+ * own mode, however permissive that of the old one was.
  *
  * @param {string} path
  * @param {string} text
@@ -191,12 +191,12 @@ function replaceFile(path, text) {
     fs.fsyncSync(directory);
     fs.closeSync(directory);
   } catch {
-    // The new bytes are in place; not every file system lets a directory be synced.
+    // The new bytes are in place. Not every file system can sync a directory.
   }
 }
 
 /**
- * Create a file that must not exist, or leave none.
+ * Creates a file that must not exist, or leaves none.
  *
  * @param {string} path
  * @param {string} text
@@ -215,10 +215,10 @@ function createFile(path, text) {
 }
 
 /**
- * Remove a file of ours, if it is there. It does not throw: it cleans up after errors that say more.
+ * Removes a file of ours, if it exists. Does not throw, since it cleans up after errors that are more informative.
  *
  * @param {string} path
- * @returns {boolean} Whether it is gone.
+ * @returns {boolean} True if it is gone.
  */
 function discard(path) {
   try {
@@ -248,7 +248,7 @@ async function lock(path) {
     }
     await sleep(10 + 30 * Math.random());
   }
-  // Should that fail, the change is still made, and the next command clears a lock without a process.
+  // If this fails, the change is still made, and the next command removes the lock of a dead process.
   return () => discard(path);
 }
 
@@ -267,8 +267,8 @@ function claim(path) {
 }
 
 /**
- * Remove a lock whose process is gone. Of several processes that see it only the holder of the guard may,
- * and it looks again first: otherwise the slower would remove the lock that the faster has just taken.
+ * Removes a lock whose process is gone. Of several processes that see it only the holder of the guard may remove it,
+ * after checking again: otherwise the slower one would remove the lock that the faster one has just taken.
  *
  * @param {string} path
  */

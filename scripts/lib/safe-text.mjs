@@ -1,8 +1,8 @@
 // @ts-check
 // Makes untrusted text safe to print at a terminal.
 //
-// Nothing is removed: a character that the terminal would interpret, or not show, becomes a visible escape. It does
-// not detect look-alike letters of different scripts.
+// Nothing is removed: a character that the terminal would interpret, or not show, becomes a visible escape.
+// Look-alike letters of different scripts are not detected.
 
 // Control characters, which move the cursor or worse; direction and format characters, which change the order in
 // which a text is shown; and invisible characters, which make different texts look the same.

@@ -4,7 +4,7 @@
 // Every cell is made safe here, so a caller can pass text from the network. A cell that is not a string is
 // converted to one.
 //
-// It does not print, it knows no request and no key, and it does not fit a table to the window.
+// It does not print, knows no requests and no keys, and does not fit a table to the window.
 
 import { safeText } from "./safe-text.mjs";
 import { requirePackages } from "./terminal.mjs";

@@ -1,8 +1,8 @@
 // @ts-check
-// The commands about the audit log: list it, and recompute its hash chain here.
+// The commands about the audit log: list it, and verify its hash chain locally.
 
 import { EMPTY_CHAIN, follow, START } from "../lib/audit-chain.mjs";
-import { call, expectMembers } from "../lib/gateway-client.mjs";
+import { call, expectFields } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
 import { Failure } from "../lib/terminal.mjs";
 import { gatewayOf } from "./connection.mjs";
@@ -52,7 +52,7 @@ export async function verifyAudit(options) {
   }
 
   const { entries, head, broken } = chain;
-  const missing = `the head ${noted} is not in it: what was there when it was noted is changed or gone`;
+  const missing = `the head ${noted} is not in it: entries up to it have been changed or removed`;
   /** @type {{ intact: boolean, entries: number, head?: string, broken_at?: number, reason?: string }} */
   const finding = broken
     ? { intact: false, entries, broken_at: broken.seq, reason: broken.reason }
@@ -84,14 +84,14 @@ async function* auditPages(gateway, after) {
   let at = after;
   while (at !== null) {
     /** @type {any} */
-    const answer = await call(gateway, "GET", `/v0/audit?after=${at}&limit=${AUDIT_PAGE}`);
-    expectMembers(answer, { entries: "array" });
-    for (const entry of answer.entries) {
-      expectMembers(entry, { seq: "number", entry: "string", hash: "string" });
+    const data = await call(gateway, "GET", `/v0/audit?after=${at}&limit=${AUDIT_PAGE}`);
+    expectFields(data, { entries: "array" });
+    for (const entry of data.entries) {
+      expectFields(entry, { seq: "number", entry: "string", hash: "string" });
     }
-    yield answer.entries;
+    yield data.entries;
     /** @type {number | null} */
-    const next = answer.next ?? null;
+    const next = data.next ?? null;
     if (next !== null && !(next > at)) throw new Failure("The gateway's audit log has no end");
     at = next;
   }

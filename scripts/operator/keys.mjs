@@ -1,7 +1,7 @@
 // @ts-check
 // The commands about issued keys: create, list, show, disable, enable, rotate, revoke.
 
-import { call, expectMembers, segment } from "../lib/gateway-client.mjs";
+import { call, expectFields, segment } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
 import { UsageError } from "../lib/terminal.mjs";
 import { gatewayOf } from "./connection.mjs";
@@ -65,28 +65,28 @@ export async function createKey(options) {
     ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
     ...(claim ? { delivery: "claim" } : {}),
   };
-  const answer = await call(await gatewayOf(options), "POST", "/v0/api_keys", body);
-  await reportSecret(options, answer, rotateAdvice(name), () => [
+  const data = await call(await gatewayOf(options), "POST", "/v0/api_keys", body);
+  await reportSecret(options, data, rotateAdvice(name), () => [
     `Created the key ${name}.`,
-    ...deliveryLines(answer, claim),
+    ...deliveryLines(data, claim),
   ]);
 }
 
 /** @param {Options} options */
 export async function listKeys(options) {
-  const answer = await call(await gatewayOf(options), "GET", "/v0/api_keys");
-  await report(options, answer, (/** @type {ApiKey[]} */ keys) => {
-    expectMembers({ keys }, { keys: "array" });
+  const data = await call(await gatewayOf(options), "GET", "/v0/api_keys");
+  await report(options, data, (/** @type {ApiKey[]} */ keys) => {
+    expectFields({ keys }, { keys: "array" });
     return keys.length > 0 ? table(KEY_COLUMNS, keys) : ["No keys."];
   });
 }
 
 /** @param {Options} options */
 export async function showKey(options) {
-  const answer = await call(await gatewayOf(options), "GET", keyPath(options.name));
-  await report(options, answer, () => {
-    const key = answer?.[0];
-    expectMembers(key, { id: "string", name: "string", state: "string", secrets: "array" });
+  const data = await call(await gatewayOf(options), "GET", keyPath(options.name));
+  await report(options, data, () => {
+    const key = data?.[0];
+    expectFields(key, { id: "string", name: "string", state: "string", secrets: "array" });
     return describeKey(key);
   });
 }
@@ -120,18 +120,18 @@ function describeKey(key) {
 /** @param {Options} options */
 export async function disableKey(options) {
   const path = keyPath(options.name);
-  const answer = await call(await gatewayOf(options), "PATCH", path, { disabled: true });
-  await report(options, answer, () => [
-    `Disabled the key ${options.name}: it is refused ${EVERYWHERE}, until "keys enable".`,
+  const data = await call(await gatewayOf(options), "PATCH", path, { disabled: true });
+  await report(options, data, () => [
+    `Disabled the key ${options.name}: it is rejected ${EVERYWHERE}, until "keys enable".`,
   ]);
 }
 
 /** @param {Options} options */
 export async function enableKey(options) {
   const path = keyPath(options.name);
-  const answer = await call(await gatewayOf(options), "PATCH", path, { disabled: false });
-  await report(options, answer, () => [
-    `Enabled the key ${options.name}: it is let in ${EVERYWHERE}.`,
+  const data = await call(await gatewayOf(options), "PATCH", path, { disabled: false });
+  await report(options, data, () => [
+    `Enabled the key ${options.name}: it is accepted ${EVERYWHERE}.`,
   ]);
 }
 
@@ -142,25 +142,25 @@ export async function rotateKey(options) {
     ...(overlap !== undefined ? { overlap_seconds: overlap } : {}),
     ...(claim ? { delivery: "claim" } : {}),
   };
-  const answer = await call(await gatewayOf(options), "POST", `${keyPath(name)}/rotate`, body);
-  await reportSecret(options, answer, rotateAdvice(name), () => {
-    const until = answer?.previous_expires_at ?? null;
+  const data = await call(await gatewayOf(options), "POST", `${keyPath(name)}/rotate`, body);
+  await reportSecret(options, data, rotateAdvice(name), () => {
+    const until = data?.previous_expires_at ?? null;
     const old = claim
-      ? "An old secret goes on working; its overlap begins when the link is opened."
+      ? "An old secret keeps working; its overlap begins when the link is opened."
       : until === null
         ? "The key had no secret before."
         : overlap === 0
           ? `The old secret is dead ${EVERYWHERE}.`
-          : `The old secret goes on working until ${moment(until)}.`;
-    return [`Rotated the key ${name}.`, ...deliveryLines(answer, claim), old];
+          : `The old secret keeps working until ${moment(until)}.`;
+    return [`Rotated the key ${name}.`, ...deliveryLines(data, claim), old];
   });
 }
 
 /** @param {Options} options */
 export async function revokeKey(options) {
   const { name } = options;
-  const answer = await call(await gatewayOf(options), "DELETE", keyPath(name));
-  await report(options, answer, () => [
+  const data = await call(await gatewayOf(options), "DELETE", keyPath(name));
+  await report(options, data, () => [
     `Revoked the key ${name}: it is dead ${EVERYWHERE}, and its name is free again.`,
   ]);
 }

@@ -1,9 +1,9 @@
 // @ts-check
 // The output of the operator's commands: for people or as JSON, always safe for a terminal.
 //
-// It asks the gateway nothing and knows no command.
+// It sends no requests and knows no commands.
 
-import { expectMembers } from "../lib/gateway-client.mjs";
+import { expectFields } from "../lib/gateway-client.mjs";
 import { safeJson, safeText } from "../lib/safe-text.mjs";
 import { explain, Failure, print } from "../lib/terminal.mjs";
 
@@ -13,28 +13,28 @@ import { explain, Failure, print } from "../lib/terminal.mjs";
 export const EVERYWHERE = "everywhere within 10 seconds";
 
 /**
- * The gateway's answer, for a script or for a person.
+ * Prints the gateway's response, for a script or for a person.
  *
- * @template Answer
+ * @template Data
  * @param {Options} options
- * @param {Answer} answer
- * @param {(answer: Answer) => string[]} describe
+ * @param {Data} data
+ * @param {(data: Data) => string[]} describe
  */
-export async function report({ json }, answer, describe) {
-  await print(json ? [safeJson(answer)] : describe(answer).map(safeText));
+export async function report({ json }, data, describe) {
+  await print(json ? [safeJson(data)] : describe(data).map(safeText));
 }
 
 /**
- * The same for an answer that holds what cannot be had again.
+ * The same for a response with content that cannot be retrieved again.
  *
  * @param {Options} options
- * @param {any} answer
- * @param {string} lost - What to do if it could not be shown.
+ * @param {any} data
+ * @param {string} lost - The advice if it could not be shown.
  * @param {() => string[]} describe
  */
-export async function reportSecret(options, answer, lost, describe) {
+export async function reportSecret(options, data, lost, describe) {
   try {
-    await report(options, answer, describe);
+    await report(options, data, describe);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     throw new Failure(`${explain(error)}. ${lost}`);
@@ -47,16 +47,16 @@ export function rotateAdvice(name) {
 }
 
 /**
- * @param {any} answer
+ * @param {any} data
  * @param {boolean} claim
  */
-export function deliveryLines(answer, claim) {
+export function deliveryLines(data, claim) {
   if (claim) {
-    expectMembers(answer, { claim_url: "string", claim_expires_at: "string" });
-    return claimLines(answer.claim_url, answer.claim_expires_at);
+    expectFields(data, { claim_url: "string", claim_expires_at: "string" });
+    return claimLines(data.claim_url, data.claim_expires_at);
   }
-  expectMembers(answer, { api_key: "string" });
-  return keyLines(answer.api_key);
+  expectFields(data, { api_key: "string" });
+  return keyLines(data.api_key);
 }
 
 /** @param {string} key */
@@ -81,7 +81,7 @@ export function claimLines(url, expires) {
  * @param {string} name
  * @param {string | null} value
  * @param {(text: string) => string} [format]
- * @returns {[string, string][]} Nothing for what is not there.
+ * @returns {[string, string][]} Empty for a missing value.
  */
 export function optional(name, value, format = String) {
   return value ? [[name, format(value)]] : [];

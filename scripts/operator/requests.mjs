@@ -1,7 +1,7 @@
 // @ts-check
 // The commands about requests for keys: list, show, approve, decline, delete.
 
-import { call, expectMembers, segment } from "../lib/gateway-client.mjs";
+import { call, expectFields, segment } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
 import { Failure } from "../lib/terminal.mjs";
 import { gatewayOf } from "./connection.mjs";
@@ -56,18 +56,18 @@ export async function listRequests(options) {
         ? "&declined=true"
         : "";
   const gateway = await gatewayOf(options);
-  // By id, because a request that comes in meanwhile moves the last one of a page to the next page.
+  // By id, because a request that arrives meanwhile moves the last one of a page to the next page.
   /** @type {Map<string, KeyRequest>} */
   const requests = new Map();
   for (let page = 1, pages = 1; page <= pages; page += 1) {
-    const answer = await call(gateway, "GET", `/api/portal/requests?p=${page}${filter}`);
-    expectMembers(answer, { Data: "array", Pages: "number" });
-    if (answer.Data.length === 0) break;
-    for (const request of answer.Data) {
-      expectMembers(request, { id: "string" });
+    const data = await call(gateway, "GET", `/api/portal/requests?p=${page}${filter}`);
+    expectFields(data, { Data: "array", Pages: "number" });
+    if (data.Data.length === 0) break;
+    for (const request of data.Data) {
+      expectFields(request, { id: "string" });
       requests.set(request.id, request);
     }
-    pages = answer.Pages;
+    pages = data.Pages;
   }
   await report(options, [...requests.values()], (rows) =>
     rows.length > 0 ? table(REQUEST_COLUMNS, rows) : ["No requests."],
@@ -76,9 +76,9 @@ export async function listRequests(options) {
 
 /** @param {Options} options */
 export async function showRequest(options) {
-  const answer = await call(await gatewayOf(options), "GET", requestPath(options.id));
-  await report(options, answer, (/** @type {KeyRequest} */ request) => {
-    expectMembers(request, { id: "string", state: "string" });
+  const data = await call(await gatewayOf(options), "GET", requestPath(options.id));
+  await report(options, data, (/** @type {KeyRequest} */ request) => {
+    expectFields(request, { id: "string", state: "string" });
     const fields = Object.entries(request.fields ?? {});
     return [
       ...details([
@@ -92,7 +92,7 @@ export async function showRequest(options) {
         ...optional("reason", request.decline_reason),
         ...optional("key id", request.key_id),
       ]),
-      // Indented and under a heading: the names of these fields are the applicant's words too.
+      // Indented and under a heading, since the applicant chose the names of these fields too.
       ...(fields.length > 0 ? ["", "Fields:"] : []),
       ...details(fields).map((line) => `  ${line}`),
     ];
@@ -108,28 +108,28 @@ export async function approveRequest(options) {
     ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
   };
   const path = `/api/portal/requests/approve/${segment(id)}`;
-  const answer = await call(await gatewayOf(options), "PUT", path, body);
+  const data = await call(await gatewayOf(options), "PUT", path, body);
   const lost = `The request is approved: find its key with "keys list" and give it a new secret with "keys rotate"`;
-  await reportSecret(options, answer, lost, () => {
+  await reportSecret(options, data, lost, () => {
     const done = `Approved ${id}.`;
-    if (claim || answer?.EmailError !== undefined) {
-      expectMembers(answer, { ClaimURL: "string", ExpiresAt: "string" });
-      return [done, ...claimLines(answer.ClaimURL, answer.ExpiresAt)];
+    if (claim || data?.EmailError !== undefined) {
+      expectFields(data, { ClaimURL: "string", ExpiresAt: "string" });
+      return [done, ...claimLines(data.ClaimURL, data.ExpiresAt)];
     }
     if (email) {
-      expectMembers(answer, { SentTo: "string", ExpiresAt: "string" });
-      const until = moment(answer.ExpiresAt);
+      expectFields(data, { SentTo: "string", ExpiresAt: "string" });
+      const until = moment(data.ExpiresAt);
       return [
         done,
-        `A link that shows the key once was sent to ${answer.SentTo}, for use until ${until}.`,
+        `A link that shows the key once was sent to ${data.SentTo}, for use until ${until}.`,
       ];
     }
-    expectMembers(answer, { RawKey: "string" });
-    return [done, ...keyLines(answer.RawKey)];
+    expectFields(data, { RawKey: "string" });
+    return [done, ...keyLines(data.RawKey)];
   });
-  if (answer?.EmailError !== undefined) {
+  if (data?.EmailError !== undefined) {
     throw new Failure(
-      `The request is approved, but the mail was not sent: ${answer.EmailError}. Hand over the link yourself`,
+      `The request is approved, but the mail was not sent: ${data.EmailError}. Hand over the link yourself`,
     );
   }
 }
@@ -138,16 +138,16 @@ export async function approveRequest(options) {
 export async function declineRequest(options) {
   const { id, reason } = options;
   const path = `/api/portal/requests/decline/${segment(id)}`;
-  const answer = await call(await gatewayOf(options), "PUT", path, reason ? { reason } : {});
-  await report(options, answer, () => [`Declined ${id}.`]);
+  const data = await call(await gatewayOf(options), "PUT", path, reason ? { reason } : {});
+  await report(options, data, () => [`Declined ${id}.`]);
 }
 
 /** @param {Options} options */
 export async function deleteRequest(options) {
   const { id } = options;
-  const answer = await call(await gatewayOf(options), "DELETE", requestPath(id));
-  await report(options, answer, () => [
-    `Deleted the request ${id}. A key that was issued for it goes on working: "keys revoke" ends it ` +
+  const data = await call(await gatewayOf(options), "DELETE", requestPath(id));
+  await report(options, data, () => [
+    `Deleted the request ${id}. A key that was issued for it keeps working: "keys revoke" ends it ` +
       `${EVERYWHERE}.`,
   ]);
 }

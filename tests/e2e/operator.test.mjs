@@ -157,7 +157,7 @@ suite("operator CLI, requests", () => {
     await eventually(async () => (await use(key)) === "200 assistant");
 
     const rotated = await succeed(`keys rotate ${name} --overlap 3600`);
-    assert.match(rotated, /\nThe old secret goes on working until .* UTC\.\n$/);
+    assert.match(rotated, /\nThe old secret keeps working until .* UTC\.\n$/);
     const second = find(rotated, KEY_LINE);
     assert.deepEqual([await use(key), await use(second)], ["200 assistant", "200 assistant"]);
     const atOnce = await succeed(`keys rotate ${name} --overlap 0`);

@@ -638,7 +638,7 @@ suite("key ring, manifest", PARALLEL, () => {
     ["later version", { ...ring(), version: 2 }, "its version is not 1"],
     ["text version", { ...ring(), version: "1" }, "its version is not 1"],
     ["bad date", { ...ring(), updated_at: "now" }, "updated_at is not an ISO date or null"],
-    ["extra member", { ...ring(), note: 1 }, 'it has an unknown member "note"'],
+    ["extra member", { ...ring(), note: 1 }, 'it has an unknown field "note"'],
     ["text entry", ring("a"), "entry 1 is not an object"],
     ["no label", ring(good, { ...other, label: undefined }), "entry 2 has no valid label"],
     ["bad label", ring({ ...good, label: "a b" }), "entry 1 has no valid label"],
@@ -665,7 +665,7 @@ suite("key ring, manifest", PARALLEL, () => {
     [
       "plaintext",
       ring({ ...good, key: "secret-text" }),
-      'entry 1 ("a") has an unknown member "key"',
+      'entry 1 ("a") has an unknown field "key"',
     ],
     ["same label", ring(good, { ...other, label: "a" }), 'the label "a" occurs twice'],
     ["same digest", ring(good, { ...other, sha256: HASH_A }), 'the digest of "b" occurs twice'],
@@ -982,14 +982,18 @@ suite("key ring, upload", PARALLEL, () => {
     const { program } = fakeWrangler(folder);
     const env = { GATEWAY_WRANGLER: program };
     const args = ["upload", "--manifest", manifest];
-    await refuse(folder, args, /is empty, and upload refuses an empty ring/, { env });
+    await refuse(folder, args, /is empty, and upload rejects an empty ring/, { env });
     writeManifest(manifest, {});
-    await refuse(folder, args, /is empty, and upload refuses an empty ring/, { env });
+    await refuse(folder, args, /is empty, and upload rejects an empty ring/, { env });
   });
 
   /** @type {[string, NodeJS.ProcessEnv, RegExp][]} */
   const failures = [
-    ["a status", { FAKE_STATUS: "7" }, /^wrangler failed with status 7: take the ring as not/],
+    [
+      "a status",
+      { FAKE_STATUS: "7" },
+      /^wrangler failed with status 7: assume that the ring was not/,
+    ],
     ["a signal", { FAKE_SIGNAL: "TERM" }, /^wrangler was ended by SIGTERM: /],
     ["a program that is not there", { GATEWAY_WRANGLER: "absent" }, /^Cannot run .*ENOENT/],
     ["a file that is no program", { GATEWAY_WRANGLER: SCRIPT + "/../lib" }, /^Cannot run .*EACCES/],

@@ -351,7 +351,7 @@ suite("operator CLI, requests", PARALLEL, () => {
     gateway.addRequest("kreq_a");
     assert.match(
       await succeed("requests delete kreq_a"),
-      /^Deleted the request kreq_a\. A key that was issued for it goes on working: "keys revoke"/,
+      /^Deleted the request kreq_a\. A key that was issued for it keeps working: "keys revoke"/,
     );
     assert.deepEqual(gateway.requests, []);
     assert.deepEqual(called(), ["DELETE /api/portal/requests/kreq_a"]);
@@ -467,12 +467,12 @@ suite("operator CLI, keys", PARALLEL, () => {
     gateway.addKey("web");
     assert.equal(
       await succeed("keys disable web"),
-      'Disabled the key web: it is refused everywhere within 10 seconds, until "keys enable".\n',
+      'Disabled the key web: it is rejected everywhere within 10 seconds, until "keys enable".\n',
     );
     assert.equal(gateway.keys.get("web").state, "disabled");
     assert.equal(
       await succeed("keys enable web"),
-      "Enabled the key web: it is let in everywhere within 10 seconds.\n",
+      "Enabled the key web: it is accepted everywhere within 10 seconds.\n",
     );
     assert.equal(gateway.keys.get("web").state, "active");
     assert.deepEqual(called(), Array(2).fill("PATCH /v0/api_keys/web"));
@@ -485,11 +485,11 @@ suite("operator CLI, keys", PARALLEL, () => {
     const out = lines(await succeed("keys rotate web"));
     assert.equal(out[0], "Rotated the key web.");
     assert.ok(parseKey(out[2]).publicId);
-    assert.equal(out.at(-1), "The old secret goes on working until 2026-11-25 07:11 UTC.");
+    assert.equal(out.at(-1), "The old secret keeps working until 2026-11-25 07:11 UTC.");
     const atOnce = await succeed("keys rotate web --overlap 0");
     assert.match(atOnce, /\nThe old secret is dead everywhere within 10 seconds\.\n$/);
     const link = await succeed("keys rotate web --claim --overlap 60");
-    assert.match(link, /\nAn old secret goes on working; its overlap begins when the link is op/);
+    assert.match(link, /\nAn old secret keeps working; its overlap begins when the link is op/);
     assert.match(link, /\/access\/claim\/clm_b{64}\n/);
     assert.deepEqual(
       gateway.calls.map(({ body }) => body),
@@ -537,8 +537,8 @@ suite("operator CLI, keys", PARALLEL, () => {
       `POST /v0/api_keys/${encoded}!/rotate`,
     ]);
     for (const none of ["", ".", ".."]) {
-      await refuse(["requests", "delete", none], `"${none}" is no id and no name`);
-      await refuse(["keys", "revoke", none], `"${none}" is no id and no name`);
+      await refuse(["requests", "delete", none], `"${none}" is not an id or a name`);
+      await refuse(["keys", "revoke", none], `"${none}" is not an id or a name`);
     }
     assert.deepEqual(called(), []);
   });
@@ -691,7 +691,7 @@ suite("operator CLI, audit", PARALLEL, () => {
       { entries: [{ seq: 1 }] },
     ]) {
       gateway.instead = (_, response) => json(response, 200, answer);
-      await refuse("audit list", /^The gateway's answer is not understood: it has no /);
+      await refuse("audit list", /^The gateway's response is not valid: it has no /);
     }
   });
 });
@@ -864,12 +864,15 @@ suite("operator CLI, operator key", PARALLEL, () => {
     const { refuse } = await setUp(context);
     const hosts = ["example.com", "192.0.2.1:8787", "127.0.0.1.example.com", "localhost.example"];
     for (const host of hosts) {
-      const message = new RegExp(`^The operator key would travel to ${host} in the clear: `);
+      const message = new RegExp(`^The operator key would be sent to ${host} unencrypted: `);
       await refuse(`keys list --url http://${host}`, message);
       await refuse("keys list", message, { env: { GATEWAY_URL: `http://${host}` } });
     }
     // Asked for, it is tried: port 1 of this machine answers nobody.
-    await refuse("keys list --insecure --url http://0.0.0.0:1", /^No answer from the gateway at /);
+    await refuse(
+      "keys list --insecure --url http://0.0.0.0:1",
+      /^No response from the gateway at /,
+    );
   });
 
   test("operator CLI: loopback addresses and URLs with a path work, and --url overrides GATEWAY_URL", async (context) => {
@@ -904,15 +907,15 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
   test("operator CLI: an unreachable gateway is reported", async (context) => {
     const { gateway, refuse } = await setUp(context);
     await gateway.stop();
-    const message = `No answer from the gateway at ${gateway.url}/: connect ECONNREFUSED 127.0.0.1`;
+    const message = `No response from the gateway at ${gateway.url}/: connect ECONNREFUSED 127.0.0.1`;
     for (const line of ["keys list", "keys revoke web"]) {
       await refuse(line, new RegExp(`^${message}:\\d+\n$`));
     }
     const name = "keys list --timeout 5 --url https://gateway.invalid";
-    await refuse(name, /^No answer from the gateway at https:\/\/gateway\.invalid\/: .+/);
+    await refuse(name, /^No response from the gateway at https:\/\/gateway\.invalid\/: .+/);
   });
 
-  const doubt = "Whether the change was made is not known: look before you repeat it";
+  const doubt = "It is unknown whether the change was made: check before you repeat it";
 
   /** @type {[string, Answer][]} */
   const silences = [
@@ -923,7 +926,7 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
     test(`operator CLI: a timeout ${name} is reported, with doubt about a change`, async (context) => {
       const { gateway, refuse } = await setUp(context);
       gateway.instead = answer;
-      const silent = `No answer from the gateway at ${gateway.url}/: waited 1 s`;
+      const silent = `No response from the gateway at ${gateway.url}/: waited 1 s`;
       await refuse("keys list --timeout 1", silent);
       await refuse("requests approve a --timeout 1", `${silent}. ${doubt}`);
     });
@@ -932,13 +935,16 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
   test("operator CLI: a broken connection is reported, with doubt about a change", async (context) => {
     const { gateway, refuse } = await setUp(context);
     gateway.instead = (_, response) => void response.socket?.destroy();
-    await refuse("keys list", /^No answer from the gateway at [^ ]+: [^.]+\n$/);
-    await refuse("keys revoke web", new RegExp(`^No answer from the gateway at .*\\. ${doubt}\n$`));
+    await refuse("keys list", /^No response from the gateway at [^ ]+: [^.]+\n$/);
+    await refuse(
+      "keys revoke web",
+      new RegExp(`^No response from the gateway at .*\\. ${doubt}\n$`),
+    );
     gateway.instead = (_, response) => {
       response.writeHead(200, { "content-length": "100" }).write("{");
       setTimeout(() => response.destroy(), 50);
     };
-    await refuse("keys rotate web", new RegExp(`^No answer from .*\\. ${doubt}\n$`));
+    await refuse("keys rotate web", new RegExp(`^No response from .*\\. ${doubt}\n$`));
   });
 
   test("operator CLI: a server that does not speak HTTP is reported", async (context) => {
@@ -947,7 +953,7 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
     await new Promise((done) => server.listen(0, "127.0.0.1", () => done(null)));
     context.after(() => server.close());
     const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-    await refuse(`keys list --url http://127.0.0.1:${port}`, /^No answer from the gateway at /);
+    await refuse(`keys list --url http://127.0.0.1:${port}`, /^No response from the gateway at /);
   });
 
   test("operator CLI: a response that is not JSON is reported", async (context) => {
@@ -956,7 +962,7 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
       gateway.instead = (_, response) => void response.writeHead(status).end(`<h1>${NASTY}</h1>`);
       await refuse(
         "requests list",
-        `The answer from ${gateway.url}/ is not JSON (HTTP ${status}, request id req-of-test): ` +
+        `The response from ${gateway.url}/ is not JSON (HTTP ${status}, request id req-of-test): ` +
           "is that the address of a gateway?",
       );
     }
@@ -978,7 +984,7 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
       gateway.instead = (_, response) => json(response, 200, answer);
       for (const line of commands) {
         if (line === "keys list" && Array.isArray(answer)) continue;
-        await refuse(line, /^The gateway's answer is not understood: it has no /);
+        await refuse(line, /^The gateway's response is not valid: it has no /);
       }
     }
     gateway.instead = (_, response) => json(response, 200, {});
@@ -1001,8 +1007,8 @@ suite("operator CLI, failing gateways", PARALLEL, () => {
     ["the OpenAI envelope", { error: { message: "too large", code: "x" } }, "too large"],
     ["the portal's envelope", { Status: "Error", Message: "malformed", Meta: null }, "malformed"],
     ["the key API's envelope", { message: "bad", error_code: "X", details: null }, "bad"],
-    ["no message", {}, "The gateway refuses without a reason"],
-    ["no object", null, "The gateway refuses without a reason"],
+    ["no message", {}, "The gateway rejected the request without a reason"],
+    ["no object", null, "The gateway rejected the request without a reason"],
     ["hostile text", { message: `one\n${NASTY}` }, `one\\u{a}${NASTY_SHOWN}`],
   ];
   for (const [name, answer, said] of refusals) {

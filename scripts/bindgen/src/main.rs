@@ -1,9 +1,9 @@
-//! Reads the Wasm that `cargo build` has made of the Worker, and writes the Wasm and the JavaScript that the runtime loads.
+//! Reads the Wasm that `cargo build` has compiled, and writes the Wasm and the JavaScript that the runtime loads.
 //!
 //!     bindgen WASM FOLDER
 //!
-//! The same as the `wasm-bindgen` program with these options, which takes three minutes to compile because it can also run tests
-//! in browsers.
+//! Equivalent to the `wasm-bindgen` program with these options. That program takes three minutes to compile, because it
+//! can also run tests in browsers.
 
 use std::env;
 
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
         // An ES module that imports the Wasm as a module and instantiates it.
         .module(true)?
         .typescript(false)
-        // Exports `__wbg_reset_state`, with which the entry replaces an instance that has trapped.
+        // Exports `__wbg_reset_state`, with which the entry point replaces an instance that has trapped.
         .reset_state_function(true)
         .generate(&folder)
         .with_context(|| format!("{} cannot be bound", wasm.display()))
