@@ -278,8 +278,7 @@ impl<'w> Simulation<'w, '_> {
         }
     }
 
-    // --- The exchange, as in src/isolate/health.rs
-    // ---------------------------------------------------------------------
+    // --- The exchange, as in src/isolate/health.rs ---
 
     fn exchange(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
         let Some(Isolate { view, .. }) = self.isolates.get_mut(isolate) else { return };
@@ -330,8 +329,7 @@ impl<'w> Simulation<'w, '_> {
         }
     }
 
-    // --- A call, as in src/inference
-    // -----------------------------------------------------------------------------------
+    // --- A call, as in src/inference ---
 
     fn arrive(&mut self, index: usize, now_ms: u64) {
         let Some(call) = self.call(index) else { return };
