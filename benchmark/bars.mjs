@@ -1,5 +1,5 @@
 // @ts-check
-//! The bars: what has to hold of what was measured, each with its limit. The one place where limits stand.
+//! The bars: the limits that the measurements must keep. This is the only place with limits.
 
 import { compare } from "./figures.mjs";
 
@@ -12,8 +12,8 @@ import { compare } from "./figures.mjs";
  */
 
 /**
- * How many requests a second the gateway whose API Gatehouse took over made of those that a bare Worker did, measured once
- * on one machine: 290 of 4,500. It needs services that are not here, so it is not measured again.
+ * The requests per second of the gateway whose API Gatehouse took over, relative to a bare Worker; measured once on
+ * one machine: 290 of 4,500. It needs services that are not here, so it is not measured again.
  */
 const ORIGINAL_TO_BARE = 290 / 4_500;
 
@@ -120,16 +120,16 @@ export const BARS = [
  * @property {string} about
  * @property {number} value
  * @property {string} unit × of a ratio
- * @property {string} side of the limit on which it has to be: `at most` or `at least`
+ * @property {string} side of the limit: `at most` or `at least`
  * @property {number} limit
  * @property {boolean} holds
- * @property {Record<string, number>} others the same of the Workers that Gatehouse is compared with: what they could hold
+ * @property {Record<string, number>} others the same value of the Workers that Gatehouse is compared with
  */
 
 const OTHERS = ["bare", "by-hand"];
 
 /**
- * The bars for which enough was measured.
+ * The verdicts on all bars with sufficient measurements.
  *
  * @param {Samples} samples
  * @param {Bar[]} [bars]
@@ -144,7 +144,7 @@ export function judge(samples, bars = BARS) {
       .map((of) => /** @type {const} */ ([of, compare(samples, { ...bar, of })]))
       .filter(([, value]) => value !== undefined);
     const others = /** @type {Record<string, number>} */ (Object.fromEntries(measured));
-    // A value that is no number, for want of a figure, holds nothing.
+    // NaN, which means that a figure is missing, fails.
     const verdict =
       bar.atMost === undefined
         ? { side: AT_LEAST, limit: bar.atLeast, holds: value >= bar.atLeast }

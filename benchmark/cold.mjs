@@ -1,7 +1,8 @@
 // @ts-check
-//! Starting: how long a fresh process takes until it has answered its first call, how long V8 compiles the Wasm, and how
-//! large that is. Bare workerd, without Miniflare: nothing but the Worker is started. So without database and objects. Its
-//! configuration is in binary, as Miniflare and wrangler give it: reading it as text, the Wasm in it, would be a tenth of the time.
+//! Starting: the time from starting a process to its first response, the time in which V8 compiles the Wasm, and the
+//! size of the Wasm. Runs on bare workerd without Miniflare, so that nothing but the Worker is started: without
+//! database and objects. The configuration is binary, as from Miniflare and wrangler: parsing it as text, with the
+//! Wasm in it, would take a tenth of the time.
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,11 +20,11 @@ import { KEY } from "./targets.mjs";
 const PATIENCE_MS = 20_000;
 
 /**
- * Starts a Worker on bare workerd, asks it once, and ends it.
+ * Starts a Worker on bare workerd, sends it one request, and stops it.
  *
  * @param {string} name
  * @param {Worker} worker
- * @param {string[]} [under] a program that starts it, and its options; an interrupt has to end both
+ * @param {string[]} [under] a program that starts the Worker, and its options; an interrupt must stop both
  * @returns {Promise<Sample>}
  */
 export async function coldStart(name, worker, under = []) {
@@ -57,18 +58,18 @@ export async function coldStart(name, worker, under = []) {
 async function firstAnswer(name, port, deadline) {
   for (;;) {
     try {
-      const answer = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, {
+      const response = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, {
         method: "POST",
         headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
         body: JSON.stringify(LOADS.whole.body),
       });
-      const text = await answer.text();
-      if (answer.status === 200) return;
-      throw new Error(`${name}: its first answer was ${answer.status}: ${text}`);
+      const text = await response.text();
+      if (response.status === 200) return;
+      throw new Error(`${name}: its first response was ${response.status}: ${text}`);
     } catch (error) {
       const refused = error instanceof TypeError;
       if (!refused) throw error;
-      if (performance.now() > deadline) throw new Error(`${name} did not answer in time`);
+      if (performance.now() > deadline) throw new Error(`${name} did not respond in time`);
     }
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
@@ -104,7 +105,7 @@ const worker :Workerd.Worker = (
 }
 
 /**
- * How large the Wasm is, and how long it takes to compile: by the V8 of Node, whose version is not that of workerd.
+ * The size of the Wasm and the time to compile it, in the V8 of Node, whose version differs from workerd's.
  *
  * @returns {Sample}
  */

@@ -1,18 +1,18 @@
 // @ts-check
-//! Adds up what rounds found: medians, and comparisons of two targets, each made within a round, so that what disturbs the
-//! machine disturbs both sides. Pure: measures nothing and prints nothing.
+//! Statistics over rounds: medians, and comparisons of two targets. Each comparison is made within a round, so that
+//! disturbances of the machine affect both sides. Pure: measures nothing and prints nothing.
 
 /** @typedef {import("./loads.mjs").Sample} Sample */
 /** @typedef {Record<string, Record<string, Sample[]>>} Samples of each load, of each target, one for each round */
 
 /**
- * How two targets are compared. `scale` is a factor of the result.
+ * A comparison of two targets. `scale` is a factor of the result.
  *
  * @typedef {object} Comparison
  * @property {string} load
  * @property {string} figure
  * @property {string} of
- * @property {string} [to] absent: nothing, the figure itself is meant
+ * @property {string} [to] absent: no comparison, but the figure itself
  * @property {"ratio" | "difference"} [how]
  * @property {number} [scale]
  */
@@ -40,7 +40,7 @@ function values(samples, load, target, figure) {
 /**
  * @param {Samples} samples
  * @param {Comparison} comparison
- * @returns {number | undefined} undefined where one of the two was not measured
+ * @returns {number | undefined} undefined if one of the two was not measured
  */
 export function compare(samples, { load, figure, of, to, how = "ratio", scale = 1 }) {
   const left = values(samples, load, of, figure);
@@ -75,7 +75,7 @@ export function medians(samples) {
 }
 
 /**
- * As many digits as are of any use: four.
+ * Rounds to four significant digits.
  *
  * @param {number} value
  */
@@ -84,7 +84,7 @@ export function rounded(value) {
 }
 
 /**
- * A list that begins with another of its entries in each round: who comes first, or after whom, is not always the same.
+ * Rotates a list by one entry for each round, so that the order of its entries varies.
  *
  * @template T
  * @param {T[]} list

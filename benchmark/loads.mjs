@@ -1,5 +1,5 @@
 // @ts-check
-//! The loads, and how one of them is put on a target: by the program `load` (tests/load), with the processor time and the
+//! The loads, and how each is put on a target: by the program `load` (tests/load), with the processor time and the
 //! memory of the target's process read before and after.
 
 import { spawn } from "node:child_process";
@@ -21,15 +21,15 @@ import { MODEL } from "./targets.mjs";
  * @typedef {object} Load
  * @property {string} about
  * @property {number} connections
- * @property {number} seconds for a target in a round
+ * @property {number} seconds for each target in each round
  * @property {number} [events] of each stream
  * @property {object} body
  */
 
 /**
- * After a load, until the processor time is read: what is left to be done of a call when it has been answered, such as
- * handing in its receipt, is done in this time and belongs to it. What a gateway does every ten seconds falls to whichever
- * of its loads is then running.
+ * The time between the end of a load and the reading of the processor time. Work that follows a response, such as
+ * reporting its receipt, happens in this time and is counted. Work that a gateway does every ten seconds is counted
+ * in the load that is running.
  */
 const SETTLE_MS = 400;
 
@@ -37,7 +37,7 @@ const QUESTION = { role: "user", content: "What does a call cost, if it is one o
 
 /**
  * @param {number} events of content
- * @param {number} [apart] milliseconds between two; absent: none, and 0 would not be that, since it waits for a tick
+ * @param {number} [apart] milliseconds between two events; absent: no wait (0 would wait for a tick)
  */
 function streamOf(events, apart) {
   return { ...smallBody(), stream: true, simulate: { events, frame_delay_ms: apart } };
@@ -47,26 +47,26 @@ function smallBody() {
   return { model: MODEL, messages: [QUESTION], max_tokens: 64 };
 }
 
-/** Text as people write it, so with line ends, quotes and letters beyond ASCII, of about 100 KB as JSON. */
+/** Text as people write it, with line ends, quotes and letters beyond ASCII: about 100 KB as JSON. */
 function longBody() {
   const line = `She said: “the café's \\"new\\" hours are 9–17 Uhr”, and then went on to the next of the pages.\n`;
   const content = line.repeat(Math.floor(100_000 / JSON.stringify(line).length));
   return { ...smallBody(), messages: [{ role: "system", content }, QUESTION] };
 }
 
-/** What each content event of a stream is besides: the role, the finish, and `[DONE]`. */
+/** The events of a stream other than content: the role, the finish, and `[DONE]`. */
 const FRAME_EVENTS = 3;
 
 /** @satisfies {Record<string, Load>} */
 export const LOADS = {
   whole: {
-    about: "small whole answers, 32 at once",
+    about: "small whole responses, 32 at once",
     connections: 32,
     seconds: 1.6,
     body: smallBody(),
   },
   alone: {
-    about: "small whole answers, one at a time",
+    about: "small whole responses, one at a time",
     connections: 1,
     seconds: 2,
     body: smallBody(),
@@ -92,7 +92,8 @@ export const LOADS = {
     body: streamOf(300),
   },
   "paced-stream": {
-    // As models write: each event comes alone. In the other streams they come as fast as they are read, so several at once.
+    // As models write: each event comes alone. In the other streams events come as fast as they are read, several at
+    // once.
     about: "streams of 300 events some 2 ms apart, 16 at once",
     connections: 16,
     seconds: 1.6,
@@ -107,14 +108,17 @@ export const LOADS = {
     body: streamOf(3_000),
   },
   ring: {
-    about: "small whole answers, 32 at once, with rings of 1, 100 and 10,000 keys",
+    about: "small whole responses, 32 at once, with rings of 1, 100 and 10,000 keys",
     connections: 32,
     seconds: 1.6,
     body: smallBody(),
   },
 };
 
-/** Streams for `hold`: an event a second, for longer than it takes. (The provider makes them whole before it sends.) */
+/**
+ * Streams for `hold`: an event each second, for longer than the measurement. (The provider builds them before it
+ * sends.)
+ */
 const SLOW_STREAM = {
   about: "slow streams",
   connections: 1,
@@ -128,7 +132,7 @@ process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 let files = 0;
 
 /**
- * What `load` is told of a target and a load.
+ * The arguments of `load` for a target and a load.
  *
  * @param {Target} target
  * @param {Load} load
@@ -136,7 +140,7 @@ let files = 0;
 function words(target, load) {
   files += 1;
   const file = join(folder, `${files}.json`);
-  // The upstream alone knows models by its own names, and does not mind this one.
+  // Only the upstream itself knows models by other names, and it accepts any.
   writeFileSync(file, JSON.stringify(load.body));
   return [
     target.url,
@@ -147,7 +151,7 @@ function words(target, load) {
 }
 
 /**
- * Puts a load on a target and says what came of it. A single wrong answer is the end of the benchmark.
+ * Puts a load on a target and returns the measurements. A single wrong response ends the benchmark.
  *
  * @param {Target} target
  * @param {Load} load
@@ -181,7 +185,7 @@ export async function measure(target, load) {
 }
 
 /**
- * Load that is not measured, so that the runtime has compiled what is hot.
+ * Puts an unmeasured load on a target, so that the runtime compiles its hot code.
  *
  * @param {Target} target
  * @param {Load} load
@@ -210,14 +214,14 @@ async function run(target, load, until) {
   const report = JSON.parse(out);
   if (report.errors > 0 || report.requests === 0) {
     throw new Error(
-      `${target.name}, ${load.about}: ${report.errors} of ${report.requests + report.errors} answers were wrong, first: ${report.first_error}`,
+      `${target.name}, ${load.about}: ${report.errors} of ${report.requests + report.errors} responses were wrong, first: ${report.first_error}`,
     );
   }
   return report;
 }
 
 /**
- * Memory for each of many streams that are open at once, by what is resident more than before.
+ * Measures the memory of each of many open streams, as the growth of resident memory.
  *
  * @param {Target & { pid: number }} target
  * @param {number} streams
@@ -233,7 +237,7 @@ export async function hold(target, streams) {
   const lines = createInterface({ input: child.stdout });
   const line = await Promise.race([once(lines, "line"), closed.then(() => undefined)]);
   if (line === undefined) throw new Error(`${target.name}, slow streams: ${(await error).trim()}`);
-  // A few events for each, so that what a stream needs once it flows is there.
+  // A few events for each stream, so that it has allocated what a flowing stream needs.
   await sleep(3_000);
   const { resident } = memoryMb(target.pid);
   child.stdin.end();

@@ -1,6 +1,7 @@
 // @ts-check
-//! Other gateways, as their makers publish them, in front of the same simulated provider. Installed below .tools/ where they
-//! are not there yet: the one thing of the benchmark that needs package registries. Nothing of their settings is tuned.
+//! Other gateways, as published by their makers, in front of the same simulated provider. They are installed below
+//! .tools/ if they are missing, which is the only part of the benchmark that needs package registries. Their settings
+//! are not tuned.
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -18,7 +19,7 @@ const LITELLM_KEY = "sk-litellm";
 const FOLDER = `${root}.tools/peers`;
 const PATIENCE_MS = 120_000;
 
-/** What runs of them. */
+/** The running peers. */
 export class Peers {
   /**
    * @param {Target[]} targets
@@ -86,21 +87,21 @@ export class Peers {
     // JSON is YAML.
     writeFileSync(`${folder}/config.yaml`, JSON.stringify(config));
     const port = await freePort();
-    const words = ["--config", `${folder}/config.yaml`, "--host", "127.0.0.1", "--port", `${port}`];
-    await this.add("litellm", server, words, port, { authorization: `Bearer ${LITELLM_KEY}` });
+    const args = ["--config", `${folder}/config.yaml`, "--host", "127.0.0.1", "--port", `${port}`];
+    await this.add("litellm", server, args, port, { authorization: `Bearer ${LITELLM_KEY}` });
   }
 
   /**
    * @param {string} name
    * @param {string} program
-   * @param {string[]} words
+   * @param {string[]} args
    * @param {number} port
    * @param {Record<string, string>} headers
    */
-  async add(name, program, words, port, headers) {
+  async add(name, program, args, port, headers) {
     const child = tie(
-      spawn(program, words, {
-        // Their lines are thrown away, as those of the Workers are.
+      spawn(program, args, {
+        // Their output is discarded, as that of the Workers is.
         stdio: "ignore",
         env: { ...process.env, LITELLM_LOCAL_MODEL_COST_MAP: "True", NODE_ENV: "production" },
       }),
@@ -112,7 +113,7 @@ export class Peers {
       headers,
       pid: child.pid,
     };
-    await answers(target, child);
+    await waitUntilReady(target, child);
     this.targets.push(target);
   }
 
@@ -128,35 +129,35 @@ export class Peers {
 
 /**
  * @param {string} program
- * @param {string[]} words
+ * @param {string[]} args
  */
-function install(program, words) {
-  execFileSync(program, words, { stdio: ["ignore", "ignore", "inherit"] });
+function install(program, args) {
+  execFileSync(program, args, { stdio: ["ignore", "ignore", "inherit"] });
 }
 
 /**
- * Waits until a peer answers.
+ * Waits until a peer responds.
  *
  * @param {Target} target
  * @param {import("node:child_process").ChildProcess} child
  */
-async function answers(target, child) {
+async function waitUntilReady(target, child) {
   const deadline = performance.now() + PATIENCE_MS;
   let last = "nothing";
   while (performance.now() < deadline) {
     if (child.exitCode !== null) throw new Error(`${target.name} ended with ${child.exitCode}`);
     try {
-      const answer = await fetch(target.url, {
+      const response = await fetch(target.url, {
         method: "POST",
         headers: { "content-type": "application/json", ...target.headers },
         body: JSON.stringify(LOADS.whole.body),
       });
-      last = `${answer.status}: ${await answer.text()}`;
-      if (answer.status === 200) return;
+      last = `${response.status}: ${await response.text()}`;
+      if (response.status === 200) return;
     } catch (error) {
       last = String(error);
     }
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  throw new Error(`${target.name} did not answer in time; last: ${last}`);
+  throw new Error(`${target.name} did not respond in time; last: ${last}`);
 }

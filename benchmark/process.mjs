@@ -1,14 +1,14 @@
 // @ts-check
-//! What the system says of a process: its processor time and its memory (Linux, /proc). And that processes end with this one.
+//! The processor time and the memory of a process (Linux, /proc), and processes that end together with this one.
 
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 
-/** How many ticks a second of processor time has in /proc. */
+/** The number of ticks in a second of processor time in /proc. */
 const TICKS = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
 
 /**
- * The fields of /proc/PID/stat behind the name, which may have anything in it: the first of them is the state.
+ * The fields of /proc/PID/stat after the name, which may contain anything. The first of them is the state.
  *
  * @param {number | string} pid
  */
@@ -21,7 +21,7 @@ function stat(pid) {
 }
 
 /**
- * Processor time of a process with all its threads, in milliseconds; it comes in ticks of 10.
+ * The processor time of a process with all its threads, in milliseconds, in ticks of 10.
  *
  * @param {number} pid
  */
@@ -31,7 +31,7 @@ export function cpuMs(pid) {
 }
 
 /**
- * Memory in MB: what is resident now, and the most that has been since `forgetPeak`.
+ * Memory in MB: the resident size now, and the peak since `forgetPeak`.
  *
  * @param {number} pid
  */
@@ -46,11 +46,11 @@ export function memoryMb(pid) {
 const tied = new Set();
 
 process.on("exit", () => tied.forEach((child) => child.kill("SIGKILL")));
-// Miniflare ends the process upon these as well, but it is not always there.
+// Miniflare ends the process on these signals as well, but it is not always there.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 /**
- * Ends a child with this process, however that ends.
+ * Ends a child when this process ends, in whatever way.
  *
  * @template {import("node:child_process").ChildProcess} Child
  * @param {Child} child
@@ -62,7 +62,7 @@ export function tie(child) {
 }
 
 /**
- * Forgets what the peak of its memory has been.
+ * Resets the peak of a process's memory.
  *
  * @param {number} pid
  */
@@ -71,7 +71,7 @@ export function forgetPeak(pid) {
 }
 
 /**
- * The children of this process that have a name.
+ * The children of this process with a given name.
  *
  * @param {string} name
  */
@@ -83,7 +83,7 @@ export function children(name) {
         const found = stat(pid);
         return found.name === name && Number(found.fields[1]) === process.pid;
       } catch {
-        // It has just ended.
+        // The process has just ended.
         return false;
       }
     })

@@ -1,6 +1,6 @@
 // @ts-check
-//! Where the processor time of a call goes: puts a load on a target while `perf` looks at its process, and counts what it
-//! was doing by kind (`samples.mjs`); and in calls one at a time, by what the slowest are slow (`tail.mjs`).
+//! The breakdown of processor time: puts a load on a target while `perf` samples its process, and counts the samples
+//! by kind (`samples.mjs`); for calls one at a time, also the causes of the slowest ones (`tail.mjs`).
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -24,16 +24,16 @@ import { CAUSES, askAlone, slowest } from "./tail.mjs";
 /** @typedef {{ counts: Record<Kind, number>, requests: number }} Recording */
 /** @typedef {Awaited<ReturnType<typeof recordAlone>>} RecordingAlone */
 
-/** Samples for each second of processor time: not in step with what happens every so many milliseconds. */
+/** Samples in a second of processor time: a number that is not in step with periodic work. */
 const FREQUENCY = 999;
-/** The same for calls one at a time: some in each. */
+/** The same for calls one at a time: several samples in each. */
 const ALONE_FREQUENCY = 4_999;
 /** The same for a start, which is short. */
 const START_FREQUENCY = 9_999;
-/** Until perf looks at all threads of a process, of which it says nothing. */
+/** The time until perf samples all threads of a process, which it does not report. */
 const ATTACH_MS = 500;
 
-/** Says what is wrong if the profiler is not there, or may not see all that a process does. */
+/** Throws if the profiler is missing, or may not see everything that a process does. */
 export function checkPerf() {
   try {
     execFileSync("perf", ["--version"], { stdio: "ignore" });
@@ -45,13 +45,13 @@ export function checkPerf() {
   const paranoid = Number(readFileSync("/proc/sys/kernel/perf_event_paranoid", "utf8"));
   if (process.getuid?.() !== 0 && paranoid > 1) {
     throw new Error(
-      "--profile may not see what the kernel does: it has to be run as root, or with kernel.perf_event_paranoid at most 1",
+      "--profile cannot sample the kernel: run it as root, or with kernel.perf_event_paranoid at most 1",
     );
   }
 }
 
 /**
- * Puts a load on a target under the profiler, until what is left to be done of the calls is done.
+ * Puts a load on a target under the profiler, until the work that follows the responses is done.
  *
  * @param {Running} target
  * @param {Load} load
@@ -65,7 +65,7 @@ export async function record(target, load) {
 }
 
 /**
- * Asks a target for one answer at a time under the profiler.
+ * Sends a target one request at a time under the profiler.
  *
  * @param {Running} target
  * @param {Load} load
@@ -82,7 +82,7 @@ export async function recordAlone(target, load) {
 }
 
 /**
- * What a process did during some work.
+ * Samples a process during some work.
  *
  * @template Result
  * @param {number} pid
@@ -94,10 +94,11 @@ async function recorded(pid, frequency, work) {
   const folder = mkdtempSync(join(tmpdir(), "gatehouse-profile-"));
   try {
     const file = join(folder, "perf.data");
-    // The clock, so that a sample is so much time on machines that count nothing else; with times as Node tells them.
-    const what = ["-e", "cpu-clock", "-k", "mono", "-F", `${frequency}`, "-g", "-p", `${pid}`];
+    // The clock event, so that a sample is a fixed time even on machines without hardware counters; with timestamps
+    // of Node's clock.
+    const options = ["-e", "cpu-clock", "-k", "mono", "-F", `${frequency}`, "-g", "-p", `${pid}`];
     const perf = tie(
-      spawn("perf", ["record", ...what, "-o", file], { stdio: ["ignore", "ignore", "pipe"] }),
+      spawn("perf", ["record", ...options, "-o", file], { stdio: ["ignore", "ignore", "pipe"] }),
     );
     const error = text(perf.stderr);
     const closed = once(perf, "close");
@@ -113,7 +114,7 @@ async function recorded(pid, frequency, work) {
 }
 
 /**
- * Starts a Worker under the profiler, until its first answer.
+ * Starts a Worker under the profiler, until its first response.
  *
  * @param {string} name
  * @param {import("./targets.mjs").Worker} worker
@@ -122,8 +123,8 @@ export async function recordStart(name, worker) {
   const folder = mkdtempSync(join(tmpdir(), "gatehouse-profile-"));
   try {
     const file = join(folder, "perf.data");
-    const what = ["-e", "cpu-clock", "-F", `${START_FREQUENCY}`, "-g"];
-    await coldStart(name, worker, ["perf", "record", "-q", ...what, "-o", file, "--"]);
+    const options = ["-e", "cpu-clock", "-F", `${START_FREQUENCY}`, "-g"];
+    await coldStart(name, worker, ["perf", "record", "-q", ...options, "-o", file, "--"]);
     return tally(await read(file));
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -144,7 +145,7 @@ async function read(file) {
 }
 
 /**
- * Microseconds of a call by kind, and of all kinds.
+ * Microseconds of processor time for each call, by kind and in total.
  *
  * @param {Recording[]} recordings
  */
@@ -153,7 +154,7 @@ export function perCall(recordings) {
 }
 
 /**
- * The same of calls one at a time.
+ * The same for calls one at a time.
  *
  * @param {RecordingAlone[]} recordings
  */
@@ -162,7 +163,7 @@ export function perCallAlone(recordings) {
 }
 
 /**
- * The slowest hundredth of calls one at a time: how many these are, and percent of them by cause.
+ * The slowest hundredth of calls one at a time: their number, and their percentages by cause.
  *
  * @param {RecordingAlone[]} recordings
  */
@@ -187,7 +188,7 @@ function byCall(recordings, frequency) {
 }
 
 /**
- * Milliseconds of a start by kind, and of all kinds.
+ * Milliseconds of processor time for each start, by kind and in total.
  *
  * @param {Record<Kind, number>[]} starts
  */
@@ -196,7 +197,7 @@ export function perStart(starts) {
 }
 
 /**
- * The sums of samples by kind, and of all kinds, as times.
+ * The sums of samples by kind and in total, converted to times.
  *
  * @param {Record<Kind, number>[]} all
  * @param {number} time of one sample

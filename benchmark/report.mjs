@@ -1,5 +1,5 @@
 // @ts-check
-//! What the benchmark says on a terminal. Pure: texts from figures.
+//! The output of the benchmark on a terminal. Pure: converts figures to text.
 
 import { number, quantity } from "../site/scripts/numbers.mjs";
 import { KINDS } from "./samples.mjs";
@@ -42,7 +42,7 @@ export function report({ machine, versions, figures, bars }) {
 }
 
 /**
- * The kinds in tables.
+ * The profile as tables.
  *
  * @param {Profile} profile
  */
@@ -52,9 +52,9 @@ export function profileReport(profile) {
   return [
     "",
     `${machine.processor}, ${machine.cores} cores; workerd ${workerd}`,
-    kinds("µs per small whole answer, 32 at once", us_per_call),
+    kinds("µs per small whole response, 32 at once", us_per_call),
     kinds("µs of the same, one at a time", us_per_call_alone),
-    table("slowest of these, %", { ...CAUSES, calls: "how many" }, slowest),
+    table("slowest of these, %", { ...CAUSES, calls: "number" }, slowest),
     kinds("µs per stream of 300 events, 8 at once", us_per_stream),
     kinds("ms per start", start_cpu_ms),
     aligned([
@@ -66,28 +66,28 @@ export function profileReport(profile) {
 }
 
 /**
- * @param {string} what
+ * @param {string} title
  * @param {Record<string, Record<string, number>>} workers
  */
-function kinds(what, workers) {
-  return table(what, { ...KINDS, total: "in all" }, workers);
+function kinds(title, workers) {
+  return table(title, { ...KINDS, total: "in all" }, workers);
 }
 
 /**
- * @param {string} what
+ * @param {string} title
  * @param {Record<string, string>} rows
  * @param {Record<string, Record<string, number>>} workers
  */
-function table(what, rows, workers) {
+function table(title, rows, workers) {
   const lines = Object.entries(rows).map(([key, about]) => [
     about,
     ...Object.values(workers).map((worker) => number(worker[key])),
   ]);
-  return aligned([[what, ...Object.keys(workers)], ...lines]);
+  return aligned([[title, ...Object.keys(workers)], ...lines]);
 }
 
 /**
- * All bars in a line.
+ * All bars in one line.
  *
  * @param {Verdict[]} bars
  */
@@ -102,7 +102,7 @@ export function lastLine(bars) {
 }
 
 /**
- * Lines of columns, the first of them and those from `texts` on to the left, the others to the right.
+ * Aligns columns: the first one and those from `texts` on to the left, the others to the right.
  *
  * @param {string[][]} rows
  * @param {number} [texts]

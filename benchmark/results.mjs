@@ -1,5 +1,6 @@
 // @ts-check
-//! The data file of the benchmark, site/data/performance.json. The documentation draws it (site/scripts/charts.mjs).
+//! The data file of the benchmark, site/data/performance.json, for the diagrams of the documentation
+//! (site/scripts/charts.mjs).
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -17,9 +18,10 @@ import { CAUSES } from "./tail.mjs";
  * @property {string} workerd
  * @property {Record<string, Record<string, number>>} us_per_call 32 calls at once
  * @property {Record<string, Record<string, number>>} us_per_call_alone one call at a time
- * @property {Record<string, Record<string, number>>} slowest the slowest hundredth of those: how many, and percent by cause
+ * @property {Record<string, Record<string, number>>} slowest the slowest hundredth of those: their number, and
+ * percentages by cause
  * @property {Record<string, Record<string, number>>} us_per_stream streams of 300 events, 8 at once
- * @property {Record<string, number>} start_ms from starting a process to its first answer
+ * @property {Record<string, number>} start_ms from starting a process to its first response
  * @property {Record<string, Record<string, number>>} start_cpu_ms processor time in that interval, by kind and in total
  */
 

@@ -1,9 +1,9 @@
 // @ts-check
-//! Runs the benchmark: starts what is measured, puts the loads on it in rounds, and tells what came of it. `scripts/bench`
-//! says how it is called, and builds what it needs.
+//! Runs the benchmark: starts the targets, puts the loads on them in rounds, and prints the results. `scripts/bench`
+//! documents the options and builds the requirements.
 //!
-//! Each round puts a load on every target in turn, each time beginning with another, so that whatever else the machine does
-//! is spread over all of them. Comparisons are made within a round; what is told is their median over the rounds.
+//! Each round puts a load on every target in turn, in an order that varies, so that other activity of the machine is
+//! spread over all of them. Comparisons are made within a round; their medians over the rounds are reported.
 
 import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
@@ -38,12 +38,14 @@ import { Running, byHand, gatehouse, passThrough, passThroughWithWasm } from "./
 
 const RING_SIZES = [1, 100, 10_000];
 const OPEN_STREAMS = 1_000;
-/** How many requests run before anything is measured: enough for the runtime to have compiled what is hot. */
+/** The number of requests before the measurements, enough for the runtime to compile its hot code. */
 const WARM_REQUESTS = 3_000;
-/** An idle process is watched for so long, after so long a rest in which it finishes what calls have left to do. */
+/**
+ * The time for which an idle process is observed, after a rest in which it finishes the work of earlier calls.
+ */
 const IDLE_S = 10;
 const REST_S = 15;
-/** What is profiled is warmed up for so long, and recorded so often, for so long each time. */
+/** The warm-up of a profiled target, and the number and the duration of its recordings. */
 const PROFILE_WARM_S = 4;
 const PROFILE_STREAM_WARM_S = 1;
 const PROFILE_ROUNDS = 6;
@@ -52,17 +54,17 @@ const PROFILE_ALONE_S = 4;
 const PROFILE_STARTS = 15;
 
 /**
- * How often: with `--quick` few, and in full. Loads run on several processes of each Worker, one after the other: for all of
- * its life one is up to a tenth faster or slower than the next.
+ * The numbers of rounds, with `--quick` and in full. Loads run on several processes of each Worker, one after the
+ * other, since a process is up to a tenth faster or slower than the next for all of its life.
  */
 const ROUNDS = {
   quick: { processes: 2, loads: 3, ring: 3, memory: 3, cold: 7, peers: 3 },
   full: { processes: 3, loads: 3, ring: 5, memory: 3, cold: 15, peers: 5 },
 };
 
-/** What there is to measure, in this order. */
+/** The parts of the benchmark, in this order. */
 const PARTS = ["wasm", "cold", ...Object.keys(LOADS), "memory", "idle", "peers"];
-/** What has no bar is left out where it has to be quick. */
+/** Parts without a bar are omitted with `--quick`. */
 const NOT_QUICK = ["paced-stream", "long-stream", "idle"];
 
 const { values: options } = parseArgs({
@@ -78,7 +80,7 @@ const begun = performance.now();
 
 /** @type {import("./figures.mjs").Samples} */
 const samples = {};
-/** Ends what has been started, the last first. @type {(() => Promise<unknown>)[]} */
+/** Functions that stop what has been started, run in reverse order. @type {(() => Promise<unknown>)[]} */
 const ends = [];
 
 try {
@@ -113,7 +115,7 @@ async function benchmark() {
     rounds,
     figures: medians(samples),
     bars: bars(),
-    // Measured apart, and as long as it is not measured again it stays.
+    // The profile is measured separately and stays until it is measured again.
     profile: read()?.profile,
   };
   console.log(report(results));
@@ -124,10 +126,10 @@ async function benchmark() {
   return results.bars.every((bar) => bar.holds) ? 0 : 1;
 }
 
-/** Measures where the processor time of answers and the time of a start go, and writes it beside the other figures. */
+/** Measures the breakdown of processor time for responses and starts, and adds it to the other figures. */
 async function profile() {
   if (options.quick || options.peers || options.only.length > 0) {
-    throw new Error("--profile measures nothing else: it takes no other option");
+    throw new Error("--profile cannot be combined with other options");
   }
   checkPerf();
   const upstream = await startUpstream();
@@ -170,7 +172,8 @@ async function profile() {
 }
 
 /**
- * How long a start takes, also of a Worker that only carries Gatehouse's Wasm; and by itself, what the processor does in one.
+ * Measures the time of a start, also of a Worker that only includes Gatehouse's Wasm; and separately the processor
+ * time of one.
  *
  * @param {string} upstream its address
  */
@@ -209,7 +212,7 @@ async function startUpstream() {
 function chosen() {
   const unknown = options.only.find((name) => !PARTS.includes(name));
   if (unknown !== undefined) {
-    throw new Error(`there is nothing to measure named ${unknown}; there are ${PARTS.join(", ")}`);
+    throw new Error(`unknown part ${unknown}; the parts are ${PARTS.join(", ")}`);
   }
   if (options.only.length > 0) return PARTS.filter((part) => options.only.includes(part));
   return PARTS.filter((part) => {
@@ -228,18 +231,18 @@ function add(load, target, sample) {
 }
 
 /**
- * Says what is being done; on a terminal in a line that is written over.
+ * Prints the current activity; on a terminal in a line that is overwritten.
  *
- * @param {string} what
+ * @param {string} activity
  */
-function progress(what) {
+function progress(activity) {
   const seconds = Math.round((performance.now() - begun) / 1_000);
-  const line = `${`${seconds}`.padStart(5)} s  ${what}`;
+  const line = `${`${seconds}`.padStart(5)} s  ${activity}`;
   process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
 }
 
 /**
- * Starts a Worker, to be ended by the caller or else at the very end.
+ * Starts a Worker. The caller stops it; otherwise it is stopped at the end.
  *
  * @param {Worker} worker
  */
@@ -256,7 +259,7 @@ async function stop(running) {
 }
 
 /**
- * The loads on everything that takes them.
+ * Puts the loads on every target that takes them.
  *
  * @param {Upstream} upstream
  * @param {LoadName[]} names
@@ -269,7 +272,7 @@ async function loads(upstream, names) {
 }
 
 /**
- * Rounds of the loads on one process of each Worker.
+ * Runs rounds of the loads on one process of each Worker.
  *
  * @param {Upstream} upstream
  * @param {LoadName[]} names
@@ -279,7 +282,7 @@ async function loadsOnProcesses(upstream, names, first) {
   progress("starting the Workers");
   const bare = await start(passThrough(upstream.url));
   const hand = await start(byHand(upstream.url));
-  // One for each kind of key: what one leaves behind, in memory and to be reported, is not counted with another.
+  // One process for each kind of key: the memory and the pending reports of one are not counted with another.
   const ringed = await start(gatehouse(upstream.url));
   const issuing = await start(gatehouse(upstream.url));
   const limiting = await start(gatehouse(upstream.url));
@@ -295,7 +298,7 @@ async function loadsOnProcesses(upstream, names, first) {
   for (const target of targets) {
     progress(`warming up ${target.name}`);
     await warm(target, LOADS.whole, WARM_REQUESTS);
-    // Whatever these need besides, and the limits of each key, are warm then too.
+    // The warm-up includes additional code of these loads, and the limits of each key.
     for (const name of names) await warm(target, LOADS[name], LOADS[name].connections);
   }
   for (let round = first; round < first + rounds.loads; round += 1) {
@@ -318,7 +321,7 @@ async function ring(upstream) {
 }
 
 /**
- * Rounds on one process for each size of ring.
+ * Runs rounds on one process for each size of ring.
  *
  * @param {string} upstream its address
  * @param {number} first round
@@ -339,7 +342,7 @@ async function ringOnProcesses(upstream, first) {
 }
 
 /**
- * The Workers of which a fresh process is wanted, one for each measurement.
+ * The Workers that are measured in fresh processes, one for each measurement.
  *
  * @param {string} upstream its address
  * @returns {[name: string, worker: Worker][]}
@@ -378,7 +381,7 @@ async function cold(upstream) {
 }
 
 /**
- * What a process that has answered calls takes when it gets none.
+ * Measures the idle consumption of a process that has served calls.
  *
  * @param {string} upstream its address
  */
@@ -417,7 +420,7 @@ async function peers(upstream) {
   }
   for (let round = 0; round < rounds.peers; round += 1) {
     for (const target of rotated(targets, round)) {
-      progress(`round ${round + 1} of ${rounds.peers}: small whole answers: ${target.name}`);
+      progress(`round ${round + 1} of ${rounds.peers}: small whole responses: ${target.name}`);
       add("peers", target.name, await measure(target, { ...LOADS.whole, seconds: 4 }));
     }
   }
@@ -431,7 +434,7 @@ function bars() {
   }));
 }
 
-/** What the figures were measured with. */
+/** The versions that the figures were measured with. */
 function circumstances() {
   const { version } = createRequire(import.meta.url)("workerd/package.json");
   const [rustc = ""] = execFileSync("rustc", ["--version"], { encoding: "utf8" }).split(" (");

@@ -1,17 +1,18 @@
 // @ts-check
-//! Sorts what `perf script` says of a workerd process: what its processor was doing in each sample, by kind. Pure: reads
-//! lines and counts.
+//! Classifies the samples of `perf script` for a workerd process by the kind of its work. Pure: reads lines and
+//! counts.
 
 /**
- * A frame of a stack. What compiled code is called nobody tells perf, so there the name is `[unknown]`.
+ * A frame of a stack. perf does not know the names of code that is compiled at run time; there the name is
+ * `[unknown]`.
  *
  * @typedef {object} Frame
  * @property {string} address
  * @property {string} name
- * @property {string} from the file that it is of, or what perf says instead
+ * @property {string} from the file of the code, or perf's placeholder for it
  */
 
-/** The kinds, in this order, as readers know them. */
+/** The kinds in their order, with names for readers. */
 export const KINDS = /** @type {const} */ ({
   runtime: "the runtime itself (workerd, kj, jsg)",
   kernel: "the kernel: the network, the log’s writes, waking up",
@@ -25,17 +26,17 @@ export const KINDS = /** @type {const} */ ({
 
 /** @typedef {keyof typeof KINDS} Kind */
 
-/** What has one of these anywhere in its stack is done for that, whatever does it. */
+/** A sample with one of these anywhere in its stack belongs to that work, whatever function it is in. */
 const COLLECTION =
   /\bv8::.*(CollectGarbage|Scaveng|Sweep|Mark(ing|er|Compact)|Evacuat|GCTracer|PhantomCallbacks)|\bcppgc::.*(Collect|Sweep|Mark(ing|er))/;
 const COMPILING =
   /\bv8::internal::(compiler|maglev|turboshaft|baseline|interpreter)::|\bv8::internal::(\S*::)?\w*(Compile|Compilation|Liftoff|Turbofan)|^Builtins_Compile/;
 
-/** Where code is that is compiled as it runs: of no file, or of what perf or the system make up for one. */
+/** The places of code that is compiled at run time: no file, or a placeholder of perf or the system. */
 const NO_FILE = /^(\/\/|\/memfd:|\[|anon)|\/perf-\d+\.map$|^$/;
 
 /**
- * What a sample was doing. Frames begin with where it was.
+ * The kind of a sample. The first frame is the innermost.
  *
  * @param {Frame[]} stack not empty
  * @returns {Kind}
@@ -44,7 +45,7 @@ export function kindOf(stack) {
   if (stack.some(({ name }) => COLLECTION.test(name))) return "collection";
   if (stack.some(({ name }) => COMPILING.test(name))) return "compiling";
   const { address, name, from } = /** @type {Frame} */ (stack[0]);
-  // The upper half of all addresses is the kernel’s, named or not.
+  // The upper half of the address space belongs to the kernel, with or without a name.
   if (/^f{4}[0-9a-f]{12}$/.test(address) || /^\[(kernel|guest\.kernel|vdso)/.test(from)) {
     return "kernel";
   }
@@ -55,7 +56,7 @@ export function kindOf(stack) {
   }
   if (/\/(libc|libm|ld-linux|libpthread|libstdc\+\+|libgcc_s)\b[^/]*$/.test(from)) return "memory";
   if (/^Builtins_|^(v8|cppgc|heap::base)::|^_ZN[A-Z]?2v8/.test(name)) return "v8";
-  // What belongs to others has types of V8 in its name as well.
+  // Functions of other parts have types of V8 in their names as well.
   if (/\bv8::/.test(name) && !/\b(workerd|kj)::|6workerd|2kj/.test(name)) return "v8";
   if (/\b(kj_hyper|hyper|hyper_util|kj_rs_tokio|tokio|mio|http|httparse|bytes)(::|\$)/.test(name)) {
     return "http";
@@ -63,22 +64,22 @@ export function kindOf(stack) {
   return "runtime";
 }
 
-/** What is done for a database, which of the Workers only Gatehouse has: its ledgers are in one. */
+/** Work for a database. Of the Workers only Gatehouse has one: its ledgers use it. */
 const DATABASE = /sqlite/i;
 
 /**
- * A sample, as far as anything here asks.
+ * A sample, as far as it is used here.
  *
  * @typedef {object} Sample
  * @property {string} thread
- * @property {number} seconds when, by the clock that the recording was made with; NaN: perf was not asked
+ * @property {number} seconds the time by the clock of the recording; NaN if perf did not record it
  * @property {Kind} kind
  * @property {boolean} database
  */
 
 /**
- * The samples in the lines of `perf script -F comm,ip,sym,dso`, or with `time` as well: each has a line that tells the thread,
- * one for each frame, and an empty one.
+ * Parses the lines of `perf script -F comm,ip,sym,dso`, or with `time` as well. Each sample has a line with the
+ * thread, a line for each frame, and an empty line.
  *
  * @param {Iterable<string> | AsyncIterable<string>} lines
  */
@@ -113,7 +114,7 @@ export async function samples(lines) {
 }
 
 /**
- * How many there are of each kind.
+ * Counts the samples of each kind.
  *
  * @param {Sample[]} all
  */

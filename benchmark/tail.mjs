@@ -1,6 +1,6 @@
 // @ts-check
-//! What the slowest calls are slow by: asks one at a time, and looks at what the Worker's process did meanwhile, by the samples
-//! of the profiler (`samples.mjs`). Does not start it.
+//! The causes of slow calls: sends one request at a time, and classifies the activity of the Worker's process
+//! meanwhile, by the samples of the profiler (`samples.mjs`). Does not start the profiler.
 
 import { Agent, request } from "node:http";
 import { median } from "./figures.mjs";
@@ -8,14 +8,14 @@ import { median } from "./figures.mjs";
 /** @typedef {import("./samples.mjs").Sample} Sample */
 
 /**
- * A call that was answered.
+ * A call that got its response.
  *
  * @typedef {object} Call
- * @property {number} at when it began, in seconds of the system's monotonic clock
+ * @property {number} at its start, in seconds of the system's monotonic clock
  * @property {number} took in seconds
  */
 
-/** By what a call can be slow, in this order, as readers know it. */
+/** The causes of slow calls in their order, with names for readers. */
 export const CAUSES = /** @type {const} */ ({
   collection: "garbage collection, for the most part",
   ledger: "the ledger’s database was written to, in the same process",
@@ -25,13 +25,13 @@ export const CAUSES = /** @type {const} */ ({
 
 /** @typedef {keyof typeof CAUSES} Cause */
 
-/** Of so many calls the slowest is looked at. */
+/** The slowest of this many calls is examined. */
 const ONE_OF = 100;
-/** The thread that runs Workers has the name of the program; the others have names of their own. */
+/** The thread that runs Workers has the name of the program; others have different names. */
 const WORKER_THREAD = /^workerd/;
 
 /**
- * Asks a target again and again, on one connection.
+ * Sends requests to a target, one after the other, on one connection.
  *
  * @param {import("./targets.mjs").Target} target
  * @param {object} body
@@ -48,7 +48,7 @@ export async function askAlone(target, body, seconds) {
     while (now() < until) {
       const at = now();
       const status = await ask(agent, target, text);
-      if (status !== 200) throw new Error(`${target.name} answered ${status}`);
+      if (status !== 200) throw new Error(`${target.name} responded with status ${status}`);
       calls.push({ at, took: now() - at });
     }
   } finally {
@@ -61,7 +61,7 @@ export async function askAlone(target, body, seconds) {
  * @param {Agent} agent
  * @param {import("./targets.mjs").Target} target
  * @param {string} body
- * @returns {Promise<number | undefined>} the status, once the answer has come whole
+ * @returns {Promise<number | undefined>} the status, once the whole response has arrived
  */
 function ask(agent, { url, headers }, body) {
   return new Promise((resolve, reject) => {
@@ -75,10 +75,10 @@ function ask(agent, { url, headers }, body) {
       },
     });
     call.on("error", reject);
-    call.on("response", (answer) => {
-      answer.on("error", reject);
-      answer.on("end", () => resolve(answer.statusCode));
-      answer.resume();
+    call.on("response", (response) => {
+      response.on("error", reject);
+      response.on("end", () => resolve(response.statusCode));
+      response.resume();
     });
     call.end(body);
   });
@@ -119,7 +119,7 @@ export function slowest(calls, samples, frequency) {
 const busy = (work) => work?.length ?? 0;
 
 /**
- * What the Worker’s thread did during each call.
+ * The activity of the Worker’s thread during each call.
  *
  * @param {Call[]} calls
  * @param {Sample[]} samples

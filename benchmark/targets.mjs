@@ -1,7 +1,7 @@
 // @ts-check
-//! What is measured, each in a workerd process of its own that Miniflare starts, with the same settings of the runtime: the
-//! bare pass-through, the gateway by hand, and Gatehouse as it is deployed, with its database, its objects and its log.
-//! Asks them nothing but the issuing of keys.
+//! The targets, each in a separate workerd process that Miniflare starts, with the same settings of the runtime: the
+//! bare pass-through, the handwritten gateway, and Gatehouse as deployed, with its database, its objects and its log.
+//! Sends them no requests except to issue keys.
 
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -11,14 +11,14 @@ import { migrate } from "../tests/e2e/isolates.mjs";
 import { issue } from "../tests/e2e/ledgers.mjs";
 import { children } from "./process.mjs";
 
-// Its types refer to packages whose types are not installed.
+// The package's types refer to packages whose types are not installed.
 const miniflare = "miniflare";
 const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
 
 /** @typedef {import("../tests/e2e/harness.mjs").Gateway} Gateway */
 
 /**
- * Something that answers chat completions.
+ * A server of chat completions.
  *
  * @typedef {object} Target
  * @property {string} name
@@ -28,7 +28,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  */
 
 /**
- * A Worker as the runtime takes it.
+ * A Worker in the form that the runtime takes.
  *
  * @typedef {object} Worker
  * @property {string[]} modules the first of them is the main one; paths below the root
@@ -36,7 +36,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  */
 
 export const MODEL = "demo/sim-small";
-/** A key of the ring, the last of it. */
+/** The last key of the ring. */
 export const KEY = mint(Buffer.alloc(31, 1)).key;
 const PROVIDER_KEY = "sk-provider";
 const OBJECTS = {
@@ -47,7 +47,7 @@ const OBJECTS = {
 };
 
 /**
- * A ring of so many keys, as a secret has it.
+ * A ring of the given size, as the value of the secret.
  *
  * @param {number} keys
  */
@@ -96,7 +96,7 @@ export const gatehouse = (upstream, keys = 1) => ({
       providers: { demo: { base_url: `${upstream}/v1`, models: ["sim-small"] } },
       models: { [MODEL]: { input_usd_per_mtok: 1, output_usd_per_mtok: 2 } },
       policies: {
-        // Every limit is looked at for every call, and none is reached.
+        // Every limit is checked for every call, and none is reached.
         roomy: {
           limits: {
             requests_per_minute: 10_000_000,
@@ -126,12 +126,12 @@ export class Running {
   /** @param {Worker} worker */
   static async start({ modules, bindings }) {
     const missing = modules.find((path) => !existsSync(root + path));
-    if (missing !== undefined) throw new Error(`there is no ${missing}: run ./scripts/build`);
+    if (missing !== undefined) throw new Error(`${missing} is missing: run ./scripts/build`);
     const isGatehouse = modules[0] === "build/index.js";
     const before = children("workerd");
     const runtime = new Miniflare(
       convertV4MiniflareOptions({
-        // Takes each line of the log and throws it away. Every Worker's: those that write none are not told apart.
+        // Reads and discards each line of the log, for every Worker, whether it writes lines or not.
         handleStructuredLogs: () => {},
         name: "worker",
         modulesRoot: root,

@@ -1,7 +1,8 @@
 // @ts-check
-//! The job of a gateway at its smallest, in JavaScript by hand: who is calling, which provider has the model, send with
-//! headers of its own and under a time limit, count what the answer used, log a line. What the benchmark compares with.
-//! It has no failover, no health, no ledger, no limits and no schema, and of streams it does not count what they used.
+//! The smallest useful gateway, handwritten in JavaScript: authenticates, finds the provider of the model, sends the
+//! request with its own headers under a time limit, counts the usage, and logs a line. The benchmark compares
+//! Gatehouse with it. It has no failover, no health, no ledger, no limits and no schema, and does not count the usage
+//! of streams.
 
 const MAX_BODY_BYTES = 20 * 1024 * 1024;
 const TIMEOUT_MS = 300_000;
@@ -27,13 +28,13 @@ export default {
    */
   fetch(request, env, context) {
     if (ring.length === 0) configure(env);
-    const answer = complete(request).catch((error) => {
+    const response = complete(request).catch((error) => {
       console.log(JSON.stringify({ event: "failure", error: String(error) }));
-      return refusal(500, "internal_error", "the gateway failed");
+      return failure(500, "internal_error", "the gateway failed");
     });
-    // So that the call is brought to its end, and its memory freed, when the client has left.
-    context.waitUntil(answer);
-    return answer;
+    // So that the call is completed, and its memory freed, when the client has disconnected.
+    context.waitUntil(response);
+    return response;
   },
 };
 
@@ -64,11 +65,11 @@ async function complete(request) {
   const begun = Date.now();
   const id = crypto.randomUUID();
   const { pathname } = new URL(request.url);
-  if (pathname !== "/v1/chat/completions") return refusal(404, "not_found", "no such route");
-  if (request.method !== "POST") return refusal(405, "method_not_allowed", "use POST");
+  if (pathname !== "/v1/chat/completions") return failure(404, "not_found", "no such route");
+  if (request.method !== "POST") return failure(405, "method_not_allowed", "use POST");
 
   const caller = await callerOf(request.headers.get("authorization"));
-  if (caller === undefined) return refusal(401, "invalid_api_key", "this key is not valid here");
+  if (caller === undefined) return failure(401, "invalid_api_key", "this key is not valid here");
 
   if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) return tooLarge();
   const bytes = await request.arrayBuffer();
@@ -77,20 +78,20 @@ async function complete(request) {
   try {
     body = JSON.parse(decoder.decode(bytes));
   } catch {
-    return refusal(400, "invalid_json", "the body is not JSON");
+    return failure(400, "invalid_json", "the body is not JSON");
   }
   if (typeof body?.model !== "string" || !Array.isArray(body.messages)) {
-    return refusal(400, "invalid_request", "model and messages are needed");
+    return failure(400, "invalid_request", "model and messages are needed");
   }
   const upstream = models.get(body.model);
-  if (upstream === undefined) return refusal(404, "model_not_found", "no such model");
+  if (upstream === undefined) return failure(404, "model_not_found", "no such model");
 
   const controller = new AbortController();
   const abort = () => controller.abort();
   request.signal.addEventListener("abort", abort);
   const timer = setTimeout(abort, TIMEOUT_MS);
   try {
-    const answer = await fetch(upstream.url, {
+    const upstreamResponse = await fetch(upstream.url, {
       method: "POST",
       headers: { authorization: upstream.authorization, "content-type": "application/json" },
       body: JSON.stringify({ ...body, model: upstream.model }),
@@ -98,14 +99,14 @@ async function complete(request) {
       signal: controller.signal,
     });
     const headers = {
-      "content-type": answer.headers.get("content-type") ?? "application/json",
+      "content-type": upstreamResponse.headers.get("content-type") ?? "application/json",
       "x-request-id": id,
       "x-gateway-model": upstream.model,
       "cache-control": "no-store",
     };
-    const { status } = answer;
+    const { status } = upstreamResponse;
     const isStream = headers["content-type"].startsWith("text/event-stream");
-    const whole = isStream ? undefined : await answer.arrayBuffer();
+    const whole = isStream ? undefined : await upstreamResponse.arrayBuffer();
     const usage = whole === undefined ? undefined : usageOf(whole);
     count(caller, usage);
     console.log(
@@ -121,10 +122,10 @@ async function complete(request) {
         duration_ms: Date.now() - begun,
       }),
     );
-    return new Response(whole ?? answer.body, { status, headers });
+    return new Response(whole ?? upstreamResponse.body, { status, headers });
   } catch (error) {
     console.log(JSON.stringify({ event: "call", request_id: id, caller, error: String(error) }));
-    return refusal(502, "upstream_unreachable", "the provider could not be reached");
+    return failure(502, "upstream_unreachable", "the provider could not be reached");
   } finally {
     clearTimeout(timer);
     request.signal.removeEventListener("abort", abort);
@@ -135,10 +136,10 @@ async function complete(request) {
 async function callerOf(authorization) {
   if (!authorization?.startsWith("Bearer ")) return undefined;
   const digest = await crypto.subtle.digest("SHA-256", encoder.encode(authorization.slice(7)));
-  // The runtime's own, which the types of browsers do not have.
+  // An extension of the runtime that the types of browsers lack.
   const subtle = /** @type {any} */ (crypto.subtle);
   let caller;
-  // All of them, whichever it is: how long it takes says nothing.
+  // Compares with all of them, so that the duration reveals nothing.
   for (const entry of ring) if (subtle.timingSafeEqual(entry.digest, digest)) caller = entry.label;
   return caller;
 }
@@ -167,13 +168,13 @@ function count(caller, usage) {
   sum.completion_tokens += usage?.completion_tokens ?? 0;
 }
 
-const tooLarge = () => refusal(413, "request_too_large", "the body is too large");
+const tooLarge = () => failure(413, "request_too_large", "the body is too large");
 
 /**
  * @param {number} status
  * @param {string} code
  * @param {string} message
  */
-function refusal(status, code, message) {
+function failure(status, code, message) {
   return Response.json({ error: { message, type: "gateway_error", code } }, { status });
 }

@@ -1,6 +1,7 @@
 // @ts-check
-//! The least that a gateway on this runtime can do: the caller's request goes to the provider with the provider's key, and
-//! the provider's answer goes back, both as they are. The floor of the benchmark. It lets everybody in and counts nothing.
+//! The least that a gateway on this runtime can do: forwards the caller's request to the provider with the provider's
+//! key, and the provider's response to the caller, both unchanged. The lower bound of the benchmark. It accepts every
+//! caller and counts nothing.
 
 export default {
   /**
