@@ -8,12 +8,12 @@ import { chromium } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** Why tests in a browser are skipped, or false. */
+/** The reason why tests in a browser are skipped, or false. */
 export const skip = existsSync(executablePath)
   ? false
   : `there is no Chromium at ${executablePath}: install it (apt-get install chromium), or name another in CHROMIUM`;
 
-/** Starts it. It asks nobody on the network for anything by itself. */
+/** Starts the browser, without background requests of its own. */
 export function launch() {
   return chromium.launch({
     executablePath,
@@ -35,7 +35,7 @@ export function launch() {
  * @param {import("playwright-core").Page} page
  */
 export async function violations(page) {
-  // Not by a script element, which the policies of the pages forbid.
+  // Not through a script element, which the policies of the pages forbid.
   await page.evaluate(axe.source);
   const results = /** @type {import("axe-core").AxeResults} */ (await page.evaluate("axe.run()"));
   assert.ok(results.passes.length > 8);

@@ -1,8 +1,8 @@
 // @ts-check
-//! The pages of a claim link, in a real browser: the offer, the key, and what is left of them afterwards.
+//! The pages of a claim link in a real browser: the offer, the key, and the browser's state afterwards.
 //!
-//! Chromium is CHROMIUM or /usr/bin/chromium; without one the tests are skipped. With SCREENSHOTS set to a folder, each
-//! page is left there as a picture.
+//! Chromium is CHROMIUM or /usr/bin/chromium; without one the tests are skipped. If SCREENSHOTS is a folder, a
+//! picture of each page is written there.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -37,7 +37,7 @@ describe("/access/claim", { skip }, () => {
     await gateway?.stop();
   });
 
-  /** Makes a key that waits behind a link. */
+  /** Creates a key behind a claim link. */
   async function link() {
     links += 1;
     const body = { name: `claimed-${links}`, delivery: "claim" };
@@ -54,7 +54,7 @@ describe("/access/claim", { skip }, () => {
   }
 
   /**
-   * Opens a page of its own and collects what the browser has to say.
+   * Opens a page and collects the browser's messages.
    *
    * @param {import("playwright-core").BrowserContextOptions} options
    * @param {(page: Page, seen: { complaints: string[], requests: string[] }) => Promise<void>} use

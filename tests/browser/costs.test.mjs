@@ -1,5 +1,5 @@
 // @ts-check
-//! The page at /docs/costs, in a real browser, as the gateway serves it. See docs.test.mjs for where it is taken from.
+//! The page at /docs/costs in a real browser, as the gateway serves it. docs.test.mjs documents the variables.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,8 +1,8 @@
 // @ts-check
-//! The documentation, in a real browser, as the gateway serves it: with its headers and its content security policy.
+//! The documentation in a real browser, as the gateway serves it, with its headers and its content security policy.
 //!
-//! It is taken from GATEHOUSE_URL if that is set; otherwise a gateway is started. Chromium is CHROMIUM or
-//! /usr/bin/chromium; without one the tests are skipped.
+//! The gateway is that of GATEHOUSE_URL, otherwise one is started. Chromium is CHROMIUM or /usr/bin/chromium; without
+//! one the tests are skipped.
 
 import assert from "node:assert/strict";
 import { globSync } from "node:fs";
@@ -14,11 +14,11 @@ const START_MS = 120_000; // the first start may build the Worker
 
 /** @typedef {import("playwright-core").Page} Page */
 
-/** The paths of all pages, from what was built. */
+/** The paths of all pages of the build. */
 const PATHS = globSync("**/index.html", { cwd: `${root}dist/docs` })
   .map((name) => `/docs/${name}`.replace(/\/index\.html$/, ""))
   .toSorted();
-/** Pages that people write, and one of each kind that is generated. */
+/** Handwritten pages, and one of each generated kind. */
 const LOOKED_AT = PATHS.filter((path) => !path.startsWith("/docs/api/")).concat(
   "/docs/api/operations/createchatcompletion",
   "/docs/api/operations/tags/chat",
@@ -88,7 +88,7 @@ describe("/docs", { skip }, () => {
     for (const path of ["/docs", "/docs/start", "/docs/start.md", "/llms.txt", "/docs/live.js"]) {
       const response = await fetch(`${gatehouse.url}${path}`);
       assert.equal(response.status, 200, path);
-      // Every answer of the Worker has one.
+      // Every response of the Worker has one.
       assert.equal(response.headers.get("x-request-id"), null, path);
     }
   });
@@ -327,7 +327,7 @@ describe("/docs", { skip }, () => {
   }
 });
 
-/** The gateway of GATEHOUSE_URL, or one of our own: its URL, and how to end it. */
+/** The gateway of GATEHOUSE_URL or a new one: its URL, and a function that stops it. */
 async function gateway() {
   const given = process.env.GATEHOUSE_URL;
   if (given) return { url: new URL(given).origin, stop: async () => {} };

@@ -1,9 +1,9 @@
 // @ts-check
-//! The page at /health, in a real browser: before and after calls, with a provider that is throttled and models whose names
-//! are hostile. Everybody but a browser that shows it gets JSON.
+//! The page at /health in a real browser, before and after calls, with a throttled provider and models with hostile
+//! names. Clients that do not accept HTML get JSON.
 //!
-//! Chromium is CHROMIUM or /usr/bin/chromium; without one the tests are skipped. With SCREENSHOTS set to a folder, each
-//! page is left there as a picture.
+//! Chromium is CHROMIUM or /usr/bin/chromium; without one the tests are skipped. If SCREENSHOTS is a folder, a
+//! picture of each page is written there.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -11,7 +11,7 @@ import { Gateway, Upstream, chat, eventually, variables } from "../e2e/harness.m
 import { launch, skip, violations } from "./chromium.mjs";
 
 const START_MS = 120_000; // the first start may build the Worker
-/** Ids of models that would do harm if they were not shown as text. */
+/** Ids of models that would do harm if they were not escaped. */
 const HOSTILE = [
   "<script>window.foreign = true</script>",
   `"><img src=x onerror="window.foreign = true">`,
@@ -60,7 +60,7 @@ describe("/health", { skip }, () => {
   });
 
   /**
-   * Opens the page, and fails if the browser complains of anything or asks another host.
+   * Opens the page; fails if the browser reports anything or sends a request to another host.
    *
    * @param {import("playwright-core").BrowserContextOptions} options
    * @param {(page: Page) => Promise<void>} use

@@ -1,6 +1,6 @@
 // Not type-checked: the build that it imports has no types.
-//! The gateway with every binding wrapped, so that what it does to them can be counted, and `GET /__counts`: the counts since
-//! the last time. The objects are in the same isolate, so they count in the same place.
+//! The gateway with every binding wrapped to count its operations, and `GET /__counts`: the counts since the last
+//! request for them. The objects are in the same isolate and count in the same place.
 
 import Gateway, * as built from "../../build/index.js";
 
@@ -17,7 +17,7 @@ const zero = () => ({
   fetches: 0,
 });
 let counts = zero();
-/** Cursors whose rows have not been added: a cursor knows what it cost once it has been read. */
+/** Cursors whose rows have not been added: a cursor knows its cost once it has been read. */
 let cursors = [];
 
 function rows() {
@@ -28,7 +28,7 @@ function rows() {
   cursors = [];
 }
 
-/** An object with some members replaced; methods stay those of the object. */
+/** An object with some properties replaced; methods stay bound to the object. */
 const replaced = (target, members) =>
   new Proxy(target, {
     get(_, name) {
@@ -94,7 +94,7 @@ function environment(env) {
   });
 }
 
-/** A class of objects: what they store is counted, except of those that no call needs. */
+/** A class of objects whose storage operations are counted, except for those that no call needs. */
 const counted = (Inner) =>
   class {
     constructor(state, env) {

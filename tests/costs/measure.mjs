@@ -1,9 +1,11 @@
 // @ts-check
 //! Measures calls in the local runtime: messages to objects, rows, queries, and the CPU of the runtime's process.
-//! `node tests/costs/measure.mjs FILE` writes it as the member `measured` into that file (scripts/costs --measure).
+//! `node tests/costs/measure.mjs FILE` writes the results as the field `measured` of that file (scripts/costs
+//! --measure).
 //!
-//! Calls come at random, ten a second, of one key at a time: what the simulation calls one key and one isolate. Counts are of
-//! the bindings themselves (entry.mjs). Nothing here is asserted: what it should be is in simulation/src/costs.
+//! Calls arrive at random, ten a second, of one key at a time; in the simulation this is one key and one isolate. The
+//! bindings themselves are counted (entry.mjs). Nothing is asserted here: simulation/src/costs has the expected
+//! counts.
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -18,7 +20,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
 const RATE = 10;
 const BEFORE_S = 20;
 const MEASURED_S = 60;
-/** Calls for the CPU, after some that let the runtime compile what is hot, and how many at once. */
+/** Calls for the CPU, after a warm-up in which the runtime compiles its hot code, and their concurrency. */
 const CPU_CALLS = 3_000;
 const CPU_BEFORE = 500;
 const CPU_AT_ONCE = 8;
@@ -113,7 +115,7 @@ async function start() {
 }
 
 /**
- * The statements of a migration. That of a trigger has others in it.
+ * The statements of a migration. That of a trigger contains others.
  *
  * @param {string} text
  */
@@ -169,7 +171,7 @@ async function counts() {
 }
 
 /**
- * Calls at random for a while: what they did, for a million calls.
+ * Sends calls at random times for a while; returns the counts for a million calls.
  *
  * @param {string} key
  */
@@ -192,7 +194,7 @@ async function counted(key) {
   await send(MEASURED_S);
   const { fetches = 0, ...found } = await counts();
   await Promise.all(calls);
-  // Their remainder is reported, so that it does not count for the next.
+  // Wait for their last reports, which must not count for the next setting.
   await sleep(15_000);
   const million = Object.entries(found).map(([name, count]) => [
     name,
@@ -202,7 +204,7 @@ async function counted(key) {
 }
 
 /**
- * The CPU of the runtime's process for a call, in microseconds.
+ * The CPU of the runtime's process for each call, in microseconds.
  *
  * @param {string} key
  */
@@ -220,7 +222,7 @@ async function cpuOfCall(key) {
   return ((ticks() - before) * 1e6) / TICKS / CPU_CALLS;
 }
 
-/** The CPU of all workerd processes of this one, in ticks. */
+/** The CPU of all workerd child processes, in ticks. */
 function ticks() {
   let sum = 0;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
@@ -232,7 +234,7 @@ function ticks() {
         sum += Number(fields[11]) + Number(fields[12]);
       }
     } catch {
-      // It has just ended.
+      // The process has just ended.
     }
   }
   if (sum === 0) throw new Error("no process of the runtime was found");

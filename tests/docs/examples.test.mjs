@@ -1,6 +1,7 @@
 // @ts-check
-//! Every example of a request in openapi.json, sent to a gateway in the real runtime: each has to succeed, and the harness checks
-//! each answer against the schema of its operation. What the examples name (keys, requests, receipts, models) is made beforehand.
+//! Sends every example request of openapi.json to a gateway in the real runtime. Each must succeed, and the harness
+//! checks each response against the schema of its operation. Keys, requests, receipts and models that the examples
+//! name are created first.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -53,7 +54,7 @@ after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 /** @param {Response} response */
 const json = async (response) => /** @type {any} */ (await response.json());
 
-/** A request for a key that waits. */
+/** A pending request for a key. */
 async function pending() {
   const response = await call(`${gateway.url}/access/request-key`, {
     method: "POST",
@@ -108,7 +109,7 @@ async function prepared(path, query) {
 }
 
 /**
- * The values of the examples of a parameter, or of a media type.
+ * The example values of a parameter or a media type.
  *
  * @param {any} described
  * @returns {[name: string, value: any][]}
@@ -119,7 +120,7 @@ const examples = (described) =>
     : [["example", described.example]];
 
 /**
- * Queries to try: none, and each parameter with each of its examples.
+ * The queries to test: none, and each parameter with each of its examples.
  *
  * @param {any[]} parameters
  */

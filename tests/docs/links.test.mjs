@@ -1,6 +1,6 @@
 // @ts-check
-//! Links, anchors and paths in the repository's Markdown files, and the index of decisions. The pages of `site/pages` are
-//! checked by `site/scripts/finish.mjs`, which knows their addresses.
+//! Links, anchors and paths in the repository's Markdown files, and the index of decisions. `site/scripts/finish.mjs`
+//! checks the pages of `site/pages`, since it knows their addresses.
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
@@ -31,7 +31,7 @@ const read = (path) => readFileSync(join(root, path), "utf8");
 const withoutCode = (path) => read(path).replace(/^```[^]*?^```$/gm, "");
 
 /**
- * The anchors of a file's headings, as GitHub makes them.
+ * The anchors of a file's headings, as GitHub generates them.
  *
  * @param {string} path
  */

@@ -1,5 +1,5 @@
 // @ts-check
-//! The README's figure is that of the last benchmark, and its picture that of the last simulation. With `UPDATE_README=1`
+//! The README shows the figure of the last benchmark and the picture of the last simulation. With `UPDATE_README=1`
 //! this test rewrites both.
 
 import assert from "node:assert/strict";

@@ -1,14 +1,14 @@
 // @ts-check
-//! The examples of the documentation: every fenced block of site/pages in a language that runs.
+//! The examples of the documentation: every fenced block of site/pages in a language that can run.
 //!
-//! The words after the language: `test=NAME`, the name under which snippets.test.mjs runs it; `untested="why"`, with a
+//! Words after the language: `test=NAME`, the name under which snippets.test.mjs runs it; `untested="why"`, with a
 //! reason; `output`, the output of another block.
 
 import { globSync, readFileSync } from "node:fs";
 import { relative } from "node:path";
 import { root } from "../e2e/harness.mjs";
 
-/** Languages of what only shows something. */
+/** Languages that only show something. */
 const SHOWN = new Set(["http", "console", "text", "ini"]);
 
 /**

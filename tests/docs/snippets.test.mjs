@@ -1,7 +1,7 @@
 // @ts-check
-//! Every command and program of the documentation (site/pages), run unchanged against a gateway in the real runtime. Only
-//! the gateway's address, keys in the environment, and ids where the text has `…` are filled in. Providers are simulated:
-//! `openai/…` and `groq/…` are tests/upstream.
+//! Runs every command and program of the documentation (site/pages) unchanged against a gateway in the real runtime.
+//! Only the gateway's address, keys in the environment, and ids where the text has `…` are filled in. Providers are
+//! simulated: `openai/…` and `groq/…` are tests/upstream.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -29,7 +29,7 @@ import { snippets } from "./snippets.mjs";
 
 const BASE = "https://gatehouse.example";
 const PYTHON = `${root}.tools/docs-python/bin/python`;
-/** The model that the examples name: one of a provider that is simulated here. */
+/** The model in the examples, of a simulated provider. */
 const MODEL = "openai/gpt-5-mini";
 
 const all = snippets();
@@ -68,7 +68,7 @@ after(async () => {
 });
 
 /**
- * The snippets of a test, of one page if it is named.
+ * The snippets of a test, optionally of one page.
  *
  * @param {string} name
  * @param {string} [page]
@@ -81,7 +81,7 @@ function of(name, page) {
 }
 
 /**
- * A snippet's text with this gateway's address, and with `values` in the place of what is left open.
+ * The text of a snippet with this gateway's address, and with `values` for its placeholders.
  *
  * @param {string} text
  * @param {Record<string, string>} values
@@ -94,7 +94,7 @@ function filled(text, values = {}) {
 }
 
 /**
- * Runs a program; fails if it does.
+ * Runs a program; throws if it fails.
  *
  * @param {string} program
  * @param {string[]} args
@@ -127,7 +127,7 @@ function run(program, args, { cwd = root, env = {}, input = "" } = {}) {
 }
 
 /**
- * Runs lines of a shell. A curl that gets an error fails.
+ * Runs lines of a shell. A curl with an error response fails.
  *
  * @param {string} lines
  * @param {Parameters<typeof run>[2]} [options]
@@ -142,7 +142,7 @@ const shell = (lines, options) =>
 /** @param {import("./snippets.mjs").Snippet} snippet */
 const place = ({ page, line }) => `${page}, line ${line}`;
 
-/** A request that waits for an operator. */
+/** A pending request. */
 async function pending() {
   const response = await fetch(`${gateway.url}/access/request-key`, {
     method: "POST",
@@ -228,7 +228,7 @@ suite("snippets of callers", () => {
     const programs = of("check-receipts");
     for (const { language, text } of programs) {
       await writeFile(join(folder, `check-receipts.${language === "js" ? "mjs" : "py"}`), text);
-      // The same that tests/e2e/usage.test.mjs holds against receipts that were changed.
+      // The same program that tests/e2e/usage.test.mjs runs on altered receipts.
       const path = `${root}tests/e2e/snippets/check-receipts.${language === "js" ? "mjs" : "py"}`;
       assert.equal(text.trim(), (await readFile(path, "utf8")).trim());
     }
@@ -333,7 +333,7 @@ suite("snippets of operators", () => {
     assert.ok([200, 201, 409].includes(made.status));
     for (const { text } of of("policies")) await shell(filled(text));
     for (const { text } of of("monitoring")) {
-      // Sums of calls are there some seconds after them.
+      // Sums of calls are available some seconds after the calls.
       const isCounted = async () => /^gatehouse_requests_total\{/m.test(await shell(filled(text)));
       assert.ok(await eventually(isCounted, 60_000));
     }
@@ -413,7 +413,7 @@ suite("snippets for a Cloudflare account", () => {
         )
         .replace(/^(node .*key-ring.*(?<!\.json))$/gm, `$1 --manifest ${manifest}.json`);
       if (lines.trim().startsWith("node") && lines.includes("upload")) {
-        // A ring of nobody is not uploaded.
+        // An empty ring is not uploaded.
         const operators = lines.includes("--operators") ? ["--operators"] : [];
         const path = `${manifest}${operators.length > 0 ? "-o" : ""}.json`;
         if (!existsSync(path) && !lines.includes("generate")) {
@@ -490,7 +490,7 @@ test("snippets: all of them were run", () => {
 });
 
 /**
- * Runs a command that serves until it is ended.
+ * Runs a command that serves until it is stopped.
  *
  * @param {string} command
  * @param {(said: () => string) => Promise<void>} use
@@ -518,7 +518,7 @@ async function serving(command, use) {
 }
 
 /**
- * TOML as JSON, by Python's parser.
+ * Converts TOML to JSON with Python's parser.
  *
  * @param {string} toml
  */

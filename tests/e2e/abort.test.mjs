@@ -1,8 +1,8 @@
 // @ts-check
-//! Clients that leave: the upstream call is cancelled and the Wasm memory stays flat over hundreds of them.
+//! Clients that disconnect: the upstream call is cancelled and the Wasm memory stays flat over hundreds of them.
 //!
-//! Without any of the three parts of the fix in src/platform/upstream.js this test fails: every abandoned request then
-//! keeps its body and its future.
+//! This test fails if any of the three parts of the fix in src/platform/upstream.js is missing: then every abandoned
+//! request keeps its body and its future.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -23,8 +23,8 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
- * Resolves when it is time to leave; `sent` is the number of requests that the upstream has received once all of this
- * round have arrived.
+ * Resolves when it is time to disconnect. `sent` is the number of requests that the upstream will have received once
+ * all of this round have arrived.
  *
  * @typedef {(socket: import("node:net").Socket, sent: number) => Promise<unknown>} LeaveWhen
  */
@@ -70,7 +70,7 @@ function staysFlat(name, body, leaveWhen) {
       }
       const stats = await upstream.stats();
       assert.equal(stats["cancelled"], ROUNDS * ABORTS_A_ROUND);
-      // The first rounds fill the allocator's pools; a leak of 50 bodies a round would show as 10 MB in each.
+      // The first rounds fill the allocator's pools; a leak of 50 bodies in a round would add 10 MB each time.
       const growth = /** @type {number} */ (sizes.at(-1)) - /** @type {number} */ (sizes[1]);
       assert.ok(growth <= 2_000_000, `memory after each round: ${sizes.join(", ")}`);
       assert.equal((await chat(gateway, {})).status, 200);

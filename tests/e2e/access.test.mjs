@@ -36,7 +36,7 @@ after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 const ID = /^kreq_[0-9a-hjkmnp-tv-z]{26}$/;
 const KEY_TEXT = /^gw_[0-9A-Za-z]{49}$/;
 const HASH = /^[0-9a-f]{32}$/;
-/** The example of the page whose API this endpoint follows. */
+/** The example in the documentation of the API that this endpoint follows. */
 const asked = {
   email: "you@example.com",
   use_case: "Internal prototype for coding assistant (50 req/day)",
@@ -381,7 +381,7 @@ suite("daily limit of key requests", () => {
     await limited(await ask(gateway, asked, client));
     assert.equal((await ask(gateway, asked, { "cf-connecting-ip": "192.0.2.2" })).status, 202);
     await limited(await ask(gateway, asked, { "cf-connecting-ip": "::ffff:192.0.2.1" }));
-    // The limit is its own: the same client runs inference.
+    // This limit is separate: the same client can run inference.
     assert.equal((await chat(gateway, {}, client)).status, 200);
   });
 
@@ -435,7 +435,7 @@ suite("Idempotency-Key", () => {
     assert.equal(stored(gateway, `email = '${email}'`), 1);
     for (let n = 0; n < 4; n += 1) assert.equal((await ask(gateway, asked, client)).status, 202);
     assert.equal((await ask(gateway, asked, client)).status, 429);
-    // Even now the first answer is repeated.
+    // The first response is still repeated.
     const again = await ask(gateway, { ...asked, email }, headers);
     assert.deepEqual([again.status, await again.text()], [202, text]);
   });
@@ -665,7 +665,7 @@ suite("key requests without storage", () => {
         assert.match(message, /d1 migrations apply/);
       }
       await refused(await ask(empty, "x"), 400, "invalid_json");
-      // Keys of the ring need no database.
+      // Ring keys need no database.
       assert.equal((await chat(empty, {})).status, 200);
     } finally {
       await empty.stop();

@@ -40,12 +40,12 @@ const EMPTY = {
 const LONG = "x".repeat(64);
 const UNUSUAL = 'ünïcode/модель 🦀 "\\\n';
 
-/** Days since 1970, as of the beginning of the tests. */
+/** Days since 1970 at the start of the tests. */
 let today = 0;
 /** @type {Upstream} */ let upstream;
 
 before(async () => {
-  // No test goes over midnight.
+  // No test runs over midnight.
   const left = DAY_MS - (Date.now() % DAY_MS);
   if (left < 120_000) await new Promise((resolve) => setTimeout(resolve, left + 1000));
   today = Math.floor(Date.now() / DAY_MS);
@@ -67,7 +67,7 @@ const counts = (requests, successful) => ({
 });
 
 /**
- * Adds rows as the ledgers do, from outside.
+ * Adds rows as the ledgers do, directly in the database.
  *
  * @param {Gateway} gateway
  * @param {[daysAgo: number, project: string, provider: string, model: string, sums: Record<string, number>][]} rows
@@ -253,7 +253,7 @@ suite("public analytics", () => {
     }
     const response = await ask(gateway, "?project_id=a&project_id=a");
     await refused(response, 400, "invalid_project_id", "project_id");
-    // The header names the project of a call; this is none.
+    // The header names the project of a call; this is not a call.
     const headers = { "x-gateway-project-id": "not/a/name" };
     assert.equal((await report(gateway, "?days=7", { headers })).total_requests, 6);
   });
@@ -285,7 +285,7 @@ suite("public analytics", () => {
       const response = await ask(gateway, "", { method, ...bearer(KEY) });
       assert.equal(response.headers.get("allow"), "GET, HEAD, OPTIONS");
       await refused(response, 405, "method_not_allowed");
-      // Under /v1/, who has no key does not learn what exists.
+      // Under /v1/, a client without a key does not learn which routes exist.
       await refused(await ask(gateway, "", { method }), 401, "invalid_api_key");
     }
   });
@@ -318,7 +318,7 @@ suite("public analytics", () => {
       assert.equal(names.at(-1), "(other)");
     }
     const sum = Object.values(projects).reduce((sum, { requests }) => sum + requests, 0);
-    // All but the two calls today that are of no project.
+    // All but today's two calls without a project.
     assert.equal(sum, (await report(gateway, "?days=101")).total_requests - 3);
     gateway.execute("DELETE FROM usage_daily WHERE provider = 'many'");
   });

@@ -97,7 +97,7 @@ const keys = (method, path, body, headers) =>
 let made = 0;
 
 /**
- * Makes a key.
+ * Creates a key.
  *
  * @param {object} [settings]
  * @param {string} [name]
@@ -134,7 +134,7 @@ async function refused(response, status, code) {
 }
 
 /**
- * Calls with a key: the status, and the code of an error.
+ * Sends a call with a key; returns the status, and the code of an error.
  *
  * @param {string} key
  * @param {object} [body]
@@ -601,7 +601,7 @@ suite("key API, rotating", () => {
       const left = Date.parse((await answer.json()).previous_expires_at) - Date.now();
       assert.ok(Math.abs(left - seconds * 1000) < 10_000, `${left}`);
     }
-    // An overlap that is running is not made longer: all four old ones end within the hour, but the last.
+    // A running overlap is not extended: all four old secrets expire within the hour, except the last.
     const ends = (await read(name)).secrets
       .map((/** @type {any} */ secret) => secret.expires_at)
       .filter((/** @type {any} */ end) => end !== null)
@@ -933,14 +933,14 @@ suite("audit log", () => {
         assert.throws(() => gateway.execute(sql), verb);
       }
     } finally {
-      // Should it have gone through, the tests after this one have a whole chain again.
+      // In case the change succeeded, restore a whole chain for the following tests.
       gateway.withDatabase((database) => {
         const { seq, entry: text, hash } = entry ?? {};
         const sql = "INSERT OR REPLACE INTO audit_log (seq, entry, hash) VALUES (?, ?, ?)";
         try {
           database.prepare(sql).run(seq ?? null, text ?? null, hash ?? null);
         } catch {
-          // It is refused, as it should be.
+          // It is rejected, as expected.
         }
       });
     }

@@ -1,5 +1,6 @@
 // @ts-check
-//! Attempts of a call: several provider keys, retries, the total timeout, hedging, concurrent calls, and clients that leave.
+//! Attempts of a call: several provider keys, retries, the total timeout, hedging, concurrent calls, and clients that
+//! disconnect.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -124,7 +125,7 @@ suite("several provider keys", () => {
     assert.match(answered.error.message, /DEAD_API_KEY/);
     assertNoKey(answered);
     assert.deepEqual(used(await sent(upstream, answered)).toSorted(), keys.toSorted());
-    // Only for a group is there somebody else.
+    // Only a group has other candidates.
     const next = await ask(gateway, {
       model: "dead or second",
       simulate: { ...simulate, when: { path: "/dead" } },
@@ -217,7 +218,7 @@ suite("retries", () => {
       assert.equal(answered.headers.get("retry-after"), "60");
       assert.equal(answered.attempts, 1);
       assert.ok(answered.ms < SLACK_MS, `${answered.ms} ms`);
-      // Its provider is the judge of that: nobody else could answer.
+      // Only its provider can decide that, and no other provider could respond.
       assertAnswered(await ask(gateway, { model: `lone/${id}`, stream }));
     });
 
@@ -247,7 +248,7 @@ suite("retries", () => {
       requests.map(({ to }) => to),
       ["p1", "p2", "p3", "p4"],
     );
-    // The next call begins with those that nothing is known against.
+    // The next call starts with the lanes without failures.
     const next = await ask(gateway, { model: "six", simulate: { status: 500 } });
     const others = (await sent(upstream, next)).map(({ to }) => to);
     assert.deepEqual(others.slice(0, 2), ["p5", others[1]]);
@@ -277,7 +278,7 @@ suite("retries", () => {
     });
     const simulate = [throttled("/first", 30), throttled("/second", 2)];
     const failed = ask(gateway, { model, simulate });
-    // The call itself waits; another that comes meanwhile does too.
+    // The call itself waits; another one that arrives meanwhile waits too.
     await new Promise((resolve) => setTimeout(resolve, 500));
     const answered = await ask(gateway, { model });
     assertAnswered(answered);

@@ -165,7 +165,7 @@ suite("budget under load", () => {
 });
 
 suite("budget, sequential calls", () => {
-  // Twenty cost so much, and the twentieth is the last that can be set aside for.
+  // Twenty calls cost so much, and the twentieth is the last one that can be reserved.
   const EXACT = 19 * COST + HOLD;
   /** @type {Isolates} */ let isolates;
 
@@ -248,7 +248,7 @@ suite("budget after isolate deaths", () => {
       t.diagnostic(JSON.stringify(counted(ends)));
       assert.deepEqual(Object.keys(counted(ends)).sort(), ["answered", "spent"]);
       const cost = await realCost();
-      // Leases of the dead are counted as spent once they have not been heard of for half a minute.
+      // Leases of a dead isolate are counted as spent once it has not reported for half a minute.
       const now = await eventually(async () => {
         const now = await standing(last, name);
         return now.held === 0 && now;
@@ -260,7 +260,7 @@ suite("budget after isolate deaths", () => {
         JSON.stringify({ now, cost }),
       );
       assert.ok(now.remaining < HOLD, `${now.remaining} are left, and a call needs ${HOLD}`);
-      // A lease holds at most a sixteenth of what is left for later calls, beyond what calls under way hold, or have
+      // A lease holds at most a sixteenth of what is left for later calls, beyond what calls in flight hold or have
       // used since the last report.
       const bound = inFlight * HOLD + 3 * (budget / 16);
       assert.ok(now.unconfirmed <= bound, `${now.unconfirmed} of at most ${bound}`);

@@ -29,7 +29,7 @@ const BROWSER = {
   accept: "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
 };
 
-/** Makes a request for a key and approves it: its id and the claim link. */
+/** Creates and approves a request for a key; returns its id and the claim link. */
 async function approved() {
   const asked = await requestKey(gateway, { email: "holder@example.com", use_case: "claiming" });
   assert.equal(asked.status, 202);
@@ -357,7 +357,7 @@ suite("claim link during a database failure", () => {
 
 suite("rotation by claim link", () => {
   let names = 0;
-  /** Makes a key: its name and secret. */
+  /** Creates a key; returns its name and secret. */
   async function made() {
     names += 1;
     const name = `rotated-${names}`;
@@ -450,7 +450,8 @@ test("claim link: neither token nor key is stored or logged", async () => {
   const answer = await chat(gateway, {}, { authorization: `Bearer ${key}` });
   await gateway.callOf(answer.headers.get("x-request-id") ?? "");
 
-  // All but what `wrangler dev` itself notes of requests, which has their URLs, as `invocation_logs` would in production.
+  // Everything except the notes of `wrangler dev` itself on requests, which contain their URLs, as `invocation_logs`
+  // would in production.
   const isOurs = (/** @type {string} */ path) => !path.includes("/observability/");
   const disk = (await contents(String(gateway.state), isOurs)).join("\n");
   const log = JSON.stringify(gateway.events());

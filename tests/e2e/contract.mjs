@@ -35,7 +35,7 @@ function follow(node, pointer) {
 const escape = (part) => part.replaceAll("~", "~0").replaceAll("/", "~1");
 
 /**
- * Fails unless the answer is one that the description of the API allows.
+ * Fails unless openapi.json allows the response.
  *
  * @param {string} method
  * @param {string} url
@@ -47,7 +47,7 @@ export async function check(method, url, response) {
   const template = templates.find(({ pattern }) => pattern.test(pathname));
   const operation = template && spec.paths[template.path][verb];
   const where = `${method} ${pathname}: ${response.status}`;
-  // Unknown paths and methods have answers too, but no place in the description.
+  // Unknown paths and methods get responses too, but are not in the description.
   if (!operation) return;
   const statuses = Object.keys(operation.responses);
   const status = [`${response.status}`, `${Math.trunc(response.status / 100)}XX`, "default"].find(

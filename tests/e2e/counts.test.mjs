@@ -1,13 +1,13 @@
 // @ts-check
-//! The guard against slow decay: what a call costs, in counts that do not depend on the machine, against those of
-//! tests/counts.json. More than 5 % above them fails; what has become less is told, so that the file is updated.
+//! Guards against gradual slowdowns: compares the costs of a call, in counts that do not depend on the machine, with
+//! those of tests/counts.json. Counts more than 5 % higher fail; lower ones are reported, so that the file is
+//! updated.
 //!
-//! Counted is what crosses between the Wasm and JavaScript for each kind of call. The file's other numbers, those of the core, are
-//! counted by core/tests/allocations.rs.
+//! The crossings between the Wasm and JavaScript are counted for each kind of call. core/tests/allocations.rs counts
+//! the file's other numbers, those of the core.
 //!
-//!     scripts/build && UPDATE_COUNTS=1 node --test tests/e2e/counts.test.mjs
-//!
-//! accepts what is found. It is the build that is there that is measured.
+//! `scripts/build && UPDATE_COUNTS=1 node --test tests/e2e/counts.test.mjs` accepts the current counts. The existing
+//! build is measured.
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ import { Isolates } from "./isolates.mjs";
 import { issue } from "./ledgers.mjs";
 import { digest } from "../../scripts/lib/gateway-key.mjs";
 
-/** How much more than expected is too much. */
+/** The tolerated excess over the expected count. */
 const TOLERANCE = 1.05;
 const FILE = `${root}tests/counts.json`;
 const UPDATE = process.env["UPDATE_COUNTS"] === "1";
@@ -28,9 +28,11 @@ const COMMAND = "scripts/build && UPDATE_COUNTS=1 node --test tests/e2e/counts.t
 const WARM_UP = 10;
 const CALLS = 40;
 const STREAMS = 15;
-/** When all that a call leaves behind has been done: the last is what is told of its provider, after a second. */
+/** The time after which all work of a call is done: the last is the report on its provider, after a second. */
 const DONE_MS = 1_700;
-/** When what an isolate knows of the providers is so old that a call asks first: two seconds, from when it told. */
+/**
+ * The time after which the health view is so old that a call refreshes it first: two seconds after the last update.
+ */
 const STALE_MS = 1_600;
 const ROUNDS = 2;
 
@@ -48,8 +50,8 @@ const kept = JSON.parse(readFileSync(FILE, "utf8"));
 /** @type {Isolates} */ let isolates;
 
 /**
- * Isolates that are asked: one for each kind of call, so that none sees what another leaves behind. All objects live in the
- * isolate before the first of them.
+ * The isolates that are called: one for each kind of call, so that none has the after-effects of another. All objects
+ * are in the isolate before the first of them.
  */
 const KINDS = [
   "whole, ring key",
@@ -60,7 +62,7 @@ const KINDS = [
   "whole, ring key, with all that is done behind it",
 ];
 
-/** The rings' keys: one each, so that no kind of call shares its ledger with another. */
+/** The ring keys: one each, so that no kind of call shares its ledger with another. */
 const ringKey = (/** @type {number} */ kind) => `${KEY}-${kind}`;
 
 before(async () => {
@@ -110,10 +112,10 @@ async function taken(kind) {
 }
 
 /**
- * What crosses for a usual call: the least that is found of many, one after the other, and found of more than one of them.
+ * The crossings of a usual call: the smallest count of many successive calls that occurs more than once.
  *
- * Some of them do besides what is done now and then for many: report to the ledger, tell of the provider, read what an answer
- * says of limits, fetch random bytes. How many do is a matter of time, so neither an average nor a median would stay the same.
+ * Some calls also do occasional work for many: report to the ledger, report on the provider, read the limits in a
+ * response, fetch random bytes. Their share depends on timing, so neither an average nor a median would be stable.
  *
  * @param {number} number
  * @param {number} kind
@@ -141,8 +143,9 @@ function least(several) {
 }
 
 /**
- * What crosses for a call after a pause, with all that it leaves behind: it asks how the providers are doing, is reported to
- * the ledger by itself, and tells of the provider. The least of some rounds, since random bytes are fetched in some.
+ * The crossings of a call after a pause, with all its later work: it refreshes the health view, is reported to the
+ * ledger by itself, and reports on the provider. The smallest count of some rounds, since random bytes are fetched in
+ * some.
  *
  * @param {number} kind
  */
@@ -183,7 +186,7 @@ async function measured() {
   const lonely = ofLonely(5);
   const stream = async (/** @type {number} */ kind, /** @type {object} */ options) => {
     const told = events(await one(kind, undefined, { stream: true, ...options }));
-    // The first, the content, the last, and [DONE]; and the usage.
+    // The first event, the content, the last one, and [DONE]; and the usage.
     assert.equal(told.length, EVENTS + ("stream_options" in options ? 4 : 3));
   };
   const found = [
@@ -200,7 +203,7 @@ async function measured() {
 }
 
 /**
- * What has become of the counts by name, for whoever looks for the reason.
+ * The changes of the counts by name, to find the reason.
  *
  * @param {Crossings | undefined} expected
  * @param {Crossings} found
@@ -216,7 +219,7 @@ function changes(expected, found) {
 }
 
 /**
- * What is wrong with counts, if something is: a line each.
+ * The violations of the expected counts, one in each line.
  *
  * @param {import("node:test").TestContext} context
  * @param {[what: string, expected: number | undefined, found: number][]} counts

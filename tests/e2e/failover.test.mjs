@@ -11,8 +11,8 @@ const TOTAL_MS = 4000;
 const SLACK_MS = 600;
 
 /**
- * A failure, and the error when every upstream fails so. `key`: it is about the provider's key, and so about all of its
- * models.
+ * A failure, and the error if every upstream fails in this way. `key`: the failure concerns the provider's key, and
+ * so all of its models.
  *
  * @typedef {object} Fault
  * @property {string} name
@@ -22,7 +22,7 @@ const SLACK_MS = 600;
  * @property {boolean} [key]
  */
 
-/** Faults of whole answers and of streams. @type {Fault[]} */
+/** Faults of whole responses and of streams. @type {Fault[]} */
 const FAULTS = [
   {
     name: "401",
@@ -97,7 +97,7 @@ const FAULTS = [
   })),
 ];
 
-/** Faults that only whole answers have. @type {Fault[]} */
+/** Faults of whole responses only. @type {Fault[]} */
 const WHOLE = [
   { name: "an error in a 200", simulate: { body: "error_in_200" }, status: 502 },
   { name: "cut in the middle", simulate: { cut: "body" }, status: 502 },
@@ -122,7 +122,7 @@ const WHOLE = [
   },
 ];
 
-/** Faults that only streams have, before any content. @type {Fault[]} */
+/** Faults of streams only, before any content. @type {Fault[]} */
 const STREAMED = [
   {
     name: "JSON by its type",
@@ -190,7 +190,7 @@ const STREAMED = [
   },
 ];
 
-/** Each with a lane of its own, so that none suffers from what another has found out. */
+/** A separate lane for each, so that no call is affected by the failures of another. */
 const CASES = [
   ...[...FAULTS, ...WHOLE].map((fault) => ({ ...fault, stream: false })),
   ...[...FAULTS, ...STREAMED].map((fault) => ({ ...fault, stream: true })),
@@ -259,7 +259,7 @@ suite("failover", () => {
       assert.equal(headers.get("x-gateway-error-source"), null);
       assert.equal(headers.get("retry-after"), null);
       assert.ok(answered.ms < TOTAL_MS, `${answered.ms}`);
-      // Whose answer it is, and that nothing of the other's is in it.
+      // The response is from one upstream, and contains nothing from the other.
       const requests = await sent(upstream, answered);
       assert.deepEqual(
         requests.map(({ to }) => to),

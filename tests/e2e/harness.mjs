@@ -43,7 +43,7 @@ export const OPERATOR_LABEL = "ops";
 export const PROVIDER_KEY = "sk-provider-secret";
 
 /**
- * `fetch`, with the answer checked against the description of the API.
+ * `fetch`, with the response checked against the description of the API.
  *
  * @param {string} url
  * @param {RequestInit} [init]
@@ -55,8 +55,8 @@ export async function call(url, init) {
 }
 
 /**
- * A free port. It is below 32768, from where systems take the ports of outgoing connections, which could take it before it
- * is used.
+ * A free port below 32768. Systems take the ports of outgoing connections from above, and could take it before it is
+ * used.
  *
  * @returns {Promise<number>}
  */
@@ -92,7 +92,7 @@ async function listens(port) {
 async function stop(child) {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const exited = once(child, "exit");
-  // The whole group: wrangler has workerd as a child.
+  // The whole process group: wrangler has workerd as a child.
   process.kill(-child.pid, "SIGTERM");
   const killer = setTimeout(() => child.pid && process.kill(-child.pid, "SIGKILL"), 5000);
   await exited;
@@ -100,7 +100,7 @@ async function stop(child) {
 }
 
 /**
- * The lines that a process writes, as they come.
+ * The lines that a process writes, as they arrive.
  *
  * @param {import("node:child_process").ChildProcessByStdio<null, import("node:stream").Readable, import("node:stream").Readable>} child
  */
@@ -335,9 +335,9 @@ export class Gateway {
   }
 
   /**
-   * The same Worker on bare workerd, and `GET /__memory`: the size of its Wasm memory in bytes. `wrangler dev` puts a
-   * proxy before the Worker, which does not pass on that a client has left; here the Worker sees it as it does in
-   * production. No database and no static files.
+   * The same Worker on bare workerd, with `GET /__memory`: the size of its Wasm memory in bytes. The proxy of
+   * `wrangler dev` does not forward that a client has disconnected; here the Worker notices it as in production. No
+   * database and no static files.
    *
    * @param {Record<string, string>} variables
    * @param {{ wait?: boolean, ai?: string }} [options] wait: false gives a gateway that listens but has answered nothing
@@ -354,7 +354,7 @@ export class Gateway {
     const texts = Object.entries(variables).map(
       ([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`,
     );
-    // As in production: the runtime's own client, and behind it something that speaks its protocol.
+    // As in production: the runtime's own client, and a service that speaks its protocol.
     const binding = `(name = "AI", wrapped = (moduleName = "cloudflare-internal:ai-api", innerBindings = [(name = "fetcher", service = "ai")]))`;
     const compatibility = `compatibilityDate = "${setting("compatibility_date")[0]}",
   compatibilityFlags = ${JSON.stringify(setting("compatibility_flags"))}`;
@@ -408,7 +408,7 @@ const ai :Workerd.Worker = (
   }
 
   /**
-   * The line that the Worker logs of a call, once it has come.
+   * The line that the Worker logs for a call, once it is written.
    *
    * @param {string} id the call's x-request-id
    */
@@ -417,7 +417,7 @@ const ai :Workerd.Worker = (
   }
 
   /**
-   * Opens the gateway's database from outside.
+   * Opens the gateway's database directly.
    *
    * @template T
    * @param {(database: DatabaseSync) => T} act
@@ -464,7 +464,7 @@ const ai :Workerd.Worker = (
     return Number(this.query(`SELECT count(*) AS n FROM ${from}`, ...values)[0]?.["n"]);
   }
 
-  /** Ends it with no warning, as a machine that fails does. Its state stays. */
+  /** Kills the gateway without warning, like a machine that fails. Its state stays. */
   async kill() {
     if (this.child.pid === undefined || this.child.exitCode !== null) return;
     const exited = once(this.child, "exit");
@@ -479,7 +479,7 @@ const ai :Workerd.Worker = (
 }
 
 /**
- * The variables of a gateway that lets KEY in and knows the simulated provider as `demo`.
+ * The variables of a gateway that accepts KEY and has the simulated provider as `demo`.
  *
  * @param {Upstream} upstream
  * @param {object} [config] merged into GATEWAY_CONFIG
@@ -524,7 +524,7 @@ export function chat(gateway, body, headers = {}) {
  * Posts an embeddings request with KEY.
  *
  * @param {Gateway} gateway
- * @param {object | string} body an object is sent as JSON, a text as it is
+ * @param {object | string} body an object is sent as JSON, a text unchanged
  * @param {Record<string, string>} [headers]
  */
 export function embed(gateway, body, headers = {}) {
@@ -536,8 +536,7 @@ export function embed(gateway, body, headers = {}) {
 }
 
 /**
- * Begins a call on a connection of its own, which can be reset: with a mere FIN the runtime would not notice before it
- * writes.
+ * Starts a call on a separate connection, which can be reset. The runtime would notice a mere FIN only when it writes.
  *
  * @param {Gateway} gateway
  * @param {string} key
@@ -583,7 +582,7 @@ export function requestKey(gateway, body, headers = {}) {
 }
 
 /**
- * Calls as an operator.
+ * Sends a request as an operator.
  *
  * @param {Gateway} gateway
  * @param {string} method
@@ -603,7 +602,9 @@ export function operate(gateway, method, path, body, headers = {}) {
   });
 }
 
-/** An address of a client of its own, from a block that is for documentation: `cf-connecting-ip` of a test's request. */
+/**
+ * A unique client address from a block reserved for documentation: the `cf-connecting-ip` of a test's request.
+ */
 export function newClient() {
   clients += 1;
   return `2001:db8:${Math.floor(clients / 65536).toString(16)}:${(clients % 65536).toString(16)}::1`;
@@ -636,7 +637,7 @@ export async function minuteWith(seconds) {
 }
 
 /**
- * Does something several times concurrently.
+ * Runs a function several times concurrently.
  *
  * @template T
  * @param {number} times

@@ -205,7 +205,7 @@ suite("health reports", () => {
       input_nonretriable: 1,
       provider_fatal: 1,
     });
-    // One rests for its throttle, one is forbidden, one has used up its day.
+    // One is throttled, one is forbidden, one has used up its day.
     assert.deepEqual([first.cooldown_events, first.models_in_cooldown], [2, 3]);
 
     const status = await get(gateway, "/v1/routing/status");
@@ -293,7 +293,7 @@ suite(`shared health of ${ISOLATES} isolates`, () => {
       }),
     );
   /**
-   * Has one isolate find out that the first provider of a group is throttled.
+   * Makes one isolate discover that the first provider of a group is throttled.
    *
    * @param {number} index
    * @param {string} model
@@ -315,7 +315,7 @@ suite(`shared health of ${ISOLATES} isolates`, () => {
       isolates.gateways.slice(1).map(async (gateway) => {
         for (;;) {
           const at = performance.now() - began;
-          // Uses the same health view as a call, and learns nothing by itself.
+          // Uses the same health view as a call, without observations of its own.
           const response = await call(`${gateway.url}/v1/routing/explain`, {
             method: "POST",
             headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
@@ -330,7 +330,7 @@ suite(`shared health of ${ISOLATES} isolates`, () => {
     );
     t.diagnostic(`known after at most ${Math.max(...learned)} ms (${learned.join(", ")})`);
 
-    // Until the time that the provider named nobody sends it anything; then all do again.
+    // Until the time that the provider named, no isolate sends it anything; then all do again.
     const back = await Promise.all(
       isolates.gateways.map(async (gateway) => {
         for (;;) {

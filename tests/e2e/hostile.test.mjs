@@ -17,7 +17,7 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
- * Sends bytes as they are and gives the beginning of what comes back.
+ * Sends bytes unchanged and returns the beginning of the response.
  *
  * @param {string | Buffer} bytes
  * @returns {Promise<string>}

@@ -24,7 +24,7 @@ const { Miniflare, convertV4MiniflareOptions } = await import(miniflare);
  */
 
 /**
- * Makes the tables of `migrations/` in an empty database.
+ * Creates the tables of `migrations/` in an empty database.
  *
  * @param {Database} database
  */
@@ -39,7 +39,7 @@ export async function migrate(database) {
   }
 }
 
-/** The same Worker, in several isolates that share one database and one set of the objects that are for all of them. */
+/** The same Worker in several isolates that share one database and one set of objects. */
 export class Isolates {
   /**
    * @param {{ dispose: () => Promise<void> }} simulator
@@ -51,7 +51,7 @@ export class Isolates {
     this.simulator = simulator;
     this.gateways = gateways;
     this.database = database;
-    /** What the isolates have logged as errors. */
+    /** The errors that the isolates have logged. */
     this.errors = errors;
   }
 
@@ -68,7 +68,7 @@ export class Isolates {
     objects = {},
     inside = ["memory/entry.mjs", "memory/capture.mjs"],
   ) {
-    // It comes first so that it sees the Wasm instance being made.
+    // First, so that it observes the creation of the Wasm instance.
     const entry = [
       `export { default } from "./tests/e2e/${inside[0]}";`,
       ...["RateLimiter", "Notifier", "ProviderHealth", "KeyLedger"].map(
@@ -98,7 +98,7 @@ export class Isolates {
           durableObjects: {
             RATE_LIMITER: { className: "RateLimiter", useSQLite: true },
             NOTIFIER: { className: "Notifier", useSQLite: true },
-            // These are for all: they live in the first of them.
+            // These are shared: they run in the first isolate.
             PROVIDER_HEALTH: {
               className: "ProviderHealth",
               useSQLite: true,
@@ -121,7 +121,7 @@ export class Isolates {
     const gateways = [];
     for (let index = 0; index < count; index += 1) {
       const { origin } = await simulator.unsafeGetDirectURL(`gateway-${index}`);
-      // Only its address is of use here: the process is the simulator's.
+      // Only the address matters here: the process is the simulator's.
       gateways.push(/** @type {Gateway} */ (/** @type {unknown} */ ({ url: origin })));
     }
     return new Isolates(simulator, gateways, database, errors);

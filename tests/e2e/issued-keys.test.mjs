@@ -44,7 +44,7 @@ async function issue(gateway) {
 }
 
 /**
- * Calls with a key, from an address of its own unless one is given: the status, and the code of an error.
+ * Sends a call with a key, from a unique address unless one is given; returns the status, and the code of an error.
  *
  * @param {Gateway} gateway
  * @param {string} key
@@ -60,7 +60,7 @@ async function use(gateway, key, client = newClient()) {
   return error ? `${response.status} ${error.code}` : `${response.status}`;
 }
 
-/** A well-formed key that nobody has issued. */
+/** A well-formed key that was never issued. */
 const unknownKey = () => mint(randomBytes(31)).key;
 
 /** @type {Upstream} */ let upstream;
@@ -90,7 +90,7 @@ suite(`issued keys on ${ISOLATES} warm isolates`, () => {
     const disabled = await issue(isolates.at(1));
     const rotated = await issue(isolates.at(2));
     const spared = await issue(isolates.at(3));
-    // Just before: what they remember could not be fresher.
+    // Just before, so that their cached entries are as fresh as possible.
     await warm([doomed, disabled, rotated, spared].map(({ key }) => key));
     const path = (/** @type {string} */ name) => `/v0/api_keys/${name}`;
     const changes = /** @type {[string, string, string, string, object | undefined][]} */ ([
@@ -108,7 +108,7 @@ suite(`issued keys on ${ISOLATES} warm isolates`, () => {
       const changed = await operate(isolates.at(4 + index), method, at, body);
       const began = performance.now();
       assert.equal(changed.status, 200);
-      // All that were changed until now are polled together with this one: each waits for itself.
+      // All keys that were changed until now are polled together with this one: each is awaited separately.
       changes[index] = [key, refusal, method, at, { began }];
     }
     const lived = await Promise.all(
@@ -205,7 +205,7 @@ suite("unknown keys", () => {
     const key = unknownKey();
     const began = performance.now();
     assert.equal(await use(isolates.at(1), key), "401 invalid_api_key");
-    // From outside, so that no isolate hears of it.
+    // Directly in the database, so that no isolate is notified.
     await isolates.database
       .prepare(
         "INSERT INTO key_secrets (public_id, digest, key_id, created_ms) SELECT ?1, ?2, id, 0 FROM issued_keys WHERE name = ?3",
@@ -402,9 +402,9 @@ suite("issued keys on one gateway", () => {
     for (const [sent, expected] of /** @type {[string, string][]} */ ([
       ["guess", refused],
       [unknownKey(), refused],
-      // Somebody could have thought of it, so that it is not compared.
+      // It could be guessed, so it is not compared.
       [KEY, refused],
-      // Not remembered, so that it would have to be looked up.
+      // Not cached, so it would have to be looked up.
       [cold, refused],
       [key, "200"],
       [ringKey, "200"],

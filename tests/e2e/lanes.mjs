@@ -1,6 +1,6 @@
 // @ts-check
-//! Helpers for tests of routing: several providers on one simulated upstream, and calls whose upstream requests can be
-//! found.
+//! Helpers for tests of routing: several providers on one simulated upstream, and calls whose upstream requests can
+//! be identified.
 
 import assert from "node:assert/strict";
 import { KEY, call, events, variables } from "./harness.mjs";
@@ -54,7 +54,7 @@ export const configured = (upstream, config) =>
 let asked = 0;
 
 /**
- * Asks for a chat completion and reads all of the answer.
+ * Sends a chat completion and reads the whole response.
  *
  * @param {Gateway} gateway
  * @param {object} body
@@ -119,7 +119,7 @@ export async function sent(upstream, { tag }) {
 }
 
 /**
- * Asserts that a call was answered, whole and by one upstream alone.
+ * Asserts that a call was answered completely, by one upstream only.
  *
  * @param {Answered} answered
  * @param {string} [content]

@@ -9,7 +9,7 @@ import { KEY, call, operate } from "./harness.mjs";
 
 /** The hash before the first receipt. */
 export const GENESIS = "0".repeat(64);
-/** The whole sums of a tally, as the database names them. */
+/** The sums of a tally that are whole numbers, with their names in the database. */
 export const FIELDS = [
   "requests",
   "successful",
@@ -43,7 +43,7 @@ export async function issue(gateway, name, settings = {}) {
 }
 
 /**
- * Calls a route of /usage with a key, and checks that it is answered.
+ * Sends a request to a route of /usage with a key, and checks that it succeeds.
  *
  * @param {Gateway} gateway
  * @param {string} [path] from behind /usage
@@ -84,7 +84,7 @@ export async function receipts(gateway, key = KEY) {
 }
 
 /**
- * Asserts that receipts, all of a key and oldest first, fit together, and with what its ledger says.
+ * Asserts that all receipts of a key, oldest first, are consistent with each other and with the ledger.
  *
  * @param {any[]} list
  * @param {any} account the answer of GET /usage
@@ -134,7 +134,7 @@ export function sums(list) {
 }
 
 /**
- * Asserts that the sums of GET /usage are those of receipts.
+ * Asserts that the sums of GET /usage equal those of receipts.
  *
  * @param {any[]} list
  * @param {any} account

@@ -22,7 +22,10 @@ const COST = 3 + 5 * 10;
 /** The tokens of such a call. */
 const TOKENS = 3 + 5;
 
-/** Models of which the tests let the first attempt fail: one each, since a lane that has failed is left alone for a while. */
+/**
+ * Models whose first attempt fails in a test: one for each test, since a lane that has failed is in cooldown for a
+ * while.
+ */
 const FAILING = ["refusing", "cutting", "hanging", "slow", "dear"].flatMap((name) => [
   name,
   `${name}-stream`,
@@ -147,7 +150,7 @@ async function standing(gateway, key) {
 }
 
 /**
- * The receipt of a call, once it is there.
+ * The receipt of a call, once it exists.
  *
  * @param {Gateway} gateway
  * @param {Key} key
@@ -164,7 +167,7 @@ const receipt = (gateway, { authorization }, answered) =>
   });
 
 /**
- * A list of a structured field (RFC 9651) whose members are strings with whole numbers as parameters.
+ * A list of a structured field (RFC 9651) whose items are strings with whole numbers as parameters.
  *
  * @param {string | null} field
  */
@@ -199,7 +202,7 @@ function seconds(text) {
 }
 
 /**
- * Asserts that the gateway refused a call for a limit.
+ * Asserts that the gateway rejected a call because of a limit.
  *
  * @param {Answered} answered
  * @param {string} counter
@@ -305,7 +308,7 @@ suite("limits", () => {
       }
       const limit = (await standing(gateway, key)).get(counter);
       assert.equal(limit.used, calls * TOKENS);
-      // The question is taken for some tokens more than it is, and the answer for all of the twenty that it may have.
+      // The prompt is estimated at some tokens more than it has, and the response at all twenty that it may have.
       assert.ok(limit.remaining < 20 + 20, `${limit.remaining} are left`);
     });
   }
@@ -349,7 +352,7 @@ suite("limits", () => {
   });
 
   /**
-   * A stream that goes on, and how to leave it.
+   * A stream that continues, and a function that disconnects from it.
    *
    * @param {Key} key
    * @param {Gateway} [at]
@@ -521,7 +524,7 @@ suite("limits", () => {
       assert.equal(limits.get("usd_per_day demo/*").used, (calls + 1) * COST);
       assert.equal(limits.get("tokens_per_minute").used, (calls + 1) * TOKENS);
       const header = (/** @type {string} */ name) => answered.headers.get(`x-ratelimit-${name}`);
-      // Of forty a day a smaller part is left than of fifty a minute.
+      // The remaining share of forty a day is smaller than that of fifty a minute.
       assert.equal(header("limit-requests"), "40");
       assert.equal(Number(header("remaining-requests")), now.get("requests_per_day")?.["r"]);
       assert.equal(seconds(header("reset-requests")), now.get("requests_per_day")?.["t"]);
@@ -549,7 +552,8 @@ suite("limits", () => {
 
   test("limits: a budget reserved by calls in flight returns Retry-After", async () => {
     const key = await issue(gateway, "a-cent");
-    // Each may cost some 5,000 of the 10,000 micro-USD; at most an eighth of what is left is set aside, but 256 tokens.
+    // Each may cost some 5,000 of the 10,000 micro-USD; a lease holds at most an eighth of what is left, but at least
+    // 256 tokens.
     const simulate = { events: 2, delay_ms: 700 };
     const under = Array.from({ length: 10 }, () => use(key, { max_tokens: 500, simulate }));
     const answers = await Promise.all(under);
@@ -655,7 +659,7 @@ suite("limits", () => {
           const noted = await receipt(gateway, key, answered);
           t.diagnostic(JSON.stringify(noted.attempts));
           const outcomes = noted.attempts.map((/** @type {any} */ attempt) => attempt.outcome);
-          // A stream that does not begin is hedged.
+          // A stream that does not start is hedged.
           const first = stream && failure === "timed_out" ? "cancelled" : failure;
           assert.deepEqual(outcomes.toSorted(), [first, "ok"].toSorted());
           assert.equal(noted.attempts.at(-1).cost_micro_usd, COST);

@@ -1,6 +1,6 @@
 // @ts-check
-//! A real language model through the gateway. Skipped where `scripts/local-model install` has not been run: compiling its
-//! server takes minutes.
+//! A real language model through the gateway. Skipped unless `scripts/local-model install` has been run: compiling
+//! its server takes minutes.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

@@ -103,7 +103,7 @@ class Receiver {
   }
 
   /**
-   * The nth delivery about a request, once it has come.
+   * The nth delivery about a request, once it has arrived.
    *
    * @param {string} request
    * @param {"submitted" | "approved"} event
@@ -121,7 +121,7 @@ class Receiver {
 }
 
 /**
- * Asks for a key.
+ * Submits a request for a key.
  *
  * @param {Gateway} gateway
  * @param {string} [use_case]
@@ -290,7 +290,7 @@ suite("webhook", () => {
     const id = await ask(gateway);
     await receiver.delivery(id, "submitted");
     await eventually(() => waiting(gateway)[0]?.["attempts"] === 1);
-    // The day that the other attempts take.
+    // The day of the other attempts.
     gateway.execute("UPDATE notifications SET attempts = 9, next_ms = 1");
     await receiver.delivery(id, "submitted", 2);
     await eventually(() => waiting(gateway)[0]?.["next_ms"] === null);
@@ -457,7 +457,7 @@ suite("e-mail", () => {
   after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))));
 
   /**
-   * A gateway with a binding that sends e-mail; what is sent, `wrangler dev` writes to a file.
+   * A gateway with a binding that sends e-mail; `wrangler dev` writes sent mail to a file.
    *
    * @param {string} binding further settings of it
    */

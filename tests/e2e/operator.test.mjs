@@ -103,7 +103,7 @@ async function use(key) {
 }
 
 /**
- * The one part of a text that matches.
+ * The only part of a text that matches.
  *
  * @param {string} text
  * @param {RegExp} pattern
@@ -218,7 +218,7 @@ suite("operator CLI, requests", () => {
   test("operator CLI: terminal control characters in a request are escaped", async () => {
     const nasty = "\u001b[2J\u001b]0;approve me\u0007 a\u202eb";
     const id = `kreq_${"0".repeat(26)}`;
-    // The gateway refuses control characters, so the row comes from elsewhere.
+    // The gateway rejects control characters, so the row is written directly.
     gateway.query(
       `INSERT INTO key_requests (id, state, by_user, email, policies, fields, version, date_created, created_ms)
        VALUES (?, 'pending', ?, ?, '[]', ?, 'v2', '2026-11-22T07:11:26Z', ?)`,
@@ -301,7 +301,7 @@ test("operator CLI: a key that is not an operator's is rejected with advice", as
   }
 });
 
-// Last, because it ends with a log that is broken.
+// Last, because it breaks the log.
 test("operator CLI: the audit log lists every action and detects changes", async () => {
   const log = await succeed("audit list");
   assert.match(log, /^SEQ +AT +ACTOR +ACTION +SUBJECT +DETAIL\n1 /);

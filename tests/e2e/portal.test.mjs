@@ -40,7 +40,7 @@ const NOTHING_TO_DELETE = {
   Message: "Could not retrieve object for deletion",
   Meta: null,
 };
-/** Every operation, on a request that is not there. */
+/** Every operation on a request that does not exist. */
 const OPERATIONS = /** @type {[string, string][]} */ ([
   ["GET", REQUESTS],
   ["GET", `${REQUESTS}/`],
@@ -54,7 +54,7 @@ const OPERATIONS = /** @type {[string, string][]} */ ([
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
-// Takes every notification: with a webhook, an approval has one statement more that can fail.
+// Accepts every notification: with a webhook, an approval has one more statement that can fail.
 const receiver = createServer((request, response) => {
   request.resume();
   response.end();
@@ -651,7 +651,7 @@ suite("portal API, decisions", () => {
     assert.deepEqual(both.portal_developer.keys, expected);
     assert.deepEqual((await read(id)).portal_developer.keys, expected);
 
-    // Nothing that is shown has the key's text in it.
+    // No response contains the text of the key.
     const everything = [
       (await list("?p=-1")).Data,
       await (await operate(gateway, "GET", "/v0/api_keys")).json(),
@@ -863,7 +863,7 @@ suite("portal API, concurrency", () => {
     const outcomes = new Set();
     for (let round = 0; round < 24; round += 1) {
       const id = await create({ apply_policies: ["other"] });
-      // Another order each time, so that each of them is first at times.
+      // In another order each time, so that each of them is first in some rounds.
       const paths = /** @type {[string, string][]} */ ([
         ["PUT", `/approve/${id}`],
         ["PUT", `/decline/${id}`],

@@ -1,6 +1,6 @@
 // @ts-check
-//! Provider quirks: fields that are dropped, renamed or changed for a provider and reported to the caller, the header of
-//! its key, and the error when its address is incomplete.
+//! Provider quirks: fields that are dropped, renamed or changed for a provider and reported to the caller, the header
+//! of its key, and the error if its URL is incomplete.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -46,8 +46,8 @@ async function paste(lines) {
 }
 
 /**
- * Fails unless everything that the README shows was written. An id or a key that it shortens ends with `…`; of JSON, members
- * with texts are looked for, whatever their order; times and counts are others.
+ * Fails unless everything that the README shows was written. A shortened id or key ends with `…`; of JSON, the string
+ * fields are compared in any order, since times and counts differ.
  *
  * @param {string} shown
  * @param {string} written
@@ -96,7 +96,7 @@ test("README: the curl examples and the operator commands run", async () => {
   assert.equal(chatted.choices[0].message.content, "You said: Say hello");
   assert.equal(refused.error.code, "invalid_api_key");
   assert.ok(Date.now() - began > 10_000, "the ten seconds were waited for");
-  // The key that the command line made and revoked is dead as well.
+  // The key that the command line created and revoked no longer works either.
   const key = /^gw_\w{49}$/m.exec(second)?.[0];
   assert.ok(key);
   const response = await chat(gateway, {}, { authorization: `Bearer ${key}` });

@@ -1,6 +1,6 @@
 // @ts-check
-//! Records of calls are exact when clients leave, upstreams fail, messages are lost, the database is down or the machine
-//! dies. The simulated provider knows what it has really produced.
+//! Records of calls are exact when clients disconnect, upstreams fail, messages are lost, the database is down or the
+//! machine dies. The simulated provider records what it has really generated.
 //!
 //! RECORDED_CALLS is the number of calls of the first test.
 
@@ -65,7 +65,7 @@ const configured = () =>
 const prompt = (words) => [{ role: "user", content: Array(words).fill("word").join(" ") }];
 
 /**
- * Calls with several at once.
+ * Sends calls concurrently.
  *
  * @param {number} count
  * @param {number} atOnce
@@ -87,7 +87,7 @@ async function inTurn(count, atOnce, act) {
  * @property {number} [words] of the prompt, where a part of an answer has come
  */
 
-/** A whole chat completion: without the check of the contract, which would take most of the time. */
+/** A whole chat completion, without the check of the contract, which would take most of the time. */
 async function chat(
   /** @type {Gateway} */ gateway,
   /** @type {string} */ key,
@@ -125,7 +125,7 @@ const arrival = (id) =>
     return arrived.has(id);
   }, 30_000);
 
-/** Kinds of calls, by how many of a hundred there are. @type {[number, string][]} */
+/** Kinds of calls with their percentages. @type {[number, string][]} */
 const MIX = [
   [44, "whole"],
   [22, "stream"],
@@ -138,7 +138,7 @@ const MIX = [
 ];
 
 /**
- * Makes a call of a kind.
+ * Sends a call of a kind.
  *
  * @param {Gateway} gateway
  * @param {string} key
@@ -215,7 +215,7 @@ async function make(gateway, key, id, kind, n) {
 
 /** @param {number} n */
 function kindOf(n) {
-  // Spread evenly, and in no order.
+  // Evenly distributed, in random order.
   let place = (n * 37) % 100;
   for (const [share, kind] of MIX) {
     if (place < share) return kind;
@@ -225,7 +225,7 @@ function kindOf(n) {
 }
 
 /**
- * Waits until the ledgers know of so many calls, and gives their receipts and what they say, in the order of the keys.
+ * Waits until the ledgers have recorded so many calls; returns their receipts and reports in the order of the keys.
  *
  * @param {Gateway} gateway
  * @param {string[]} keys
@@ -300,7 +300,7 @@ test(
         assert.equal(receipt?.outcome, outcomes[kind], `${kind}: ${JSON.stringify(receipt)}`);
       }
 
-      // The tokens that the provider really produced.
+      // The tokens that the provider really generated.
       const [stats, none] = [await upstream.stats(), await silent.stats()];
       const sum = sums(all);
       t.diagnostic(`${sum["completion_tokens"]} tokens of output, ${stats["cancelled"]} cancelled`);
@@ -309,12 +309,12 @@ test(
       assert.equal(sum["attempts"], (stats["requests"] ?? 0) + (none["requests"] ?? 0));
       const reported = accounts.reduce((sum, account) => sum + account.completion_tokens, 0);
       assert.equal(reported, stats["completion_tokens"]);
-      // Of answers that did not come whole, the provider's count of the prompt is not known.
+      // The provider's count of the prompt is unknown for incomplete responses.
       const whole = all.filter((receipt) => receipt.outcome === "answered");
       assert.ok(whole.every((receipt) => !receipt.estimated && !receipt.partial));
       const unknown = calls.reduce((sum, call) => sum + (call.words ?? 0), 0);
       assert.equal(sums(whole)["prompt_tokens"], (stats["prompt_tokens"] ?? 0) - unknown);
-      // The limits count what is on the receipts.
+      // The limits count the amounts of the receipts.
       const limits = Object.fromEntries(
         accounts.flatMap((account, index) =>
           account.limits.map((/** @type {any} */ limit) => [`${index} ${limit.limit}`, limit]),
@@ -329,7 +329,7 @@ test(
       );
       assert.equal(limits["1 usd_total"].used, two["cost_micro_usd"]);
 
-      // And so, soon, does the database.
+      // Soon after, so does the database.
       const rolledUp = async () => (await isolates.database.prepare(ROLLED_UP).all()).results[0];
       await eventually(async () => (await rolledUp())?.["requests"] >= CALLS, 60_000);
       t.diagnostic(`rolled up ${Date.now() - ended} ms after the last call`);
@@ -344,7 +344,7 @@ test(
         assert.deepEqual([counts.requests, counts.successful], [of.length, good.length], name);
       }
 
-      // Nothing is held any more.
+      // Nothing is reserved any more.
       await eventually(async () => {
         const now = await Promise.all(keys.map((key) => usage(isolates.at(0), "", key)));
         return now.every(({ limits }) =>
@@ -381,9 +381,9 @@ test(
     let gateway = await Gateway.start(configured(), [], state);
     try {
       const keys = [(await issue(gateway, "one", { policies: ["ample"] })).key, KEY];
-      /** Receipts that could be read, by their ids. @type {Map<string, string>} */
+      /** Receipts that could be read, by id. @type {Map<string, string>} */
       const acknowledged = new Map();
-      /** When calls ended that were answered completely, by their receipts. @type {Map<string, number>} */
+      /** The times when completely answered calls ended, by receipt. @type {Map<string, number>} */
       const answered = new Map();
       /** @type {number[]} */ const kills = [];
       let calls = 0;
@@ -400,7 +400,7 @@ test(
               const whole = stream ? answer.text.endsWith("[DONE]\n\n") : answer.status === 200;
               if (whole) answered.set(answer.headers.get("x-gateway-receipt") ?? "", Date.now());
             } catch {
-              // It was killed.
+              // The gateway was killed.
             }
           }
         };
@@ -411,7 +411,7 @@ test(
                 const { data } = await usage(alive, "/requests?limit=100", key);
                 for (const [id, text] of byId(data)) acknowledged.set(id, text);
               } catch {
-                // It was killed.
+                // The gateway was killed.
               }
             }
             await sleep(100);
@@ -437,7 +437,7 @@ test(
         assert.deepEqual(gone, [], `of ${acknowledged.size}`);
         for (const [id, text] of found) acknowledged.set(id, text);
       }
-      // Those that had not been reported: of the last moments.
+      // The calls of the last moments, which had not been reported.
       const lost = [...answered].filter(([id]) => !acknowledged.has(id));
       const ages = lost.map(([, at]) =>
         Math.min(...kills.map((kill) => kill - at).filter((ms) => ms > -500)),
@@ -450,7 +450,7 @@ test(
         `${ages}`,
       );
 
-      // One more call for each, so that they wake.
+      // One more call for each, to wake them.
       for (const key of keys) {
         assert.equal((await chat(gateway, key, "last", { messages: prompt(1) })).status, 200);
       }
@@ -570,7 +570,7 @@ suite("recording, one key", () => {
 });
 
 test("recording: lost reports, lost responses and lost lease requests are counted once", async (t) => {
-  // Of every five messages one gets lost, and of one the answer.
+  // Of every five messages one is lost, and of another one the response.
   const lossy = `import { KeyLedger as Kept } from "./build/index.js";
     let messages = 0;
     export class KeyLedger extends Kept {

@@ -79,7 +79,7 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
 /**
- * The `provider/model` that answers a call.
+ * The `provider/model` that serves a call.
  *
  * @param {object} body
  * @param {Record<string, string>} [headers]
@@ -108,7 +108,7 @@ async function explain(body, headers = {}) {
 }
 
 /**
- * Asserts that a call is refused and nobody is asked.
+ * Asserts that a call is rejected without an upstream request.
  *
  * @param {object} body
  * @param {number} status
@@ -163,7 +163,7 @@ suite("model names", () => {
       }),
     );
     t.diagnostic(JSON.stringify(counts));
-    // Four standard deviations of 200 draws with 3:1 are 24.
+    // With weights of 3:1, four standard deviations of 200 draws are 24.
     assert.ok(Math.abs(counts["first/plain"] - 0.75 * CALLS) <= 25, JSON.stringify(counts));
   });
 
@@ -416,7 +416,7 @@ suite("routing preferences", () => {
       '{ "model":"plain", "temperature":1.50,"x":{"models":[1e3]},' +
         '"messages":[{"role":"user","content":"golden"}] }',
     );
-    // A word for the model itself stays.
+    // A suffix of the model itself stays.
     const answered = await ask(gateway, { model: "auto", reasoning_effort: "medium" });
     assert.equal((await sent(upstream, answered))[0]?.body.reasoning_effort, "medium");
   });

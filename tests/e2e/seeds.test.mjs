@@ -1,8 +1,8 @@
 // @ts-check
 //! The code samples of the three API descriptions that the key endpoints follow (docs/compatibility.md), run unchanged.
 //!
-//! `seeds/` has them verbatim, with the responses that they promise; only line breaks lost in a copy were restored.
-//! Replaced before a sample runs: its URL, its token, and an id that only this gateway knows.
+//! `seeds/` has them verbatim, with the responses that they document; only line breaks lost in a copy were restored.
+//! Before a sample runs, its URL, its token, and an id that only this gateway knows are replaced.
 
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
@@ -25,7 +25,7 @@ import {
   variables,
 } from "./harness.mjs";
 
-// The token of the raw requests, which is an operator's key here, so that they are sent as they are.
+// The token of the raw requests is an operator key here, so that they can be sent unchanged.
 const SAMPLE_KEY = "7a7b140f-2480-4d5a-4e78-24049e3ba7f8";
 const SAMPLE_ID = "554c789030c55e4ca0000002";
 const SAMPLE_POLICY = "554c789030c55e4ca0101002";
@@ -52,7 +52,7 @@ after(async () => {
 const sample = (name) => readFileSync(new URL(`seeds/${name}`, import.meta.url), "utf8");
 
 /**
- * A sample with another text in place of one that it has, once.
+ * A sample with one of its texts replaced once.
  *
  * @param {string} text
  * @param {string} from
@@ -74,7 +74,7 @@ const LANGUAGES = {
 };
 
 /**
- * A program, if it runs with these arguments.
+ * A program, if it can run with these arguments.
  *
  * @param {string} program
  * @param {string[]} args
@@ -88,13 +88,13 @@ function programOf(program, ...args) {
   }
 }
 
-/** A Python that has the package `requests`: Debian's, if the first one of the path has not. */
+/** A Python with the package `requests`: Debian's, if the first one of the path lacks it. */
 function pythonWithRequests() {
   const pythons = ["python3", "/usr/bin/python3"];
   return pythons.find((python) => programOf(python, "-c", "import requests")) ?? "";
 }
 
-/** Why samples in a language are not run, if they are not: a reason for `skip`. */
+/** The reason why samples in a language are not run, if any, for `skip`. */
 const MISSING = {
   py:
     !LANGUAGES.py[1] &&
@@ -103,7 +103,7 @@ const MISSING = {
 };
 
 /**
- * Runs a program's text, and gives what it wrote.
+ * Runs the text of a program and returns its output.
  *
  * @param {keyof typeof LANGUAGES} language
  * @param {string} text
@@ -112,7 +112,7 @@ async function run(language, text) {
   const [name = "", program = "", ...args] = LANGUAGES[language];
   const place = await mkdtemp(join(folder, `${language}-`));
   await writeFile(join(place, name), text);
-  // curl's own settings: no progress meter, and the status on a line of its own after the answer.
+  // curl's own settings: no progress meter, and the status on a separate line after the response.
   await writeFile(join(place, ".curlrc"), 'silent\nwrite-out = "\\n%{http_code}"\n');
   const { stdout, stderr } = await promisify(execFile)(program, [...args, name], {
     cwd: place,
@@ -133,8 +133,8 @@ function curled(stdout) {
 }
 
 /**
- * Fails unless a value has every member that a sample has, with the same type of JSON. A member `<…>` of the sample
- * stands for all members.
+ * Fails unless a value has every field of a sample, with the same type of JSON. A field `<…>` of the sample matches
+ * all fields.
  *
  * @param {any} value
  * @param {any} like
@@ -143,7 +143,7 @@ function curled(stdout) {
 function resembles(value, like, at = "") {
   const kind = (/** @type {any} */ one) =>
     Array.isArray(one) ? "array" : one === null ? "null" : typeof one;
-  // A request whose policy is unknown here has none.
+  // A request with a policy that is unknown here has none.
   if (at.endsWith(".catalogue_entry") && value === null) return;
   assert.equal(kind(value), kind(like), at);
   if (Array.isArray(like)) {
@@ -158,7 +158,7 @@ function resembles(value, like, at = "") {
 }
 
 /**
- * The JSON of a sample, which has comments, and a comma too many.
+ * The JSON of a sample, which has comments and a trailing comma.
  *
  * @param {string} name
  */
@@ -190,7 +190,7 @@ suite("seed samples, requesting a key", () => {
     const [submitted = "", said] = stdout.split("\n");
     assert.match(submitted, /^Request submitted\. ID: kreq_[0-9a-z]{26}$/);
     assert.equal(said, message);
-    // Five a day, of which curl had one.
+    // Five a day; curl has used one.
     for (let n = 3; n <= 5; n += 1) assert.match((await run("js", text)).stdout, /^Request subm/);
     const refused = await run("js", text);
     assert.equal(refused.stdout, "");
@@ -201,7 +201,7 @@ suite("seed samples, requesting a key", () => {
 
 suite("seed samples, portal API", () => {
   /**
-   * Sends a sample over a socket. What is added is what every client adds: line ends, and how long the body is.
+   * Sends a sample over a socket, with the line ends and the length of the body that every client adds.
    *
    * @param {string} name
    * @param {string} [id] in place of the sample's
@@ -251,7 +251,7 @@ suite("seed samples, portal API", () => {
     assert.equal(listed.approved, false);
     assert.equal(listed.catalogue_entry.policy_id, SAMPLE_POLICY);
 
-    // An unknown id, as long as it is the sample's.
+    // An unknown id of the same length as the sample's.
     assert.equal((await send("key-requests.get.http")).status, 404);
     const approved = await send("key-requests.approve.http", id);
     assert.equal(approved.status, 200, JSON.stringify(approved.body));
@@ -263,13 +263,13 @@ suite("seed samples, portal API", () => {
     assert.equal(got.status, 200);
     const like = sampleJson("key-requests.get.response.json");
     resembles(got.body, like);
-    // Their id and organisation are the gateway's; the sample's fields are not those that it sent.
+    // Id and organisation are the gateway's; the sample's fields are not those that it sent.
     for (const name of Object.keys(like).filter((one) => !/^(id|org_id|fields)$/.test(one))) {
       assert.deepEqual(got.body[name], like[name], name);
     }
     assert.deepEqual(got.body.fields, { custom1: "sdf", custom2: "sdf" });
 
-    // Now the developer has a key, in the places where the sample of the list has one.
+    // Now the developer has a key, where the sample of the list has one.
     const after = await send("key-requests.list.http");
     resembles(after.body, list);
     const { portal_developer } = after.body.Data.find((/** @type {any} */ one) => one.id === id);
@@ -359,7 +359,7 @@ suite("seed samples, creating a key", () => {
     const file = "create-api-key.requests.py";
     const written = [];
     for (const name of [undefined, "by-py", "by-py"]) written.push(await create("py", file, name));
-    // print writes a dict as Python: of these, with other quotation marks, and None for null.
+    // print writes a dict as Python does: with other quotation marks, and None for null.
     const answers = written.map((text) => new Function("None", `return ${text}`)(null));
     await checkAnswers(answers, "by-py");
   });

@@ -49,7 +49,7 @@ async function spread(gateway, calls, call) {
 }
 
 const session = (/** @type {string} */ id) => ({ "x-session-id": id });
-/** A prompt of `bytes` and some, that begins with a text of its own. */
+/** A prompt of at least `bytes`, with a beginning of its own. */
 const prompt = (/** @type {string} */ begin, /** @type {number} */ bytes) => [
   { role: "system", content: `${begin} ${"x".repeat(bytes)}` },
   { role: "user", content: "Hi" },

@@ -35,7 +35,7 @@ async function status() {
 }
 
 /**
- * Fails the next call, checks that those after it are answered, and returns what was logged of it.
+ * Makes the next call fail, checks that later ones are answered, and returns what was logged.
  *
  * @param {string} how
  * @returns {Promise<{ event: string, error: string, place?: string, stack: string[] }[]>}
@@ -48,14 +48,14 @@ async function failed(how) {
   await get("/__trap?0");
   for (let call = 0; call < 3; call += 1) assert.equal(await status(), 200);
   const logged = () => isolates.errors.slice(before);
-  // The runtime's own line of the exception comes after ours.
+  // The runtime's own line about the exception follows ours.
   await eventually(() => logged().find((line) => line.startsWith("Uncaught")));
   return logged()
     .filter((line) => !line.startsWith("Uncaught"))
     .map((line) => JSON.parse(line));
 }
 
-// A call reads the clock each time that it goes on: at its start, when its body has come, and when the upstream's response has.
+// A call reads the clock in each poll: at its start, after its body has arrived, and after the upstream's response.
 for (const [time, where] of /** @type {const} */ ([
   [1, "before anything is waited for"],
   [2, "when the body has come"],
@@ -90,7 +90,7 @@ test("a trap in a Durable Object: a line in the log, and the object is construct
   assert.equal(await ask(), 202);
   const before = isolates.errors.length;
   await get("/__trap-in-object?1");
-  // Nothing answers a request whose object has trapped.
+  // A request whose object has trapped gets no response.
   const request = ask().catch(() => "gave up");
   const line = await eventually(() => isolates.errors[before]);
   assert.equal(JSON.parse(line).event, "trap");

@@ -35,7 +35,7 @@ function database() {
 const row = (n, slice = [20_000, "p", "groq", "m"]) => [...slice, ...FIELDS.map((_, i) => n + i)];
 
 /**
- * Hands in as `store::usage::roll_up` does: D1 runs a batch as one transaction.
+ * Rolls up as `store::usage::roll_up` does: D1 runs a batch as one transaction.
  *
  * @param {DatabaseSync} database
  * @param {string} ledger

@@ -46,7 +46,7 @@ const RECEIPT = [
 /** A provider that reports the usage in the request. @type {import("node:http").Server} */ let counting;
 
 before(async () => {
-  // No test goes over midnight.
+  // No test runs over midnight.
   const left = DAY_MS - (Date.now() % DAY_MS);
   if (left < 180_000) await new Promise((resolve) => setTimeout(resolve, left + 1000));
   upstream = await Upstream.start();
@@ -116,7 +116,7 @@ async function refused(response, status, code, param = null) {
 }
 
 /**
- * The receipt of a call, once it is there.
+ * The receipt of a call, once it exists.
  *
  * @param {Gateway} gateway
  * @param {string} id
@@ -136,7 +136,7 @@ async function receiptOf(gateway, id, key = KEY) {
 let made = 0;
 
 /**
- * Makes a call, reads its answer, and waits for its receipt.
+ * Sends a call, reads its response, and waits for its receipt.
  *
  * @param {Gateway} gateway
  * @param {object} body
@@ -229,7 +229,7 @@ suite("usage", () => {
       const { id } = list.data[0];
       assert.equal((await usage(gateway, `/requests/${id}?key=${asked}`, OPERATOR_KEY)).id, id);
     }
-    // A key that is gone is still known by its id, and its name may be another's.
+    // A deleted key is still known by its id, and another key may have its name.
     assert.equal((await operate(gateway, "DELETE", `/v0/api_keys/named`)).status, 200);
     assert.equal((await usage(gateway, `?key=${one.id}`, OPERATOR_KEY)).total_requests, 1);
     assert.equal((await ask(gateway, "?key=named", OPERATOR_KEY)).status, 404);
@@ -381,7 +381,7 @@ suite("usage", () => {
   });
 
   /**
-   * A kind of call and what its receipt says.
+   * A kind of call and its receipt.
    *
    * @type {{ name: string, body: object, status?: number, want: Record<string, unknown>, attempts?: object[], headers?: (string | null)[] }[]}
    */
@@ -688,7 +688,7 @@ suite("usage of clients that leave", () => {
 
 test("Analytics Engine: a call writes a data point without content", async () => {
   await upstream.forget();
-  // The simulator's data sets keep nothing: this one sends on what it is given.
+  // The simulator's data sets store nothing: this one forwards its data.
   const dataset = `export { KeyLedger } from "./build/index.js";
     import { env } from "cloudflare:workers";
     env.GATEWAY_ANALYTICS = {

@@ -1,5 +1,5 @@
 // @ts-check
-//! Workers AI through the binding `AI`: the runtime's own client, with a service behind it that answers like Workers AI.
+//! Workers AI through the binding `AI`: the runtime's own client, with a service that responds like Workers AI.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -19,7 +19,7 @@ const started = (more = { WORKERS_AI_ENABLED: "true" }) =>
         routing: { backoff_ms: 50 },
         timeouts: { first_byte_ms: 1000, stream_first_byte_ms: 1000, stall_ms: 1000 },
         providers: { second: lane(upstream, "second", { models: ["m"] }) },
-        // Of different models, since what is found out of one counts for the next call.
+        // Different models, since the observations of one call affect the next one.
         groups: Object.fromEntries(
           ["a", "b", "c", "d", "e", "f", "g", "h"].map((id) => [
             id,

@@ -11,7 +11,7 @@ export default {
     /** @type {{ inputs: Record<string, unknown>, options: unknown }} */
     const { inputs, options } = await request.json();
     const model = request.headers.get("cf-consn-model-id");
-    // The simulated provider records all of it.
+    // The simulated provider records everything.
     const body = JSON.stringify({ model, ...inputs, options });
     const init = { method: "POST", body, signal: request.signal };
     const response = await fetch(`${env.UPSTREAM}/chat/completions`, init);
@@ -19,7 +19,7 @@ export default {
     const { error } = /** @type {{ error: { message: string, code: string | null } }} */ (
       await response.json()
     );
-    // Of a service that fails, the client throws what it says.
+    // The client throws the message of a failing service.
     if (error.code === "throw") throw new Error(error.message);
     const [code, description] = error.message.split(": ");
     return Response.json(

@@ -1,5 +1,5 @@
 // @ts-check
-//! Counts what crosses between JavaScript and the Wasm instance that the modules after this one make.
+//! Counts the crossings between JavaScript and the Wasm instance that later modules create.
 
 /** @typedef {Record<string, number>} Calls how often each function was called */
 
@@ -8,10 +8,10 @@ let counts = { out: {}, in: {} };
 
 let all = 0;
 
-/** How often anything has crossed, ever. */
+/** The number of all crossings so far. */
 export const number = () => all;
 
-/** What has crossed since the last time: `out` of the Wasm, and into it. */
+/** The crossings since the last reading: `out` of the Wasm, and into it. */
 export function take() {
   const taken = counts;
   counts = { out: {}, in: {} };
@@ -19,7 +19,7 @@ export function take() {
 }
 
 /**
- * A function's name, as it stays from build to build: without hash; all closures are one.
+ * A function's name in a form that is stable from build to build: without hash; all closures are one.
  *
  * @param {string} name
  */
@@ -73,7 +73,7 @@ WebAssembly.Instance = /** @type {typeof Instance} */ (
           module,
           Object.fromEntries(modules.map(([name, inner]) => [name, allCounted("out", inner)])),
         );
-        // The table of functions is not among them: through it the glue only calls what ends an instance that has failed.
+        // Without the table of functions: through it the glue only calls the function that ends a failed instance.
         const exports = allCounted("in", super.exports);
         Object.defineProperty(this, "exports", { value: exports });
       }

@@ -1,14 +1,14 @@
 // Not type-checked: the build that it imports has no types.
-//! The gateway, and `GET /__counts`: what has crossed between JavaScript and its Wasm since the last time.
+//! The gateway, and `GET /__counts`: the crossings between JavaScript and its Wasm since the last request for them.
 //!
-//! Its provider is here too, so that answers come in the same pieces each time: from a network a stream's events come together
-//! or apart, as it happens.
+//! The provider is here too, so that responses are divided in the same way each time: over a network the events of a
+//! stream may arrive together or separately.
 
 import { number, take } from "./capture.mjs";
 import { EVENTS, HOST } from "./shape.mjs";
 import Gateway from "../../../build/index.js";
 
-/** When nothing has crossed for so long, a call has done what it does right after its answer. */
+/** The time without crossings after which the work that follows a response is done. */
 const QUIET_MS = 4;
 
 const choices = [{ index: 0, message: { role: "assistant", content: "Hello!" } }];
@@ -16,7 +16,7 @@ const model = "sim-small";
 const usage = { prompt_tokens: 9, completion_tokens: 300, total_tokens: 309 };
 const whole = JSON.stringify({ id: "a", object: "chat.completion", model, choices, usage });
 
-/** The events of a stream, as OpenAI sends them: with `"usage": null` in each where usage was asked for. */
+/** The events of a stream, as OpenAI sends them: with `"usage": null` in each if usage was requested. */
 function* events(withUsage) {
   const event = (more) => {
     const chunk = { id: "a", object: "chat.completion.chunk", model, ...more };

@@ -1,7 +1,7 @@
 // @ts-check
-//! What the provider in the Worker (entry.mjs) and those who ask it have to agree on.
+//! The constants that the provider in the Worker (entry.mjs) and its callers share.
 
 /** The provider's host. */
 export const HOST = "upstream.test";
-/** How many events with content a stream has. */
+/** The number of events with content in a stream. */
 export const EVENTS = 300;

@@ -1,5 +1,5 @@
 // @ts-check
-//! Keeps hold of the memory of the Wasm instance that the modules after this one make.
+//! Exports the memory of the Wasm instance that later modules create.
 
 /** @type {WebAssembly.Memory | undefined} */
 let captured;

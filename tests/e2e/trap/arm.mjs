@@ -1,12 +1,12 @@
 // @ts-check
-//! Makes the Wasm of the modules after this one fail in the middle of a call: by a trap when it reads the clock, or only when an
+//! Makes the Wasm of later modules fail in the middle of a call: by a trap when it reads the clock, or only when an
 //! object does, or by a panic when it waits for a promise.
 
 /** @typedef {"trap" | "trap-in-object" | "panic"} Failure */
 
 /** @type {Failure} */
 let failure = "trap";
-/** How many more times the Wasm does that until it fails; 0: it does not. */
+/** The number of such operations until the Wasm fails; 0: it does not. */
 let left = 0;
 
 /**
@@ -25,7 +25,7 @@ const now = Date.now;
 Date.now = () => {
   const { stack = "" } = new Error();
   const isTrap = stack.includes("wasm") && isDue("trap");
-  // Objects run on the executor of wasm-bindgen, not on ours.
+  // Objects run on the executor of wasm-bindgen, not on the gateway's.
   if (isTrap || (stack.includes("js_sys::futures") && isDue("trap-in-object"))) {
     throw new WebAssembly.RuntimeError("unreachable");
   }

@@ -1,6 +1,7 @@
 // Not type-checked: the build that it imports has no types.
-//! The gateway, and `GET /__trap?N`, `GET /__trap-in-object?N`, `GET /__panic?N`: its Wasm fails (see arm.mjs). What goes on behind an answer is waited for, so
-//! that what is meant for a call does not hit that.
+//! The gateway, and `GET /__trap?N`, `GET /__trap-in-object?N`, `GET /__panic?N`, which make its Wasm fail (see
+//! arm.mjs). They wait for the work after earlier responses, so that the failure hits the next call and not that
+//! work.
 
 import { arm } from "./arm.mjs";
 import Gateway from "../../../build/index.js";
