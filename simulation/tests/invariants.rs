@@ -1,5 +1,5 @@
 //! Invariants of every call, whatever providers do, in ten thousand small worlds. They are checked from outside: by
-//! what is sent when, not by the state of the plan.
+//! the attempts and their times, not by the state of the plan.
 //!
 //! A failure names its seed; `SEED=n cargo test -p gatehouse-simulation --test invariants -- --nocapture` repeats that
 //! world alone and prints all its events.

@@ -1030,7 +1030,7 @@ suite("key API without a database", () => {
     ]);
     const before = await read(name);
     const entries = (await verify()).entries;
-    for (const [broken, mended, tries] of breaks) {
+    for (const [broken, restored, tries] of breaks) {
       gateway.execute(broken);
       try {
         for (const [method, path, body] of tries) {
@@ -1040,7 +1040,7 @@ suite("key API without a database", () => {
           assert.ok(!/broken|sqlite|D1_/i.test(message), message);
         }
       } finally {
-        gateway.execute(mended);
+        gateway.execute(restored);
       }
       assert.deepEqual(await read(name), before);
       assert.equal((await keys("GET", "/halfway")).status, 404);
