@@ -93,11 +93,11 @@ describe("/docs/costs", { skip }, () => {
         await page.getByLabel(/^Isolates/).fill(String(operator.isolates));
         await page.getByLabel("Keys have limits").setChecked(operator.limits);
         const shown = Number((await sum(page)).match(/^\$([\d.]+) for a million/)?.[1]);
-        const told = operator.total_micro_usd / 1e6;
-        assert.ok(Math.abs(shown - told) < 0.011, `${operator.name}: ${shown}, not ${told}`);
+        const expected = operator.total_micro_usd / 1e6;
+        assert.ok(Math.abs(shown - expected) < 0.011, `${operator.name}: ${shown}, not ${expected}`);
         const cell = page.locator(".costs").first().locator("tr.sum td");
         const cells = await cell.allInnerTexts();
-        assert.ok(cells.includes(`$${told.toFixed(2)}`), `${told} is not in ${cells}`);
+        assert.ok(cells.includes(`$${expected.toFixed(2)}`), `${expected} is not in ${cells}`);
       }
     });
   });

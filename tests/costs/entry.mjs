@@ -119,9 +119,9 @@ export default {
   fetch(request, env, ctx) {
     if (new URL(request.url).pathname === "/__counts") {
       rows();
-      const told = counts;
+      const current = counts;
       counts = zero();
-      return Response.json(told);
+      return Response.json(current);
     }
     counts.fetches += 1;
     return Gateway.fetch(request, environment(env), ctx);

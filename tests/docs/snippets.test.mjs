@@ -425,11 +425,11 @@ suite("snippets for a Cloudflare account", () => {
         throw new Error(place(snippet), { cause: error });
       });
     }
-    const told = new Set((await readFile(log, "utf8")).trim().split("\n"));
-    assert.ok(told.size >= 6);
+    const calls = new Set((await readFile(log, "utf8")).trim().split("\n"));
+    assert.ok(calls.size >= 6);
     /** @type {Map<string, Promise<string>>} */
     const helps = new Map();
-    for (const line of told) {
+    for (const line of calls) {
       const command = /^(login|deploy|d1 migrations apply|secret put)\b/.exec(line)?.[1];
       assert.ok(command, `wrangler ${line}`);
       if (!helps.has(command))

@@ -185,9 +185,9 @@ async function measured() {
   const { key: limited } = await issue(isolates.at(0), "limited", { policies: ["limited"] });
   const lonely = ofLonely(5);
   const stream = async (/** @type {number} */ kind, /** @type {object} */ options) => {
-    const told = events(await one(kind, undefined, { stream: true, ...options }));
+    const received = events(await one(kind, undefined, { stream: true, ...options }));
     // The first event, the content, the last one, and [DONE]; and the usage.
-    assert.equal(told.length, EVENTS + ("stream_options" in options ? 4 : 3));
+    assert.equal(received.length, EVENTS + ("stream_options" in options ? 4 : 3));
   };
   const found = [
     await ofUsual(CALLS, 0, () => one(0)),

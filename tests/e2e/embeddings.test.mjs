@@ -364,10 +364,10 @@ suite("embeddings, receipts and limits", () => {
       const list = await receipts(gateway, key);
       return list.length > 1 && list;
     });
-    const [told, guessed] = list;
-    assert.deepEqual([told.estimated, told.prompt_tokens], [false, 4]);
-    assert.deepEqual([guessed.estimated, guessed.completion_tokens], [true, 0]);
-    assert.ok(guessed.cost_micro_usd > 0);
+    const [reported, estimated] = list;
+    assert.deepEqual([reported.estimated, reported.prompt_tokens], [false, 4]);
+    assert.deepEqual([estimated.estimated, estimated.completion_tokens], [true, 0]);
+    assert.ok(estimated.cost_micro_usd > 0);
   });
 
   test("embeddings: limits of requests, tokens and money hold", async () => {
