@@ -259,7 +259,7 @@ export const GUARANTEES = [
         "tests/e2e/attempts.test.mjs",
         "retries: of six failing lanes only routing.max_attempts are called",
       ],
-      ["simulation/tests/invariants.rs", "what_holds_for_every_call_holds_in_ten_thousand_worlds"],
+      ["simulation/tests/invariants.rs", "the_invariants_hold_for_every_call_in_ten_thousand_worlds"],
     ],
   },
   {
