@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json_text;
 use gatehouse_core::onboarding::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::request_id;
 use gatehouse_core::route::response::is_json_type;
@@ -111,7 +110,7 @@ impl<'a> RequestContext<'a> {
         response.headers.push(("x-request-id", self.id.into()));
         response.into_response().unwrap_or_else(|error| {
             let message = variables::message(&error);
-            log::line(json_text!({"event": "response", "error": message}));
+            log::line(&log::Event::Response { error: &message });
             let error = Error::new(Code::InternalError, "The gateway could not create its response");
             Response::error(&error, surface).into_response().unwrap_or_default()
         })

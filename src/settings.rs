@@ -8,7 +8,6 @@ use gatehouse_core::catalog::{AI_BINDING, Registry};
 use gatehouse_core::check;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json_text;
 use gatehouse_core::key::{Ring, RingReport};
 use gatehouse_core::onboarding::pseudonym::Pseudonyms;
 use gatehouse_core::onboarding::webhook::SigningKey;
@@ -56,9 +55,7 @@ pub fn of_isolate(env: &Env) -> Result<Rc<Settings>, Error> {
 fn read(env: &Env) -> Result<Settings, Error> {
     let patch = variables::get(env, "GATEWAY_CONFIG").filter(|text| !text.trim().is_empty());
     let config = check::read(BUILT_CONFIG, patch.as_deref()).map_err(|error| {
-        log::line(
-            json_text!({"event": "start", "error": "invalid configuration", "detail": error.to_string()}),
-        );
+        log::line(&log::Event::NotStarted { error: "invalid configuration", detail: &error.to_string() });
         Error::new(Code::InvalidConfiguration, "The gateway's configuration is not valid; its log says where")
     })?;
     let secret = |name: &str| variables::get(env, name);
@@ -77,14 +74,13 @@ fn read(env: &Env) -> Result<Settings, Error> {
     let limits = Limits::of(&config);
     let active = registry.entries().iter().filter(|entry| entry.is_active());
     let malformed = |RingReport { malformed, .. }: RingReport| malformed;
-    log::line(json_text!({
-        "event": "start",
-        "version": env!("CARGO_PKG_VERSION"),
-        "keys": ring_report.accepted,
-        "operator_keys": operators_report.accepted,
-        "malformed_key_entries_skipped": malformed(ring_report) + malformed(operators_report),
-        "providers": active.map(|entry| &entry.name).collect::<Vec<_>>(),
-    }));
+    log::line(&log::Event::Start {
+        version: env!("CARGO_PKG_VERSION"),
+        keys: ring_report.accepted,
+        operator_keys: operators_report.accepted,
+        malformed_key_entries_skipped: malformed(ring_report) + malformed(operators_report),
+        providers: active.map(|entry| entry.name.as_str()).collect(),
+    });
     Ok(Settings {
         config,
         ring,

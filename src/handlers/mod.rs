@@ -18,7 +18,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error, Source};
-use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
 use gatehouse_core::routes::{self, Endpoint, Keyed, Match, OnApiKey, Public, Route};
 
@@ -98,18 +97,17 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
 /// The log line of a request that came to nothing. A call that reached an upstream has one of its own (`chat::record`); what
 /// strangers send has none, since they could fill the log with it.
 fn log_refusal(context: &RequestContext<'_>, path: &str, caller: &Caller, error: &Error) {
-    log::line(json_text!({
-        "event": "refused",
-        "request_id": context.id,
-        "method": context.method(),
-        "path": path,
-        "caller": &*caller.label,
-        "key_id": caller.key.as_ref().map(|key| key.id.as_str()),
-        "status": error.status,
-        "code": error.code(),
-        "param": error.param,
-        "total_ms": context.elapsed_ms(),
-    }));
+    log::line(&log::Event::Refused {
+        request_id: &context.id,
+        method: context.method(),
+        path,
+        caller: &caller.label,
+        key_id: caller.key.as_ref().map(|key| key.id.as_str()),
+        status: error.status,
+        code: error.code(),
+        param: error.param.as_deref(),
+        total_ms: context.elapsed_ms(),
+    });
 }
 
 /// What a handler is doing. Boxed: otherwise all handlers were one future, as large as the largest of them, with one function

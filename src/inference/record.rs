@@ -7,11 +7,11 @@ use std::rc::Rc;
 use gatehouse_core::catalog::OTHER;
 use gatehouse_core::health::LaneId;
 use gatehouse_core::health::failure::Failure;
+use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::ledger::{End, Reservation, Settled, Target};
 use gatehouse_core::route::candidates::Candidate;
-use gatehouse_core::{json, json_text};
 
 use crate::isolate::Isolate;
 use crate::platform::upstream::Heartbeat;
@@ -189,28 +189,27 @@ impl Record {
 
     fn log(&self, receipt: &Receipt, detail: Option<&str>) {
         let usage = receipt.usage();
-        log::line(json_text!({
-            "event": "call",
-            "request_id": self.request_id,
-            "receipt": self.receipt_id,
-            "caller": &*self.caller.label,
-            "key_id": self.caller.key.as_ref().map(|key| key.id.as_str()),
-            "project": self.project,
-            "provider": self.provider,
-            "model": self.model,
-            "attempts": self.attempts,
-            "stream": self.stream,
-            "status": receipt.status,
-            "outcome": receipt.outcome.as_str(),
-            "partial": receipt.partial,
-            "estimated": receipt.is_estimated(),
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "cost_micro_usd": receipt.cost_micro_usd(),
-            "first_token_ms": self.first_token_ms,
-            "upstream_ms": self.upstream_ms,
-            "total_ms": receipt.duration_ms,
-            "detail": detail,
-        }));
+        log::line(&log::Event::Call {
+            request_id: &self.request_id,
+            receipt: &self.receipt_id,
+            caller: &self.caller.label,
+            key_id: self.caller.key.as_ref().map(|key| key.id.as_str()),
+            project: self.project.as_deref(),
+            provider: self.provider.as_deref(),
+            model: self.model.as_deref(),
+            attempts: self.attempts,
+            stream: self.stream,
+            status: receipt.status,
+            outcome: receipt.outcome.as_str(),
+            partial: receipt.partial,
+            estimated: receipt.is_estimated(),
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            cost_micro_usd: receipt.cost_micro_usd(),
+            first_token_ms: self.first_token_ms,
+            upstream_ms: self.upstream_ms,
+            total_ms: receipt.duration_ms,
+            detail,
+        });
     }
 }

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json_text;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Ask, Charge, IDLE_MS, Limit, LocalLease, Need, RENEW_MS, Reserved, Settled, Standing, headers,
@@ -239,7 +238,7 @@ impl Accounts {
             (sent, share.lease.lost())
         });
         if lost > 0 {
-            log::line(json_text!({"event": "ledger", "error": "records of calls were lost", "calls": lost}));
+            log::line(&log::Event::Ledger { error: "records of calls were lost", calls: Some(lost) });
         }
         let (number, calls, response) = sent?;
         match response.await {
@@ -256,7 +255,7 @@ impl Accounts {
             Err(error) => {
                 self.with(ledger, |share, _| share.lease.not_reported(number));
                 let message = format!("a report failed: {error:?}");
-                log::line(json_text!({"event": "ledger", "error": message, "calls": calls}));
+                log::line(&log::Event::Ledger { error: &message, calls: u64::try_from(calls).ok() });
                 Some(false)
             }
         }

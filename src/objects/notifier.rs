@@ -4,7 +4,6 @@
 //! object has only an alarm, which is set before that transaction, so that a Worker that dies after it leaves nothing
 //! undelivered.
 
-use gatehouse_core::json_text;
 use gatehouse_core::onboarding::webhook::{SigningKey, retry_after};
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
@@ -88,13 +87,12 @@ impl Notifier {
                     let attempts = notification.attempts + 1;
                     let [chance] = random::id_bytes();
                     let next_ms = retry_after(attempts, chance).map(|wait_ms| clock::now_ms() + wait_ms);
-                    log::line(json_text!({
-                        "event": "webhook",
-                        "id": notification.id,
-                        "attempts": attempts,
-                        "error": message,
-                        "given_up": next_ms.is_none(),
-                    }));
+                    log::line(&log::Event::Webhook {
+                        id: &notification.id,
+                        attempts,
+                        error: message,
+                        given_up: next_ms.is_none(),
+                    });
                     notifications::failed(&self.env, &notification.id, attempts, next_ms).await
                 }
             };

@@ -1,6 +1,6 @@
 //! The D1 database: runs statements and returns their outcome. The statements are in `store`.
 
-use gatehouse_core::{json, json_text};
+use gatehouse_core::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
@@ -67,7 +67,7 @@ fn read_failure(message: &str) -> Failure {
     if message.contains("no such table") {
         return Failure::NotMigrated;
     }
-    log::line(json_text!({"event": "database", "error": message}));
+    log::line(&log::Event::Database { error: message });
     Failure::Unavailable
 }
 

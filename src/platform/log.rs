@@ -1,8 +1,73 @@
 //! Logs: one JSON object for each line, at most one line for each request. Never the content of a call, never a secret.
 
-use gatehouse_core::json::text::Text;
+use gatehouse_core::json;
+use serde::Serialize;
+
+/// What is logged. A line has the fields in this order, after `event`, the name of the event.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'e> {
+    /// The settings of an isolate were read.
+    Start {
+        version: &'e str,
+        keys: usize,
+        operator_keys: usize,
+        malformed_key_entries_skipped: usize,
+        providers: Vec<&'e str>,
+    },
+    /// The settings are not valid.
+    #[serde(rename = "start")]
+    NotStarted { error: &'e str, detail: &'e str },
+    /// An inference call is over.
+    Call {
+        request_id: &'e str,
+        receipt: &'e str,
+        caller: &'e str,
+        key_id: Option<&'e str>,
+        project: Option<&'e str>,
+        provider: Option<&'e str>,
+        model: Option<&'e str>,
+        attempts: u32,
+        stream: bool,
+        status: u16,
+        outcome: &'e str,
+        partial: bool,
+        estimated: bool,
+        prompt_tokens: Option<u64>,
+        completion_tokens: Option<u64>,
+        cost_micro_usd: Option<u64>,
+        first_token_ms: Option<u64>,
+        upstream_ms: u64,
+        total_ms: u64,
+        detail: Option<&'e str>,
+    },
+    /// A request of a known caller was rejected.
+    Refused {
+        request_id: &'e str,
+        method: &'e str,
+        path: &'e str,
+        caller: &'e str,
+        key_id: Option<&'e str>,
+        status: u16,
+        code: Option<&'e str>,
+        param: Option<&'e str>,
+        total_ms: u64,
+    },
+    /// A response could not be created.
+    Response { error: &'e str },
+    /// A statement of the database failed.
+    Database { error: &'e str },
+    /// A ledger failed, or a report to one did, with how many calls.
+    Ledger {
+        error: &'e str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        calls: Option<u64>,
+    },
+    /// A webhook was not delivered.
+    Webhook { id: &'e str, attempts: u32, error: &'e str, given_up: bool },
+}
 
 /// Writes one line.
-pub fn line(fields: Text) {
-    worker::web_sys::console::log_1(&String::from(fields).into());
+pub fn line(event: &Event<'_>) {
+    worker::web_sys::console::log_1(&json::to_text(event).into());
 }

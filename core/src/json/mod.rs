@@ -4,7 +4,6 @@
 //! [`crate::format`].
 
 pub mod members;
-pub mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,6 +84,11 @@ pub fn value<T: Serialize + ?Sized>(written: &T) -> Value {
 /// each type.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     T::deserialize(&serde_json::from_str::<Value>(text)?)
+}
+
+/// What can be written as JSON, as compact text. For what is only written: without the tree of a [`Value`].
+pub fn to_text<T: Serialize>(written: &T) -> String {
+    serde_json::to_string(written).unwrap_or_default()
 }
 
 /// The members of an object.

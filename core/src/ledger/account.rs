@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::limit::{self, Kind, Limit};
 use super::message::{Ask, Charge, Closed, Granted, LeaseResponse, Need, Refusal, Report, Standing};
-use super::receipt::{Chain, Totals, id_of, of_line};
+use super::receipt::{Chain, id_of, of_line};
 use super::tally::{Row, merge};
 use super::window::Window;
 use crate::json;
@@ -215,8 +215,8 @@ impl Account {
     pub fn load(stored: &Stored<'_>, now_ms: u64) -> Account {
         let mut account = Account::default();
         if let Some((count, head, totals)) = stored.last {
-            let totals = serde_json::from_str(totals).unwrap_or_default();
-            account.chain = Chain { count, head: head.to_owned(), totals: Totals::from_json(&totals) };
+            let totals = json::read(totals).unwrap_or_default();
+            account.chain = Chain { count, head: head.to_owned(), totals };
         }
         let kept: Kept = stored.counters.and_then(|text| json::read(text).ok()).unwrap_or_default();
         account.counters = kept.counters;
@@ -422,7 +422,7 @@ impl Account {
         let mut page = page?;
         page.last = self.chain.count;
         page.hash.clone_from(&self.chain.head);
-        page.totals = self.chain.totals.to_text().into();
+        page.totals = json::to_text(&self.chain.totals);
         let mut rows: Vec<Row> = Vec::new();
         for row in report.rows.iter().filter_map(Row::from_json) {
             merge(&mut rows, self.bounded(row));

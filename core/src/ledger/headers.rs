@@ -3,11 +3,12 @@
 //! `x-ratelimit-*` is what OpenAI's clients know. `RateLimit` and `RateLimit-Policy` are those of
 //! draft-ietf-httpapi-ratelimit-headers (-08 and later): a draft, so they come in addition.
 
+use std::fmt::Write as _;
+
 use super::limit::{Counter, Kind, Limit};
 use super::message::Refusal;
 use super::window::{Span, Window};
 use crate::error::{Code, Error};
-use crate::json::text::Written;
 use crate::money::usd;
 use crate::time::to_rfc3339;
 
@@ -68,8 +69,8 @@ fn add(list: &mut String, counter: &str, numbers: [(&str, Option<u64>); 2]) {
     quote(counter, list);
     for (mark, number) in numbers {
         if let Some(number) = number {
-            list.push_str(mark);
-            number.write(list);
+            // Writing to a string does not fail.
+            let _ = write!(list, "{mark}{number}");
         }
     }
 }

@@ -6,13 +6,14 @@
 //! numbers in it are whole, so that any JSON library writes the same text. Whoever holds receipts can check that none of them
 //! has been changed, that none between them is missing, and that the totals are their sum.
 
-use serde_json::Value;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::tally::{Row, Slice, Tally};
 use crate::catalog::{OTHER, Price, Registry};
 use crate::format::usage::Usage;
-use crate::json::text::{Object, Text, Written};
-use crate::json_text;
+use crate::json;
 use crate::key::Digest;
 use crate::time::{DAY_MS, to_rfc3339};
 
@@ -110,13 +111,76 @@ pub struct Receipt {
     pub attempts: Vec<Attempt>,
 }
 
-fn price_text(price: &Price) -> Text {
-    json_text!({
-        "input": price.input,
-        "cached_input": price.cached_input,
-        "cache_write": price.cache_write,
-        "output": price.output,
-    })
+/// A receipt as it is written. Its hash depends on the order of the fields.
+#[derive(Serialize)]
+struct ReceiptText<'r> {
+    id: &'r str,
+    request_id: &'r str,
+    time: String,
+    project: Option<&'r str>,
+    provider: Option<&'r str>,
+    model: Option<&'r str>,
+    stream: bool,
+    status: u16,
+    outcome: &'static str,
+    prompt_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    reasoning_tokens: Option<u64>,
+    image_tokens: Option<u64>,
+    cost_micro_usd: Option<u64>,
+    first_token_ms: Option<u64>,
+    duration_ms: u64,
+    partial: bool,
+    estimated: bool,
+    #[serde(serialize_with = "write_attempts")]
+    attempts: &'r [Attempt],
+}
+
+fn write_attempts<S: Serializer>(attempts: &[Attempt], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(attempts.iter().map(AttemptText::of))
+}
+
+#[derive(Serialize)]
+struct AttemptText<'r> {
+    provider: &'r str,
+    model: &'r str,
+    outcome: &'static str,
+    duration_ms: u64,
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    cost_micro_usd: Option<u64>,
+    price: Option<PriceText>,
+}
+
+#[derive(Serialize)]
+struct PriceText {
+    input: Option<u64>,
+    cached_input: Option<u64>,
+    cache_write: Option<u64>,
+    output: Option<u64>,
+}
+
+impl AttemptText<'_> {
+    fn of(attempt: &Attempt) -> AttemptText<'_> {
+        let price = attempt.price.map(|Price { input, output, cached_input, cache_write }| PriceText {
+            input,
+            cached_input,
+            cache_write,
+            output,
+        });
+        AttemptText {
+            provider: &attempt.provider,
+            model: &attempt.model,
+            outcome: attempt.outcome,
+            duration_ms: attempt.duration_ms,
+            prompt_tokens: attempt.usage.prompt_tokens,
+            completion_tokens: attempt.usage.completion_tokens,
+            cost_micro_usd: attempt.cost_micro_usd,
+            price,
+        }
+    }
 }
 
 impl Receipt {
@@ -162,42 +226,29 @@ impl Receipt {
     pub fn to_text(&self) -> String {
         let last = self.attempts.last();
         let usage = self.usage();
-        let attempt = |attempt: &Attempt| {
-            json_text!({
-                "provider": attempt.provider,
-                "model": attempt.model,
-                "outcome": attempt.outcome,
-                "duration_ms": attempt.duration_ms,
-                "prompt_tokens": attempt.usage.prompt_tokens,
-                "completion_tokens": attempt.usage.completion_tokens,
-                "cost_micro_usd": attempt.cost_micro_usd,
-                "price": attempt.price.as_ref().map(price_text),
-            })
-        };
-        let text = json_text!({
-            "id": self.id,
-            "request_id": self.request_id,
-            "time": to_rfc3339(self.at_ms),
-            "project": self.project,
-            "provider": last.map(|last| last.provider.as_str()),
-            "model": last.map(|last| last.model.as_str()),
-            "stream": self.stream,
-            "status": self.status,
-            "outcome": self.outcome.as_str(),
-            "prompt_tokens": usage.prompt_tokens,
-            "cached_tokens": usage.cached_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "reasoning_tokens": usage.reasoning_tokens,
-            "image_tokens": usage.image_tokens,
-            "cost_micro_usd": self.cost_micro_usd(),
-            "first_token_ms": self.first_token_ms,
-            "duration_ms": self.duration_ms,
-            "partial": self.partial,
-            "estimated": self.is_estimated(),
-            "attempts": self.attempts.iter().map(attempt).collect::<Vec<_>>(),
-        });
-        text.into()
+        json::to_text(&ReceiptText {
+            id: &self.id,
+            request_id: &self.request_id,
+            time: to_rfc3339(self.at_ms),
+            project: self.project.as_deref(),
+            provider: last.map(|last| last.provider.as_str()),
+            model: last.map(|last| last.model.as_str()),
+            stream: self.stream,
+            status: self.status,
+            outcome: self.outcome.as_str(),
+            prompt_tokens: usage.prompt_tokens,
+            cached_tokens: usage.cached_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
+            completion_tokens: usage.completion_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            image_tokens: usage.image_tokens,
+            cost_micro_usd: self.cost_micro_usd(),
+            first_token_ms: self.first_token_ms,
+            duration_ms: self.duration_ms,
+            partial: self.partial,
+            estimated: self.is_estimated(),
+            attempts: &self.attempts,
+        })
     }
 
     /// What it adds to the sums: a row for each model that it was sent to. The call itself counts for the last. Models
@@ -240,7 +291,8 @@ impl Receipt {
 }
 
 /// The sums that stand in every receipt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Totals {
     /// Calls.
     pub requests: u64,
@@ -270,39 +322,14 @@ impl Totals {
         self.completion_tokens = self.completion_tokens.saturating_add(more.completion_tokens);
         self.cost_micro_usd = self.cost_micro_usd.saturating_add(more.cost_micro_usd);
     }
-
-    /// As JSON.
-    pub fn to_text(self) -> Text {
-        json_text!({
-            "requests": self.requests,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "cost_micro_usd": self.cost_micro_usd,
-        })
-    }
-
-    /// From JSON; what is missing is 0.
-    pub fn from_json(value: &Value) -> Totals {
-        let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or_default();
-        Totals {
-            requests: number("requests"),
-            prompt_tokens: number("prompt_tokens"),
-            completion_tokens: number("completion_tokens"),
-            cost_micro_usd: number("cost_micro_usd"),
-        }
-    }
 }
 
 /// Writes a receipt and what it adds to the totals as a line: four numbers, each with a space behind it, and the receipt, which as JSON
 /// has no line feeds.
 pub fn to_line(receipt: &str, adds: Totals, out: &mut String) {
     let Totals { requests, prompt_tokens, completion_tokens, cost_micro_usd } = adds;
-    for number in [requests, prompt_tokens, completion_tokens, cost_micro_usd] {
-        number.write(out);
-        out.push(' ');
-    }
-    out.push_str(receipt);
-    out.push('\n');
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "{requests} {prompt_tokens} {completion_tokens} {cost_micro_usd} {receipt}");
 }
 
 /// Reads what [`to_line`] wrote; `None` if it is anything else.
@@ -316,7 +343,6 @@ pub fn of_line(mut line: &str) -> Option<(&str, Totals)> {
     Some((line, adds))
 }
 
-#[inline(never)]
 fn number(line: &mut &str) -> Option<u64> {
     let (digits, rest) = line.split_once(' ')?;
     *line = rest;
@@ -342,19 +368,35 @@ impl Default for Chain {
 
 impl Chain {
     /// Adds a receipt (a JSON object's text) and gives its text as it is kept.
-    pub fn add(&mut self, receipt: &str, adds: Totals) -> Text {
+    pub fn add(&mut self, receipt: &str, adds: Totals) -> String {
         self.count += 1;
         self.totals.add(adds);
-        let mut text = Object::of(receipt.to_owned());
-        text.member("seq", &self.count);
-        text.member("totals", &self.totals.to_text());
-        text.member("previous", &self.head);
-        let text = String::from(text.done());
+        let link = Link { seq: self.count, totals: self.totals, previous: &self.head };
+        let text = with_fields(receipt, &link);
         self.head = Digest::of(text.as_bytes()).to_hex();
-        let mut text = Object::of(text);
-        text.member("hash", &self.head);
-        text.done()
+        with_fields(&text, &Hash { hash: &self.head })
     }
+}
+
+/// The fields that make a receipt a link of the chain.
+#[derive(Serialize)]
+struct Link<'c> {
+    seq: u64,
+    totals: Totals,
+    previous: &'c str,
+}
+
+#[derive(Serialize)]
+struct Hash<'c> {
+    hash: &'c str,
+}
+
+/// An object's text with further fields at its end. What is not an object counts as one without fields.
+fn with_fields<T: Serialize>(object: &str, fields: &T) -> String {
+    let object = object.strip_suffix('}').unwrap_or("{");
+    let comma = if object.len() > 1 { "," } else { "" };
+    let fields = json::to_text(fields);
+    format!("{object}{comma}{}", fields.strip_prefix('{').unwrap_or("}"))
 }
 
 /// The id of a receipt that [`crate::ledger`] keeps as this text; `None` if it has none.
@@ -365,7 +407,6 @@ pub fn id_of(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
     use serde_json::Value;
 
     #[test]
@@ -381,7 +422,7 @@ mod tests {
             let (read, adds) = of_line(line.strip_suffix('\n').unwrap()).unwrap();
             assert_eq!(read, receipt);
             assert_eq!(of_line(&receipt), None);
-            let text = String::from(chain.add(read, adds));
+            let text = chain.add(read, adds);
             assert_eq!(id_of(&text), Some(format!("rcpt_{seq}").as_str()));
             let mut value: Value = serde_json::from_str(&text).unwrap();
             let hash = value.as_object_mut().unwrap().remove("hash").unwrap();
@@ -394,7 +435,60 @@ mod tests {
             chain.totals,
             Totals { requests: 3, prompt_tokens: 6, completion_tokens: 0, cost_micro_usd: 30 }
         );
-        assert_eq!(Totals::from_json(&json::read(chain.totals.to_text().as_str()).unwrap()), chain.totals);
+        assert_eq!(json::read::<Totals>(&json::to_text(&chain.totals)).unwrap(), chain.totals);
         assert_eq!(chain.head, previous);
+    }
+
+    #[test]
+    fn is_written_with_its_fields_in_their_order() {
+        let attempt = |outcome, usage, price, cost_micro_usd| Attempt {
+            provider: "groq".to_owned(),
+            model: "llama \"3\"".to_owned(),
+            outcome,
+            duration_ms: 120,
+            usage,
+            estimated: false,
+            cost_micro_usd,
+            price,
+        };
+        let used = Usage {
+            prompt_tokens: Some(9),
+            cached_tokens: Some(2),
+            completion_tokens: Some(3),
+            ..Usage::default()
+        };
+        let price =
+            Price { input: Some(50_000), output: Some(80_000), cached_input: Some(0), cache_write: None };
+        let receipt = Receipt {
+            id: "rcpt_1".to_owned(),
+            request_id: "req-é\u{1}".to_owned(),
+            at_ms: 1_700_000_000_123,
+            project: None,
+            stream: true,
+            status: 200,
+            outcome: Outcome::ClientLeft,
+            first_token_ms: Some(u64::MAX),
+            duration_ms: 0,
+            partial: true,
+            attempts: vec![
+                attempt("rate_limited", Usage::default(), None, Some(0)),
+                attempt("ok", used, Some(price), Some(1)),
+            ],
+        };
+        assert_eq!(
+            receipt.to_text(),
+            concat!(
+                r#"{"id":"rcpt_1","request_id":"req-é\u0001","time":"2023-11-14T22:13:20.123Z","project":null,"#,
+                r#""provider":"groq","model":"llama \"3\"","stream":true,"status":200,"outcome":"client_left","#,
+                r#""prompt_tokens":9,"cached_tokens":2,"cache_write_tokens":null,"completion_tokens":3,"#,
+                r#""reasoning_tokens":null,"image_tokens":null,"cost_micro_usd":1,"#,
+                r#""first_token_ms":18446744073709551615,"duration_ms":0,"partial":true,"estimated":false,"#,
+                r#""attempts":[{"provider":"groq","model":"llama \"3\"","outcome":"rate_limited","duration_ms":120,"#,
+                r#""prompt_tokens":null,"completion_tokens":null,"cost_micro_usd":0,"price":null},"#,
+                r#"{"provider":"groq","model":"llama \"3\"","outcome":"ok","duration_ms":120,"prompt_tokens":9,"#,
+                r#""completion_tokens":3,"cost_micro_usd":1,"#,
+                r#""price":{"input":50000,"cached_input":0,"cache_write":null,"output":80000}}]}"#,
+            )
+        );
     }
 }

@@ -197,8 +197,7 @@ pub fn account(usage: &Usage, account: &mut Account, limits: &[(String, u64)], n
         }));
     }
     let chain = account.chain();
-    let totals: Value = json::read(chain.totals.to_text().as_str()).unwrap_or_default();
-    let receipts = json!({"count": chain.count, "head": chain.head, "totals": totals});
+    let receipts = json!({"count": chain.count, "head": chain.head, "totals": chain.totals});
     if let Value::Object(members) = &mut document {
         members.insert("as_of".to_owned(), to_rfc3339(now_ms).into());
         members.insert("limits".to_owned(), states.into());

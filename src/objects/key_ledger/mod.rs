@@ -10,9 +10,9 @@ mod storage;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
+use gatehouse_core::json;
 use gatehouse_core::ledger::{Account, Ask, Changes, LeaseResponse, Limit, Report, Standing};
 use gatehouse_core::report::usage::{self, Usage};
-use gatehouse_core::{json, json_text};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -137,7 +137,7 @@ impl DurableObject for KeyLedger {
             Err(words) => {
                 // What is in memory may not be what is on disk.
                 self.account.replace(None);
-                log::line(json_text!({"event": "ledger", "error": words}));
+                log::line(&log::Event::Ledger { error: &words, calls: None });
                 Response::error(words, 500)
             }
         }
@@ -152,7 +152,7 @@ impl DurableObject for KeyLedger {
         });
         if let Err(words) = folded {
             self.account.replace(None);
-            log::line(json_text!({"event": "ledger", "error": words}));
+            log::line(&log::Event::Ledger { error: &words, calls: None });
         }
         let again_ms = self.roll_up().await;
         let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
