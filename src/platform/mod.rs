@@ -14,7 +14,6 @@ mod panic;
 pub mod random;
 pub mod request;
 pub mod response;
-pub mod slab;
 pub mod task;
 pub mod upstream;
 pub mod variables;

@@ -14,17 +14,17 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context as Polling, Poll, Waker};
 
+use slab::Slab;
 use worker::js_sys::{Function, Promise};
 use worker::wasm_bindgen::{self, JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::worker_sys;
 
 use super::clock;
-use super::slab::Slab;
 
 #[wasm_bindgen(module = "/src/platform/task.js")]
 extern "C" {
-    fn drive(resume: &Function, task: u32, first: &Promise) -> Promise;
+    fn drive(resume: &Function, task: usize, first: &Promise) -> Promise;
 }
 
 type Future = Pin<Box<dyn std::future::Future<Output = JsValue>>>;
@@ -43,9 +43,9 @@ enum Turn {
 
 thread_local! {
     static TURN: RefCell<Turn> = const { RefCell::new(Turn::Idle) };
-    /// The waiting tasks.
-    static WAITING: RefCell<Slab<Future>> = const { RefCell::new(Slab::new()) };
-    static RESUME: Closure<dyn Fn(u32, JsValue, bool) -> JsValue> = Closure::new(resume);
+    /// The waiting tasks; `None` in the place of a task that is being polled.
+    static WAITING: RefCell<Slab<Option<Future>>> = const { RefCell::new(Slab::new()) };
+    static RESUME: Closure<dyn Fn(usize, JsValue, bool) -> JsValue> = Closure::new(resume);
 }
 
 /// Waits for a promise and returns its result. In a task this costs no closures; elsewhere (in objects) it is the usual
@@ -75,7 +75,7 @@ pub fn run(future: impl std::future::Future<Output = JsValue> + 'static) -> JsVa
     match poll(&mut future, Turn::Running) {
         Ok(value) => value,
         Err(promise) => {
-            let task = WAITING.with_borrow_mut(|tasks| tasks.insert(future));
+            let task = WAITING.with_borrow_mut(|tasks| tasks.insert(Some(future)));
             RESUME.with(|resume| drive(resume.as_ref().unchecked_ref(), task, &promise)).into()
         }
     }
@@ -96,17 +96,17 @@ pub fn after_response(
     }
 }
 
-fn resume(task: u32, value: JsValue, failed: bool) -> JsValue {
-    let waiting = WAITING.with_borrow_mut(|tasks| tasks.take(task));
+fn resume(task: usize, value: JsValue, failed: bool) -> JsValue {
+    let waiting = WAITING.with_borrow_mut(|tasks| tasks.get_mut(task)?.take());
     let Some(mut future) = waiting else { broken(&format!("task {task} is resumed, but does not wait")) };
     let result = if failed { Err(value) } else { Ok(value) };
     match poll(&mut future, Turn::Settled(result)) {
         Ok(value) => {
-            WAITING.with_borrow_mut(|tasks| tasks.free(task));
+            WAITING.with_borrow_mut(|tasks| tasks.try_remove(task));
             value
         }
         Err(promise) => {
-            WAITING.with_borrow_mut(|tasks| tasks.put(task, future));
+            WAITING.with_borrow_mut(|tasks| tasks.get_mut(task).map(|place| place.replace(future)));
             promise.into()
         }
     }

@@ -9,11 +9,11 @@ use gatehouse_core::format::stream::{Ending, Relayed, ResponseStream, StreamStat
 use gatehouse_core::format::upstream_error::MAX_BODY as MAX_ERROR_BYTES;
 use gatehouse_core::route::driver::AttemptLimits;
 use gatehouse_core::route::response::Interruption;
+use slab::Slab;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::Closure, prelude::wasm_bindgen};
 use worker::worker_sys::Context;
 use worker::{js_sys, web_sys};
 
-use super::slab::Slab;
 use super::task;
 
 #[wasm_bindgen(module = "/src/platform/upstream.js")]
@@ -30,7 +30,7 @@ extern "C" {
         stall_ms: f64,
         total_ms: f64,
         hooks: Option<&js_sys::Object>,
-        heartbeat: Option<u32>,
+        heartbeat: Option<usize>,
         heartbeat_ms: f64,
     ) -> JsFlight;
 
@@ -204,10 +204,10 @@ type Callback = Rc<dyn Fn()>;
 
 thread_local! {
     static HEARTBEATS: RefCell<Slab<Callback>> = const { RefCell::new(Slab::new()) };
-    static ON_HEARTBEAT: Closure<dyn Fn(u32)> = Closure::new(beat);
+    static ON_HEARTBEAT: Closure<dyn Fn(usize)> = Closure::new(beat);
 }
 
-fn beat(number: u32) {
+fn beat(number: usize) {
     let callback = HEARTBEATS.with_borrow(|heartbeats| heartbeats.get(number).cloned());
     if let Some(callback) = callback {
         callback();
@@ -217,7 +217,7 @@ fn beat(number: u32) {
 /// Calls a function regularly while an exchange of a call is in flight, as long as this value exists. The timers of the
 /// exchanges do it, so that a short call costs nothing.
 pub struct Heartbeat {
-    number: u32,
+    number: usize,
     every_ms: u32,
 }
 
@@ -239,7 +239,7 @@ impl Heartbeat {
 
 impl Drop for Heartbeat {
     fn drop(&mut self) {
-        let beat = HEARTBEATS.with_borrow_mut(|heartbeats| heartbeats.free(self.number));
+        let beat = HEARTBEATS.with_borrow_mut(|heartbeats| heartbeats.try_remove(self.number));
         drop(beat);
     }
 }
