@@ -8,6 +8,7 @@ use gatehouse_core::onboarding::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::request_id;
 use gatehouse_core::route::response::is_json_type;
 use gatehouse_core::time::DAY_MS;
+use gatehouse_core::url;
 use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::Context;
@@ -71,7 +72,7 @@ impl<'a> RequestContext<'a> {
 
     /// The path, without query.
     pub fn path(&self) -> &str {
-        request::path(self.head.url())
+        url::path(self.head.url())
     }
 
     /// The API surface, which determines the form of errors.
@@ -117,13 +118,13 @@ impl<'a> RequestContext<'a> {
     }
 
     /// The first query parameter with this name, decoded.
-    pub fn query(&self, name: &str) -> Option<String> {
-        request::query(self.head.url(), name)
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        url::query(self.head.url(), name).next()
     }
 
     /// A query parameter that may occur once, decoded.
-    pub fn query_once(&self, name: &str) -> Result<Option<String>, Repeated> {
-        let mut values = request::queries(self.head.url(), name);
+    pub fn query_once(&self, name: &str) -> Result<Option<Cow<'_, str>>, Repeated> {
+        let mut values = url::query(self.head.url(), name);
         let value = values.next();
         if values.next().is_none() { Ok(value) } else { Err(Repeated) }
     }
@@ -169,7 +170,7 @@ impl<'a> RequestContext<'a> {
 
     /// The URL of a claim link: this gateway, at the origin that the operator used.
     pub fn claim_url(&self, token: &str) -> String {
-        format!("{}/access/claim/{token}", request::origin(self.head.url()))
+        format!("{}/access/claim/{token}", url::origin(self.head.url()))
     }
 
     /// The request body; an error if it is larger than `limit` bytes.

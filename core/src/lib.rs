@@ -44,3 +44,4 @@ pub mod routes;
 pub mod text;
 pub mod tier;
 pub mod time;
+pub mod url;

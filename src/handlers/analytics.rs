@@ -1,5 +1,6 @@
 //! `GET /v1/analytics`: how much is called and how it goes, for anybody, unless the operator's configuration says otherwise.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use gatehouse_core::config::ProjectIdRule;
@@ -71,5 +72,5 @@ async fn answer(
 
 fn project(context: &RequestContext<'_>) -> Result<Option<String>, Error> {
     let given = context.query_once("project_id").map_err(|_| project_id::invalid())?;
-    project_id::choose(None, given, ProjectIdRule::Optional)
+    project_id::choose(None, given.map(Cow::into_owned), ProjectIdRule::Optional)
 }

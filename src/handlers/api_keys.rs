@@ -6,11 +6,12 @@ use gatehouse_core::key::Caller;
 use gatehouse_core::onboarding::api_key::{self, NewKey, Rotation, check_name};
 use gatehouse_core::onboarding::approval::{Delivery, expiry};
 use gatehouse_core::time;
+use gatehouse_core::url;
 use serde_json::Value;
 
 use crate::isolate::Isolate;
 use crate::platform::response::{Body, Response};
-use crate::platform::{clock, random, request};
+use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use crate::store::keys::{self, ClaimLink, Credential, Draft, NewSecret};
 
@@ -125,9 +126,9 @@ pub async fn rotate(
 
 /// The name in a path: percent-decoded. One that no key can have is an unknown one.
 pub fn name_of(segment: &str) -> Result<String, Error> {
-    let name = request::percent_decode(segment);
+    let name = url::percent_decode(segment);
     check_name(&name).map_err(|_| api_key::unknown(&name))?;
-    Ok(name)
+    Ok(name.into_owned())
 }
 
 fn claim_json(context: &RequestContext<'_>, id: &str, name: &str, link: &ClaimLink) -> Value {

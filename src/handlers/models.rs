@@ -8,11 +8,11 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::key::IssuedKey;
 use gatehouse_core::operation::Task;
+use gatehouse_core::url;
 use serde_json::Value;
 
 use crate::authentication;
 use crate::isolate::Isolate;
-use crate::platform::request;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 
@@ -46,7 +46,7 @@ fn may_use(isolate: &Isolate, key: &IssuedKey, model: &Value) -> bool {
 
 /// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.
 pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
-    let id = request::percent_decode(id);
+    let id = url::percent_decode(id);
     let found = listed(isolate, &id).or_else(|| {
         // A bare id that one provider alone has.
         let mut having = isolate.settings.registry.models().filter(|(_, model)| model.id == id);

@@ -7,12 +7,12 @@ use gatehouse_core::json;
 use gatehouse_core::key::{Caller, IssuedKey};
 use gatehouse_core::ledger::Limit;
 use gatehouse_core::request_id;
+use gatehouse_core::url;
 use serde_json::Value;
 
 use crate::authentication;
 use crate::isolate::{Isolate, accounts};
 use crate::objects::{ObjectError, key_ledger};
-use crate::platform::request;
 use crate::platform::response::Response;
 use crate::request_context::{RequestContext, last_days};
 use crate::store::keys;
@@ -114,7 +114,7 @@ pub async fn get_receipt(
     caller: &Caller,
     id: &str,
 ) -> Result<Response, Error> {
-    let id = request::percent_decode(id);
+    let id = url::percent_decode(id);
     let subject = Subject::of(context, isolate, caller).await?;
     let found = if request_id::is_valid(&id) {
         key_ledger::receipt(&context.env, &subject.ledger, &id).await.map_err(unavailable)?

@@ -91,39 +91,3 @@ impl<'a> Head<'a> {
         }
     }
 }
-
-/// The path of a URL, without query and fragment.
-pub fn path(url: &str) -> &str {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = after_scheme.find('/').and_then(|slash| after_scheme.get(slash..)).unwrap_or("/");
-    path.split(['?', '#']).next().unwrap_or("/")
-}
-
-/// The scheme, host and port of a URL.
-pub fn origin(url: &str) -> &str {
-    let path_and_rest =
-        url.find("://").and_then(|colon| url.get(colon + 3..)).and_then(|rest| rest.find('/'));
-    let scheme = url.find("://").map_or(0, |colon| colon + 3);
-    path_and_rest.and_then(|slash| url.get(..scheme + slash)).unwrap_or(url)
-}
-
-/// The first query parameter of a URL with this name, decoded.
-pub fn query(url: &str, name: &str) -> Option<String> {
-    queries(url, name).next()
-}
-
-/// All query parameters of a URL with this name, decoded.
-pub fn queries(url: &str, name: &str) -> impl Iterator<Item = String> {
-    let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
-    query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .filter(move |(known, _)| *known == name)
-        .map(|(_, value)| percent_decode(&value.replace('+', " ")))
-}
-
-/// Decodes percent-encoded text. Invalid text is returned unchanged.
-pub fn percent_decode(text: &str) -> String {
-    let decoded = js_sys::decode_uri_component(text).ok().and_then(|text| text.as_string());
-    decoded.unwrap_or_else(|| text.to_owned())
-}
