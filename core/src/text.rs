@@ -1,6 +1,11 @@
-//! Checks of short texts that people send: length, visible characters, e-mail addresses. The errors name the field.
+//! Checks of what people send in requests: lengths, control characters, e-mail addresses. The errors name the field.
+//!
+//! Request structs derive `validator::Validate`; [`checked`] and [`Faults`] turn its result into an error of the table.
 
-use validator::ValidateLength as _;
+use std::borrow::Cow;
+
+use serde_json::Value;
+use validator::{ValidateLength as _, ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use crate::error::{Code, Error};
 
@@ -14,7 +19,7 @@ pub fn email(text: &str) -> Result<String, Error> {
     if text.is_empty() {
         return Err(invalid("email", "must not be empty"));
     }
-    visible("email", text, &[])?;
+    visible(text).map_err(|fault| error_of("email".into(), fault))?;
     within("email", text, 1, MAX_EMAIL)?;
     if !text.is_ascii() {
         return Err(invalid("email", "must be ASCII: write an internationalised domain as xn--…"));
@@ -47,20 +52,105 @@ pub fn within(member: &'static str, text: &str, min: u64, max: u64) -> Result<()
     if text.validate_length(Some(min), Some(max), None) {
         return Ok(());
     }
-    let count = text.chars().count();
-    let range = if min > 1 { format!("{min} to {max}") } else { format!("at most {max}") };
-    Err(invalid(member, &format!("must have {range} characters; it has {count}")))
+    Err(invalid(member, &wrong_length(text, min, max)))
 }
 
-/// Checks that a text has no control characters but those that are listed.
-pub fn visible(member: &'static str, text: &str, also: &[char]) -> Result<String, Error> {
-    match text.chars().find(|symbol| symbol.is_control() && !also.contains(symbol)) {
-        None => Ok(text.to_owned()),
-        Some(symbol) => {
-            let code = u32::from(symbol);
-            Err(invalid(member, &format!("must have no control characters; it has U+{code:04X}")))
+fn wrong_length(text: &str, min: u64, max: u64) -> String {
+    let count = text.chars().count();
+    match (min, count) {
+        (1, 0) => "must not be empty".to_owned(),
+        (0 | 1, _) => format!("must have at most {max} characters; it has {count}"),
+        _ => format!("must have {min} to {max} characters; it has {count}"),
+    }
+}
+
+/// Rejects control characters.
+pub fn visible(text: &str) -> Result<(), ValidationError> {
+    no_control_characters(text, &[])
+}
+
+/// Rejects control characters other than those of a text of several lines.
+pub fn visible_lines(text: &str) -> Result<(), ValidationError> {
+    no_control_characters(text, &['\n', '\r', '\t'])
+}
+
+fn no_control_characters(text: &str, except: &[char]) -> Result<(), ValidationError> {
+    let Some(symbol) = text.chars().find(|symbol| symbol.is_control() && !except.contains(symbol)) else {
+        return Ok(());
+    };
+    let code = u32::from(symbol);
+    let words = format!("must have no control characters; it has U+{code:04X}");
+    Err(ValidationError::new("control_character").with_message(words.into()))
+}
+
+/// The faults of a request, which its sender gets in one error.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<(Cow<'static, str>, Error)>);
+
+impl Faults {
+    /// Takes the value of a field, or notes its fault.
+    pub fn note<T>(&mut self, field: &'static str, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|fault| self.0.push((field.into(), fault))).ok()
+    }
+
+    /// Notes the faults that `validator` found: the first of each field.
+    pub fn note_all(&mut self, checked: Result<(), ValidationErrors>) {
+        for (field, faults) in checked.err().map(|errors| errors.0).into_iter().flatten() {
+            let ValidationErrorsKind::Field(faults) = faults else { continue };
+            self.0.extend(faults.into_iter().next().map(|fault| (field.clone(), error_of(field, fault))));
         }
     }
+
+    /// One error if there are any: with every message, in the order of the fields, and the code and field of the first.
+    pub fn into_result(self, fields: &[&str]) -> Result<(), Error> {
+        let Faults(mut faults) = self;
+        faults.sort_by_key(|(field, _)| fields.iter().position(|known| known == field));
+        let error = faults.into_iter().map(|(_, fault)| fault).reduce(|mut error, fault| {
+            error.message = format!("{}; {}", error.message, fault.message);
+            error
+        });
+        error.map_or(Ok(()), Err)
+    }
+}
+
+/// The result of `validator` as ours. `fields` is the order of the messages.
+pub fn checked(result: Result<(), ValidationErrors>, fields: &[&str]) -> Result<(), Error> {
+    let mut faults = Faults::default();
+    faults.note_all(result);
+    faults.into_result(fields)
+}
+
+/// A fault that [`checked`] turns into the same error again, with its code, message and param.
+impl From<Error> for ValidationError {
+    fn from(error: Error) -> ValidationError {
+        let mut fault = ValidationError::new("");
+        fault.code = error.code().unwrap_or_default().to_owned().into();
+        fault.add_param(Cow::Borrowed(PARAM), &error.param);
+        fault.with_message(error.message.into())
+    }
+}
+
+const PARAM: &str = "param";
+
+fn error_of(field: Cow<'static, str>, fault: ValidationError) -> Error {
+    let ValidationError { code, message, params } = fault;
+    let number = |name: &str| params.get(name).and_then(Value::as_u64);
+    let (min, max) = (number("min").unwrap_or(0), number("max").unwrap_or(u64::MAX));
+    if let (Some(param), Some(message)) = (params.get(PARAM), &message) {
+        let known = Code::ALL.iter().find(|known| known.spec().code == code);
+        let error = Error::new(known.copied().unwrap_or(Code::InvalidValue), message.clone());
+        return match param.as_str() {
+            Some(param) => error.with_param(param.to_owned()),
+            None => error,
+        };
+    }
+    let what = match (message, params.get("value")) {
+        (Some(message), _) => message.into_owned(),
+        (None, Some(Value::String(text))) => wrong_length(text, min, max),
+        (None, Some(Value::Array(_))) => format!("has at most {max} entries"),
+        (None, _) => format!("must be between {min} and {max}"),
+    };
+    Error::new(Code::InvalidValue, format!("'{field}' {what}")).with_param(field)
 }
 
 #[cfg(test)]

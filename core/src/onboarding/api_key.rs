@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use validator::{Validate, ValidateArgs as _, ValidationError};
 
-use super::approval::{Delivery, check_future, check_known_policies};
+use super::approval::{Delivery, check_known_policies, is_ahead};
 use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::Object;
 use crate::routes::inference_endpoints;
+use crate::text::{checked, invalid};
 use crate::time;
 
 /// The longest name, in bytes.
@@ -87,49 +89,96 @@ pub struct Settings {
     pub expires_ms: Option<u64>,
 }
 
+/// The members of a body that change settings. Those that are missing are `None`, as are those that are `null`.
+#[derive(Validate)]
+#[validate(context = "Rules<'v_a>")]
+struct Changes {
+    #[validate(length(max = 16), custom(function = "are_known_policies", use_context))]
+    policies: Option<Vec<String>>,
+    #[validate(length(max = 100), custom(function = "are_model_patterns", use_context))]
+    models: Option<Vec<String>>,
+    #[validate(custom(function = "are_endpoints"))]
+    endpoints: Option<Vec<String>>,
+    #[validate(custom(function = "is_short"))]
+    metadata: Option<BTreeMap<String, String>>,
+    #[validate(custom(function = "is_future", use_context))]
+    expires_at: Option<u64>,
+}
+
+/// In the order in which their faults are reported.
 const SETTINGS: [&str; 5] = ["policies", "models", "endpoints", "metadata", "expires_at"];
+
+/// What settings are checked against.
+struct Rules<'c> {
+    config: &'c Config,
+    now_ms: u64,
+}
+
+fn are_known_policies(policies: &[String], rules: &Rules<'_>) -> Result<(), ValidationError> {
+    Ok(check_known_policies(rules.config, policies)?)
+}
+
+fn are_model_patterns(models: &[String], rules: &Rules<'_>) -> Result<(), ValidationError> {
+    for model in models {
+        rules.config.check_model_pattern(model).map_err(|what| {
+            let shown: String = model.chars().take(200).collect();
+            Error::new(Code::InvalidValue, format!("'models': '{shown}' {what}")).with_param("models")
+        })?;
+    }
+    Ok(())
+}
+
+fn are_endpoints(endpoints: &[String]) -> Result<(), ValidationError> {
+    let known = inference_endpoints();
+    if endpoints.iter().any(|path| !known.contains(&path.as_str())) {
+        return Err(invalid("endpoints", &format!("can have: {}", known.join(", "))).into());
+    }
+    if endpoints.len() > known.len() {
+        return Err(invalid("endpoints", &format!("has at most {} entries", known.len())).into());
+    }
+    Ok(())
+}
+
+fn is_short(metadata: &BTreeMap<String, String>) -> Result<(), ValidationError> {
+    let fits = |(name, value): (&String, &String)| {
+        (1..=64).contains(&name.chars().count()) && value.chars().count() <= 512
+    };
+    if metadata.len() <= 16 && metadata.iter().all(fits) {
+        return Ok(());
+    }
+    let words = "has at most 16 members, names of 1 to 64 and texts of at most 512 characters";
+    Err(invalid("metadata", words).into())
+}
+
+fn is_future(expires_ms: u64, rules: &Rules<'_>) -> Result<(), ValidationError> {
+    is_ahead(expires_ms, &rules.now_ms)
+}
 
 impl Settings {
     /// These settings, changed by the members of an object: what is missing stays, `null` removes.
     fn changed(mut self, object: &Object, config: &Config, now_ms: u64) -> Result<Settings, Error> {
+        let changes = Changes {
+            policies: object.strings("policies")?,
+            models: object.strings("models")?,
+            endpoints: object.strings("endpoints")?,
+            metadata: object.string_map("metadata")?,
+            expires_at: object.time("expires_at")?,
+        };
+        checked(changes.validate_with_args(&Rules { config, now_ms }), &SETTINGS)?;
         if object.has("policies") {
-            self.policies = object.strings("policies")?.unwrap_or_default();
-            check_known_policies(config, &self.policies)?;
-            at_most("policies", self.policies.len(), 16)?;
+            self.policies = changes.policies.unwrap_or_default();
         }
         if object.has("models") {
-            self.models = object.strings("models")?;
-            at_most("models", self.models.as_ref().map_or(0, Vec::len), 100)?;
-            for model in self.models.iter().flatten() {
-                config.check_model_pattern(model).map_err(|what| {
-                    let shown: String = model.chars().take(200).collect();
-                    Error::new(Code::InvalidValue, format!("'models': '{shown}' {what}")).with_param("models")
-                })?;
-            }
+            self.models = changes.models;
         }
         if object.has("endpoints") {
-            self.endpoints = object.strings("endpoints")?;
-            let known = inference_endpoints();
-            if self.endpoints.iter().flatten().any(|path| !known.contains(&path.as_str())) {
-                let words = format!("'endpoints' can have: {}", known.join(", "));
-                return Err(Error::new(Code::InvalidValue, words).with_param("endpoints"));
-            }
-            at_most("endpoints", self.endpoints.as_ref().map_or(0, Vec::len), known.len())?;
+            self.endpoints = changes.endpoints;
         }
         if object.has("metadata") {
-            self.metadata = object.string_map("metadata")?.unwrap_or_default();
-            let fits = |(name, value): (&String, &String)| {
-                (1..=64).contains(&name.chars().count()) && value.chars().count() <= 512
-            };
-            if self.metadata.len() > 16 || !self.metadata.iter().all(fits) {
-                let words =
-                    "'metadata' has at most 16 members, names of 1 to 64 and texts of at most 512 characters";
-                return Err(Error::new(Code::InvalidValue, words).with_param("metadata"));
-            }
+            self.metadata = changes.metadata.unwrap_or_default();
         }
         if object.has("expires_at") {
-            self.expires_ms = object.time("expires_at")?;
-            check_future(self.expires_ms, now_ms)?;
+            self.expires_ms = changes.expires_at;
         }
         Ok(self)
     }
@@ -142,13 +191,6 @@ impl Settings {
         let disabled = object.boolean("disabled")?.unwrap_or(self.disabled);
         Ok(Settings { disabled, ..self.changed(&object, config, now_ms)? })
     }
-}
-
-fn at_most(name: &'static str, count: usize, max: usize) -> Result<(), Error> {
-    if count <= max {
-        return Ok(());
-    }
-    Err(Error::new(Code::InvalidValue, format!("'{name}' has at most {max} entries")).with_param(name))
 }
 
 /// A key to be made.
@@ -381,6 +423,16 @@ mod tests {
         ] {
             assert_eq!(new_key(&body).unwrap_err().code(), Some(code), "{body}");
         }
+        let error = new_key(&json!({
+            "name": "a", "expires_at": "2020-01-01T00:00:00Z", "models": vec!["fast"; 101], "policies": ["gold"],
+        }))
+        .unwrap_err();
+        assert_eq!((error.code(), error.param.as_deref()), (Some("unknown_policy"), Some("policies")));
+        assert_eq!(
+            error.message,
+            "Unknown policy 'gold': the gateway's configuration has basic; 'models' has at most 100 entries; \
+             'expires_at' has passed already"
+        );
         let good = json!({"name": "a", "policies": ["basic"], "models": ["groq/*", "fast", "openai/gpt-4o"],
             "endpoints": ["/v1/chat/completions"], "metadata": {"team": "é"}, "expires_at": "2030-01-01T00:00:00Z", "delivery": "claim"});
         let key = new_key(&good).unwrap();

@@ -1,11 +1,14 @@
 //! What an operator decides about a request: how the key reaches its holder, what it may do, when it ends.
 
+use validator::{Validate, ValidateArgs as _, ValidationError};
+
 use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json::Object;
+use crate::text::{checked, invalid, within};
 use crate::time;
 
-use super::key_request::check_policy_names;
+use super::key_request::are_policy_names;
 
 /// How a key reaches its holder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,13 +44,16 @@ impl Delivery {
 }
 
 /// What an operator may say when approving.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Validate)]
+#[validate(context = "u64")]
 pub struct Approval {
     /// How the key reaches its holder.
     pub delivery: Delivery,
     /// Other policies than those that the request asks for.
+    #[validate(custom(function = "are_policy_names"))]
     pub policies: Option<Vec<String>>,
     /// When the key ends, in milliseconds since 1970.
+    #[validate(custom(function = "is_ahead", use_context))]
     pub expires_ms: Option<u64>,
 }
 
@@ -56,23 +62,20 @@ impl Approval {
     pub fn read(body: &[u8], now_ms: u64) -> Result<Approval, Error> {
         let object = Object::read_optional(body)?;
         object.only(&["delivery", "apply_policies", "expires_at"])?;
-        let policies = object.strings("apply_policies")?;
-        policies.as_deref().map_or(Ok(()), check_policy_names)?;
-        let expires_ms = object.time("expires_at")?;
-        check_future(expires_ms, now_ms)?;
-        let delivery = Delivery::read(&object, &[Delivery::Key, Delivery::Claim, Delivery::Email])?;
-        Ok(Approval { delivery, policies, expires_ms })
+        let approval = Approval {
+            policies: object.strings("apply_policies")?,
+            expires_ms: object.time("expires_at")?,
+            delivery: Delivery::read(&object, &[Delivery::Key, Delivery::Claim, Delivery::Email])?,
+        };
+        checked(approval.validate_with_args(&now_ms), &["policies", "expires_ms"])?;
+        Ok(approval)
     }
 }
 
 /// Refuses an end that has passed.
-pub fn check_future(expires_ms: Option<u64>, now_ms: u64) -> Result<(), Error> {
-    match expires_ms {
-        Some(expires_ms) if expires_ms <= now_ms => {
-            Err(Error::new(Code::InvalidValue, "'expires_at' has passed already").with_param("expires_at"))
-        }
-        _ => Ok(()),
-    }
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the derived code passes its context by reference")]
+pub(super) fn is_ahead(expires_ms: u64, now_ms: &u64) -> Result<(), ValidationError> {
+    if expires_ms > *now_ms { Ok(()) } else { Err(invalid("expires_at", "has passed already").into()) }
 }
 
 /// Refuses policies that do not exist.
@@ -100,11 +103,7 @@ pub fn decline_reason(body: &[u8]) -> Result<Option<String>, Error> {
     let object = Object::read_optional(body)?;
     object.only(&["reason"])?;
     let reason = object.string("reason")?.map(str::trim).filter(|reason| !reason.is_empty());
-    if reason.is_some_and(|reason| reason.chars().count() > 500) {
-        return Err(
-            Error::new(Code::InvalidValue, "'reason' has at most 500 characters").with_param("reason")
-        );
-    }
+    reason.map_or(Ok(()), |reason| within("reason", reason, 0, 500))?;
     Ok(reason.map(str::to_owned))
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use validator::{Validate, ValidationError};
 
 use super::ORG_ID;
 use super::submission::{Submission, developer_id};
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::{Object, not_a_time};
-use crate::text::email;
+use crate::text::{checked, email, invalid, visible};
 use crate::time;
 
 /// How far a request has come. There is no way back.
@@ -41,17 +42,21 @@ impl State {
 }
 
 /// What a request asks for: what the one who makes it decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Validate)]
 pub struct KeyRequestDraft {
     /// Whom it is for; an id that means something to the one who made it.
+    #[validate(length(max = 128), custom(function = "visible"))]
     pub by_user: String,
     /// Where the answer goes, if that is known.
     pub email: Option<String>,
     /// Policies of the key to be.
+    #[validate(custom(function = "are_policy_names"))]
     pub policies: Vec<String>,
     /// What was told: `use_case` and others.
+    #[validate(custom(function = "are_fields"))]
     pub fields: BTreeMap<String, String>,
     /// The portal's version of requests: `v2`, or empty for legacy ones.
+    #[validate(length(max = 16), custom(function = "visible"))]
     pub version: String,
     /// When it was made, as the one who made it says, in RFC 3339.
     pub date_created: String,
@@ -141,34 +146,27 @@ impl KeyRequestDraft {
                 .into_iter()
                 .collect(),
         };
-        check_policy_names(&policies)?;
         let fields = object.string_map("fields")?.unwrap_or_default();
-        if fields.len() > MAX_FIELDS
-            || fields.iter().any(|(name, value)| name.chars().count() > 64 || value.chars().count() > 4000)
-        {
-            let words = format!(
-                "'fields' has at most {MAX_FIELDS} members, names of 64 and texts of 4000 characters"
-            );
-            return Err(Error::new(Code::InvalidValue, words).with_param("fields"));
-        }
         let email = fields
             .get("email")
             .map(|text| email(text))
             .transpose()
             .map_err(|error| error.found_in("'fields.email'"))?;
-        let by_user = short(&object, "by_user", 128)?;
-        Ok(KeyRequestDraft {
-            by_user: match (by_user.as_str(), &email) {
-                ("", Some(email)) => developer_id(email),
-                _ => by_user,
+        let by_user = object.string("by_user")?.unwrap_or_default();
+        let draft = KeyRequestDraft {
+            by_user: match &email {
+                Some(email) if by_user.is_empty() => developer_id(email),
+                _ => by_user.to_owned(),
             },
             email,
             policies,
             fields,
-            version: short(&object, "version", 16)?,
+            version: object.string("version")?.unwrap_or_default().to_owned(),
             date_created: date_created(&object, now_ms)?,
             approved: object.boolean("approved")?.unwrap_or(false),
-        })
+        };
+        checked(draft.validate(), &["policies", "fields", "by_user", "version"])?;
+        Ok(draft)
     }
 }
 
@@ -180,22 +178,23 @@ fn date_created(object: &Object, now_ms: u64) -> Result<String, Error> {
     }
 }
 
-fn short(object: &Object, name: &'static str, max: usize) -> Result<String, Error> {
-    let text = object.string(name)?.unwrap_or_default();
-    if text.chars().count() <= max && !text.chars().any(char::is_control) {
-        return Ok(text.to_owned());
-    }
-    let words = format!("'{name}' has at most {max} characters, and no control characters");
-    Err(Error::new(Code::InvalidValue, words).with_param(name))
-}
-
 /// Checks the form of policies' names; whether there are such policies is asked when a key is made.
-pub(super) fn check_policy_names(policies: &[String]) -> Result<(), Error> {
+pub(super) fn are_policy_names(policies: &[String]) -> Result<(), ValidationError> {
     if policies.len() <= MAX_POLICIES && policies.iter().all(|name| (1..=64).contains(&name.len())) {
         return Ok(());
     }
-    let words = format!("'apply_policies' has at most {MAX_POLICIES} names of 1 to 64 characters");
-    Err(Error::new(Code::InvalidValue, words).with_param("apply_policies"))
+    let words = format!("has at most {MAX_POLICIES} names of 1 to 64 characters");
+    Err(invalid("apply_policies", &words).into())
+}
+
+fn are_fields(fields: &BTreeMap<String, String>) -> Result<(), ValidationError> {
+    let fits =
+        |(name, value): (&String, &String)| name.chars().count() <= 64 && value.chars().count() <= 4000;
+    if fields.len() <= MAX_FIELDS && fields.iter().all(fits) {
+        return Ok(());
+    }
+    let words = format!("has at most {MAX_FIELDS} members, names of 64 and texts of 4000 characters");
+    Err(invalid("fields", &words).into())
 }
 
 /// Whether a value says anything: clients write `""`, `[]` and `{"redirect_uri":""}` for nothing.
