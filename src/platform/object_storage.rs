@@ -1,5 +1,4 @@
-//! The storage of a Durable Object that stores a text, and its alarm. One promise for each operation, without the
-//! storage types of the `worker` crate, which add 6 KB of gzipped Wasm.
+//! The storage of a Durable Object that stores a text, and its alarm. One promise for each operation.
 
 use worker::State;
 use worker::js_sys::Promise;

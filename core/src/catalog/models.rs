@@ -148,9 +148,8 @@ impl Models {
     }
 }
 
-/// A row of the table, in less than half the space of [`Facts`]: more than a thousand are in every copy of the Wasm. As
-/// they stand they compress to 16 KB; dictionaries of prices and limits would make it 13 and the code harder to read.
-/// Prices are in micro-USD per million tokens, as in [`Price`].
+/// A row of the table, in less than half the space of [`Facts`]: there are more than a thousand. Prices are in micro-USD
+/// per million tokens, as in [`Price`].
 struct Row {
     /// Where its id ends.
     id_end: u16,

@@ -322,7 +322,6 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Reads JSON that has been through the build, with an optional patch on top. The rules that the types alone cannot
     /// state are in [`crate::check`].
-    #[inline] // So that it is compiled with the Worker, for the least size: 3 KB of the Wasm, gzipped.
     pub fn read(built: &str, patch: Option<&str>) -> Result<Config, ConfigError> {
         let config = match patch {
             None => json::read(built),

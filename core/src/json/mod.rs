@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use crate::error::{Code, Error};
 use crate::time;
 
-/// `serde_json::json!` with the same syntax, where each member is a call instead of some hundred bytes of code: 19 KB of the Wasm,
-/// gzipped. Objects in lists have to be a `json!` of their own.
+/// `serde_json::json!` with the same syntax, where each member is a call instead of code of its own, which would make start-up
+/// slower. Objects in lists have to be a `json!` of their own.
 #[macro_export]
 macro_rules! json {
     (@members $members:ident) => {};
@@ -56,13 +56,11 @@ pub struct Members(Map<String, Value>);
 
 impl Members {
     /// Adds what can be written as JSON.
-    #[inline(never)]
     pub fn add<T: Serialize + ?Sized>(&mut self, name: &str, written: &T) {
         self.put(name, value(written));
     }
 
     /// Adds a value.
-    #[inline(never)]
     pub fn put(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_owned(), value);
     }
@@ -74,7 +72,6 @@ impl Members {
 }
 
 /// What can be written as JSON, as a value.
-#[inline(never)]
 pub fn value<T: Serialize + ?Sized>(written: &T) -> Value {
     // Only maps whose names are no texts cannot be written.
     serde_json::to_value(written).unwrap_or_default()
