@@ -83,7 +83,7 @@ fn no_control_characters(text: &str, except: &[char]) -> Result<(), ValidationEr
     Err(ValidationError::new("control_character").with_message(words.into()))
 }
 
-/// The faults of a request, which its sender gets in one error.
+/// The faults of a request, reported in one error.
 #[derive(Debug, Default)]
 pub struct Faults(Vec<(Cow<'static, str>, Error)>);
 
@@ -113,7 +113,7 @@ impl Faults {
     }
 }
 
-/// The result of `validator` as ours. `fields` is the order of the messages.
+/// Turns the result of `validator` into an error of the table. `fields` is the order of the messages.
 pub fn checked(result: Result<(), ValidationErrors>, fields: &[&str]) -> Result<(), Error> {
     let mut faults = Faults::default();
     faults.note_all(result);

@@ -3,7 +3,7 @@
 use gatehouse_core::json;
 use serde::Serialize;
 
-/// What is logged. A line has the fields in this order, after `event`, the name of the event.
+/// The events of the log. A line has the name of the event in `event`, then the fields in this order.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'e> {

@@ -83,7 +83,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     T::deserialize(&serde_json::from_str::<Value>(text)?)
 }
 
-/// What can be written as JSON, as compact text. For what is only written: without the tree of a [`Value`].
+/// Writes a value as compact JSON, without the tree of a [`Value`].
 pub fn to_text<T: Serialize>(written: &T) -> String {
     serde_json::to_string(written).unwrap_or_default()
 }

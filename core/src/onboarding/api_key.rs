@@ -89,7 +89,7 @@ pub struct Settings {
     pub expires_ms: Option<u64>,
 }
 
-/// The members of a body that change settings. Those that are missing are `None`, as are those that are `null`.
+/// The fields of a body that change settings; `None` where a field is missing or `null`.
 #[derive(Validate)]
 #[validate(context = "Rules<'v_a>")]
 struct Changes {
@@ -108,7 +108,7 @@ struct Changes {
 /// In the order in which their faults are reported.
 const SETTINGS: [&str; 5] = ["policies", "models", "endpoints", "metadata", "expires_at"];
 
-/// What settings are checked against.
+/// The context of the checks of settings.
 struct Rules<'c> {
     config: &'c Config,
     now_ms: u64,
