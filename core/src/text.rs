@@ -1,14 +1,14 @@
-//! Checks of short texts that people send: length, visible characters, e-mail addresses. The errors name the field.
+//! Validation of short texts from users: length, visible characters, e-mail addresses. Errors name the field.
 
 use validator::ValidateLength as _;
 
 use crate::error::{Code, Error};
 
-/// The longest e-mail address, in characters (RFC 5321, section 4.5.3.1.3, less its brackets).
+/// The longest e-mail address, in characters (RFC 5321, section 4.5.3.1.3, without its brackets).
 pub const MAX_EMAIL: u64 = 254;
 
-/// An e-mail address as the HTML standard's `input type=email` takes it, with at least one dot in the domain, no dot at
-/// either end of the local part, and the lengths of RFC 5321.
+/// Checks an e-mail address as the HTML standard's `input type=email` does. Also requires a dot in the domain, no dot
+/// at either end of the local part, and the lengths of RFC 5321.
 pub fn email(text: &str) -> Result<String, Error> {
     let text = text.trim_matches(' ');
     if text.is_empty() {
@@ -37,28 +37,28 @@ pub fn email(text: &str) -> Result<String, Error> {
     if local_is_good && domain_is_good { Ok(text.to_owned()) } else { Err(not_an_address()) }
 }
 
-/// The error of a field whose value is not possible.
-pub fn invalid(member: &'static str, what: &str) -> Error {
-    Error::new(Code::InvalidValue, format!("'{member}' {what}")).with_param(member)
+/// The error for a field with an invalid value.
+pub fn invalid(field: &'static str, what: &str) -> Error {
+    Error::new(Code::InvalidValue, format!("'{field}' {what}")).with_param(field)
 }
 
-/// Checks the number of characters.
-pub fn within(member: &'static str, text: &str, min: u64, max: u64) -> Result<(), Error> {
+/// Checks that the number of characters is in a range.
+pub fn within(field: &'static str, text: &str, min: u64, max: u64) -> Result<(), Error> {
     if text.validate_length(Some(min), Some(max), None) {
         return Ok(());
     }
     let count = text.chars().count();
     let range = if min > 1 { format!("{min} to {max}") } else { format!("at most {max}") };
-    Err(invalid(member, &format!("must have {range} characters; it has {count}")))
+    Err(invalid(field, &format!("must have {range} characters; it has {count}")))
 }
 
-/// Checks that a text has no control characters but those that are listed.
-pub fn visible(member: &'static str, text: &str, also: &[char]) -> Result<String, Error> {
+/// Checks that a text has no control characters other than those in `also`.
+pub fn visible(field: &'static str, text: &str, also: &[char]) -> Result<String, Error> {
     match text.chars().find(|symbol| symbol.is_control() && !also.contains(symbol)) {
         None => Ok(text.to_owned()),
         Some(symbol) => {
             let code = u32::from(symbol);
-            Err(invalid(member, &format!("must have no control characters; it has U+{code:04X}")))
+            Err(invalid(field, &format!("must have no control characters; it has U+{code:04X}")))
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn addresses() {
+    fn accepts_and_rejects_addresses_as_browsers_do() {
         for good in [
             "a@b.co",
             "first.last+tag@sub.example.com",
@@ -107,7 +107,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is accepted has no character that could end a mail header or a log line.
+        /// An accepted address has no character that could end a mail header or a log line.
         #[test]
         fn an_accepted_address_is_plain(text in "\\PC{0,10}@?[a-z.\\r\\n -]{0,20}") {
             if let Ok(address) = email(&text) {
