@@ -70,7 +70,7 @@ suite("upstream errors", () => {
       assert.equal(response.status, 503);
       assert.equal(
         (await errorOf(response)).message,
-        "demo answered with HTTP 503 and no error message",
+        "demo returned HTTP 503 without an error message",
       );
     });
   }
