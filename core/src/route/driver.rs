@@ -236,7 +236,7 @@ impl<'c> Driver<'c> {
             Ok(charges) => {
                 let candidate = self.candidates.get(lane.candidate);
                 let output_limit =
-                    candidate.and_then(|candidate| self.reservation.begun(target(candidate), charges));
+                    candidate.and_then(|candidate| self.reservation.started(target(candidate), charges));
                 self.state = State::Sending(lane, output_limit);
             }
             Err(error) => self.cannot_begin(error),
