@@ -10,7 +10,7 @@
 //! | [`key`], [`onboarding`] | the identity and permissions of a caller; how a person gets a key |
 //! | [`config`], [`check`] | the schema of `gateway.toml` and its validation |
 //! | [`catalog`] | the providers and models that exist |
-//! | [`format`], [`framing`] | how requests, responses, streams and upstream errors are read and rewritten |
+//! | [`mod@format`], [`framing`] | how requests, responses, streams and upstream errors are read and rewritten |
 //! | [`route`], [`health`] | the lanes that a call tries, and their health |
 //! | [`ledger`] | the limits, holds, costs and receipts of calls |
 //! | [`report`] | reports on health, usage and metrics |
