@@ -251,7 +251,7 @@ fn the_worker_has_no_upward_or_circular_imports() {
     check("../src", WORKER);
 }
 
-/// Everything but `core/src/format` reads a request as an `Inference` and a stream as a `ResponseStream`.
+/// Code outside `core/src/format` reads a request as an `Inference` and a stream as a `ResponseStream`.
 #[test]
 fn only_format_names_the_types_of_a_format_or_matches_on_formats() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -285,7 +285,7 @@ fn only_format_names_the_types_of_a_format_or_matches_on_formats() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Whether a file of `format` is a format by itself: it reads requests.
+/// Returns `true` if a file of `format` is a format by itself: it reads requests.
 fn is_a_format(path: &Path) -> bool {
     fs::read_to_string(path).unwrap().contains("pub fn read<'a>(operation: &'static Operation")
         && !path.ends_with("mod.rs")
