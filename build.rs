@@ -1,4 +1,5 @@
-//! Checks `gateway.toml` and turns it into the JSON that the Worker carries, so that a wrong setting fails the build.
+//! Validates `gateway.toml` and converts it to the JSON that the Worker contains, so that an invalid setting fails the
+//! build.
 
 use std::{env, error::Error, fs, path::Path};
 

@@ -28,7 +28,7 @@ struct Row {
     task: Option<Task>,
 }
 
-/// The names of `operation::Task` in the file.
+/// The values of `operation::Task` in the file.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Task {
@@ -60,7 +60,7 @@ fn compile() -> Result<(), Box<dyn Error>> {
          static MODELS: &[Models] = &[\n",
     );
     let mut last = (String::new(), String::new());
-    // Of the provider whose rows are being written.
+    // The ids of the provider whose rows are being written.
     let mut ids = String::new();
     for (line, text) in fs::read_to_string("data/models.jsonl")?.lines().enumerate() {
         let at = |error: &dyn Display| format!("models.jsonl line {}: {error}", line + 1);
@@ -86,10 +86,10 @@ fn compile() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A row as `catalog::models` has it.
+/// A row in the syntax of `catalog::models`.
 fn packed(row: &Row, id_end: u16) -> Result<String, String> {
     if row.priority.is_some_and(|percent| percent > 100) {
-        return Err("a priority is a percentage".to_owned());
+        return Err("the priority must be at most 100".to_owned());
     }
     let tier = match row.tier {
         None => "None",
@@ -120,13 +120,13 @@ fn packed(row: &Row, id_end: u16) -> Result<String, String> {
 fn number(value: Option<u32>) -> Result<String, String> {
     match value {
         None => Ok("UNKNOWN".to_owned()),
-        Some(u32::MAX) => Err(format!("{} stands for unknown", u32::MAX)),
+        Some(u32::MAX) => Err(format!("{} is reserved for unknown values", u32::MAX)),
         Some(value) => Ok(value.to_string()),
     }
 }
 
-/// US dollars as whole millionths. A price that is too large, or has more digits than that, fails the build instead of
-/// being rounded.
+/// US dollars as whole millionths. A price that is too large or has more decimals fails the build instead of being
+/// rounded.
 fn micro_usd(usd: Option<f64>) -> Result<Option<u32>, String> {
     let Some(usd) = usd else { return Ok(None) };
     let micro = (usd * 1e6).round();

@@ -1,7 +1,7 @@
-//! The rules of the configuration that its types alone cannot state: each setting against the catalogue, the operations and
-//! the other settings.
+//! Validation of the configuration beyond its types: each setting against the catalogue, the operations and the other
+//! settings.
 //!
-//! The build checks `gateway.toml` by them, and each isolate what `GATEWAY_CONFIG` makes of it.
+//! The build validates `gateway.toml`; each isolate validates the result of applying `GATEWAY_CONFIG`.
 
 use crate::catalog::{PROVIDERS, base_url_variable, facts};
 use crate::config::{AUTO, Config, ConfigError, Limits, MAX_PER_CLIENT};
@@ -10,7 +10,7 @@ use crate::name::is_name;
 use crate::routes::inference_endpoints;
 use crate::text::email;
 
-/// Reads a configuration as [`Config::read`] does, and checks it.
+/// Reads a configuration as [`Config::read`] does, and validates it.
 pub fn read(built: &str, patch: Option<&str>) -> Result<Config, ConfigError> {
     let config = Config::read(built, patch)?;
     config.check()?;
@@ -18,10 +18,10 @@ pub fn read(built: &str, patch: Option<&str>) -> Result<Config, ConfigError> {
 }
 
 impl Config {
-    /// The rules that the types alone cannot state.
+    /// Checks the rules that the types alone cannot state.
     pub fn check(&self) -> Result<(), ConfigError> {
         let fail = |message: String| Err(ConfigError(message));
-        for (member, value) in [
+        for (setting, value) in [
             ("requests.max_body_bytes", self.requests.max_body_bytes),
             ("responses.max_bytes", self.responses.max_bytes),
             ("timeouts.total_ms", self.timeouts.total_ms),
@@ -35,38 +35,39 @@ impl Config {
             ("routing.backoff_ms", self.routing.backoff_ms),
         ] {
             if value == 0 {
-                return fail(format!("{member} must be greater than 0"));
+                return fail(format!("{setting} must be greater than 0"));
             }
         }
         self.check_access()?;
         for name in self.providers.keys() {
             if !is_provider_name(name) {
                 return fail(format!(
-                    "providers.{name}: a provider's name is lower-case letters, digits and '-', beginning with a letter"
+                    "providers.{name}: a provider's name must start with a lower-case letter and have only lower-case letters, digits and '-'"
                 ));
             }
             if PROVIDERS.iter().any(|provider| provider.name == name) {
                 return fail(format!(
-                    "providers.{name} is built in; set {} to change where it lives",
+                    "providers.{name} is built in; set {} to change its address",
                     base_url_variable(name)
                 ));
             }
         }
         for (provider, settings) in &self.providers {
             if let Some(id) = settings.models.iter().find(|id| id.trim().is_empty()) {
-                return fail(format!("providers.{provider}.models has an empty id '{id}'"));
+                return fail(format!("providers.{provider}.models has the empty id '{id}'; remove it"));
             }
         }
         self.check_models()
     }
 
-    /// The rules about names of models.
+    /// Checks the rules about models, aliases and groups.
     fn check_models(&self) -> Result<(), ConfigError> {
         let fail = |message: String| Err(ConfigError(message));
         let routing = &self.routing;
         if !(1..=10).contains(&routing.max_attempts) || routing.retries > 5 {
             return fail(
-                "routing.max_attempts must be between 1 and 10, routing.retries at most 5".to_owned(),
+                "routing.max_attempts must be between 1 and 10, and routing.retries between 0 and 5"
+                    .to_owned(),
             );
         }
         for pattern in routing.auto.iter().flatten() {
@@ -74,16 +75,18 @@ impl Config {
         }
         for (alias, target) in &self.aliases {
             if alias.trim().is_empty() {
-                return fail("aliases has an empty name".to_owned());
+                return fail("aliases has an empty name; name the alias".to_owned());
             }
             self.check_address(&format!("aliases.{alias}"), target)?;
         }
         for (name, group) in &self.groups {
             if name.trim().is_empty() || name == AUTO || self.aliases.contains_key(name) {
-                return fail(format!("groups.{name}: the name is empty, '{AUTO}', or that of an alias"));
+                return fail(format!(
+                    "groups.{name}: the name of a group must not be empty, '{AUTO}' or the name of an alias"
+                ));
             }
             if group.models.is_empty() {
-                return fail(format!("groups.{name} has no models"));
+                return fail(format!("groups.{name}.models is empty; list at least one model"));
             }
             for (index, model) in group.models.iter().enumerate() {
                 self.check_address(&format!("groups.{name}.models"), model)?;
@@ -96,7 +99,7 @@ impl Config {
                     || weights.iter().any(|weight| !(1..=1000).contains(weight)))
             {
                 return fail(format!(
-                    "groups.{name}.weights must be one number from 1 to 1000 for each model"
+                    "groups.{name}.weights must have one number from 1 to 1000 for each model"
                 ));
             }
         }
@@ -128,16 +131,16 @@ impl Config {
         self.providers.contains_key(name) || PROVIDERS.iter().any(|known| known.name == name)
     }
 
-    /// The rules about keys.
+    /// Checks the rules about keys and policies.
     fn check_access(&self) -> Result<(), ConfigError> {
         let fail = |message: String| Err(ConfigError(message));
-        for (member, value, max) in [
+        for (setting, value, max) in [
             ("access.requests_per_day", self.access.requests_per_day, MAX_PER_CLIENT),
             ("access.failed_auth_per_minute", self.access.failed_auth_per_minute, MAX_PER_CLIENT),
             ("access.claim_hours", self.access.claim_hours, 24 * 365),
         ] {
             if !(1..=max).contains(&value) {
-                return fail(format!("{member} must be between 1 and {max}"));
+                return fail(format!("{setting} must be between 1 and {max}"));
             }
         }
         if let Err(name) = self.check_policies(&self.access.policies) {
@@ -168,7 +171,9 @@ impl Config {
                 policy.endpoints.iter().flatten().find(|path| !endpoints.contains(&path.as_str()))
             {
                 let known = endpoints.join(", ");
-                return fail(format!("policies.{name}.endpoints: '{path}' is none of {known}"));
+                return fail(format!(
+                    "policies.{name}.endpoints: '{path}' is not an inference endpoint; it must be one of {known}"
+                ));
             }
         }
         if let Some(Err(error)) = self.email.from.as_deref().map(email) {
@@ -177,7 +182,7 @@ impl Config {
         Ok(())
     }
 
-    /// Whether a text can stand in a list of models; the error says why not.
+    /// Checks that a text may appear in a list of models. The error states what the text must be.
     pub fn check_model_pattern(&self, pattern: &str) -> Result<(), String> {
         if pattern == AUTO || self.aliases.contains_key(pattern) || self.groups.contains_key(pattern) {
             return Ok(());
@@ -187,7 +192,7 @@ impl Config {
                 if self.is_provider(provider) {
                     Ok(())
                 } else {
-                    Err("begins with no provider that is known here".to_owned())
+                    Err("does not start with the name of a configured provider".to_owned())
                 }
             }
             _ => Err("must be provider/model, provider/*, an alias, a group or 'auto'".to_owned()),
@@ -195,7 +200,7 @@ impl Config {
     }
 }
 
-/// A limit of 0 is a key that may do nothing, and more likely a mistake.
+/// Rejects limits of 0: the key could do nothing, so 0 is most likely a mistake.
 fn check_limits(place: &str, limits: &Limits) -> Result<(), ConfigError> {
     match table(limits).into_iter().find(|(.., amount)| *amount == Some(0)) {
         Some((name, ..)) => Err(ConfigError(format!("{place}.{name} must be greater than 0"))),
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_would_not_enforce_and_says_where() {
+    fn rejects_settings_that_would_have_no_effect_and_names_them() {
         for (patch, part) in [
             (r#"{"limits":{}}"#, "unknown field `limits`"),
             (r#"{"timeouts":{"idle":5}}"#, "unknown field `idle`"),
@@ -253,10 +258,13 @@ mod tests {
             (r#"{"policies":{"a":{"limits":{"usd_per_hour":1}}}}"#, "unknown field `usd_per_hour`"),
             (r#"{"ledger":{"unknown_price":"guess"}}"#, "unknown variant `guess`"),
             (r#"{"policies":{"a":{"models":["gpt-4o"]}}}"#, "'gpt-4o' must be provider/model"),
-            (r#"{"policies":{"a":{"models":["nowhere/*"]}}}"#, "begins with no provider"),
+            (
+                r#"{"policies":{"a":{"models":["nowhere/*"]}}}"#,
+                "does not start with the name of a configured provider",
+            ),
             (
                 r#"{"policies":{"a":{"endpoints":["/v1/other"]}}}"#,
-                "'/v1/other' is none of /v1/chat/completions",
+                "'/v1/other' is not an inference endpoint; it must be one of /v1/chat/completions",
             ),
             (
                 r#"{"webhook":{"url":"http://example.com/hook"}}"#,

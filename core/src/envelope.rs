@@ -1,8 +1,8 @@
-//! The shape of an error on each surface.
+//! The JSON of an error on each surface.
 //!
 //! Each URL prefix keeps the shape that its clients expect ([`Surface`]): OpenAI's `{"error":{…}}` with all four fields
-//! always present, the portal's `{"Status","Message","Meta"}`, and `/v0`'s `{"message","error_code","details"}`. The error
-//! itself, its status and its code are in [`crate::error`].
+//! always present, the portal's `{"Status","Message","Meta"}`, and `/v0`'s `{"message","error_code","details"}`. The
+//! error, its status and its code are in [`crate::error`].
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl Surface {
 }
 
 impl Error {
-    /// The body in the envelope of a surface.
+    /// The body of the error in the envelope of a surface.
     pub fn envelope(&self, surface: Surface) -> Value {
         match surface {
             Surface::OpenAi => json!({"error": {
@@ -47,12 +47,12 @@ impl Error {
                 "code": self.code(),
             }}),
             Surface::Portal => {
-                json!({"Status": "Error", "Message": self.seed_words(surface), "Meta": null})
+                json!({"Status": "Error", "Message": self.message_on(surface), "Meta": null})
             }
             Surface::V0 => json!({
-                "message": self.seed_words(surface),
+                "message": self.message_on(surface),
                 "error_code": match self.origin {
-                    // The one code of this surface that its clients know by another name.
+                    // The one code that clients of this surface know by another name.
                     Origin::Gateway(Code::InvalidApiKey) => "AuthenticationFailed",
                     Origin::Gateway(code) => code.spec().pascal_code,
                     Origin::Upstream { .. } => "UpstreamError",
@@ -66,8 +66,8 @@ impl Error {
         }
     }
 
-    /// The message, in the words that clients of the operator's surfaces look for where they have some.
-    fn seed_words(&self, surface: Surface) -> &str {
+    /// The message, or the fixed text that clients of the operator's surfaces compare.
+    fn message_on(&self, surface: Surface) -> &str {
         match (surface, &self.origin) {
             (Surface::Portal, Origin::Gateway(Code::InvalidApiKey)) => "Not authorised",
             (Surface::V0, Origin::Gateway(Code::InvalidApiKey)) => "Unauthorized API key",
@@ -75,7 +75,7 @@ impl Error {
         }
     }
 
-    /// The error as the last event of a stream in `OpenAI`'s format.
+    /// The error as the last event of a stream in OpenAI's format.
     pub fn stream_event(&self) -> Vec<u8> {
         format!("data: {}\n\n", self.envelope(Surface::OpenAi)).into_bytes()
     }
@@ -110,10 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn all_four_members_are_there_even_when_null() {
+    fn all_four_fields_are_present_even_when_null() {
         let body = Error::upstream(418, "teapot".into(), None, "no".into()).envelope(Surface::OpenAi);
-        let members = body["error"].as_object().unwrap();
-        assert_eq!(members.len(), 4);
-        assert!(members["code"].is_null() && members["param"].is_null());
+        let fields = body["error"].as_object().unwrap();
+        assert_eq!(fields.len(), 4);
+        assert!(fields["code"].is_null() && fields["param"].is_null());
     }
 }

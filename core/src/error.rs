@@ -1,12 +1,13 @@
 //! Every error that a caller can see, in one table.
 //!
-//! # Who refused
+//! # Source of an error
 //! An error comes either from the gateway ([`Source::Gateway`]: it has a [`Code`], and its status and type follow from
-//! the table) or from an upstream ([`Source::Upstream`]: the provider's own status, type and code, folded into our
-//! envelope by [`crate::format::upstream_error`]). The header `x-gateway-error-source` tells the caller which. A refused
-//! credential of the gateway is the provider's refusal in our words: its code stands in the table too.
+//! the table) or from an upstream ([`Source::Upstream`]: the provider's own status, type and code, put into the
+//! gateway's envelope by [`crate::format::upstream_error`]). The header `x-gateway-error-source` names the source. If a
+//! provider rejects the gateway's credential, the source is the provider, but the code and the message are the
+//! gateway's, so that code is in the table too.
 //!
-//! [`crate::envelope`] shows an error on each surface.
+//! [`crate::envelope`] writes an error for each surface.
 //!
 //! The codes are part of the API contract: they are listed in `openapi.json`, and a test keeps both lists equal.
 
@@ -14,14 +15,14 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// Whether a client's automatic retry can help.
+/// The effect of an automatic retry by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The same request will fail again until somebody changes something.
+    /// The same request fails again until somebody changes something.
     Never,
-    /// Worth trying again after this many seconds.
+    /// A retry can succeed after this many seconds.
     After(u32),
-    /// Only after the operator has acted: people may look again in a minute, automatic retries are a waste.
+    /// Not until the operator acts: a person may check again in a minute; automatic retries are pointless.
     Operator,
 }
 
@@ -30,21 +31,21 @@ pub enum Retry {
 pub struct Spec {
     /// The stable machine-readable code, `error.code` in OpenAI's envelope.
     pub code: &'static str,
-    /// The same in the style of the `/v0` surface.
+    /// The code in the style of the `/v0` surface.
     pub pascal_code: &'static str,
     /// HTTP status.
     pub status: u16,
     /// `error.type` in OpenAI's envelope.
     pub kind: &'static str,
-    /// What an automatic retry may expect.
+    /// The effect of an automatic retry.
     pub retry: Retry,
-    /// What it means, for the documentation.
+    /// The meaning, for the documentation.
     pub meaning: &'static str,
 }
 
 macro_rules! error_table {
     ($($variant:ident, $code:literal, $status:literal, $kind:literal, $retry:expr, $meaning:literal;)+) => {
-        /// Every error that the gateway itself can answer with. The table's columns: [`Spec`].
+        /// Every error of the gateway. [`Spec`] describes the columns of the table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code {
             $(#[doc = $meaning] $variant,)+
@@ -54,7 +55,7 @@ macro_rules! error_table {
             /// All codes, in the table's order.
             pub const ALL: &'static [Code] = &[$(Code::$variant,)+];
 
-            /// The row of this code.
+            /// The row of the table.
             pub const fn spec(self) -> Spec {
                 match self {
                     $(Code::$variant => Spec {
@@ -73,13 +74,13 @@ macro_rules! error_table {
 
 error_table! {
     InvalidApiKey, "invalid_api_key", 401, "authentication_error", Retry::Never,
-        "No key was sent, or the key is not valid here.";
+        "The request has no key, or its key is not valid for this gateway.";
     ApiKeyExpired, "api_key_expired", 401, "authentication_error", Retry::Never,
-        "The key is real, but its time is over.";
+        "The key is valid, but has expired.";
     ApiKeyDisabled, "api_key_disabled", 401, "authentication_error", Retry::Never,
-        "The key is real, but the operator has disabled it.";
+        "The key is valid, but the operator has disabled it.";
     PermissionDenied, "permission_denied", 403, "permission_error", Retry::Never,
-        "The key is real, but not for this: operator keys run no inference, inference keys do not administer.";
+        "The key is valid, but not for this endpoint: operator keys cannot run inference, and inference keys cannot administer.";
     ModelNotAllowed, "model_not_allowed", 403, "permission_error", Retry::Never,
         "The key may not use this model.";
     EndpointNotAllowed, "endpoint_not_allowed", 403, "permission_error", Retry::Never,
@@ -87,102 +88,102 @@ error_table! {
     UnknownPolicy, "unknown_policy", 400, "invalid_request_error", Retry::Never,
         "The operator's configuration has no policy of this name.";
     PolicyRemoved, "policy_removed", 403, "permission_error", Retry::Never,
-        "A policy of the key is no longer in the operator's configuration, so it is unclear what the key may do.";
+        "A policy of the key is no longer in the operator's configuration, so its permissions are not known.";
     RateLimitExceeded, "rate_limit_exceeded", 429, "rate_limit_error", Retry::After(1),
-        "Too many requests from this address or with this key; `retry-after` tells when there is room again.";
+        "Too many requests from this address or with this key; `retry-after` is the number of seconds to wait.";
     InsufficientQuota, "insufficient_quota", 429, "insufficient_quota", Retry::Never,
-        "A budget of the key is spent; the message says which, and when it begins anew.";
+        "A budget of the key is spent; the message names the budget and the time at which it resets.";
     PriceUnknown, "price_unknown", 403, "permission_error", Retry::Never,
-        "The key has a budget, and the price of the model is not known, so that the call could not be charged.";
+        "The key has a budget, but the price of the model is not known, so the call cannot be charged.";
     ReceiptNotFound, "receipt_not_found", 404, "not_found_error", Retry::Never,
-        "The key has no receipt of this id, or not any more.";
+        "The key has no receipt with this id, or the receipt has been deleted.";
     ConflictingCredentials, "conflicting_credentials", 400, "invalid_request_error", Retry::Never,
         "`Authorization` and `x-api-key` carry different keys.";
     AuthNotConfigured, "auth_not_configured", 503, "configuration_error", Retry::Operator,
-        "The operator has configured no valid key, so nobody can be let in.";
+        "The operator has not configured a valid key, so every request is rejected.";
     InvalidConfiguration, "invalid_configuration", 503, "configuration_error", Retry::Operator,
-        "The gateway's configuration is not valid; the operator's log says where.";
+        "The gateway's configuration is not valid; the operator's log names the setting.";
     NotFound, "not_found", 404, "not_found_error", Retry::Never,
         "There is nothing at this path.";
     MethodNotAllowed, "method_not_allowed", 405, "invalid_request_error", Retry::Never,
-        "The path exists, but not for this method; the `allow` header lists those it has.";
+        "The path does not support this method; the `allow` header lists the methods that it supports.";
     UnsupportedContentType, "unsupported_content_type", 400, "invalid_request_error", Retry::Never,
-        "The body's content type is something other than JSON.";
+        "The content type of the body is not JSON.";
     BodyTooLarge, "body_too_large", 413, "invalid_request_error", Retry::Never,
-        "The request body is larger than this gateway accepts.";
+        "The request body is larger than the gateway accepts.";
     InvalidJson, "invalid_json", 400, "invalid_request_error", Retry::Never,
-        "The body is not valid JSON; the message tells where.";
+        "The body is not valid JSON; the message gives the position.";
     InvalidType, "invalid_type", 400, "invalid_request_error", Retry::Never,
-        "A member of the body has the wrong JSON type.";
+        "A field of the body has the wrong JSON type.";
     MissingMember, "missing_member", 400, "invalid_request_error", Retry::Never,
-        "A required member of the body is missing or null.";
+        "A required field of the body is missing or null.";
     InvalidValue, "invalid_value", 400, "invalid_request_error", Retry::Never,
-        "A member, parameter or header has a value that is not possible; the message tells which are.";
+        "A field, parameter or header has an invalid value; the message names the valid ones.";
     UnknownMember, "unknown_member", 400, "invalid_request_error", Retry::Never,
-        "The body has a member that would have no effect.";
+        "The body has a field that would have no effect.";
     DuplicateMember, "duplicate_member", 400, "invalid_request_error", Retry::Never,
-        "A member that the gateway acts on appears twice, so it is unclear which one counts.";
+        "A field that the gateway reads appears twice, so its value is ambiguous.";
     MissingInput, "missing_input", 400, "invalid_request_error", Retry::Never,
         "The body has no `messages`.";
     MissingModel, "missing_model", 400, "invalid_request_error", Retry::Never,
         "The body has no `model`.";
     InvalidProjectId, "invalid_project_id", 400, "invalid_request_error", Retry::Never,
-        "`project_id` is missing where it is required, or is not 1 to 64 characters of [a-zA-Z0-9._:-].";
+        "`project_id` is required and missing, or is not 1 to 64 characters of [a-zA-Z0-9._:-].";
     IdempotencyKeyReused, "idempotency_key_reused", 422, "invalid_request_error", Retry::Never,
-        "The `Idempotency-Key` was used before, with another body.";
+        "The `Idempotency-Key` was used before with a different body.";
     RequestNotFound, "request_not_found", 404, "not_found_error", Retry::Never,
-        "There is no key request of this id.";
+        "No key request has this id.";
     RequestProcessed, "request_processed", 409, "invalid_request_error", Retry::Never,
-        "The key request has been approved or declined already.";
+        "The key request has already been approved or declined.";
     ClaimNotFound, "claim_not_found", 404, "not_found_error", Retry::Never,
-        "There is no claim link of this address, or its key has been revoked.";
+        "No claim link has this address, or its key has been revoked.";
     ClaimUsed, "claim_used", 410, "not_found_error", Retry::Never,
-        "The claim link has been used; each shows its key once.";
+        "The claim link has been used; each link shows its key once.";
     ClaimExpired, "claim_expired", 410, "not_found_error", Retry::Never,
-        "The claim link was not opened in time.";
+        "The claim link has expired.";
     UnknownApiKey, "unknown_api_key", 404, "not_found_error", Retry::Never,
-        "There is no issued key of this name.";
+        "No issued key has this name.";
     DuplicateName, "duplicate_name", 409, "invalid_request_error", Retry::Never,
-        "There is an issued key of this name already.";
+        "An issued key with this name already exists.";
     EmptyName, "empty_name", 400, "invalid_request_error", Retry::Never,
-        "A key's name must not be empty.";
+        "The name of a key must not be empty.";
     TooLongName, "too_long_name", 400, "invalid_request_error", Retry::Never,
-        "A key's name has at most 100 bytes.";
+        "The name of a key is longer than 100 bytes.";
     NameDoesNotMatchPattern, "name_does_not_match_pattern", 400, "invalid_request_error", Retry::Never,
-        "A key's name has only letters, digits, `_` and `-`.";
+        "The name of a key has characters other than letters, digits, `_` and `-`.";
     StorageUnavailable, "storage_unavailable", 503, "storage_error", Retry::After(5),
-        "The gateway's database does not answer. Of a change that was asked for, it is not known whether it was made.";
+        "The gateway's database does not respond. If the request was a change, it may or may not have been made.";
     ModelNotFound, "model_not_found", 404, "not_found_error", Retry::Never,
-        "No configured provider has a model of this name.";
+        "No configured provider has a model with this name.";
     UnsupportedEndpoint, "unsupported_endpoint", 400, "invalid_request_error", Retry::Never,
-        "The model, or its provider, is not for this endpoint; the message names the endpoints that it is for.";
+        "The model or its provider does not support this endpoint; the message names the endpoints that it supports.";
     AmbiguousModel, "ambiguous_model", 400, "invalid_request_error", Retry::Never,
-        "Several providers have a model of this name; address it as provider/model.";
+        "Several providers have a model with this name; use provider/model.";
     ProviderNotConfigured, "provider_not_configured", 503, "configuration_error", Retry::Operator,
-        "The provider is known, but the operator has not given it a key or a usable address.";
+        "The provider is known, but the operator has not configured a key or a usable address for it.";
     NoCandidate, "no_candidate", 503, "service_unavailable", Retry::Never,
-        "No model that the name stands for can do what the call needs, or none can be asked now; then `retry-after` tells when.";
+        "None of the models that the name resolves to meets the needs of the call, or none is available now; in that case `retry-after` is the number of seconds to wait.";
     UpstreamUnreachable, "upstream_unreachable", 502, "upstream_error", Retry::After(1),
-        "The provider could not be reached, or closed the connection without an answer.";
+        "The provider could not be reached, or closed the connection without a response.";
     UpstreamTimeout, "upstream_timeout", 504, "upstream_error", Retry::After(1),
-        "The provider took too long.";
+        "The provider did not respond in time.";
     UpstreamInvalidResponse, "upstream_invalid_response", 502, "upstream_error", Retry::After(1),
-        "The provider's answer is not what it claims to be, or not what was asked for.";
+        "The provider's response is malformed, or is not of the requested kind.";
     UpstreamResponseTooLarge, "upstream_response_too_large", 502, "upstream_error", Retry::Never,
-        "The provider's answer is larger than this gateway accepts.";
+        "The provider's response is larger than the gateway accepts.";
     UpstreamRedirected, "upstream_redirected", 502, "upstream_error", Retry::Never,
-        "The provider answered with a redirect, which is never followed.";
+        "The provider returned a redirect; the gateway does not follow redirects.";
     UpstreamCredentialRejected, "upstream_credential_rejected", 401, "upstream_error", Retry::Never,
-        "The provider refused the gateway's own credential; only the operator can mend that.";
+        "The provider rejected the gateway's own credential; only the operator can fix this.";
     UpstreamStreamCut, "upstream_stream_cut", 502, "upstream_error", Retry::After(1),
-        "The provider's stream ended before it was complete; seen as an event in the stream.";
+        "The provider's stream ended before it was complete; the error is the last event of the stream.";
     ClientClosedRequest, "client_closed_request", 499, "client_error", Retry::Never,
-        "The client went away before the answer; only seen in logs.";
+        "The client disconnected before the response; the code appears only in logs.";
     InternalError, "internal_error", 500, "server_error", Retry::After(1),
-        "A fault of the gateway itself; report it with the request id.";
+        "A defect of the gateway; report it with the request id.";
 }
 
-/// Who refused: told to the caller in `x-gateway-error-source`.
+/// The peer that rejected the request; the header `x-gateway-error-source` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The gateway.
@@ -191,23 +192,23 @@ pub enum Source {
     Upstream,
 }
 
-/// An error as a value, ready to be shown on any surface by [`crate::envelope`].
+/// An error as a value. [`crate::envelope`] writes it for each surface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// HTTP status.
     pub status: u16,
-    /// What is wrong and where, in a sentence for people. Never holds a secret or a caller's content.
+    /// A sentence for people: what is wrong, and where. Never contains a secret or a caller's content.
     pub message: String,
-    /// The member or header at fault.
+    /// The field or header at fault.
     pub param: Option<Cow<'static, str>>,
-    /// What `/v0` shows as `details`.
+    /// The value of `details` on the `/v0` surface.
     pub(crate) details: Option<Box<Value>>,
-    /// Seconds until another try can succeed, where that is known better than by the table.
+    /// Seconds until a retry can succeed; overrides the table.
     retry_after: Option<u32>,
     pub(crate) origin: Origin,
 }
 
-/// Who the error comes from, with what is known of it.
+/// The source of an error, with its details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Gateway(Code),
@@ -215,7 +216,7 @@ pub(crate) enum Origin {
 }
 
 impl Error {
-    /// An error of the gateway, by the table.
+    /// An error of the gateway, with the status of the table.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
         Error {
             status: code.spec().status,
@@ -227,37 +228,37 @@ impl Error {
         }
     }
 
-    /// An error that an upstream answered with: its own status, type and code.
+    /// An error that an upstream returned: its own status, type and code.
     pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
         let origin = Origin::Upstream { kind, code };
         Error { status, message, param: None, details: None, retry_after: None, origin }
     }
 
-    /// The same error, naming the member or header at fault.
+    /// The same error, naming the field or header at fault.
     #[must_use]
     pub fn with_param(self, param: impl Into<Cow<'static, str>>) -> Error {
         Error { param: Some(param.into()), ..self }
     }
 
-    /// The same error, its message beginning with where it was found.
+    /// The same error with a message that starts with `place`.
     #[must_use]
     pub fn found_in(self, place: &str) -> Error {
         Error { message: format!("{place}: {}", self.message), ..self }
     }
 
-    /// The same error, with what `/v0` shows as `details`.
+    /// The same error with `details` for the `/v0` surface.
     #[must_use]
     pub fn with_details(self, details: Value) -> Error {
         Error { details: Some(Box::new(details)), ..self }
     }
 
-    /// The same error, worth trying again after this many seconds.
+    /// The same error with the number of seconds after which a retry can succeed.
     #[must_use]
     pub fn with_retry_after(self, seconds: u32) -> Error {
         Error { retry_after: Some(seconds), ..self }
     }
 
-    /// Who refused.
+    /// The peer that rejected the request.
     pub fn source(&self) -> Source {
         match self.origin {
             Origin::Gateway(_) => Source::Gateway,
@@ -273,7 +274,7 @@ impl Error {
         }
     }
 
-    /// `error.code`; an upstream may give none.
+    /// `error.code`; `None` if the upstream gave none.
     pub fn code(&self) -> Option<&str> {
         match &self.origin {
             Origin::Gateway(code) => Some(code.spec().code),
@@ -281,19 +282,19 @@ impl Error {
         }
     }
 
-    /// Whether to try again; `None` where an upstream leaves it open.
+    /// The effect of a retry; `None` if the upstream does not state it.
     pub fn retry(&self) -> Option<Retry> {
         if let Some(seconds) = self.retry_after {
             return Some(Retry::After(seconds));
         }
         match self.origin {
             Origin::Gateway(code) => Some(code.spec().retry),
-            // What clients of a 429 or 503 may expect; the upstream's own `retry-after` replaces it.
+            // Clients of a 429 or 503 expect a `retry-after`; the upstream's own value replaces this one.
             Origin::Upstream { .. } => matches!(self.status, 429 | 503).then_some(Retry::After(1)),
         }
     }
 
-    /// Whether this is the given error of the table.
+    /// Returns `true` if this is the given error of the table.
     pub fn is(&self, code: Code) -> bool {
         self.origin == Origin::Gateway(code)
     }
@@ -304,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_no_two_rows_of_one_code_and_only_error_statuses() {
+    fn codes_are_unique_and_statuses_are_error_statuses() {
         let mut codes: Vec<_> = Code::ALL.iter().map(|code| code.spec().code).collect();
         codes.sort_unstable();
         codes.dedup();

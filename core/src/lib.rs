@@ -1,23 +1,24 @@
-//! Every decision of Gatehouse, and no I/O.
+//! All decisions of Gatehouse, without I/O.
 //!
-//! This crate knows no Worker, no JavaScript, no clock and no randomness: bytes, time and random bytes come in as
-//! values, decisions go out as values. So it compiles natively and is tested in seconds. Whatever touches the outside
-//! world is in the Worker crate (`src/`), which asks this one what to do.
+//! This crate does not know Workers, JavaScript, clocks or randomness: bytes, time and random bytes enter as values,
+//! decisions leave as values. It compiles natively, so its tests run in seconds. Everything that touches the outside
+//! world is in the Worker crate (`src/`), which calls this one.
 //!
 //! | module | decides |
 //! | --- | --- |
-//! | [`access`] | how a stranger comes to a key, and what operators do with requests and keys |
-//! | [`key`] | what a key looks like, and who a caller is |
-//! | [`config`] | what `gateway.toml` may say |
-//! | [`catalog`] | which providers and models exist |
-//! | [`route`] | which provider answers a model name, and how the providers have been doing |
-//! | [`ledger`] | what calls use, may cost and have cost |
-//! | [`protocol`] | how requests, answers, streams and upstream errors are read and rewritten |
-//! | [`error`] | every error: code, status, type, and how it looks on each surface |
+//! | [`operation`], [`routes`] | the endpoints that exist, and who may call them |
+//! | [`key`], [`onboarding`] | the identity and permissions of a caller; how a person gets a key |
+//! | [`config`], [`check`] | the schema of `gateway.toml` and its validation |
+//! | [`catalog`] | the providers and models that exist |
+//! | [`mod@format`], [`framing`] | how requests, responses, streams and upstream errors are read and rewritten |
+//! | [`route`], [`health`] | the lanes that a call tries, and their health |
+//! | [`ledger`] | the limits, holds, costs and receipts of calls |
+//! | [`report`] | reports on health, usage and metrics |
+//! | [`error`], [`envelope`] | every error: code, status, type, and its JSON on each surface |
 
 #![cfg_attr(
     test,
-    allow(clippy::string_slice, clippy::format_collect, reason = "a test may panic, and need not be fast")
+    allow(clippy::string_slice, clippy::format_collect, reason = "tests may panic and need not be fast")
 )]
 
 pub mod catalog;

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// US dollars, written as a decimal number and held as whole millionths. More than six decimals are refused, not rounded.
+/// US dollars, written as a decimal number and held as whole millionths. More than six decimals are rejected, not
+/// rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MicroUsd(pub u64);
 
 impl MicroUsd {
-    /// Reads US dollars.
+    /// Converts US dollars.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -38,7 +39,7 @@ impl Serialize for MicroUsd {
     }
 }
 
-/// Micro-USD as US dollars, exactly: `0.000123`, `5`.
+/// Formats micro-USD as US dollars, exactly: `0.000123`, `5`.
 pub fn usd(micro: u64) -> String {
     let (whole, fraction) = (micro / 1_000_000, micro % 1_000_000);
     if fraction == 0 {

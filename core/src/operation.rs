@@ -1,7 +1,7 @@
 //! The inference endpoints, one row each. Routes, the endpoint lists of keys and policies, `openapi.json` and the
 //! documentation's tables derive from the rows.
 //!
-//! What a format looks like is in [`crate::format`]; which providers serve it is a column of the provider table.
+//! [`crate::format`] reads and writes the formats; the provider table lists the formats that each provider serves.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 pub struct Operation {
     /// The path, for `POST`.
     pub path: &'static str,
-    /// What a model must be able to do.
+    /// The task that a model must support.
     pub task: Task,
     /// The wire format of requests and responses.
     pub format: Format,
 }
 
-/// What a model must be able to do.
+/// A task that a model can support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// To continue a conversation.
+    /// Continue a conversation.
     Chat,
-    /// To turn texts into vectors.
+    /// Turn texts into vectors.
     Embed,
 }
 
@@ -48,7 +48,7 @@ impl Task {
         }
     }
 
-    /// A model that can do this, in a sentence: `a chat model`.
+    /// A model for this task, in a sentence: `a chat model`.
     pub const fn model(self) -> &'static str {
         match self {
             Task::Chat => "a chat model",
@@ -56,7 +56,7 @@ impl Task {
         }
     }
 
-    /// Whether the results of different models can stand beside each other, so that one model may answer for another.
+    /// Returns `true` if the results of different models are comparable, so that another model may serve the call.
     pub const fn mixes_models(self) -> bool {
         match self {
             Task::Chat => true,

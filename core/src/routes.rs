@@ -1,7 +1,8 @@
-//! Every route, in one table: method, path, who may call it, and what handles it. The inference endpoints are the rows of
+//! The route table: method, path, audience and handler of every route. The inference endpoints are the rows of
 //! [`crate::operation`].
 //!
-//! The router, CORS, 405, the endpoint lists of keys and policies, and the check of `openapi.json` all read it.
+//! The router, CORS, 405 responses, the endpoint lists of keys and policies, and the check of `openapi.json` read the
+//! table.
 
 use crate::operation::{OPERATIONS, Operation};
 
@@ -10,13 +11,13 @@ use crate::operation::{OPERATIONS, Operation};
 pub enum Audience {
     /// Callers with an inference key.
     Inference,
-    /// Callers with an inference key, and operators: each sees the usage of keys.
+    /// Callers with an inference key, and operators: both may read the usage of keys.
     Holder,
-    /// Operators, with a key of their own.
+    /// Operators, with an operator key.
     Operator,
 }
 
-/// What handles a route.
+/// The handler of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A handler that needs no caller.
@@ -83,7 +84,7 @@ pub enum Keyed {
     ListApiKeys,
     /// `handlers::api_keys::create`
     CreateApiKey,
-    /// A handler of one issued key, which the path names.
+    /// A handler of the issued key that the path names.
     ApiKey(OnApiKey),
     /// `handlers::audit::list`
     ListAudit,
@@ -91,7 +92,7 @@ pub enum Keyed {
     VerifyAudit,
 }
 
-/// What is done with one issued key.
+/// An operation on one issued key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnApiKey {
     /// `handlers::api_keys::get`
@@ -107,22 +108,22 @@ pub enum OnApiKey {
 /// One route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The method; `GET` answers `HEAD` too.
+    /// The method; `GET` includes `HEAD`.
     pub method: &'static str,
-    /// The path. Braces stand for one segment that is not empty; `{id…}` at the end for all that is left, slashes
-    /// included, which `OpenAPI` cannot tell apart: see [`Route::openapi_path`].
+    /// The path. Braces match one segment that is not empty; `{id…}` at the end matches everything that is left,
+    /// including slashes. `OpenAPI` has no notation for the difference: see [`Route::openapi_path`].
     pub path: &'static str,
-    /// What handles it.
+    /// The handler.
     pub endpoint: Endpoint,
 }
 
 impl Route {
-    /// The path as `openapi.json` writes it.
+    /// The path in the notation of `openapi.json`.
     pub fn openapi_path(&self) -> String {
         self.path.replace('…', "")
     }
 
-    /// Who may call it; `None`: anybody.
+    /// The callers that the route is for; `None` means everybody.
     pub fn audience(&self) -> Option<Audience> {
         match self.endpoint {
             Endpoint::Keyed(audience, _) => Some(audience),
@@ -151,7 +152,7 @@ const fn asset(path: &'static str) -> Route {
     Route { method: "GET", path, endpoint: Endpoint::Asset }
 }
 
-/// The routes beside the inference endpoints.
+/// The routes other than the inference endpoints.
 #[rustfmt::skip]
 static OTHERS: &[Route] = &[
     inference("POST",   "/v1/routing/explain",               Keyed::ExplainRouting),
@@ -195,13 +196,14 @@ pub fn routes() -> impl Iterator<Item = Route> {
     operations.chain(OTHERS.iter().copied())
 }
 
-/// The endpoints that a key or a policy can be narrowed to: those for callers with an inference key.
+/// The endpoints to which a key or a policy can be restricted: those for callers with an inference key.
 pub fn inference_endpoints() -> Vec<&'static str> {
     let of_inference = routes().filter(|route| route.audience() == Some(Audience::Inference));
     of_inference.map(|route| route.path).collect()
 }
 
-/// Paths under these are for callers with a key, whether or not there is anything at them: nobody learns what exists.
+/// Prefixes under which every path needs a key, including paths that do not exist, so that nobody without a key learns
+/// which paths exist.
 const PROTECTED_PREFIXES: &[(&str, Audience)] = &[
     ("/v1/", Audience::Inference),
     ("/usage/", Audience::Holder),
@@ -209,14 +211,14 @@ const PROTECTED_PREFIXES: &[(&str, Audience)] = &[
     ("/v0/", Audience::Operator),
 ];
 
-/// What a request leads to.
+/// The result of looking up a request in the table.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Match<'a> {
-    /// A route, and what stands in the place of its braces.
+    /// A route, and the part of the path that its braces match.
     Found(Route, &'a str),
-    /// The path exists for other methods.
+    /// The path exists, but not for this method.
     WrongMethod,
-    /// Nothing.
+    /// No route has this path.
     Nothing,
 }
 
@@ -233,7 +235,7 @@ pub fn find<'a>(method: &str, path: &'a str) -> Match<'a> {
     }
 }
 
-/// Who may call what is, or is not, at a path; `None`: anybody.
+/// The callers that a path is for, including a path that does not exist; `None` means everybody.
 pub fn audience(found: &Match<'_>, path: &str) -> Option<Audience> {
     match found {
         Match::Found(route, _) => route.audience(),
@@ -244,7 +246,7 @@ pub fn audience(found: &Match<'_>, path: &str) -> Option<Audience> {
     }
 }
 
-/// The methods of a path, as the `allow` header lists them. Empty where there is nothing.
+/// The methods of a path, for the `allow` header. Empty if no route has the path.
 pub fn allowed_methods(path: &str) -> String {
     let mut methods: Vec<_> = at(path).map(|(route, _)| route.method).collect();
     if methods.contains(&"GET") {
@@ -261,8 +263,8 @@ fn at(path: &str) -> impl Iterator<Item = (Route, &str)> {
     routes().filter_map(move |route| matches(route.path, path).map(|in_braces| (route, in_braces)))
 }
 
-/// What stands in the place of the braces of a pattern, or the empty text where it has none. `None` if the path is
-/// another one.
+/// The part of the path that the braces of a pattern match, or the empty text if the pattern has none. `None` if the
+/// path does not match.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     let Some((prefix, rest)) = pattern.split_once('{') else { return (pattern == path).then_some("") };
     let (name, suffix) = rest.split_once('}')?;
@@ -278,7 +280,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a line for each route")]
-    fn the_router_finds_what_the_table_has() {
+    fn find_returns_every_route_of_the_table() {
         let keyed = Endpoint::Keyed;
         for (method, path, endpoint, rest) in [
             (
@@ -348,7 +350,7 @@ mod tests {
                 keyed(Audience::Operator, Keyed::DeleteRequest),
                 "kreq_1",
             ),
-            // A request could be called "approve"; what is under it is another route.
+            // A key request could have the id "approve"; the paths under it belong to another route.
             (
                 "PUT",
                 "/api/portal/requests/approve",
@@ -430,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn the_router_tells_a_wrong_method_from_nothing() {
+    fn find_distinguishes_a_wrong_method_from_an_unknown_path() {
         for (method, path, expected) in [
             ("GET", "/v1/chat/completions", Match::WrongMethod),
             ("HEAD", "/v1/chat/completions", Match::WrongMethod),

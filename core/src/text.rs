@@ -1,4 +1,4 @@
-//! Checks of what people send in requests: lengths, control characters, e-mail addresses. The errors name the field.
+//! Validation of short texts from users: length, control characters, e-mail addresses. Errors name the field.
 //!
 //! Request structs derive `validator::Validate`; [`checked`] and [`Faults`] turn its result into an error of the table.
 
@@ -9,11 +9,11 @@ use validator::{ValidateLength as _, ValidationError, ValidationErrors, Validati
 
 use crate::error::{Code, Error};
 
-/// The longest e-mail address, in characters (RFC 5321, section 4.5.3.1.3, less its brackets).
+/// The longest e-mail address, in characters (RFC 5321, section 4.5.3.1.3, without its brackets).
 pub const MAX_EMAIL: u64 = 254;
 
-/// An e-mail address as the HTML standard's `input type=email` takes it, with at least one dot in the domain, no dot at
-/// either end of the local part, and the lengths of RFC 5321.
+/// Checks an e-mail address as the HTML standard's `input type=email` does. Also requires a dot in the domain, no dot
+/// at either end of the local part, and the lengths of RFC 5321.
 pub fn email(text: &str) -> Result<String, Error> {
     let text = text.trim_matches(' ');
     if text.is_empty() {
@@ -42,17 +42,17 @@ pub fn email(text: &str) -> Result<String, Error> {
     if local_is_good && domain_is_good { Ok(text.to_owned()) } else { Err(not_an_address()) }
 }
 
-/// The error of a field whose value is not possible.
-pub fn invalid(member: &'static str, what: &str) -> Error {
-    Error::new(Code::InvalidValue, format!("'{member}' {what}")).with_param(member)
+/// The error for a field with an invalid value.
+pub fn invalid(field: &'static str, what: &str) -> Error {
+    Error::new(Code::InvalidValue, format!("'{field}' {what}")).with_param(field)
 }
 
-/// Checks the number of characters.
-pub fn within(member: &'static str, text: &str, min: u64, max: u64) -> Result<(), Error> {
+/// Checks that the number of characters is in a range.
+pub fn within(field: &'static str, text: &str, min: u64, max: u64) -> Result<(), Error> {
     if text.validate_length(Some(min), Some(max), None) {
         return Ok(());
     }
-    Err(invalid(member, &wrong_length(text, min, max)))
+    Err(invalid(field, &wrong_length(text, min, max)))
 }
 
 fn wrong_length(text: &str, min: u64, max: u64) -> String {
@@ -159,7 +159,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn addresses() {
+    fn accepts_and_rejects_addresses_as_browsers_do() {
         for good in [
             "a@b.co",
             "first.last+tag@sub.example.com",
@@ -197,7 +197,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is accepted has no character that could end a mail header or a log line.
+        /// An accepted address has no character that could end a mail header or a log line.
         #[test]
         fn an_accepted_address_is_plain(text in "\\PC{0,10}@?[a-z.\\r\\n -]{0,20}") {
             if let Ok(address) = email(&text) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How capable a model is, in the words of `reasoning_effort`.
+/// The capability of a model, in the values of `reasoning_effort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -10,12 +10,12 @@ pub enum Tier {
     Low,
     /// In between.
     Medium,
-    /// For what is hard.
+    /// Capable and expensive.
     High,
 }
 
 impl Tier {
-    /// The word for it: `low`, `medium` or `high`.
+    /// `low`, `medium` or `high`.
     pub fn as_str(self) -> &'static str {
         match self {
             Tier::Low => "low",

@@ -1,4 +1,4 @@
-//! Points in time: milliseconds since 1970 inside, RFC 3339 on the wire. Knows no clock.
+//! Points in time: milliseconds since 1970 inside, RFC 3339 on the wire. This module does not read a clock.
 
 use chrono::{DateTime, SecondsFormat};
 
@@ -11,18 +11,18 @@ pub fn to_rfc3339(ms: u64) -> String {
     tidy(&date.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-/// The milliseconds since 1970 of an RFC 3339 text; `None` if it is none, or lies before 1970.
+/// The milliseconds since 1970 of an RFC 3339 text; `None` if the text is invalid or lies before 1970.
 pub fn from_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()).ok()
 }
 
-/// An RFC 3339 text as it was given, its offset kept, without zeros at the end of the fraction: Go writes dates so, and
-/// clients of the portal compare them. `None` if it is none.
+/// Normalizes an RFC 3339 text as Go writes dates, because clients of the portal compare them: no zeros at the end of
+/// the fraction, the offset unchanged. `None` if the text is invalid.
 pub fn keep_rfc3339(text: &str) -> Option<String> {
     DateTime::parse_from_rfc3339(text).is_ok().then(|| tidy(&text.to_ascii_uppercase().replace(' ', "T")))
 }
 
-/// The date that Go writes for "no date".
+/// The date that Go writes for an unset date.
 pub const GO_ZERO: &str = "0001-01-01T00:00:00Z";
 
 fn tidy(text: &str) -> String {

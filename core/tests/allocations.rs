@@ -1,16 +1,16 @@
-//! The guard against slow decay, the core's part: how often each step of one call allocates, from the request's bytes to the
-//! report, and how often a stream of 300 events does. Compared with `tests/counts.json`: more than 5 % above it fails; what has
-//! become less is told, so that the file is updated. `tests/e2e/counts.test.mjs` does the same with what crosses between
-//! JavaScript and Wasm.
+//! Allocation counts of the core: of each step of one call, from the request's bytes to the report, and of a stream of
+//! 300 events. A count that is more than 5 % above `tests/counts.json` fails the test; a count that is as much below is
+//! printed, so that the file can be updated. `tests/e2e/counts.test.mjs` does the same for crossings between JavaScript
+//! and Wasm.
 //!
 //! ```text
 //! UPDATE_COUNTS=1 cargo test -p gatehouse-core --test allocations
 //! ```
 //!
-//! accepts what is found. The counts are those of native code; in Wasm the same collections grow at the same times, but for
-//! what begins with a few bytes.
+//! accepts the current counts. They are those of native code; in Wasm the same collections grow at the same times,
+//! except for those that start with a few bytes.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -37,24 +37,24 @@ use gatehouse_core::route::plan::{Limits, Plan, Step};
 use serde_json::{Map, Value};
 
 thread_local! {
-    /// Of this thread only: the test harness has others.
+    /// The count of this thread: the test harness has other threads.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting. What grows or begins with zeros comes by way of `alloc` too.
+/// The system's allocator with a counter. Growing and zeroed allocations go through `alloc` too.
 struct Counting;
 
-#[expect(unsafe_code, reason = "an allocator can only be counted from inside, and its trait is unsafe")]
-// SAFETY: it hands on to the system's allocator what it is given, and counting does not allocate.
+#[expect(unsafe_code, reason = "only an allocator can count allocations, and its trait is unsafe")]
+// SAFETY: all calls are forwarded to the system's allocator, and counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract; the pointer came from this very allocator.
+        // SAFETY: the caller upholds the contract; the pointer comes from this allocator.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -62,22 +62,22 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What a step gives, and how often it allocated.
+/// The result of a step, and the number of its allocations.
 fn counted<T>(step: impl FnOnce() -> T) -> (T, u64) {
     let before = ALLOCATIONS.get();
-    let given = hint::black_box(step());
-    (given, ALLOCATIONS.get() - before)
+    let result = hint::black_box(step());
+    (result, ALLOCATIONS.get() - before)
 }
 
-/// The counts of one call's steps, in their order.
+/// The counts of the steps of one call, in order.
 #[derive(Default)]
 struct Steps(Map<String, Value>);
 
 impl Steps {
     fn run<T>(&mut self, name: &str, step: impl FnOnce() -> T) -> T {
-        let (given, count) = counted(step);
+        let (result, count) = counted(step);
         self.0.insert(name.to_owned(), count.into());
-        given
+        result
     }
 }
 
@@ -90,11 +90,11 @@ const CONFIG: &str = r#"{
 }"#;
 const REQUEST: &str =
     r#"{"model":"demo/sim-small","messages":[{"role":"user","content":"Hi"}],"max_tokens":64}"#;
-const ANSWER: &str = r#"{"id":"a","object":"chat.completion","model":"sim-small","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}"#;
+const RESPONSE: &str = r#"{"id":"a","object":"chat.completion","model":"sim-small","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}"#;
 const EVENTS: usize = 300;
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// What an isolate knows, and the other side of its purse.
+/// The state of an isolate, and the account of its key.
 struct World {
     config: Config,
     registry: Registry,
@@ -125,7 +125,7 @@ impl World {
         }
     }
 
-    /// One call of a key with limits, as `src/handlers/chat` does it.
+    /// One call of a key with limits, in the steps of `src/inference`.
     fn call(&mut self) -> Map<String, Value> {
         self.now_ms += 10;
         let World { config, registry, view, key, lease, account, now_ms } = self;
@@ -146,14 +146,14 @@ impl World {
             explain: false,
         };
         let selection = steps.run("candidates::select", || candidates::select(&query).unwrap());
-        let Some(candidate) = selection.candidates.first() else { panic!("nobody could answer") };
+        let Some(candidate) = selection.candidates.first() else { panic!("there is no candidate") };
         let step = steps.run("Plan", || {
             let limits = Limits::of(config, now_ms);
             Plan::new(&selection.candidates, view, query.affinity, limits, now_ms).next(now_ms)
         });
-        let Step::Send(lane) = step else { panic!("nobody is asked: {step:?}") };
+        let Step::Send(lane) = step else { panic!("no lane is tried: {step:?}") };
         let limits = steps.run("Limit::of_key", || Limit::of_key(key, config).unwrap());
-        let shown = limits.clone();
+        let listed = limits.clone();
         let mut reservation = steps.run("Reservation::new", || {
             Reservation::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, &request.model)
         });
@@ -162,29 +162,30 @@ impl World {
         let reserved = steps.run("LocalLease::reserve", || lease.reserve(&needs, now_ms));
         let charges = match reserved {
             Reserved::Held(charges, None) => charges,
-            // What is asked of the book is not a step of most calls.
-            Reserved::Held(charges, Some(ask)) => {
-                let (answer, _) = account.ask(&ask, now_ms);
-                lease.answered(&ask, answer, now_ms).unwrap();
+            // A request to the account is not a step of most calls.
+            Reserved::Held(charges, Some(request)) => {
+                let (response, _) = account.request_lease(&request, now_ms);
+                lease.apply(&request, response, now_ms).unwrap();
                 charges
             }
-            Reserved::Ask(ask) => {
-                let (answer, _) = account.ask(&ask, now_ms);
-                lease.answered(&ask, answer, now_ms).unwrap()
+            Reserved::Request(request) => {
+                let (response, _) = account.request_lease(&request, now_ms);
+                lease.apply(&request, response, now_ms).unwrap()
             }
             Reserved::Refused(refusal) => panic!("{refusal:?}"),
         };
-        let output_limit = steps.run("Reservation::begun", || reservation.begun(target, charges));
+        let output_limit = steps.run("Reservation::started", || reservation.started(target, charges));
         let outgoing =
             steps.run("Inference::outgoing", || request.outgoing(&candidate.upstream(), output_limit));
         assert!(outgoing.body.is_some());
-        let place = candidate.lane(lane.key);
+        let id = candidate.lane(lane.key);
         let secret = candidate.provider.keys().first();
-        let usage = steps
-            .run("Responder::whole", || outgoing.responder.whole("demo", ANSWER.as_bytes(), secret).unwrap());
+        let usage = steps.run("Responder::whole", || {
+            outgoing.responder.whole("demo", RESPONSE.as_bytes(), secret).unwrap()
+        });
         steps.run("HealthView", || {
-            view.begin(place, now_ms);
-            view.answered(place, now_ms, now_ms);
+            view.begin(id, now_ms);
+            view.answered(id, now_ms, now_ms);
         });
         let (attempts, charges) = steps.run("Reservation::ended, settle", || {
             reservation.ended(target, "ok", 1, End::Reported(usage));
@@ -207,11 +208,11 @@ impl World {
         let rows = steps.run("Receipt::rows", || receipt.rows(registry));
         steps.run("LocalLease::settle", || lease.settle(Settled { receipt: Some(text), rows, charges }));
         steps.run("ledger::headers", || {
-            headers::headers(&shown, |counter| lease.left(counter, now_ms), now_ms)
+            headers::headers(&listed, |counter| lease.left(counter, now_ms), now_ms)
         });
         let report = steps.run("LocalLease::report", || lease.report(now_ms)).unwrap();
-        let (standing, _) = account.report(report, now_ms);
-        lease.reported(standing);
+        let (response, _) = account.report(report, now_ms);
+        lease.reported(response);
         steps.0
     }
 }
@@ -220,18 +221,18 @@ fn target<'a>(candidate: &'a Candidate<'_>) -> Target<'a> {
     Target { provider: &candidate.provider.name, model: &candidate.model, facts: &candidate.facts }
 }
 
-/// A stream that comes event by event. What is found of each event that is opened is in memory of its own (`sse::parse`), so those
-/// that make `push` allocate are at least as many as those that are parsed.
+/// A stream that arrives event by event. Parsing an event allocates (`sse::parse`), so at least as many events make
+/// `push` allocate as are parsed.
 fn stream(usage_null: bool, hide_usage: bool) -> Value {
     let event =
         |rest: &str| format!(r#"data: {{"id":"a","object":"chat.completion.chunk",{rest}}}"#) + "\n\n";
     let usage = if usage_null { r#","usage":null"# } else { "" };
-    let said = |delta: &str, end: &str| {
+    let chunk = |delta: &str, end: &str| {
         event(&format!(r#""choices":[{{"index":0,"delta":{delta},"finish_reason":{end}}}]{usage}"#))
     };
-    let mut events = vec![said(r#"{"role":"assistant","content":""}"#, "null")];
-    events.resize(EVENTS + 1, said(r#"{"content":" word"}"#, "null"));
-    events.push(said("{}", r#""stop""#));
+    let mut events = vec![chunk(r#"{"role":"assistant","content":""}"#, "null")];
+    events.resize(EVENTS + 1, chunk(r#"{"content":" word"}"#, "null"));
+    events.push(chunk("{}", r#""stop""#));
     events.push(event(r#""choices":[],"usage":{"prompt_tokens":9,"completion_tokens":300}"#));
     events.push("data: [DONE]\n\n".to_owned());
 
@@ -239,24 +240,24 @@ fn stream(usage_null: bool, hide_usage: bool) -> Value {
     let mut stream = responder.stream("demo", Secret::new("sk-provider-secret"), 1_000_000).unwrap();
     let mut relayed = Vec::with_capacity(events.len());
     let mut allocations = 0;
-    let mut that_allocate = 0;
+    let mut allocating = 0;
     for event in &events {
-        let (answer, count) = counted(|| stream.push(event.as_bytes()));
-        relayed.push(answer);
+        let (result, count) = counted(|| stream.push(event.as_bytes()));
+        relayed.push(result);
         allocations += count;
-        that_allocate += u64::from(count > 0);
+        allocating += u64::from(count > 0);
     }
     assert_eq!(stream.state(), StreamState::Over(StreamOutcome::Done));
     assert!(stream.usage().is_known());
-    let changed = relayed.iter().filter(|answer| **answer != Relayed::AsIs).count();
+    let changed = relayed.iter().filter(|result| **result != Relayed::AsIs).count();
     assert_eq!(changed, if hide_usage { EVENTS + 3 } else { 0 });
-    json!({ "allocations": allocations, "events_that_allocate": that_allocate })
+    json!({ "allocations": allocations, "events_that_allocate": allocating })
 }
 
 #[test]
-fn a_call_and_a_stream_allocate_no_more_than_they_did() {
+fn a_call_and_a_stream_allocate_no_more_than_before() {
     let mut world = World::new();
-    // The first calls make what later ones find: lanes, a lease.
+    // The first calls create state that later calls reuse: lanes, a lease.
     for _ in 0..20 {
         world.call();
     }
@@ -284,15 +285,15 @@ fn a_call_and_a_stream_allocate_no_more_than_they_did() {
             if 100 * count > 105 * expected {
                 faults.push(difference);
             } else if 105 * count < 100 * expected {
-                // Past the harness, which keeps what passing tests say to itself.
+                // Written to stderr directly, because the harness hides the output of passing tests.
                 let mut out = io::stderr();
-                writeln!(out, "{difference}. So that it stays so: {COMMAND}").unwrap();
+                writeln!(out, "{difference}. To keep this: {COMMAND}").unwrap();
             }
         }
     }
     assert!(
         faults.is_empty(),
-        "more than 5 % above:\n  {}\nIf that is on purpose: {COMMAND}",
+        "more than 5 % above:\n  {}\nIf this is intended: {COMMAND}",
         faults.join("\n  ")
     );
 }

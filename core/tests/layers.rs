@@ -1,5 +1,5 @@
 //! The layers of both crates: a module imports only from layers below its own, and files do not import each other in a
-//! circle. Read from the paths in the source, tests left out.
+//! circle. Reads the paths in the source, except in tests.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,9 +39,9 @@ const WORKER: &[&[&str]] = &[
 ];
 
 struct File {
-    /// As a path of modules: `format::openai_chat::stream`.
+    /// The path of modules: `format::openai_chat::stream`.
     module: String,
-    /// The modules that its code names, as far as they are files.
+    /// The modules that the file's code names, if they are files.
     imports: BTreeSet<String>,
 }
 
@@ -58,19 +58,19 @@ fn files(source: &Path) -> Vec<File> {
         .iter()
         .map(|(module, path)| (module.as_str(), code(&fs::read_to_string(path).unwrap())))
         .collect();
-    // What a folder's own file only passes on is an item of the file that has it.
-    let mut passed_on = BTreeMap::new();
+    // An item that a folder's `mod.rs` re-exports belongs to the file that defines it.
+    let mut re_exported = BTreeMap::new();
     for (module, _) in modules.iter().filter(|(_, path)| path.ends_with("mod.rs")) {
         for tree in re_exports(&texts[module.as_str()]) {
             for item in expand(tree) {
                 let name = item.rsplit("::").next().unwrap();
-                passed_on.insert(format!("{module}::{name}"), format!("{module}::{item}"));
+                re_exported.insert(format!("{module}::{name}"), format!("{module}::{item}"));
             }
         }
     }
     let file_of = |named: &str| {
-        let named = passed_on.get(named).map_or(named, String::as_str);
-        // The longest part of the path that is a file; the rest is an item in it.
+        let named = re_exported.get(named).map_or(named, String::as_str);
+        // The longest prefix of the path that is a file; the rest is an item in it.
         let mut name = named;
         while !modules.contains_key(name) {
             name = name.rsplit_once("::")?.0;
@@ -92,7 +92,7 @@ fn files(source: &Path) -> Vec<File> {
         .collect()
 }
 
-/// The trees of `pub use`.
+/// The trees of `pub use` items.
 fn re_exports(code: &str) -> Vec<&str> {
     code.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next()).collect()
 }
@@ -115,13 +115,13 @@ fn module_of(path: &Path) -> String {
     parts.join("::")
 }
 
-/// The text without its tests, comments and line breaks.
+/// The text of a file, without tests, comments and line breaks.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     code.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
-/// The paths in the crate that a text names, each from the crate's root: of `use` trees and of expressions.
+/// The paths within the crate that a text names, in `use` trees and in expressions, each from the crate's root.
 fn paths_in(code: &str, module: &str, is_folder: bool) -> Vec<String> {
     let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
     let here = if is_folder { module } else { parent };
@@ -146,7 +146,7 @@ fn paths_in(code: &str, module: &str, is_folder: bool) -> Vec<String> {
             }
         }
     }
-    // What a folder's own file imports from its parts: `use candidates::X` or `mod x; … x::f()`.
+    // Imports of a folder's `mod.rs` from its own files: `use candidates::X` or `mod x; … x::f()`.
     for declared in code.split("mod ").skip(1).filter_map(|rest| rest.split(';').next()) {
         let declared = declared.trim();
         if is_folder
@@ -159,7 +159,7 @@ fn paths_in(code: &str, module: &str, is_folder: bool) -> Vec<String> {
     found
 }
 
-/// The paths of a tree as `use` writes it: `a::{b, c::d}` is `a::b` and `a::c::d`.
+/// The paths of a `use` tree: `a::{b, c::d}` is `a::b` and `a::c::d`.
 fn expand(tree: &str) -> Vec<String> {
     let end = tree.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(tree.len());
     let (path, rest) = tree.split_at(end);
@@ -207,7 +207,7 @@ fn upward(files: &[File], layers: &[&[&str]]) -> Vec<String> {
     faults
 }
 
-/// The files that import each other in a circle, each with what it imports of the others.
+/// The files that import each other in a circle, each with its imports from the others.
 fn circles(files: &[File]) -> Vec<String> {
     let mut left: Vec<&File> = files.iter().collect();
     loop {
@@ -234,20 +234,24 @@ fn check(source: &str, layers: &[&[&str]]) {
     let faults = upward(&files, layers);
     assert!(faults.is_empty(), "imports that do not run downward:\n{}", faults.join("\n"));
     let circles = circles(&files);
-    assert!(circles.is_empty(), "files that import each other, or lead to such:\n{}", circles.join("\n"));
+    assert!(
+        circles.is_empty(),
+        "files that import each other, or import such files:\n{}",
+        circles.join("\n")
+    );
 }
 
 #[test]
-fn core_imports_downward_and_in_no_circle() {
+fn core_has_no_upward_or_circular_imports() {
     check("src", CORE);
 }
 
 #[test]
-fn the_worker_imports_downward_and_in_no_circle() {
+fn the_worker_has_no_upward_or_circular_imports() {
     check("../src", WORKER);
 }
 
-/// Everything but `core/src/format` reads a request as an `Inference` and a stream as a `ResponseStream`.
+/// Code outside `core/src/format` reads a request as an `Inference` and a stream as a `ResponseStream`.
 #[test]
 fn only_format_names_the_types_of_a_format_or_matches_on_formats() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -281,7 +285,7 @@ fn only_format_names_the_types_of_a_format_or_matches_on_formats() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Whether a file of `format` is a format by itself: it reads requests.
+/// Returns `true` if a file of `format` is a format by itself: it reads requests.
 fn is_a_format(path: &Path) -> bool {
     fs::read_to_string(path).unwrap().contains("pub fn read<'a>(operation: &'static Operation")
         && !path.ends_with("mod.rs")

@@ -1,14 +1,15 @@
-//! The ledger against a model of the world: isolates that ask, spend, report, fall silent and die; a network that delays,
-//! repeats and loses; a book that is restarted. Whatever the order, no limit is ever overrun by what was really spent.
+//! The ledger in a model of the world: isolates request, spend, report, fall silent and die; the network delays,
+//! repeats and loses messages; the account is restarted. In any order, the amount that was really spent never exceeds a
+//! limit.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 
 use std::collections::BTreeMap;
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Account, Ask, Changes, Charge, LeaseResponse, Limit, LocalLease, Need, Page, Report, Reserved, Settled,
-    Standing, Stored,
+    Account, Changes, Charge, LeaseRequest, LeaseResponse, Limit, LocalLease, Need, Page, Report,
+    ReportResponse, Reserved, Settled, Stored,
 };
 use proptest::prelude::*;
 
@@ -16,7 +17,7 @@ const LIMIT: u64 = 10_000;
 const COUNTER: &str = "usd_total";
 const SLOTS: u64 = 20;
 
-/// What stands in the object's storage.
+/// The object's storage.
 #[derive(Default)]
 struct Storage {
     pages: Vec<Page>,
@@ -56,19 +57,19 @@ impl Storage {
 }
 
 enum Message {
-    Ask(usize, Ask, Call),
-    LeaseResponse(usize, Ask, LeaseResponse, Call),
+    LeaseRequest(usize, LeaseRequest, Call),
+    LeaseResponse(usize, LeaseRequest, LeaseResponse, Call),
     Report(usize, Report),
-    Standing(usize, Standing),
+    ReportResponse(usize, ReportResponse),
 }
 
-/// A call that wants something, or is under way.
+/// A call that waits for a lease, or is in progress.
 #[derive(Clone, Default)]
 struct Call {
     charges: Vec<Charge>,
-    /// Its isolate has given up waiting for the answer.
+    /// `true` if its isolate has given up waiting for the response.
     gave_up: bool,
-    asked_ms: u64,
+    requested_ms: u64,
 }
 
 struct World {
@@ -78,7 +79,7 @@ struct World {
     leases: Vec<(LocalLease, Vec<Call>)>,
     born: usize,
     network: Vec<Message>,
-    /// What providers have really charged.
+    /// The amount that providers have really charged.
     spent: u64,
     crashes: usize,
     calls: u64,
@@ -124,73 +125,78 @@ impl World {
     }
 
     fn call(&mut self, isolate: usize, least: u64, more: u64) {
-        let asking = Call { asked_ms: self.now_ms, ..Call::default() };
+        let waiting = Call { requested_ms: self.now_ms, ..Call::default() };
         let Some((local, calls)) = self.leases.get_mut(isolate) else { return };
         match local.reserve(&Self::needs(least, more), self.now_ms) {
             Reserved::Held(charges, refill) => {
                 calls.push(Call { charges, ..Call::default() });
-                if let Some(ask) = refill {
-                    self.network.push(Message::Ask(isolate, ask, asking));
+                if let Some(request) = refill {
+                    self.network.push(Message::LeaseRequest(isolate, request, waiting));
                 }
             }
-            Reserved::Ask(ask) => self.network.push(Message::Ask(isolate, ask, asking)),
+            Reserved::Request(request) => {
+                self.network.push(Message::LeaseRequest(isolate, request, waiting));
+            }
             Reserved::Refused(_) => {}
         }
     }
 
     fn deliver(&mut self, message: Message) {
         match message {
-            // No message is on its way for so long.
-            Message::Ask(isolate, ask, call) if call.asked_ms + 60_000 < self.now_ms => {
-                self.give_up(isolate, &ask, &call);
+            // No message is under way for that long.
+            Message::LeaseRequest(isolate, request, call) if call.requested_ms + 60_000 < self.now_ms => {
+                self.give_up(isolate, &request, &call);
             }
-            Message::Ask(isolate, ask, call) => {
-                let (answer, changes) = self.account.ask(&ask, self.now_ms);
+            Message::LeaseRequest(isolate, request, call) => {
+                let (response, changes) = self.account.request_lease(&request, self.now_ms);
                 self.storage.store(changes);
-                self.network.push(Message::LeaseResponse(isolate, ask, answer, call));
+                self.network.push(Message::LeaseResponse(isolate, request, response, call));
             }
-            Message::LeaseResponse(isolate, ask, answer, call) => {
+            Message::LeaseResponse(isolate, request, response, call) => {
                 let Some((lease, calls)) = self.leases.get_mut(isolate) else { return };
-                if call.gave_up || !is_of(lease, &ask.isolate) {
+                if call.gave_up || !is_of(lease, &request.isolate) {
                     return;
                 }
-                if let Ok(charges) = lease.answered(&ask, answer, self.now_ms)
-                    && ask.waits
+                if let Ok(charges) = lease.apply(&request, response, self.now_ms)
+                    && request.waits
                 {
                     calls.push(Call { charges, ..Call::default() });
                 }
             }
             Message::Report(isolate, report) => {
-                let (standing, changes) = self.account.report(&report, self.now_ms);
+                let (response, changes) = self.account.report(&report, self.now_ms);
                 self.storage.store(changes);
                 if self.leases.get(isolate).is_some_and(|(lease, _)| is_of(lease, &report.isolate)) {
-                    self.network.push(Message::Standing(isolate, standing));
+                    self.network.push(Message::ReportResponse(isolate, response));
                 }
             }
-            Message::Standing(isolate, standing) => {
+            Message::ReportResponse(isolate, response) => {
                 if let Some((lease, _)) = self.leases.get_mut(isolate) {
-                    lease.reported(standing);
+                    lease.reported(response);
                 }
             }
         }
     }
 
-    /// The isolate does not wait any longer; `lost`: the message never arrives, else it does later.
+    /// The isolate stops waiting; if `lost`, the message never arrives, otherwise it arrives later.
     fn time_out(&mut self, index: usize, lost: bool) {
         let message = self.network.remove(index);
         match message {
-            Message::Ask(isolate, ask, call) | Message::LeaseResponse(isolate, ask, _, call) if lost => {
-                self.give_up(isolate, &ask, &call);
+            Message::LeaseRequest(isolate, request, call)
+            | Message::LeaseResponse(isolate, request, _, call)
+                if lost =>
+            {
+                self.give_up(isolate, &request, &call);
             }
-            Message::Ask(isolate, ask, mut call) => {
-                self.give_up(isolate, &ask, &call);
+            Message::LeaseRequest(isolate, request, mut call) => {
+                self.give_up(isolate, &request, &call);
                 call.gave_up = true;
-                self.network.push(Message::Ask(isolate, ask, call));
+                self.network.push(Message::LeaseRequest(isolate, request, call));
             }
-            Message::LeaseResponse(isolate, ask, answer, mut call) => {
-                self.give_up(isolate, &ask, &call);
+            Message::LeaseResponse(isolate, request, response, mut call) => {
+                self.give_up(isolate, &request, &call);
                 call.gave_up = true;
-                self.network.push(Message::LeaseResponse(isolate, ask, answer, call));
+                self.network.push(Message::LeaseResponse(isolate, request, response, call));
             }
             Message::Report(isolate, report) => {
                 if let Some((lease, _)) = self.leases.get_mut(isolate)
@@ -202,16 +208,16 @@ impl World {
                     self.network.push(Message::Report(isolate, report));
                 }
             }
-            Message::Standing(..) => {}
+            Message::ReportResponse(..) => {}
         }
     }
 
-    fn give_up(&mut self, isolate: usize, ask: &Ask, call: &Call) {
+    fn give_up(&mut self, isolate: usize, request: &LeaseRequest, call: &Call) {
         if let Some((lease, _)) = self.leases.get_mut(isolate)
             && !call.gave_up
-            && is_of(lease, &ask.isolate)
+            && is_of(lease, &request.isolate)
         {
-            lease.not_answered(ask);
+            lease.request_failed(request);
         }
     }
 
@@ -244,7 +250,7 @@ impl World {
         let fresh = self.lease();
         let Some(place) = self.leases.get_mut(isolate) else { return };
         let (_, calls) = std::mem::replace(place, (fresh, Vec::new()));
-        // The provider may go on and charge what was held.
+        // The provider may continue and charge the held amount.
         self.spent += calls.iter().map(|call| money(call) * percent / 100).sum::<u64>();
         self.crashes += 1;
     }
@@ -253,7 +259,7 @@ impl World {
         self.account = self.storage.load(self.now_ms);
     }
 
-    /// What the object's alarm does.
+    /// The work of the object's alarm.
     fn alarm(&mut self) {
         let leases = self.account.expire(self.now_ms);
         self.storage.store(Changes { leases, ..Changes::default() });
@@ -277,11 +283,11 @@ impl World {
         assert!(used <= self.spent, "{used} charged, {} spent", self.spent);
         assert_eq!(used + held + unconfirmed + left, LIMIT);
         let slots: usize = self.leases.iter().map(|(_, calls)| calls.len()).sum();
-        // A silent isolate's places are given to others after half a minute.
-        assert!(self.crashes > 0 || slots as u64 <= SLOTS, "{slots} calls at once");
+        // The slots of a silent isolate are granted to others after half a minute.
+        assert!(self.crashes > 0 || slots as u64 <= SLOTS, "{slots} concurrent calls");
     }
 
-    /// Lets everything come to rest: calls end, messages arrive, idle leases are given back.
+    /// Waits until everything has settled: calls end, messages arrive, idle leases are returned.
     fn settle_down(&mut self) {
         for _ in 0..40 {
             self.now_ms += 13_000;
@@ -372,9 +378,9 @@ fn run(events: &[Event]) -> World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
-    /// Without deaths every micro-USD that was set aside comes back, and what is charged is what was spent.
+    /// Without deaths, every reserved micro-USD returns, and the charged amount is the amount spent.
     #[test]
-    fn nothing_is_lost_overrun_or_kept(events in proptest::collection::vec(event(false), 1..250)) {
+    fn without_deaths_the_charged_amount_is_the_amount_spent(events in proptest::collection::vec(event(false), 1..250)) {
         let mut world = run(&events);
         world.settle_down();
         let (used, held, unconfirmed, left) = world.state();
@@ -383,7 +389,7 @@ proptest! {
         prop_assert_eq!(world.account.chain().count, world.calls);
         prop_assert_eq!(world.account.chain().totals.cost_micro_usd, world.spent);
         prop_assert!(world.leases.iter().all(|(lease, _)| lease.is_idle()));
-        // Nor is a call refused for which there is enough.
+        // A call for which enough is left is not rejected.
         if left > 0 {
             world.call(0, left, 0);
             world.settle_down();
@@ -392,9 +398,9 @@ proptest! {
         }
     }
 
-    /// Isolates that die with leases in hand leave no way to overrun the limit.
+    /// Isolates that die with leases cannot cause an overrun of the limit.
     #[test]
-    fn deaths_overrun_nothing(events in proptest::collection::vec(event(true), 1..250)) {
+    fn deaths_do_not_overrun_the_limit(events in proptest::collection::vec(event(true), 1..250)) {
         let mut world = run(&events);
         world.settle_down();
         let (used, held, unconfirmed, _) = world.state();
@@ -407,91 +413,92 @@ proptest! {
 #[test]
 fn a_burst_leases_a_sixteenth_for_later_calls() {
     let mut world = World::new();
-    let mut asks = Vec::new();
+    let mut requests = Vec::new();
     for _ in 0..60 {
         let money = &World::needs(10, 0)[..1];
         match world.leases[0].0.reserve(money, world.now_ms) {
-            Reserved::Ask(ask) => asks.push(ask),
+            Reserved::Request(request) => requests.push(request),
             other => panic!("{other:?}"),
         }
     }
-    for ask in asks {
-        let (answer, _) = world.account.ask(&ask, world.now_ms);
-        world.leases[0].0.answered(&ask, answer, world.now_ms).unwrap();
+    for request in requests {
+        let (response, _) = world.account.request_lease(&request, world.now_ms);
+        world.leases[0].0.apply(&request, response, world.now_ms).unwrap();
     }
     let (_, held, _, _) = world.state();
     assert!(held <= 600 + LIMIT / 16, "{held}");
 }
 
-/// What an isolate holds that has been silent for too long does not come back in this window: nobody is told to wait for it.
+/// The lease of an isolate that has been silent for too long does not return in this window: no caller is asked to wait
+/// for it.
 #[test]
-fn what_the_dead_held_is_spent() {
+fn the_lease_of_a_dead_isolate_counts_as_spent() {
     let mut world = World::new();
-    let ask = |world: &mut World, isolate: usize, least: u64| {
+    let request = |world: &mut World, isolate: usize, least: u64| {
         let needs = World::needs(least, 0);
-        let Reserved::Ask(ask) = world.leases[isolate].0.reserve(&needs, world.now_ms) else {
-            panic!("it has nothing")
+        let Reserved::Request(request) = world.leases[isolate].0.reserve(&needs, world.now_ms) else {
+            panic!("the lease is not empty")
         };
-        let (answer, _) = world.account.ask(&ask, world.now_ms);
-        world.leases[isolate].0.answered(&ask, answer, world.now_ms)
+        let (response, _) = world.account.request_lease(&request, world.now_ms);
+        world.leases[isolate].0.apply(&request, response, world.now_ms)
     };
-    assert!(ask(&mut world, 0, LIMIT - 10).is_ok());
-    let waits = ask(&mut world, 1, 20).unwrap_err().unwrap();
+    assert!(request(&mut world, 0, LIMIT - 10).is_ok());
+    let waits = request(&mut world, 1, 20).unwrap_err().unwrap();
     assert!(!waits.is_spent(), "{waits:?}");
     world.now_ms += 31_000;
-    let refused = ask(&mut world, 1, 20).unwrap_err().unwrap();
-    assert!(refused.is_spent(), "{refused:?}");
+    let spent = request(&mut world, 1, 20).unwrap_err().unwrap();
+    assert!(spent.is_spent(), "{spent:?}");
 }
 
-/// An answer that comes when its lease has been given back is not a refusal: whoever waited asks again.
+/// A response for a lease that has been returned is not a rejection: the waiting call requests again.
 #[test]
-fn an_answer_to_a_lease_that_is_gone_is_no_refusal() {
+fn a_response_for_a_returned_lease_is_not_a_rejection() {
     let mut world = World::new();
     let needs = World::needs(10, 0);
     let reserve = |world: &mut World| {
-        let Reserved::Ask(ask) = world.leases[0].0.reserve(&needs, world.now_ms) else {
-            panic!("it has nothing")
+        let Reserved::Request(request) = world.leases[0].0.reserve(&needs, world.now_ms) else {
+            panic!("the lease is not empty")
         };
-        ask
+        request
     };
     let (late, lost) = (reserve(&mut world), reserve(&mut world));
-    // One ask gets no answer: the lease is given back, before the book hears of the other.
-    world.leases[0].0.not_answered(&lost);
+    // One request gets no response: the lease is returned before the account receives the other request.
+    world.leases[0].0.request_failed(&lost);
     let report = world.leases[0].0.report(world.now_ms).cloned().unwrap();
-    let (standing, _) = world.account.report(&report, world.now_ms);
-    world.leases[0].0.reported(standing);
-    let (answer, _) = world.account.ask(&late, world.now_ms);
-    assert_eq!(world.leases[0].0.answered(&late, answer, world.now_ms), Err(None));
+    let (response, _) = world.account.report(&report, world.now_ms);
+    world.leases[0].0.reported(response);
+    let (response, _) = world.account.request_lease(&late, world.now_ms);
+    assert_eq!(world.leases[0].0.apply(&late, response, world.now_ms), Err(None));
     let again = reserve(&mut world);
-    let (answer, _) = world.account.ask(&again, world.now_ms);
-    assert!(world.leases[0].0.answered(&again, answer, world.now_ms).is_ok());
+    let (response, _) = world.account.request_lease(&again, world.now_ms);
+    assert!(world.leases[0].0.apply(&again, response, world.now_ms).is_ok());
 }
 
-/// Calls that end faster than a report in each pause could tell of are told of all the same: a full report does not wait.
+/// Reports keep up with calls that end faster than one report per pause can carry: a full report does not wait.
 #[test]
 fn reports_keep_up_with_calls() {
     let mut world = World::new();
     let settled = || Settled { receipt: Some("{}".to_owned()), rows: Vec::new(), charges: Vec::new() };
-    let mut told = 0;
+    let mut reported = 0;
     for millisecond in 0..60_000 {
         let lease = &mut world.leases[0].0;
-        // 2,000 a second.
+        // 2,000 calls per second.
         (0..2).for_each(|_| lease.settle(settled()));
         if lease.wait_ms(world.now_ms + millisecond) > 0 {
             continue;
         }
         let Some(report) = lease.report(world.now_ms + millisecond).cloned() else { continue };
-        told += report.calls();
-        let (standing, _) = world.account.report(&report, world.now_ms + millisecond);
-        lease.reported(standing);
+        reported += report.calls();
+        let (response, _) = world.account.report(&report, world.now_ms + millisecond);
+        lease.reported(response);
     }
-    assert!(120_000 - told <= 500, "{told}");
+    assert!(120_000 - reported <= 500, "{reported}");
     assert_eq!(world.leases[0].0.lost(), 0);
 }
 
-/// What nobody waits for is told of once a second, what gives something back four times.
+/// Calls that return nothing are reported once a second, calls that return something four times a second.
 #[test]
-fn what_gives_nothing_back_is_not_hurried() {
+fn calls_that_return_nothing_are_reported_once_a_second() {
     let charge = Charge { lease: 1, counter: COUNTER.into(), window: 0, held: 50, used: 20 };
     for (charges, pause_ms) in [(Vec::new(), 1_000), (vec![charge], 250)] {
         let mut world = World::new();
@@ -499,7 +506,7 @@ fn what_gives_nothing_back_is_not_hurried() {
             || Settled { receipt: Some("{}".to_owned()), rows: Vec::new(), charges: charges.clone() };
         let lease = &mut world.leases[0].0;
         lease.settle(settled());
-        assert_eq!(lease.wait_ms(world.now_ms), 0, "the first is told of at once");
+        assert_eq!(lease.wait_ms(world.now_ms), 0, "the first call is reported at once");
         let report = lease.report(world.now_ms).cloned().unwrap();
         lease.reported(world.account.report(&report, world.now_ms).0);
         lease.settle(settled());
@@ -508,9 +515,9 @@ fn what_gives_nothing_back_is_not_hurried() {
     }
 }
 
-/// However large receipts are, those of a report are one value that the storage takes: 2 MB.
+/// The receipts of a report, which become one value, fit into the storage's limit of 2 MB, however large they are.
 #[test]
-fn reports_are_bounded() {
+fn the_size_of_reports_is_limited() {
     for (size, calls) in [(100, 500), (5_000, 200), (2_500_000, 1)] {
         let mut world = World::new();
         let lease = &mut world.leases[0].0;

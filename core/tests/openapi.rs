@@ -1,4 +1,4 @@
-//! The API contract in `openapi.json`, checked against the tables it is drawn from: the route table and the error table.
+//! The API contract in `openapi.json`, checked against the tables of routes and errors.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ fn document() -> Value {
     serde_json::from_str(OPENAPI).unwrap()
 }
 
-/// What a value is, or what its `$ref` leads to.
+/// The target of a value's `$ref`, or the value itself.
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     match value.get("$ref").and_then(Value::as_str) {
         None => value,
@@ -38,23 +38,23 @@ fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
 struct Operation<'a> {
     method: String,
     path: &'a str,
-    members: &'a Value,
+    fields: &'a Value,
 }
 
 fn operations(document: &Value) -> Vec<Operation<'_>> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        for (name, members) in item.as_object().unwrap() {
+        for (name, fields) in item.as_object().unwrap() {
             assert!(METHODS.contains(&name.as_str()), "{path}: {name} is no method");
-            operations.push(Operation { method: name.to_uppercase(), path, members });
+            operations.push(Operation { method: name.to_uppercase(), path, fields });
         }
     }
     operations
 }
 
-/// The responses of an operation: status (or `default`) and what it leads to.
+/// The responses of an operation: the status (or `default`) and the resolved response.
 fn responses<'a>(document: &'a Value, operation: &Operation<'a>) -> Vec<(&'a str, &'a Value)> {
-    let responses = operation.members["responses"].as_object().unwrap();
+    let responses = operation.fields["responses"].as_object().unwrap();
     responses.iter().map(|(status, response)| (status.as_str(), resolve(document, response))).collect()
 }
 
@@ -77,9 +77,9 @@ fn strings(value: &Value) -> Vec<&str> {
 /// Calls `visit` for every object of the document.
 fn each_object<'a>(value: &'a Value, visit: &mut impl FnMut(&'a serde_json::Map<String, Value>)) {
     match value {
-        Value::Object(members) => {
-            visit(members);
-            members.values().for_each(|member| each_object(member, visit));
+        Value::Object(fields) => {
+            visit(fields);
+            fields.values().for_each(|field| each_object(field, visit));
         }
         Value::Array(items) => items.iter().for_each(|item| each_object(item, visit)),
         _ => {}
@@ -96,14 +96,14 @@ fn has_exactly_the_routes_of_the_route_table() {
     let routed: BTreeSet<_> =
         routes().map(|route| format!("{} {}", route.method, route.openapi_path())).collect();
     assert_eq!(written, routed);
-    assert_eq!(routed.len(), routes().count(), "a route stands twice in the table");
+    assert_eq!(routed.len(), routes().count(), "a route is in the table twice");
 }
 
-/// Public, unless the operator's configuration keeps it to operators.
+/// A public route that the operator's configuration can restrict to operators.
 const CLOSABLE: &str = "/v1/analytics";
 
 #[test]
-fn who_may_call_is_what_the_route_table_says() {
+fn the_security_of_each_operation_matches_the_route_table() {
     let document = document();
     let schemes = &document["components"]["securitySchemes"];
     assert_eq!(schemes["bearer"]["type"], "http");
@@ -118,7 +118,7 @@ fn who_may_call_is_what_the_route_table_says() {
         let route = routes()
             .find(|route| route.openapi_path() == operation.path && route.method == operation.method)
             .unwrap();
-        let named: Vec<_> = operation.members["security"]
+        let named: Vec<_> = operation.fields["security"]
             .as_array()
             .unwrap()
             .iter()
@@ -138,10 +138,10 @@ fn who_may_call_is_what_the_route_table_says() {
         assert_eq!(named, expected, "{}", operation.path);
         let statuses: Vec<_> =
             responses(&document, &operation).into_iter().map(|(status, _)| status).collect();
-        // No key, a key of the other kind, too many wrong keys, nobody has a key.
+        // No key, a key of the other kind, too many wrong keys, no key configured.
         for status in ["401", "403"] {
-            let refuses = statuses.contains(&status);
-            assert_eq!(refuses, closable || route.audience().is_some(), "{}: {status}", operation.path);
+            let rejects = statuses.contains(&status);
+            assert_eq!(rejects, closable || route.audience().is_some(), "{}: {status}", operation.path);
         }
         if route.audience().is_some() {
             for status in ["429", "503"] {
@@ -172,11 +172,11 @@ fn v0_code(code: Code) -> String {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_component_is_used() {
+fn every_reference_resolves_and_every_component_is_used() {
     let document = document();
     let mut used = BTreeSet::new();
-    each_object(&document, &mut |members| {
-        if let Some(reference) = members.get("$ref") {
+    each_object(&document, &mut |fields| {
+        if let Some(reference) = fields.get("$ref") {
             let reference = reference.as_str().unwrap();
             let pointer =
                 reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} is not in this document"));
@@ -198,17 +198,17 @@ fn every_operation_is_described_with_examples_and_errors() {
     let mut ids = BTreeSet::new();
     let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
     for operation in operations(&document) {
-        let Operation { path, members, .. } = &operation;
-        let id = members["operationId"].as_str().unwrap();
+        let Operation { path, fields, .. } = &operation;
+        let id = fields["operationId"].as_str().unwrap();
         assert!(ids.insert(id), "{path}: another operation is {id} too");
         for name in ["summary", "description"] {
-            assert!(!members[name].as_str().unwrap().is_empty(), "{path} has no {name}");
+            assert!(!fields[name].as_str().unwrap().is_empty(), "{path} has no {name}");
         }
-        let own_tags = members["tags"].as_array().unwrap();
+        let own_tags = fields["tags"].as_array().unwrap();
         assert!(own_tags.iter().all(|tag| tags.contains(&tag)), "{path}: an unknown tag");
 
         let in_path: Vec<_> = path.split(['{', '}']).skip(1).step_by(2).collect();
-        let described: Vec<_> = members["parameters"]
+        let described: Vec<_> = fields["parameters"]
             .as_array()
             .into_iter()
             .flatten()
@@ -218,7 +218,7 @@ fn every_operation_is_described_with_examples_and_errors() {
             .collect();
         assert_eq!(described, in_path, "{path}: its parameters");
 
-        let of_body = members.get("requestBody");
+        let of_body = fields.get("requestBody");
         if let Some(body) = of_body {
             assert!(!examples(&document, resolve(&document, body), None).is_empty(), "{path}");
         }
@@ -226,8 +226,8 @@ fn every_operation_is_described_with_examples_and_errors() {
         let has = |class: char| responses.iter().any(|(status, _)| status.starts_with(class));
         assert!(has('2') && (has('4') || has('5')), "{path} must be able to succeed and to fail");
         for status in ["400", "413"] {
-            let refuses = responses.iter().any(|(other, _)| *other == status);
-            assert!(refuses || of_body.is_none(), "{path}: a body can be refused with {status}");
+            let rejects = responses.iter().any(|(other, _)| *other == status);
+            assert!(rejects || of_body.is_none(), "{path}: a body can be rejected with {status}");
         }
         for (status, response) in responses {
             let description = response["description"].as_str().unwrap();
@@ -240,31 +240,30 @@ fn every_operation_is_described_with_examples_and_errors() {
     }
 }
 
-/// Checks an example of an error of the gateway: the members of its envelope, and what of it the error table tells.
+/// Checks an example of a gateway error: the fields of its envelope, and their agreement with the error table.
 fn check_error(surface: Surface, status: &str, example: &Value) {
-    let members =
-        |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
-    let set = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let names = |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let set = |list: &[&str]| -> BTreeSet<String> { list.iter().map(|name| (*name).to_owned()).collect() };
     let row = |is: &dyn Fn(Code) -> bool| Code::ALL.iter().copied().find(|code| is(*code)).map(Code::spec);
     match surface {
         Surface::OpenAi => {
-            assert_eq!(members(example), set(&["error"]), "{example}");
+            assert_eq!(names(example), set(&["error"]), "{example}");
             let error = &example["error"];
-            assert_eq!(members(error), set(&["code", "message", "param", "type"]), "{example}");
-            // Others are a provider's.
+            assert_eq!(names(error), set(&["code", "message", "param", "type"]), "{example}");
+            // Other codes are a provider's.
             if let Some(spec) = row(&|code| error["code"] == code.spec().code) {
                 assert_eq!(error["type"], spec.kind, "{example}");
                 assert_eq!(spec.status.to_string(), status, "{example}");
             }
         }
         Surface::Portal => {
-            assert_eq!(members(example), set(&["Message", "Meta", "Status"]), "{example}");
+            assert_eq!(names(example), set(&["Message", "Meta", "Status"]), "{example}");
             assert_eq!((&example["Status"], &example["Meta"]), (&"Error".into(), &Value::Null), "{example}");
             let message = example["Message"].as_str().unwrap();
             assert_eq!(message == "Not authorised", status == "401", "{example}");
         }
         Surface::V0 => {
-            assert_eq!(members(example), set(&["details", "error_code", "message"]), "{example}");
+            assert_eq!(names(example), set(&["details", "error_code", "message"]), "{example}");
             assert!(example["details"].is_null() || example["details"].is_object(), "{example}");
             let spec = row(&|code| example["error_code"] == v0_code(code));
             let spec = spec.unwrap_or_else(|| panic!("the table has no row for {example}"));
@@ -325,7 +324,7 @@ fn examples_of_streams_end_with_done_or_with_an_error() {
 }
 
 #[test]
-fn version_and_licence_are_those_of_the_crate() {
+fn version_and_licence_match_the_crate() {
     let document = document();
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));

@@ -1,14 +1,14 @@
-//! What the documentation has from the tables of the core: `site/data/errors.json` and `site/data/providers.json`, from
-//! which the site's pages are made (`site/scripts/pages.mjs`). They are kept in the repository, so that the site is built
-//! without a compiler, and this test keeps them equal to the tables.
+//! The data files that the documentation gets from the core's tables: `site/data/errors.json` and
+//! `site/data/providers.json`, from which `site/scripts/pages.mjs` generates pages. They are committed, so that the
+//! site can be built without a compiler; this test keeps them equal to the tables.
 //!
 //! ```text
 //! UPDATE_SITE=1 cargo test -p gatehouse-core --test site
 //! ```
 //!
-//! writes them anew.
+//! writes them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
 use std::{env, fs};
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 const COMMAND: &str = "UPDATE_SITE=1 cargo test -p gatehouse-core --test site";
 
-/// Fails unless the file says the same, or writes it.
+/// Compares the file with the table, or writes it.
 fn keep(name: &str, rows: &[Value]) {
     let path = format!("{}/../site/data/{name}", env!("CARGO_MANIFEST_DIR"));
     let rows: Vec<_> = rows.iter().map(|row| format!("  {row}")).collect();
@@ -29,11 +29,11 @@ fn keep(name: &str, rows: &[Value]) {
         return;
     }
     let kept = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    assert!(kept == text, "site/data/{name} is not what the table has: {COMMAND}");
+    assert!(kept == text, "site/data/{name} differs from the table; run: {COMMAND}");
 }
 
 #[test]
-fn the_errors_of_the_site_are_those_of_the_error_table() {
+fn the_errors_of_the_site_match_the_error_table() {
     let rows: Vec<_> = Code::ALL
         .iter()
         .map(|code| {
@@ -53,7 +53,7 @@ fn the_errors_of_the_site_are_those_of_the_error_table() {
 }
 
 #[test]
-fn the_providers_of_the_site_are_those_of_the_provider_table() {
+fn the_providers_of_the_site_match_the_provider_table() {
     let rows: Vec<_> = PROVIDERS
         .iter()
         .map(|provider| {

@@ -283,8 +283,8 @@ impl<'w> Simulation<'w, '_> {
     fn exchange(&mut self, isolate: usize, waiting: Option<usize>, now_ms: u64) {
         let Some(Isolate { view, .. }) = self.isolates.get_mut(isolate) else { return };
         let (report, token) = match waiting {
-            Some(_) => view.query(now_ms),
-            None => view.report(now_ms),
+            Some(_) => view.refresh_request(now_ms),
+            None => view.publish_report(now_ms),
         };
         let exchange = self.world.scenario.exchange;
         let way_ms = self.rng.within(exchange.way_ms.0, exchange.way_ms.1 + 1);
@@ -558,7 +558,7 @@ impl<'w> Simulation<'w, '_> {
     fn finish(mut self, last_ms: u64) -> Results {
         for round in 1..=2 {
             for isolate in &mut self.isolates {
-                let (report, token) = isolate.view.report(last_ms + round * 20_000);
+                let (report, token) = isolate.view.publish_report(last_ms + round * 20_000);
                 let update = self.object.shared.take(&report);
                 isolate.view.refreshed(&update, token);
             }

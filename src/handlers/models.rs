@@ -57,7 +57,7 @@ pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
         let shown: String = id.chars().take(100).collect();
         Error::new(
             Code::ModelNotFound,
-            format!("Model '{shown}' is not known here; GET /v1/models lists those that are"),
+            format!("Model '{shown}' is unknown; GET /v1/models lists the known models"),
         )
         .with_param("model")
     })

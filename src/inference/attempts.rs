@@ -187,9 +187,9 @@ impl Attempts<'_> {
     }
 
     fn candidate(&self, lane: LaneIndex) -> Result<&Candidate<'_>, Error> {
-        self.candidates
-            .get(lane.candidate)
-            .ok_or_else(|| Error::new(Code::InternalError, "A call was routed to a model that is not there"))
+        self.candidates.get(lane.candidate).ok_or_else(|| {
+            Error::new(Code::InternalError, "The call was routed to a candidate that does not exist")
+        })
     }
 
     fn key(&self, lane: LaneIndex) -> Option<&Secret> {

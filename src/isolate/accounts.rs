@@ -13,7 +13,8 @@ use std::rc::Rc;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
-    Ask, Charge, IDLE_MS, Limit, LocalLease, Need, RENEW_MS, Reserved, Settled, Standing, headers,
+    Charge, IDLE_MS, LeaseRequest, Limit, LocalLease, Need, RENEW_MS, ReportResponse, Reserved, Settled,
+    headers,
 };
 use worker::Env;
 use worker::wasm_bindgen::{JsCast, JsValue};
@@ -106,27 +107,27 @@ impl Accounts {
         }
         let mut requests = 0;
         loop {
-            let ask = match self.with(ledger, |share, now_ms| share.lease.reserve(needs, now_ms)) {
+            let request = match self.with(ledger, |share, now_ms| share.lease.reserve(needs, now_ms)) {
                 Reserved::Held(charges, refill) => {
-                    if let Some(ask) = refill {
+                    if let Some(request) = refill {
                         let (accounts, env, ledger) =
                             (Rc::clone(self), context.env.clone(), ledger.to_owned());
                         task::after_response(&context.execution, async move {
-                            // If the account has nothing left, the next call asks for itself.
-                            let _ = accounts.request_lease(&env, &ledger, &ask).await;
+                            // If the account has nothing left, the next call sends its own request.
+                            let _ = accounts.request_lease(&env, &ledger, &request).await;
                         });
                     }
                     return Ok(charges);
                 }
                 Reserved::Refused(refusal) => return Err(headers::refused(&refusal, clock::now_ms())),
-                Reserved::Ask(ask) => ask,
+                Reserved::Request(request) => request,
             };
             // Reports first what ended calls have not used: that may suffice.
             if self.has_unreported(ledger) {
                 self.send_report(&context.env, ledger).await;
             }
             requests += 1;
-            match self.request_lease(&context.env, ledger, &ask).await {
+            match self.request_lease(&context.env, ledger, &request).await {
                 Ok(charges) => return Ok(charges),
                 // The lease was returned in the meantime: nothing has been reserved.
                 Err(None) if requests < MAX_REQUESTS => {}
@@ -139,20 +140,25 @@ impl Accounts {
     }
 
     fn has_unreported(&self, ledger: &str) -> bool {
-        self.with(ledger, |share, _| share.lease.has_news())
+        self.with(ledger, |share, _| share.lease.has_unreported())
     }
 
     /// Requests a lease from the object and takes the response. The error is `None` if the lease was returned in the
     /// meantime.
-    async fn request_lease(&self, env: &Env, ledger: &str, ask: &Ask) -> Result<Vec<Charge>, Option<Error>> {
-        let response = key_ledger::ask_for(env, ledger, ask).await;
+    async fn request_lease(
+        &self,
+        env: &Env,
+        ledger: &str,
+        request: &LeaseRequest,
+    ) -> Result<Vec<Charge>, Option<Error>> {
+        let response = key_ledger::request_lease(env, ledger, request).await;
         self.with(ledger, |share, now_ms| {
             let Ok(response) = response else {
-                share.lease.not_answered(ask);
+                share.lease.request_failed(request);
                 return Err(Some(limits_unavailable()));
             };
             let refused = |refusal: Option<_>| refusal.map(|refusal| headers::refused(&refusal, now_ms));
-            share.lease.answered(ask, response, now_ms).map_err(refused)
+            share.lease.apply(request, response, now_ms).map_err(refused)
         })
     }
 
@@ -242,14 +248,14 @@ impl Accounts {
         }
         let (number, calls, response) = sent?;
         match response.await {
-            Ok(standing) => {
-                self.with(ledger, |share, _| share.lease.reported(standing));
+            Ok(response) => {
+                self.with(ledger, |share, _| share.lease.reported(response));
                 Some(true)
             }
             // No ledger is bound: the report is dropped.
             Err(ObjectError::NotBound) => {
-                let standing = Standing { number, pause_ms: HAND_OVER_MS };
-                self.with(ledger, |share, _| share.lease.reported(standing));
+                let response = ReportResponse { number, pause_ms: HAND_OVER_MS };
+                self.with(ledger, |share, _| share.lease.reported(response));
                 Some(true)
             }
             Err(error) => {

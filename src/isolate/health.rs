@@ -34,7 +34,7 @@ impl Health {
         // A statement of its own, so that this borrow has ended before the next one.
         let is_stale = self.view.borrow().is_stale(now_ms);
         let refreshing = is_stale.then(|| {
-            let (query, token) = self.view.borrow_mut().query(now_ms);
+            let (query, token) = self.view.borrow_mut().refresh_request(now_ms);
             (provider_health::refresh(&context.env, &query), token)
         });
         if refreshing.is_none() && self.view.borrow().is_due(now_ms) {
@@ -91,7 +91,7 @@ impl Health {
     /// Sends the observations and takes the update; repeats this if urgent observations were made in the meantime.
     async fn exchange(&self, env: &Env) {
         loop {
-            let (report, token) = self.view.borrow_mut().report(clock::now_ms());
+            let (report, token) = self.view.borrow_mut().publish_report(clock::now_ms());
             self.apply(provider_health::report(env, &report).await, token);
             if !self.view.borrow().is_due(clock::now_ms()) {
                 return;

@@ -213,7 +213,7 @@ function assertLimited(answered, counter, code = "rate_limit_exceeded") {
   const quota = code === "insufficient_quota";
   assert.equal(answered.error.type, quota ? "insufficient_quota" : "rate_limit_error");
   assert.equal(answered.error.param, counter, answered.text);
-  assert.match(answered.error.message, /^The gateway refused this call: this key may /);
+  assert.match(answered.error.message, /^The gateway rejected this call: this key may /);
   assert.equal(answered.headers.get("x-gateway-error-source"), "gateway");
   assert.equal(answered.headers.get("x-gateway-receipt"), null);
   assert.equal(answered.headers.get("x-should-retry"), quota ? "false" : null);
@@ -261,8 +261,8 @@ suite("limits", () => {
       assertLimited(refused, "requests_per_minute");
       const wait = Number(refused.headers.get("retry-after"));
       assert.ok(wait >= 1 && wait <= 60, `${wait}`);
-      assert.match(refused.error.message, /3 requests a minute, of which 0 are left/);
-      assert.match(refused.error.message, /begins anew at \d{4}-\d\d-\d\dT\d\d:\d\d:00Z$/);
+      assert.match(refused.error.message, /3 requests per minute, of which 0 are left/);
+      assert.match(refused.error.message, /resets at \d{4}-\d\d-\d\dT\d\d:\d\d:00Z$/);
     }
     assertAnswered(await use(await issue(gateway, "three-a-minute")), undefined);
   });
@@ -539,9 +539,9 @@ suite("limits", () => {
     assertLimited(refused, "usd_per_month", "insufficient_quota");
     assert.match(
       refused.error.message,
-      /may spend 0\.000001 USD a month, of which 0\.000001 USD are left/,
+      /may spend 0\.000001 USD per month, of which 0\.000001 USD are left/,
     );
-    assert.match(refused.error.message, /begins anew at \d{4}-\d\d-01T00:00:00Z$/);
+    assert.match(refused.error.message, /resets at \d{4}-\d\d-01T00:00:00Z$/);
     assert.ok(Number(refused.headers.get("retry-after")) > 0);
     assert.equal((await sent(upstream, refused)).length, 0);
     const limit = (await standing(gateway, key)).get("usd_per_month");
@@ -562,7 +562,7 @@ suite("limits", () => {
     for (const one of refused) {
       assertLimited(one, "usd_per_day");
       assert.equal(one.headers.get("retry-after"), "1");
-      assert.match(one.error.message, /set aside for calls that are under way/);
+      assert.match(one.error.message, /reserved for calls in progress/);
     }
     assertAnswered(await use(key));
   });

@@ -264,13 +264,13 @@ suite("auto", () => {
     assert.match(error.message, /needs tools, vision, about \d+ tokens of context/);
     assert.match(
       error.message,
-      /the nearest is 'able\/(tools|eyes)', which is left out: is not known/,
+      /the nearest is 'able\/(tools|eyes)', which is skipped: is not known/,
     );
     assert.equal(error.param, "model");
     const much = { model: "auto", max_tokens: 10_000_000, min_reasoning_level: "high" };
     const tooMuch = await refused(much, 503, "no_candidate");
     assert.match(tooMuch.message, /10000000 tokens of output, reasoning level high or above/);
-    assert.match(tooMuch.message, /'able\/thinker', which is left out: writes 1000 tokens/);
+    assert.match(tooMuch.message, /'able\/thinker', which is skipped: writes at most 1000 tokens/);
   });
 
   test("auto: a single named model is called even if the catalogue says that it cannot", async () => {
@@ -314,7 +314,7 @@ suite("routing preferences", () => {
       (_, index) => `unknown/${"模型🦀".repeat(49)}-${index}`,
     );
     const error = await refused({ model: "unknown/x", models }, 503, "no_candidate");
-    assert.match(error.message, /there is no model of this name here/);
+    assert.match(error.message, /no model has this name/);
     assert.equal(await goesTo({ model: "first/plain", models }), "first/plain");
     const tooMany = { model: "first/plain", models: [...models, "first/plain"] };
     assert.equal((await refused(tooMany, 400, "invalid_value")).param, "models");

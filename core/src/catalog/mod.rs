@@ -1,7 +1,7 @@
-//! Which providers and models exist: tables, not code.
+//! The tables of providers and models.
 //!
-//! [`PROVIDERS`] and [`facts`] are what Gatehouse knows; a [`Registry`] is what one deployment has: the same providers
-//! with the operator's secrets and addresses, the operator's own providers, and the models that can be listed.
+//! [`PROVIDERS`] and [`facts`] are built in. A [`Registry`] is what one deployment has: the built-in providers with the
+//! operator's secrets and base URLs, the operator's own providers, and the models that can be listed.
 
 mod models;
 mod providers;

@@ -1,7 +1,7 @@
 //! The models of the built-in providers, compiled from `core/data/models.jsonl` by `core/build.rs`.
 //!
-//! The table is a constant of the program: it takes no time at start-up and no memory of its own. Its rows are packed
-//! (see [`Row`]), and what is asked for is unpacked as [`Facts`].
+//! The table is a constant of the program: it costs no time at start-up and no memory of its own. Its rows are packed
+//! (see [`Row`]) and unpacked on demand as [`Facts`].
 
 use std::cmp::Ordering;
 
@@ -10,42 +10,40 @@ use crate::money::MicroUsd;
 use crate::operation::Task;
 use crate::tier::Tier;
 
-/// What is known of a model. `None` is unknown: not zero, not false.
+/// The known facts about a model. `None` means unknown: not zero, not false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The longest input, in tokens.
+    /// The maximum input, in tokens.
     pub context: Option<u32>,
-    /// The longest output, in tokens.
+    /// The maximum output, in tokens.
     pub max_output: Option<u32>,
-    /// What it costs.
+    /// The price.
     pub price: Price,
-    /// Whether it can call tools.
+    /// Support for tools.
     pub tools: Option<bool>,
-    /// Whether it can be held to JSON of any shape.
+    /// Support for JSON mode, without a schema.
     pub json_mode: Option<bool>,
-    /// Whether it can be held to a JSON schema.
+    /// Support for JSON schemas.
     pub json_schema: Option<bool>,
-    /// Whether it sees images.
+    /// Support for image input.
     pub vision: Option<bool>,
-    /// Whether it reasons before it answers.
+    /// `true` if the model reasons before it responds.
     pub reasoning: Option<bool>,
-    /// How capable it is, where somebody has judged it. See [`Facts::effective_tier`].
+    /// The rated capability, if any. See [`Facts::effective_tier`].
     pub tier: Option<Tier>,
-    /// How much it is preferred to others, in percent.
+    /// The preference over other models, in per cent.
     pub priority: Option<u8>,
-    /// Calls that its provider's free tier allows in a day.
+    /// The number of calls per day that the provider's free tier allows.
     pub requests_per_day: Option<u32>,
-    /// Whether it is only used when a caller names it: because it is not made for conversation, or because it may not be
-    /// there.
+    /// `true` if `auto` does not choose the model, because it is not made for conversation or may not exist.
     pub not_automatic: bool,
-    /// What it can do.
+    /// The task.
     pub task: Option<Task>,
 }
 
 impl Facts {
-    /// How capable it is. Where nobody has judged it, its price tells: under one US dollar per million tokens of output
-    /// low, under six medium, else high. Of the models without a price, those that reason count as high, the others as
-    /// medium.
+    /// The capability. Without a rating, the price decides: below one US dollar per million output tokens is low, below
+    /// six medium, otherwise high. Models without a price are high if they reason, otherwise medium.
     pub fn effective_tier(&self) -> Tier {
         match (self.tier, self.price.output) {
             (Some(tier), _) => tier,
@@ -57,7 +55,7 @@ impl Facts {
         }
     }
 
-    /// The facts with an operator's settings over them.
+    /// The facts, overridden by an operator's settings.
     #[must_use]
     pub fn with(self, settings: &ModelSettings) -> Facts {
         let usd = |given: Option<MicroUsd>, known| given.map(|MicroUsd(micro)| micro).or(known);
@@ -97,11 +95,11 @@ pub struct Price {
     pub cache_write: Option<u64>,
 }
 
-/// When the table was drawn: 2026-11-01, in seconds since 1970. Stands as `created` of the listed models, since no
-/// provider publishes that of all of its models.
+/// The date of the table: 2026-11-01, in seconds since 1970. It is the `created` of listed models, since no provider
+/// publishes that date for all of its models.
 pub const MODELS_AS_OF: u64 = 1_793_491_200;
 
-/// What is known of a built-in provider's model.
+/// The facts about a built-in provider's model.
 pub fn facts(provider: &str, id: &str) -> Option<Facts> {
     let models = models(provider)?;
     let mut range = 0..models.rows.len();
@@ -130,17 +128,17 @@ fn models(provider: &str) -> Option<&'static Models> {
     MODELS.get(MODELS.binary_search_by(|models| models.provider.cmp(provider)).ok()?)
 }
 
-/// The models of a provider, by id. Their ids stand in one text: a reference to each would be twice as long as what it
-/// refers to, once compressed.
+/// The models of a provider, sorted by id. Their ids are one text: once compressed, a reference to each id would be
+/// twice as long as the id.
 struct Models {
     provider: &'static str,
-    /// One behind the other.
+    /// The concatenated ids.
     ids: &'static str,
     rows: &'static [Row],
 }
 
 impl Models {
-    /// The id and the row at a place.
+    /// The id and the row at an index.
     fn get(&self, at: usize) -> Option<(&'static str, &'static Row)> {
         let row = self.rows.get(at)?;
         let start = at.checked_sub(1).and_then(|before| self.rows.get(before)).map_or(0, |row| row.id_end);
@@ -148,10 +146,10 @@ impl Models {
     }
 }
 
-/// A row of the table, in less than half the space of [`Facts`]: there are more than a thousand. Prices are in micro-USD
-/// per million tokens, as in [`Price`].
+/// A row of the table, in less than half the space of [`Facts`], because every copy of the Wasm has more than a
+/// thousand. Prices are in micro-USD per million tokens, as in [`Price`].
 struct Row {
-    /// Where its id ends.
+    /// The end of its id in the concatenated ids.
     id_end: u16,
     context: u32,
     max_output: u32,
@@ -165,12 +163,13 @@ struct Row {
     task: Task,
 }
 
-/// A number that is not known; `core/build.rs` sees to it that no known number is this one.
+/// The value for an unknown number; `core/build.rs` rejects it as a known number.
 const UNKNOWN: u32 = u32::MAX;
-/// A priority that is not known.
+/// The value for an unknown priority.
 const UNRATED: u8 = u8::MAX;
 
-/// Packs what is no number: two bits for each capability and for the tier, of which 0 is unknown; one for the rest.
+/// Packs everything that is not a number: two bits for each capability and for the tier, where 0 is unknown, and one
+/// bit for `not_automatic`.
 const fn flags(capabilities: [Option<bool>; 5], tier: Option<Tier>, not_automatic: bool) -> u16 {
     let [tools, json_mode, json_schema, vision, reasoning] = capabilities;
     let tier = match tier {
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn every_model_is_found_by_its_name() {
+    fn every_model_is_found_by_its_id() {
         for provider in PROVIDERS {
             for (id, known) in of_provider(provider.name) {
                 assert_eq!(facts(provider.name, id), Some(known), "{id}");
@@ -263,18 +262,18 @@ mod tests {
         assert_eq!(of_provider("nobody").count(), 0);
     }
 
-    /// What the table says is what the file says: nothing is lost by packing.
+    /// Packing loses nothing: the table equals the file.
     #[test]
-    fn the_table_is_the_file() {
+    fn the_table_equals_the_file() {
         let file = include_str!("../../data/models.jsonl");
         let mut count = 0;
         for line in file.lines() {
             let row: serde_json::Value = serde_json::from_str(line).unwrap();
             let known = facts(row["provider"].as_str().unwrap(), row["id"].as_str().unwrap()).unwrap();
-            let number = |member: &str| row[member].as_u64();
+            let number = |field: &str| row[field].as_u64();
             let price =
-                |member: &str| row[member].as_f64().map(|usd| format!("{:.0}", usd * 1e6).parse().unwrap());
-            let capability = |member: &str| row[member].as_bool();
+                |field: &str| row[field].as_f64().map(|usd| format!("{:.0}", usd * 1e6).parse().unwrap());
+            let capability = |field: &str| row[field].as_bool();
             let expected = Facts {
                 context: number("context").map(|value| value.try_into().unwrap()),
                 max_output: number("max_output").map(|value| value.try_into().unwrap()),
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_judged_by_hand_is_there() {
+    fn the_table_has_manual_ratings() {
         let known = facts("groq", "llama-3.3-70b-versatile").unwrap();
         assert_eq!((known.tier, known.priority), (Some(Tier::High), Some(91)));
         assert_eq!((known.requests_per_day, known.json_mode), (Some(300), Some(true)));
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tier_is_as_judged_or_as_priced() {
+    fn the_tier_is_the_rating_or_follows_from_the_price() {
         let priced = |output: Option<u64>, reasoning: Option<bool>| {
             let price = Price { output, ..Price::default() };
             Facts { price, reasoning, ..Facts::default() }.effective_tier()
@@ -346,13 +345,13 @@ mod tests {
         ] {
             assert_eq!(priced(output, reasoning), tier, "{output:?} {reasoning:?}");
         }
-        let judged = Facts { tier: Some(Tier::Low), reasoning: Some(true), ..Facts::default() };
-        assert_eq!(judged.effective_tier(), Tier::Low);
+        let rated = Facts { tier: Some(Tier::Low), reasoning: Some(true), ..Facts::default() };
+        assert_eq!(rated.effective_tier(), Tier::Low);
         assert!(Tier::Low < Tier::Medium && Tier::Medium < Tier::High);
     }
 
     #[test]
-    fn tiers_have_one_word_each() {
+    fn a_tier_is_serialized_as_its_name() {
         for tier in [Tier::Low, Tier::Medium, Tier::High] {
             assert_eq!(serde_json::to_value(tier).unwrap(), tier.as_str());
             assert_eq!(serde_json::from_value::<Tier>(tier.as_str().into()).unwrap(), tier);

@@ -1,15 +1,14 @@
 //! The built-in providers. One row each; everything that differs between them is a column.
 //!
-//! Every row is an API behind a key that does not change, with the formats that it serves, so that one piece of code calls
-//! them all. Two things have no column, because they need none: where an error's text stands is found out for each
-//! answer (`format::upstream_error` knows every shape, at every provider), and what a model can do is in the table
-//! of models.
+//! Every row is an API with a static key and the formats that it serves, so that one piece of code calls all of them.
+//! Two things need no column: the shape of errors (`format::upstream_error` detects it in each response), and the
+//! capabilities of models (which are in the table of models).
 //!
-//! Left out, because they have no such endpoint: Reka, Snowflake Cortex (a format of their own), Oracle OCI and
-//! `SageMaker` (signed requests), Replicate (jobs that are polled), Vertex AI (tokens that live an hour and have to be
-//! signed for), Nomic (an embeddings format of its own), `ModelScope` (no address is known). Anthropic, Gemini, Cohere,
-//! Bedrock and Workers AI are called through their compatible endpoints. Any other compatible endpoint can be configured
-//! (see [`crate::config::CustomProvider`]).
+//! Providers without such an endpoint are not listed: Reka, Snowflake Cortex (a format of their own), Oracle OCI and
+//! `SageMaker` (signed requests), Replicate (jobs that are polled), Vertex AI (tokens that expire after an hour and
+//! must be signed for), Nomic (an embeddings format of its own), `ModelScope` (no known URL). Anthropic, Gemini,
+//! Cohere, Bedrock and Workers AI are called through their compatible endpoints. Any other compatible endpoint can be
+//! configured (see [`crate::config::CustomProvider`]).
 
 use std::borrow::Cow;
 
@@ -18,92 +17,92 @@ use serde::{Deserialize, Serialize};
 use crate::config::Auth;
 use crate::operation::Format;
 
-/// What Gatehouse knows of a provider.
+/// The built-in properties of a provider.
 #[derive(Debug)]
 pub struct Provider {
     /// The name in `provider/model`, and, in upper case, in the names of its variables. Lower case, `_` between words.
     pub name: &'static str,
-    /// Where it lives, without a final slash. May hold placeholders, each the name of a variable in braces:
+    /// The base URL, without a final slash. May have placeholders, each the name of a variable in braces:
     /// `https://{AZURE_RESOURCE}.openai.azure.com/openai/v1`.
     pub base_url: &'static str,
     /// The formats that it serves, each with the path that is appended to the base URL.
     pub serves: &'static [(Format, &'static str)],
-    /// How it wants to be authenticated to.
+    /// How the gateway authenticates to it.
     pub auth: Auth,
-    /// Further names of the secret that holds its key, besides `<NAME>_API_KEY`; the earlier one counts.
+    /// Further names of the secret with its key, in addition to `<NAME>_API_KEY`; the first that is set counts.
     pub key_variables: &'static [&'static str],
-    /// When its streams tell usage.
+    /// When its streams report usage.
     pub stream_usage: StreamUsage,
-    /// What has to be changed in a request so that it is taken.
+    /// Changes that its requests need.
     pub quirks: &'static [Quirk],
-    /// The headers of its answers that tell how much is left of a limit.
+    /// The headers of its responses that report the remaining amount of a limit.
     pub limit_headers: &'static [LimitHeader],
-    /// Whether it stops billing a stream whose connection is closed; `None` is unknown.
+    /// `true` if it stops charging for a stream whose connection is closed; `None` if not known.
     pub cancel_stops_billing: Option<bool>,
-    /// Whether it routes between models itself, and so takes the members `models` and `provider`.
+    /// `true` if it does its own routing, and so accepts the fields `models` and `provider`.
     pub own_routing: bool,
 }
 
-/// When a provider's streams tell the usage.
+/// When a provider's streams report usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamUsage {
-    /// When `stream_options.include_usage` asks for it.
+    /// If `stream_options.include_usage` asks for it.
     OnRequest,
-    /// Always; some of these refuse `stream_options` as an unknown parameter.
+    /// Always; some of these providers reject `stream_options` as an unknown parameter.
     Always,
 }
 
-/// A change to the members of a request without which a provider would refuse it. What decides the meaning of a call
-/// (`messages`, `tools`, `response_format`, …) is never dropped: routing keeps such calls away instead.
+/// A change to the fields of a request without which a provider would reject it. Fields that decide the meaning of a
+/// call (`messages`, `tools`, `response_format`, …) are never dropped; routing skips the provider instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Quirk {
-    /// The provider refuses this member: it is left out.
+    /// The provider rejects this field: it is dropped.
     Drop(Cow<'static, str>),
-    /// The provider knows the first member by the name that is the second. If a request has both, the first is dropped.
+    /// The provider knows the first field by the name of the second. If a request has both, the first is dropped.
     Rename(Cow<'static, str>, Cow<'static, str>),
-    /// The provider rejects this value of a field, as JSON, which means the same as no value: the field is left out, and the
-    /// caller, who gets what was asked for, is not told.
+    /// The provider rejects this value of a field, as JSON, which means the same as no value: the field is dropped, and
+    /// the response header does not list it, because the result is the same.
     Usual(Cow<'static, str>, Cow<'static, str>),
-    /// The smallest value that the provider takes for a member, as the text of a JSON number.
+    /// The smallest value of a field that the provider accepts, as the text of a JSON number.
     AtLeast(Cow<'static, str>, Cow<'static, str>),
-    /// The largest value that the provider takes for a member, as the text of a JSON number.
+    /// The largest value of a field that the provider accepts, as the text of a JSON number.
     AtMost(Cow<'static, str>, Cow<'static, str>),
 }
 
 impl Quirk {
-    const fn drop(member: &'static str) -> Quirk {
-        Quirk::Drop(Cow::Borrowed(member))
+    const fn drop(field: &'static str) -> Quirk {
+        Quirk::Drop(Cow::Borrowed(field))
     }
 
-    const fn rename(member: &'static str, other: &'static str) -> Quirk {
-        Quirk::Rename(Cow::Borrowed(member), Cow::Borrowed(other))
+    const fn rename(field: &'static str, other: &'static str) -> Quirk {
+        Quirk::Rename(Cow::Borrowed(field), Cow::Borrowed(other))
     }
 
     const fn usual(field: &'static str, value: &'static str) -> Quirk {
         Quirk::Usual(Cow::Borrowed(field), Cow::Borrowed(value))
     }
 
-    const fn at_least(member: &'static str, least: &'static str) -> Quirk {
-        Quirk::AtLeast(Cow::Borrowed(member), Cow::Borrowed(least))
+    const fn at_least(field: &'static str, least: &'static str) -> Quirk {
+        Quirk::AtLeast(Cow::Borrowed(field), Cow::Borrowed(least))
     }
 }
 
-/// Headers that tell of one limit. Names are in lower case; an empty one means that there is no such header.
+/// The headers for one limit. Names are in lower case; an empty name means that there is no such header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitHeader {
-    /// What is counted.
+    /// The resource that is counted.
     pub resource: Resource,
-    /// Over which time.
+    /// The window of the limit.
     pub window: Window,
-    /// The header with the most that is allowed in the window.
+    /// The header with the limit.
     pub limit: &'static str,
-    /// The header with what is left of it.
+    /// The header with the remaining amount.
     pub remaining: &'static str,
-    /// The header that tells when the window begins anew: a duration, seconds or a time, as the provider likes.
+    /// The header with the time at which the window resets: a duration, seconds or a time, depending on the provider.
     pub reset: &'static str,
 }
 
-/// What a limit counts.
+/// The resource that a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
@@ -113,7 +112,7 @@ pub enum Resource {
     Tokens,
 }
 
-/// The time over which a limit counts.
+/// The window of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
@@ -121,11 +120,11 @@ pub enum Window {
     Minute,
     /// A day.
     Day,
-    /// The provider does not say, or it varies.
+    /// Not stated by the provider, or variable.
     Unknown,
 }
 
-// Who knows the limit on output only by its older name refuses the newer one or, worse, ignores it.
+// A provider that knows the output limit only by its older name rejects the newer name or, worse, ignores it.
 const MAX_TOKENS: Quirk = Quirk::rename("max_completion_tokens", "max_tokens");
 const ONLY_MAX_TOKENS: &[Quirk] = &[MAX_TOKENS];
 
@@ -152,7 +151,7 @@ const PERPLEXITY: &[Quirk] = &[
     Quirk::drop("top_logprobs"),
 ];
 
-// It knows base64, or nothing; numbers are what it sends without being asked.
+// Accepts only `base64`; without the field, it returns numbers.
 const VOYAGE: &[Quirk] = &[
     Quirk::rename("dimensions", "output_dimension"),
     Quirk::usual("encoding_format", "\"float\""),
@@ -196,7 +195,7 @@ const CEREBRAS_LIMITS: &[LimitHeader] = &[
     limit(Resource::Tokens,   Window::Minute,
         ["x-ratelimit-limit-tokens-minute", "x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"]),
 ];
-// OpenAI's names, but the requests are those of a day.
+// OpenAI's names, but the requests are per day.
 #[rustfmt::skip]
 const GROQ_LIMITS: &[LimitHeader] = &[
     limit(Resource::Requests, Window::Day,    REQUESTS),
@@ -212,7 +211,7 @@ const SAMBANOVA_LIMITS: &[LimitHeader] = &[
     limit(Resource::Requests, Window::Minute, REQUESTS),
     limit(Resource::Requests, Window::Day,    REQUESTS_DAY),
 ];
-// It changes its windows with the load.
+// The windows change with the load.
 #[rustfmt::skip]
 const TOGETHER_LIMITS: &[LimitHeader] = &[
     limit(Resource::Requests, Window::Unknown, ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]),
@@ -231,12 +230,12 @@ const CHAT_AND_EMBEDDINGS: &[(Format, &str)] = &[CHAT, EMBEDDINGS];
 const EMBEDDINGS: (Format, &str) = (Format::Embeddings, usual_path(Format::Embeddings));
 const CHAT: (Format, &str) = (Format::ChatCompletions, usual_path(Format::ChatCompletions));
 
-/// A provider like most: a key as a bearer token, and nothing special.
+/// A typical provider: the key is a bearer token, nothing else is special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {
     with_auth(name, base_url, Auth::Bearer)
 }
 
-/// A provider that takes the bare key in a header of its own.
+/// A provider that takes the key in a header of its own.
 const fn with_header(name: &'static str, base_url: &'static str, header: &'static str) -> Provider {
     with_auth(name, base_url, Auth::Header(Cow::Borrowed(header)))
 }
@@ -256,7 +255,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
     }
 }
 
-/// What a row of the table says besides a name and an address.
+/// Builder methods for the other columns of a row.
 impl Provider {
     const fn serves(mut self, formats: &'static [(Format, &'static str)]) -> Provider {
         self.serves = formats;
@@ -354,7 +353,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
     provider("perplexity", "https://api.perplexity.ai").serves(&[CHAT, (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY).cancel_stops_billing(false),
     provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS),
-    // Its key may be the word "anonymous".
+    // The key may be the word "anonymous".
     provider("pollinations", "https://text.pollinations.ai/openai").serves(&[(Format::ChatCompletions, "")]),
     provider("sambanova", "https://api.sambanova.ai/v1")
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).limits(SAMBANOVA_LIMITS).cancel_stops_billing(false),
@@ -377,12 +376,12 @@ pub static PROVIDERS: &[Provider] = &[
     provider("zhipu", "https://open.bigmodel.cn/api/paas/v4").quirks(ONLY_MAX_TOKENS),
 ];
 
-/// The Worker secret that holds a provider's key: `my-llm` → `MY_LLM_API_KEY`.
+/// The Worker secret with a provider's key: `my-llm` → `MY_LLM_API_KEY`.
 pub fn api_key_variable(provider: &str) -> String {
     variable(provider, "API_KEY")
 }
 
-/// The variable that overrides where a provider lives: `my-llm` → `MY_LLM_BASE_URL`.
+/// The variable that overrides a provider's base URL: `my-llm` → `MY_LLM_BASE_URL`.
 pub fn base_url_variable(provider: &str) -> String {
     variable(provider, "BASE_URL")
 }
@@ -423,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_valid_once_their_placeholders_are_filled() {
+    fn base_urls_are_valid_once_their_placeholders_are_filled() {
         let mut placeholders = Vec::new();
         for provider in PROVIDERS {
             let mut filled = String::new();
@@ -446,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn quirks_never_take_away_what_a_call_means() {
+    fn quirks_never_drop_fields_that_decide_the_meaning_of_a_call() {
         let kept = [
             "input",
             "messages",
@@ -461,8 +460,8 @@ mod tests {
         for provider in PROVIDERS {
             for quirk in provider.quirks {
                 match quirk {
-                    Quirk::Drop(member) | Quirk::Rename(member, _) | Quirk::Usual(member, _) => {
-                        assert!(!kept.contains(&&**member), "{member}");
+                    Quirk::Drop(field) | Quirk::Rename(field, _) | Quirk::Usual(field, _) => {
+                        assert!(!kept.contains(&&**field), "{field}");
                     }
                     Quirk::AtLeast(_, number) | Quirk::AtMost(_, number) => {
                         assert!(serde_json::from_str::<serde_json::Number>(number).is_ok(), "{number}");

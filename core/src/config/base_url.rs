@@ -1,10 +1,10 @@
-//! Where a provider lives. Only configuration makes one of these: no caller can.
+//! The base URL of a provider. Only configuration creates one; callers cannot.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An `http` or `https` address that a path can be appended to: no user name, query, fragment or final slash.
+/// An `http` or `https` URL to which a path can be appended: no user name, query, fragment or final slash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
@@ -12,7 +12,7 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Reads an address; the error says what is wrong without repeating the address.
+    /// Parses a URL. The error does not repeat the URL.
     pub fn parse(text: &str) -> Result<BaseUrl, &'static str> {
         let text = text.trim().trim_end_matches('/');
         let rest = text
@@ -35,19 +35,19 @@ impl BaseUrl {
         if rest.split('/').any(|segment| segment == "." || segment == "..")
             || rest.contains(['\\', '"', '<', '>'])
         {
-            return Err("is not an absolute address");
+            return Err("is not an absolute URL");
         }
         let origin_length = text.len() - rest.len() + host.len();
         Ok(BaseUrl { text: text.to_owned(), origin_length })
     }
 
-    /// The address, without a final slash.
+    /// The URL, without a final slash.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// This address, or, where it is a bare origin (`http://127.0.0.1:8080`), with the path of `default`: so that
-    /// `OLLAMA_BASE_URL=http://gpu.lan:11434` means what its writer thinks.
+    /// This URL, with the path of `default` if it is a bare origin (`http://127.0.0.1:8080`), so that
+    /// `OLLAMA_BASE_URL=http://gpu.lan:11434` works as intended.
     #[must_use]
     pub fn with_path_of(self, default: &BaseUrl) -> BaseUrl {
         if self.text.len() > self.origin_length {
@@ -67,7 +67,7 @@ impl fmt::Debug for BaseUrl {
 impl<'de> Deserialize<'de> for BaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        BaseUrl::parse(&text).map_err(|why| serde::de::Error::custom(format!("base_url {why}")))
+        BaseUrl::parse(&text).map_err(|what| serde::de::Error::custom(format!("base_url {what}")))
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_a_usable_address() {
+    fn accepts_usable_urls() {
         for (text, kept) in [
             ("https://api.openai.com/v1", "https://api.openai.com/v1"),
             (" http://127.0.0.1:8080/v1/ ", "http://127.0.0.1:8080/v1"),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn rejects_all_other_urls() {
         for text in [
             "",
             "api.openai.com",

@@ -1,8 +1,8 @@
-//! The operator's configuration: what `gateway.toml` may say.
+//! The operator's configuration: the schema of `gateway.toml`.
 //!
-//! The schema is the types below. The build reads `gateway.toml` through them, so a misspelt or impossible setting fails
-//! the build and not a call; what the Worker carries is the validated result as JSON. In development and in tests the
-//! variable `GATEWAY_CONFIG` (JSON, the same members) changes it as a JSON Merge Patch (RFC 7396).
+//! The types below are the schema. The build reads `gateway.toml` with them, so an unknown or impossible setting fails
+//! the build, not a call; the Worker contains the validated configuration as JSON. In development and in tests, the
+//! variable `GATEWAY_CONFIG` (JSON with the same fields) changes it as a JSON Merge Patch (RFC 7396).
 //!
 //! Secrets are not configuration: they come from Worker secrets (see [`crate::key`] and [`crate::catalog`]).
 
@@ -26,52 +26,52 @@ pub use webhook_url::WebhookUrl;
 use crate::json;
 use crate::operation::Format;
 
-/// The most that a limit of one client can be set to; each use is one entry of a list.
+/// The maximum value of a per-client limit; each use takes one entry of a list.
 pub const MAX_PER_CLIENT: u32 = 1000;
-/// The model name by which the gateway chooses.
+/// The model name that lets the gateway choose a model.
 pub const AUTO: &str = "auto";
 
-/// All settings. Every table and member has a default, and a member that is not listed here is refused.
+/// All settings. Every table and field has a default; unknown fields are rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What is accepted from callers.
+    /// Limits of requests.
     pub requests: Requests,
-    /// How long an upstream may take.
+    /// Time limits of upstreams.
     pub timeouts: Timeouts,
-    /// What is accepted from upstreams.
+    /// Limits of upstream responses.
     pub responses: ResponseLimits,
-    /// Who may ask for a key, and how often.
+    /// Key requests and authentication.
     pub access: OnboardingConfig,
-    /// What anybody may know of usage.
+    /// Public usage statistics.
     pub analytics: Analytics,
-    /// What an issued key may do, by name.
+    /// The permissions of issued keys, by name of the policy.
     pub policies: BTreeMap<String, Policy>,
-    /// How calls are charged.
+    /// Charging of calls.
     pub ledger: Ledger,
-    /// Who is told about requests for keys.
+    /// Notifications of key requests.
     pub webhook: Webhook,
-    /// How claim links are sent.
+    /// E-mails with claim links.
     pub email: Email,
-    /// How calls find their upstream.
+    /// Routing of calls.
     pub routing: Routing,
     /// Names for models: `fast = "groq/llama-3.1-8b-instant"`.
     pub aliases: BTreeMap<String, String>,
     /// Names for several models each.
     pub groups: BTreeMap<String, Group>,
-    /// What the operator says of single models, by `provider/model`.
+    /// Facts about single models that override the catalogue, by `provider/model`.
     pub models: BTreeMap<String, ModelSettings>,
     /// Providers beyond the built-in table, by name.
     pub providers: BTreeMap<String, CustomProvider>,
 }
 
-/// What is accepted from callers.
+/// Limits of requests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Requests {
     /// The largest request body, in bytes. An isolate has 128 MB for all its requests.
     pub max_body_bytes: u32,
-    /// Whether each call must name a project.
+    /// The rule on project ids.
     pub project_id: ProjectIdRule,
 }
 
@@ -81,32 +81,32 @@ impl Default for Requests {
     }
 }
 
-/// Whether each call must name a project.
+/// The rule on project ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProjectIdRule {
-    /// A plain OpenAI SDK works unchanged.
+    /// Calls may omit it, so a plain OpenAI SDK works unchanged.
     Optional,
-    /// A call without one is refused.
+    /// Calls without one are rejected.
     Required,
 }
 
-/// How long an upstream may take, in milliseconds.
+/// Time limits of upstreams, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// From the request to the answer or, of a stream, its beginning: all attempts and waits together.
+    /// From the request to the whole response or the start of a stream, including all attempts and waits.
     pub total_ms: u32,
-    /// From sending a request to the status line. Providers think before it when the answer is not streamed.
+    /// From sending a request to the status line. Providers send it late if the response is not streamed.
     pub first_byte_ms: u32,
-    /// The same where the answer is streamed.
+    /// The same for streamed responses.
     pub stream_first_byte_ms: u32,
-    /// The longest silence between a stream's status line and its first content, while another upstream could be asked.
+    /// The maximum silence between a stream's status line and its first content, while another upstream is available.
     pub stall_ms: u32,
-    /// The longest silence inside an answer or a stream.
+    /// The maximum silence within a response or a stream.
     pub idle_ms: u32,
-    /// How long a stream may be silent before the client gets a comment, so that no proxy takes it for dead, and so that
-    /// a client that has left is noticed.
+    /// The silence after which the client of a stream gets a comment, so that proxies keep the connection and the
+    /// gateway detects a disconnected client.
     pub ping_ms: u32,
 }
 
@@ -123,11 +123,11 @@ impl Default for Timeouts {
     }
 }
 
-/// What is accepted from upstreams.
+/// Limits of upstream responses.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponseLimits {
-    /// The largest whole answer, and the largest single event of a stream, in bytes.
+    /// The maximum size of a whole response and of a single event of a stream, in bytes.
     pub max_bytes: u32,
 }
 
@@ -137,17 +137,17 @@ impl Default for ResponseLimits {
     }
 }
 
-/// Who may ask for a key, and how often.
+/// Key requests and authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OnboardingConfig {
-    /// Requests for keys that one client may make in any 24 hours.
+    /// The maximum number of key requests of one client in any 24 hours.
     pub requests_per_day: u32,
-    /// Failed authentications that one client may have in any minute before it gets 429.
+    /// The number of failed authentications of one client in a minute after which it gets 429.
     pub failed_auth_per_minute: u32,
-    /// Policies of the requests that strangers make.
+    /// The policies of key requests from outside.
     pub policies: Vec<String>,
-    /// How long a claim link works, in hours.
+    /// The lifetime of a claim link, in hours.
     pub claim_hours: u32,
 }
 
@@ -162,13 +162,13 @@ impl Default for OnboardingConfig {
     }
 }
 
-/// What anybody may know of usage at `GET /v1/analytics`. Operators may know all of it.
+/// Public usage statistics at `GET /v1/analytics`. Operators can always read all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Analytics {
-    /// Whether anybody may ask. If not, only operators may.
+    /// Allow everybody to read the statistics; otherwise only operators can.
     pub public: bool,
-    /// Whether the names of projects are told to anybody.
+    /// Include the names of projects in the public statistics.
     pub projects: bool,
 }
 
@@ -178,11 +178,11 @@ impl Default for Analytics {
     }
 }
 
-/// What an issued key may do. See [`crate::key::IssuedKey`] for how several go together.
+/// The permissions of an issued key. [`crate::key::IssuedKey`] documents how several policies are combined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// A line for people.
+    /// A description for people.
     pub description: String,
     /// Models: `provider/model`, `provider/*`, an alias, a group or `auto`. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,48 +190,48 @@ pub struct Policy {
     /// Endpoints: paths of [`crate::routes::inference_endpoints`]. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<String>>,
-    /// How much, of all models together.
+    /// The limits of all models together.
     pub limits: Limits,
-    /// How much of some models, besides: by `provider/model`, `provider/*`, an alias, a group or `auto`.
+    /// Further limits of some models: by `provider/model`, `provider/*`, an alias, a group or `auto`.
     pub model_limits: BTreeMap<String, Limits>,
-    /// How long a key lives, in days from its making. Absent: until it is revoked.
+    /// The lifetime of a key, in days. Absent: until it is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_days: Option<u32>,
 }
 
-/// How calls are charged.
+/// Charging of calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {
-    /// What becomes of a call whose price is not known, where its key has a limit in US dollars.
+    /// The treatment of calls without a known price, if the key has a limit in US dollars.
     pub unknown_price: UnknownPrice,
 }
 
-/// What becomes of a call whose price is not known, where its key has a limit in US dollars.
+/// The treatment of calls without a known price, if the key has a limit in US dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownPrice {
-    /// It is refused: what cannot be counted cannot be limited.
+    /// The call is rejected, because a cost that is not known cannot be limited.
     #[default]
     Refuse,
-    /// It counts as a request, with its tokens, and costs nothing.
+    /// The call counts as a request with its tokens, at no cost.
     CountTokens,
 }
 
-/// Who is told about requests for keys.
+/// Notifications of key requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Webhook {
-    /// Where notifications are posted to; `https`, or this machine. Absent: nowhere.
+    /// The URL to which notifications are posted; `https`, or this machine. Absent: none are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<WebhookUrl>,
 }
 
-/// How claim links are sent.
+/// E-mails with claim links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Email {
-    /// The sender; needs the binding `GATEWAY_EMAIL`. Absent: nothing is sent.
+    /// The sender; needs the binding `GATEWAY_EMAIL`. Absent: no e-mails are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
 }
@@ -240,25 +240,25 @@ pub struct Email {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomProvider {
-    /// The address that the paths of its formats are appended to, such as `/chat/completions`. `<PROVIDER>_BASE_URL`
+    /// The URL to which the paths of its formats are appended, such as `/chat/completions`. `<PROVIDER>_BASE_URL`
     /// overrides it.
     pub base_url: BaseUrl,
-    /// The formats that it serves, each at its usual path under the base URL. Default: chat completions alone.
+    /// The formats that it serves, each at its usual path under the base URL. Default: only chat completions.
     #[serde(default = "chat_completions_alone")]
     pub formats: Vec<Format>,
     /// How the gateway authenticates to it.
     #[serde(default)]
     pub auth: Auth,
-    /// Ids of models it has, for `GET /v1/models`, for `auto` and for bare model names. Other ids work as `provider/id`.
+    /// Ids of its models, for `GET /v1/models`, for `auto` and for bare model names. Other ids work as `provider/id`.
     #[serde(default)]
     pub models: Vec<String>,
-    /// Members of a request that it refuses: they are left out, and the caller is told.
+    /// Request fields that it rejects: they are dropped, and a response header lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
-    /// Members of a request that it knows by another name.
+    /// Request fields that it knows by another name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
-    /// Whether it stops charging when a call is cancelled. Absent: not known.
+    /// `true` if it stops charging when a call is cancelled. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_stops_billing: Option<bool>,
 }
@@ -267,14 +267,14 @@ fn chat_completions_alone() -> Vec<Format> {
     vec![Format::ChatCompletions]
 }
 
-/// How a provider wants to be authenticated to, with the secret `<PROVIDER>_API_KEY`. Written as `"bearer"`, `"none"`, or
-/// the name of the header that the key is to stand in.
+/// Authentication to a provider with the secret `<PROVIDER>_API_KEY`. Written as `"bearer"`, `"none"`, or the name of
+/// the header for the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
     /// `Authorization: Bearer`.
     #[default]
     Bearer,
-    /// Not at all.
+    /// No authentication.
     None,
     /// The bare key in this header: `api-key`.
     Header(Cow<'static, str>),
@@ -291,7 +291,7 @@ impl<'de> Deserialize<'de> for Auth {
                 Ok(Auth::Header(Cow::Owned(name.to_owned())))
             }
             _ => Err(serde::de::Error::custom(
-                "auth must be \"bearer\", \"none\", or the lower-case name of a header for keys, as \"api-key\"",
+                "auth must be \"bearer\", \"none\", or the lower-case name of a header for keys, such as \"api-key\"",
             )),
         }
     }
@@ -307,7 +307,7 @@ impl Serialize for Auth {
     }
 }
 
-/// What is wrong with a configuration, and where.
+/// An error in the configuration: what is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(pub(crate) String);
 
@@ -320,8 +320,8 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads JSON that has been through the build, with an optional patch on top. The rules that the types alone cannot
-    /// state are in [`crate::check`].
+    /// Reads JSON that the build has written, with an optional patch on top. [`crate::check`] checks the rules that the
+    /// types alone cannot state.
     pub fn read(built: &str, patch: Option<&str>) -> Result<Config, ConfigError> {
         let config = match patch {
             None => json::read(built),
@@ -340,7 +340,7 @@ impl Config {
         config.map_err(|error| ConfigError(error.to_string()))
     }
 
-    /// The first of some policies that does not exist.
+    /// Returns the first policy that does not exist as an error.
     pub fn check_policies<'p>(&self, policies: &'p [String]) -> Result<(), &'p str> {
         match policies.iter().find(|name| !self.policies.contains_key(name.as_str())) {
             Some(name) => Err(name),
@@ -349,7 +349,7 @@ impl Config {
     }
 }
 
-/// RFC 7396: members of the patch replace, `null` removes, objects are merged.
+/// RFC 7396: fields of the patch replace, `null` removes, objects are merged.
 fn merge(target: &mut Value, patch: Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_changes_what_it_names_and_nothing_else() {
+    fn a_patch_changes_only_the_settings_that_it_names() {
         let config = read(r#"{"timeouts":{"idle_ms":5},"aliases":{"fast":"groq/x"}}"#).unwrap();
         assert_eq!(config.timeouts, Timeouts { idle_ms: 5, ..Timeouts::default() });
         assert_eq!(config.aliases.get("fast").unwrap(), "groq/x");

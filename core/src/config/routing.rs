@@ -1,5 +1,5 @@
-//! What the operator says of routing: limits of an attempt plan, groups of models, and what is known of single models.
-//! How calls are routed is decided in [`crate::route`].
+//! Routing settings: limits of an attempt plan, groups of models, and facts about single models. [`crate::route`] uses
+//! them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,28 +7,29 @@ use crate::money::MicroUsd;
 use crate::operation::Task;
 use crate::tier::Tier;
 
-/// How a call finds its upstream, and what is done when one fails. Times are in milliseconds.
+/// Routing of a call and reaction to failures. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Routing {
-    /// Upstream calls for one request, the first included.
+    /// The maximum number of attempts for one request.
     pub max_attempts: u32,
-    /// How often the same upstream is asked again once no other is left.
+    /// The maximum number of retries of the same upstream once no other is left.
     pub retries: u32,
-    /// The wait before the first such retry; it doubles with each, and is jittered.
+    /// The wait before the first such retry; it doubles with each retry and is jittered.
     pub backoff_ms: u32,
-    /// The longest wait before a retry. An upstream that states a longer `retry-after` is not waited for.
+    /// The maximum wait before a retry. If an upstream states a longer `retry-after`, the gateway does not wait for it.
     pub max_wait_ms: u32,
-    /// How long a 200 is held back until the first content event.
+    /// The maximum time for which a stream with status 200 is held back until its first content event.
     pub hold_ms: u32,
-    /// How much of a stream is held back until then, in bytes.
+    /// The maximum number of bytes of a stream that are held back until then.
     pub hold_bytes: u32,
-    /// After how long without content a second upstream is asked besides the first, where that has no percentiles yet;
-    /// 0: never.
+    /// The time without content after which a stream is hedged, if the lane has no latency percentiles yet; 0 for
+    /// never.
     pub hedge_ms: u32,
-    /// Whether calls of one session, or with one long prompt, go to the same upstream.
+    /// Send calls of one session, or with the same long prompt, to the same upstream.
     pub sticky: bool,
-    /// What `auto` may choose: `provider/model` or `provider/*`. Absent: every listed model that is fit for chats.
+    /// The models that `auto` may choose: `provider/model` or `provider/*`. Absent: every listed model that is fit for
+    /// chats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto: Option<Vec<String>>,
 }
@@ -53,26 +54,26 @@ impl Default for Routing {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// The models, as `provider/model`: in the order in which they are tried.
+    /// The models as `provider/model`, in the order in which they are tried.
     pub models: Vec<String>,
-    /// A weight for each: then the first is drawn by weight, and so is each next. Absent: the order counts.
+    /// A weight for each model: the order is then random in proportion to the weights. Absent: the order is as listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Vec<u32>>,
 }
 
-/// What the operator says of one model, over what the catalogue knows. Absent members leave it as it is.
+/// Facts about one model that override the catalogue. Absent fields keep the catalogue's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
-    /// A model of the catalogue whose facts hold for this one too: for a deployment with a name of its own.
+    /// A model of the catalogue whose facts apply to this model too, for a deployment with its own name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub like: Option<String>,
-    /// Neither listed nor chosen by `auto` or by a bare name. It still answers to `provider/model`.
+    /// Do not list the model, and do not choose it for `auto` or a bare name. `provider/model` still reaches it.
     pub hidden: bool,
-    /// The longest input, in tokens.
+    /// The maximum input, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u32>,
-    /// The longest output, in tokens.
+    /// The maximum output, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u32>,
     /// US dollars per million input tokens.
@@ -81,37 +82,37 @@ pub struct ModelSettings {
     /// US dollars per million output tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_usd_per_mtok: Option<MicroUsd>,
-    /// US dollars per million input tokens that come from the provider's prompt cache.
+    /// US dollars per million input tokens read from the provider's prompt cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_input_usd_per_mtok: Option<MicroUsd>,
-    /// US dollars per million input tokens that are written to it.
+    /// US dollars per million input tokens written to the provider's prompt cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_usd_per_mtok: Option<MicroUsd>,
-    /// Whether it can call tools.
+    /// Support for tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<bool>,
-    /// Whether it can be held to JSON.
+    /// Support for JSON mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json_mode: Option<bool>,
-    /// Whether it can be held to a JSON schema.
+    /// Support for JSON schemas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json_schema: Option<bool>,
-    /// Whether it sees images.
+    /// Support for image input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vision: Option<bool>,
-    /// Whether it reasons before it answers.
+    /// `true` if the model reasons before it responds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<bool>,
-    /// How much reasoning it is good for.
+    /// The capability of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
-    /// Which of several equals `auto` prefers, 0 to 100.
+    /// The preference of `auto` among equal models, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
-    /// What it can do: `chat`, …
+    /// The task: `chat`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// Successful calls a day (UTC), after which it is left alone until midnight.
+    /// The maximum number of successful calls in a day (UTC); after it, the model is in cooldown until midnight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_day: Option<u32>,
 }

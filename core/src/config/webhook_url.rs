@@ -1,17 +1,17 @@
-//! Where webhooks are posted to. Only configuration makes one of these: no caller can.
+//! The URL of the webhook. Only configuration creates one; callers cannot.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// An address that is used as it is written, path, final slash and query included. `https`, so that nobody on the way reads
-/// who asks for keys; or plain `http` to this machine.
+/// A URL that is used exactly as written, including path, final slash and query. It must be `https`, so that nobody on
+/// the way can read who requests keys; plain `http` is allowed only to this machine.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct WebhookUrl(String);
 
 impl WebhookUrl {
-    /// Reads an address; the error says what is wrong without repeating the address, whose query may be a secret.
+    /// Parses a URL. The error does not repeat the URL, whose query may be a secret.
     pub fn parse(text: &str) -> Result<WebhookUrl, &'static str> {
         let text = text.trim();
         let (rest, plain) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
@@ -40,7 +40,7 @@ impl WebhookUrl {
         Ok(WebhookUrl(text.to_owned()))
     }
 
-    /// The address.
+    /// The URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_used_as_it_is_written() {
+    fn keeps_the_url_exactly_as_written() {
         for text in [
             "https://a.example/hook/",
             "https://a.example",
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_others_could_read_or_what_is_no_address() {
+    fn rejects_unencrypted_remote_and_invalid_urls() {
         for (text, part) in [
             ("ftp://a.example", "https://"),
             ("http://a.example", "except on this machine"),

@@ -1,4 +1,4 @@
-//! A JSON body: reading its fields in place, and changing some of them while every other byte survives.
+//! A JSON body: reads its fields in place, and changes some of them without touching any other byte.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,12 +11,12 @@ use crate::catalog::Quirk;
 use crate::error::{Code, Error};
 use crate::json::members::{self, Member, Members, ReadError, Text};
 
-/// The gateway's own fields, which no provider knows.
+/// The gateway's own fields, which providers do not know.
 const GATEWAY_FIELDS: [&str; 2] = ["project_id", "min_reasoning_level"];
-/// Fields that are the gateway's, unless the provider routes by itself.
+/// Fields that the gateway uses itself, unless the provider does its own routing.
 const ROUTING_FIELDS: [&str; 2] = ["models", "provider"];
 
-/// The fields of a body that are for routing, as they are written; `None` where they are absent or null.
+/// The routing fields of a body, as written; `None` if absent or null.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoutingFields<'a> {
     /// `models`
@@ -33,7 +33,7 @@ pub struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Reads a body. Each field of `once`, the fields that the gateway acts on, may appear once.
+    /// Reads a body. Each field in `once` (the fields that the gateway acts on) may appear only once.
     pub fn read(bytes: &'a [u8], once: &'static [&'static str]) -> Result<Body<'a>, Error> {
         let members = Members::read(bytes, once).map_err(|error| match error {
             ReadError::Malformed(what) => {
@@ -47,17 +47,17 @@ impl<'a> Body<'a> {
         Ok(Body { bytes, members })
     }
 
-    /// A field, as it is written, unless it is absent or `null`.
+    /// The value of a field, as written, unless it is absent or `null`.
     pub fn value(&self, name: &str) -> Option<&'a str> {
         self.find(name).map(|member| member.value).filter(|value| *value != "null")
     }
 
-    /// A field, `null` included.
+    /// A field, including one that is `null`.
     pub fn find(&self, name: &str) -> Option<&Member<'a>> {
         self.members.get(name)
     }
 
-    /// Every field of a name: one that the gateway does not act on can appear several times.
+    /// All fields with a name: one that the gateway does not act on can appear several times.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Member<'a>> {
         self.members.all(name)
     }
@@ -67,7 +67,7 @@ impl<'a> Body<'a> {
         self.value(name).map_or(0, str::len)
     }
 
-    /// A field of a type; `expected` names the type in the error.
+    /// The value of a field, deserialized; `expected` describes the type in the error.
     pub fn typed<T: Deserialize<'a>>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {
         match self.find(name) {
             None => Ok(None),
@@ -75,7 +75,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The error of a field that has another type than expected.
+    /// The error for a field with the wrong type.
     pub fn wrong_type(&self, name: &'static str, member: &Member<'_>, expected: &str) -> Error {
         let (line, column) = members::line_and_column(self.bytes, member.place.start);
         let given = match member.value.bytes().next() {
@@ -94,13 +94,13 @@ impl<'a> Body<'a> {
         .with_param(name)
     }
 
-    /// `model`, which every request has.
+    /// `model`, which every request must have.
     pub fn model(&self) -> Result<Cow<'a, str>, Error> {
         let model = self.typed::<Text<'a>>("model", "a string")?.map(|Text(name)| name);
         model.filter(|name| !name.trim().is_empty()).ok_or_else(|| {
             Error::new(
                 Code::MissingModel,
-                "'model' is missing: name one, as provider/model, an id of GET /v1/models, or 'auto'",
+                "'model' is missing; set it to provider/model, an id from GET /v1/models, or 'auto'",
             )
             .with_param("model")
         })
@@ -111,15 +111,15 @@ impl<'a> Body<'a> {
         self.typed::<String>("project_id", "a string").map_err(|_| project_id::invalid())
     }
 
-    /// The fields that are for routing.
+    /// The routing fields.
     pub fn routing(&self) -> RoutingFields<'a> {
         RoutingFields { models: self.value("models"), provider: self.value("provider") }
     }
 
-    /// The changes that every request needs for an upstream: the model's id, none of the gateway's own fields, and what the
-    /// provider is known to reject. `model` is the caller's name of the model.
+    /// The changes that every request needs for an upstream: the provider's id of the model, none of the gateway's own
+    /// fields, and the provider's quirks. `model` is the caller's name of the model.
     pub fn addressed_to<'b>(&'b self, upstream: &Upstream<'_>, model: &str) -> Edits<'b, 'a> {
-        let mut edits = Edits { body: self, gone: Vec::new(), changes: Vec::new(), adjusted: Vec::new() };
+        let mut edits = Edits { body: self, removed: Vec::new(), changes: Vec::new(), adjusted: Vec::new() };
         for name in GATEWAY_FIELDS {
             edits.remove(name);
         }
@@ -140,28 +140,28 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Changes to a body.
+/// Changes to a body, collected before they are applied.
 #[derive(Debug)]
 pub struct Edits<'b, 'a> {
     body: &'b Body<'a>,
-    gone: Vec<&'b Member<'a>>,
+    removed: Vec<&'b Member<'a>>,
     changes: Vec<(Range<usize>, Vec<u8>)>,
-    /// What the caller is told of: fields that were dropped or changed for the provider.
+    /// The fields that were dropped or changed for the provider, which the caller sees in a header.
     pub adjusted: Vec<String>,
 }
 
 impl<'a> Edits<'_, 'a> {
     /// Removes a field.
     pub fn remove(&mut self, name: &str) {
-        self.gone.extend(self.body.find(name));
+        self.removed.extend(self.body.find(name));
     }
 
-    /// Whether a field is removed.
-    pub fn is_gone(&self, member: &Member<'_>) -> bool {
-        self.gone.iter().any(|gone| gone.place == member.place)
+    /// Returns `true` if a field is removed.
+    pub fn is_removed(&self, member: &Member<'_>) -> bool {
+        self.removed.iter().any(|removed| removed.place == member.place)
     }
 
-    /// The value that a field will have, as far as it is known.
+    /// The value that a field will have after the changes so far.
     pub fn value<'s>(&'s self, member: &'s Member<'a>) -> &'s str {
         let changed = self.changes.iter().find(|(place, _)| *place == member.place);
         changed.and_then(|(_, value)| str::from_utf8(value).ok()).unwrap_or(member.value)
@@ -175,7 +175,7 @@ impl<'a> Edits<'_, 'a> {
         }
     }
 
-    /// Replaces a part of a field's value; the place is counted from the value's beginning.
+    /// Replaces a part of a field's value; `place` is relative to the start of the value.
     pub fn replace_in(&mut self, member: &Member<'_>, place: Range<usize>, value: Vec<u8>) {
         let start = member.place.start;
         self.changes.push((start + place.start..start + place.end, value));
@@ -191,35 +191,35 @@ impl<'a> Edits<'_, 'a> {
         self.changes.push((end..end, member));
     }
 
-    /// Applies one quirk. A field that is `null` is as good as absent, and stays.
+    /// Applies one quirk. A field that is `null` counts as absent and is kept.
     fn apply(&mut self, quirk: &Quirk) {
         let body = self.body;
         let present = |name: &str| body.find(name).filter(|member| member.value != "null");
         match quirk {
             Quirk::Drop(name) => {
                 if let Some(member) = present(name) {
-                    self.gone.push(member);
+                    self.removed.push(member);
                     self.adjusted.push(name.to_string());
                 }
             }
             Quirk::Rename(old, new) => {
                 let Some(member) = present(old) else { return };
-                // Two fields may have one new name.
+                // Two fields may be renamed to the same name.
                 let is_given = || {
                     self.adjusted.iter().any(|known| known.split_once('>').is_some_and(|(_, to)| to == new))
                 };
                 if body.find(new).is_some() || is_given() {
-                    self.gone.push(member);
+                    self.removed.push(member);
                     self.adjusted.push(old.to_string());
                 } else {
-                    // From the name's first quote to the value: all that stands there is the name, a colon and white space.
+                    // Between the name's first quote and the value there are only the name, a colon and white space.
                     let Some(name) = name_place(body.bytes, member) else { return };
                     self.changes.push((name, json_text(new)));
                     self.adjusted.push(format!("{old}>{new}"));
                 }
             }
             Quirk::Usual(name, value) => {
-                self.gone.extend(body.find(name).filter(|member| member.value == *value));
+                self.removed.extend(body.find(name).filter(|member| member.value == *value));
             }
             Quirk::AtLeast(name, bound) | Quirk::AtMost(name, bound) => {
                 let Some(member) = present(name) else { return };
@@ -235,35 +235,35 @@ impl<'a> Edits<'_, 'a> {
         }
     }
 
-    /// The changed body, `None` if nothing changed; and what the caller is told of.
+    /// The changed body, or `None` if nothing changed; and the adjusted fields.
     pub fn finish(self) -> (Option<Vec<u8>>, Vec<String>) {
-        let Edits { body, gone, mut changes, adjusted } = self;
-        // What goes is not changed as well.
+        let Edits { body, removed, mut changes, adjusted } = self;
+        // A removed field is not changed as well.
         changes.retain(|(place, _)| {
-            !gone.iter().any(|gone| gone.extent.start <= place.start && place.start < gone.extent.end)
+            !removed.iter().any(|field| field.extent.start <= place.start && place.start < field.extent.end)
         });
-        changes.extend(members::removals(body.bytes, gone));
+        changes.extend(members::removals(body.bytes, removed));
         changes.sort_by_key(|(place, _)| place.start);
         ((!changes.is_empty()).then(|| members::splice(body.bytes, &changes)), adjusted)
     }
 }
 
-/// A text as JSON.
+/// Encodes a text as JSON.
 pub fn json_text(text: &str) -> Vec<u8> {
     serde_json::Value::from(text).to_string().into_bytes()
 }
 
-/// A number as JSON has it.
+/// Parses a JSON number.
 pub fn json_number(text: &str) -> Option<f64> {
     serde_json::from_str(text).ok()
 }
 
-/// The place of a member's name, quotes included.
+/// The place of a field's name, including the quotes.
 fn name_place(body: &[u8], member: &Member<'_>) -> Option<Range<usize>> {
     let before = body.get(..member.place.start)?;
     let colon = memchr::memrchr(b':', before)?;
     let end = memchr::memrchr(b'"', body.get(..colon)?)? + 1;
-    // The extent of a member that is not the first begins with the comma, that of the first after the brace.
+    // The extent of the first field starts after the brace, that of any other with its comma.
     let start = member.extent.start + memchr::memchr(b'"', body.get(member.extent.start..end)?)?;
     Some(start..end)
 }

@@ -1,7 +1,7 @@
 //! OpenAI Embeddings: requests with a text, several texts, or their tokens, and responses with a vector for each.
 //!
-//! Vectors are never read: they pass as they come, as numbers or as base64. Checked are the shape of `input` and, of a
-//! response, that it has `data`; its usage is read. `encoding_format` and `dimensions` are for the provider.
+//! Vectors are forwarded unread, as numbers or as base64. The gateway checks the shape of `input` and the presence of
+//! `data` in a response, and reads the usage. `encoding_format` and `dimensions` are left to the provider.
 //!
 //! <https://platform.openai.com/docs/api-reference/embeddings>
 
@@ -17,7 +17,7 @@ use crate::json::members::{self, ReadError};
 use crate::key::Secret;
 use crate::operation::{Format, Operation};
 
-/// The fields that the gateway acts on, each of which may appear once.
+/// The fields that the gateway acts on; each may appear only once.
 const ONCE: &[&str] =
     &["model", "input", "project_id", "models", "provider", "encoding_format", "dimensions"];
 
@@ -28,7 +28,7 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
     let input = Input::read(&body)?;
     let project_id = body.project_id()?;
     let size = Size { text: input.text.len(), ..Size::default() };
-    // Each input is read by itself, so that the longest has to fit.
+    // The model reads each input by itself, so the longest one has to fit.
     let longest = Size { text: input.longest, ..Size::default() };
     Ok(Inference {
         operation,
@@ -46,9 +46,9 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
     })
 }
 
-/// What is to be embedded.
+/// The field `input`.
 struct Input<'a> {
-    /// All of it, as it is written.
+    /// All inputs, as written.
     text: &'a str,
     /// The bytes of the longest input.
     longest: usize,
@@ -59,7 +59,7 @@ impl<'a> Input<'a> {
         const EXPECTED: &str =
             "a string, an array of strings, or tokens as an array of integers or of such arrays";
         let Some(text) = body.value("input") else {
-            let message = format!("'input' is missing: {EXPECTED}");
+            let message = format!("'input' is missing; it must be {EXPECTED}");
             return Err(Error::new(Code::MissingInput, message).with_param("input"));
         };
         let wrong =
@@ -84,21 +84,23 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Writes a request for an upstream. There is no output to limit.
+/// Writes a request for an upstream. There is no output limit.
 pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>) -> Outgoing {
     let (body, adjusted) = request.body.addressed_to(upstream, &request.model).finish();
     Outgoing { body, adjusted, responder: Responder { format: Format::Embeddings, hide_usage: false } }
 }
 
-/// Checks a whole response, and returns what it used: tokens of the input alone. `key`, the gateway's credential, is blotted
-/// out of errors.
+/// Checks a whole response, and returns its usage: only input tokens. `key`, the gateway's credential, is redacted from
+/// errors.
 pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
-    let claims =
-        |what: &str| Error::new(Code::UpstreamInvalidResponse, format!("{provider} answered with {what}"));
+    let invalid =
+        |what: &str| Error::new(Code::UpstreamInvalidResponse, format!("{provider} returned {what}"));
     let [data, usage, error] = match members::pick(body, &["data", "usage", "error"]) {
         Ok(members) => members,
-        Err(ReadError::Malformed(_)) => return Err(claims("something that is not a JSON object")),
-        Err(ReadError::Duplicate(name)) => return Err(claims(&format!("two fields '{name}'"))),
+        Err(ReadError::Malformed(_)) => return Err(invalid("a body that is not a JSON object")),
+        Err(ReadError::Duplicate(name)) => {
+            return Err(invalid(&format!("a JSON object with two fields '{name}'")));
+        }
     };
     if data.is_some_and(|data| data.value.starts_with('[')) {
         let prompt_tokens = usage.and_then(|usage| input_tokens(usage.value));
@@ -106,11 +108,11 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage,
     }
     match error {
         Some(error) if error.value != "null" => Err(upstream_error::read(provider, 502, true, body, key)),
-        _ => Err(claims("a JSON object that has no 'data'")),
+        _ => Err(invalid("a JSON object without 'data'")),
     }
 }
 
-/// The tokens of the input: `prompt_tokens`, or `total_tokens` where a provider reports nothing else (Voyage, Jina).
+/// The input tokens: `prompt_tokens`, or `total_tokens` if a provider reports nothing else (Voyage, Jina).
 fn input_tokens(usage: &str) -> Option<u64> {
     let [prompt, total] = members::pick(usage.as_bytes(), &["prompt_tokens", "total_tokens"]).ok()?;
     let prompt = prompt.and_then(|member| Usage::count(member.value));
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_the_input_alone() {
+    fn usage_has_only_input_tokens() {
         let none = Usage { completion_tokens: Some(0), ..Usage::default() };
         for (usage, expected) in [
             (r#","usage":{"prompt_tokens":8,"total_tokens":8}"#, Some(8)),
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_vectors_is_an_error() {
+    fn a_response_without_vectors_is_an_error() {
         for (body, code) in [
             ("", "upstream_invalid_response"),
             ("[]", "upstream_invalid_response"),

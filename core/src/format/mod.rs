@@ -1,7 +1,7 @@
-//! The wire formats: what is read of a request, what is changed in it, and what is read of the responses to it.
+//! Wire formats: reading requests, writing the upstream's request, and reading its responses.
 //!
-//! Bytes, not trees: only the fields that the gateway acts on are read, and a changed request is the caller's own bytes
-//! with those fields spliced, so whatever else stands there survives byte for byte.
+//! Works on bytes, not trees: only the fields that the gateway acts on are read, and a changed request consists of the
+//! caller's own bytes with those fields spliced in. Everything else is forwarded byte for byte.
 
 pub mod body;
 pub mod embeddings;
@@ -31,8 +31,8 @@ pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inferen
 }
 
 impl Inference<'_> {
-    /// Writes the request for an upstream. `output_limit`: no choice may have more tokens of output than this, whatever the
-    /// caller asked for.
+    /// Writes the request for an upstream. If there is an `output_limit`, no choice may have more tokens of output,
+    /// even if the caller asked for more.
     pub fn outgoing(&self, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Outgoing {
         match self.operation.format {
             Format::ChatCompletions => openai_chat::request::outgoing(self, upstream, output_limit),
@@ -42,7 +42,7 @@ impl Inference<'_> {
 }
 
 impl Responder {
-    /// Checks a whole response, and returns what it used. `key`, the gateway's credential, is blotted out of errors.
+    /// Checks a whole response, and returns its usage. `key`, the gateway's credential, is redacted from errors.
     pub fn whole(&self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
         match self.format {
             Format::ChatCompletions => openai_chat::response::check(provider, body, key),
@@ -50,8 +50,8 @@ impl Responder {
         }
     }
 
-    /// The state of a streamed response; `None` for a format without streams. `key` as in [`Responder::whole`]; `max_event`
-    /// is the size of the largest event, in bytes.
+    /// Creates the state of a streamed response; `None` for a format without streams. `key` as in [`Responder::whole`];
+    /// `max_event` is the maximum size of an event, in bytes.
     pub fn stream(
         &self,
         provider: &str,

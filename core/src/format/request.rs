@@ -1,4 +1,4 @@
-//! What routing, limits and receipts read of any request, whatever its format.
+//! The properties of a request that routing, limits and receipts use, in any format.
 
 use std::borrow::Cow;
 
@@ -10,54 +10,54 @@ use crate::catalog::Quirk;
 use crate::operation::{Format, Operation};
 use crate::tier::Tier;
 
-/// The estimate of the input is taken a fifth higher.
+/// The safety margin of the input estimate, in per cent of it.
 const NEEDED_PER_CENT: usize = 120;
 
-/// A request, checked as far as the gateway acts on it.
+/// A request. The fields that the gateway acts on have been checked.
 #[derive(Debug)]
 pub struct Inference<'a> {
-    /// The endpoint that it was sent to.
+    /// The endpoint of the request.
     pub operation: &'static Operation,
     /// The caller's name of the model.
     pub model: Cow<'a, str>,
-    /// Whether the response is to be streamed.
+    /// `true` if the response is to be streamed.
     pub stream: bool,
-    /// Whether the caller asked for the usage of a stream.
+    /// `true` if the caller asked for the usage of a stream.
     pub wants_usage: bool,
     /// The body's `project_id`.
     pub project_id: Option<String>,
-    /// The models to fall back on and the preferences of routing, as the body has them.
+    /// The fallback models and routing preferences in the body.
     pub routing: RoutingFields<'a>,
-    /// What it needs of a model.
+    /// The capabilities that the request needs.
     pub needs: Needs,
-    /// How large it is.
+    /// The size of the request.
     pub size: Size,
-    /// The session that it belongs to, as the body has it.
+    /// The session, as written in the body.
     pub session: Option<&'a str>,
-    /// The prompt, as it is written: calls with the same long beginning go to the same lane.
+    /// The prompt, as written: calls with the same long prefix go to the same lane.
     pub prompt: &'a str,
     pub(super) body: Body<'a>,
 }
 
-/// What a request needs of a model.
+/// The capabilities that a request needs of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "capabilities are independent of each other")]
 pub struct Needs {
-    /// To call tools.
+    /// Tool calls.
     pub tools: bool,
-    /// To write JSON.
+    /// JSON mode.
     pub json_mode: bool,
-    /// To keep to a JSON schema.
+    /// JSON schemas.
     pub json_schema: bool,
-    /// To see images.
+    /// Image input.
     pub vision: bool,
-    /// To read this many tokens: an estimate, a fifth on the safe side.
+    /// Input tokens: an estimate that is a fifth too high, to be on the safe side.
     pub input_tokens: u64,
-    /// To write this many tokens.
+    /// Output tokens.
     pub output_tokens: Option<u64>,
-    /// The tier that the effort asks for first; `None`: any.
+    /// The tier that the effort asks for first; `None` for any.
     pub effort: Option<Tier>,
-    /// The lowest tier that will do.
+    /// The lowest acceptable tier.
     pub min_tier: Option<Tier>,
 }
 
@@ -70,37 +70,37 @@ pub struct Size {
     pub schema: usize,
     /// Images in the prompt.
     pub images: usize,
-    /// Whether tools are offered, of which providers tell the model how to call them.
+    /// `true` if the request offers tools; providers then add instructions on calling them to the prompt.
     pub tools: bool,
-    /// The longest output that a provider may understand the request to ask for, in tokens of each choice.
+    /// The longest output that a provider may read the request to allow, in tokens of each choice.
     pub max_output: Option<u64>,
-    /// How many choices are asked for, each with an output of its own; 0: the response has no tokens of output.
+    /// The number of choices, each with an output of its own; 0 if the response has no output tokens.
     pub choices: u64,
 }
 
-/// What to send upstream.
+/// The request to send upstream.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// The body; `None` when it is the caller's own, unchanged.
+    /// The body; `None` if it is the caller's own body, unchanged.
     pub body: Option<Vec<u8>>,
-    /// What was dropped or changed for the provider, for `x-gateway-dropped-params`: `seed`, `seed>random_seed`,
-    /// `temperature=1e-8`.
+    /// The fields that were dropped or changed for the provider, for `x-gateway-dropped-params`: `seed`,
+    /// `seed>random_seed`, `temperature=1e-8`.
     pub adjusted: Vec<String>,
     /// Reads the response.
     pub responder: Responder,
 }
 
-/// Reads the response to a request and makes it the caller's.
+/// Reads the response to a request, and converts it for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Responder {
-    /// The format that the upstream answers in.
+    /// The format of the upstream's response.
     pub format: Format,
-    /// Whether the gateway asked for the usage of a stream that the caller did not ask for, and so has to hide it.
+    /// `true` if the gateway asked for the usage of a stream without the caller's asking, and so must hide it.
     pub hide_usage: bool,
 }
 
 impl Inference<'_> {
-    /// The first field that a provider would drop: one that it rejects and has no other name for.
+    /// The first field that a provider would drop, because it rejects the field and has no other name for it.
     pub fn dropped_by(&self, quirks: &[Quirk]) -> Option<String> {
         quirks.iter().find_map(|quirk| match quirk {
             Quirk::Drop(name) => self.body.value(name).map(|_| name.to_string()),
@@ -110,12 +110,12 @@ impl Inference<'_> {
 }
 
 impl Size {
-    /// The likely tokens of the input.
+    /// The estimated input tokens.
     pub fn input_tokens(&self) -> usize {
         self.text / BYTES_PER_TOKEN + self.images * TOKENS_PER_IMAGE
     }
 
-    /// The tokens that a model must be able to read, on the safe side.
+    /// The input tokens that a model must accept: the estimate with its safety margin.
     pub fn needed_tokens(&self) -> u64 {
         (self.input_tokens() * NEEDED_PER_CENT / 100) as u64
     }

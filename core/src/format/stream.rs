@@ -1,4 +1,4 @@
-//! A streamed response on its way to the caller, whatever its format: what the platform drives.
+//! A streamed response on its way to the caller, in any format: the trait that the platform layer drives.
 
 use crate::error::Error;
 
@@ -6,63 +6,63 @@ use super::usage::Usage;
 
 /// The state of one streamed response.
 pub trait ResponseStream {
-    /// Takes a chunk of the upstream's stream, and returns what to send on for it.
+    /// Takes a chunk of the upstream's stream, and returns the bytes to send.
     fn push(&mut self, chunk: &[u8]) -> Relayed;
 
     /// Ends the stream, and returns the last bytes for the caller.
     fn end(&mut self, ending: Ending) -> Vec<u8>;
 
-    /// How far it has come.
+    /// The progress of the stream.
     fn state(&self) -> StreamState;
 
-    /// The error that it ended before its first content with; `None` if it did not.
+    /// The error if the stream ended before its first content; otherwise `None`.
     fn early_end(&self) -> Option<Error>;
 
-    /// The error that it ended with, if any.
+    /// The error that ended the stream, if any.
     fn error(&self) -> Option<&Error>;
 
     /// The usage that the stream reported last.
     fn usage(&self) -> Usage;
 
-    /// An estimate of the tokens of output that have come, for streams that end without their usage.
+    /// An estimate of the output tokens received, for streams that end without usage.
     fn produced(&self) -> u64;
 }
 
-/// How far a stream has come.
+/// The progress of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamState {
-    /// No content has come: what has come can be thrown away, and the call sent elsewhere.
+    /// No content yet: the bytes so far can be discarded, and the call sent to another lane.
     Held,
-    /// Content has come.
+    /// Content has arrived.
     Begun,
-    /// Nothing more goes to the caller.
+    /// Nothing more is sent to the caller.
     Over(Outcome),
 }
 
-/// How a stream ended for the caller.
+/// The end of a stream, as the caller sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Completely.
+    /// Complete.
     Done,
     /// With an error event of the upstream.
     UpstreamError,
-    /// With our error event, because the upstream's stream was cut, silent or malformed.
+    /// With the gateway's error event, because the upstream's stream was cut, silent or malformed.
     Cut,
 }
 
-/// What to send on for a chunk.
+/// The bytes to send for a chunk.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Relayed {
     /// The chunk itself.
     AsIs,
-    /// These bytes instead, which may be none.
+    /// Other bytes, possibly none.
     Instead(Vec<u8>),
 }
 
-/// Why the upstream's stream ended.
+/// The reason why the upstream's stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It ended its body.
+    /// The upstream ended the body.
     Closed,
     /// The connection broke.
     Broken,

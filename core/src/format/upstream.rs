@@ -9,6 +9,6 @@ pub struct Upstream<'a> {
     pub provider: &'a Entry,
     /// The provider's id of the model.
     pub model: &'a str,
-    /// Whether `models` and `provider` of the body are for this provider, not for the gateway.
+    /// `true` if the fields `models` and `provider` are for this provider, not for the gateway.
     pub own_routing: bool,
 }

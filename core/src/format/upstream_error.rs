@@ -1,8 +1,8 @@
-//! Errors of upstreams, whatever their shape, folded into one.
+//! Conversion of upstream errors of any shape to the gateway's error.
 //!
-//! The provider's own message, type, code and `param` are kept where they are texts, so that clients that look for
-//! `context_length_exceeded` find it. HTML pages of CDNs are never echoed, and neither is what a provider says about the
-//! gateway's own credential.
+//! The provider's own message, type, code and `param` are kept if they are texts, so that clients can still find
+//! `context_length_exceeded`. HTML pages of CDNs are never returned, nor are messages about the gateway's own
+//! credential.
 
 use serde_json::Value;
 
@@ -10,17 +10,17 @@ use crate::catalog::api_key_variable;
 use crate::error::{Code, Error};
 use crate::key::Secret;
 
-/// The most that is read of an error's body, in bytes.
+/// The number of bytes of an error body that are read.
 pub const MAX_BODY: usize = 64 * 1024;
 const MAX_MESSAGE: usize = 2000;
 const MAX_TOKEN: usize = 100;
 
-/// Folds an error answer. `is_json` tells what its content type claims; `key`, the gateway's credential, is blotted out
-/// should the provider repeat it.
+/// Converts an error response. `is_json` is what the content type claims; `key`, the gateway's credential, is redacted
+/// in case the provider repeats it.
 pub fn read(provider: &str, status: u16, is_json: bool, body: &[u8], key: Option<&Secret>) -> Error {
     if status == 401 {
         let message = format!(
-            "{provider} refused the gateway's own credential (HTTP 401); the operator has to check {}",
+            "{provider} rejected the gateway's own credential (HTTP 401); the operator has to check {}",
             api_key_variable(provider)
         );
         let code = Code::UpstreamCredentialRejected.spec();
@@ -28,13 +28,13 @@ pub fn read(provider: &str, status: u16, is_json: bool, body: &[u8], key: Option
     }
     let fields = is_json.then(|| parse(body, key)).flatten().as_ref().and_then(fields);
     let Some(fields) = fields else {
-        let message = format!("{provider} answered with HTTP {status} and no error message");
+        let message = format!("{provider} returned HTTP {status} without an error message");
         return Error::upstream(status, default_kind(status).to_owned(), None, message);
     };
     fields.into_error(status)
 }
 
-/// Folds an error that came as an event of a stream; `None` when the event carries none. `key` as in [`read`].
+/// Converts an error event of a stream; `None` if the event has no error. `key` as in [`read`].
 pub fn read_event(data: &[u8], named_error: bool, key: Option<&Secret>) -> Option<Error> {
     let value = parse(data, key)?;
     let carries_error = value.get("error").is_some_and(|error| !error.is_null());
@@ -42,31 +42,31 @@ pub fn read_event(data: &[u8], named_error: bool, key: Option<&Secret>) -> Optio
         return None;
     }
     let fields = fields(&value)?;
-    // Some tell the status that the answer would have had, had the stream not begun. 401 would be taken for the caller's.
-    let told = fields.code.as_deref().and_then(|code| code.parse().ok());
-    let told = told.filter(|code| (400..600).contains(code) && *code != 401);
-    Some(fields.into_error(told.unwrap_or(502)))
+    // Some report the status that the response would have had without a stream. A 401 would look like the caller's.
+    let status = fields.code.as_deref().and_then(|code| code.parse().ok());
+    let status = status.filter(|code| (400..600).contains(code) && *code != 401);
+    Some(fields.into_error(status.unwrap_or(502)))
 }
 
-/// Reads JSON and blots out the key wherever it stands, before anything is cut to length.
+/// Parses JSON and redacts the key everywhere, before any text is truncated.
 fn parse(body: &[u8], key: Option<&Secret>) -> Option<Value> {
     let mut value = serde_json::from_str(std::str::from_utf8(body).ok()?).ok()?;
     if let Some(key) = key {
-        blot_out(&mut value, key.expose());
+        redact(&mut value, key.expose());
     }
     Some(value)
 }
 
-fn blot_out(value: &mut Value, key: &str) {
+fn redact(value: &mut Value, key: &str) {
     match value {
         Value::String(text) if text.contains(key) => *text = text.replace(key, "…"),
-        Value::Array(items) => items.iter_mut().for_each(|item| blot_out(item, key)),
-        Value::Object(members) => members.values_mut().for_each(|item| blot_out(item, key)),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, key)),
+        Value::Object(fields) => fields.values_mut().for_each(|item| redact(item, key)),
         _ => {}
     }
 }
 
-/// What the shapes have in common.
+/// The content that all shapes have in common.
 struct Fields {
     message: String,
     kind: Option<String>,
@@ -89,7 +89,7 @@ fn fields(value: &Value) -> Option<Fields> {
     // Gemini's compatible endpoint: [{"error": {…}}].
     let value = value.as_array().and_then(|items| items.first()).unwrap_or(value);
     // {"error": {…}} (OpenAI, Anthropic, OpenRouter), {"error": "text"} (Hugging Face, Ollama), {"fault": {…}}
-    // (Fireworks' front), {"errors": [{…}]} (Cloudflare), or the members right here (Mistral, Cohere, and the binding of
+    // (Fireworks' front), {"errors": [{…}]} (Cloudflare), or the fields at the top level (Mistral, Cohere, and the binding of
     // Workers AI: {"internalCode": 3040, "description": "text"}).
     let inner = ["error", "fault"].iter().find_map(|name| value.get(name).filter(|inner| !inner.is_null()));
     let inner = inner.or_else(|| value.get("errors").and_then(|errors| errors.get(0))).unwrap_or(value);
@@ -125,7 +125,7 @@ fn detail(detail: &Value) -> Option<String> {
     text(Some(detail), MAX_MESSAGE)
 }
 
-/// A text, or a number as text, of bounded length; `None` for anything else and for an empty one.
+/// A text, or a number as text, truncated to `max` characters; `None` for anything else and for an empty text.
 fn text(value: Option<&Value>, max: usize) -> Option<String> {
     match value? {
         Value::String(text) if !text.trim().is_empty() => Some(text.chars().take(max).collect()),
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folds_every_shape_that_providers_use() {
+    fn converts_every_shape_that_providers_use() {
         for (body, kind, code, message) in [
             (r#"{"error":{"message":"m","type":"t","param":null,"code":"c"}}"#, "t", Some("c"), "m"),
             (r#"{"object":"error","message":"m","type":"t","param":null,"code":"c"}"#, "t", Some("c"), "m"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn never_echoes_what_is_not_an_error_message() {
+    fn never_returns_anything_but_an_error_message() {
         for (is_json, body) in [
             (false, "<html>secret</html>"),
             (true, "<html>secret</html>"),
@@ -211,13 +211,13 @@ mod tests {
             (true, r#"{"message":{"secret":1}}"#),
         ] {
             let error = read("acme", 503, is_json, body.as_bytes(), None);
-            assert_eq!(error.message, "acme answered with HTTP 503 and no error message", "{body}");
+            assert_eq!(error.message, "acme returned HTTP 503 without an error message", "{body}");
             assert_eq!(error.status, 503);
         }
     }
 
     #[test]
-    fn a_refused_credential_is_the_operators_business() {
+    fn a_rejected_credential_names_the_secret_that_the_operator_must_check() {
         let error = read(
             "my-llm",
             401,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_credential_is_blotted_out_wherever_it_stands() {
+    fn the_credential_is_redacted_everywhere() {
         let key = Secret::new("sk-abcdefgh").unwrap();
         let far = format!(r#"{{"message":"{}sk-abcdefgh"}}"#, "x".repeat(MAX_MESSAGE - 5));
         for body in [
@@ -240,16 +240,16 @@ mod tests {
             r#"{"detail":[{"loc":["sk-abcdefgh"],"msg":"sk-abcdefgh"}]}"#,
             &far,
         ] {
-            let answer = read("acme", 403, true, body.as_bytes(), Some(&key));
+            let response = read("acme", 403, true, body.as_bytes(), Some(&key));
             let event = read_event(body.as_bytes(), true, Some(&key)).unwrap();
-            for error in [answer, event] {
+            for error in [response, event] {
                 assert!(!format!("{error:?}").contains("sk-ab"), "{error:?}");
             }
         }
     }
 
     #[test]
-    fn reads_errors_of_streams() {
+    fn reads_error_events_of_streams() {
         for (data, named, message) in [
             (r#"{"error":{"message":"m"}}"#, false, Some("m")),
             (
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn long_messages_are_cut_between_characters() {
+    fn long_messages_are_truncated_between_characters() {
         let body = format!(r#"{{"message":"{}"}}"#, "é".repeat(5000));
         assert_eq!(read("acme", 400, true, body.as_bytes(), None).message.chars().count(), MAX_MESSAGE);
     }

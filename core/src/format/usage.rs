@@ -1,15 +1,15 @@
-//! What an upstream says that a call has used, in whichever words it says it.
+//! Token usage as upstreams report it.
 //!
-//! Read are the members' names of every dialect at once; which provider speaks is not asked. What a call costs is decided
+//! The field names of all formats are read at once, regardless of the provider. The cost of a call is computed
 //! elsewhere (`ledger::price`).
 
 use crate::json::members;
 
-/// More tokens than any call can use. What is told beyond it is an error of the upstream, and counts as not told.
+/// An upper bound on the tokens of a call. A larger number is an error of the upstream and counts as missing.
 const MOST: u64 = 1 << 40;
 
-/// The names for numbers and for objects with further numbers. Objects are read by the same list, since the numbers in
-/// them have the names that some upstreams use outside of them.
+/// The names of numbers and of objects with further numbers. Objects are read by the same list, because some upstreams
+/// use the names of their numbers at the top level.
 const NAMES: &[&str; 16] = &[
     "prompt_tokens",
     "input_tokens",
@@ -20,7 +20,7 @@ const NAMES: &[&str; 16] = &[
     "input_tokens_details",
     "completion_tokens_details",
     "output_tokens_details",
-    // OpenAI's, inside of the details; Moonshot's, outside of them.
+    // OpenAI, inside of the details; Moonshot, outside of them.
     "cached_tokens",
     // DeepSeek.
     "prompt_cache_hit_tokens",
@@ -34,34 +34,34 @@ const NAMES: &[&str; 16] = &[
     "image_tokens",
 ];
 
-/// Tokens of one call. What an upstream does not tell is `None`: unknown, not zero.
+/// The tokens of one call. `None` means that the upstream did not report the number: unknown, not zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the input, those of the prompt cache included.
+    /// Input tokens, including those of the prompt cache.
     pub prompt_tokens: Option<u64>,
-    /// Of the input, those that were read from the provider's prompt cache.
+    /// Input tokens that were read from the provider's prompt cache.
     pub cached_tokens: Option<u64>,
-    /// Of the input, those that were written to the provider's prompt cache.
+    /// Input tokens that were written to the provider's prompt cache.
     pub cache_write_tokens: Option<u64>,
-    /// Tokens of the output, reasoning included.
+    /// Output tokens, including reasoning.
     pub completion_tokens: Option<u64>,
-    /// Of the output, those of the reasoning.
+    /// Output tokens of the reasoning.
     pub reasoning_tokens: Option<u64>,
-    /// Of input and output together, those of images.
+    /// Tokens of images, in the input and the output together.
     pub image_tokens: Option<u64>,
 }
 
 impl Usage {
-    /// Reads a `usage` object, as it is written. `None` if it is `null` or no object; a number that cannot be one of tokens
-    /// is not told.
+    /// Reads a `usage` object as written. `None` if it is `null` or not an object; an impossible number counts as
+    /// missing.
     pub fn read(text: &str) -> Option<Usage> {
         let Counts { mut usage, total, details, cache_apart } = Counts::read(text)?;
         for more in details.into_iter().flatten().filter_map(|text| Some(Counts::read(text)?.usage)) {
-            // The same number may stand at two places; a place that is always 0 is no reason to forget the other.
+            // The same number may appear in two places; a 0 in one of them does not override the other.
             usage.cached_tokens = usage.cached_tokens.max(more.cached_tokens);
             usage.cache_write_tokens = usage.cache_write_tokens.max(more.cache_write_tokens);
             usage.reasoning_tokens = usage.reasoning_tokens.max(more.reasoning_tokens);
-            // These are different images: seen ones and made ones.
+            // These are different images: input images and generated ones.
             usage.image_tokens = match (usage.image_tokens, more.image_tokens) {
                 (Some(some), Some(more)) => Some(some + more),
                 (some, more) => some.or(more),
@@ -69,33 +69,33 @@ impl Usage {
         }
         let cache = usage.cached_tokens.unwrap_or(0) + usage.cache_write_tokens.unwrap_or(0);
         usage.prompt_tokens = usage.prompt_tokens.map(|prompt| {
-            // Parts that are more than the whole are none of it.
+            // If the parts exceed the whole, they are not included in it.
             if cache_apart || cache > prompt { prompt + cache } else { prompt }
         });
-        // xAI and Gemini leave the reasoning out of the output, but not out of the total.
+        // xAI and Gemini exclude the reasoning from the output, but include it in the total.
         let rest = total.zip(usage.prompt_tokens).and_then(|(total, prompt)| total.checked_sub(prompt));
         usage.completion_tokens = usage.completion_tokens.max(rest.filter(|rest| *rest > 0));
         Some(usage)
     }
 
-    /// A number of tokens, as it is written; `None` if it cannot be one.
+    /// A number of tokens, parsed; `None` if it is impossible.
     pub fn count(value: &str) -> Option<u64> {
         value.parse().ok().filter(|tokens| *tokens <= MOST)
     }
 
-    /// Whether it tells both what was read and what was written.
+    /// Returns `true` if both input and output are known.
     pub fn is_known(&self) -> bool {
         self.prompt_tokens.is_some() && self.completion_tokens.is_some()
     }
 }
 
-/// What one object tells: the usage itself, or details of it.
+/// The numbers in one object: the usage itself, or its details.
 struct Counts<'a> {
     usage: Usage,
     total: Option<u64>,
     /// The objects with details.
     details: [Option<&'a str>; 4],
-    /// Whether the input is told as Anthropic does in its own format: without what the cache was read or written for.
+    /// `true` if the input excludes the tokens read from and written to the cache, as in Anthropic's own format.
     cache_apart: bool,
 }
 
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn understands_every_dialect() {
+    fn reads_the_usage_of_every_provider() {
         let n = None;
         for (text, expected) in [
             (r#"{"prompt_tokens":3,"completion_tokens":5,"x":1}"#, [Some(3), n, n, Some(5), n, n]),
@@ -161,13 +161,13 @@ mod tests {
                 "prompt_cache_miss_tokens":36,"completion_tokens_details":{"reasoning_tokens":4}}"#,
                 [Some(100), Some(64), n, Some(5), Some(4), n],
             ),
-            // Anthropic's words beside OpenAI's; the input includes them.
+            // Anthropic's names beside OpenAI's; the input includes the cache.
             (
                 r#"{"prompt_tokens":100,"completion_tokens":5,"total_tokens":105,"cache_read_input_tokens":60,
                 "cache_creation_input_tokens":30,"prompt_tokens_details":{"cached_tokens":0}}"#,
                 [Some(100), Some(60), Some(30), Some(5), n, n],
             ),
-            // Anthropic's own, where it does not.
+            // Anthropic's own format, where the input excludes the cache.
             (
                 r#"{"input_tokens":100,"output_tokens":5,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}"#,
                 [Some(190), Some(60), Some(30), Some(5), n, n],
@@ -176,7 +176,7 @@ mod tests {
                 r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":115,"cache_read_input_tokens":100}"#,
                 [Some(110), Some(100), n, Some(5), n, n],
             ),
-            // OpenAI's newer words.
+            // OpenAI's newer names.
             (
                 r#"{"input_tokens":100,"output_tokens":5,"input_tokens_details":{"cached_tokens":60},
                 "output_tokens_details":{"reasoning_tokens":2}}"#,
@@ -193,7 +193,7 @@ mod tests {
                 "prompt_tokens_details":{"cached_tokens":128},"completion_tokens_details":{"reasoning_tokens":2809}}"#,
                 [Some(10120), Some(128), n, Some(4308), Some(2809), n],
             ),
-            // Gemini, which does not tell what it left out; and does not tell an output of nothing but reasoning.
+            // Gemini, which does not report the reasoning; nor the output, if it is only reasoning.
             (
                 r#"{"prompt_tokens":20,"completion_tokens":198,"total_tokens":623}"#,
                 [Some(20), n, n, Some(603), n, n],
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_not_told() {
+    fn impossible_numbers_count_as_missing() {
         for text in ["null", "7", "[]", "\"odd\"", "", "{", r#"{"prompt_tokens":1,"prompt_tokens":2}"#] {
             assert_eq!(counts(text), None, "{text}");
         }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is told, nothing overflows, and the cache's part of the input is never more than the input.
+        /// No numbers overflow, and the cached part of the input never exceeds the input.
         #[test]
         fn any_numbers_are_read(numbers in proptest::collection::vec(proptest::option::of(0u64..=MOST), 16)) {
             let members: Vec<String> = NAMES

@@ -1,3 +1,3 @@
-//! How messages are cut out of a stream of bytes. What a message says is the business of [`crate::format`].
+//! Framing: the boundaries of messages in a byte stream. [`crate::format`] reads the messages.
 
 pub mod sse;

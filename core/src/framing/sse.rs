@@ -1,30 +1,30 @@
-//! Server-sent events as they arrive: where events end, under any split of the bytes.
+//! Server-sent events: event boundaries in a byte stream, under any split of the bytes.
 //!
-//! Follows the event stream format of the HTML standard (§ 9.2.6): lines end with LF, CR LF or CR; an empty line ends an
-//! event. Bytes are framed, not decoded: what comes out, joined, is what went in.
+//! Follows the event stream format of the HTML standard (§ 9.2.6): lines end with LF, CR LF or CR; an empty line ends
+//! an event. Bytes are framed, not decoded: the output, joined, equals the input.
 
-/// Cuts a byte stream into whole events.
+/// Splits a byte stream into whole events.
 #[derive(Debug, Default)]
 pub struct Framer {
-    /// The beginning of an event whose end has not arrived.
+    /// The start of an event whose end has not arrived.
     partial: Vec<u8>,
-    /// Whether some of the present line came in an earlier chunk.
+    /// `true` if an earlier chunk has a part of the current line.
     mid_line: bool,
-    /// Whether the last byte was a CR that ended a line, so that an LF would still belong to it.
+    /// `true` if the last byte was a CR that ended a line, so that a following LF belongs to it.
     after_cr: bool,
 }
 
-/// What a chunk completed.
+/// The events that a chunk completed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framed<'a> {
-    /// Whole events, all of them in this very chunk, which ends with the last of them.
+    /// Whole events that lie in this chunk, which ends with the last of them.
     Whole(&'a [u8]),
-    /// Whole events that began in an earlier chunk, or are followed by the beginning of another.
+    /// Whole events that started in an earlier chunk, or are followed by the start of another one.
     Joined(Vec<u8>),
 }
 
 impl Framer {
-    /// Takes the next bytes and gives all events that they complete; the rest is kept.
+    /// Takes the next bytes and returns all events that they complete; keeps the rest.
     pub fn push<'a>(&mut self, chunk: &'a [u8]) -> Framed<'a> {
         let complete = self.scan(chunk);
         if self.partial.is_empty() && complete == chunk.len() {
@@ -40,18 +40,18 @@ impl Framer {
         Framed::Joined(events)
     }
 
-    /// What has arrived of an event that is not complete.
+    /// The part of an incomplete event that has arrived.
     pub fn partial(&self) -> &[u8] {
         &self.partial
     }
 
-    /// How many bytes of the chunk belong to complete events.
+    /// The number of bytes of the chunk that belong to complete events.
     fn scan(&mut self, chunk: &[u8]) -> usize {
         let mut complete = 0;
         let mut line_start = 0;
         if self.after_cr && chunk.first() == Some(&b'\n') {
             line_start = 1;
-            // The event that the CR completed has gone already; its LF follows it.
+            // The event that the CR completed has already been returned; this is its LF.
             if self.partial.is_empty() {
                 complete = 1;
             }
@@ -71,15 +71,15 @@ impl Framer {
     }
 }
 
-/// A line that has its end.
+/// A complete line.
 struct Line {
-    /// Its bytes, without the end.
+    /// The number of its bytes, without the line end.
     length: usize,
-    /// Where the next line begins.
+    /// The offset of the next line.
     next: usize,
 }
 
-/// The line that begins at `start`, if its end has arrived.
+/// The line that starts at `start`, if its end has arrived.
 fn line(bytes: &[u8], start: usize) -> Option<Line> {
     let length = memchr::memchr2(b'\n', b'\r', bytes.get(start..)?)?;
     let end = start + length;
@@ -87,14 +87,14 @@ fn line(bytes: &[u8], start: usize) -> Option<Line> {
     Some(Line { length, next: end + if crlf { 2 } else { 1 } })
 }
 
-/// Splits whole events, as a [`Framer`] gives them, into single ones.
+/// Splits the whole events of a [`Framer`] into single ones.
 pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let mut line_start = 0;
         let mut seen_text = false;
         while let Some(Line { length, next }) = line(bytes, line_start) {
             seen_text |= length > 0;
-            // Stray line ends before the first line of an event go with that event.
+            // Extra line ends before the first line of an event belong to that event.
             if length == 0 && seen_text {
                 let (event, rest) = bytes.split_at_checked(next)?;
                 bytes = rest;
@@ -107,7 +107,7 @@ pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What an event says.
+/// The fields of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The `event` field.
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Frames the chunks and gives the completed events of each push, and what is left.
+    /// Frames the chunks, and returns the completed events of each push, and the rest.
     fn frame(chunks: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
         let mut framer = Framer::default();
         let pushed = chunks
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn cr_and_lf_may_be_torn_apart() {
+    fn cr_and_lf_may_be_in_different_chunks() {
         let (pushed, rest) = frame(&[b"data: a\r", b"\n\r", b"\ndata: b\r\n\r\n"]);
         assert_eq!(pushed, [&b""[..], b"data: a\r\n\r", b"\ndata: b\r\n\r\n"]);
         assert_eq!(rest, b"");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_fields_as_the_standard_says() {
+    fn reads_fields_as_in_the_standard() {
         let event = parse(b"\nevent: error\r\n: comment\r\ndata:  two spaces\r\ndata\ndata:b\r\n\r\n");
         assert_eq!(event, Event { name: b"error".to_vec(), data: b" two spaces\nb".to_vec() });
     }
@@ -206,16 +206,16 @@ mod tests {
         proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat().into_bytes())
     }
 
-    /// The events that carry a field, which is all that a client can see of a stream.
+    /// The events with a field: all that a client sees of a stream.
     fn seen(bytes: &[u8]) -> Vec<Event> {
         events(bytes).map(parse).filter(|event| *event != Event::default()).collect()
     }
 
     proptest! {
-        /// Under any split, the same bytes come out, the same of them as complete events, and nothing that is complete
-        /// is held back.
+        /// Under any split, the output has the same bytes and the same complete events, and no complete event is held
+        /// back.
         #[test]
-        fn any_split_gives_the_same_events(bytes in stream(), cuts in proptest::collection::vec(0usize..200, 0..30)) {
+        fn the_events_do_not_depend_on_the_split(bytes in stream(), cuts in proptest::collection::vec(0usize..200, 0..30)) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.push(0);
             cuts.push(bytes.len());
@@ -228,9 +228,9 @@ mod tests {
             prop_assert_eq!(seen(&pushed.concat()), seen(&whole.concat()));
         }
 
-        /// Single events, joined, are the input again, and each pushed block can be split on its own.
+        /// Single events, joined, equal the input, and each pushed block can be split by itself.
         #[test]
-        fn splitting_loses_nothing(bytes in stream()) {
+        fn splitting_keeps_all_bytes(bytes in stream()) {
             prop_assert_eq!(events(&bytes).collect::<Vec<_>>().concat(), bytes);
         }
     }

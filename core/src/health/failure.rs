@@ -1,56 +1,56 @@
-//! What a failed attempt says: about the lane, and about where the call can go next.
+//! The meaning of a failed attempt: for the lane, and for the rest of the call.
 //!
-//! One table of classes; [`Class`]'s methods are its columns.
+//! The classes form a table; the methods of [`Class`] are its columns.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Source};
 
-/// What went wrong.
+/// The class of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// Too many calls for now: 429.
+    /// Too many requests: 429.
     Throttled,
-    /// The account is empty: 402, or 429 that says so.
+    /// The provider account has no quota left: 402, or a 429 with such a code.
     QuotaSpent,
-    /// The gateway's key is not valid: 401.
+    /// The provider rejects the gateway's key: 401.
     CredentialRejected,
-    /// The gateway's key may not do this: 403.
+    /// The gateway's key does not have permission: 403.
     Forbidden,
-    /// The provider does not have the model (any more): 404, 410.
+    /// The provider does not have the model, or no longer: 404, 410.
     ModelGone,
-    /// The provider failed: 408, 5xx, an error inside a stream.
+    /// The provider failed: 408, 5xx, or an error inside a stream.
     ServerError,
-    /// A time limit: no status line, no content, no end.
+    /// A time limit passed: no status line, no content, or no end.
     TimedOut,
-    /// No connection, or closed without an answer.
+    /// No connection, or the connection was closed before a response.
     Unreachable,
-    /// An answer that is cut, or not what it claims to be.
+    /// A response that is incomplete or malformed.
     Broken,
-    /// More than the model can read: 413, `context_length_exceeded`.
+    /// The input is longer than the model accepts: 413, `context_length_exceeded`.
     TooLong,
-    /// The provider refuses the content.
+    /// The provider rejects the content.
     ContentRefused,
-    /// The request is at fault: any other 4xx. Another provider would say the same.
+    /// The request is invalid: any other 4xx. Another provider would reject it too.
     Refused,
-    /// The gateway's own fault.
+    /// A defect of the gateway.
     Internal,
-    /// The client left.
+    /// The client disconnected.
     ClientLeft,
 }
 
 /// A failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What went wrong.
+    /// The class.
     pub class: Class,
-    /// How long the provider wants to be left alone, in milliseconds.
+    /// The time for which the provider wants no requests, in milliseconds.
     pub retry_after_ms: Option<u64>,
 }
 
 impl Failure {
-    /// What an error means. `retry_after_ms` is what the upstream's headers said.
+    /// The failure behind an error. `retry_after_ms` comes from the headers of the upstream's response.
     pub fn of(error: &Error, retry_after_ms: Option<u64>) -> Failure {
         Failure { class: Class::of(error), retry_after_ms }
     }
@@ -62,11 +62,11 @@ impl Class {
             return Class::of_gateway(error);
         }
         let code = error.code().unwrap_or_default();
-        let words = error.message.to_ascii_lowercase();
-        let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+        let message = error.message.to_ascii_lowercase();
+        let mentions = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
         if ["context_length_exceeded", "string_above_max_length"].contains(&code)
             || (error.status == 400
-                && says(&[
+                && mentions(&[
                     "context length",
                     "context window",
                     "maximum context",
@@ -78,7 +78,7 @@ impl Class {
         }
         match error.status {
             402 => Class::QuotaSpent,
-            // 3036 and 4006 are how Workers AI says that the day's allocation is used up.
+            // 3036 and 4006 are the codes of Workers AI for a used-up daily allocation.
             429 if ["insufficient_quota", "3036", "4006"].contains(&code)
                 || error.kind() == "insufficient_quota" =>
             {
@@ -86,15 +86,17 @@ impl Class {
             }
             429 => Class::Throttled,
             401 => Class::CredentialRejected,
-            // Gemini says so with a 400.
-            400 if code == "API_KEY_INVALID" || says(&["api key not valid", "invalid api key"]) => {
+            // Gemini uses status 400 for this.
+            400 if code == "API_KEY_INVALID" || mentions(&["api key not valid", "invalid api key"]) => {
                 Class::CredentialRejected
             }
             403 => Class::Forbidden,
             404 | 410 => Class::ModelGone,
             413 => Class::TooLong,
             408 | 409 | 425 | 500.. => Class::ServerError,
-            _ if code.starts_with("content_") || says(&["safety", "content filter", "content policy"]) => {
+            _ if code.starts_with("content_")
+                || mentions(&["safety", "content filter", "content policy"]) =>
+            {
                 Class::ContentRefused
             }
             _ => Class::Refused,
@@ -116,23 +118,24 @@ impl Class {
         }
     }
 
-    /// Whether another lane may be asked for the same call.
+    /// Returns `true` if the call can continue with another lane.
     pub fn goes_on(self) -> bool {
         !matches!(self, Class::ContentRefused | Class::Refused | Class::Internal | Class::ClientLeft)
     }
 
-    /// Whether the same lane may be asked again for the same call, after a wait. Not after a time limit: that has cost
-    /// enough already.
+    /// Returns `true` if the call can retry the same lane after a wait. Not after a time limit: that attempt has
+    /// already taken long enough.
     pub fn can_repeat(self) -> bool {
         matches!(self, Class::Throttled | Class::ServerError | Class::Unreachable | Class::Broken)
     }
 
-    /// Whether the model may have begun to answer, so that the provider charges something all the same.
+    /// Returns `true` if the model may have started to generate, so that the provider may charge for the attempt.
     pub fn may_have_used(self) -> bool {
         matches!(self, Class::TimedOut | Class::Broken | Class::ClientLeft)
     }
 
-    /// Whether it speaks against the lane. A caller's bad requests do not make a provider look ill.
+    /// Returns `true` if the failure counts against the lane. Invalid requests of callers must not lower the health of
+    /// a provider.
     pub fn is_fault(self) -> bool {
         !matches!(
             self,
@@ -140,14 +143,14 @@ impl Class {
         )
     }
 
-    /// Whether it is about the key, and so about every model that is asked with it.
+    /// Returns `true` if the failure concerns the key, and so all models that are reached with it.
     pub fn is_of_key(self) -> bool {
         matches!(self, Class::QuotaSpent | Class::CredentialRejected)
     }
 
-    /// How long the lane, or the key, is left alone after the `streak`th failure in a row, in milliseconds, unless the
-    /// provider named a time; 0: not at all.
-    pub fn outage_ms(self, streak: u32) -> u64 {
+    /// The cooldown of the lane or the key after the `streak`th failure in a row, in milliseconds, unless the provider
+    /// stated a time; 0 for none.
+    pub fn cooldown_ms(self, streak: u32) -> u64 {
         let doubled = |first_ms: u64, most_ms: u64| {
             first_ms.saturating_mul(1 << streak.saturating_sub(1).min(20)).min(most_ms)
         };
@@ -164,8 +167,8 @@ impl Class {
         }
     }
 
-    /// Of several failures of one call, the one of the highest rank is told to the caller: first what the caller can
-    /// mend, then what passes with time, last what only the operator can mend.
+    /// The priority of a failure. If all attempts of a call fail, the caller gets the failure with the highest rank:
+    /// first what the caller can fix, then what passes with time, last what only the operator can fix.
     pub fn rank(self) -> u8 {
         match self {
             Class::ClientLeft => 9,
@@ -178,7 +181,8 @@ impl Class {
         }
     }
 
-    /// The word of `failure_breakdown` in `GET /v1/stats/providers`, which knows four; `None`: no failure of an upstream.
+    /// The category of `failure_breakdown` in `GET /v1/stats/providers`, which has four; `None` if the upstream did not
+    /// fail.
     pub fn breakdown(self) -> Option<Breakdown> {
         match self {
             Class::ContentRefused => Some(Breakdown::SafetyRefusal),
@@ -193,7 +197,7 @@ impl Class {
         }
     }
 
-    /// Its name, as logs and headers have it.
+    /// The name in logs and headers.
     pub fn as_str(self) -> &'static str {
         match self {
             Class::Throttled => "throttled",
@@ -214,16 +218,16 @@ impl Class {
     }
 }
 
-/// The classes of failures that `GET /v1/stats/providers` knows.
+/// The categories of failures in `GET /v1/stats/providers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breakdown {
-    /// The provider refuses the content.
+    /// The provider rejects the content.
     SafetyRefusal,
-    /// It passes: limits, overload, time limits, network.
+    /// The failure is temporary: limits, overload, time limits, network.
     UsageRetriable,
-    /// The request is at fault.
+    /// The request is invalid.
     InputNonretriable,
-    /// The provider will not answer until somebody acts.
+    /// The provider rejects all requests until somebody acts.
     ProviderFatal,
 }
 
@@ -232,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_status_has_its_class() {
+    fn every_status_and_code_has_its_class() {
         for (status, code, message, class) in [
             (429, "rate_limit_exceeded", "slow down", Class::Throttled),
             (429, "insufficient_quota", "pay", Class::QuotaSpent),
@@ -277,10 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn outages_grow_and_are_bounded() {
-        assert_eq!(Class::ServerError.outage_ms(1), 2_000);
-        assert_eq!(Class::ServerError.outage_ms(3), 8_000);
-        assert_eq!(Class::ServerError.outage_ms(u32::MAX), 120_000);
-        assert_eq!(Class::Refused.outage_ms(5), 0);
+    fn cooldowns_grow_and_are_bounded() {
+        assert_eq!(Class::ServerError.cooldown_ms(1), 2_000);
+        assert_eq!(Class::ServerError.cooldown_ms(3), 8_000);
+        assert_eq!(Class::ServerError.cooldown_ms(u32::MAX), 120_000);
+        assert_eq!(Class::Refused.cooldown_ms(5), 0);
     }
 }

@@ -1,8 +1,8 @@
-//! How each provider, model and key has been doing.
+//! The health of each provider, model and key.
 //!
-//! A [`HealthView`] is what one isolate knows: what it saw itself, at once, and what the others saw, at most two seconds later,
-//! by way of the `ProviderHealth` object, whose state is [`Shared`]. What is exchanged is [`Lanes`], which add up. Nothing
-//! here knows a clock, chance or the object itself.
+//! A [`HealthView`] is what one isolate knows: its own observations at once, those of the other isolates at most two
+//! seconds later. Isolates exchange [`Lanes`] through the `ProviderHealth` object, whose state is [`Shared`]; lanes can
+//! be added up. This module does not know clocks, randomness or the object itself.
 
 pub mod failure;
 pub mod quota;
@@ -13,41 +13,41 @@ mod view;
 use serde::{Deserialize, Serialize};
 
 pub use shared::{Report, Shared, Update};
-pub use stats::{LaneStats, Outage, Totals, day_end_ms};
+pub use stats::{Cooldown, LaneStats, Totals, day_end_ms};
 pub use view::{Availability, HealthView, REFRESH_MS, STALE_MS, Token};
 
-/// A lane, by name: one model of one provider, asked with one of its keys.
+/// The id of a lane: one model of one provider, reached with one of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LaneId<'a> {
     /// The provider.
     pub provider: &'a str,
-    /// The model; `other` for one that is not listed: what callers may invent is counted under one name. Empty: the key
-    /// itself, for what is true of all models that are asked with it.
+    /// The model; `other` for all models that are not listed, because callers can invent any number of names. Empty for
+    /// the key itself: statistics that apply to all models reached with it.
     pub model: &'a str,
-    /// The place of the key among the provider's keys.
+    /// The index of the key among the provider's keys.
     pub key: u8,
 }
 
 impl<'a> LaneId<'a> {
-    /// The key that this lane is asked with.
+    /// The id of the key that this lane uses.
     #[must_use]
     pub fn of_key(self) -> LaneId<'a> {
         LaneId { model: "", ..self }
     }
 }
 
-/// Records of lanes, sorted by their places.
+/// Statistics of lanes, sorted by id.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lanes(Vec<Record>);
 
-/// What is known of one lane.
+/// The statistics of one lane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
     provider: String,
     model: String,
     key: u8,
     lane: LaneStats,
-    /// In which version of the shared state it changed last.
+    /// The version of the shared state in which the record last changed.
     #[serde(skip)]
     version: u64,
 }
@@ -59,13 +59,13 @@ impl Record {
 }
 
 impl Lanes {
-    /// What is known of a lane.
+    /// The statistics of a lane.
     pub fn get(&self, id: LaneId<'_>) -> Option<&LaneStats> {
         let index = self.find(id).ok()?;
         self.0.get(index).map(|record| &record.lane)
     }
 
-    /// The lanes of a provider, without its keys: model, key, and what is known.
+    /// The lanes of a provider, without its keys: model, key and statistics.
     pub fn of_provider(&self, provider: &str) -> impl Iterator<Item = (&str, u8, &LaneStats)> {
         let start = self.0.partition_point(|record| record.provider.as_str() < provider);
         let records = self.0.iter().skip(start).take_while(move |record| record.provider == provider);
@@ -74,7 +74,7 @@ impl Lanes {
             .map(|record| (record.model.as_str(), record.key, &record.lane))
     }
 
-    /// Whether nothing is known.
+    /// Returns `true` if no lane has statistics.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -83,7 +83,7 @@ impl Lanes {
         self.0.binary_search_by(|record| record.id().cmp(&id))
     }
 
-    /// A lane's record, made if there is none.
+    /// The record of a lane; inserted if missing.
     fn record(&mut self, id: LaneId<'_>) -> Option<&mut Record> {
         let index = self.find(id).unwrap_or_else(|index| {
             let LaneId { provider, model, key } = id;
@@ -94,40 +94,40 @@ impl Lanes {
         self.0.get_mut(index)
     }
 
-    /// Adds what has been counted of one lane.
+    /// Adds statistics to those of one lane.
     fn add(&mut self, id: LaneId<'_>, lane: &LaneStats) {
         if let Some(record) = self.record(id) {
             record.lane.absorb(lane);
         }
     }
 
-    /// Adds what others have counted.
+    /// Adds the statistics of other lanes to these.
     pub fn absorb(&mut self, other: &Lanes) {
         for record in &other.0 {
             self.add(record.id(), &record.lane);
         }
     }
 
-    /// Puts what is told in the place of what is known of the same lanes.
-    fn replace(&mut self, told: &Lanes) {
-        for record in &told.0 {
+    /// Replaces the statistics of the lanes that `others` contains.
+    fn replace(&mut self, others: &Lanes) {
+        for record in &others.0 {
             if let Some(known) = self.record(record.id()) {
                 known.lane = record.lane.clone();
             }
         }
     }
 
-    /// What can be said twice: no counts.
-    fn standing(&self) -> Lanes {
-        let standing = |record: &Record| {
-            let LaneStats { outage, quota, .. } = &record.lane;
-            let lane = LaneStats { outage: *outage, quota: quota.clone(), ..LaneStats::default() };
+    /// A copy without counts: the part that can be applied twice.
+    fn without_counts(&self) -> Lanes {
+        let without_counts = |record: &Record| {
+            let LaneStats { cooldown, quota, .. } = &record.lane;
+            let lane = LaneStats { cooldown: *cooldown, quota: quota.clone(), ..LaneStats::default() };
             Record { lane, ..record.clone() }
         };
-        Lanes(self.0.iter().map(standing).collect())
+        Lanes(self.0.iter().map(without_counts).collect())
     }
 
-    /// Those of these lanes that the others have too.
+    /// The lanes that `others` contains too.
     fn within(&self, others: &Lanes) -> Lanes {
         Lanes(self.0.iter().filter(|record| others.find(record.id()).is_ok()).cloned().collect())
     }

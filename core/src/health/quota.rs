@@ -1,8 +1,8 @@
-//! What the headers of an upstream's answer say of its limits: when to come back ([`retry_after_ms`]), and what is left
-//! ([`read`]).
+//! Limit headers of upstream responses: when to retry ([`retry_after_ms`]), and how much is left ([`read`]).
 //!
-//! Each provider writes these values in its own way, and none promises to keep it: what is not understood counts as not
-//! said. Times are rounded up and amounts down, so that nobody comes back too early. Keeps nothing and decides nothing.
+//! Each provider has its own notation and guarantees none: a value that cannot be parsed counts as absent. Times are
+//! rounded up and amounts down, so that the gateway never returns too early. This module keeps no state and decides
+//! nothing.
 
 use chrono::{DateTime, Datelike as _, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{LimitHeader, Resource, Window};
 use crate::time::{DAY_MS, from_rfc3339};
 
-/// What one answer's headers say of what is left of a resource.
+/// The state of one limit, as the headers of one response give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// What is limited.
+    /// The limited resource.
     pub resource: Resource,
-    /// The time for which the limit stands.
+    /// The window of the limit.
     pub window: Window,
-    /// How much there is in all, in requests or tokens.
+    /// The limit, in requests or tokens.
     pub limit: Option<u64>,
-    /// How much is left, in requests or tokens.
+    /// The amount that is left, in requests or tokens.
     pub remaining: Option<u64>,
-    /// When it is full again, in milliseconds since 1970. May lie in the past.
+    /// The time at which the limit resets, in milliseconds since 1970. May lie in the past.
     pub reset_ms: Option<u64>,
-    /// When this was read, in milliseconds since 1970.
+    /// The time of the response, in milliseconds since 1970.
     pub seen_ms: u64,
 }
 
-/// The retry delay of an upstream's refusal, in milliseconds from `now_ms` (milliseconds since 1970), at most 24 hours:
-/// `retry-after-ms` (a number), else `retry-after` (seconds, whole or with a fraction, or an HTTP date). `None`: absent or
-/// nonsense. A date in the past is a delay of 0.
+/// The retry delay of an error response, in milliseconds from `now_ms` (milliseconds since 1970), at most 24 hours:
+/// `retry-after-ms` (a number), otherwise `retry-after` (seconds, whole or with a fraction, or an HTTP date). `None` if
+/// absent or invalid. A date in the past is a delay of 0.
 pub fn retry_after_ms(retry_after: Option<&str>, retry_after_ms: Option<&str>, now_ms: u64) -> Option<u64> {
     retry_after_ms
         .and_then(|text| plain_ms(text.trim(), MS))
@@ -40,8 +40,8 @@ pub fn retry_after_ms(retry_after: Option<&str>, retry_after_ms: Option<&str>, n
         .map(|delay| delay.min(DAY_MS))
 }
 
-/// Reads the headers that a provider is known to send. `header` looks one up by its lower-case name; `now_ms` is in
-/// milliseconds since 1970. A resource of which the answer says nothing has no reading.
+/// Reads the limit headers of a provider. `header` finds a header by its lower-case name; `now_ms` is in milliseconds
+/// since 1970. A resource without any header has no reading.
 pub fn read(headers: &[LimitHeader], header: impl Fn(&str) -> Option<String>, now_ms: u64) -> Vec<Reading> {
     let value = |name: &str| if name.is_empty() { None } else { header(name) };
     headers
@@ -58,12 +58,12 @@ pub fn read(headers: &[LimitHeader], header: impl Fn(&str) -> Option<String>, no
         .collect()
 }
 
-/// An amount, without its fraction: half a request is none.
+/// An amount, rounded down: half a request is no request.
 fn amount(text: &str) -> Option<u64> {
     Some(saturate(plain(text)? / ONE))
 }
 
-/// An amount that is left. Counters that were overdrawn are negative.
+/// An amount that is left. Some providers send negative numbers for overdrawn counters.
 fn remaining(text: &str) -> Option<u64> {
     match text.strip_prefix('-') {
         Some(debt) => amount(debt).map(|_| 0),
@@ -71,13 +71,14 @@ fn remaining(text: &str) -> Option<u64> {
     }
 }
 
-/// Plain numbers from here on are a point in time, in seconds since 1970 (this one is in 2001), and smaller ones seconds
-/// from now (this one is 31 years).
+/// Plain numbers from here on are a point in time in seconds since 1970 (this one is in 2001); smaller numbers are
+/// seconds from now (this one is 31 years).
 const LEAST_EPOCH: u64 = 1_000_000_000;
-/// The same for milliseconds since 1970: in seconds, this is the year 5138; in milliseconds, it is in 1973.
+/// The same boundary for milliseconds since 1970: read as seconds, this is the year 5138; as milliseconds, it is in
+/// 1973.
 const LEAST_EPOCH_MS: u64 = 100_000_000_000;
 
-/// When a limit is reset, in milliseconds since 1970.
+/// The time at which a limit resets, in milliseconds since 1970.
 fn reset_ms(text: &str, now_ms: u64) -> Option<u64> {
     if let Some(number) = plain(text) {
         return Some(match saturate(number / ONE) {
@@ -89,7 +90,7 @@ fn reset_ms(text: &str, now_ms: u64) -> Option<u64> {
     duration_ms(text).map(|wait| now_ms.saturating_add(wait)).or_else(|| from_rfc3339(text))
 }
 
-/// A duration as Go prints it, also with days: `12ms`, `6m0s`, `1h2m3.5s`, `1d`.
+/// A duration in Go's notation, with days in addition: `12ms`, `6m0s`, `1h2m3.5s`, `1d`.
 fn duration_ms(text: &str) -> Option<u64> {
     let (mut rest, mut sum) = (text, 0_u64);
     while !rest.is_empty() {
@@ -110,7 +111,7 @@ const SECOND: u128 = 1_000 * MS;
 fn unit_ns(name: &str) -> Option<u128> {
     Some(match name {
         "ns" => 1,
-        // Two characters look the same: the micro sign and the Greek letter.
+        // The micro sign and the Greek letter look the same.
         "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
         "ms" => MS,
         "s" => SECOND,
@@ -121,12 +122,12 @@ fn unit_ns(name: &str) -> Option<u128> {
     })
 }
 
-/// Numbers are read in billionths: whole numbers have no rounding, and no float has to be cast.
+/// Numbers are held in billionths: whole numbers are exact, and no float is cast.
 const ONE: u128 = 1_000_000_000;
-/// Digits of a billionth.
+/// The number of decimals of a billionth.
 const PLACES: usize = 9;
 
-/// A number that is the whole text, in billionths. With an exponent too: Python writes the last instants so (`1.2e-05`).
+/// A text that is one number, in billionths. Exponents are allowed: Python writes very short times so (`1.2e-05`).
 fn plain(text: &str) -> Option<u128> {
     let (number, rest) = leading(text)?;
     if rest.is_empty() {
@@ -137,12 +138,12 @@ fn plain(text: &str) -> Option<u128> {
     Some(if exponent < 0 { number.div_ceil(power) } else { number.saturating_mul(power) })
 }
 
-/// The same in milliseconds; the number is in units of so many nanoseconds.
+/// A text that is one number of units of `unit_ns` nanoseconds, in milliseconds.
 fn plain_ms(text: &str, unit_ns: u128) -> Option<u64> {
     Some(to_ms(plain(text)?, unit_ns))
 }
 
-/// Billionths of a unit of so many nanoseconds, in milliseconds, rounded up.
+/// Billionths of a unit of `unit_ns` nanoseconds, in milliseconds, rounded up.
 fn to_ms(billionths: u128, unit_ns: u128) -> u64 {
     saturate(billionths.saturating_mul(unit_ns).div_ceil(ONE * MS))
 }
@@ -151,7 +152,7 @@ fn saturate(number: u128) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// The decimal number at the start of a text, in billionths, and what follows it.
+/// The decimal number at the start of a text, in billionths, and the text after it.
 fn leading(text: &str) -> Option<(u128, &str)> {
     let (whole, mut rest) = digits(text)?;
     let mut fraction = "";
@@ -165,7 +166,7 @@ fn leading(text: &str) -> Option<(u128, &str)> {
     Some((number, rest))
 }
 
-/// The digits at the start of a text, at least one, and what follows them.
+/// The digits at the start of a text, at least one, and the text after them.
 fn digits(text: &str) -> Option<(&str, &str)> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     if end == 0 { None } else { text.split_at_checked(end) }
@@ -174,15 +175,15 @@ fn digits(text: &str) -> Option<(&str, &str)> {
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// An HTTP date (RFC 9110 §5.6.7), in milliseconds since 1970; 0 for any before that.
+/// An HTTP date (RFC 9110 §5.6.7), in milliseconds since 1970; 0 for dates before that.
 ///
-/// By hand: what chrono brings to read dates by a pattern is many times this.
+/// Parsed by hand, because chrono's parser of date patterns is many times as large.
 fn http_date(text: &str, now_ms: u64) -> Option<u64> {
-    // The name of the day says nothing that the date does not say.
+    // The name of the day is redundant.
     let (_, date) = text.split_once([',', ' '])?;
-    let words: Vec<&str> = date.split([' ', '-']).filter(|word| !word.is_empty()).take(6).collect();
+    let fields: Vec<&str> = date.split([' ', '-']).filter(|field| !field.is_empty()).take(6).collect();
     // `Sun, 06 Nov 1994 08:49:37 GMT` and `Sunday, 06-Nov-94 08:49:37 GMT`, or `Sun Nov  6 08:49:37 1994`.
-    let ([day, month, year, clock, "GMT"] | [month, day, clock, year]) = *words.as_slice() else {
+    let ([day, month, year, clock, "GMT"] | [month, day, clock, year]) = *fields.as_slice() else {
         return None;
     };
     let month = (1..).zip(MONTHS).find(|(_, name)| *name == month)?.0;
@@ -204,12 +205,12 @@ fn http_date(text: &str, now_ms: u64) -> Option<u64> {
     Some(u64::try_from(instant.timestamp_millis()).unwrap_or(0))
 }
 
-/// A number of digits only.
+/// A number that consists of digits only.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The year with these last two digits that is not more than 50 years ahead, as RFC 9110 §5.6.7 wants it.
+/// The year with these last two digits that is at most 50 years ahead, as RFC 9110 §5.6.7 requires.
 fn full_year(last_two: u32, now_ms: u64) -> Option<u32> {
     let now = DateTime::from_timestamp_millis(i64::try_from(now_ms).ok()?)?.year();
     let latest = u32::try_from(now).ok()?.checked_add(50)?;
@@ -236,7 +237,7 @@ mod tests {
             (Some("1.5"), None, Some(1_500)),
             (Some("0.0001"), None, Some(1)),
             (Some("1e1"), None, Some(10_000)),
-            // The finer one wins, if it makes sense.
+            // The more precise header wins if it is valid.
             (Some("7"), Some("6500"), Some(6_500)),
             (Some("7"), Some("6500.25"), Some(6_501)),
             (Some("7"), Some("soon"), Some(7_000)),
@@ -249,7 +250,7 @@ mod tests {
             (Some("Sun, 06 Nov 1994 08:49:37 GMT"), None, Some(0)),
             (Some("Sun Nov  6 08:49:37 1994"), None, Some(0)),
             (Some("Sat, 06 Nov 1954 08:49:37 GMT"), None, Some(0)),
-            // A day is the most.
+            // The maximum is a day.
             (Some("86401"), None, Some(DAY_MS)),
             (Some("99999999999999999999999999999999999999999999999999"), None, Some(DAY_MS)),
             (Some("1e999"), None, Some(DAY_MS)),
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn two_digits_mean_the_nearest_year() {
+    fn two_digit_years_are_at_most_50_years_ahead() {
         let year = |last_two| full_year(last_two, NOW);
         assert_eq!(
             [year(26), year(99), year(0), year(76), year(77)],
@@ -323,19 +324,19 @@ mod tests {
             ("33011.382867097855", NOW + 33_011_383),
             ("1.1920928955078125e-05", NOW + 1),
             ("0", NOW),
-            // A point in time, in seconds, milliseconds and words.
+            // A point in time, in seconds, in milliseconds and as RFC 3339.
             ("1795323000", 1_795_323_000_000),
             ("1795323000.25", 1_795_323_000_250),
             ("1795323000250", 1_795_323_000_250),
             ("2026-11-22T04:50:00Z", 1_795_323_000_000),
             ("2026-11-22T04:50:00.25+00:00", 1_795_323_000_250),
             ("2015-05-08T08:49:20.992Z", 1_431_074_960_992),
-            // The last numbers of each size, and the first.
+            // The boundaries between the notations.
             ("999999999", NOW + 999_999_999_000),
             ("1000000000", 1_000_000_000_000),
             ("99999999999", 99_999_999_999_000),
             ("100000000000", 100_000_000_000),
-            // More than a number holds.
+            // Numbers that exceed a u64.
             ("99999999999999999999999999999999999999999999999999", u64::MAX),
             ("99999999999999999999999999999999999999999999999999d", u64::MAX),
             ("1e300", u64::MAX),
@@ -357,7 +358,7 @@ mod tests {
             ("0", Some(0), Some(0)),
             ("99.9", Some(99), Some(99)),
             ("1.5e3", Some(1_500), Some(1_500)),
-            // Overdrawn; and a limit below zero is none.
+            // An overdrawn counter; a limit below zero is invalid.
             ("-3", None, Some(0)),
             ("-0.5", None, Some(0)),
             ("99999999999999999999999999999999999999999999999999", Some(u64::MAX), Some(u64::MAX)),
@@ -389,7 +390,7 @@ mod tests {
     ];
 
     #[test]
-    fn reads_what_a_provider_sends() {
+    fn reads_the_limit_headers_of_a_provider() {
         let sent = |headers: &'static [(&str, &str)]| {
             move |name: &str| {
                 headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
@@ -433,7 +434,7 @@ mod tests {
         assert_eq!(serde_json::from_value::<Reading>(json).unwrap(), requests);
     }
 
-    /// A duration as Go prints it.
+    /// A duration in Go's notation.
     fn printed(mut ms: u64) -> String {
         let mut text = String::new();
         for (unit, length) in [("d", DAY_MS), ("h", 3_600_000), ("m", 60_000)] {
@@ -453,7 +454,7 @@ mod tests {
         }
 
         #[test]
-        fn almost_sense_is_read_without_a_panic(
+        fn almost_valid_text_is_read_without_a_panic(
             text in "[-+.,:eETZ0-9 dhmsnuµ]{0,40}|[A-Z][a-z]{2,5},? [0-9]{1,3}[ -](Nov|Feb)[ -][0-9]{1,5} [0-9:]{1,9}( GMT)?",
             now: u64,
         ) {

@@ -1,8 +1,8 @@
-//! What is known of one lane: one model of one provider, asked with one of its keys.
+//! Statistics of one lane: one model of one provider, reached with one of its keys.
 //!
-//! A lane's record can be added to another ([`LaneStats::absorb`]): so isolates count by themselves and report what they have
-//! counted, and the sum is the same as if one had counted everything. What is recent fades, so that a lane is judged by its
-//! last minutes; no clock is needed for that, each record knows when it was last added to.
+//! Statistics can be added up ([`LaneStats::absorb`]): each isolate counts by itself and reports its counts, and the
+//! sum is the same as if one isolate had counted everything. Recent observations decay, so that the last minutes
+//! decide. This needs no clock, because each record has the time of its last addition.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,47 +10,48 @@ use crate::health::failure::Class;
 use crate::health::quota::Reading;
 use crate::time::DAY_MS;
 
-/// How fast outcomes fade: after this many milliseconds one counts half.
+/// The half-life of outcomes, in milliseconds.
 const OUTCOME_HALF_LIFE_MS: f64 = 120_000.0;
-/// How fast latencies fade.
+/// The half-life of latencies, in milliseconds.
 const LATENCY_HALF_LIFE_MS: f64 = 600_000.0;
-/// Upper ends of the latency classes: 50 ms · √2ⁿ, up to some 4.5 minutes.
+/// The number of latency classes; their upper ends are 50 ms · √2ⁿ, up to about 4.5 minutes.
 const BUCKETS: usize = 26;
 const FIRST_BUCKET_MS: f64 = 50.0;
-/// How many distances between throttles are remembered.
+/// The number of distances between throttles that are kept.
 const MAX_GAPS: usize = 16;
 
-/// The record of one lane.
+/// The statistics of one lane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneStats {
-    /// Counts since the record began.
+    /// Counts since the lane was first used.
     pub totals: Totals,
     /// Outcomes and latencies of the last minutes.
     pub recent: Recent,
-    /// Why it is left alone, and until when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outage: Option<Outage>,
-    /// Calls answered today.
+    /// The reason and the end of the last cooldown.
+    #[serde(rename = "outage", skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<Cooldown>,
+    /// Successful calls today.
     pub today: Today,
-    /// What the provider's headers said last, one for each resource and window.
+    /// The last limit headers of the provider, one reading for each resource and window.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quota: Vec<Reading>,
-    /// How many attempts lie between throttles.
+    /// The numbers of attempts between throttles.
     pub spacing: Spacing,
 }
 
-/// Counts that never fade.
+/// Counts that do not decay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Totals {
-    /// Calls sent.
+    /// Attempts sent.
     pub attempts: u64,
-    /// Of them: refused because there were too many.
+    /// Attempts that were throttled.
     pub throttles: u64,
-    /// How often it was put aside.
-    pub outages: u64,
-    /// Failures by class, in the words of `GET /v1/stats/providers`.
+    /// Cooldowns started.
+    #[serde(rename = "outages")]
+    pub cooldowns: u64,
+    /// Failures by category of `GET /v1/stats/providers`; see [`Class::breakdown`].
     pub safety_refusal: u64,
     /// See [`Class::breakdown`].
     pub usage_retriable: u64,
@@ -60,67 +61,67 @@ pub struct Totals {
     pub provider_fatal: u64,
 }
 
-/// Outcomes and latencies that fade.
+/// Outcomes and latencies that decay.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Recent {
-    /// When this was last added to, in milliseconds since 1970.
+    /// The time of the last addition, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The weight of the calls that went well.
+    /// The weight of the successful calls.
     pub good: f64,
-    /// The weight of those that failed by the provider's fault.
+    /// The weight of the calls that failed through the provider's fault.
     pub bad: f64,
     /// The weight of the latencies, by class of [`bucket_end_ms`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latencies: Vec<f64>,
-    /// Their weighted sum, in milliseconds.
+    /// The weighted sum of the latencies, in milliseconds.
     pub latency_ms: f64,
 }
 
-/// Why and until when something is left alone. The last word counts: one that is over has a time that has passed.
+/// The last cooldown of a lane or key; it may be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outage {
-    /// Until when, in milliseconds since 1970; 0: an earlier one is over.
+pub struct Cooldown {
+    /// The end, in milliseconds since 1970; 0 if a success has ended it early.
     pub until_ms: u64,
-    /// When this was found.
+    /// The time at which the cause was observed, in milliseconds since 1970.
     pub since_ms: u64,
-    /// How many failures in a row.
+    /// The number of failures in a row.
     pub streak: u32,
-    /// What happened.
+    /// The class of the last failure.
     pub cause: Class,
-    /// Whether the provider itself named the time.
+    /// `true` if the provider itself stated the end.
     pub stated: bool,
 }
 
-/// Calls answered on one day (UTC).
+/// Successful calls on one day (UTC).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Today {
-    /// The day, counted from 1970-01-01.
+    /// The day, as the number of days since 1970-01-01.
     pub day: u64,
-    /// Calls answered on it.
+    /// Successful calls on that day.
     pub used: u32,
 }
 
-/// Distances between throttles, in attempts, as reports of them arrive.
+/// Distances between throttles, in attempts, in the order in which reports arrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Spacing {
-    /// Attempts before the first.
+    /// Attempts before the first throttle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<u64>,
-    /// Attempts when the last came.
+    /// Attempts at the last throttle.
     pub last_at: u64,
-    /// The last distances.
+    /// The last distances, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<u64>,
 }
 
-/// The day of a time, counted from 1970-01-01 (UTC).
+/// The day of a time, as the number of days since 1970-01-01 (UTC).
 pub(super) fn day_of(now_ms: u64) -> u64 {
     now_ms / DAY_MS
 }
 
-/// When the day of a time ends, in milliseconds since 1970.
+/// The end of the day of a time, in milliseconds since 1970.
 pub fn day_end_ms(now_ms: u64) -> u64 {
     (day_of(now_ms) + 1) * DAY_MS
 }
@@ -141,7 +142,7 @@ fn millis(ms: u64) -> f64 {
 }
 
 impl LaneStats {
-    /// Adds what another record has counted.
+    /// Adds the counts of other statistics.
     pub fn absorb(&mut self, other: &LaneStats) {
         let throttles = other.totals.throttles;
         self.totals.add(&other.totals);
@@ -149,7 +150,7 @@ impl LaneStats {
             self.spacing.note(self.totals.attempts, throttles);
         }
         self.recent.absorb(&other.recent);
-        self.outage = later(self.outage, other.outage);
+        self.cooldown = later(self.cooldown, other.cooldown);
         self.today = match (self.today, other.today) {
             (mine, theirs) if mine.day == theirs.day => {
                 Today { used: mine.used.saturating_add(theirs.used), ..mine }
@@ -162,7 +163,7 @@ impl LaneStats {
         }
     }
 
-    /// Takes what a provider's headers said, unless something later is known.
+    /// Stores a reading of limit headers, unless a later one is known.
     pub fn take_reading(&mut self, reading: Reading) {
         let same =
             |known: &&mut Reading| (known.resource, known.window) == (reading.resource, reading.window);
@@ -173,28 +174,28 @@ impl LaneStats {
         }
     }
 
-    /// The share of calls that went well of late, 0 to 1. A lane of which nothing is known is taken to be good: were it
-    /// worth less than one that has answered, the first of several equals to be asked would get all further calls.
+    /// The recent share of successful calls, 0 to 1. A lane without observations counts as good: if it ranked below a
+    /// lane with a success, the first of several equal lanes to be tried would get all further calls.
     pub fn success(&self, now_ms: u64) -> f64 {
         let fade = self.recent.fade(now_ms, OUTCOME_HALF_LIFE_MS);
         let (good, bad) = (self.recent.good * fade, self.recent.bad * fade);
         (good + 2.0) / (good + bad + 2.0)
     }
 
-    /// The plain share of calls that went well of late, 0 to 1, for people; `None` where there were none.
+    /// The recent share of successful calls without smoothing, 0 to 1, for reports; `None` without calls.
     pub fn success_rate(&self) -> Option<f64> {
         let weight = self.recent.good + self.recent.bad;
         (weight > 0.0).then(|| self.recent.good / weight)
     }
 
-    /// The mean latency of late, in milliseconds.
+    /// The recent mean latency, in milliseconds.
     pub fn latency_ms(&self) -> Option<f64> {
         let weight: f64 = self.recent.latencies.iter().sum();
         (weight > 1e-6).then(|| self.recent.latency_ms / weight)
     }
 
-    /// A percentile of the latencies of late, in milliseconds: the upper end of the class that it falls into. `None` where
-    /// fewer than `at_least` are known.
+    /// A percentile of the recent latencies, in milliseconds: the upper end of its latency class. `None` if the weight
+    /// of the known latencies is below `at_least`.
     pub fn percentile_ms(&self, share: f64, at_least: f64) -> Option<f64> {
         let weight: f64 = self.recent.latencies.iter().sum();
         if weight < at_least.max(1e-6) {
@@ -208,38 +209,40 @@ impl LaneStats {
         index.map(bucket_end_ms)
     }
 
-    /// Calls answered on the day of a time.
+    /// Successful calls on the day of a time.
     pub fn used_today(&self, now_ms: u64) -> u32 {
         if self.today.day == day_of(now_ms) { self.today.used } else { 0 }
     }
 
-    /// The smallest share that is left of any limit, 0 to 1; `per_day` is the one that the catalogue knows.
+    /// The smallest remaining share of any limit, 0 to 1; `per_day` is the limit in the catalogue.
     pub fn headroom(&self, per_day: Option<u32>, now_ms: u64) -> f64 {
         let day = per_day.map(|limit| 1.0 - f64::from(self.used_today(now_ms)) / f64::from(limit.max(1)));
-        let told = self.quota.iter().filter(|reading| reading.reset_ms.is_some_and(|reset| reset > now_ms));
-        let told =
-            told.filter_map(|reading| Some(millis(reading.remaining?) / millis(reading.limit?.max(1))));
-        told.chain(day).fold(1.0, f64::min).clamp(0.0, 1.0)
+        let current =
+            self.quota.iter().filter(|reading| reading.reset_ms.is_some_and(|reset| reset > now_ms));
+        let shares =
+            current.filter_map(|reading| Some(millis(reading.remaining?) / millis(reading.limit?.max(1))));
+        shares.chain(day).fold(1.0, f64::min).clamp(0.0, 1.0)
     }
 
-    /// Until when a limit that the provider told of is used up, in milliseconds since 1970.
+    /// The time at which a used-up limit of the provider resets, in milliseconds since 1970.
     pub fn spent_until_ms(&self, now_ms: u64) -> Option<u64> {
         let spent = self.quota.iter().filter(|reading| reading.remaining == Some(0));
-        // A provider that names a time beyond a day is asked again after a day.
+        // If the provider states a time more than a day away, the lane is tried again after a day.
         let until_ms = spent.filter_map(|reading| Some(reading.reset_ms?.min(reading.seen_ms + DAY_MS)));
         until_ms.filter(|until_ms| *until_ms > now_ms).max()
     }
 }
 
-/// The later of two words on an outage. While a time stands that the provider itself has named, guesses do not count: the
-/// word stays as old as it is, so that a later one of the provider, heard elsewhere, takes its place.
-pub(super) fn later(mine: Option<Outage>, theirs: Option<Outage>) -> Option<Outage> {
+/// The later of two observations of a cooldown. While a time lasts that the provider itself has stated, estimates do
+/// not replace it; its age does not change either, so that a later statement of the provider, made to another isolate,
+/// replaces it.
+pub(super) fn later(mine: Option<Cooldown>, theirs: Option<Cooldown>) -> Option<Cooldown> {
     let (Some(mine), Some(theirs)) = (mine, theirs) else { return mine.or(theirs) };
-    let age = |outage: Outage| (outage.since_ms, outage.until_ms);
+    let age = |cooldown: Cooldown| (cooldown.since_ms, cooldown.until_ms);
     let (earlier, later) = if age(mine) > age(theirs) { (theirs, mine) } else { (mine, theirs) };
-    let is_guess = later.streak > 0 && !later.stated;
-    if is_guess && earlier.stated && earlier.until_ms > later.since_ms {
-        return Some(Outage { streak: earlier.streak.max(later.streak), ..earlier });
+    let is_estimate = later.streak > 0 && !later.stated;
+    if is_estimate && earlier.stated && earlier.until_ms > later.since_ms {
+        return Some(Cooldown { streak: earlier.streak.max(later.streak), ..earlier });
     }
     Some(later)
 }
@@ -248,7 +251,7 @@ impl Totals {
     fn add(&mut self, other: &Totals) {
         self.attempts += other.attempts;
         self.throttles += other.throttles;
-        self.outages += other.outages;
+        self.cooldowns += other.cooldowns;
         self.safety_refusal += other.safety_refusal;
         self.usage_retriable += other.usage_retriable;
         self.input_nonretriable += other.input_nonretriable;
@@ -257,7 +260,7 @@ impl Totals {
 }
 
 impl Recent {
-    /// One outcome, with the latency of an answer.
+    /// One outcome, with the latency of a response.
     pub fn of(at_ms: u64, good: bool, latency_ms: Option<u64>) -> Recent {
         let mut latencies = Vec::new();
         if let Some(latency_ms) = latency_ms {
@@ -300,7 +303,7 @@ impl Recent {
 }
 
 impl Spacing {
-    /// `throttles` of them have come since the last report, the last at the given count of attempts.
+    /// Records `throttles` throttles since the last report, the last at the given count of attempts.
     fn note(&mut self, attempts: u64, throttles: u64) {
         if self.first.is_none() {
             self.first = Some(attempts.saturating_sub(throttles));
@@ -314,7 +317,7 @@ impl Spacing {
         self.last_at = attempts;
     }
 
-    /// The middle one of the last distances.
+    /// The median of the last distances.
     pub fn median(&self) -> Option<u64> {
         let mut gaps = self.gaps.clone();
         gaps.sort_unstable();
@@ -353,7 +356,7 @@ mod tests {
             lane.absorb(&throttled(second * 1000));
         }
         assert!(lane.success(20_000) < 0.15);
-        assert!(lane.success(20_000 + 20 * 120_000) > 0.85, "it is forgotten");
+        assert!(lane.success(20_000 + 20 * 120_000) > 0.85, "old failures decay");
         for second in 0..60 {
             lane.absorb(&answered(600_000 + second * 1000, 100));
         }
@@ -361,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_class_ends() {
+    fn percentiles_are_upper_ends_of_latency_classes() {
         let mut lane = LaneStats::default();
         for n in 0..100 {
             lane.absorb(&answered(1000, if n < 90 { 200 } else { 3000 }));
@@ -388,7 +391,7 @@ mod tests {
         lane.take_reading(reading);
         lane.take_reading(Reading { remaining: Some(9), seen_ms: 999, ..reading });
         assert!((lane.headroom(Some(4), 1000) - 0.1).abs() < 1e-9);
-        assert!((lane.headroom(None, 9000) - 1.0).abs() < 1e-9, "it is full again");
+        assert!((lane.headroom(None, 9000) - 1.0).abs() < 1e-9, "the limit has reset");
         lane.take_reading(Reading { remaining: Some(0), ..reading });
         assert_eq!(lane.spent_until_ms(8999), Some(9000));
         assert_eq!(lane.spent_until_ms(9000), None);
@@ -404,7 +407,7 @@ mod tests {
     }
 
     proptest! {
-        /// Counting in several isolates and adding up gives what one would have counted.
+        /// Counting in several isolates and adding up gives the counts of a single isolate.
         #[test]
         fn reports_add_up(events in proptest::collection::vec((0u64..3, 0u64..600_000, any::<bool>(), 1u64..100_000), 0..60)) {
             let mut events = events;

@@ -1,44 +1,45 @@
-//! What one isolate knows of all lanes.
+//! The health of all lanes as one isolate knows it.
 
 use super::shared::{Report, Update};
-use super::stats::{self, LaneStats, Outage, Recent, Today, Totals};
+use super::stats::{self, Cooldown, LaneStats, Recent, Today, Totals};
 use super::{LaneId, Lanes};
 use crate::catalog::{LimitHeader, OTHER};
 use crate::health::failure::{Breakdown, Class, Failure};
 use crate::health::quota::{self, Reading};
 
-/// After this many milliseconds what the others know is asked for again, behind an answer.
+/// The age in milliseconds from which the view is refreshed, after a response.
 pub const REFRESH_MS: u64 = 1_000;
-/// After this many milliseconds it is asked for before a call is sent: so that what one isolate has found out, every other
-/// knows two seconds later.
+/// The age in milliseconds from which the view is refreshed before a call is sent, so that every isolate knows the
+/// observations of all others two seconds later.
 pub const STALE_MS: u64 = 1_900;
-/// A report that has not come back after this many milliseconds is taken for lost.
+/// The time after which a report without a response counts as lost, in milliseconds.
 const LOST_MS: u64 = 10_000;
-/// How long one call may try a lane that is just coming back, before another may, in milliseconds: as long as a provider
-/// that hangs usually keeps it.
+/// The time for which one call may probe a lane after its cooldown before another call may, in milliseconds: about as
+/// long as a provider that hangs keeps a call.
 const PROBE_MS: u64 = 60_000;
-/// How often the limit headers of successful responses are read, in milliseconds.
+/// The interval at which the limit headers of successful responses are read, in milliseconds.
 const READ_LIMITS_EVERY_MS: u64 = 100;
-/// From so many failures in a row on, a lane that comes back is tried by one call at a time.
+/// The number of failures in a row from which a lane is probed by one call at a time after its cooldown.
 const PROBE_STREAK: u32 = 3;
 
-/// Whether a lane can be asked now.
+/// The state of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
-    /// It can.
+    /// The lane can be tried now.
     Available,
-    /// It is in cooldown.
+    /// The lane is in cooldown.
     CoolingDown {
-        /// Until when, in milliseconds since 1970.
+        /// The end, in milliseconds since 1970.
         until_ms: u64,
-        /// Why, in a word.
+        /// The reason, as the API names it.
         why: &'static str,
-        /// Whether the provider itself named the time: then it is not asked before, whatever else is left.
+        /// `true` if the provider itself stated the end: then the lane is not tried before it, even if no other lane is
+        /// left.
         stated: bool,
     },
 }
 
-/// A lane that comes back after several failures, and that one call is trying.
+/// A lane that one call is probing after several failures.
 #[derive(Debug)]
 struct Probe {
     provider: String,
@@ -53,59 +54,61 @@ impl Probe {
     }
 }
 
-/// One report among those of an isolate.
+/// The identity of one report of an isolate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     number: u64,
     sent_ms: u64,
 }
 
-/// What one isolate knows: what it was told by the others, and what it has seen since.
+/// The view of one isolate: the updates from the other isolates, and its own observations since.
 #[derive(Debug, Default)]
 pub struct HealthView {
     lanes: Lanes,
     unsent: Lanes,
-    /// What a report that is under way carries, which one it is, and since when.
+    /// The report under way: its observations, its token and the time at which it was sent.
     sending: Option<(Lanes, Token, u64)>,
-    /// Reports made so far.
+    /// The number of reports so far.
     reports: u64,
-    /// When the others were last heard of: when the report that was answered was sent.
+    /// The time at which the last answered report was sent, in milliseconds since 1970.
     refreshed_ms: Option<u64>,
-    /// Which state of the object the view has.
+    /// The state of the object that the view has.
     seen: Option<(u64, u64)>,
-    /// Whether something happened that the others should know at once.
+    /// `true` if there are observations that the other isolates need at once.
     urgent: bool,
-    /// Lanes that are being tried.
+    /// Lanes that are being probed.
     probes: Vec<Probe>,
-    /// When the limit headers of a response were last read, in milliseconds since 1970.
+    /// The time at which limit headers of a response were last read, in milliseconds since 1970.
     limits_read_ms: u64,
 }
 
 impl HealthView {
-    /// Everything that is known.
+    /// The statistics of all lanes.
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
     }
 
-    /// What is known of a lane.
+    /// The statistics of a lane.
     pub fn lane(&self, id: LaneId<'_>) -> Option<&LaneStats> {
         self.lanes.get(id)
     }
 
-    /// Whether a lane can be asked now. `per_day` is the limit that the catalogue knows.
+    /// The state of a lane. `per_day` is the limit in the catalogue.
     pub fn availability(&self, id: LaneId<'_>, per_day: Option<u32>, now_ms: u64) -> Availability {
         let lane = self.lane(id);
         let on = |lane: Option<&LaneStats>| {
-            lane.and_then(|lane| lane.outage).filter(|outage| outage.until_ms > now_ms)
+            lane.and_then(|lane| lane.cooldown).filter(|cooldown| cooldown.until_ms > now_ms)
         };
         let (of_key, of_lane) = (on(self.lane(id.of_key())), on(lane));
-        let outage =
-            [of_key, of_lane].into_iter().flatten().max_by_key(|outage| (outage.stated, outage.until_ms));
-        if let Some(outage) = outage {
+        let cooldown = [of_key, of_lane]
+            .into_iter()
+            .flatten()
+            .max_by_key(|cooldown| (cooldown.stated, cooldown.until_ms));
+        if let Some(cooldown) = cooldown {
             return Availability::CoolingDown {
-                until_ms: outage.until_ms,
-                why: outage.cause.as_str(),
-                stated: outage.stated,
+                until_ms: cooldown.until_ms,
+                why: cooldown.cause.as_str(),
+                stated: cooldown.stated,
             };
         }
         let Some(lane) = lane else { return Availability::Available };
@@ -124,9 +127,9 @@ impl HealthView {
         }
     }
 
-    /// A call is sent. Of a lane that comes back after several failures, one call at a time finds out whether it is well.
+    /// Records that a call is sent. After several failures of a lane, one call at a time probes it.
     pub fn begin(&mut self, id: LaneId<'_>, now_ms: u64) {
-        let streak = self.lane(id).and_then(|lane| lane.outage).map_or(0, |outage| outage.streak);
+        let streak = self.lane(id).and_then(|lane| lane.cooldown).map_or(0, |cooldown| cooldown.streak);
         if streak >= PROBE_STREAK {
             self.probes.retain(|probe| probe.until_ms > now_ms && !probe.is_of(id));
             self.probes.push(Probe {
@@ -138,7 +141,7 @@ impl HealthView {
         }
     }
 
-    /// A call that was sent at `sent_ms` was answered, or its stream has begun.
+    /// Records a success: the call sent at `sent_ms` got a response, or its stream has started.
     pub fn answered(&mut self, id: LaneId<'_>, sent_ms: u64, now_ms: u64) {
         let mut lane = LaneStats {
             totals: Totals { attempts: 1, ..Totals::default() },
@@ -147,18 +150,19 @@ impl HealthView {
             ..LaneStats::default()
         };
         self.probes.retain(|probe| !probe.is_of(id));
-        // An outage that was found after this call was sent is news that it does not know of, whichever isolate found it.
+        // A cooldown that was observed after this call was sent is not ended by it, whichever isolate observed it.
         let over = |lane: Option<&LaneStats>| {
-            let outage = lane?.outage.filter(|outage| outage.streak > 0 && outage.since_ms < sent_ms)?;
-            Some(Outage { until_ms: 0, since_ms: sent_ms, streak: 0, ..outage })
+            let cooldown =
+                lane?.cooldown.filter(|cooldown| cooldown.streak > 0 && cooldown.since_ms < sent_ms)?;
+            Some(Cooldown { until_ms: 0, since_ms: sent_ms, streak: 0, ..cooldown })
         };
-        lane.outage = over(self.lane(id));
+        lane.cooldown = over(self.lane(id));
         let key = over(self.lane(id.of_key()));
-        self.urgent |= lane.outage.is_some() || key.is_some();
+        self.urgent |= lane.cooldown.is_some() || key.is_some();
         self.add(id, &lane, key);
     }
 
-    /// A call was let go, because another one was faster. It says how slow the lane is at least, and nothing else.
+    /// Records that a call was cancelled because another one was faster. It is a lower bound of the lane's latency.
     pub fn hedge_lost(&mut self, id: LaneId<'_>, sent_ms: u64, now_ms: u64) {
         let lane = LaneStats {
             totals: Totals { attempts: 1, ..Totals::default() },
@@ -168,15 +172,15 @@ impl HealthView {
         self.add(id, &lane, None);
     }
 
-    /// A call failed, or a stream that had begun broke (`begun`: it has been counted). `chance` is any number: outages
-    /// differ by up to a fifth, so that not everybody comes back at once.
-    pub fn failed(&mut self, id: LaneId<'_>, failure: &Failure, begun: bool, now_ms: u64, chance: u64) {
+    /// Records that a call failed, or that a stream broke (`started`: the attempt has been counted). `chance` is any
+    /// number: cooldowns vary by up to a fifth, so that the isolates do not return all at once.
+    pub fn failed(&mut self, id: LaneId<'_>, failure: &Failure, started: bool, now_ms: u64, chance: u64) {
         let class = failure.class;
-        if !begun {
+        if !started {
             self.probes.retain(|probe| !probe.is_of(id));
         }
         let Some(breakdown) = class.breakdown() else { return };
-        let mut totals = Totals { attempts: u64::from(!begun), ..Totals::default() };
+        let mut totals = Totals { attempts: u64::from(!started), ..Totals::default() };
         match breakdown {
             Breakdown::SafetyRefusal => totals.safety_refusal = 1,
             Breakdown::UsageRetriable => totals.usage_retriable = 1,
@@ -185,28 +189,28 @@ impl HealthView {
         }
         let fault = class.is_fault();
         totals.throttles = u64::from(class == Class::Throttled);
-        // Only models that are listed can be gone: of others, callers invent any number.
+        // Only listed models can be gone: callers can invent any number of others.
         let counts = fault && !(class == Class::ModelGone && id.model == OTHER);
         let mut lane =
             LaneStats { totals, recent: Recent::of(now_ms, !counts, None), ..LaneStats::default() };
         let mut key = None;
         if counts {
             let at = if class.is_of_key() { id.of_key() } else { id };
-            let known = self.lane(at).and_then(|lane| lane.outage);
-            let outage = outage(known, failure, now_ms, chance);
-            lane.totals.outages = 1;
+            let known = self.lane(at).and_then(|lane| lane.cooldown);
+            let cooldown = cooldown(known, failure, now_ms, chance);
+            lane.totals.cooldowns = 1;
             if class.is_of_key() {
-                key = Some(outage);
+                key = Some(cooldown);
             } else {
-                lane.outage = Some(outage);
+                lane.cooldown = Some(cooldown);
             }
             self.urgent = true;
         }
         self.add(id, &lane, key);
     }
 
-    /// Reads what the headers of a response say of the provider's limits. Every response says it; some of the successful
-    /// ones are enough to know. `header` looks one up by its lower-case name.
+    /// Reads the provider's limits from the headers of a response. Of successful responses, only some are read, which
+    /// is enough. `header` finds a header by its lower-case name.
     pub fn observe_limits(
         &mut self,
         id: LaneId<'_>,
@@ -218,20 +222,20 @@ impl HealthView {
         let is_due = now_ms.saturating_sub(self.limits_read_ms) >= READ_LIMITS_EVERY_MS;
         if !limits.is_empty() && (!is_success || is_due) {
             self.limits_read_ms = now_ms;
-            self.quota(id, quota::read(limits, header, now_ms));
+            self.add_readings(id, quota::read(limits, header, now_ms));
         }
     }
 
-    /// What an answer's headers said of what is left.
-    pub fn quota(&mut self, id: LaneId<'_>, readings: Vec<Reading>) {
+    /// Adds readings of limit headers.
+    fn add_readings(&mut self, id: LaneId<'_>, readings: Vec<Reading>) {
         self.urgent |= readings.iter().any(|reading| reading.remaining == Some(0));
         if !readings.is_empty() {
             self.add(id, &LaneStats { quota: readings, ..LaneStats::default() }, None);
         }
     }
 
-    fn add(&mut self, id: LaneId<'_>, lane: &LaneStats, key: Option<Outage>) {
-        let key = key.map(|outage| LaneStats { outage: Some(outage), ..LaneStats::default() });
+    fn add(&mut self, id: LaneId<'_>, lane: &LaneStats, key: Option<Cooldown>) {
+        let key = key.map(|cooldown| LaneStats { cooldown: Some(cooldown), ..LaneStats::default() });
         for lanes in [&mut self.lanes, &mut self.unsent] {
             lanes.add(id, lane);
             if let Some(key) = &key {
@@ -240,12 +244,12 @@ impl HealthView {
         }
     }
 
-    /// Whether what is known of the others is so old that a call should wait for news.
+    /// Returns `true` if the view is so old that a call has to wait for an update.
     pub fn is_stale(&self, now_ms: u64) -> bool {
         self.refreshed_ms.is_none_or(|refreshed_ms| now_ms.saturating_sub(refreshed_ms) >= STALE_MS)
     }
 
-    /// Whether it is time to report and to ask what the others have to say.
+    /// Returns `true` if it is time to publish and refresh.
     pub fn is_due(&self, now_ms: u64) -> bool {
         let old =
             self.refreshed_ms.is_none_or(|refreshed_ms| now_ms.saturating_sub(refreshed_ms) >= REFRESH_MS);
@@ -256,17 +260,18 @@ impl HealthView {
         self.sending.as_ref().is_some_and(|(_, _, since_ms)| now_ms.saturating_sub(*since_ms) < LOST_MS)
     }
 
-    /// Whether there is something that the others do not know yet.
+    /// Returns `true` if there are observations that have not been published.
     pub fn has_unpublished(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// What to tell the others now, and what to ask; [`HealthView::heard`] or [`HealthView::not_refreshed`] takes what came of it. While a
-    /// report is under way another only asks: nobody waits for somebody else's answer.
-    pub fn report(&mut self, now_ms: u64) -> (Report, Token) {
-        let (mut report, token) = self.query(now_ms);
+    /// Builds a report that publishes observations and requests an update. Pass the result to [`HealthView::refreshed`]
+    /// or [`HealthView::not_refreshed`]. While another report is under way, the report only requests an update, so that
+    /// no call waits for the report of another.
+    pub fn publish_report(&mut self, now_ms: u64) -> (Report, Token) {
+        let (mut report, token) = self.refresh_request(now_ms);
         if !self.is_publishing(now_ms) {
-            // One that is not answered may have been counted all the same, and is told again: health is an estimate.
+            // A report without a response may have been counted, and is sent again: health is an estimate.
             report.lanes = std::mem::take(&mut self.unsent);
             self.sending = Some((report.lanes.clone(), token, now_ms));
             self.urgent = false;
@@ -274,61 +279,61 @@ impl HealthView {
         (report, token)
     }
 
-    /// What to ask the others when there is no time to lose: it carries nothing that could be counted twice should its answer
-    /// come too late.
-    pub fn query(&mut self, now_ms: u64) -> (Report, Token) {
+    /// Builds a report that only requests an update, for a call that waits for it: it has no observations that would be
+    /// counted twice if the response came too late.
+    pub fn refresh_request(&mut self, now_ms: u64) -> (Report, Token) {
         self.reports += 1;
         (Report { seen: self.seen, lanes: Lanes::default() }, Token { number: self.reports, sent_ms: now_ms })
     }
 
-    /// A report was answered.
-    pub fn refreshed(&mut self, answer: &Update, token: Token) {
+    /// Applies the update that a report returned.
+    pub fn refreshed(&mut self, update: &Update, token: Token) {
         self.sending.take_if(|(_, sent, _)| *sent == token);
-        // Another object than before knows nothing of what this isolate saw in the meantime.
-        let is_other = self.seen.is_none_or(|(epoch, _)| epoch != answer.state.0);
+        // A new object does not have the earlier observations of this isolate.
+        let is_other = self.seen.is_none_or(|(epoch, _)| epoch != update.state.0);
         if is_other {
             self.lanes = Lanes::default();
-        } else if self.seen.is_some_and(|(_, version)| version > answer.state.1) {
-            // An answer that was overtaken by a later one.
+        } else if self.seen.is_some_and(|(_, version)| version > update.state.1) {
+            // A later update has overtaken this one.
             return;
         }
-        self.lanes.replace(&answer.lanes);
-        // What was seen since stands on top of what the object told.
+        self.lanes.replace(&update.lanes);
+        // Observations that are not published yet are added to the update.
         if is_other {
             self.lanes.absorb(&self.unsent);
         } else {
-            self.lanes.absorb(&self.unsent.within(&answer.lanes));
+            self.lanes.absorb(&self.unsent.within(&update.lanes));
         }
-        // What a report carries that is still under way may be told already, or not: only what can be said twice.
+        // The update may or may not include the report under way: only the part without counts can be applied twice.
         if let Some((lanes, ..)) = &self.sending {
-            self.lanes.absorb(&lanes.standing());
+            self.lanes.absorb(&lanes.without_counts());
         }
-        self.seen = Some(answer.state);
+        self.seen = Some(update.state);
         self.refreshed_ms = Some(self.refreshed_ms.unwrap_or(0).max(token.sent_ms));
     }
 
-    /// A report was not answered: what it carried is told again. The view stands.
+    /// Keeps the view after a report without a response; its observations are sent again with the next report.
     pub fn not_refreshed(&mut self, token: Token) {
         if let Some((lanes, ..)) = self.sending.take_if(|(_, sent, _)| *sent == token) {
             self.unsent.absorb(&lanes);
         }
-        // Not at once: an object that does not answer is not to hold up every call.
+        // The next refresh waits: an object that does not respond must not delay every call.
         self.refreshed_ms = Some(self.refreshed_ms.unwrap_or(0).max(token.sent_ms));
     }
 }
 
-fn outage(known: Option<Outage>, failure: &Failure, now_ms: u64, chance: u64) -> Outage {
-    // Failures of calls that were under way together are one failure.
+fn cooldown(known: Option<Cooldown>, failure: &Failure, now_ms: u64, chance: u64) -> Cooldown {
+    // Failures of calls that ran at the same time count as one failure.
     let streak = match known {
-        Some(outage) if outage.until_ms > now_ms => outage.streak.max(1),
-        Some(outage) => outage.streak.saturating_add(1),
+        Some(cooldown) if cooldown.until_ms > now_ms => cooldown.streak.max(1),
+        Some(cooldown) => cooldown.streak.saturating_add(1),
         None => 1,
     };
-    let guess_ms = failure.class.outage_ms(streak);
-    let guess_ms = guess_ms + guess_ms * (chance % 1000) / 5000;
-    let until_ms = now_ms + failure.retry_after_ms.unwrap_or(guess_ms);
+    let estimate_ms = failure.class.cooldown_ms(streak);
+    let estimate_ms = estimate_ms + estimate_ms * (chance % 1000) / 5000;
+    let until_ms = now_ms + failure.retry_after_ms.unwrap_or(estimate_ms);
     let stated = failure.retry_after_ms.is_some();
-    Outage { until_ms, since_ms: now_ms, streak, cause: failure.class, stated }
+    Cooldown { until_ms, since_ms: now_ms, streak, cause: failure.class, stated }
 }
 
 #[cfg(test)]
@@ -345,42 +350,46 @@ mod tests {
         Failure { class, retry_after_ms }
     }
 
-    fn is_open(view: &HealthView, id: LaneId<'_>, now_ms: u64) -> bool {
+    fn is_available(view: &HealthView, id: LaneId<'_>, now_ms: u64) -> bool {
         view.availability(id, None, now_ms) == Availability::Available
     }
 
     fn exchange(view: &mut HealthView, shared: &mut Shared, now_ms: u64) {
-        let (report, token) = view.report(now_ms);
+        let (report, token) = view.publish_report(now_ms);
         let report: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
-        let answer = serde_json::to_string(&shared.take(&report)).unwrap();
-        view.refreshed(&serde_json::from_str(&answer).unwrap(), token);
+        let update = serde_json::to_string(&shared.take(&report)).unwrap();
+        view.refreshed(&serde_json::from_str(&update).unwrap(), token);
     }
 
     #[test]
-    fn a_throttled_lane_is_out_until_its_time_is_over() {
+    fn a_throttled_lane_is_in_cooldown_until_the_stated_time() {
         let mut view = HealthView::default();
         view.failed(A, &failure(Class::Throttled, Some(3000)), false, 1000, 0);
         assert_eq!(
             view.availability(A, None, 3999),
             Availability::CoolingDown { until_ms: 4000, why: "throttled", stated: true }
         );
-        assert!(is_open(&view, A, 4000) && is_open(&view, B, 1000) && is_open(&view, A1, 1000));
-        assert!(view.is_due(1000), "the others should know at once");
+        assert!(
+            is_available(&view, A, 4000) && is_available(&view, B, 1000) && is_available(&view, A1, 1000)
+        );
+        assert!(view.is_due(1000), "the other isolates need this at once");
     }
 
     #[test]
-    fn a_bad_key_is_out_for_all_models_and_a_good_answer_brings_it_back() {
+    fn a_rejected_key_cools_down_for_all_models_until_a_success() {
         let mut view = HealthView::default();
         view.failed(A, &failure(Class::CredentialRejected, None), false, 1000, 0);
-        assert!(!is_open(&view, A, 1000) && !is_open(&view, B, 1000) && is_open(&view, A1, 1000));
+        assert!(
+            !is_available(&view, A, 1000) && !is_available(&view, B, 1000) && is_available(&view, A1, 1000)
+        );
         view.answered(B, 999, 1500);
-        assert!(!is_open(&view, A, 1500), "a call that was sent before proves nothing");
+        assert!(!is_available(&view, A, 1500), "a call that was sent earlier proves nothing");
         view.answered(B, 1001, 1600);
-        assert!(is_open(&view, A, 1600));
+        assert!(is_available(&view, A, 1600));
     }
 
     #[test]
-    fn outages_grow_with_failures_in_a_row_and_not_with_failures_at_once() {
+    fn cooldowns_grow_with_failures_in_a_row_but_not_with_concurrent_failures() {
         let mut view = HealthView::default();
         let mut now_ms = 1000;
         for expected_ms in [2000, 4000, 8000, 16_000] {
@@ -390,38 +399,38 @@ mod tests {
             let Availability::CoolingDown { until_ms, stated: false, .. } =
                 view.availability(A, None, now_ms)
             else {
-                panic!("open");
+                panic!("available");
             };
             assert_eq!(until_ms - now_ms, expected_ms);
             now_ms = until_ms;
         }
         view.begin(A, now_ms);
-        assert!(!is_open(&view, A, now_ms), "one call finds out");
+        assert!(!is_available(&view, A, now_ms), "one call probes the lane");
         view.answered(A, now_ms, now_ms + 10);
-        assert!(is_open(&view, A, now_ms + 10));
+        assert!(is_available(&view, A, now_ms + 10));
         view.failed(A, &failure(Class::ServerError, None), false, now_ms + 20, 0);
-        assert!(is_open(&view, A, now_ms + 2020), "the count began anew");
+        assert!(is_available(&view, A, now_ms + 2020), "the streak was reset");
     }
 
     #[test]
-    fn a_caller_can_make_no_lane_look_ill() {
+    fn callers_cannot_put_a_lane_into_cooldown() {
         let mut view = HealthView::default();
         let other = LaneId { model: OTHER, ..A };
         for class in [Class::Refused, Class::TooLong, Class::ContentRefused, Class::ClientLeft] {
             view.failed(A, &failure(class, None), false, 1000, 0);
         }
         view.failed(other, &failure(Class::ModelGone, None), false, 1000, 0);
-        assert!(is_open(&view, A, 1000) && is_open(&view, other, 1000));
+        assert!(is_available(&view, A, 1000) && is_available(&view, other, 1000));
         assert!(view.lane(A).unwrap().success(1000) > 0.9);
         view.failed(A, &failure(Class::ModelGone, None), false, 1000, 0);
-        assert!(!is_open(&view, A, 1000));
+        assert!(!is_available(&view, A, 1000));
     }
 
     #[test]
-    fn a_daily_limit_is_kept_until_midnight() {
+    fn a_daily_limit_lasts_until_midnight() {
         let mut view = HealthView::default();
         view.answered(A, 0, 1000);
-        assert!(is_open(&view, A, 1000));
+        assert!(is_available(&view, A, 1000));
         assert!(matches!(
             view.availability(A, Some(1), 1000),
             Availability::CoolingDown { until_ms: 86_400_000, stated: false, .. }
@@ -429,16 +438,16 @@ mod tests {
     }
 
     #[test]
-    fn isolates_tell_each_other_by_way_of_the_object() {
+    fn isolates_share_observations_through_the_object() {
         let mut shared = Shared::new(7, Lanes::default());
         let (mut one, mut two) = (HealthView::default(), HealthView::default());
         exchange(&mut two, &mut shared, 0);
         one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
         exchange(&mut one, &mut shared, 1000);
-        assert!(is_open(&two, A, 1900) && two.is_stale(1900));
+        assert!(is_available(&two, A, 1900) && two.is_stale(1900));
         two.answered(A1, 100, 1950);
         exchange(&mut two, &mut shared, 2000);
-        assert!(!is_open(&two, A, 2000));
+        assert!(!is_available(&two, A, 2000));
         assert_eq!(two.lane(A).unwrap().totals.throttles, 1);
         exchange(&mut one, &mut shared, 3000);
         assert_eq!(one.lane(A1).unwrap().totals.attempts, 1);
@@ -446,10 +455,10 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_does_not_displace_what_the_provider_said() {
+    fn an_estimate_does_not_replace_the_time_that_the_provider_stated() {
         let until = |view: &HealthView| match view.availability(A, None, 1600) {
             Availability::CoolingDown { until_ms, stated, .. } => (until_ms, stated),
-            Availability::Available => panic!("open"),
+            Availability::Available => panic!("available"),
         };
         let mut shared = Shared::new(7, Lanes::default());
         let (mut one, mut two) = (HealthView::default(), HealthView::default());
@@ -460,7 +469,7 @@ mod tests {
         }
         exchange(&mut one, &mut shared, 1500);
         assert_eq!((until(&one), until(&two)), ((61_000, true), (61_000, true)));
-        // What the provider said last counts, though a guess came after it elsewhere.
+        // The provider's last statement counts, although another isolate estimated later.
         let mut view = HealthView::default();
         view.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1200, 0);
         view.failed(A, &failure(Class::TimedOut, None), false, 1500, 0);
@@ -472,7 +481,7 @@ mod tests {
         }
         exchange(&mut view, &mut shared, 1500);
         assert_eq!(until(&view), (61_400, true));
-        // Nor is a longer guess more than a guess.
+        // A longer estimate does not replace it either.
         let mut view = HealthView::default();
         view.failed(A, &failure(Class::Throttled, Some(1_000)), false, 1000, 0);
         view.failed(A, &failure(Class::ServerError, None), false, 1500, 0);
@@ -480,25 +489,25 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_proves_nothing_of_what_was_found_after_it_was_asked_for() {
+    fn a_success_does_not_end_a_cooldown_that_started_after_the_call_was_sent() {
         let mut shared = Shared::new(7, Lanes::default());
         let (mut one, mut two) = (HealthView::default(), HealthView::default());
         one.failed(A, &failure(Class::Throttled, Some(100)), false, 1000, 0);
         for view in [&mut one, &mut two] {
             exchange(view, &mut shared, 1000);
         }
-        // Both ask once its time is over; one is throttled again, and then the other is answered.
+        // Both try the lane after its cooldown; one is throttled again, then the other succeeds.
         one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 2100, 0);
         two.answered(A, 2000, 2200);
         for view in [&mut one, &mut two] {
             exchange(view, &mut shared, 2200);
         }
         exchange(&mut one, &mut shared, 2200);
-        assert!(!is_open(&one, A, 2200) && !is_open(&two, A, 2200));
+        assert!(!is_available(&one, A, 2200) && !is_available(&two, A, 2200));
     }
 
     #[test]
-    fn one_call_tries_a_lane_that_hangs() {
+    fn one_call_at_a_time_probes_a_lane_that_hangs() {
         let mut view = HealthView::default();
         let mut now_ms = 1000;
         for _ in 0..3 {
@@ -506,41 +515,41 @@ mod tests {
             now_ms += 60_000;
         }
         view.begin(A, now_ms);
-        assert!(!is_open(&view, A, now_ms + 59_999), "it is being tried");
+        assert!(!is_available(&view, A, now_ms + 59_999), "it is being probed");
         view.failed(A, &failure(Class::Refused, None), false, now_ms + 10, 0);
-        assert!(is_open(&view, A, now_ms + 10), "it answers, though the request was at fault");
+        assert!(is_available(&view, A, now_ms + 10), "it responds, though the request is invalid");
     }
 
     #[test]
-    fn what_a_report_carries_is_not_forgotten_while_it_is_under_way() {
+    fn observations_are_kept_while_their_report_is_under_way() {
         let mut shared = Shared::new(7, Lanes::default());
         let (mut one, mut two) = (HealthView::default(), HealthView::default());
         exchange(&mut one, &mut shared, 0);
         one.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
-        let (report, token) = one.report(1000);
-        // Another has something to say of the same lane, and a question overtakes the report.
+        let (report, token) = one.publish_report(1000);
+        // The other isolate has an observation of the same lane, and a refresh request overtakes the report.
         two.answered(A, 500, 1000);
         exchange(&mut two, &mut shared, 1000);
         exchange(&mut one, &mut shared, 1001);
-        assert!(!is_open(&one, A, 1001));
+        assert!(!is_available(&one, A, 1001));
         one.refreshed(&shared.take(&report), token);
-        assert!(!is_open(&one, A, 1002));
+        assert!(!is_available(&one, A, 1002));
         assert_eq!(one.lane(A).unwrap().totals.attempts, 2);
     }
 
     #[test]
-    fn a_report_that_is_not_answered_is_told_again() {
+    fn a_report_without_a_response_is_sent_again() {
         let mut shared = Shared::new(7, Lanes::default());
         let mut view = HealthView::default();
         view.answered(A, 0, 10);
-        let (_, token) = view.report(10);
-        assert!(!view.is_due(10), "one at a time");
-        assert!(view.report(10).0.lanes.is_empty(), "another only asks");
+        let (_, token) = view.publish_report(10);
+        assert!(!view.is_due(10), "one report at a time");
+        assert!(view.publish_report(10).0.lanes.is_empty(), "another one only requests an update");
         view.not_refreshed(token);
         view.answered(A, 0, 20);
         exchange(&mut view, &mut shared, 2000);
         assert_eq!(view.lane(A).unwrap().totals.attempts, 2);
-        // Another object begins with nothing: the view follows it, and what it was not told yet stands.
+        // A new object is empty: the view follows it, and keeps the observations that are not published yet.
         let mut shared = Shared::new(8, Lanes::default());
         view.answered(B, 0, 30);
         exchange(&mut view, &mut shared, 4000);
@@ -549,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_keeps_its_state_over_a_restart() {
+    fn an_object_keeps_its_state_across_a_restart() {
         let mut shared = Shared::new(7, Lanes::default());
         let mut view = HealthView::default();
         view.failed(A, &failure(Class::Throttled, Some(60_000)), false, 1000, 0);
@@ -557,12 +566,12 @@ mod tests {
         let kept = serde_json::from_str(&serde_json::to_string(shared.lanes()).unwrap()).unwrap();
         let mut fresh = HealthView::default();
         exchange(&mut fresh, &mut Shared::new(8, kept), 2000);
-        assert!(!is_open(&fresh, A, 2000));
+        assert!(!is_available(&fresh, A, 2000));
     }
 
     proptest! {
-        /// However reports of several isolates interleave, get lost or are sent again: once all is quiet every isolate has
-        /// the same view, and it counts each call once.
+        /// However the reports of several isolates interleave, get lost or are repeated: in the end all isolates have
+        /// the same view, which counts each call once.
         #[test]
         fn all_isolates_end_with_one_view(steps in proptest::collection::vec((0usize..3, 0u8..5), 1..80)) {
             let mut shared = Shared::new(1, Lanes::default());
@@ -576,7 +585,7 @@ mod tests {
                     0 | 1 => { view.answered(A, now_ms - 50, now_ms); calls += 1; }
                     2 => { view.failed(A, &failure(Class::ServerError, None), false, now_ms, 0); calls += 1; }
                     3 => exchange(view, &mut shared, now_ms),
-                    _ => { let (_, token) = view.report(now_ms); view.not_refreshed(token); }
+                    _ => { let (_, token) = view.publish_report(now_ms); view.not_refreshed(token); }
                 }
             }
             for round in 0..2 {

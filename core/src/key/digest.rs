@@ -1,4 +1,4 @@
-//! SHA-256 digests of keys. Comparison is in constant time; there is no other way to compare them.
+//! SHA-256 digests of keys. They can be compared only in constant time.
 
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -20,12 +20,12 @@ impl Digest {
         Some(Digest::from_bytes(&bytes))
     }
 
-    /// All 64 hexadecimal digits, for the database.
+    /// The 64 hexadecimal digits, for the database.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0.map(u64::to_be_bytes).as_flattened())
     }
 
-    /// The first eight hexadecimal digits: enough to tell keys apart in a log, not enough to be one.
+    /// The first eight hexadecimal digits: enough to distinguish keys in a log, not enough to be a credential.
     pub fn short_hex(&self) -> String {
         let [[a, b, c, d, ..], ..] = self.0.map(u64::to_be_bytes);
         hex::encode([a, b, c, d])
@@ -36,21 +36,21 @@ impl Digest {
         self.difference(other).ct_eq(&0)
     }
 
-    /// The place of the digest, of several, that is equal to this one; of the last, if there are more. Compares with each of
-    /// them, by the same steps whatever they are, so that the time tells neither which ones there are nor which one it is.
+    /// The index of the digest that equals this one; the last index, if there are several. Compares with every digest
+    /// in the same steps, so that the time reveals neither the digests nor the match.
     ///
-    /// Plain arithmetic, where [`Choice`] has a barrier against the optimiser at each step: of 10,000 digests that takes 11 µs.
+    /// Uses plain arithmetic, because [`Choice`] has an optimisation barrier at each step: 10,000 digests take 11 µs.
     pub fn place_in<'a>(&self, digests: impl Iterator<Item = &'a Digest>) -> Option<usize> {
         let found = (0u64..).zip(digests).fold(u64::MAX, |found, (place, digest)| {
             let difference = self.difference(digest);
-            // The highest bit of this is set only where the difference is zero; then all are.
+            // The highest bit is set only if the difference is zero; then all bits of `is_equal` are set.
             let is_equal = ((difference.wrapping_sub(1) & !difference).cast_signed() >> 63).cast_unsigned();
             found & !is_equal | place & is_equal
         });
         if found == u64::MAX { None } else { usize::try_from(found).ok() }
     }
 
-    /// Zero where both are equal.
+    /// Zero if both digests are equal.
     fn difference(&self, other: &Digest) -> u64 {
         let (Digest([first, second, third, fourth]), Digest([a, b, c, d])) = (self, other);
         (first ^ a) | (second ^ b) | (third ^ c) | (fourth ^ d)
@@ -72,7 +72,7 @@ mod tests {
     const TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     #[test]
-    fn reads_either_case_and_equals_the_digest_of_the_key() {
+    fn from_hex_accepts_either_case() {
         let digest = Digest::of(b"test");
         for hex in [TEST.to_owned(), TEST.to_uppercase()] {
             assert!(bool::from(Digest::from_hex(&hex).unwrap().ct_eq(&digest)));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn any_changed_digit_is_another_digest() {
+    fn changing_any_digit_changes_the_digest() {
         let digest = Digest::of(b"test");
         for position in 0..64 {
             let mut hex = TEST.as_bytes().to_vec();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_64_hex_digits() {
+    fn rejects_texts_other_than_64_hexadecimal_digits() {
         for text in
             ["", "abc", &TEST[1..], &format!("{TEST}0"), &TEST.replace('9', "g"), &TEST.replace('9', "é")]
         {

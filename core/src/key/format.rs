@@ -1,17 +1,17 @@
-//! The one format of keys, wherever they are minted: here, in the Worker, or by `scripts/gateway-key-ring.mjs`.
+//! The format of keys, generated here, in the Worker, or by `scripts/gateway-key-ring.mjs`.
 //!
 //! ```text
 //! gw_ 0A1b2C3d4E AbCdEf…33 characters…Xyz 1a2B3c
 //!     public id  secret                   checksum     (written without the spaces; 52 characters)
 //! ```
-//! Base62 (`0-9A-Za-z`), most significant digit first: the public id is 56 random bits, the secret 192, the checksum the
-//! CRC-32 (IEEE 802.3) of everything before it. So logs and lists can name a key without knowing it, secret scanners can
-//! find one, and a mistyped key is refused without a look-up. `core/testdata/gateway-keys.json` has vectors that this
-//! module and the script are both tested with.
+//! Base62 (`0-9A-Za-z`), most significant digit first: the public id is 56 random bits, the secret 192, the checksum
+//! the CRC-32 (IEEE 802.3) of everything before it. Logs and lists can therefore name a key without containing it,
+//! secret scanners can find keys, and a mistyped key is rejected without a look-up. `core/testdata/gateway-keys.json`
+//! has the vectors with which this module and the script are tested.
 
-/// Random bytes that a new key takes: 7 for the public id, 24 for the secret.
+/// The number of random bytes in a new key: 7 for the public id, 24 for the secret.
 pub const MINT_BYTES: usize = ID_BYTES + SECRET_BYTES;
-/// Characters of a key.
+/// The length of a key, in characters.
 pub const KEY_LENGTH: usize = PREFIX.len() + ID_DIGITS + SECRET_DIGITS + CHECKSUM_DIGITS;
 
 const PREFIX: &str = "gw_";
@@ -21,26 +21,26 @@ const ID_DIGITS: usize = 10;
 const SECRET_BYTES: usize = 24;
 const SECRET_DIGITS: usize = 33;
 const CHECKSUM_DIGITS: usize = 6;
-/// The largest numbers of so many bytes.
+/// The largest numbers of this many bytes.
 const LARGEST_ID: &str = "5K1WLnfhB1";
 const LARGEST_SECRET: &str = "2lFA6LboL2xx0ldQH2K1TdSrwuqMMiME3";
 
-/// Why a text is not a key, in the order of the checks.
+/// The reason why a text is not a key, in the order of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatError {
-    /// It does not begin with `gw_`.
+    /// The text does not start with `gw_`.
     Prefix,
-    /// It is not [`KEY_LENGTH`] bytes long.
+    /// The text is not [`KEY_LENGTH`] bytes long.
     Length,
-    /// It has a character outside base62.
+    /// The text has a character outside base62.
     Alphabet,
-    /// The checksum is not that of the rest: it is mistyped or cut.
+    /// The checksum does not match: the key is mistyped or incomplete.
     Checksum,
-    /// The id or the secret is a number too large for its bits: it was never minted.
+    /// The id or the secret exceeds its number of bits, so the key was never generated.
     Overflow,
 }
 
-/// A new key of [`MINT_BYTES`] random bytes, which must come from a cryptographic source.
+/// Generates a key from [`MINT_BYTES`] random bytes, which must come from a cryptographic source.
 pub fn mint(random: &[u8; MINT_BYTES]) -> String {
     let (id, secret) = random.split_at(ID_BYTES);
     let mut key = String::with_capacity(KEY_LENGTH);
@@ -69,7 +69,7 @@ pub fn public_id(key: &str) -> Result<&str, FormatError> {
     }
     let (public, secret) = body.split_at_checked(PREFIX.len() + ID_DIGITS).ok_or(FormatError::Length)?;
     let id = public.strip_prefix(PREFIX).ok_or(FormatError::Prefix)?;
-    // Digits stand in the order of their bytes, so texts of one length are in the order of their numbers.
+    // Digits are in the order of their bytes, so texts of one length are in the order of their numbers.
     if id > LARGEST_ID || secret > LARGEST_SECRET {
         return Err(FormatError::Overflow);
     }
@@ -92,7 +92,7 @@ fn encode(number: &[u8], digits: usize, out: &mut String) {
     out.extend(reversed.into_iter().rev().map(char::from));
 }
 
-/// CRC-32 as in IEEE 802.3 and zlib. Bit by bit: it runs over 46 bytes.
+/// CRC-32 as in IEEE 802.3 and zlib. Computed bit by bit, because it runs over only 46 bytes.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_numbers_are_those_of_all_bits() {
+    fn the_largest_numbers_have_all_bits_set() {
         let key = mint(&[0xff; MINT_BYTES]);
         assert_eq!(
             key.strip_prefix(PREFIX).unwrap()[..ID_DIGITS + SECRET_DIGITS],
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_shared_vectors_for_the_stated_reason() {
+    fn rejects_the_shared_vectors_for_the_stated_reason() {
         let vectors = vectors();
         for vector in vectors["invalid"].as_array().unwrap() {
             let key = vector["key"].as_str().unwrap();
@@ -166,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_one_wrong_character_is_noticed(random: [u8; MINT_BYTES], position in 3usize..KEY_LENGTH, digit in 0usize..62) {
+        fn any_single_wrong_character_is_detected(random: [u8; MINT_BYTES], position in 3usize..KEY_LENGTH, digit in 0usize..62) {
             let key = mint(&random);
             prop_assert!(public_id(&key).is_ok());
             let mut typed = key.clone().into_bytes();

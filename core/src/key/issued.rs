@@ -1,8 +1,8 @@
-//! Issued keys as the call path sees them: whether one works now, and what it may do.
+//! Issued keys on the path of a call: validity and permissions.
 //!
-//! What a key may do is its own lists and its policies together. Its own lists narrow; of several policies, what any of
-//! them allows is allowed, and of their limits the strictest counts. Policies are looked up at each call, so a deployment
-//! that changes one changes all keys that have it.
+//! The permissions of a key are its own lists and its policies together. Its own lists restrict further; of several
+//! policies, a model or endpoint that any of them allows is allowed, and the strictest limits count. Policies are
+//! looked up for each call, so a deployment that changes a policy changes all keys that have it.
 
 use serde::Deserialize;
 
@@ -13,23 +13,23 @@ use crate::json;
 /// An issued key, found by one of its secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IssuedKey {
-    /// Its id, which outlives its secrets.
+    /// The id, which stays the same when secrets change.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Whether an operator has disabled it.
+    /// `true` if an operator has disabled the key.
     pub disabled: bool,
-    /// When it ends, in milliseconds since 1970; or when this secret of it does, whichever is first.
+    /// The time at which the key or this secret of it expires, whichever is first, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
-    /// Names of policies.
+    /// The names of its policies.
     pub policies: Vec<String>,
-    /// Models that it may use; `None` is all.
+    /// The models that it may use; `None` for all.
     pub models: Option<Vec<String>>,
-    /// Endpoints that it may call; `None` is all.
+    /// The endpoints that it may call; `None` for all.
     pub endpoints: Option<Vec<String>>,
 }
 
-/// A row of the database: the lists are JSON texts, flags are 0 or 1.
+/// A row of the database: lists are JSON texts, flags are 0 or 1.
 #[derive(Deserialize)]
 struct Row {
     id: String,
@@ -43,7 +43,7 @@ struct Row {
 }
 
 impl IssuedKey {
-    /// Reads the database's row; `None` if it is not one, in which case nobody is let in by it.
+    /// Reads a row of the database; `None` if the row is invalid, in which case the key is rejected.
     pub fn from_row(row: &serde_json::Value) -> Option<IssuedKey> {
         let row = Row::deserialize(row).ok()?;
         let list = |text: Option<String>| text.map(|text| json::read(&text)).transpose().ok();
@@ -58,7 +58,7 @@ impl IssuedKey {
         })
     }
 
-    /// Whether the key works at all at this time.
+    /// Checks that the key is neither disabled nor expired.
     pub fn check_alive(&self, now_ms: u64) -> Result<(), Error> {
         if self.disabled {
             return Err(Error::new(Code::ApiKeyDisabled, "Unauthorized: the operator has disabled this key"));
@@ -66,13 +66,13 @@ impl IssuedKey {
         match self.expires_ms {
             Some(expires_ms) if expires_ms <= now_ms => Err(Error::new(
                 Code::ApiKeyExpired,
-                format!("Unauthorized: this key ended at {}", crate::time::to_rfc3339(expires_ms)),
+                format!("Unauthorized: this key expired at {}", crate::time::to_rfc3339(expires_ms)),
             )),
             _ => Ok(()),
         }
     }
 
-    /// Whether it may call an endpoint.
+    /// Checks that the key may call an endpoint.
     pub fn check_endpoint(&self, config: &Config, path: &str) -> Result<(), Error> {
         let policies = self.policies(config)?;
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -86,11 +86,11 @@ impl IssuedKey {
         Err(Error::new(Code::EndpointNotAllowed, format!("This key may not call {path}")))
     }
 
-    /// Whether it may use a model: `asked` is the name that the call gave, `canonical` is `provider/model`.
-    pub fn check_model(&self, config: &Config, asked: &str, canonical: &str) -> Result<(), Error> {
+    /// Checks that the key may use a model: `requested` is the name in the call, `canonical` is `provider/model`.
+    pub fn check_model(&self, config: &Config, requested: &str, canonical: &str) -> Result<(), Error> {
         let policies = self.policies(config)?;
         let allows = |list: &Option<Vec<String>>| {
-            list.as_ref().is_none_or(|list| list.iter().any(|pattern| covers(pattern, asked, canonical)))
+            list.as_ref().is_none_or(|list| list.iter().any(|pattern| covers(pattern, requested, canonical)))
         };
         let allowed = allows(&self.models)
             && (policies.is_empty() || policies.iter().any(|policy| allows(&policy.models)));
@@ -101,28 +101,29 @@ impl IssuedKey {
             .with_param("model"))
     }
 
-    /// A policy that is gone closes the key: what it allowed is not known any more.
+    /// The policies of the key. A policy that no longer exists is an error, because the permissions are not known any
+    /// more.
     pub fn policies<'c>(&self, config: &'c Config) -> Result<Vec<&'c Policy>, Error> {
         self.policies
             .iter()
             .map(|name| {
                 config.policies.get(name).ok_or_else(|| {
-                    let words = format!(
+                    let message = format!(
                         "The policy '{name}' of this key is no longer in the gateway's configuration; ask the operator"
                     );
-                    Error::new(Code::PolicyRemoved, words)
+                    Error::new(Code::PolicyRemoved, message)
                 })
             })
             .collect()
     }
 }
 
-/// Whether a pattern (`provider/model`, `provider/*`, an alias, a group or `auto`) covers a model: `asked` is the name that
-/// the call gave, `canonical` is `provider/model`.
-pub fn covers(pattern: &str, asked: &str, canonical: &str) -> bool {
+/// Returns `true` if a pattern (`provider/model`, `provider/*`, an alias, a group or `auto`) covers a model:
+/// `requested` is the name in the call, `canonical` is `provider/model`.
+pub fn covers(pattern: &str, requested: &str, canonical: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) if prefix.ends_with('/') => canonical.starts_with(prefix),
-        _ => pattern == canonical || pattern == asked,
+        _ => pattern == canonical || pattern == requested,
     }
 }
 
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_its_row() {
+    fn reads_a_row_of_the_database() {
         let row = json!({"id": "1", "name": "n", "disabled": 1, "key_expires_ms": 20, "secret_expires_ms": 10,
             "policies": "[\"small\"]", "models": null, "endpoints": "[]", "digest": "…"});
         let read = IssuedKey::from_row(&row).unwrap();
@@ -164,11 +165,11 @@ mod tests {
         assert_eq!((read.models, read.endpoints), (None, Some(vec![])));
         let mut broken = row;
         broken["models"] = json!("[1]");
-        assert_eq!(IssuedKey::from_row(&broken), None, "a list that cannot be read opens nothing");
+        assert_eq!(IssuedKey::from_row(&broken), None, "an unreadable list allows nothing");
     }
 
     #[test]
-    fn ends_when_it_is_said_to() {
+    fn a_key_works_until_it_expires_or_is_disabled() {
         let key = IssuedKey { expires_ms: Some(10), ..IssuedKey::default() };
         assert!(key.check_alive(9).is_ok());
         assert!(key.check_alive(10).unwrap_err().is(Code::ApiKeyExpired));
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_any_policy_allows_is_allowed() {
+    fn a_model_or_endpoint_of_any_policy_is_allowed() {
         assert!(model(&key(&["small"]), "groq/b") && !model(&key(&["small"]), "openai/gpt-4o"));
         assert!(!model(&key(&["small"]), "groqs/b") && !model(&key(&["big"]), "openai/gpt-4o-mini"));
         let both = key(&["small", "big"]);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn its_own_lists_narrow() {
+    fn own_lists_restrict_further() {
         let narrow = IssuedKey { models: Some(vec!["groq/a".into()]), ..key(&["small"]) };
         assert!(model(&narrow, "groq/a") && !model(&narrow, "groq/b"));
         let nothing = IssuedKey { models: Some(vec![]), ..key(&["open"]) };
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_is_gone_closes_the_key() {
+    fn a_removed_policy_closes_the_key() {
         let key = key(&["open", "gone"]);
         assert!(key.check_model(&config(), "groq/a", "groq/a").unwrap_err().is(Code::PolicyRemoved));
         assert!(key.check_endpoint(&config(), "/v1/chat/completions").is_err());

@@ -1,8 +1,7 @@
-//! Keys: their one format, their digests, the ring of digests that an operator configures, and what an isolate knows of
-//! issued keys.
+//! Keys: their format, their digests, the ring of digests that an operator configures, and the cache of issued keys.
 //!
-//! A key is minted once, shown once, and known from then on only by its SHA-256. Nothing here stores keys or looks them
-//! up anywhere but in memory.
+//! A key is generated once and shown once; from then on, only its SHA-256 is known. This module does not store keys,
+//! and looks them up only in memory.
 
 mod cache;
 mod digest;

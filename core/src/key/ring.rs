@@ -1,21 +1,21 @@
-//! The key ring: who is let in by secrets that the operator configured.
+//! The key ring: the keys that the operator has configured as secrets.
 //!
-//! For inference two Worker secrets feed it: `GATEWAY_API_KEY`, one key in plain text (the legacy primary), and
-//! `GATEWAY_API_KEY_HASHES`, any number of SHA-256 digests. Entries of the latter are separated by commas or newlines;
-//! each is a digest of 64 hexadecimal digits, or `label:digest`, the digest after the *last* colon. Operators have a ring
+//! Two Worker secrets feed the ring for inference: `GATEWAY_API_KEY`, one key in plain text (the legacy primary), and
+//! `GATEWAY_API_KEY_HASHES`, any number of SHA-256 digests. Its entries are separated by commas or newlines; each is a
+//! digest of 64 hexadecimal digits, or `label:digest`, where the digest follows the *last* colon. Operators have a ring
 //! of their own, `GATEWAY_ADMIN_KEY_HASHES`, with the same rules.
 
 use std::rc::Rc;
 
 use super::{Digest, IssuedKey, Secret};
 
-/// Who called, as far as the rest of the gateway is concerned.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The label of the key's entry: `primary` for `GATEWAY_API_KEY`, `sha256:` and eight digits for an entry without a
     /// label; or the name of an issued key.
     pub label: Rc<str>,
-    /// The issued key, which may do what it is allowed. Keys of the ring may do everything.
+    /// The issued key, whose permissions apply. Keys of the ring may do everything.
     pub key: Option<Rc<IssuedKey>>,
 }
 
@@ -26,12 +26,12 @@ impl Caller {
     }
 }
 
-/// What became of the configured entries: counts only, since a malformed entry may be a misplaced secret.
+/// The numbers of accepted and malformed entries. Only numbers, because a malformed entry may be a misplaced secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RingReport {
-    /// Keys that are let in.
+    /// Keys in the ring.
     pub accepted: usize,
-    /// Entries that are no `label:digest` and were skipped.
+    /// Entries that were skipped because they are not `label:digest`.
     pub malformed: usize,
 }
 
@@ -40,14 +40,14 @@ struct Entry {
     caller: Caller,
 }
 
-/// The digests of all configured keys, the last of them first.
+/// The digests of all configured keys, the last entry first.
 #[derive(Default)]
 pub struct Ring {
     entries: Vec<Entry>,
 }
 
 impl Ring {
-    /// Reads both secrets. An empty or absent secret contributes nothing; a malformed entry is skipped and counted.
+    /// Reads both secrets. An empty or absent secret adds nothing; a malformed entry is skipped and counted.
     pub fn read(primary: Option<&str>, hashes: Option<&str>) -> (Ring, RingReport) {
         let mut ring = Ring::default();
         let mut report = RingReport::default();
@@ -65,19 +65,19 @@ impl Ring {
                 None => report.malformed += 1,
             }
         }
-        // The first of two equal digests wins, as in a list that is read from the top: see `Digest::place_in`.
+        // Of two equal digests the first entry wins, as when reading from the top: see `Digest::place_in`.
         ring.entries.reverse();
         report.accepted = ring.entries.len();
         (ring, report)
     }
 
-    /// Whether no key at all is configured, so that nobody can be let in.
+    /// Returns `true` if no key is configured, so that no caller can be authenticated.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The caller of a key, or `None` when it is not in the ring. Always compares with every entry, in constant time,
-    /// so the time tells nothing about which entries exist or which one matched.
+    /// The caller of a key, or `None` if the key is not in the ring. Always compares with every entry, in constant
+    /// time, so that the time reveals neither the entries nor the match.
     pub fn authenticate(&self, digest: &Digest) -> Option<&Caller> {
         let place = digest.place_in(self.entries.iter().map(|entry| &entry.digest))?;
         self.entries.get(place).map(|entry| &entry.caller)
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn skips_and_counts_what_is_malformed() {
+    fn skips_and_counts_malformed_entries() {
         let hashes = format!("a:{},nonsense,label:,good:{SECONDARY},{}g", &TEST[1..], &TEST[1..]);
         let (ring, report) = Ring::read(None, Some(&hashes));
         assert_eq!(report, RingReport { accepted: 1, malformed: 4 });
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_legacy_primary_works_alone_and_beside_the_ring() {
+    fn the_legacy_primary_works_with_and_without_a_ring() {
         let (ring, report) = Ring::read(Some("plain key\n"), None);
         assert_eq!((label(&ring, "plain key").as_deref(), report.accepted), (Some("primary"), 1));
         let (ring, _) = Ring::read(Some("plain"), Some(TEST));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_configured_is_an_empty_ring() {
+    fn without_a_configured_key_the_ring_is_empty() {
         for (primary, hashes) in
             [(None, None), (Some(""), Some("")), (Some(" "), Some(",\n ,")), (None, Some("bad"))]
         {
@@ -156,9 +156,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever else stands in the secret, a good entry works, and what is neither empty nor good is counted.
+        /// A valid entry works whatever the other entries are, and every other non-empty entry is counted.
         #[test]
-        fn a_good_entry_survives_any_neighbours(
+        fn a_valid_entry_works_beside_any_others(
             junk in proptest::collection::vec("[ -+.-~éλ]{0,80}", 0..8),
             place in 0usize..9,
             separator in prop_oneof![Just(","), Just("\n"), Just("\r\n"), Just(" ,\n ")],
@@ -177,7 +177,7 @@ mod tests {
             prop_assert_eq!(ring.is_empty(), report.accepted == 0);
         }
 
-        /// Every key of a ring is found under its own label, and no other key is.
+        /// Every key of a ring is found under its own label, and no other key is found.
         #[test]
         fn finds_each_key_and_no_other(keys in proptest::collection::btree_set("[!-~]{1,40}", 1..20), other in "[!-~]{1,40}") {
             let hashes: Vec<String> = keys

@@ -1,4 +1,4 @@
-//! Text that must not be shown.
+//! Texts that must not be shown.
 
 use std::fmt;
 
@@ -10,14 +10,13 @@ use super::format::public_id;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret, without the white space that a shell or an editor may have left around it. `None` when nothing
-    /// remains.
+    /// Wraps a secret, without surrounding white space, which shells and editors may add. `None` if the text is blank.
     pub fn new(text: &str) -> Option<Secret> {
         let text = text.trim();
         (!text.is_empty()).then(|| Secret(text.to_owned()))
     }
 
-    /// The text, for the one place that has to send or hash it.
+    /// The text, for code that sends or hashes it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -37,15 +36,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_no_more_than_the_public_id() {
+    fn debug_shows_at_most_the_public_id() {
         let key = super::super::mint(&[7; super::super::MINT_BYTES]);
-        let shown = format!("{:?}", Secret::new(&key).unwrap());
-        assert_eq!(shown, format!("Secret({}…)", &key[..13]));
+        let debug = format!("{:?}", Secret::new(&key).unwrap());
+        assert_eq!(debug, format!("Secret({}…)", &key[..13]));
         assert_eq!(format!("{:?}", Secret::new("sk-abc").unwrap()), "Secret(…)");
     }
 
     #[test]
-    fn blank_is_no_secret() {
+    fn a_blank_text_is_no_secret() {
         assert!(Secret::new(" \n").is_none());
         assert_eq!(Secret::new(" a b\n").unwrap().expose(), "a b");
     }

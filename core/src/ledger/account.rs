@@ -1,44 +1,47 @@
-//! The book: what has been used of each limit of a key, what is set aside, and the chain of receipts. The one owner of these,
-//! and exact. It stands in memory and tells with each step what of it has to be stored ([`Changes`]); whoever runs it stores
-//! that before anybody hears the answer.
+//! The account: the used and reserved amounts of each limit of a key, and the chain of receipts. It is their only
+//! owner, and exact. It lives in memory and returns with each step the part of it to store ([`Changes`]); the caller
+//! must store that part before it sends the response.
 //!
-//! # What is set aside
-//! For each counter: `left = limit - used - set aside`. What is set aside is the sum of all leases, those that have expired
-//! included: of an isolate that is silent nobody knows what it has spent, so what it held is charged until the window ends.
-//! Only its calls under way are over for certain: expiry frees the places of [`Kind::Concurrent`].
+//! # Reserved amounts
+//! For each counter: `left = limit - used - reserved`. The reserved amount is the sum of all leases, including expired
+//! ones: it is not known what a silent isolate has spent, so its lease stays charged until the window ends. Only its
+//! calls are certainly over: expiry frees the slots of [`Kind::Concurrent`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::limit::{self, Kind, Limit};
-use super::message::{Ask, Charge, Closed, Granted, LeaseResponse, Need, Refusal, Report, Standing};
+use super::message::{
+    Charge, Closed, Granted, LeaseRequest, LeaseResponse, Need, Refusal, Report, ReportResponse,
+};
 use super::receipt::{Chain, id_of, of_line};
 use super::tally::{Row, merge};
 use super::window::Window;
 use crate::json;
 
-/// How long a lease lasts without word from its isolate, in milliseconds.
+/// The time after which a lease expires without a report from its isolate, in milliseconds.
 pub(crate) const LEASE_MS: u64 = 30_000;
-/// How long after a receipt the sums are folded and rolled up, in milliseconds.
+/// The time between a receipt and the folding of the sums, in milliseconds.
 pub(crate) const FOLD_MS: u64 = 10_000;
-/// How long an isolate that is silent is remembered, in milliseconds. No report is repeated for so long.
+/// The time for which a silent isolate is remembered, in milliseconds. No report is repeated after that long.
 const REPORTER_MS: u64 = 3_600_000;
-/// The most that one hold takes, and a lease for later calls: this part of what is left.
+/// The divisor of the remaining amount for the largest hold, and for a lease for later calls.
 const HOLD_SHARE: u64 = 8;
 const SPARE_SHARE: u64 = 16;
-/// Of places for calls under way it is more: they are few, and would else be asked for by nearly every call.
+/// The same for concurrent calls. The share is larger: slots are few, and nearly every call would request one
+/// otherwise.
 const SPARE_PLACES_SHARE: u64 = 4;
-/// The most projects of a key that are told apart in a day. Receipts name every one.
+/// The maximum number of projects of a key that are counted separately in a day. Receipts name all of them.
 const MAX_PROJECTS: usize = 1_000;
-/// What the others are counted as: no name that a caller could give.
+/// The name under which further projects are counted: callers cannot use it.
 const OTHER_PROJECTS: &str = "(other)";
-/// How long isolates pause between reports, in milliseconds: at least so long, and longer with many isolates, so that the book
-/// gets some five hundred a second at most.
+/// The minimum pause between reports of an isolate, and the pause for each reporting isolate, in milliseconds. They
+/// bound the load of the account to about 500 reports a second.
 const PAUSE_MS: u64 = 250;
 const PAUSE_FOR_EACH_MS: u64 = 2;
-/// An isolate that has been heard of in this time reports now, in milliseconds.
+/// The time for which an isolate counts as reporting after its last report, in milliseconds.
 const REPORTING_MS: u64 = 10_000;
-/// For how long an ask may be on its way, in milliseconds.
+/// The maximum time for which a lease request may be under way, in milliseconds.
 const ON_ITS_WAY_MS: u64 = 60_000;
 
 /// The account of one key.
@@ -48,22 +51,22 @@ pub struct Account {
     counters: Vec<Counter>,
     leases: Vec<Lease>,
     reporters: Vec<Reporter>,
-    /// What has been added since the sums were folded.
-    news: Vec<Row>,
+    /// Rows added since the sums were last folded.
+    unfolded: Vec<Row>,
     fold_ms: Option<u64>,
-    /// The projects of a day, so that nobody fills the sums with names.
+    /// The projects of a day, which are limited so that no caller fills the sums with names.
     projects: (u32, Vec<String>),
 }
 
-/// What has been used of one limit.
+/// The used amount of one limit.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Counter {
     name: String,
     window: u64,
     used: u64,
-    /// What is set aside in this window: the sum over all leases.
+    /// The reserved amount in this window: the sum over all leases.
     #[serde(skip)]
-    aside: u64,
+    reserved: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -88,92 +91,92 @@ struct Reporter {
     isolate: String,
     /// The last report that was taken.
     number: u64,
-    /// The last lease that was given back, and when: nothing more is granted to it.
+    /// The last lease that was returned, and the time: nothing more is granted for it.
     closed: u64,
     closed_ms: u64,
     seen_ms: u64,
 }
 
-/// What is stored of the counters, together with which leases were given back not long ago: an ask for one of them may still
-/// be on its way.
+/// The stored form of the counters, with the leases that were returned recently: a request for one of them may still be
+/// under way.
 #[derive(Default, Deserialize, Serialize)]
-struct Kept {
+struct StoredCounters {
     counters: Vec<Counter>,
-    /// Isolate, number of the lease, when.
+    /// Isolate, number of the lease, time.
     closed: Vec<(String, u64, u64)>,
 }
 
-/// What has to be stored after a step, all of it or nothing.
+/// The data to store after a step, all of it or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// The receipts that have been added.
+    /// The receipts added.
     pub page: Option<Page>,
-    /// The counters, as one text, if they have changed.
+    /// The counters as one text, if they have changed.
     pub counters: Option<String>,
-    /// Leases that have changed: the name of each, and its text, or `None` if it is gone.
+    /// The leases that have changed: the name and the text of each, or `None` if it is gone.
     pub leases: Vec<(String, Option<String>)>,
 }
 
-/// Receipts that came in one report, as they are kept.
+/// The receipts of one report, as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The number of the first.
+    /// The number of the first receipt.
     pub first: u64,
-    /// The number of the last.
+    /// The number of the last receipt.
     pub last: u64,
-    /// The least of their ids.
+    /// The smallest of the receipt ids.
     pub min_id: String,
-    /// The greatest of their ids.
+    /// The largest of the receipt ids.
     pub max_id: String,
-    /// The isolate that reported them, and the number of its report.
+    /// The isolate that sent the report.
     pub isolate: String,
     /// The number of the report.
     pub report: u64,
-    /// When they came, in milliseconds since 1970.
+    /// The time of the report, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The hash of the last.
+    /// The hash of the last receipt.
     pub hash: String,
-    /// The totals after the last, as JSON.
+    /// The totals after the last receipt, as JSON.
     pub totals: String,
-    /// What they add to the sums: a JSON array of rows.
+    /// The rows that they add to the sums, as a JSON array.
     pub rows: String,
-    /// The receipts, one a line.
+    /// The receipts, one per line.
     pub receipts: String,
 }
 
-/// How a limit stands.
+/// The state of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    /// What has been used.
+    /// The used amount.
     pub used: u64,
-    /// What is set aside for calls under way, and in leases.
+    /// The amount reserved for calls in progress and in leases.
     pub held: u64,
-    /// What isolates held that have not been heard of since: charged, since it may have been spent.
+    /// The amount held by isolates that stopped reporting: charged, because it may have been spent.
     pub unconfirmed: u64,
-    /// What is left.
+    /// The amount left.
     pub left: u64,
-    /// When the window ends, in milliseconds since 1970; `None`: never.
+    /// The end of the window, in milliseconds since 1970; `None` for never.
     pub ends_ms: Option<u64>,
 }
 
-/// What had been stored, to begin with.
+/// The stored data from which an account is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct Stored<'a> {
     /// The last page: its last number, its hash and its totals.
     pub last: Option<(u64, &'a str, &'a str)>,
-    /// The counters' text.
+    /// The text of the counters.
     pub counters: Option<&'a str>,
-    /// The leases' texts.
+    /// The texts of the leases.
     pub leases: Vec<&'a str>,
-    /// The text that [`Account::reporters`] gave when the sums were last folded.
+    /// The text of [`Account::reporters`] when the sums were last folded.
     pub reporters: Option<&'a str>,
-    /// Of the pages since: isolate, number of the report, time, rows.
+    /// The pages since then: isolate, number of the report, time, rows.
     pub pages: Vec<(&'a str, u64, u64, &'a str)>,
 }
 
 impl Counter {
     fn new(name: &str) -> Counter {
-        Counter { name: name.to_owned(), window: 0, used: 0, aside: 0 }
+        Counter { name: name.to_owned(), window: 0, used: 0, reserved: 0 }
     }
 }
 
@@ -182,7 +185,7 @@ fn window(counter: &str, now_ms: u64) -> Window {
     Limit::of_counter(counter, 0).map_or_else(Window::default, |limit| limit.span.window(now_ms))
 }
 
-/// How much of what is left of a counter an isolate may have for later calls.
+/// The part of a counter's remaining amount that an isolate may hold for later calls.
 pub(crate) fn spare_of(counter: &str, left: u64) -> u64 {
     left / if is_concurrent(counter) { SPARE_PLACES_SHARE } else { SPARE_SHARE }
 }
@@ -211,14 +214,14 @@ impl Lease {
 }
 
 impl Account {
-    /// The book as it was stored. Leases get a full time to be heard of again.
+    /// Loads a stored account. Leases get their full time to report again.
     pub fn load(stored: &Stored<'_>, now_ms: u64) -> Account {
         let mut account = Account::default();
         if let Some((count, head, totals)) = stored.last {
             let totals = json::read(totals).unwrap_or_default();
             account.chain = Chain { count, head: head.to_owned(), totals };
         }
-        let kept: Kept = stored.counters.and_then(|text| json::read(text).ok()).unwrap_or_default();
+        let kept: StoredCounters = stored.counters.and_then(|text| json::read(text).ok()).unwrap_or_default();
         account.counters = kept.counters;
         account.reporters = stored.reporters.and_then(|text| json::read(text).ok()).unwrap_or_default();
         for (isolate, lease, at_ms) in &kept.closed {
@@ -230,37 +233,37 @@ impl Account {
             reporter.number = reporter.number.max(*report);
             let rows: Vec<Value> = serde_json::from_str(rows).unwrap_or_default();
             for row in rows.iter().filter_map(Row::from_json) {
-                account.add_news(row, now_ms);
+                account.add_row(row, now_ms);
             }
         }
         for text in &stored.leases {
             let Ok(lease) = json::read::<Lease>(text) else { continue };
             let reporter = account.reporter(&lease.isolate, now_ms);
-            // An older lease of the same isolate has been given back.
+            // Earlier leases of the same isolate have been returned.
             reporter.closed = reporter.closed.max(lease.number.saturating_sub(1));
             account.leases.push(Lease { expires_ms: now_ms + LEASE_MS, ..lease });
         }
         let parts: Vec<Part> = account.leases.iter().flat_map(|lease| lease.parts.iter().cloned()).collect();
         for part in parts {
-            account.set_aside(&part.counter, part.window, part.amount);
+            account.reserve(&part.counter, part.window, part.amount);
         }
         account
     }
 
-    /// Answers an isolate that asks for what an attempt needs.
-    pub fn ask(&mut self, ask: &Ask, now_ms: u64) -> (LeaseResponse, Changes) {
+    /// Decides on an isolate's request for the needs of an attempt.
+    pub fn request_lease(&mut self, request: &LeaseRequest, now_ms: u64) -> (LeaseResponse, Changes) {
         let mut changes = Changes { leases: self.expire(now_ms), ..Changes::default() };
-        let closed = self.reporter(&ask.isolate, now_ms).closed;
+        let closed = self.reporter(&request.isolate, now_ms).closed;
         let mut refusal: Option<Refusal> = None;
-        let mut ahead = ask.ahead;
-        let mut granted = Vec::with_capacity(ask.needs.len());
-        for need in &ask.needs {
-            match self.weigh(need, ask.waits, now_ms) {
+        let mut ahead = request.ahead;
+        let mut granted = Vec::with_capacity(request.needs.len());
+        for need in &request.needs {
+            match self.weigh(need, request.waits, now_ms) {
                 Ok((one, most_ahead)) => {
                     ahead = ahead.min(most_ahead);
                     granted.push(one);
                 }
-                // Of several reasons the one that lasts longest is told.
+                // Of several reasons, the one that lasts longest is returned.
                 Err(other) => {
                     if refusal.as_ref().is_none_or(|known| !known.is_spent() && other.is_spent()) {
                         refusal = Some(other);
@@ -271,22 +274,24 @@ impl Account {
         if let Some(refusal) = refusal {
             return (LeaseResponse::Refused(refusal), changes);
         }
-        if ask.lease <= closed {
-            // The isolate has given up waiting for this answer.
+        if request.lease <= closed {
+            // The isolate has given up waiting for this response.
             return (LeaseResponse::Granted(Vec::new()), changes);
         }
-        for (one, need) in granted.iter_mut().zip(&ask.needs) {
+        for (one, need) in granted.iter_mut().zip(&request.needs) {
             let unit = one.hold;
             one.spare = unit.saturating_mul(ahead);
-            one.hold = if ask.waits { unit } else { 0 };
+            one.hold = if request.waits { unit } else { 0 };
             let amount = one.hold + one.spare;
-            self.set_aside(&need.counter, one.window, amount);
+            self.reserve(&need.counter, one.window, amount);
             one.left = one.left.saturating_sub(amount);
         }
-        let index =
-            self.leases.iter().position(|lease| lease.isolate == ask.isolate && lease.number == ask.lease);
+        let index = self
+            .leases
+            .iter()
+            .position(|lease| lease.isolate == request.isolate && lease.number == request.lease);
         let index = index.unwrap_or_else(|| {
-            let (isolate, number) = (ask.isolate.clone(), ask.lease);
+            let (isolate, number) = (request.isolate.clone(), request.lease);
             self.leases.push(Lease { isolate, number, expired: false, parts: Vec::new(), expires_ms: 0 });
             self.leases.len() - 1
         });
@@ -310,15 +315,15 @@ impl Account {
         (LeaseResponse::Granted(granted), changes)
     }
 
-    /// Weighs one need: what one hold gets, as `hold` of the grant, and for how many further ones there is enough.
+    /// Weighs one need: the size of one hold, as `hold` of the grant, and the number of further holds that fit.
     fn weigh(&mut self, need: &Need, waits: bool, now_ms: u64) -> Result<(Granted, u64), Refusal> {
         let Window { number, ends_ms } = self.roll(&need.counter, now_ms);
-        let (used, aside) =
-            self.counter(&need.counter).map_or((0, 0), |counter| (counter.used, counter.aside));
-        let left = need.limit.saturating_sub(used).saturating_sub(aside);
+        let (used, reserved) =
+            self.counter(&need.counter).map_or((0, 0), |counter| (counter.used, counter.reserved));
+        let left = need.limit.saturating_sub(used).saturating_sub(reserved);
         if waits && left < need.least {
-            // What silent isolates held does not come back in this window: it is no reason to try again.
-            let held = aside.saturating_sub(self.unconfirmed(&need.counter, number));
+            // The leases of silent isolates do not return in this window, so they are no reason to retry.
+            let held = reserved.saturating_sub(self.unconfirmed(&need.counter, number));
             return Err(Refusal {
                 counter: need.counter.clone(),
                 limit: need.limit,
@@ -336,8 +341,8 @@ impl Account {
         Ok((Granted { counter, window: number, ends_ms, hold, spare: 0, cap, left }, ahead))
     }
 
-    /// Takes a report: once, however often it comes.
-    pub fn report(&mut self, report: &Report, now_ms: u64) -> (Standing, Changes) {
+    /// Takes a report, once even if it arrives several times.
+    pub fn report(&mut self, report: &Report, now_ms: u64) -> (ReportResponse, Changes) {
         let mut changes = Changes { leases: self.expire(now_ms), ..Changes::default() };
         for lease in &mut self.leases {
             if lease.isolate == report.isolate && report.leases.contains(&lease.number) {
@@ -367,28 +372,28 @@ impl Account {
                 touched.push(closed.lease);
             }
             if !report.closed.is_empty() || report.charges.iter().any(|charge| charge.used > 0) {
-                changes.counters = Some(self.kept(now_ms));
+                changes.counters = Some(self.counters_text(now_ms));
             }
             let touched = |lease: &&Lease| lease.isolate == report.isolate && touched.contains(&lease.number);
             changes.leases.extend(self.leases.iter().filter(touched).map(Lease::change));
             self.leases.retain(|lease| !lease.is_empty());
         }
-        (self.standing(&report.isolate, now_ms), changes)
+        (self.report_response(&report.isolate, now_ms), changes)
     }
 
-    fn kept(&self, now_ms: u64) -> String {
+    fn counters_text(&self, now_ms: u64) -> String {
         let recent =
             |reporter: &&Reporter| reporter.closed > 0 && reporter.closed_ms + ON_ITS_WAY_MS > now_ms;
         let closed = self.reporters.iter().filter(recent);
         let closed = closed.map(|reporter| (reporter.isolate.clone(), reporter.closed, reporter.closed_ms));
-        json!(Kept { counters: self.counters.clone(), closed: closed.collect() }).to_string()
+        json!(StoredCounters { counters: self.counters.clone(), closed: closed.collect() }).to_string()
     }
 
-    fn standing(&mut self, isolate: &str, now_ms: u64) -> Standing {
+    fn report_response(&mut self, isolate: &str, now_ms: u64) -> ReportResponse {
         let reporting = |reporter: &&Reporter| reporter.seen_ms + REPORTING_MS > now_ms;
         let isolates = self.reporters.iter().filter(reporting).count() as u64;
         let number = self.reporter(isolate, now_ms).number;
-        Standing { number, pause_ms: PAUSE_MS.max(isolates * PAUSE_FOR_EACH_MS) }
+        ReportResponse { number, pause_ms: PAUSE_MS.max(isolates * PAUSE_FOR_EACH_MS) }
     }
 
     fn add_page(&mut self, report: &Report, now_ms: u64) -> Option<Page> {
@@ -407,7 +412,7 @@ impl Account {
                 hash: String::new(),
                 totals: String::new(),
                 rows: String::new(),
-                // What the chain adds is some 300 bytes.
+                // The chain adds about 300 bytes to each.
                 receipts: String::with_capacity(2 * report.receipts.len()),
             });
             if id < page.min_id.as_str() {
@@ -429,12 +434,12 @@ impl Account {
         }
         page.rows = Value::Array(rows.iter().map(Row::to_json).collect()).to_string();
         for row in rows {
-            self.add_news(row, now_ms);
+            self.add_row(row, now_ms);
         }
         Some(page)
     }
 
-    /// The row, its project called [`OTHER_PROJECTS`] where the day has too many.
+    /// The row, with its project replaced by [`OTHER_PROJECTS`] if the day has too many.
     fn bounded(&mut self, mut row: Row) -> Row {
         let (day, projects) = &mut self.projects;
         if *day != row.slice.day {
@@ -449,8 +454,8 @@ impl Account {
         row
     }
 
-    fn add_news(&mut self, row: Row, now_ms: u64) {
-        merge(&mut self.news, row);
+    fn add_row(&mut self, row: Row, now_ms: u64) {
+        merge(&mut self.unfolded, row);
         self.fold_ms.get_or_insert(now_ms + FOLD_MS);
     }
 
@@ -460,7 +465,7 @@ impl Account {
         if let Some(part) = lease.and_then(|lease| lease.part(counter, *window)) {
             let back = part.amount.min(*held);
             part.amount -= back;
-            self.give_back(counter, *window, back);
+            self.release(counter, *window, back);
         }
         self.roll(counter, now_ms);
         if let Some(counter) = self.counter(counter)
@@ -481,14 +486,14 @@ impl Account {
         });
         let before = std::mem::replace(&mut lease.parts, parts.collect());
         for part in before {
-            self.give_back(&part.counter, part.window, part.amount);
+            self.release(&part.counter, part.window, part.amount);
         }
         for (counter, window, amount) in &closed.held {
-            self.set_aside(counter, *window, *amount);
+            self.reserve(counter, *window, *amount);
         }
     }
 
-    /// Marks the leases of isolates that have been silent for too long, and frees the places of their calls.
+    /// Marks the leases of isolates that have been silent for too long as expired, and frees the slots of their calls.
     pub fn expire(&mut self, now_ms: u64) -> Vec<(String, Option<String>)> {
         let mut changes = Vec::new();
         let mut freed = Vec::new();
@@ -501,72 +506,72 @@ impl Account {
                 freed.push(part.clone());
                 part.amount = 0;
             }
-            // What is of a window that is over is of no interest any more.
+            // Parts of past windows are not needed any more.
             lease.parts.retain(|part| part.amount > 0 && part.window >= window(&part.counter, now_ms).number);
             changes.push(lease.change());
         }
         for part in freed {
-            self.give_back(&part.counter, part.window, part.amount);
+            self.release(&part.counter, part.window, part.amount);
         }
         self.leases.retain(|lease| !lease.is_empty());
         changes
     }
 
-    /// What has been added since the sums were last folded.
-    pub fn news(&self) -> &[Row] {
-        &self.news
+    /// The rows added since the sums were last folded.
+    pub fn unfolded(&self) -> &[Row] {
+        &self.unfolded
     }
 
-    /// When something is to be done: in milliseconds since 1970.
+    /// The time of the next expiry or folding, in milliseconds since 1970.
     pub fn due_ms(&self) -> Option<u64> {
         let leases = self.leases.iter().filter(|lease| !lease.expired).map(|lease| lease.expires_ms);
         leases.chain(self.fold_ms).min()
     }
 
-    /// Whether it is time to fold the sums.
+    /// Returns `true` if it is time to fold the sums.
     pub fn is_fold_due(&self, now_ms: u64) -> bool {
         self.fold_ms.is_some_and(|at_ms| at_ms <= now_ms)
     }
 
-    /// Takes what has been added since, once it has been folded.
+    /// Takes the rows added since the last folding; call it once they have been folded.
     pub fn fold(&mut self, now_ms: u64) -> Vec<Row> {
         self.fold_ms = None;
         self.reporters.retain(|reporter| reporter.seen_ms + REPORTER_MS > now_ms);
-        std::mem::take(&mut self.news)
+        std::mem::take(&mut self.unfolded)
     }
 
-    /// Which reports have been taken, as [`Stored::reporters`] wants it.
+    /// The reports that have been taken, in the form of [`Stored::reporters`].
     pub fn reporters(&self) -> String {
         json!(self.reporters).to_string()
     }
 
-    /// Where the chain of receipts stands.
+    /// The state of the chain of receipts.
     pub fn chain(&self) -> &Chain {
         &self.chain
     }
 
-    /// What isolates held of a counter that have not been heard of since.
+    /// The amount of a counter that isolates held when they stopped reporting.
     fn unconfirmed(&self, counter: &str, window: u64) -> u64 {
         let expired = self.leases.iter().filter(|lease| lease.expired).flat_map(|lease| &lease.parts);
         let of_this = |part: &&Part| part.counter == counter && part.window == window;
         expired.filter(of_this).map(|part| part.amount).sum()
     }
 
-    /// How a limit stands.
+    /// The state of a limit.
     pub fn state(&mut self, limit: &Limit, now_ms: u64) -> State {
         let name = limit.counter();
         let Window { number, ends_ms } = self.roll(&name, now_ms);
-        let (used, aside) = self.counter(&name).map_or((0, 0), |counter| (counter.used, counter.aside));
+        let (used, reserved) = self.counter(&name).map_or((0, 0), |counter| (counter.used, counter.reserved));
         let unconfirmed = self.unconfirmed(&name, number);
-        let left = limit.amount.saturating_sub(used).saturating_sub(aside);
-        State { used, held: aside.saturating_sub(unconfirmed), unconfirmed, left, ends_ms }
+        let left = limit.amount.saturating_sub(used).saturating_sub(reserved);
+        State { used, held: reserved.saturating_sub(unconfirmed), unconfirmed, left, ends_ms }
     }
 
     fn counter(&mut self, name: &str) -> Option<&mut Counter> {
         self.counters.iter_mut().find(|counter| counter.name == name)
     }
 
-    /// Sees to it that a counter is there and counts in the window of this time.
+    /// Creates a counter if it is missing, and resets it if its window is over.
     fn roll(&mut self, name: &str, now_ms: u64) -> Window {
         let now = window(name, now_ms);
         if self.counter(name).is_none() {
@@ -583,22 +588,22 @@ impl Account {
         now
     }
 
-    fn set_aside(&mut self, name: &str, window: u64, amount: u64) {
+    fn reserve(&mut self, name: &str, window: u64, amount: u64) {
         if self.counter(name).is_none() {
             self.counters.push(Counter { window, ..Counter::new(name) });
         }
         if let Some(counter) = self.counter(name)
             && counter.window == window
         {
-            counter.aside = counter.aside.saturating_add(amount);
+            counter.reserved = counter.reserved.saturating_add(amount);
         }
     }
 
-    fn give_back(&mut self, name: &str, window: u64, amount: u64) {
+    fn release(&mut self, name: &str, window: u64, amount: u64) {
         if let Some(counter) = self.counter(name)
             && counter.window == window
         {
-            counter.aside = counter.aside.saturating_sub(amount);
+            counter.reserved = counter.reserved.saturating_sub(amount);
         }
     }
 
@@ -609,7 +614,7 @@ impl Account {
             self.reporters.push(Reporter { isolate, number: 0, closed: 0, closed_ms: 0, seen_ms: now_ms });
             self.reporters.len() - 1
         });
-        #[expect(clippy::indexing_slicing, reason = "it was found, or has just been added")]
+        #[expect(clippy::indexing_slicing, reason = "the index was found or has just been added")]
         &mut self.reporters[index]
     }
 }

@@ -1,82 +1,81 @@
-//! What a call may use and cost, before it is sent.
+//! Estimates of the usage and cost of a call before it is sent.
 //!
-//! Nothing is tokenised: what is likely goes by the usual length of a token, what is possible by the shortest. What a call
-//! has cost is in [`super::price`].
+//! Nothing is tokenised: likely amounts are based on the usual length of a token, maximum amounts on the shortest.
+//! [`super::price`] computes the actual cost.
 
 use super::price::{TOKENS_OF_PRICE, whole};
 use crate::catalog::{Facts, Price};
 use crate::format::request::Size;
 use crate::format::size::{BYTES_PER_TOKEN, TOKENS_PER_IMAGE};
 
-/// The most that an image is taken to cost, in tokens.
+/// The assumed maximum size of an image, in tokens.
 const MOST_TOKENS_PER_IMAGE: usize = 4_096;
-/// What a provider may put around the messages, in tokens.
+/// The maximum that a provider may add around the messages, in tokens.
 const FRAME_TOKENS: usize = 64;
-/// What a provider may put around tools, in tokens: it tells the model how to call them.
+/// The maximum that a provider may add for tools, in tokens: instructions on calling them.
 const TOOL_FRAME_TOKENS: usize = 512;
-/// The longest output where neither the caller nor the table has a limit, in tokens.
+/// The assumed maximum output if neither the caller nor the catalogue has a limit, in tokens.
 const UNLIMITED_OUTPUT: u64 = 16_384;
 
-/// What a request may use.
+/// The estimated usage of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    /// Tokens of the input, likely.
+    /// The likely input tokens.
     pub prompt_tokens: u64,
-    /// Tokens of the input, at most.
+    /// The maximum input tokens.
     pub max_prompt_tokens: u64,
-    /// The longest output that is asked for, in tokens of all choices together; `None` if none is asked for.
+    /// The requested maximum output, in tokens of all choices together; `None` if the request has no limit.
     pub max_output: Option<u64>,
-    /// How many choices are asked for, from 1 to 128, each with an output of its own; the input is read once. 0: the
-    /// response has no tokens of output.
+    /// The number of choices, from 1 to 128, each with an output of its own; the input counts once. 0 if the response
+    /// has no output tokens.
     pub choices: u64,
 }
 
 impl Estimate {
-    /// What a request of this size may use.
+    /// The estimate for a request of this size.
     pub fn of(size: &Size) -> Estimate {
         let text = size.text + size.schema;
         let tools = if size.tools { TOOL_FRAME_TOKENS } else { 0 };
         Estimate {
             prompt_tokens: (text / BYTES_PER_TOKEN + size.images * TOKENS_PER_IMAGE) as u64,
-            // A token is at least a byte.
+            // A token has at least one byte.
             max_prompt_tokens: (text + size.images * MOST_TOKENS_PER_IMAGE + FRAME_TOKENS + tools) as u64,
             max_output: size.max_output.map(|tokens| tokens.saturating_mul(size.choices)),
             choices: size.choices,
         }
     }
 
-    /// The longest output of each choice that is to be reckoned with, in tokens: what was asked for, but not more than the
-    /// model can.
+    /// The maximum output of each choice, in tokens: the requested limit, but not more than the model's maximum.
     pub fn output_bound(&self, facts: &Facts) -> u64 {
-        let asked = self.max_output.map(|tokens| tokens / self.choices.max(1));
+        let requested = self.max_output.map(|tokens| tokens / self.choices.max(1));
         let able = facts.max_output.map(u64::from);
-        match (asked, able) {
-            (Some(asked), Some(able)) => asked.min(able),
-            (asked, able) => asked.or(able).unwrap_or(UNLIMITED_OUTPUT),
+        match (requested, able) {
+            (Some(requested), Some(able)) => requested.min(able),
+            (requested, able) => requested.or(able).unwrap_or(UNLIMITED_OUTPUT),
         }
     }
 
-    /// What an attempt costs at most, in micro-USD, if each choice has at most so many tokens of output. `None` if the price
-    /// of the input or of the output is not known.
+    /// The maximum cost of an attempt, in micro-USD, if each choice has at most this many output tokens. `None` if the
+    /// price of the input or of the output is not known.
     pub fn most(&self, output_tokens_per_choice: u64, price: &Price) -> Option<u64> {
         let (input, output) = self.sums(price)?;
         Some(whole(input.saturating_add(output.saturating_mul(output_tokens_per_choice.into()))))
     }
 
-    /// The longest output of each choice, in tokens, with which an attempt costs at most so much, in micro-USD. `None` if a
-    /// price is not known, or not even the input can be paid.
+    /// The maximum output of each choice, in tokens, for which an attempt costs at most `micro_usd`. `None` if a price
+    /// is not known, or if the amount does not even pay for the input.
     pub fn affordable_output(&self, micro_usd: u64, price: &Price) -> Option<u64> {
         let (input, output) = self.sums(price)?;
         let left = (u128::from(micro_usd) * TOKENS_OF_PRICE).checked_sub(input)?;
         Some(left.checked_div(output).map_or(u64::MAX, |tokens| u64::try_from(tokens).unwrap_or(u64::MAX)))
     }
 
-    /// The cost of the input, as if all of it were of the dearest kind, and of one token of output of each choice; both in
-    /// micro-USD times a million.
+    /// The cost of the input, as if all of it were of the most expensive kind, and the cost of one output token of each
+    /// choice; both in micro-USD times a million.
     fn sums(&self, price: &Price) -> Option<(u128, u128)> {
         let input = price.input?.max(price.cached_input.unwrap_or(0)).max(price.cache_write.unwrap_or(0));
         let product = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
-        // What has no output needs no price for it.
+        // Without output, no price for it is needed.
         let output = if self.choices == 0 { 0 } else { product(self.choices, price.output?) };
         Some((product(self.max_prompt_tokens, input), output))
     }
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn reckons_with_what_a_request_holds() {
+    fn estimates_the_input_from_the_size_of_the_request() {
         let bare = estimate(r#""messages":[]"#);
         assert_eq!(
             bare,
@@ -115,8 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn reckons_with_what_is_asked_for() {
-        for (asked, max_output, choices) in [
+    fn estimates_the_output_from_the_requested_limit() {
+        for (fields, max_output, choices) in [
             ("", None, 1),
             (r#","max_tokens":7"#, Some(7), 1),
             (r#","max_tokens":7,"n":3"#, Some(21), 3),
@@ -129,28 +128,29 @@ mod tests {
             (r#","max_tokens":1e3,"n":1e300"#, Some(128_000), 128),
             (r#","max_tokens":18446744073709551615,"n":2"#, Some(u64::MAX), 2),
         ] {
-            let estimate = estimate(&format!(r#""messages":[]{asked}"#));
-            assert_eq!((estimate.max_output, estimate.choices), (max_output, choices), "{asked}");
+            let estimate = estimate(&format!(r#""messages":[]{fields}"#));
+            assert_eq!((estimate.max_output, estimate.choices), (max_output, choices), "{fields}");
         }
     }
 
     #[test]
-    fn the_output_is_bounded_by_who_allows_less() {
-        for (asked, able, bound) in [
+    fn the_output_is_bounded_by_the_smaller_limit() {
+        for (requested, able, bound) in [
             (None, None, 16_384),
             (Some(30), None, 10),
             (None, Some(20), 20),
             (Some(30), Some(20), 10),
             (Some(90), Some(20), 20),
         ] {
-            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens: 0, max_output: asked, choices: 3 };
+            let estimate =
+                Estimate { prompt_tokens: 0, max_prompt_tokens: 0, max_output: requested, choices: 3 };
             let facts = Facts { max_output: able, ..Facts::default() };
-            assert_eq!(estimate.output_bound(&facts), bound, "{asked:?} {able:?}");
+            assert_eq!(estimate.output_bound(&facts), bound, "{requested:?} {able:?}");
         }
     }
 
     #[test]
-    fn without_output_the_input_alone_is_paid() {
+    fn without_output_only_the_input_is_charged() {
         let estimate = Estimate { prompt_tokens: 1, max_prompt_tokens: 100, max_output: None, choices: 0 };
         let price = Price { input: Some(1_000_000), ..Price::default() };
         assert_eq!(estimate.most(10, &price), Some(100));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_price_has_no_bound() {
+    fn without_a_price_there_is_no_maximum_cost() {
         let price = Price { input: Some(1_000_000), output: Some(2_000_000), ..Price::default() };
         let estimate = Estimate { prompt_tokens: 1, max_prompt_tokens: 100, max_output: None, choices: 2 };
         assert_eq!(estimate.most(10, &price), Some(100 + 40));
@@ -186,9 +186,9 @@ mod tests {
     }
 
     proptest! {
-        /// What is affordable is paid by the money, and one token more is not.
+        /// The affordable output is paid for by the amount, and one more token is not.
         #[test]
-        fn the_money_is_enough_and_no_more(
+        fn the_affordable_output_is_exact(
             money in 0u64..1 << 40,
             max_prompt_tokens in 0u64..1 << 24,
             choices in 1u64..=128,
@@ -205,9 +205,9 @@ mod tests {
             }
         }
 
-        /// No use within the bounds costs more than the most.
+        /// No usage within the bounds costs more than the maximum.
         #[test]
-        fn no_use_costs_more_than_the_most(
+        fn no_usage_costs_more_than_the_maximum(
             max_prompt_tokens in 0u64..1 << 24,
             choices in 1u64..=128,
             output in 0u64..1 << 20,

@@ -1,7 +1,7 @@
-//! What callers are told of limits: the headers of answers, the words of a refusal, and how their account stands.
+//! Limits as callers see them: response headers and the errors of rejected calls.
 //!
-//! `x-ratelimit-*` is what OpenAI's clients know. `RateLimit` and `RateLimit-Policy` are those of
-//! draft-ietf-httpapi-ratelimit-headers (-08 and later): a draft, so they come in addition.
+//! OpenAI's clients know `x-ratelimit-*`. `RateLimit` and `RateLimit-Policy` follow
+//! draft-ietf-httpapi-ratelimit-headers (-08 and later); because that is a draft, they come in addition.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::error::{Code, Error};
 use crate::money::usd;
 use crate::time::to_rfc3339;
 
-/// The names of the headers of requests and of tokens: limit, remaining, reset.
+/// The header names for requests and for tokens: limit, remaining, reset.
 const OPENAI_HEADERS: [(Kind, [&str; 3]); 2] = [
     (
         Kind::Requests,
@@ -21,32 +21,33 @@ const OPENAI_HEADERS: [(Kind, [&str; 3]); 2] = [
     (Kind::Tokens, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]),
 ];
 
-/// The headers for a key's limits. `left` is what is left of a counter, and its window, as far as that is known here.
+/// The headers for a key's limits. `left` returns the remaining amount of a counter and its window, as far as this
+/// isolate knows them.
 pub fn headers(
     limits: &[Limit],
     left: impl Fn(&str) -> Option<(u64, Window)>,
     now_ms: u64,
 ) -> Vec<(&'static str, String)> {
-    let standing: Vec<Standing<'_>> = limits
+    let states: Vec<LimitState<'_>> = limits
         .iter()
         .map(|limit| {
             let counter = limit.counter();
             let (left, window) = left(&counter).unwrap_or_else(|| (limit.amount, limit.span.window(now_ms)));
             let reset_s = window.ends_ms.map(|ends_ms| ends_ms.saturating_sub(now_ms).div_ceil(1000));
-            Standing { limit, counter, left: left.min(limit.amount), reset_s }
+            LimitState { limit, counter, left: left.min(limit.amount), reset_s }
         })
         .collect();
     let mut headers = Vec::with_capacity(2 * OPENAI_HEADERS.len() + 4);
     for (kind, names) in OPENAI_HEADERS {
-        // The tightest: that of which the smallest part is left.
-        let share = |of: &&Standing<'_>| of.left.saturating_mul(1_000_000) / of.limit.amount.max(1);
-        let of_kind = standing.iter().filter(|of| of.limit.kind == kind);
+        // The tightest limit: the one with the smallest remaining share.
+        let share = |of: &&LimitState<'_>| of.left.saturating_mul(1_000_000) / of.limit.amount.max(1);
+        let of_kind = states.iter().filter(|of| of.limit.kind == kind);
         let Some(of) = of_kind.min_by_key(share) else { continue };
         let values = [of.limit.amount.to_string(), of.left.to_string(), duration(of.reset_s.unwrap_or(0))];
         headers.extend(names.into_iter().zip(values));
     }
     let (mut policy, mut state) = (String::with_capacity(256), String::with_capacity(256));
-    for Standing { limit, counter, left, reset_s } in standing {
+    for LimitState { limit, counter, left, reset_s } in states {
         add(
             &mut policy,
             &counter,
@@ -61,7 +62,7 @@ pub fn headers(
     headers
 }
 
-/// Adds a counter to a list, with its numbers behind their marks.
+/// Adds a counter to a list, with its numbers after their marks.
 fn add(list: &mut String, counter: &str, numbers: [(&str, Option<u64>); 2]) {
     if !list.is_empty() {
         list.push_str(", ");
@@ -75,16 +76,17 @@ fn add(list: &mut String, counter: &str, numbers: [(&str, Option<u64>); 2]) {
     }
 }
 
-/// How a limit stands.
-struct Standing<'l> {
+/// The state of a limit.
+struct LimitState<'l> {
     limit: &'l Limit,
     counter: Counter,
     left: u64,
-    /// In how many seconds its window ends; `None`: never.
+    /// The seconds until the window ends; `None` for never.
     reset_s: Option<u64>,
 }
 
-/// Writes a string of a structured field (RFC 9651, section 3.3.3). What is not visible ASCII cannot stand in one.
+/// Writes a string of a structured field (RFC 9651, section 3.3.3). Characters other than visible ASCII are replaced,
+/// because such a string cannot contain them.
 fn quote(text: &str, out: &mut String) {
     out.push('"');
     for char in text.chars() {
@@ -97,7 +99,7 @@ fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// A time as OpenAI writes it: `12s`, `6m0s`, `1h0m0s`.
+/// A duration in OpenAI's notation: `12s`, `6m0s`, `1h0m0s`.
 fn duration(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match (hours, minutes) {
@@ -107,11 +109,14 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// The error for a refusal.
+/// The error for a rejected call.
 pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
     let Refusal { counter, limit, needed, left, held, ends_ms } = refusal;
     let Some(limit) = Limit::of_counter(counter, *limit) else {
-        return Error::new(Code::InternalError, "A limit that nobody knows was reached");
+        return Error::new(
+            Code::InternalError,
+            format!("The limit '{counter}' was reached, but does not exist"),
+        );
     };
     let amount = |amount: u64| match limit.kind {
         Kind::MicroUsd => format!("{} USD", usd(amount)),
@@ -119,15 +124,19 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
         Kind::Tokens => format!("{amount} tokens"),
     };
     let resets =
-        ends_ms.map_or_else(String::new, |ends_ms| format!("; it begins anew at {}", to_rfc3339(ends_ms)));
+        ends_ms.map_or_else(String::new, |ends_ms| format!("; the limit resets at {}", to_rfc3339(ends_ms)));
     let what = limit.describe();
     let window_s = ends_ms
         .map(|ends_ms| u32::try_from(ends_ms.saturating_sub(now_ms).div_ceil(1000)).unwrap_or(u32::MAX));
     let spent = refusal.is_spent();
-    let (code, words, retry_s) = match limit.kind {
-        Kind::Concurrent => {
-            (Code::RateLimitExceeded, format!("this key may have {what}, and so many are under way"), Some(1))
-        }
+    let (code, message, retry_s) = match limit.kind {
+        Kind::Concurrent => (
+            Code::RateLimitExceeded,
+            format!(
+                "this key may have {what}, and as many are in progress; retry when one of them has ended"
+            ),
+            Some(1),
+        ),
         Kind::MicroUsd if spent => (
             Code::InsufficientQuota,
             format!(
@@ -140,7 +149,7 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
         Kind::MicroUsd => (
             Code::RateLimitExceeded,
             format!(
-                "this key may spend {what}; {} are left, {} are set aside for calls that are under way, and this call needs up to {}. Try again when some of them have ended{resets}",
+                "this key may spend {what}; {} are left, {} are reserved for calls in progress, and this call needs up to {}. Retry when some of these calls have ended{resets}",
                 amount(*left),
                 amount(*held),
                 amount(*needed)
@@ -148,18 +157,18 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
             Some(1),
         ),
         Kind::Requests | Kind::Tokens => {
-            // What is set aside for calls under way is used by most of them.
+            // Most calls in progress use the amount that is reserved for them.
             let retry_s = if limit.span == Span::Minute || spent { window_s } else { Some(1) };
-            let words = format!(
-                "this key may make {what}, of which {} are left; this call needs {}{resets}",
+            let message = format!(
+                "this key may use {what}, of which {} are left; this call needs {}{resets}",
                 amount(*left),
                 amount(*needed)
             );
-            (Code::RateLimitExceeded, words, retry_s)
+            (Code::RateLimitExceeded, message, retry_s)
         }
     };
     let error =
-        Error::new(code, format!("The gateway refused this call: {words}")).with_param(counter.clone());
+        Error::new(code, format!("The gateway rejected this call: {message}")).with_param(counter.clone());
     match retry_s {
         Some(seconds) => error.with_retry_after(seconds.max(1)),
         None => error,
@@ -184,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_tell_the_tightest_of_each_kind_and_all_of_them() {
+    fn headers_have_the_tightest_limit_of_each_kind_and_a_list_of_all() {
         let left = |counter: &str| {
             let left = match counter {
                 "requests_per_minute" => 59,
@@ -195,9 +204,9 @@ mod tests {
             Some((left, window))
         };
         let headers = headers(&limits(), left, NOW_MS);
-        let shown: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         assert_eq!(
-            shown,
+            lines,
             [
                 "x-ratelimit-limit-requests: 100",
                 "x-ratelimit-remaining-requests: 7",
@@ -213,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_which_limit_and_when_it_begins_anew() {
+    fn the_error_names_the_limit_the_amounts_and_the_reset() {
         let ends_ms = Limit::of_counter("usd_per_day", 0).unwrap().span.window(NOW_MS).ends_ms;
         let refusal = Refusal {
             counter: "usd_per_day".into(),
@@ -227,19 +236,19 @@ mod tests {
         assert!(error.is(Code::InsufficientQuota));
         assert_eq!(
             error.message,
-            "The gateway refused this call: this key may spend 5 USD a day, of which 0.00002 USD are left; this call needs up \
-             to 0.0001 USD; it begins anew at 2026-11-23T00:00:00Z"
+            "The gateway rejected this call: this key may spend 5 USD per day, of which 0.00002 USD are left; this call needs up \
+             to 0.0001 USD; the limit resets at 2026-11-23T00:00:00Z"
         );
         assert_eq!(error.param.as_deref(), Some("usd_per_day"));
         let held = refused(&Refusal { held: 1_000, ..refusal.clone() }, NOW_MS);
         assert!(
-            held.is(Code::RateLimitExceeded) && held.message.contains("0.001 USD are set aside"),
+            held.is(Code::RateLimitExceeded) && held.message.contains("0.001 USD are reserved"),
             "{}",
             held.message
         );
         let total =
             refused(&Refusal { counter: "usd_total".into(), ends_ms: None, ..refusal.clone() }, NOW_MS);
-        assert!(total.is(Code::InsufficientQuota) && !total.message.contains("anew"));
+        assert!(total.is(Code::InsufficientQuota) && !total.message.contains("resets"));
         let minute = Refusal {
             counter: "requests_per_minute groq/*".into(),
             limit: 60,
@@ -248,7 +257,9 @@ mod tests {
             ..refusal
         };
         assert!(
-            refused(&minute, NOW_MS).message.contains("60 requests a minute for groq/*, of which 0 are left")
+            refused(&minute, NOW_MS)
+                .message
+                .contains("60 requests per minute for groq/*, of which 0 are left")
         );
     }
 }

@@ -1,41 +1,46 @@
-//! The purse: what one isolate holds of one key's limits, and what it has to report of the key's calls. What is in it has been
-//! set aside in the book, so calls spend from it without asking.
+//! The local lease: one isolate's share of a key's limits, and the calls that it has to report. The share is already
+//! reserved in the account, so calls can spend it without a round trip.
 //!
 //! # Leases
-//! Far from its limits a key's lease is for many calls, so that few of them have to ask. Near a limit nothing is kept that no call
-//! holds: there the book alone decides.
+//! Far from its limits, a key's lease covers many calls, so that few of them need a request to the account. Near a
+//! limit, the isolate keeps nothing that no call holds: there, the account alone decides.
 //!
-//! A lease is numbered. It is given back when it has been idle, or when an ask got no answer (it may have been granted all the
-//! same): then the report that closes it says what of it calls under way still hold, and the next lease has another number.
+//! Leases are numbered. A lease is returned when it has been idle, or when a request got no response (it may have been
+//! granted). The report that closes it states the amount that calls in progress still hold, and the next lease has
+//! another number.
 
 use super::account::{LEASE_MS, spare_of};
 use super::limit::{Counter, Limit};
-use super::message::{Ask, Charge, Closed, Granted, LeaseResponse, Need, Refusal, Report, Settled, Standing};
+use super::message::{
+    Charge, Closed, Granted, LeaseRequest, LeaseResponse, Need, Refusal, Report, ReportResponse, Settled,
+};
 use super::receipt::{Totals, to_line};
 use super::tally::{self, Row};
 use super::window::Window;
 
-/// How long a lease that nobody spends from is kept, in milliseconds.
+/// The time for which an unused lease is kept, in milliseconds.
 pub const IDLE_MS: u64 = 5_000;
-/// How often the book hears of a lease at least, in milliseconds.
+/// The longest interval between reports of a lease, in milliseconds.
 pub const RENEW_MS: u64 = LEASE_MS / 3;
-/// After how long a report that was not acknowledged is sent again, in milliseconds.
+/// The time after which a report without an acknowledgement is sent again, in milliseconds.
 const REPEAT_MS: u64 = 12_000;
-/// After how long it is given up, in milliseconds: the book would not know any more whether it has taken it.
+/// The time after which such a report is dropped, in milliseconds: the account would not know any more whether it has
+/// taken it.
 const GIVE_UP_MS: u64 = 1_800_000;
-/// The most calls of one report.
+/// The maximum number of calls in one report.
 pub const MAX_SETTLED: usize = 500;
-/// The most that the receipts of one report have together, in bytes, unless it is a single one: they become one value in the
-/// ledger's SQLite, which takes 2 MB.
+/// The maximum size of the receipts of one report, in bytes, unless there is only one receipt: they become one value in
+/// the ledger's SQLite, whose limit is 2 MB.
 const MAX_RECEIPTS_BYTES: usize = 1_000_000;
-/// The pause between two reports of calls that held nothing, in milliseconds, at least: nobody waits for what they give back. Each
-/// report is a message to the ledger and a write to its disk, however few calls it tells of.
-const UNHURRIED_MS: u64 = 1_000;
-/// The most calls that wait to be reported; the oldest go first. Some 50 MB: a book that does not answer for minutes under load.
+/// The minimum pause between two reports of calls that held nothing, in milliseconds: no call waits for amounts that
+/// they return. Each report costs a message and a write to disk, however few calls it has.
+const SLOW_PAUSE_MS: u64 = 1_000;
+/// The maximum number of calls that wait to be reported; the oldest are dropped. About 50 MB: an account that does not
+/// respond for minutes under load.
 const MAX_WAITING: usize = 50_000;
-/// For how many calls a lease is asked ahead, at most.
+/// The maximum number of calls that a lease covers in advance.
 const MAX_AHEAD: u64 = 256;
-/// How long it is remembered that a limit is spent, in milliseconds: it may have been raised.
+/// The time for which a spent limit is remembered, in milliseconds: the limit may have been raised.
 const SPENT_MS: u64 = 1_000;
 
 /// An isolate's share of one key's ledger.
@@ -43,21 +48,21 @@ const SPENT_MS: u64 = 1_000;
 pub struct LocalLease {
     isolate: String,
     lease: Lease,
-    /// Leases that were given back while calls held some of them.
+    /// Leases that were returned while calls held parts of them.
     closed: Vec<Lease>,
-    /// Leases whose closing has not been reported yet.
+    /// Leases whose return has not been reported yet.
     closing: Vec<Lease>,
     waiting: Vec<Settled>,
     sending: Option<Sending>,
     /// The number of the last report.
     number: u64,
-    /// For how many calls the next lease is asked ahead.
+    /// The number of calls that the next lease covers in advance.
     ahead: u64,
     spent: Option<(u64, Refusal)>,
-    /// What the book last said of each counter.
-    standing: Vec<Granted>,
+    /// The last known state of each counter in the account.
+    known: Vec<Granted>,
     pause_ms: u64,
-    told_ms: u64,
+    reported_ms: u64,
     lost: u64,
 }
 
@@ -72,8 +77,8 @@ struct Sending {
 struct Lease {
     number: u64,
     parts: Vec<Part>,
-    /// Asks that have not been answered.
-    asks: u32,
+    /// Requests without a response so far.
+    requests: u32,
     used_ms: u64,
 }
 
@@ -83,31 +88,31 @@ struct Part {
     window: u64,
     ends_ms: Option<u64>,
     rest: u64,
-    /// What calls hold that are under way, or whose end has not been put in a report.
+    /// The amount held by calls that are in progress or not reported yet.
     held: u64,
     cap: u64,
 }
 
-/// What is set aside for a call, by counter.
+/// The amounts reserved for a call, by counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hold {
-    /// A charge each, with nothing used yet.
+    /// One charge for each amount, with nothing used yet.
     pub charges: Vec<Charge>,
 }
 
 impl Hold {
-    /// What is set aside of a counter.
+    /// The amount reserved of a counter.
     pub fn of(&self, counter: &str) -> u64 {
         self.charges.iter().filter(|charge| charge.counter == counter).map(|charge| charge.held).sum()
     }
 
-    /// Whether any of it has been taken.
+    /// Returns `true` if any amount of a counter is reserved.
     pub fn has(&self, counter: &str) -> bool {
         self.charges.iter().any(|charge| charge.counter == counter)
     }
 
-    /// Says what has been used of a counter: of what was set aside first, then of what was added. What is beyond all of it
-    /// counts with the first.
+    /// Charges the used amount of a counter: first to the earliest reservation, then to the later ones. The excess over
+    /// all of them is charged to the first.
     pub fn charge(&mut self, counter: &str, used: u64) {
         let mut rest = used;
         for charge in self.charges.iter_mut().filter(|charge| charge.counter == counter) {
@@ -120,14 +125,14 @@ impl Hold {
     }
 }
 
-/// What came of an attempt to set something aside.
+/// The result of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// It has been set aside. The purse is running low if there is something to ask for behind the call.
-    Held(Vec<Charge>, Option<Ask>),
-    /// The book has to be asked; then [`LocalLease::answered`].
-    Ask(Ask),
-    /// The limit was spent a moment ago.
+    /// The amounts are reserved. Holds a request to send after the response if the lease is running low.
+    Held(Vec<Charge>, Option<LeaseRequest>),
+    /// The account has to grant a lease: send the request, then call [`LocalLease::apply`].
+    Request(LeaseRequest),
+    /// The limit is spent, as the account stated a moment ago.
     Refused(Refusal),
 }
 
@@ -148,15 +153,15 @@ impl Lease {
         self.parts.iter_mut().find(|part| part.counter == counter && part.window == window)
     }
 
-    /// The part of a counter that counts now.
+    /// The part of a counter in the current window.
     fn current(&mut self, counter: &str, now_ms: u64) -> Option<&mut Part> {
-        let is_open = |part: &&mut Part| part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
-        self.parts.iter_mut().filter(is_open).find(|part| part.counter == counter)
+        let is_current = |part: &&mut Part| part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
+        self.parts.iter_mut().filter(is_current).find(|part| part.counter == counter)
     }
 }
 
 impl LocalLease {
-    /// An empty purse. `isolate` is a name that no other isolate has had.
+    /// An empty local lease. `isolate` is a name that no other isolate has had.
     pub fn new(isolate: String) -> LocalLease {
         LocalLease {
             isolate,
@@ -168,9 +173,9 @@ impl LocalLease {
             number: 0,
             ahead: 1,
             spent: None,
-            standing: Vec::new(),
+            known: Vec::new(),
             pause_ms: 0,
-            told_ms: 0,
+            reported_ms: 0,
             lost: 0,
         }
     }
@@ -180,7 +185,7 @@ impl LocalLease {
         &self.isolate
     }
 
-    /// Sets aside what an attempt needs, if it is there.
+    /// Reserves the needs of an attempt from the lease, if it suffices.
     pub fn reserve(&mut self, needs: &[Need], now_ms: u64) -> Reserved {
         if let Some((until_ms, refusal)) = &self.spent {
             let same = |need: &&Need| {
@@ -190,9 +195,9 @@ impl LocalLease {
                 return Reserved::Refused(refusal.clone());
             }
         }
-        // What was for a window that is over is of no use any more, and the book knows.
-        let is_of_use = |part: &Part| part.held > 0 || part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
-        self.lease.parts.retain(is_of_use);
+        // Unused parts of past windows are not needed any more, and the account knows that.
+        let is_useful = |part: &Part| part.held > 0 || part.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms);
+        self.lease.parts.retain(is_useful);
         let had_spare = self.has_spare();
         let takes: Vec<Option<(u64, u64)>> = needs
             .iter()
@@ -203,13 +208,13 @@ impl LocalLease {
             })
             .collect();
         if takes.iter().any(Option::is_none) {
-            // What was leased was not enough: more is asked for the next time.
+            // The lease was too small: the next one covers more calls.
             if had_spare || now_ms < self.lease.used_ms + IDLE_MS {
                 self.ahead = (self.ahead * 2).min(MAX_AHEAD);
             }
             self.lease.used_ms = now_ms;
-            self.lease.asks += 1;
-            return Reserved::Ask(self.ask(needs, true));
+            self.lease.requests += 1;
+            return Reserved::Request(self.request(needs, true));
         }
         self.lease.used_ms = now_ms;
         let mut charges = Vec::with_capacity(needs.len());
@@ -229,68 +234,70 @@ impl LocalLease {
                 used: 0,
             });
         }
-        let refill = (low && self.lease.asks == 0).then(|| {
-            self.lease.asks += 1;
+        let refill = (low && self.lease.requests == 0).then(|| {
+            self.lease.requests += 1;
             self.ahead = (self.ahead * 2).min(MAX_AHEAD);
-            self.ask(needs, false)
+            self.request(needs, false)
         });
         Reserved::Held(charges, refill)
     }
 
-    fn ask(&self, needs: &[Need], waits: bool) -> Ask {
-        Ask {
+    fn request(&self, needs: &[Need], waits: bool) -> LeaseRequest {
+        LeaseRequest {
             isolate: self.isolate.clone(),
             lease: self.lease.number,
             waits,
-            // One of several asks at once brings what later calls need: each share of what is left counts once.
-            ahead: if self.lease.asks > 1 { 0 } else { self.ahead },
+            // Only one of several concurrent requests asks for later calls: each share of the remaining amount counts
+            // once.
+            ahead: if self.lease.requests > 1 { 0 } else { self.ahead },
             needs: needs.to_vec(),
         }
     }
 
-    /// Takes the book's answer, and gives what is set aside for the attempt that waited for it, if one did. The error is the
-    /// book's refusal, or `None` if the lease was given back in the meantime: then nothing has been set aside, and it can be
-    /// asked for again.
-    pub fn answered(
+    /// Applies the account's response, and returns the charges for the attempt that waited for it, if any. The error is
+    /// the account's rejection, or `None` if the lease was returned in the meantime: then nothing is reserved, and the
+    /// attempt can be requested again.
+    pub fn apply(
         &mut self,
-        ask: &Ask,
-        answer: LeaseResponse,
+        request: &LeaseRequest,
+        response: LeaseResponse,
         now_ms: u64,
     ) -> Result<Vec<Charge>, Option<Refusal>> {
-        if self.lease.number == ask.lease {
-            self.lease.asks = self.lease.asks.saturating_sub(1);
+        if self.lease.number == request.lease {
+            self.lease.requests = self.lease.requests.saturating_sub(1);
         }
-        let granted = match answer {
+        let granted = match response {
             LeaseResponse::Granted(granted) => granted,
             LeaseResponse::Refused(refusal) => {
-                if refusal.is_spent() && ask.waits {
+                if refusal.is_spent() && request.waits {
                     let until_ms = refusal.ends_ms.unwrap_or(u64::MAX).min(now_ms + SPENT_MS);
                     self.spent = Some((until_ms, refusal.clone()));
                 }
                 let Refusal { counter, left, ends_ms, .. } = refusal.clone();
                 let window =
                     Limit::of_counter(&counter, 0).map_or(0, |limit| limit.span.window(now_ms).number);
-                self.stands(Granted { counter, window, ends_ms, hold: 0, spare: 0, cap: 0, left });
-                // What this isolate keeps itself may be what is missing.
-                if self.lease.number == ask.lease && self.lease.asks == 0 && self.has_spare() {
-                    self.give_back();
+                self.remember(Granted { counter, window, ends_ms, hold: 0, spare: 0, cap: 0, left });
+                // The missing amount may be in this isolate's own lease.
+                if self.lease.number == request.lease && self.lease.requests == 0 && self.has_spare() {
+                    self.return_lease();
                 }
                 return Err(Some(refusal));
             }
         };
-        if ask.waits && granted.len() < ask.needs.len() {
+        if request.waits && granted.len() < request.needs.len() {
             return Err(None);
         }
-        // Of a lease whose closing has been reported nothing can be spent any more: the book was told what is still held.
-        let lease = if self.lease.number == ask.lease {
+        // Once the return of a lease has been reported, nothing can be spent from it: the report stated the held
+        // amounts.
+        let lease = if self.lease.number == request.lease {
             Some(&mut self.lease)
         } else {
-            self.closing.iter_mut().find(|lease| lease.number == ask.lease)
+            self.closing.iter_mut().find(|lease| lease.number == request.lease)
         };
         let Some(lease) = lease else { return Err(None) };
-        // With less room than was asked for, the lease is not low before half of what there was room for is gone.
-        let room = granted.iter().zip(&ask.needs).map(|(one, need)| one.spare / need.most.max(1)).min();
-        if let Some(room) = room.filter(|_| ask.ahead > 0) {
+        // If the account granted less than requested, the lease is low only when half of the granted amount is gone.
+        let room = granted.iter().zip(&request.needs).map(|(one, need)| one.spare / need.most.max(1)).min();
+        if let Some(room) = room.filter(|_| request.ahead > 0) {
             self.ahead = self.ahead.min(room.max(1));
         }
         let mut charges = Vec::with_capacity(granted.len());
@@ -307,48 +314,48 @@ impl LocalLease {
             }
             if *hold > 0 {
                 let (counter, window, held) = (counter.clone(), *window, *hold);
-                charges.push(Charge { lease: ask.lease, counter, window, held, used: 0 });
+                charges.push(Charge { lease: request.lease, counter, window, held, used: 0 });
             }
         }
         for one in granted {
-            self.stands(one);
+            self.remember(one);
         }
         Ok(charges)
     }
 
-    fn stands(&mut self, now: Granted) {
-        match self.standing.iter_mut().find(|known| known.counter == now.counter) {
+    fn remember(&mut self, now: Granted) {
+        match self.known.iter_mut().find(|known| known.counter == now.counter) {
             Some(known) => *known = now,
-            None => self.standing.push(now),
+            None => self.known.push(now),
         }
     }
 
-    /// Notes that an ask got no answer: it may have been granted, so the lease is given back.
-    pub fn not_answered(&mut self, ask: &Ask) {
-        if self.lease.number == ask.lease {
-            self.give_back();
+    /// Returns the lease of a request without a response, because the request may have been granted.
+    pub fn request_failed(&mut self, request: &LeaseRequest) {
+        if self.lease.number == request.lease {
+            self.return_lease();
         }
     }
 
-    fn give_back(&mut self) {
+    fn return_lease(&mut self) {
         let next = Lease::new(self.lease.number + 1);
         let old = std::mem::replace(&mut self.lease, next);
         for part in &old.parts {
-            come_back(&mut self.standing, &part.counter, part.window, part.rest);
+            note_return(&mut self.known, &part.counter, part.window, part.rest);
         }
         self.closing.push(old);
         self.ahead = 1;
     }
 
-    /// Notes that a call is over: what it used is charged with the next report. What it held beyond that can be spent again at
-    /// once; where a limit is near, it goes back to the book.
+    /// Settles a call that is over: the used amount is charged with the next report. The rest of its hold can be spent
+    /// again at once; near a limit, it is returned to the account.
     pub fn settle(&mut self, mut settled: Settled) {
         if settled.receipt.is_none() && settled.charges.is_empty() {
             return;
         }
-        // More than the share of what is left that a lease may keep for later calls.
+        // True if the lease would exceed the share of the remaining amount that it may keep for later calls.
         let is_too_much = |charge: &Charge| {
-            let known = self.standing.iter().find(|known| known.counter == charge.counter);
+            let known = self.known.iter().find(|known| known.counter == charge.counter);
             let part = self
                 .lease
                 .parts
@@ -357,13 +364,13 @@ impl LocalLease {
             let rest = part.map_or(0, |part| part.rest) + charge.held.saturating_sub(charge.used);
             known.is_some_and(|known| spare_of(&known.counter, known.left) < rest)
         };
-        if settled.charges.iter().any(is_too_much) && self.lease.asks == 0 {
-            self.give_back();
+        if settled.charges.iter().any(is_too_much) && self.lease.requests == 0 {
+            self.return_lease();
         }
         let number = self.lease.number;
         for charge in settled.charges.iter().filter(|charge| charge.lease != number) {
             let unused = charge.held.saturating_sub(charge.used);
-            come_back(&mut self.standing, &charge.counter, charge.window, unused);
+            note_return(&mut self.known, &charge.counter, charge.window, unused);
         }
         for charge in settled.charges.iter_mut().filter(|charge| charge.lease == number) {
             let unused = charge.held.saturating_sub(charge.used);
@@ -381,30 +388,30 @@ impl LocalLease {
         self.waiting.push(settled);
     }
 
-    /// How many calls' records had to be given up since this was last asked.
+    /// The number of calls whose records were dropped since the last call of this method.
     pub fn lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
 
-    /// Gives back a lease that nobody has spent from for a while.
+    /// Returns a lease that has not been used for a while.
     pub fn tidy(&mut self, now_ms: u64) {
-        let idle = self.lease.asks == 0 && now_ms.saturating_sub(self.lease.used_ms) >= IDLE_MS;
+        let idle = self.lease.requests == 0 && now_ms.saturating_sub(self.lease.used_ms) >= IDLE_MS;
         if idle && self.has_spare() {
-            self.give_back();
+            self.return_lease();
         }
     }
 
-    /// Whether there is anything in the lease that no call holds.
+    /// Returns `true` if the lease has amounts that no call holds.
     pub fn has_spare(&self) -> bool {
         self.lease.parts.iter().any(|part| part.rest > 0)
     }
 
-    /// Whether calls hold something, or wait for it.
+    /// Returns `true` if calls hold amounts or wait for them.
     pub fn is_holding(&self) -> bool {
-        self.lease.asks > 0 || self.lease.holds()
+        self.lease.requests > 0 || self.lease.holds()
     }
 
-    /// Whether there is anything that the book does not know yet, or has to hear of again: calls that have ended, leases.
+    /// Returns `true` if the account has nothing to learn: neither ended calls nor leases.
     pub fn is_idle(&self) -> bool {
         self.sending.is_none()
             && self.waiting.is_empty()
@@ -413,8 +420,8 @@ impl LocalLease {
             && self.lease.is_empty()
     }
 
-    /// Whether the book has not acknowledged all there is: calls that have ended, leases that are given back.
-    pub fn has_news(&self) -> bool {
+    /// Returns `true` if the account has not acknowledged all ended calls and returned leases.
+    pub fn has_unreported(&self) -> bool {
         self.sending.is_some() || self.has_unsent()
     }
 
@@ -422,19 +429,19 @@ impl LocalLease {
         !self.waiting.is_empty() || !self.closing.is_empty()
     }
 
-    /// How long to wait before the next report, in milliseconds: not at all once it would be a full one, since calls may end
-    /// faster than one report in each pause can tell.
+    /// The time to wait before the next report, in milliseconds; 0 if it would be a full report, because calls may end
+    /// faster than one report per pause can carry.
     pub fn wait_ms(&self, now_ms: u64) -> u64 {
         if self.waiting.len() >= MAX_SETTLED {
             return 0;
         }
         let gives_back =
             !self.closing.is_empty() || self.waiting.iter().any(|settled| !settled.charges.is_empty());
-        let pause_ms = if gives_back { self.pause_ms } else { self.pause_ms.max(UNHURRIED_MS) };
-        (self.told_ms + pause_ms).saturating_sub(now_ms)
+        let pause_ms = if gives_back { self.pause_ms } else { self.pause_ms.max(SLOW_PAUSE_MS) };
+        (self.reported_ms + pause_ms).saturating_sub(now_ms)
     }
 
-    /// How many of the calls that wait are told of by the next report.
+    /// The number of waiting calls in the next report.
     fn next_calls(&self) -> usize {
         let mut bytes = 0;
         let fits = |settled: &&Settled| {
@@ -444,7 +451,7 @@ impl LocalLease {
         self.waiting.iter().take(MAX_SETTLED).take_while(fits).count().max(1).min(self.waiting.len())
     }
 
-    /// The report to send now, if there is one: news, an older one that was not acknowledged, or that leases are still held.
+    /// The report to send now, if any: new events, an earlier report without acknowledgement, or the renewal of leases.
     pub fn report(&mut self, now_ms: u64) -> Option<&Report> {
         if let Some(sending) = &mut self.sending {
             if now_ms < sending.sent_ms + REPEAT_MS {
@@ -457,7 +464,7 @@ impl LocalLease {
             self.lost += sending.report.calls() as u64;
             self.sending = None;
         }
-        let renews = self.has_lease() && now_ms >= self.told_ms + RENEW_MS;
+        let renews = self.has_lease() && now_ms >= self.reported_ms + RENEW_MS;
         if !self.has_unsent() && !renews {
             return None;
         }
@@ -489,7 +496,7 @@ impl LocalLease {
         let (isolate, number) = (self.isolate.clone(), self.number);
         let rows = rows.iter().map(Row::to_json).collect();
         let report = Report { isolate, number, charges, rows, closed, leases, receipts };
-        self.told_ms = now_ms;
+        self.reported_ms = now_ms;
         Some(&self.sending.insert(Sending { report, made_ms: now_ms, sent_ms: now_ms }).report)
     }
 
@@ -497,15 +504,15 @@ impl LocalLease {
         !self.lease.is_empty() || !self.closed.is_empty()
     }
 
-    /// Takes the acknowledgement of a report.
-    pub fn reported(&mut self, standing: Standing) {
-        self.pause_ms = standing.pause_ms;
-        if self.sending.as_ref().is_some_and(|sending| sending.report.number <= standing.number) {
+    /// Applies the acknowledgement of a report.
+    pub fn reported(&mut self, response: ReportResponse) {
+        self.pause_ms = response.pause_ms;
+        if self.sending.as_ref().is_some_and(|sending| sending.report.number <= response.number) {
             self.sending = None;
         }
     }
 
-    /// Notes that a report got no acknowledgement: it can be sent again at once.
+    /// Records that a report got no response, so that it can be sent again at once.
     pub fn not_reported(&mut self, number: u64) {
         if let Some(sending) = &mut self.sending
             && sending.report.number == number
@@ -514,9 +521,10 @@ impl LocalLease {
         }
     }
 
-    /// What is left of a counter and when its window ends, as far as this isolate knows; `None`: nothing in this window.
+    /// The remaining amount of a counter and its window, as far as this isolate knows; `None` if nothing is known of
+    /// this window.
     pub fn left(&self, counter: &str, now_ms: u64) -> Option<(u64, Window)> {
-        let known = self.standing.iter().find(|known| known.counter == counter)?;
+        let known = self.known.iter().find(|known| known.counter == counter)?;
         if known.ends_ms.is_some_and(|ends_ms| ends_ms <= now_ms) {
             return None;
         }
@@ -526,15 +534,14 @@ impl LocalLease {
     }
 }
 
-/// Notes that something goes back to the book, for what callers are told to be left.
-fn come_back(standing: &mut [Granted], counter: &str, window: u64, amount: u64) {
-    if let Some(known) = standing.iter_mut().find(|known| known.counter == counter && known.window == window)
-    {
+/// Adds an amount that returns to the account to the remaining amount that callers see.
+fn note_return(known: &mut [Granted], counter: &str, window: u64, amount: u64) {
+    if let Some(known) = known.iter_mut().find(|known| known.counter == counter && known.window == window) {
         known.left = known.left.saturating_add(amount);
     }
 }
 
-/// Adds a charge to those of its lease, window and counter.
+/// Adds a charge to the sum of its lease, window and counter.
 fn merge(charges: &mut Vec<Charge>, charge: Charge) {
     let same = |sum: &&mut Charge| {
         (sum.lease, sum.window) == (charge.lease, charge.window) && sum.counter == charge.counter

@@ -1,4 +1,4 @@
-//! The limits that a policy can state.
+//! The limits of a policy.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use crate::error::Error;
 use crate::key::IssuedKey;
 use crate::money::{MicroUsd, usd};
 
-/// What a limit counts.
+/// The quantity that a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Calls that are sent to an upstream, each once, however many attempts it takes.
+    /// Calls that are sent to an upstream; a call counts once, however many attempts it takes.
     Requests,
-    /// Tokens, read and written.
+    /// Input and output tokens.
     Tokens,
     /// Money, in micro-USD.
     MicroUsd,
-    /// Calls that are under way at once.
+    /// Concurrent calls.
     Concurrent,
 }
 
-/// Each limit by its name: the one table of what there is.
+/// The table of limits: name, kind, span and amount of each.
 pub fn table(stated: &Limits) -> [(&'static str, Kind, Span, Option<u64>); 8] {
     let number = |value: Option<u32>| value.map(u64::from);
     let money = |value: Option<MicroUsd>| value.map(|MicroUsd(micro)| micro);
@@ -37,26 +37,26 @@ pub fn table(stated: &Limits) -> [(&'static str, Kind, Span, Option<u64>); 8] {
     ]
 }
 
-/// The name of a count: [`Limit::counter`].
+/// The name of a counter: see [`Limit::counter`].
 pub type Counter = Cow<'static, str>;
 
 /// One limit of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Its name in the configuration.
+    /// The name in the configuration.
     pub name: &'static str,
-    /// What it counts.
+    /// The quantity that it counts.
     pub kind: Kind,
-    /// How long.
+    /// The span over which it counts.
     pub span: Span,
-    /// The models that it is for, as the policy names them; `None`: all together.
+    /// The models that it applies to, as the policy names them; `None` for all together.
     pub models: Option<String>,
-    /// How much: calls, tokens, micro-USD.
+    /// The amount, in calls, tokens or micro-USD.
     pub amount: u64,
 }
 
 impl Limit {
-    /// The name of the count that it is held against: that of the limit, and of the models where it is for some only.
+    /// The name of its counter: the name of the limit, followed by the models if it applies only to some.
     pub fn counter(&self) -> Counter {
         match &self.models {
             None => Cow::Borrowed(self.name),
@@ -64,7 +64,7 @@ impl Limit {
         }
     }
 
-    /// The limit of a counter's name, with another amount. `None` if there is no such limit.
+    /// The limit for a counter's name, with the given amount. `None` if there is no such limit.
     pub fn of_counter(counter: &str, amount: u64) -> Option<Limit> {
         let (name, models) = match counter.split_once(' ') {
             Some((name, models)) => (name, Some(models.to_owned())),
@@ -75,7 +75,7 @@ impl Limit {
         Some(Limit { name, kind, span, models, amount })
     }
 
-    /// The limits of a key: of several policies' limits of one kind the strictest.
+    /// The limits of a key. If several policies have a limit of one kind, the strictest counts.
     pub fn of_key(key: &IssuedKey, config: &Config) -> Result<Vec<Limit>, Error> {
         let mut limits = Vec::new();
         for policy in key.policies(config)? {
@@ -87,7 +87,7 @@ impl Limit {
         Ok(limits)
     }
 
-    /// Adds a policy's limits to those of a key: of two of one kind the stricter counts.
+    /// Adds a policy's limits to those of a key; the stricter of two limits of one kind counts.
     fn gather(limits: &mut Vec<Limit>, stated: &Limits, models: Option<&str>) {
         for (name, kind, span, amount) in table(stated) {
             let Some(amount) = amount else { continue };
@@ -99,21 +99,21 @@ impl Limit {
         }
     }
 
-    /// What it is, for people: `5 USD a day`, `60 requests a minute for openai/gpt-5`.
+    /// A description for people: `5 USD per day`, `60 requests per minute for openai/gpt-5`.
     pub fn describe(&self) -> String {
         let amount = self.amount;
         let what = match self.kind {
             Kind::Requests => format!("{amount} requests"),
             Kind::Tokens => format!("{amount} tokens"),
             Kind::MicroUsd => format!("{} USD", usd(amount)),
-            Kind::Concurrent => format!("{amount} calls at once"),
+            Kind::Concurrent => format!("{amount} concurrent calls"),
         };
         let span = match (self.kind, self.span) {
             (Kind::Concurrent, _) => "",
-            (_, Span::Minute) => " a minute",
-            (_, Span::Day) => " a day",
-            (_, Span::Month) => " a month",
-            (_, Span::Total) => " in all",
+            (_, Span::Minute) => " per minute",
+            (_, Span::Day) => " per day",
+            (_, Span::Month) => " per month",
+            (_, Span::Total) => " in total",
         };
         let models = self.models.as_ref().map_or_else(String::new, |models| format!(" for {models}"));
         format!("{what}{span}{models}")
@@ -152,14 +152,14 @@ mod tests {
         Limit::gather(&mut limits, &stated(Some(60), 5_000_000), None);
         Limit::gather(&mut limits, &stated(None, 2_500_000), None);
         Limit::gather(&mut limits, &stated(Some(70), 1), Some("groq/*"));
-        let shown: Vec<_> = limits.iter().map(|limit| (limit.counter(), limit.describe())).collect();
+        let described: Vec<_> = limits.iter().map(|limit| (limit.counter(), limit.describe())).collect();
         let expected = [
-            ("requests_per_minute", "60 requests a minute"),
-            ("usd_per_day", "2.5 USD a day"),
-            ("requests_per_minute groq/*", "70 requests a minute for groq/*"),
-            ("usd_per_day groq/*", "0.000001 USD a day for groq/*"),
+            ("requests_per_minute", "60 requests per minute"),
+            ("usd_per_day", "2.5 USD per day"),
+            ("requests_per_minute groq/*", "70 requests per minute for groq/*"),
+            ("usd_per_day groq/*", "0.000001 USD per day for groq/*"),
         ];
-        assert_eq!(shown, expected.map(|(counter, text)| (Cow::Borrowed(counter), text.to_owned())));
+        assert_eq!(described, expected.map(|(counter, text)| (Cow::Borrowed(counter), text.to_owned())));
         for limit in limits {
             assert_eq!(Limit::of_counter(&limit.counter(), limit.amount), Some(limit));
         }

@@ -1,7 +1,7 @@
-//! What isolates and the book say to each other.
+//! The messages between isolates and the account.
 //!
-//! Asks are answered one by one and may overtake each other. Reports of one isolate are numbered and sent one after the other,
-//! each until it has been acknowledged, so the book takes each once and in order.
+//! Lease requests are independent and may overtake each other. The reports of one isolate are numbered and sent one
+//! after the other, each until it has been acknowledged, so the account takes each report once and in order.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,156 +9,160 @@ use serde_json::Value;
 use super::limit::Counter;
 use super::tally::Row;
 
-/// What an attempt needs of one counter.
+/// The need of an attempt for one counter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Need {
     /// The counter, by [`super::Limit::counter`].
     pub counter: Counter,
-    /// The limit: in calls, tokens or micro-USD, as all amounts of a counter.
+    /// The limit in calls, tokens or micro-USD, like all amounts of a counter.
     pub limit: u64,
-    /// What it needs at least.
+    /// The minimum.
     pub least: u64,
-    /// What it needs at most.
+    /// The maximum.
     pub most: u64,
 }
 
-/// An isolate asks for what an attempt needs.
+/// A request of an isolate for the needs of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Ask {
-    /// Which isolate.
+pub struct LeaseRequest {
+    /// The isolate.
     pub isolate: String,
-    /// The number of its lease.
+    /// The number of the isolate's lease.
     pub lease: u64,
-    /// Whether an attempt waits for the answer. If none does, only what is for later ones is granted.
+    /// `true` if an attempt waits for the response. Otherwise only the share for later attempts is granted.
     pub waits: bool,
-    /// For how many further attempts like this one.
+    /// The number of later attempts of this kind to cover.
     pub ahead: u64,
-    /// What of each counter. All are granted or none is.
+    /// The needs. Either all are granted or none.
     pub needs: Vec<Need>,
 }
 
-/// What is granted of one counter.
+/// The amounts granted of one counter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Granted {
     /// The counter.
     pub counter: Counter,
-    /// The window that it is of.
+    /// The window of the counter.
     pub window: u64,
-    /// When that ends, in milliseconds since 1970.
+    /// The end of the window, in milliseconds since 1970.
     pub ends_ms: Option<u64>,
-    /// For the attempt.
+    /// The amount for the attempt.
     pub hold: u64,
-    /// For later ones.
+    /// The amount for later attempts.
     pub spare: u64,
-    /// The most that a single hold should take of the counter for now, so that a few calls that could cost much do not lock it.
+    /// The maximum that a single hold should take of the counter for now, so that a few calls with a high maximum cost
+    /// do not lock it.
     pub cap: u64,
-    /// What is left for others.
+    /// The amount left for other isolates.
     pub left: u64,
 }
 
-/// Why nothing is granted.
+/// The reason why nothing is granted.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Refusal {
-    /// The counter that has not enough.
+    /// The counter without enough left.
     pub counter: Counter,
     /// The limit.
     pub limit: u64,
-    /// What was needed at least.
+    /// The minimum that was needed.
     pub needed: u64,
-    /// What is left.
+    /// The amount left.
     pub left: u64,
-    /// What is set aside for calls that are under way, and will come back in part.
+    /// The amount reserved for calls in progress, a part of which will return.
     pub held: u64,
-    /// When its window ends, in milliseconds since 1970; `None`: never.
+    /// The end of the window, in milliseconds since 1970; `None` for never.
     pub ends_ms: Option<u64>,
 }
 
 impl Refusal {
-    /// Whether it is spent for this window: even if all that is set aside came back, there would not be enough.
+    /// Returns `true` if the limit is spent in this window: even if all reserved amounts returned, there would not be
+    /// enough.
     pub fn is_spent(&self) -> bool {
         self.left.saturating_add(self.held) < self.needed
     }
 }
 
-/// The answer to an [`Ask`].
+/// The response to a [`LeaseRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaseResponse {
-    /// All that was needed.
+    /// All needs are granted.
     Granted(Vec<Granted>),
-    /// Nothing.
+    /// Nothing is granted.
     Refused(Refusal),
 }
 
-/// What became of a hold.
+/// The final state of a hold.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Charge {
-    /// The lease that it was taken from.
+    /// The lease from which it was taken.
     pub lease: u64,
     /// The counter.
     pub counter: Counter,
     /// The window.
     pub window: u64,
-    /// What was set aside.
+    /// The reserved amount.
     pub held: u64,
-    /// What was used of the counter. It may be more: then the hold was too small, and the counter is charged all the same.
+    /// The used amount. It may exceed the hold, if that was too small; the counter is charged anyway.
     pub used: u64,
 }
 
 /// A call that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Its receipt, as [`super::receipt::Receipt::to_text`] writes it; `None` where nothing was sent.
+    /// The receipt, as [`super::receipt::Receipt::to_text`] writes it; `None` if nothing was sent.
     pub receipt: Option<String>,
-    /// What it adds to the sums: a row for each model that it was sent to.
+    /// The rows that the call adds to the sums: one for each model that it was sent to.
     pub rows: Vec<Row>,
-    /// Its holds.
+    /// The holds.
     pub charges: Vec<Charge>,
 }
 
-/// A lease that an isolate gives back.
+/// A lease that an isolate returns.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Closed {
-    /// Its number.
+    /// The number of the lease.
     pub lease: u64,
-    /// What of it is still set aside for calls that are under way: counter, window, amount.
+    /// The amounts that are still reserved for calls in progress: counter, window, amount.
     pub held: Vec<(Counter, u64, u64)>,
 }
 
-/// An isolate reports.
+/// A report of an isolate.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Report {
-    /// Which isolate.
+    /// The isolate.
     pub isolate: String,
     /// The number of the report, from 1.
     pub number: u64,
-    /// What became of the holds of the calls that have ended: those of one lease and window of a counter as one, since the book does
-    /// the same with them as with each.
+    /// The charges of the calls that have ended. Charges of one lease, counter and window are summed up, which makes no
+    /// difference to the account.
     pub charges: Vec<Charge>,
-    /// What these calls add to the sums, those of one slice as one, as [`Row::to_json`] writes it.
+    /// The rows that these calls add to the sums, summed up by slice, as [`Row::to_json`] writes them.
     pub rows: Vec<Value>,
-    /// The leases that it gives back.
+    /// The leases that the isolate returns.
     pub closed: Vec<Closed>,
-    /// The leases that it holds.
+    /// The leases that the isolate holds.
     pub leases: Vec<u64>,
-    /// Their receipts, in the order in which they ended: a line each, as [`super::receipt::to_line`] writes it. They go along behind
-    /// the JSON, on lines of their own: in it, each of their quotes would be escaped, and read again.
+    /// The receipts of the calls in the order in which they ended, one per line, as [`super::receipt::to_line`] writes
+    /// them. They are sent after the JSON, on lines of their own: inside it, each of their quotes would have to be
+    /// escaped and parsed again.
     #[serde(skip)]
     pub receipts: String,
 }
 
 impl Report {
-    /// How many calls have ended.
+    /// The number of calls that have ended.
     pub fn calls(&self) -> usize {
         self.receipts.lines().count()
     }
 }
 
-/// The answer to a [`Report`]: it has been taken, now or before.
+/// The response to a [`Report`], which has been taken, now or before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Standing {
+pub struct ReportResponse {
     /// The number of the last report that was taken.
     pub number: u64,
-    /// How long the isolate should wait between two reports, in milliseconds: longer, the more isolates there are.
+    /// The time that the isolate should wait between two reports, in milliseconds; it grows with the number of
+    /// isolates.
     pub pause_ms: u64,
 }

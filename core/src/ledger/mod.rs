@@ -1,17 +1,18 @@
-//! What calls cost, and limits that hold.
+//! Costs of calls, and exact limits.
 //!
-//! One key has one ledger. Its owner is the [`Account`], which stands in a Durable Object and is exact. An isolate does not ask
-//! the book for every call: its [`LocalLease`] holds a lease, an amount that the book has set aside for it, and calls spend from
-//! that. Before an attempt is sent, the most that it can cost is set aside as a hold; afterwards it is settled with what it did
-//! cost. What is set aside counts as spent until it is settled or given back, so that a budget cannot be overrun; a lease of
-//! which nothing is heard any more expires, and is then charged, since its isolate may have spent it.
+//! Each key has one ledger. Its [`Account`], in a Durable Object, is the exact balance. An isolate does not send a
+//! request to the account for every call: its [`LocalLease`] holds a lease, an amount that the account has reserved for
+//! it, and calls spend from that. Before an attempt is sent, its maximum cost is reserved as a hold; afterwards, the
+//! hold is settled with the actual cost. A reserved amount counts as spent until it is settled or returned, so a budget
+//! cannot be overrun. A lease without reports expires and is then charged, because its isolate may have spent it.
 //!
-//! Each call that reached an upstream leaves a [`receipt`], which the book chains to those before it.
+//! Each call that reached an upstream has a [`receipt`], which the account chains to the receipts before it.
 //!
-//! Tokens are whole tokens, money is whole micro-USD, times are milliseconds: nothing here is a float until it is told, and
-//! what is not known is never written as 0.
+//! Tokens are whole tokens, money is whole micro-USD, times are milliseconds: no amount is a float before it is
+//! reported, and an unknown amount is never written as 0.
 //!
-//! Nothing here knows a clock, a network or a database: messages and times come in, answers and [`Changes`] to be stored go out.
+//! This module does not know clocks, networks or databases: messages and times enter, responses and [`Changes`] to
+//! store leave.
 
 mod account;
 pub mod estimate;
@@ -28,6 +29,8 @@ mod window;
 pub use account::{Account, Changes, Page, State, Stored};
 pub use lease::{Hold, IDLE_MS, LocalLease, MAX_SETTLED, RENEW_MS, Reserved};
 pub use limit::{Counter, Kind, Limit};
-pub use message::{Ask, Charge, Closed, Granted, LeaseResponse, Need, Refusal, Report, Settled, Standing};
+pub use message::{
+    Charge, Closed, Granted, LeaseRequest, LeaseResponse, Need, Refusal, Report, ReportResponse, Settled,
+};
 pub use reservation::{End, Reservation, Target};
 pub use window::{Span, Window};

@@ -1,17 +1,17 @@
-//! What a call has cost, by what it has used and what its model's tokens cost.
+//! The cost of a call, from its usage and the prices of its model.
 //!
-//! What a call may cost before it is sent is in [`super::estimate`].
+//! [`super::estimate`] computes the cost that a call may have before it is sent.
 
 use crate::catalog::Price;
 use crate::format::usage::Usage;
 
-/// Prices are for so many tokens.
+/// The number of tokens to which prices refer.
 pub(super) const TOKENS_OF_PRICE: u128 = 1_000_000;
 
-/// What was used, in micro-USD: the exact sum, rounded up once. `None` if the tokens are not known, or a price that is
-/// needed: that of tokens of which there are none is not.
+/// The cost of a usage, in micro-USD: the exact sum, rounded up once. `None` if the tokens are not known, or if a price
+/// that is needed is not known. The price of a kind of token that was not used is not needed.
 ///
-/// Tokens that the cache was read or written for cost as the input does where they have no price of their own.
+/// Tokens read from or written to the cache cost as much as other input if they have no price of their own.
 pub fn cost(usage: &Usage, price: &Price) -> Option<u64> {
     let (prompt, completion) = (usage.prompt_tokens?, usage.completion_tokens?);
     let cached = usage.cached_tokens.unwrap_or(0).min(prompt);
@@ -63,7 +63,7 @@ mod tests {
             (usage(1000, 0, 0, 100), all, 2000 + 800),
             (usage(1000, 600, 100, 100), all, 600 + 120 + 250 + 800),
             (usage(1000, 600, 100, 100), price(2_000_000, None, None, 8_000_000), 2000 + 800),
-            // More of it cached than there is: all is.
+            // More cached tokens than input tokens: all of the input is cached.
             (usage(1000, 5000, 900, 0), all, 200),
             (usage(1000, 600, 900, 0), all, 120 + 1000),
             (usage(0, 0, 0, 0), all, 0),
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_free() {
+    fn an_unknown_cost_is_not_zero() {
         let all = price(1, Some(1), Some(1), 1);
         let known = usage(10, 10, 0, 5);
         assert_eq!(cost(&Usage::default(), &all), None);
@@ -87,15 +87,15 @@ mod tests {
         assert_eq!(cost(&known, &Price { output: None, ..all }), None);
         assert_eq!(cost(&usage(10, 9, 0, 5), &Price { input: None, ..all }), None);
         assert_eq!(cost(&usage(10, 0, 10, 5), &Price { input: None, cache_write: None, ..all }), None);
-        // Not needed.
+        // These prices are not needed.
         assert_eq!(cost(&known, &Price { input: None, ..all }), Some(1));
         assert_eq!(cost(&usage(10, 0, 0, 0), &Price { output: None, ..all }), Some(1));
         let plain = Usage { cached_tokens: None, cache_write_tokens: None, ..known };
-        assert_eq!(cost(&plain, &all), Some(1), "nothing is told of a cache");
+        assert_eq!(cost(&plain, &all), Some(1), "no cache is reported");
     }
 
     #[test]
-    fn nothing_overflows() {
+    fn large_numbers_do_not_overflow() {
         let most = u64::MAX;
         assert_eq!(cost(&usage(most, most, most, most), &price(most, Some(most), None, most)), Some(most));
         assert_eq!(cost(&usage(most, 7, 7, most), &price(most, Some(most), Some(most), most)), Some(most));
@@ -113,9 +113,9 @@ mod tests {
     }
 
     proptest! {
-        /// The parts, each rounded up, are the whole, but for a micro-USD of each part.
+        /// The sum of the parts, each rounded up, equals the whole up to one micro-USD for each part.
         #[test]
-        fn the_parts_are_the_whole(used in any_usage(), price in any_price()) {
+        fn the_parts_add_up_to_the_whole(used in any_usage(), price in any_price()) {
             let of = |used: Usage| cost(&used, &price).unwrap();
             let prompt = used.prompt_tokens.unwrap();
             let cached = used.cached_tokens.unwrap().min(prompt);
@@ -148,7 +148,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_costs_more_than_all_of_it_at_the_dearest_price(used in any_usage(), price in any_price()) {
+        fn the_cost_is_at_most_that_of_all_tokens_at_the_highest_price(used in any_usage(), price in any_price()) {
             let dearest = [price.input, price.cached_input, price.cache_write, price.output].into_iter().max().flatten();
             let tokens = u128::from(used.prompt_tokens.unwrap() + used.completion_tokens.unwrap());
             prop_assert!(cost(&used, &price).unwrap() <= whole(tokens * u128::from(dearest.unwrap())));

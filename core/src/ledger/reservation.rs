@@ -1,5 +1,5 @@
-//! One call's way through its limits: what each attempt needs of them, what it may write, what it has cost, and what of it
-//! all is charged in the end.
+//! The reservation of one call: the needs and the output limit of each attempt, the costs of the attempts, and the
+//! final charges.
 
 use super::estimate::Estimate;
 use super::lease::Hold;
@@ -13,101 +13,102 @@ use crate::error::{Code, Error};
 use crate::format::usage::Usage;
 use crate::key::covers;
 
-/// The least output that is worth paying for, in tokens of each choice, where less than what was asked for can be paid.
+/// The smallest output that is worth paying for, in tokens of each choice, if the hold cannot pay for all of the
+/// requested output.
 const LEAST_OUTPUT: u64 = 256;
-/// The output that is set aside of limits of tokens. These are held to what was used afterwards.
+/// The output that is reserved of token limits. The actual usage is charged afterwards.
 const LIKELY_OUTPUT: u64 = 1_024;
 
-/// One call's way through its limits.
+/// The limits, holds and attempts of one call.
 #[derive(Debug)]
 pub struct Reservation {
     limits: Vec<Limit>,
     estimate: Estimate,
     unknown_price: UnknownPrice,
-    /// The caller's name of the model.
-    asked: String,
+    /// The model name in the call.
+    requested: String,
     hold: Hold,
-    /// The attempts that are under way.
+    /// The attempts in progress.
     in_flight: Vec<InFlight>,
     attempts: Vec<Attempt>,
 }
 
-/// An attempt that is under way, and what of the hold is for it: of which counter how much.
+/// An attempt in progress, and its share of the hold: counters and amounts.
 #[derive(Debug)]
 struct InFlight {
     provider: String,
     model: String,
     shares: Vec<(Counter, u64)>,
-    /// The most output that it may have, in tokens of each choice.
+    /// The maximum output, in tokens of each choice.
     output: u64,
 }
 
 /// A model that an attempt may be sent to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Its provider.
+    /// The provider.
     pub provider: &'a str,
-    /// The provider's id of it.
+    /// The provider's id of the model.
     pub model: &'a str,
-    /// What is known of it.
+    /// The facts in the catalogue.
     pub facts: &'a Facts,
 }
 
-/// How an attempt ended, as far as it is charged.
+/// The end of an attempt, as far as it affects its charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The upstream reported what it used.
+    /// The upstream reported the usage.
     Reported(Usage),
-    /// It did not: this many tokens of output have come.
+    /// The upstream did not report the usage: this many output tokens were received.
     Partly(u64),
-    /// It was refused, or never reached: nothing was used.
+    /// Nothing was used: the request was rejected or never arrived.
     Nothing,
-    /// It was abandoned, and the provider goes on and charges all that it can.
+    /// The attempt was abandoned, and the provider goes on and charges as much as it can.
     AtMost,
 }
 
 impl Reservation {
-    /// A call of a key with limits; none: of a key without.
+    /// A reservation for a call; without `limits` for a key without limits.
     pub fn new(
         limits: Vec<Limit>,
         estimate: Estimate,
         unknown_price: UnknownPrice,
-        asked: &str,
+        requested: &str,
     ) -> Reservation {
-        let asked = asked.to_owned();
+        let requested = requested.to_owned();
         Reservation {
             limits,
             estimate,
             unknown_price,
-            asked,
+            requested,
             hold: Hold::default(),
             in_flight: Vec::new(),
             attempts: Vec::new(),
         }
     }
 
-    /// Whether the key has any limits.
+    /// Returns `true` if the key has limits.
     pub fn is_limited(&self) -> bool {
         !self.limits.is_empty()
     }
 
-    /// The key's limits.
+    /// The limits of the key.
     pub fn limits(&self) -> &[Limit] {
         &self.limits
     }
 
-    /// The limits that hold for a model.
+    /// The limits that apply to a model.
     fn limits_of<'s>(&'s self, provider: &'s str, model: &'s str) -> impl Iterator<Item = &'s Limit> {
         self.limits.iter().filter(move |limit| self.is_for(limit, provider, model))
     }
 
-    /// Whether a limit is for a model.
+    /// Returns `true` if a limit applies to a model.
     fn is_for(&self, limit: &Limit, provider: &str, model: &str) -> bool {
-        let is_covered = |models: &String| covers(models, &self.asked, &format!("{provider}/{model}"));
+        let is_covered = |models: &String| covers(models, &self.requested, &format!("{provider}/{model}"));
         limit.models.as_ref().is_none_or(is_covered)
     }
 
-    /// What an attempt needs, beyond what the call holds already.
+    /// The needs of an attempt, beyond the amounts that the call already holds.
     pub fn needs(&self, target: Target<'_>) -> Result<Vec<Need>, Error> {
         let Target { provider, model, facts } = target;
         let output = self.estimate.output_bound(facts);
@@ -119,7 +120,7 @@ impl Reservation {
                 Kind::Requests | Kind::Concurrent => (1, 1),
                 Kind::Tokens => {
                     let output = output.min(LIKELY_OUTPUT).saturating_mul(self.estimate.choices);
-                    // A call that is larger than the limit by itself may go when nothing else does.
+                    // A call that is larger than the limit by itself may run if nothing else does.
                     let likely = self.estimate.prompt_tokens.saturating_add(output).min(limit.amount);
                     (likely, likely)
                 }
@@ -133,7 +134,7 @@ impl Reservation {
                     }
                 }
             };
-            // What earlier attempts have not used serves this one.
+            // Unused amounts of earlier attempts serve this one.
             let free = self.free(limit);
             let (least, most) = (least.saturating_sub(free), most.saturating_sub(free));
             if most > 0 {
@@ -143,7 +144,7 @@ impl Reservation {
         Ok(needs)
     }
 
-    /// What is set aside of a limit and neither used nor for an attempt that is under way.
+    /// The reserved amount of a limit that is neither used nor held for an attempt in progress.
     fn free(&self, limit: &Limit) -> u64 {
         let counter = limit.counter();
         let shares = self.in_flight.iter().flat_map(|attempt| &attempt.shares);
@@ -151,9 +152,9 @@ impl Reservation {
         self.hold.of(&counter).saturating_sub(self.used(limit)).saturating_sub(in_flight)
     }
 
-    /// Adds what has been set aside for an attempt. Gives the most output that it may have, in tokens of each choice, since
-    /// what it holds pays for no more; `None`: it need not be limited.
-    pub fn begun(&mut self, target: Target<'_>, charges: Vec<Charge>) -> Option<u64> {
+    /// Adds the charges reserved for an attempt. Returns the maximum output that they pay for, in tokens of each
+    /// choice; `None` if the output need not be limited.
+    pub fn started(&mut self, target: Target<'_>, charges: Vec<Charge>) -> Option<u64> {
         let Target { provider, model, facts } = target;
         self.hold.charges.extend(charges);
         let mut shares = Vec::new();
@@ -175,7 +176,7 @@ impl Reservation {
         limit
     }
 
-    /// Notes how an attempt ended.
+    /// Records the end of an attempt.
     pub fn ended(&mut self, target: Target<'_>, outcome: &'static str, duration_ms: u64, end: End) {
         let Target { provider, model, facts } = target;
         let price = facts.price;
@@ -192,8 +193,8 @@ impl Reservation {
             End::Reported(usage) if usage.is_known() => (usage, false),
             End::Reported(usage) => {
                 let prompt = usage.prompt_tokens.unwrap_or(estimate.prompt_tokens);
-                let told = Usage { prompt_tokens: Some(prompt), ..usage };
-                (Usage { completion_tokens: Some(usage.completion_tokens.unwrap_or(0)), ..told }, true)
+                let known = Usage { prompt_tokens: Some(prompt), ..usage };
+                (Usage { completion_tokens: Some(usage.completion_tokens.unwrap_or(0)), ..known }, true)
             }
             End::Partly(completion) => (tokens(estimate.prompt_tokens, completion), true),
             End::Nothing => (tokens(0, 0), false),
@@ -214,7 +215,7 @@ impl Reservation {
         });
     }
 
-    /// What the attempts so far have used of a limit.
+    /// The amount of a limit that the attempts so far have used.
     fn used(&self, limit: &Limit) -> u64 {
         let is_covered = |attempt: &&Attempt| self.is_for(limit, &attempt.provider, &attempt.model);
         let covered = self.attempts.iter().filter(is_covered);
@@ -229,8 +230,7 @@ impl Reservation {
         covered.map(amount).fold(0, u64::saturating_add)
     }
 
-    /// The attempts, and what is to be charged for them. `sent`: whether any upstream was asked; if none was, the call does not
-    /// count as a request.
+    /// The attempts, and the charges for them. A call that was not sent to any upstream does not count as a request.
     pub fn settle(mut self) -> (Vec<Attempt>, Vec<Charge>) {
         let sent = !self.attempts.is_empty();
         for limit in &self.limits {
@@ -250,11 +250,11 @@ fn has_price(price: &Price) -> bool {
 }
 
 fn price_unknown(limit: &Limit, provider: &str, model: &str) -> Error {
-    let words = format!(
-        "The gateway refused this call: the price of {provider}/{model} is not known, and this key may spend {}",
+    let message = format!(
+        "The gateway rejected this call: the price of {provider}/{model} is not known, so it cannot be charged to this key's limit of {}",
         limit.describe()
     );
-    Error::new(Code::PriceUnknown, words).with_param(limit.counter())
+    Error::new(Code::PriceUnknown, message).with_param(limit.counter())
 }
 
 #[cfg(test)]
@@ -293,7 +293,7 @@ mod tests {
         Reservation::new(limits.collect(), estimate, UnknownPrice::Refuse, "chat")
     }
 
-    fn shown(needs: &[Need]) -> Vec<(&str, u64, u64)> {
+    fn bounds(needs: &[Need]) -> Vec<(&str, u64, u64)> {
         needs.iter().map(|need| (&*need.counter, need.least, need.most)).collect()
     }
 
@@ -312,7 +312,7 @@ mod tests {
         reservation.settle().1.into_iter().map(|charge| (charge.counter, charge.used)).collect()
     }
 
-    fn told(prompt: u64, completion: u64) -> End {
+    fn reported(prompt: u64, completion: u64) -> End {
         End::Reported(Usage {
             prompt_tokens: Some(prompt),
             completion_tokens: Some(completion),
@@ -321,17 +321,17 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_needs_what_it_may_cost_at_most() {
+    fn an_attempt_needs_its_maximum_cost() {
         let reservation = reservation(&[
             ("requests_per_minute", 5),
             ("tokens_per_minute", 500),
             ("usd_total", 9),
             ("concurrent", 2),
         ]);
-        // 100 tokens of input at 1 and 256 or 1000 of output at 10 micro-USD each; 25 likely tokens and 1000 of output, but
-        // never more than the limit.
+        // 100 input tokens at 1 and 256 or 1000 output tokens at 10 micro-USD each; 25 likely input tokens and 1000
+        // output tokens, but never more than the limit.
         assert_eq!(
-            shown(&reservation.needs(target("a")).unwrap()),
+            bounds(&reservation.needs(target("a")).unwrap()),
             [
                 ("requests_per_minute", 1, 1),
                 ("tokens_per_minute", 500, 500),
@@ -342,24 +342,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_pays_for_so_much_output() {
+    fn the_hold_limits_the_output() {
         let mut reservation = reservation(&[("usd_total", 1)]);
-        assert_eq!(reservation.begun(target("a"), charges(&[("usd_total", 5_109)])), Some(500));
-        reservation.ended(target("a"), "ok", 1, told(100, 500));
+        assert_eq!(reservation.started(target("a"), charges(&[("usd_total", 5_109)])), Some(500));
+        reservation.ended(target("a"), "ok", 1, reported(100, 500));
         assert_eq!(used(reservation), [("usd_total".into(), 5_100)]);
     }
 
     #[test]
-    fn what_a_failed_attempt_has_not_used_serves_the_next() {
+    fn the_unused_hold_of_a_failed_attempt_serves_the_next() {
         let mut reservation = reservation(&[("usd_total", 1), ("requests_per_day", 9)]);
-        reservation.begun(target("a"), charges(&[("usd_total", 10_100), ("requests_per_day", 1)]));
+        reservation.started(target("a"), charges(&[("usd_total", 10_100), ("requests_per_day", 1)]));
         reservation.ended(target("a"), "server_error", 1, End::Nothing);
-        assert_eq!(shown(&reservation.needs(target("b")).unwrap()), []);
-        assert_eq!(reservation.begun(target("b"), Vec::new()), Some(1_000));
+        assert_eq!(bounds(&reservation.needs(target("b")).unwrap()), []);
+        assert_eq!(reservation.started(target("b"), Vec::new()), Some(1_000));
         reservation.ended(target("b"), "timed_out", 1, End::Partly(0));
         // 25 likely tokens have been used.
-        assert_eq!(shown(&reservation.needs(target("c")).unwrap()), [("usd_total", 0, 25)]);
-        assert_eq!(reservation.begun(target("c"), Vec::new()), Some(997));
+        assert_eq!(bounds(&reservation.needs(target("c")).unwrap()), [("usd_total", 0, 25)]);
+        assert_eq!(reservation.started(target("c"), Vec::new()), Some(997));
         reservation.ended(target("c"), "cancelled", 1, End::AtMost);
         let (attempts, charges) = reservation.settle();
         let costs: Vec<_> =
@@ -369,49 +369,49 @@ mod tests {
     }
 
     #[test]
-    fn two_attempts_at_once_do_not_share_a_hold() {
+    fn concurrent_attempts_do_not_share_a_hold() {
         let mut reservation = reservation(&[("usd_total", 1)]);
-        reservation.begun(target("a"), charges(&[("usd_total", 10_100)]));
-        assert_eq!(shown(&reservation.needs(target("b")).unwrap()), [("usd_total", 2_660, 10_100)]);
-        assert_eq!(reservation.begun(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
-        reservation.ended(target("b"), "ok", 1, told(100, 256));
+        reservation.started(target("a"), charges(&[("usd_total", 10_100)]));
+        assert_eq!(bounds(&reservation.needs(target("b")).unwrap()), [("usd_total", 2_660, 10_100)]);
+        assert_eq!(reservation.started(target("b"), charges(&[("usd_total", 2_660)])), Some(256));
+        reservation.ended(target("b"), "ok", 1, reported(100, 256));
         reservation.ended(target("a"), "cancelled", 1, End::AtMost);
         assert_eq!(used(reservation), [("usd_total".into(), 10_100), ("usd_total".into(), 2_660)]);
     }
 
     #[test]
-    fn limits_of_models_count_their_models() {
+    fn limits_for_models_count_only_their_models() {
         let mut reservation =
             reservation(&[("usd_total a/*", 1), ("requests_per_day chat", 9), ("usd_total b/m", 9)]);
         assert_eq!(
-            shown(&reservation.needs(target("a")).unwrap()),
+            bounds(&reservation.needs(target("a")).unwrap()),
             [("usd_total a/*", 2_660, 10_100), ("requests_per_day chat", 1, 1)]
         );
-        reservation.begun(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
+        reservation.started(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
         reservation.ended(target("a"), "broken", 1, End::Partly(10));
-        assert_eq!(shown(&reservation.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
+        assert_eq!(bounds(&reservation.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
         assert_eq!(used(reservation), [("usd_total a/*".into(), 125), ("requests_per_day chat".into(), 1)]);
     }
 
     #[test]
-    fn without_a_price_there_is_no_budget() {
+    fn without_a_price_a_call_cannot_be_charged_to_a_budget() {
         let free = Facts { price: Price::default(), ..SMALL };
         let target = Target { provider: "a", model: "m", facts: &free };
         let mut reservation = reservation(&[("usd_total", 1)]);
         let error = reservation.needs(target).unwrap_err();
         assert!(error.is(Code::PriceUnknown) && error.message.contains("a/m"), "{}", error.message);
         reservation.unknown_price = UnknownPrice::CountTokens;
-        assert_eq!(shown(&reservation.needs(target).unwrap()), []);
-        assert_eq!(reservation.begun(target, Vec::new()), None);
-        reservation.ended(target, "ok", 1, told(3, 5));
+        assert_eq!(bounds(&reservation.needs(target).unwrap()), []);
+        assert_eq!(reservation.started(target, Vec::new()), None);
+        reservation.ended(target, "ok", 1, reported(3, 5));
         let (attempts, _) = reservation.settle();
         assert_eq!((attempts[0].cost_micro_usd, attempts[0].price), (None, None));
     }
 
     #[test]
-    fn a_call_that_was_not_sent_is_no_request() {
+    fn a_call_that_was_not_sent_does_not_count_as_a_request() {
         let mut reservation = reservation(&[("requests_per_day", 9)]);
-        reservation.begun(target("a"), charges(&[("requests_per_day", 1)]));
+        reservation.started(target("a"), charges(&[("requests_per_day", 1)]));
         assert_eq!(used(reservation), [("requests_per_day".into(), 0)]);
     }
 }

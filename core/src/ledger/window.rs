@@ -1,36 +1,36 @@
-//! The windows that limits are counted in: fixed ones, of UTC. A limit of a minute counts from one full minute to the next, so
-//! that it is known to everybody when there is room again, and a count needs no log of single calls.
+//! The windows over which limits count. Windows are fixed and in UTC: a per-minute limit counts from one full minute to
+//! the next. The time of the reset is therefore known to everybody, and a counter needs no log of single calls.
 
 use chrono::{DateTime, Datelike};
 
 use crate::time::DAY_MS;
 
-/// How long a limit counts.
+/// The span over which a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// From one full minute to the next.
+    /// One minute, from one full minute to the next.
     Minute,
-    /// A day, UTC.
+    /// One day (UTC).
     Day,
-    /// A calendar month, UTC.
+    /// One calendar month (UTC).
     Month,
-    /// For ever.
+    /// All time.
     Total,
 }
 
 /// One window of a span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
-    /// Its number: later windows have higher ones.
+    /// The number of the window; later windows have higher numbers.
     pub number: u64,
-    /// When it ends, in milliseconds since 1970; `None`: never.
+    /// The end, in milliseconds since 1970; `None` for never.
     pub ends_ms: Option<u64>,
 }
 
 const MINUTE_MS: u64 = 60_000;
 
 impl Span {
-    /// The window that a time is in.
+    /// The window at a time.
     pub fn window(self, now_ms: u64) -> Window {
         let fixed = |length: u64| {
             let number = now_ms / length;
@@ -44,7 +44,8 @@ impl Span {
         }
     }
 
-    /// Its usual length in seconds, for the `RateLimit-Policy` header; a month counts as thirty days. `None`: it has none.
+    /// The usual length in seconds, for the `RateLimit-Policy` header; a month counts as thirty days. `None` for all
+    /// time.
     pub fn seconds(self) -> Option<u32> {
         match self {
             Span::Minute => Some(60),

@@ -168,7 +168,7 @@ pub fn provider_stats(view: &HealthView, registry: &Registry, now_ms: u64) -> Va
             "p50_latency_ms": sum.percentile_ms(0.5, 0.0).map(|ms| rounded(ms, 1)),
             "p90_latency_ms": sum.percentile_ms(0.9, 0.0).map(|ms| rounded(ms, 1)),
             "p99_latency_ms": sum.percentile_ms(0.99, 0.0).map(|ms| rounded(ms, 1)),
-            "cooldown_events": totals.outages,
+            "cooldown_events": totals.cooldowns,
             "models_in_cooldown": out,
             "failure_breakdown": {
                 "safety_refusal": totals.safety_refusal,
@@ -308,7 +308,7 @@ impl<'a> Row<'a> {
         if lane.success_rate().is_some_and(|rate| rate < DEGRADED_SUCCESS) {
             reasons.push("low_success_rate");
         }
-        if lane.outage.is_some_and(|outage| outage.streak > 0) {
+        if lane.cooldown.is_some_and(|cooldown| cooldown.streak > 0) {
             reasons.push("recent_retriable_failures");
         }
         if lane.latency_ms().is_some_and(|ms| ms > DEGRADED_LATENCY_MS) {

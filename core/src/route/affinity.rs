@@ -1,35 +1,37 @@
-//! Choosing among equals, so that the same call falls to the same one: weighted rendezvous hashing (highest random weight).
+//! Session affinity: choosing among equals so that calls of one session get the same lane, by weighted rendezvous
+//! hashing (highest random weight).
 //!
-//! Each item gets a number from the seed and its own name; the lowest comes first. If an item goes, the calls of the others
-//! stay where they are.
+//! Each item gets a number from the seed and its name; the lowest number comes first. If an item is removed, the calls
+//! of the other items keep theirs.
 
-/// Where a draw's seed comes from.
+/// The origin of the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AffinitySource {
-    /// The caller named a session.
+    /// The session that the caller named.
     Session,
-    /// The beginning of a long prompt, which an upstream may have in its cache.
+    /// The start of a long prompt, which an upstream may have in its cache.
     Prompt,
-    /// Chance.
+    /// Random.
     None,
 }
 
-/// A draw for one call.
+/// The seed by which one call chooses among equals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Affinity {
-    /// What decides.
+    /// The seed.
     pub seed: u64,
-    /// Where it comes from.
+    /// The origin of the seed.
     pub source: AffinitySource,
 }
 
-/// Prompts shorter than this are in no provider's cache: those begin at 1,024 tokens. In bytes of JSON.
+/// Prompts shorter than this are not cached by any provider: caches start at 1,024 tokens. In bytes of JSON.
 const LONG_PROMPT: usize = 4_096;
-/// How much of a long prompt tells it from others, in bytes: usually the instructions, which do not change from turn to turn.
+/// The length of the prefix by which long prompts are distinguished, in bytes: usually the instructions, which stay the
+/// same from turn to turn.
 const PREFIX: usize = 2_048;
 
 impl Affinity {
-    /// The draw for a caller's session or prompt; `chance` where it has neither.
+    /// The affinity of a caller's session or prompt; seeded by `chance` if there is neither.
     pub fn of(caller: &str, session: Option<&str>, messages: &str, chance: u64) -> Affinity {
         let seeded =
             |bytes: &[u8], source| Affinity { seed: hash(hash(0, caller.as_bytes()), bytes), source };
@@ -42,7 +44,7 @@ impl Affinity {
         }
     }
 
-    /// Where an item stands: items are taken in ascending order. An item of twice the weight comes first twice as often.
+    /// The rank of an item; the lowest rank comes first. An item of twice the weight comes first twice as often.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
     pub fn rank(&self, name: &str, weight: f64) -> f64 {
         let bits = hash(self.seed, name.as_bytes()) >> 11;
@@ -52,7 +54,7 @@ impl Affinity {
     }
 }
 
-/// FNV-1a with the finalizer of splitmix64: fast for short texts, and well enough mixed to draw by. Not for secrets.
+/// FNV-1a with the finalizer of splitmix64: fast for short texts, and mixed well enough to choose by. Not for secrets.
 fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let mut hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -75,14 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn weights_hold() {
+    fn weights_are_proportions() {
         let items = [("a", 3.0), ("b", 1.0)];
         let firsts = (0..10_000).filter(|seed| first(*seed, &items) == "a").count();
         assert!((7300..7700).contains(&firsts), "{firsts}");
     }
 
     #[test]
-    fn others_stay_when_one_goes() {
+    fn removing_an_item_moves_only_its_own_calls() {
         for seed in 0..1000 {
             let of_three = first(seed, &[("a", 1.0), ("b", 1.0), ("c", 1.0)]);
             if of_three != "c" {
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_or_a_long_prompt_decides_and_a_short_one_does_not() {
+    fn a_session_or_a_long_prompt_fixes_the_seed_and_a_short_prompt_does_not() {
         let long = "x".repeat(5000);
         let longer = format!("{long} and more");
         let of = |session, messages, chance| Affinity::of("caller", session, messages, chance);

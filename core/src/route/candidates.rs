@@ -1,8 +1,8 @@
-//! From a request to the models that could answer it, in order, and the reason for each that was left out.
+//! Candidate selection: the models that can serve a request, in order, and the reason for each model that is skipped.
 //!
-//! What a name leads to: an alias, a group, `auto`, `provider/model`, or a bare id. What is asked of each model where there
-//! is a choice: that the key may use it, the caller's preferences, and what the call needs ([`Needs`]). How the lanes are
-//! doing only orders what `auto` finds here; whether they can be asked now is the business of [`super::plan`].
+//! A model name is an alias, a group, `auto`, `provider/model`, or a bare id. If there is a choice, each model is
+//! checked against the permissions of the key, the caller's preferences, and the needs of the call ([`Needs`]). Health
+//! affects only the order of `auto`; [`super::plan`] decides which lanes are available.
 
 use std::borrow::Cow;
 
@@ -22,25 +22,27 @@ use super::reason::{Dropped, Reason};
 use super::score;
 use crate::health::{Availability, HealthView, LaneId, LaneStats};
 
-/// The most candidates of a plan.
+/// The maximum number of candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
-/// The longest name of a model, in bytes. The longest that providers have, which are resource names of clouds, have some 200.
+/// The maximum length of a model name, in bytes. The longest names of providers, which are resource names of clouds,
+/// have about 200.
 const MAX_NAME: usize = 512;
 
-/// A model that could answer.
+/// A model that can serve the call.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
-    /// Its provider.
+    /// The provider.
     pub provider: &'a Entry,
-    /// The provider's id of it.
+    /// The provider's id of the model.
     pub model: Cow<'a, str>,
-    /// What is known of it.
+    /// The facts in the catalogue.
     pub facts: Facts,
-    /// Whether `GET /v1/models` lists it.
+    /// `true` if `GET /v1/models` lists the model.
     pub listed: bool,
-    /// Its score, where `auto` chose it.
+    /// The score, if `auto` chose the model.
     pub score: Option<f64>,
-    /// Whether the call's `models` and `provider` are for the provider: it routes by itself, and the call names it.
+    /// `true` if the fields `models` and `provider` are forwarded, because the provider does its own routing and the
+    /// call names it.
     pub own_routing: bool,
 }
 
@@ -64,7 +66,7 @@ impl<'a> Candidate<'a> {
         Upstream { provider: self.provider, model: &self.model, own_routing: self.own_routing }
     }
 
-    /// Why it cannot answer requests of an operation, as far as is known.
+    /// The reason why the model cannot serve an operation, as far as is known.
     fn mismatch(&self, operation: &Operation) -> Option<Reason> {
         match self.facts.task {
             Some(task) if task != operation.task => Some(Reason::OtherTask(task)),
@@ -72,7 +74,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// The id of the model without a maker in front: what it is called at every provider.
+    /// The id of the model without a maker prefix, which is the same at every provider.
     fn bare_id(&self) -> &str {
         last_segment(&self.model)
     }
@@ -82,7 +84,7 @@ impl<'a> Candidate<'a> {
         format!("{}/{}", self.provider.name, self.model)
     }
 
-    /// Whether any of its lanes is available.
+    /// Returns `true` if any lane of the model is available.
     pub fn is_available(&self, view: &HealthView, now_ms: u64) -> bool {
         let per_day = self.facts.requests_per_day;
         self.provider
@@ -90,7 +92,7 @@ impl<'a> Candidate<'a> {
             .any(|key| view.availability(self.lane(key), per_day, now_ms) == Availability::Available)
     }
 
-    /// Its lane, asked with a key.
+    /// The lane for one of the provider's keys.
     pub fn lane(&self, key: u8) -> LaneId<'_> {
         LaneId { provider: &self.provider.name, model: if self.listed { &self.model } else { OTHER }, key }
     }
@@ -100,46 +102,46 @@ fn last_segment(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or_default()
 }
 
-/// What was found.
+/// The result of a selection.
 #[derive(Debug)]
 pub struct Selection<'a> {
     /// The candidates, in order; never empty.
     pub candidates: Vec<Candidate<'a>>,
-    /// What was left out. `auto` tells only of models that the call might have meant: those that lack something.
+    /// The models that were skipped. Of `auto`, only those that the call may have meant: models that lack a capability.
     pub dropped: Vec<Dropped>,
-    /// What the call needs; `None` where nobody asked, since one model was named.
+    /// The needs of the call; `None` if they were not checked, because the call names a single model.
     pub needs: Option<Needs>,
 }
 
-/// What selecting goes by.
+/// The inputs of a selection.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteQuery<'a, 'b> {
     /// The request.
     pub request: &'b Inference<'b>,
-    /// The model that a header puts in the place of the body's.
+    /// The model in the header, which replaces the one in the body.
     pub force_model: Option<&'b str>,
-    /// The one provider that a header asks for.
+    /// The provider in the header, the only one that may be used.
     pub force_provider: Option<&'b str>,
     /// The caller's key, if it was issued.
     pub key: Option<&'b IssuedKey>,
     /// The operator's configuration.
     pub config: &'a Config,
-    /// The providers.
+    /// The providers and models of the deployment.
     pub registry: &'a Registry,
-    /// How they are doing.
+    /// The health of the lanes.
     pub view: &'b HealthView,
-    /// The draw among equals.
+    /// The order among equals.
     pub affinity: Affinity,
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Whether what `auto` leaves out is wanted too. It is found out in any case where nothing is left.
+    /// Collect the models that `auto` skips. They are collected anyway if no candidate is left.
     pub explain: bool,
 }
 
-/// What a name leads to.
+/// The resolution of a name.
 enum Named<'a> {
     One(Candidate<'a>),
-    /// Several, in order: a group, or a bare id that several providers have.
+    /// Several models, in order: a group, or a bare id that several providers have.
     Several(Vec<Candidate<'a>>),
     Auto,
     Nothing(Error, Reason),
@@ -153,7 +155,7 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
     };
     check_name(name, param)?;
     let mut first = named(query, name);
-    // A provider that routes by itself gets these members as they are.
+    // A provider that does its own routing gets these fields unchanged.
     let mut own_routing = false;
     if let Named::One(candidate) = &mut first {
         own_routing = candidate.provider.own_routing;
@@ -191,7 +193,7 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
     };
     match first {
         Named::Nothing(error, _) if fallbacks.is_empty() => return Err(error),
-        Named::Several(found) if is_ambiguous(query, name) && preferences.leaves_open(&found) => {
+        Named::Several(found) if is_ambiguous(query, name) && preferences.are_ambiguous(&found) => {
             return Err(ambiguous(name, query.registry));
         }
         first => choice.take(name, first),
@@ -206,12 +208,13 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
     choice.finish(name)
 }
 
-/// Callers can name models that nobody has listed: what they name then stands in a header, in logs and in receipts.
+/// Checks a model name. Callers can name models that are not listed, and the name appears in a header, in logs and in
+/// receipts.
 fn check_name(name: &str, param: &'static str) -> Result<(), Error> {
     let wrong = |what: String| Err(Error::new(Code::InvalidValue, what).with_param(param));
     if name.len() > MAX_NAME {
         return wrong(format!(
-            "the name of a model in '{param}' is {} bytes long; at most {MAX_NAME} are possible",
+            "the name of a model in '{param}' is {} bytes long; the limit is {MAX_NAME}",
             name.len()
         ));
     }
@@ -228,11 +231,11 @@ fn check_allowed(query: &RouteQuery<'_, '_>, name: &str, candidate: &Candidate<'
 fn check_active(candidate: &Candidate<'_>) -> Result<(), Error> {
     match &candidate.provider.reachability {
         Reachability::Active { .. } | Reachability::Binding => Ok(()),
-        Reachability::Inactive(why) => Err(not_configured(&candidate.provider.name, why)),
+        Reachability::Inactive(reason) => Err(not_configured(&candidate.provider.name, reason)),
     }
 }
 
-/// A model that is named alone must be for the endpoint, as far as is known.
+/// Checks that a single named model supports the endpoint, as far as is known.
 fn check_endpoint(operation: &Operation, candidate: &Candidate<'_>) -> Result<(), Error> {
     let message = match candidate.mismatch(operation) {
         None => return Ok(()),
@@ -253,19 +256,20 @@ fn check_endpoint(operation: &Operation, candidate: &Candidate<'_>) -> Result<()
     Err(Error::new(Code::UnsupportedEndpoint, message).with_param("model"))
 }
 
-fn not_configured(provider: &str, why: &str) -> Error {
-    Error::new(Code::ProviderNotConfigured, format!("provider '{provider}' is not configured: {why}"))
+fn not_configured(provider: &str, reason: &str) -> Error {
+    Error::new(Code::ProviderNotConfigured, format!("provider '{provider}' is not configured: {reason}"))
         .with_param("model")
 }
 
-/// Providers that a caller names must exist: a misspelt one would change nothing, silently.
+/// Checks that a provider named by the caller exists: a misspelt name would silently have no effect.
 fn check_provider(registry: &Registry, name: &str, param: &'static str) -> Result<(), Error> {
     if registry.provider(name).is_some() {
         return Ok(());
     }
-    let shown: String = name.chars().take(100).collect();
-    let words = format!("there is no provider '{shown}' here; GET /health lists those that can be called");
-    Err(Error::new(Code::InvalidValue, words).with_param(param))
+    let name: String = name.chars().take(100).collect();
+    let message =
+        format!("provider '{name}' does not exist; GET /health lists the providers that can be called");
+    Err(Error::new(Code::InvalidValue, message).with_param(param))
 }
 
 fn named<'a>(query: &RouteQuery<'a, '_>, name: &str) -> Named<'a> {
@@ -300,7 +304,7 @@ fn named<'a>(query: &RouteQuery<'a, '_>, name: &str) -> Named<'a> {
     }
 }
 
-/// A group's models: as they are listed, or drawn by weight.
+/// The models of a group, as listed or ordered by weight.
 fn of_group<'a>(query: &RouteQuery<'a, '_>, group: &'a Group) -> Vec<Candidate<'a>> {
     let even = vec![1; group.models.len()];
     let weights = group.weights.as_ref().unwrap_or(&even);
@@ -317,7 +321,7 @@ fn of_group<'a>(query: &RouteQuery<'a, '_>, group: &'a Group) -> Vec<Candidate<'
         .collect()
 }
 
-/// Whether several providers have a model of this bare name, and nothing of the configuration says which is meant.
+/// Returns `true` if a bare name could mean the models of several providers, and no alias or group resolves it.
 fn is_ambiguous(query: &RouteQuery<'_, '_>, name: &str) -> bool {
     !query.config.aliases.contains_key(name) && !query.config.groups.contains_key(name)
 }
@@ -330,7 +334,7 @@ fn ambiguous(name: &str, registry: &Registry) -> Error {
     Error::new(
         Code::AmbiguousModel,
         format!(
-            "several providers have '{name}'; choose {first} or {}, or say which with 'provider': {{\"order\": […]}}",
+            "several providers have '{name}'; use {first} or {}, or set 'provider': {{\"order\": […]}}",
             others.join(" or ")
         ),
     )
@@ -338,25 +342,25 @@ fn ambiguous(name: &str, registry: &Registry) -> Error {
 }
 
 fn not_found(name: &str) -> Error {
-    let shown: String = name.chars().take(100).collect();
+    let name: String = name.chars().take(100).collect();
     Error::new(
         Code::ModelNotFound,
-        format!("Model '{shown}' is not known here; GET /v1/models lists those that are, and provider/model reaches any other"),
+        format!("Model '{name}' is unknown; GET /v1/models lists the known models, and provider/model reaches any other"),
     )
     .with_param("model")
 }
 
 /// A candidate for `auto`.
 struct Scored<'a> {
-    /// The place of its tier in the order that the effort asks for.
+    /// The index of its tier in the order that the effort asks for.
     tier: f64,
     score: f64,
-    /// Its place among equals.
-    drawn: f64,
+    /// The rank among equals.
+    rank: f64,
     candidate: Candidate<'a>,
 }
 
-/// Whether the operator leaves a model to `auto`.
+/// Returns `true` if `auto` may choose a model.
 pub fn is_automatic(config: &Config, model: &ListedModel<'_>) -> bool {
     match &config.routing.auto {
         Some(patterns) => {
@@ -367,13 +371,13 @@ pub fn is_automatic(config: &Config, model: &ListedModel<'_>) -> bool {
     }
 }
 
-/// Candidates as they are gathered.
+/// The candidates and skipped models so far.
 struct Choice<'c, 'a> {
     query: &'c RouteQuery<'a, 'c>,
     preferences: &'c Preferences,
     needs: Needs,
-    /// The id of the model that is named first, for a task whose models cannot stand in for each other: only it is called,
-    /// even if it cannot be called where it was named.
+    /// The id of the model that is named first, for a task whose models cannot replace each other: only this model is
+    /// called, even if it is not available at the provider that was named.
     only_id: Option<String>,
     candidates: Vec<Candidate<'a>>,
     dropped: Vec<Dropped>,
@@ -407,7 +411,7 @@ impl<'a> Choice<'_, 'a> {
         }
     }
 
-    /// Sets the only id that is called, if none is set and the task needs one.
+    /// Sets the only id that may be called, if none is set and the task needs one.
     fn keep_to(&mut self, id: &str) {
         if self.only_id.is_none() && !self.query.request.operation.task.mixes_models() {
             self.only_id = Some(id.to_owned());
@@ -418,14 +422,14 @@ impl<'a> Choice<'_, 'a> {
         self.only_id.as_deref().is_some_and(|id| id != candidate.bare_id())
     }
 
-    /// Why a model is left out, if it is. The first reason counts, and it is the same for every caller: what a key may not
-    /// use comes first, so that nobody learns more of it.
+    /// The reason why a model is skipped, or `None`. The first reason counts. The permissions of the key come first, so
+    /// that a caller learns nothing else about a model that its key may not use.
     fn reason(&self, name: &str, candidate: &Candidate<'_>) -> Option<Reason> {
         if check_allowed(self.query, name, candidate).is_err() {
             return Some(Reason::NotAllowed);
         }
-        if let Reachability::Inactive(why) = &candidate.provider.reachability {
-            return Some(Reason::Inactive(why.clone()));
+        if let Reachability::Inactive(detail) = &candidate.provider.reachability {
+            return Some(Reason::Inactive(detail.clone()));
         }
         let operation = self.query.request.operation;
         if let Some(reason) = candidate.mismatch(operation) {
@@ -453,7 +457,7 @@ impl<'a> Choice<'_, 'a> {
         (!lacks.is_empty()).then_some(Reason::Lacks(lacks))
     }
 
-    /// All models that the operator leaves to `auto`, the best first.
+    /// Adds all models that `auto` may choose, the best first.
     fn automatic(&mut self, name: &str) {
         let RouteQuery { config, registry, view, affinity, now_ms, .. } = *self.query;
         let mut found = Vec::new();
@@ -473,10 +477,10 @@ impl<'a> Choice<'_, 'a> {
             };
             if let Some(reason) = self.reason(name, &candidate) {
                 not_allowed |= reason == Reason::NotAllowed;
-                // Of hundreds of models, those that the caller ruled out are no news.
-                let is_news =
+                // Of hundreds of models, those that the caller excluded are not worth listing.
+                let is_worth_listing =
                     matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_));
-                if self.query.explain && is_news {
+                if self.query.explain && is_worth_listing {
                     self.dropped.push(Dropped { model: address(), reason });
                 }
                 continue;
@@ -484,20 +488,22 @@ impl<'a> Choice<'_, 'a> {
             let score = score::score(&candidate.facts, view.lane(candidate.lane(0)), now_ms);
             candidate.score = Some(score);
             let tier = score::tier_place(self.needs.effort, candidate.facts.effective_tier());
-            found.push(Scored { tier, score, drawn: affinity.rank(&address(), 1.0), candidate });
+            found.push(Scored { tier, score, rank: affinity.rank(&address(), 1.0), candidate });
         }
         if not_allowed && found.is_empty() && self.dropped.is_empty() {
             self.dropped.push(Dropped { model: name.to_owned(), reason: Reason::NotAllowed });
         }
-        let mut found = by_rank(found, |one| [one.tier, -one.score, one.drawn]);
-        // The best that can be asked now is the measure for its equals, among which the draw decides.
-        let open = |one: &Scored<'_>| one.candidate.is_available(view, now_ms);
-        if let Some((tier, best)) = found.iter().find(|one| open(one)).map(|one| (one.tier, one.score)) {
+        let mut found = by_rank(found, |one| [one.tier, -one.score, one.rank]);
+        // The best available model sets the score of its equals, whose order is a matter of affinity.
+        let is_available = |one: &Scored<'_>| one.candidate.is_available(view, now_ms);
+        if let Some((tier, best)) =
+            found.iter().find(|one| is_available(one)).map(|one| (one.tier, one.score))
+        {
             let is_equal = |one: &Scored<'_>| {
                 // Tiers are small whole numbers.
-                (one.tier - tier).abs() < 0.5 && best - one.score <= score::MARGIN && open(one)
+                (one.tier - tier).abs() < 0.5 && best - one.score <= score::MARGIN && is_available(one)
             };
-            found = by_rank(found, |one| if is_equal(one) { [0.0, one.drawn] } else { [1.0, 0.0] });
+            found = by_rank(found, |one| if is_equal(one) { [0.0, one.rank] } else { [1.0, 0.0] });
         }
         let first = self.candidates.is_empty();
         for Scored { candidate, .. } in found {
@@ -539,19 +545,19 @@ impl<'a> Choice<'_, 'a> {
         Ok(Selection { candidates: self.candidates, dropped: self.dropped, needs: Some(self.needs) })
     }
 
-    /// The error when nothing is left: what was asked for, and what came nearest.
+    /// The error if no candidate is left: the name, the needs, and the nearest model.
     fn nothing(&self, name: &str) -> Error {
-        let shown: String = name.chars().take(100).collect();
+        let name: String = name.chars().take(100).collect();
         if let Some(first) = self.dropped.first() {
             if self.dropped.iter().all(|dropped| dropped.reason == Reason::NotAllowed) {
-                let words = format!("This key may not use the model '{shown}'");
-                return Error::new(Code::ModelNotAllowed, words).with_param("model");
+                let message = format!("This key may not use the model '{name}'");
+                return Error::new(Code::ModelNotAllowed, message).with_param("model");
             }
-            if let Reason::Inactive(why) = &first.reason
+            if let Reason::Inactive(detail) = &first.reason
                 && self.dropped.iter().all(|dropped| matches!(dropped.reason, Reason::Inactive(_)))
             {
                 let provider = first.model.split('/').next().unwrap_or_default();
-                return not_configured(provider, why);
+                return not_configured(provider, detail);
             }
         }
         let is_mismatch = |reason: &Reason| matches!(reason, Reason::OtherTask(_) | Reason::NoEndpoint);
@@ -560,15 +566,15 @@ impl<'a> Choice<'_, 'a> {
         {
             let path = self.query.request.operation.path;
             let message = format!(
-                "No model that '{shown}' stands for serves POST {path}: '{model}' does not, since {reason}"
+                "None of the models that '{name}' resolves to serves POST {path}; for example '{model}': {reason}"
             );
             return Error::new(Code::UnsupportedEndpoint, message).with_param("model");
         }
         if let [provider] = self.preferences.only.as_slice()
-            && let Some(Reachability::Inactive(why)) =
+            && let Some(Reachability::Inactive(detail)) =
                 self.query.registry.provider(provider).map(|entry| &entry.reachability)
         {
-            return not_configured(provider, why);
+            return not_configured(provider, detail);
         }
         let lacks = |dropped: &&Dropped| match &dropped.reason {
             Reason::Lacks(lacks) => lacks.len(),
@@ -579,14 +585,14 @@ impl<'a> Choice<'_, 'a> {
             self.dropped.iter().filter(|dropped| dropped.reason != Reason::NotAllowed).min_by_key(lacks);
         let nearest = match nearest {
             Some(Dropped { model, reason }) => {
-                format!("; the nearest is '{model}', which is left out: {reason}")
+                format!("; the nearest is '{model}', which is skipped: {reason}")
             }
-            None => "; no configured provider has a model for it".to_owned(),
+            None => "; no configured provider has a suitable model".to_owned(),
         };
         Error::new(
             Code::NoCandidate,
             format!(
-                "No model that '{shown}' stands for can answer this call, which needs {}{nearest}",
+                "None of the models that '{name}' resolves to can serve this call, which needs {}{nearest}",
                 self.needs.describe()
             ),
         )
@@ -594,7 +600,7 @@ impl<'a> Choice<'_, 'a> {
     }
 }
 
-/// What candidates are sorted by; what is not known comes last.
+/// The value by which candidates are sorted; unknown values come last.
 fn sort_value(view: &HealthView, sort: Sort, candidate: &Candidate<'_>) -> f64 {
     let known = match sort {
         Sort::Price => score::usd_per_mtok(&candidate.facts.price),
@@ -604,8 +610,8 @@ fn sort_value(view: &HealthView, sort: Sort, candidate: &Candidate<'_>) -> f64 {
 }
 
 impl Preferences {
-    /// Whether they do not say which of several providers is meant.
-    fn leaves_open(&self, found: &[Candidate<'_>]) -> bool {
+    /// Returns `true` if the preferences do not determine which of several providers is meant.
+    fn are_ambiguous(&self, found: &[Candidate<'_>]) -> bool {
         let left = found.iter().filter(|candidate| !self.ignore.contains(&candidate.provider.name));
         self.order.is_empty() && self.only.is_empty() && self.sort.is_none() && left.count() > 1
     }
@@ -658,7 +664,7 @@ mod tests {
             World { config, registry, view: HealthView::default(), key: None, operation, seed: 0 }
         }
 
-        /// The candidates and what was left out, or the error, in one line.
+        /// The candidates and the skipped models, or the error, in one line.
         fn select(&self, model: &str, rest: &str) -> String {
             self.forced(model, rest, None, None)
         }
@@ -699,7 +705,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_to_models() {
+    fn a_name_is_an_alias_a_group_an_address_or_a_bare_id() {
         let world = World::new();
         for (name, found) in [
             ("acme/small", "acme/small"),
@@ -712,11 +718,11 @@ mod tests {
             assert_eq!(world.select(name, ""), found, "{name}");
         }
         for (name, error) in [
-            ("secret", "404 model_not_found Model 'secret' is not known here"),
-            ("gpt-99", "404 model_not_found Model 'gpt-99' is not known here"),
+            ("secret", "404 model_not_found Model 'secret' is unknown"),
+            ("gpt-99", "404 model_not_found Model 'gpt-99' is unknown"),
             ("acme/", "404 model_not_found"),
             ("/x", "404 model_not_found"),
-            ("twin", "400 ambiguous_model several providers have 'twin'; choose 'acme/twin' or 'beta/twin'"),
+            ("twin", "400 ambiguous_model several providers have 'twin'; use 'acme/twin' or 'beta/twin'"),
             (
                 "gone",
                 "503 provider_not_configured provider 'nokey' is not configured: the secret NOKEY_API_KEY",
@@ -731,21 +737,21 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded() {
+    fn the_length_and_characters_of_names_are_checked() {
         let world = World::new();
         let longest = format!("acme/{}", "é".repeat((MAX_NAME - 5) / 2));
         assert_eq!(world.select(&longest, ""), longest);
         let too_long = format!("{longest}xx");
-        let words = "400 invalid_value the name of a model in";
+        let start = "400 invalid_value the name of a model in";
         assert_eq!(
             world.select(&too_long, ""),
-            format!("{words} 'model' is 513 bytes long; at most 512 are possible")
+            format!("{start} 'model' is 513 bytes long; the limit is 512")
         );
-        assert_eq!(world.select("acme/\\u0000", ""), format!("{words} 'model' has a control character"));
+        assert_eq!(world.select("acme/\\u0000", ""), format!("{start} 'model' has a control character"));
         let fallback = world.select("quick", &format!(r#","models":["{too_long}"]"#));
-        assert!(fallback.starts_with(&format!("{words} 'models' is 513 bytes")), "{fallback}");
+        assert!(fallback.starts_with(&format!("{start} 'models' is 513 bytes")), "{fallback}");
         let forced = world.forced("quick", "", Some(&too_long), None);
-        assert!(forced.starts_with(&format!("{words} 'x-gateway-force-model' is 513 bytes")), "{forced}");
+        assert!(forced.starts_with(&format!("{start} 'x-gateway-force-model' is 513 bytes")), "{forced}");
     }
 
     #[test]
@@ -761,7 +767,7 @@ mod tests {
         let mut world = World::of(config, &EMBEDDINGS);
         for (name, rest, found) in [
             ("acme/m", r#","models":["acme/n","beta/org/m"]"#, "acme/m beta/org/m -acme/n:other_model"),
-            // Nor where the first cannot be called.
+            // Not even if the first provider cannot be called.
             (
                 "nokey/m",
                 r#","models":["acme/n","acme/m"]"#,
@@ -783,9 +789,9 @@ mod tests {
     }
 
     #[test]
-    fn auto_finds_what_can_do_it() {
+    fn auto_chooses_models_that_meet_the_needs() {
         let world = World::new();
-        // Nothing at all is known of the twins, and a medium tier is tried first.
+        // The twins have no facts, so they count as medium tier, which is tried first.
         assert!(
             world.select("auto", "").starts_with("acme/twin beta/twin")
                 || world.select("auto", "").starts_with("beta/twin")
@@ -797,14 +803,14 @@ mod tests {
         let nothing = world.select("auto", r#","tools":[{}],"min_reasoning_level":"high","max_tokens":6000"#);
         assert_eq!(
             nothing,
-            "503 no_candidate No model that 'auto' stands for can answer this call, which needs tools, about 1 tokens of \
-             context, 6000 tokens of output, reasoning level high or above; the nearest is 'acme/twin', which is left out: \
-             is of reasoning level medium, below high"
+            "503 no_candidate None of the models that 'auto' resolves to can serve this call, which needs tools, about 1 tokens of \
+             context, 6000 tokens of output, reasoning level high or above; the nearest is 'acme/twin', which is skipped: \
+             has reasoning level medium, below high"
         );
     }
 
     #[test]
-    fn equals_are_drawn_and_the_ill_come_last() {
+    fn equal_models_share_the_load_and_failing_models_come_last() {
         let mut world = World::new();
         let firsts: std::collections::BTreeSet<_> = (0..50)
             .map(|seed| {
@@ -835,7 +841,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_name_what_to_fall_back_on() {
+    fn callers_can_name_fallback_models() {
         let world = World::new();
         assert_eq!(
             world.select("beta/big", r#","models":["quick","nope","beta/big","groq/x"]"#),
@@ -850,7 +856,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_hold() {
+    fn preferences_are_followed() {
         let world = World::new();
         let prefer = |model: &str, what: &str| world.select(model, &format!(r#","provider":{{{what}}}"#));
         assert_eq!(prefer("twin", r#""order":["beta"]"#), "beta/twin acme/twin");
@@ -866,7 +872,7 @@ mod tests {
         );
         assert!(
             prefer("pair", r#""only":["acmee"]"#)
-                .starts_with("400 invalid_value there is no provider 'acmee'")
+                .starts_with("400 invalid_value provider 'acmee' does not exist")
         );
         assert!(prefer("acme/small", r#""only":["beta"]"#).starts_with("503 no_candidate"));
         assert!(prefer("twin", r#""ignore":["nokey"]"#).starts_with("400 ambiguous_model"));
@@ -874,7 +880,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_force() {
+    fn headers_override_the_model_and_the_provider() {
         let world = World::new();
         assert_eq!(world.forced("auto", "", Some("quick"), None), "acme/small");
         assert_eq!(world.forced("twin", "", None, Some("beta")), "beta/twin -acme/twin:not_preferred");
@@ -887,7 +893,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_sees_only_what_it_may_use() {
+    fn a_key_uses_only_the_models_that_it_may_use() {
         let mut world = World::new();
         world.key = Some(IssuedKey { models: Some(vec!["acme/*".to_owned()]), ..IssuedKey::default() });
         assert_eq!(world.select("pair", ""), "acme/small -beta/big:not_allowed");
@@ -906,7 +912,7 @@ mod tests {
     }
 
     #[test]
-    fn openrouter_gets_its_own_members() {
+    fn openrouter_gets_its_own_routing_fields() {
         let config = Config::default();
         let world = World {
             registry: Registry::new(&config, false, |name| {

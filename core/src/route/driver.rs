@@ -1,5 +1,5 @@
-//! Drives the attempts of one call. A state machine without clock, chance or I/O: events come in, and [`Driver::next`]
-//! says what to do.
+//! Drives the attempts of one call: a state machine without clock, randomness or I/O. Events come in, and
+//! [`Driver::next`] returns the next command.
 //!
 //! ```text
 //!  next() ─▶ Reserve ── reserved() ─┐
@@ -10,9 +10,9 @@
 //!    └─────▶ Finish
 //! ```
 //!
-//! [`Plan`] says which lane is next; this module adds what surrounds it: what an attempt may cost, when a second one is sent
-//! beside a slow one, what an abandoned one is charged, and which of several errors the caller gets. The Worker and the
-//! simulation run the same driver.
+//! [`Plan`] chooses the next lane. This module adds the rest: the hold of an attempt, hedging of a slow attempt, the
+//! charge for an abandoned one, and which of several errors the caller gets. The Worker and the simulation run the same
+//! driver.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -30,20 +30,20 @@ use crate::health::{HealthView, quota};
 use crate::ledger::receipt::Outcome;
 use crate::ledger::{Charge, End, Need, Reservation, Target};
 
-/// Calls with fewer known latencies have no percentile to hedge by.
+/// The number of known latencies from which a percentile decides when to hedge.
 const ENOUGH_LATENCIES: f64 = 20.0;
 
-/// What to do next.
+/// The next command.
 #[derive(Debug)]
 pub enum Command {
-    /// Set these needs aside, then report [`Driver::reserved`].
+    /// Reserve these amounts, then report [`Driver::reserved`].
     Reserve(Vec<Need>),
     /// Send the request to a lane.
     Send(Send),
-    /// Wait until an attempt in flight has settled, then report [`Driver::settled`]; if none has after so many milliseconds,
-    /// report [`Driver::elapsed`]. `None`: there is one attempt in flight, and no time to look at.
+    /// Wait until an attempt in flight has settled, then report [`Driver::settled`]. If none has settled after this
+    /// many milliseconds, report [`Driver::elapsed`]. `None`: one attempt is in flight, and there is no time to check.
     Await(Option<u32>),
-    /// No attempt is in flight: wait for so many milliseconds, then report [`Driver::elapsed`].
+    /// No attempt is in flight: wait for this many milliseconds, then report [`Driver::elapsed`].
     Wait(u32),
     /// The call is over.
     Finish(Result<Answered, Box<Exhausted>>),
@@ -54,33 +54,33 @@ pub enum Command {
 pub struct Send {
     /// The lane.
     pub lane: LaneIndex,
-    /// Whether another attempt is in flight.
+    /// `true` if another attempt is in flight.
     pub is_hedge: bool,
     /// The limits of the attempt.
     pub limits: AttemptLimits,
-    /// The most output that it may have, in tokens of each choice; `None`: it need not be limited.
+    /// The maximum output, in tokens of each choice; `None` if it need not be limited.
     pub output_limit: Option<u64>,
 }
 
 /// The limits of one attempt, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptLimits {
-    /// Until the status line.
+    /// The maximum time to the status line.
     pub first_byte_ms: u32,
     /// The longest silence of a stream before its first content.
     pub stall_ms: u32,
-    /// Until the response has come, or the stream has begun.
+    /// The maximum time to a whole response, or to the first content of a stream.
     pub total_ms: u32,
 }
 
-/// The attempt that was answered.
+/// The attempt that succeeded.
 #[derive(Debug)]
 pub struct Answered {
-    /// Its lane.
+    /// The lane.
     pub lane: LaneIndex,
-    /// From sending to the response, or to the first content of a stream, in milliseconds.
+    /// The time from sending to the response, or to the first content of a stream, in milliseconds.
     pub upstream_ms: u64,
-    /// The lanes of attempts that are still in flight, and have to be cancelled.
+    /// The lanes of attempts that are still in flight and must be cancelled.
     pub slower: Vec<LaneIndex>,
 }
 
@@ -91,9 +91,9 @@ pub struct Exhausted {
     pub lane: Option<LaneIndex>,
     /// The error.
     pub refusal: Refusal,
-    /// How that attempt failed.
+    /// The class of that attempt's failure.
     pub class: Option<Class>,
-    /// How long that attempt took, in milliseconds.
+    /// The duration of that attempt, in milliseconds.
     pub upstream_ms: u64,
 }
 
@@ -104,20 +104,20 @@ struct InFlight {
     sent_ms: u64,
 }
 
-/// What [`Driver::next`] does.
+/// The state of the driver between commands.
 #[derive(Debug)]
 enum State {
-    /// Asks the plan.
+    /// The plan is consulted next.
     Asking,
-    /// Begins an attempt.
+    /// An attempt is about to start.
     Beginning(LaneIndex),
-    /// Waits for what an attempt needs to be set aside.
+    /// An attempt waits for its reservation.
     Reserving(LaneIndex),
-    /// Sends an attempt, with at most so much output.
+    /// An attempt is about to be sent, with at most this much output.
     Sending(LaneIndex, Option<u64>),
-    /// Waits for an attempt in flight.
+    /// At least one attempt is in flight.
     Waiting,
-    /// Finishes.
+    /// The call is over.
     Over(Result<Answered, Box<Exhausted>>),
 }
 
@@ -131,7 +131,7 @@ pub struct Driver<'c> {
     reservation: Reservation,
     state: State,
     in_flight: Vec<InFlight>,
-    /// After how many milliseconds a second lane is asked beside the one in flight.
+    /// The time after which a slow attempt is hedged, in milliseconds.
     hedge_ms: Option<u32>,
     /// The failure whose error is returned if no attempt succeeds.
     failed: Option<Box<Exhausted>>,
@@ -139,19 +139,19 @@ pub struct Driver<'c> {
     route: String,
 }
 
-/// What is left of a driver once the call is over.
+/// The result of a driver once the call is over.
 #[derive(Debug)]
 pub struct Ended {
-    /// The limits of the call, and what its attempts have cost.
+    /// The limits of the call, and the costs of its attempts.
     pub reservation: Reservation,
-    /// How many attempts were sent.
+    /// The number of attempts sent.
     pub sent: u32,
-    /// How each attempt went, as `x-gateway-route` has it: `groq/a;throttled;dur=5, openai/b;ok;dur=90`.
+    /// The outcome of each attempt, as in `x-gateway-route`: `groq/a;throttled;dur=5, openai/b;ok;dur=90`.
     pub route: String,
 }
 
 impl<'c> Driver<'c> {
-    /// The driver of a call. `stream`: whether a stream was asked for.
+    /// A driver for one call. `stream` is `true` if the caller requested a stream.
     pub fn new(
         candidates: Rc<[Candidate<'c>]>,
         config: &'c Config,
@@ -174,7 +174,7 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// The plan, to be looked at.
+    /// The plan, for inspection.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -184,28 +184,28 @@ impl<'c> Driver<'c> {
         &self.candidates
     }
 
-    /// Whether [`Driver::next`] will ask the plan, after it has looked at the health view again.
+    /// Returns `true` if [`Driver::next`] will read the health view and consult the plan.
     pub fn asks_plan(&self) -> bool {
         matches!(self.state, State::Asking)
     }
 
-    /// What is left once the call is over.
+    /// The result, once the call is over.
     pub fn into_ended(self) -> Ended {
         let Driver { reservation, sent, route, .. } = self;
         Ended { reservation, sent, route }
     }
 
-    /// What to do next.
+    /// The next command.
     pub fn next(&mut self, now_ms: u64, view: &mut HealthView) -> Command {
         loop {
             match std::mem::replace(&mut self.state, State::Waiting) {
                 State::Asking => {
                     if self.plan.attempts() > 0 {
-                        self.plan.look_again(&self.candidates, view, now_ms);
+                        self.plan.refresh(&self.candidates, view, now_ms);
                     }
                     match self.plan.next(now_ms) {
                         Step::Send(lane) => self.state = State::Beginning(lane),
-                        Step::GiveUp(again_ms) => self.exhausted(again_ms),
+                        Step::GiveUp(available_ms) => self.exhausted(available_ms),
                         Step::Wait(ms) => {
                             self.state = State::Asking;
                             return Command::Wait(ms);
@@ -224,26 +224,26 @@ impl<'c> Driver<'c> {
                     return Command::Send(self.send(lane, output_limit, now_ms, view));
                 }
                 State::Over(result) => return Command::Finish(result),
-                State::Reserving(_) | State::Waiting => return Command::Await(self.patience_ms(now_ms)),
+                State::Reserving(_) | State::Waiting => return Command::Await(self.wait_ms(now_ms)),
             }
         }
     }
 
-    /// What an attempt needs has been set aside, or could not be.
+    /// Reports that an attempt has its reservation, or that the reservation was rejected.
     pub fn reserved(&mut self, held: Result<Vec<Charge>, Error>) {
         let State::Reserving(lane) = self.state else { return };
         match held {
             Ok(charges) => {
                 let candidate = self.candidates.get(lane.candidate);
                 let output_limit =
-                    candidate.and_then(|candidate| self.reservation.begun(target(candidate), charges));
+                    candidate.and_then(|candidate| self.reservation.started(target(candidate), charges));
                 self.state = State::Sending(lane, output_limit);
             }
             Err(error) => self.cannot_begin(error),
         }
     }
 
-    /// The time of [`Command::Await`] or [`Command::Wait`] has passed.
+    /// Reports that the time of [`Command::Await`] or [`Command::Wait`] has passed.
     pub fn elapsed(&mut self, now_ms: u64) {
         if self.in_flight.is_empty() {
             self.state = State::Asking;
@@ -257,7 +257,7 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// The client left while no attempt was in flight.
+    /// Reports that the client disconnected while no attempt was in flight.
     pub fn client_left(&mut self) {
         let lane = self.failed.take().and_then(|failed| failed.lane);
         let class = Some(Class::ClientLeft);
@@ -265,7 +265,7 @@ impl<'c> Driver<'c> {
         self.state = State::Over(Err(Box::new(exhausted)));
     }
 
-    /// The attempt on a lane has settled: it was answered, or failed. `chance` gives any numbers. Returns how it failed.
+    /// Reports that the attempt on a lane succeeded or failed. `chance` returns random numbers. Returns the failure.
     pub fn settled(
         &mut self,
         lane: LaneIndex,
@@ -314,10 +314,13 @@ impl<'c> Driver<'c> {
         Some(failure)
     }
 
-    /// What an attempt needs of the key's limits; `None` if the key has none.
+    /// The amounts that an attempt needs of the key's limits; `None` if the key has none.
     fn needs(&self, lane: LaneIndex) -> Result<Option<Vec<Need>>, Error> {
         let Some(candidate) = self.candidates.get(lane.candidate) else {
-            return Err(Error::new(Code::InternalError, "A call was routed to a model that is not there"));
+            return Err(Error::new(
+                Code::InternalError,
+                "The call was routed to a candidate that does not exist",
+            ));
         };
         if self.reservation.is_limited() {
             self.reservation.needs(target(candidate)).map(Some)
@@ -326,7 +329,8 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// What an upstream has answered goes before what keeps the next from being asked.
+    /// Ends the call if an attempt cannot start. The error of an upstream takes precedence over the error of the
+    /// reservation.
     fn cannot_begin(&mut self, error: Error) {
         if !self.in_flight.is_empty() {
             self.state = State::Waiting;
@@ -364,7 +368,7 @@ impl<'c> Driver<'c> {
             } else {
                 timeouts.first_byte_ms
             },
-            // Where no lane could take its place, a slow beginning is better than none.
+            // If no other lane is left, a slow start is better than none.
             stall_ms: if self.plan.has_another(now_ms) {
                 timeouts.stall_ms.min(timeouts.idle_ms)
             } else {
@@ -378,8 +382,8 @@ impl<'c> Driver<'c> {
         u32::try_from(self.plan.left_ms(now_ms)).unwrap_or(u32::MAX)
     }
 
-    /// After how many milliseconds without content a second lane is asked too; `None`: never. Not where a cancelled call is
-    /// charged all the same.
+    /// The time without content after which a second lane is tried too, in milliseconds; `None` for never. A provider
+    /// that charges for cancelled calls is not hedged.
     fn hedge_ms(&self, candidate: &Candidate<'_>, lane: LaneIndex, view: &HealthView) -> Option<u32> {
         let usual_ms = self.config.routing.hedge_ms;
         if usual_ms == 0 || !self.stream || !may_be_hedged(candidate) {
@@ -395,12 +399,12 @@ impl<'c> Driver<'c> {
         Some(slow_ms.map_or(usual_ms, |ms| ms as u32))
     }
 
-    /// How long to wait for an attempt in flight before looking at the time.
-    fn patience_ms(&self, now_ms: u64) -> Option<u32> {
+    /// The time to wait for an attempt in flight before [`Driver::elapsed`], in milliseconds.
+    fn wait_ms(&self, now_ms: u64) -> Option<u32> {
         if self.in_flight.len() > 1 { Some(self.left_ms(now_ms)) } else { self.hedge_ms }
     }
 
-    /// Another lane was faster.
+    /// Cancels an attempt because another lane was faster.
     fn abandon(&mut self, attempt: InFlight, now_ms: u64, view: &mut HealthView) {
         let InFlight { lane, sent_ms } = attempt;
         let candidates = Rc::clone(&self.candidates);
@@ -411,52 +415,52 @@ impl<'c> Driver<'c> {
         self.reservation.ended(target(candidate), "cancelled", upstream_ms, abandoned(candidate));
     }
 
-    fn note(&mut self, candidate: &Candidate<'_>, how: &str, upstream_ms: u64) {
+    fn note(&mut self, candidate: &Candidate<'_>, outcome: &str, upstream_ms: u64) {
         if !self.route.is_empty() {
             self.route.push_str(", ");
         }
         let address = visible_ascii(&candidate.address());
-        let _ = write!(self.route, "{address};{how};dur={upstream_ms}");
+        let _ = write!(self.route, "{address};{outcome};dur={upstream_ms}");
     }
 
-    /// No lane is left.
-    fn exhausted(&mut self, again_ms: Option<u64>) {
+    /// Ends the call because no lane is left.
+    fn exhausted(&mut self, available_ms: Option<u64>) {
         let Some(mut failed) = self.failed.take() else {
             let error = Error::new(
                 Code::NoCandidate,
-                "Every upstream that could answer this call is resting: it was throttled, failed, or has used up a limit",
+                "No upstream is available for this request: each is rate-limited, failing or out of quota",
             );
-            let seconds = again_ms.map_or(1, |ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
+            let seconds = available_ms.map_or(1, |ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
             let refusal = error.with_retry_after(seconds.max(1)).with_param("model").into();
             let exhausted = Exhausted { lane: None, refusal, class: None, upstream_ms: 0 };
             self.state = State::Over(Err(Box::new(exhausted)));
             return;
         };
-        // Where one upstream alone was asked, its own message is returned unchanged.
+        // If only one upstream was tried, its own message is returned unchanged.
         if self.candidates.len() > 1 && self.plan.attempts() > 1 && failed.class.is_some_and(Class::goes_on) {
             let tried = self.route.replace(";dur=", " after ").replace(';', ": ").replace(", ", " ms; ");
-            let _ = write!(failed.refusal.error.message, " (nobody answered: {tried} ms)");
+            let _ = write!(failed.refusal.error.message, " (all attempts failed: {tried} ms)");
         }
         self.state = State::Over(Err(failed));
     }
 }
 
-/// A candidate, as reservations and receipts name it.
+/// A candidate, as reservations and receipts identify it.
 fn target<'a>(candidate: &'a Candidate<'_>) -> Target<'a> {
     Target { provider: &candidate.provider.name, model: &candidate.model, facts: &candidate.facts }
 }
 
-/// The charge for an attempt that was abandoned before any of its output was seen.
+/// The charge for an abandoned attempt without visible output.
 fn abandoned(candidate: &Candidate<'_>) -> End {
     if candidate.provider.cancel_stops_billing == Some(false) { End::AtMost } else { End::Partly(0) }
 }
 
-/// Whether a call may be cancelled without being charged, as far as is known.
+/// Returns `true` unless the provider is known to charge for cancelled calls.
 fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
     candidate.provider.cancel_stops_billing != Some(false)
 }
 
-/// The charge for a whole response of so many bytes. If the output is not reported, its size stands for it.
+/// The charge for a whole response. If it does not report its output, `bytes` is used as an estimate.
 pub fn charge_of_whole(usage: Usage, bytes: u64) -> End {
     match usage.completion_tokens {
         Some(_) => End::Reported(usage),
@@ -464,17 +468,17 @@ pub fn charge_of_whole(usage: Usage, bytes: u64) -> End {
     }
 }
 
-/// How a call ended whose stream has ended; `client_stayed`: the client took all of it.
+/// The outcome of a call whose stream has ended. `client_stayed` is `true` if the client received all of it.
 pub fn outcome_of_stream(stream: &dyn ResponseStream, client_stayed: bool) -> Outcome {
     match stream.state() {
-        // A client that has all of it may leave.
+        // A client that has received everything may disconnect.
         StreamState::Over(StreamOutcome::Done) => Outcome::Answered,
         _ if !client_stayed => Outcome::ClientLeft,
         _ => Outcome::Failed,
     }
 }
 
-/// The charge for a stream that ended so. `cancel_stops_billing` is the provider's: whether it stops charging when a call is
+/// The charge for a stream. `cancel_stops_billing` is a property of the provider: it stops charging when a call is
 /// cancelled.
 pub fn charge_of_stream(
     stream: &dyn ResponseStream,
@@ -486,13 +490,14 @@ pub fn charge_of_stream(
     match outcome {
         Outcome::Answered if usage.is_known() => End::Reported(usage),
         Outcome::ClientLeft if cancel_stops_billing == Some(false) => End::AtMost,
-        // Some report it along the way: the last report of a stream that was cut may be behind what has come.
+        // Some providers report usage along the way: the last report of a stream that was cut may be behind its
+        // content.
         _ if usage.is_known() && usage.completion_tokens >= Some(produced) => End::Reported(usage),
         _ => End::Partly(produced),
     }
 }
 
-/// A name as a header value: what is not visible ASCII is percent-encoded.
+/// A name as a header value: bytes other than visible ASCII are percent-encoded.
 pub fn visible_ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -514,7 +519,7 @@ mod tests {
     use crate::route::affinity::{Affinity, AffinitySource};
     use crate::route::plan::Limits;
 
-    /// Providers `a`, `b` and `c`, each with one model; `b` goes on charging when a call is cancelled.
+    /// Providers `a`, `b` and `c`, each with one model; `b` charges for cancelled calls.
     const CONFIG: &str = r#"{
         "routing": {"hedge_ms": 100, "retries": 0, "max_wait_ms": 1000},
         "providers": {
@@ -554,16 +559,16 @@ mod tests {
         LaneIndex { candidate, key: 0 }
     }
 
-    fn refused(status: u16, message: &str) -> Result<(), Box<Refusal>> {
+    fn rejected(status: u16, message: &str) -> Result<(), Box<Refusal>> {
         Err(Error::upstream(status, "t".into(), None, message.into()).into())
     }
 
-    /// A command in a few words.
-    fn shown(command: &Command) -> String {
+    /// A short description of a command.
+    fn describe(command: &Command) -> String {
         match command {
             Command::Reserve(needs) => format!("reserve {}", needs.len()),
             Command::Send(send) => {
-                format!("send {}{}", send.lane.candidate, if send.is_hedge { " beside" } else { "" })
+                format!("send {}{}", send.lane.candidate, if send.is_hedge { " hedge" } else { "" })
             }
             Command::Await(None) => "await".to_owned(),
             Command::Await(Some(ms)) => format!("await {ms}"),
@@ -574,54 +579,54 @@ mod tests {
     }
 
     #[test]
-    fn the_first_lane_answers() {
+    fn the_first_lane_succeeds() {
         let world = World::new();
         let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "b"], false);
-        assert_eq!(shown(&driver.next(0, &mut view)), "send 0");
-        assert_eq!(shown(&driver.next(0, &mut view)), "await");
+        assert_eq!(describe(&driver.next(0, &mut view)), "send 0");
+        assert_eq!(describe(&driver.next(0, &mut view)), "await");
         assert_eq!(driver.settled(lane(0), Ok(()), 30, &mut view, || 0), None);
-        assert_eq!(shown(&driver.next(30, &mut view)), "answered by 0");
+        assert_eq!(describe(&driver.next(30, &mut view)), "answered by 0");
         let ended = driver.into_ended();
         assert_eq!((ended.sent, ended.route.as_str()), (1, "a/m;ok;dur=30"));
     }
 
     #[test]
-    fn a_failed_lane_is_followed_by_the_next_and_the_worst_error_is_returned() {
+    fn after_a_failure_the_next_lane_is_tried_and_the_most_useful_error_is_returned() {
         let world = World::new();
         let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "c"], false);
         driver.next(0, &mut view);
-        let failure = driver.settled(lane(0), refused(429, "slow down"), 10, &mut view, || 0);
+        let failure = driver.settled(lane(0), rejected(429, "slow down"), 10, &mut view, || 0);
         assert_eq!(failure.map(|failure| failure.class), Some(Class::Throttled));
-        assert_eq!(shown(&driver.next(10, &mut view)), "send 1");
-        driver.settled(lane(1), refused(404, "no such model"), 30, &mut view, || 0);
+        assert_eq!(describe(&driver.next(10, &mut view)), "send 1");
+        driver.settled(lane(1), rejected(404, "no such model"), 30, &mut view, || 0);
         assert_eq!(
-            shown(&driver.next(30, &mut view)),
-            "failed: slow down (nobody answered: a/m: throttled after 10 ms; c/m: model_gone after 20 ms)"
+            describe(&driver.next(30, &mut view)),
+            "failed: slow down (all attempts failed: a/m: throttled after 10 ms; c/m: model_gone after 20 ms)"
         );
     }
 
     #[test]
-    fn a_callers_fault_ends_the_call_with_the_upstreams_own_message() {
+    fn an_invalid_request_ends_the_call_with_the_upstreams_own_message() {
         let world = World::new();
         let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "c"], false);
         driver.next(0, &mut view);
-        driver.settled(lane(0), refused(400, "messages: field required"), 10, &mut view, || 0);
-        assert_eq!(shown(&driver.next(10, &mut view)), "failed: messages: field required");
+        driver.settled(lane(0), rejected(400, "messages: field required"), 10, &mut view, || 0);
+        assert_eq!(describe(&driver.next(10, &mut view)), "failed: messages: field required");
     }
 
     #[test]
-    fn a_slow_stream_is_hedged_and_the_slower_attempt_is_charged_for_its_input() {
+    fn a_slow_stream_is_hedged_and_the_cancelled_attempt_is_charged_for_its_input() {
         let world = World::new();
         let mut view = HealthView::default();
         let mut driver = world.driver(&["a", "c"], true);
-        assert_eq!(shown(&driver.next(0, &mut view)), "send 0");
-        assert_eq!(shown(&driver.next(0, &mut view)), "await 100");
+        assert_eq!(describe(&driver.next(0, &mut view)), "send 0");
+        assert_eq!(describe(&driver.next(0, &mut view)), "await 100");
         driver.elapsed(100);
-        assert_eq!(shown(&driver.next(100, &mut view)), "send 1 beside");
-        assert!(shown(&driver.next(100, &mut view)).starts_with("await "));
+        assert_eq!(describe(&driver.next(100, &mut view)), "send 1 hedge");
+        assert!(describe(&driver.next(100, &mut view)).starts_with("await "));
         driver.settled(lane(1), Ok(()), 150, &mut view, || 0);
         let Command::Finish(Ok(answered)) = driver.next(150, &mut view) else { panic!("not answered") };
         assert_eq!((answered.lane, answered.upstream_ms, answered.slower), (lane(1), 50, vec![lane(0)]));
@@ -633,20 +638,20 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_charges_cancelled_calls_is_not_hedged() {
+    fn a_lane_that_charges_for_cancelled_calls_is_not_hedged_and_is_no_hedge() {
         let world = World::new();
         let mut view = HealthView::default();
         let mut driver = world.driver(&["b", "a"], true);
         driver.next(0, &mut view);
-        assert_eq!(shown(&driver.next(0, &mut view)), "await");
+        assert_eq!(describe(&driver.next(0, &mut view)), "await");
         let mut driver = world.driver(&["a", "b"], true);
         driver.next(0, &mut view);
         driver.elapsed(100);
-        assert_eq!(shown(&driver.next(100, &mut view)), "await", "nor is it asked beside another");
+        assert_eq!(describe(&driver.next(100, &mut view)), "await", "nor is it used as a hedge");
     }
 
     #[test]
-    fn where_nothing_is_available_the_error_says_when_to_try_again() {
+    fn without_an_available_lane_the_error_has_the_time_to_retry() {
         let world = World::new();
         let mut view = HealthView::default();
         let failure = Failure { class: Class::Throttled, retry_after_ms: Some(30_000) };
@@ -666,7 +671,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_ends_the_call() {
+    fn a_client_that_disconnects_ends_the_call() {
         let world = World::new();
         let mut driver = world.driver(&["a"], false);
         driver.client_left();
@@ -677,7 +682,7 @@ mod tests {
         assert_eq!(exhausted.refusal.error.status, 499);
     }
 
-    /// A stream that has come so far.
+    /// A stream in a given state, with usage and produced tokens.
     struct Stream(StreamState, Usage, u64);
 
     impl ResponseStream for Stream {
@@ -711,7 +716,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_charged_by_its_usage_or_by_what_has_come() {
+    fn a_stream_is_charged_by_its_usage_or_by_the_content_received() {
         let usage = |completion| Usage {
             prompt_tokens: Some(9),
             completion_tokens: Some(completion),
@@ -720,7 +725,7 @@ mod tests {
         let none = Usage::default();
         let done = StreamState::Over(StreamOutcome::Done);
         let cut = StreamState::Over(StreamOutcome::Cut);
-        for (state, told, produced, stayed, stops, outcome, end) in [
+        for (state, reported, produced, stayed, stops, outcome, end) in [
             (done, usage(5), 7, true, None, Outcome::Answered, End::Reported(usage(5))),
             (done, usage(5), 7, false, Some(false), Outcome::Answered, End::Reported(usage(5))),
             (done, none, 7, true, None, Outcome::Answered, End::Partly(7)),
@@ -730,7 +735,7 @@ mod tests {
             (StreamState::Begun, none, 7, false, None, Outcome::ClientLeft, End::Partly(7)),
             (StreamState::Begun, none, 7, false, Some(false), Outcome::ClientLeft, End::AtMost),
         ] {
-            let stream = Stream(state, told, produced);
+            let stream = Stream(state, reported, produced);
             assert_eq!(outcome_of_stream(&stream, stayed), outcome, "{state:?} {stayed}");
             assert_eq!(charge_of_stream(&stream, outcome, stops), end, "{state:?} {produced}");
         }
@@ -741,7 +746,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_visible_in_headers() {
+    fn names_in_headers_are_visible_ascii() {
         assert_eq!(visible_ascii("acme/modèle x"), "acme/mod%C3%A8le%20x");
     }
 }

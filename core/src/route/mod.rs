@@ -1,10 +1,11 @@
-//! Which upstreams could answer a call, in which order they are asked, and what is done when one fails.
+//! Routing: the lanes that a call may use, the order in which they are tried, and the reaction to a failure.
 //!
-//! A call goes through [`candidates::select`] (which models could answer, and why others not), [`plan::Plan`] (which is
-//! asked when), and, for each attempt that fails, [`failure::Failure`] (what that says, and where to go next). What is known
-//! of how they are doing is on a [`health::HealthView`]. All of it is told to callers and operators by [`report`].
+//! A call passes through [`candidates::select`] (the models that qualify, and the reasons against the others),
+//! [`plan::Plan`] (the order of attempts) and, after each failed attempt, [`crate::health::failure::Failure`] (its
+//! consequences). The health of lanes comes from a [`crate::health::HealthView`]. [`crate::report`] shows all of it to
+//! callers and operators.
 //!
-//! Nothing here sends anything: the Worker's `inference/attempts.rs` carries out what the [`driver`] decides.
+//! This module sends nothing: the Worker's `inference/attempts.rs` carries out the commands of the [`driver`].
 
 pub mod affinity;
 pub mod candidates;

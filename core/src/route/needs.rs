@@ -1,6 +1,6 @@
-//! What a call needs of a model, derived from the request, and what a model lacks of it.
+//! The capabilities that a call needs, and the ones that a model lacks.
 //!
-//! It is asked only where there is a choice. A model that the caller names alone is taken at the caller's word: the
+//! Models are checked only if there is a choice. If the caller names a single model, that model is called: the
 //! catalogue may be behind the provider.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::catalog::Facts;
 use crate::format::request::Needs;
 use crate::tier::Tier;
 
-/// One thing that a model lacks.
+/// A capability that a model lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// Tools.
@@ -20,32 +20,32 @@ pub enum Lack {
     JsonSchema,
     /// Vision.
     Vision,
-    /// Its longest input, in tokens, is shorter than what is needed.
+    /// Input tokens: the model accepts fewer than the call needs.
     Context {
-        /// The model's.
+        /// The model's maximum.
         has: u32,
-        /// The call's.
+        /// The call's need.
         needs: u64,
     },
-    /// Its longest output, in tokens.
+    /// Output tokens: the model writes fewer than the call needs.
     Output {
-        /// The model's.
+        /// The model's maximum.
         has: u32,
-        /// The call's.
+        /// The call's need.
         needs: u64,
     },
-    /// Its tier.
+    /// The tier is below the one that the call needs.
     Tier {
-        /// The model's.
+        /// The model's tier.
         has: Tier,
-        /// The call's.
+        /// The lowest tier that the call accepts.
         needs: Tier,
     },
 }
 
 impl Needs {
-    /// What a model lacks. Of a model of which something is known, what is not known is lacking; a model of which nothing is
-    /// known at all, as the operator's own often are, is taken to be able.
+    /// The capabilities that a model lacks. If the catalogue knows some facts of a model, unknown capabilities count as
+    /// missing; a model without any facts, as the operator's own often are, counts as capable.
     pub fn lacks(&self, facts: &Facts) -> Vec<Lack> {
         let capabilities = [facts.tools, facts.json_mode, facts.json_schema, facts.vision, facts.reasoning];
         if facts.context.or(facts.max_output).is_none() && capabilities.iter().all(Option::is_none) {
@@ -54,7 +54,7 @@ impl Needs {
         let short = |has: Option<u32>, needs: u64| has.filter(|has| u64::from(*has) < needs);
         [
             (self.tools && facts.tools != Some(true)).then_some(Lack::Tools),
-            // Nearly every model has it, and tables tell of the exceptions.
+            // Nearly every model has JSON mode, and catalogues list the exceptions.
             (self.json_mode && facts.json_mode == Some(false)).then_some(Lack::JsonMode),
             (self.json_schema && facts.json_schema != Some(true)).then_some(Lack::JsonSchema),
             (self.vision && facts.vision != Some(true)).then_some(Lack::Vision),
@@ -74,7 +74,7 @@ impl Needs {
         (has < needs).then_some(Lack::Tier { has, needs })
     }
 
-    /// What is needed, for people.
+    /// The needs in a sentence.
     pub fn describe(&self) -> String {
         let mut parts: Vec<String> = [
             (self.tools, "tools"),
@@ -96,14 +96,18 @@ impl Needs {
 impl fmt::Display for Lack {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Lack::Tools => formatter.write_str("is not known to call tools"),
-            Lack::JsonMode => formatter.write_str("has no JSON mode"),
-            Lack::JsonSchema => formatter.write_str("is not known to keep to a JSON schema"),
-            Lack::Vision => formatter.write_str("is not known to see images"),
-            Lack::Context { has, needs } => write!(formatter, "reads {has} tokens, not {needs}"),
-            Lack::Output { has, needs } => write!(formatter, "writes {has} tokens, not {needs}"),
+            Lack::Tools => formatter.write_str("is not known to support tools"),
+            Lack::JsonMode => formatter.write_str("does not support JSON mode"),
+            Lack::JsonSchema => formatter.write_str("is not known to support JSON schemas"),
+            Lack::Vision => formatter.write_str("is not known to support images"),
+            Lack::Context { has, needs } => {
+                write!(formatter, "accepts {has} input tokens, but the call needs {needs}")
+            }
+            Lack::Output { has, needs } => {
+                write!(formatter, "writes at most {has} tokens, but the call needs {needs}")
+            }
             Lack::Tier { has, needs } => {
-                write!(formatter, "is of reasoning level {}, below {}", has.as_str(), needs.as_str())
+                write!(formatter, "has reasoning level {}, below {}", has.as_str(), needs.as_str())
             }
         }
     }
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn derives_what_is_needed() {
+    fn derives_the_needs_of_a_request() {
         let plain = needs(r#""messages":[{"role":"user","content":"say \"image_url\""}]"#);
         assert_eq!(plain, Needs { input_tokens: plain.input_tokens, ..Needs::default() });
         let image = format!(
@@ -153,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_a_model_lacks() {
+    fn lists_the_capabilities_that_a_model_lacks() {
         let all = Needs {
             tools: true,
             json_mode: true,

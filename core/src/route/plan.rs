@@ -1,23 +1,24 @@
-//! The attempt plan: which lane is asked next, when, and when to give up. A state machine without clock, chance or I/O:
-//! time and random numbers come in, [`Step`]s go out.
+//! The attempt plan: the next lane, the time to try it, and the end of the attempts. A state machine without clock,
+//! randomness or I/O: time and random numbers enter, [`Step`]s leave.
 //!
 //! ```text
 //!            ┌──────────── failed(lane) ─────────────┐
 //!            ▼                                       │
-//!  next() ─▶ Send(lane) ──▶ the driver sends it ──▶ answered: the plan is over
+//!  next() ─▶ Send(lane) ──▶ the driver sends it ──▶ success: the plan is over
 //!    │  └──▶ Wait(ms) ────▶ the driver waits, then next()
-//!    └─────▶ GiveUp ──────▶ the error of the highest rank is told
+//!    └─────▶ GiveUp ──────▶ the error of the highest rank is returned
 //! ```
 //!
 //! Rules:
-//! - Lanes are asked in the order of the candidates; of one candidate's keys, in the order of the draw.
-//! - Before each further attempt the plan looks at the health view again: what others have found out in the meantime counts.
-//! - A lane in cooldown is asked only when no other is left, and not before its time if its provider named that time: unless
-//!   it is the only lane there is, since then its provider's answer is as good as ours.
-//! - Where a provider fails (and does not just throttle a key), the other keys of the same model come after other models.
-//! - When all have failed, those that may be asked again are, after a jittered wait that doubles, or after what the
-//!   provider named.
-//! - No wait is longer than `routing.max_wait_ms`, no step begins after the deadline, and there are at most
+//! - Lanes are tried in the order of the candidates; the keys of one candidate in the order of the affinity.
+//! - Before each further attempt the plan reads the health view again, so that recent observations of other calls
+//!   count.
+//! - A lane in cooldown is tried only if no other lane is left. If its provider stated the end of the cooldown, the
+//!   lane is not tried before that, except if it is the only lane: then the provider's own error is the best response.
+//! - If a provider fails, rather than just throttling a key, the other keys of the same model come after other models.
+//! - If all lanes have failed, the ones that allow a retry are retried, after a jittered wait that doubles, or after
+//!   the wait that the provider stated.
+//! - No wait is longer than `routing.max_wait_ms`, no step starts after the deadline, and there are at most
 //!   `routing.max_attempts` attempts.
 
 use crate::config::Config;
@@ -31,73 +32,73 @@ use crate::health::{Availability, HealthView};
 /// A lane of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneIndex {
-    /// Which candidate.
+    /// The index of the candidate.
     pub candidate: usize,
-    /// Which of its provider's keys.
+    /// The index of the provider's key.
     pub key: u8,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send the call to a lane.
+    /// Send the request to a lane.
     Send(LaneIndex),
-    /// Wait for so many milliseconds, and ask again.
+    /// Wait for this many milliseconds, then call [`Plan::next`] again.
     Wait(u32),
-    /// Nothing is left to try. After so many milliseconds something may be, if that is known.
+    /// No lane is left to try. Holds the number of milliseconds until one may be available, if known.
     GiveUp(Option<u64>),
 }
 
 /// The limits of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Upstream calls, the first included.
+    /// The maximum number of attempts.
     pub max_attempts: u32,
-    /// How often one lane is asked again.
+    /// The maximum number of retries of one lane.
     pub retries: u32,
     /// The wait before the first such retry, in milliseconds.
     pub backoff_ms: u64,
-    /// The longest wait, in milliseconds.
+    /// The maximum wait, in milliseconds.
     pub max_wait_ms: u64,
-    /// When it all must be over, in milliseconds since 1970.
+    /// The deadline of the call, in milliseconds since 1970.
     pub deadline_ms: u64,
 }
 
 impl Limits {
-    /// Those of the configuration, for a call that began at `began_ms`.
-    pub fn of(config: &Config, began_ms: u64) -> Limits {
+    /// The limits in the configuration, for a call that started at `started_ms`.
+    pub fn of(config: &Config, started_ms: u64) -> Limits {
         Limits {
             max_attempts: config.routing.max_attempts,
             retries: config.routing.retries,
             backoff_ms: config.routing.backoff_ms.into(),
             max_wait_ms: config.routing.max_wait_ms.into(),
-            deadline_ms: began_ms.saturating_add(config.timeouts.total_ms.into()),
+            deadline_ms: started_ms.saturating_add(config.timeouts.total_ms.into()),
         }
     }
 }
 
-/// A cooldown.
+/// A cooldown as the plan sees it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cooldown {
-    /// In milliseconds since 1970; 0: it need not be.
+    /// The end, in milliseconds since 1970; 0 for no cooldown.
     until_ms: u64,
-    /// Whether it must not be asked before.
+    /// `true` if the provider stated the end: the lane is not tried before it.
     stated: bool,
 }
 
-/// One lane, and how it stands.
+/// One lane and its state.
 #[derive(Clone, Debug)]
 struct LaneState {
     lane: LaneIndex,
-    /// The provider and the longest input, to know which lanes share a failure.
+    /// The provider and the maximum input, to find the lanes that share a failure.
     provider: usize,
     context: Option<u32>,
-    /// What the board says of it.
+    /// The cooldown in the health view.
     known_cooldown: Cooldown,
-    /// What this call has found out about it.
+    /// The cooldown that this call has observed.
     own_cooldown: Cooldown,
     tries: u32,
-    /// Whether it will not be asked (again).
+    /// `true` if the lane will not be tried again.
     over: bool,
     in_flight: bool,
 }
@@ -116,19 +117,19 @@ impl LaneState {
         }
     }
 
-    /// When it can be asked; 0: now.
+    /// The time from which the lane can be tried; 0 for now.
     fn ready_ms(&self) -> u64 {
         self.own_cooldown.until_ms.max(self.known_cooldown.until_ms)
     }
 
-    /// Before when it must not be asked, since its provider has named that time; 0: none has.
+    /// The time before which the lane must not be tried, because its provider stated it; 0 for none.
     fn stated_ms(&self) -> u64 {
         let stated = [self.own_cooldown, self.known_cooldown].into_iter().filter(|cooldown| cooldown.stated);
         stated.map(|cooldown| cooldown.until_ms).max().unwrap_or(0)
     }
 }
 
-/// How a lane stands on the board.
+/// The cooldown of a lane in the health view.
 fn cooldown_of(view: &HealthView, candidate: &Candidate<'_>, key: u8, now_ms: u64) -> Cooldown {
     match view.availability(candidate.lane(key), candidate.facts.requests_per_day, now_ms) {
         Availability::Available => Cooldown::default(),
@@ -154,7 +155,7 @@ fn keys_in_order(candidate: &Candidate<'_>, affinity: Affinity) -> Vec<u8> {
 }
 
 impl Plan {
-    /// The plan for candidates, by how their lanes are doing.
+    /// A plan for candidates, with the cooldowns of their lanes.
     pub fn new(
         candidates: &[Candidate<'_>],
         view: &HealthView,
@@ -180,46 +181,48 @@ impl Plan {
         Plan { limits, states, attempts: 0 }
     }
 
-    /// How many attempts have begun.
+    /// The number of attempts started.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// How long the step that begins now may take, in milliseconds.
+    /// The maximum duration of a step that starts now, in milliseconds.
     pub fn left_ms(&self, now_ms: u64) -> u64 {
         self.limits.deadline_ms.saturating_sub(now_ms)
     }
 
-    /// The lanes, in the order in which they will be asked if nothing changes, and when each can be.
+    /// The lanes in the order in which they will be tried if nothing changes, each with the time from which it can be
+    /// tried.
     pub fn lanes(&self) -> impl Iterator<Item = (LaneIndex, u64)> {
         let mut states: Vec<&LaneState> = self.states.iter().collect();
         states.sort_by_key(|state| (state.stated_ms() > 0, state.ready_ms()));
         states.into_iter().map(|state| (state.lane, state.ready_ms()))
     }
 
-    /// Takes what has been found out since the plan was made, by other calls and other isolates: an attempt may have taken
+    /// Reads the health view again: other calls and other isolates may have new observations, since an attempt can take
     /// minutes.
-    pub fn look_again(&mut self, candidates: &[Candidate<'_>], view: &HealthView, now_ms: u64) {
+    pub fn refresh(&mut self, candidates: &[Candidate<'_>], view: &HealthView, now_ms: u64) {
         for state in self.states.iter_mut().filter(|state| !state.over) {
             let Some(candidate) = candidates.get(state.lane.candidate) else { continue };
             let known = cooldown_of(view, candidate, state.lane.key, now_ms);
-            // Of a lane that has been asked, the plan knows by itself when to come back, unless its provider says otherwise.
-            // Models that are not listed share a lane on the board: what this call met at one of them is not said of the next.
-            let is_news = state.tries == 0 && candidate.listed;
-            state.known_cooldown = if is_news || known.stated { known } else { Cooldown::default() };
+            // For a lane that has been tried, the plan has its own retry time, which only a time stated by the provider
+            // overrides. Models that are not listed share a lane in the view: a failure of one of them does not count
+            // for the next.
+            let counts = state.tries == 0 && candidate.listed;
+            state.known_cooldown = if counts || known.stated { known } else { Cooldown::default() };
         }
     }
 
-    /// What to do next. The lane of a [`Step::Send`] counts as begun.
+    /// The next step. The attempt of a [`Step::Send`] counts as started.
     pub fn next(&mut self, now_ms: u64) -> Step {
-        match self.look(now_ms) {
+        match self.choose(now_ms) {
             Ok((index, 0)) => self.begin(index),
             Ok((_, wait_ms)) => Step::Wait(u32::try_from(wait_ms).unwrap_or(u32::MAX)),
-            Err(again_ms) => Step::GiveUp(again_ms),
+            Err(available_ms) => Step::GiveUp(available_ms),
         }
     }
 
-    /// A second lane to ask besides the one that is being asked, if one is open that `may` be hedged with.
+    /// A second lane to try in parallel, if one is available for which `may` returns `true`.
     pub fn hedge(&mut self, now_ms: u64, may: impl Fn(LaneIndex) -> bool) -> Option<LaneIndex> {
         if self.attempts >= self.limits.max_attempts || now_ms >= self.limits.deadline_ms {
             return None;
@@ -234,15 +237,15 @@ impl Plan {
         }
     }
 
-    /// Whether a lane other than those in flight could still be asked at once.
+    /// Returns `true` if a lane other than those in flight could be tried at once.
     pub fn has_another(&self, now_ms: u64) -> bool {
-        let is_open = |state: &LaneState| {
+        let is_available = |state: &LaneState| {
             !state.over && !state.in_flight && state.tries == 0 && state.ready_ms() <= now_ms
         };
-        self.attempts < self.limits.max_attempts && self.states.iter().any(is_open)
+        self.attempts < self.limits.max_attempts && self.states.iter().any(is_available)
     }
 
-    /// The attempt on a lane failed. `chance` is any number, for the jitter.
+    /// Records that the attempt on a lane failed. `chance` is any number, for the jitter.
     pub fn failed(&mut self, lane: LaneIndex, failure: &Failure, now_ms: u64, chance: u64) {
         let Some(index) = self.states.iter().position(|state| state.lane == lane) else { return };
         let Some((provider, context)) = self.states.get(index).map(|state| (state.provider, state.context))
@@ -253,10 +256,10 @@ impl Plan {
         let limits = self.limits;
         if let Some(state) = self.states.get_mut(index) {
             state.in_flight = false;
-            // What another attempt has found out about it while this one was under way stands.
+            // A failure of another lane may have set `over` while this attempt was in flight.
             state.over |= !class.can_repeat() || state.tries > limits.retries;
             let doubled = limits.backoff_ms.saturating_mul(1 << state.tries.saturating_sub(1).min(10));
-            // Between half and the whole of it, so that calls that failed together do not come back together.
+            // Between half and all of it, so that calls that failed together do not retry together.
             let jittered = doubled / 2 + doubled / 2 * (chance % 1000) / 1000;
             let until_ms = now_ms + failure.retry_after_ms.unwrap_or(jittered).max(1);
             state.own_cooldown = Cooldown { until_ms, stated: failure.retry_after_ms.is_some() };
@@ -269,17 +272,19 @@ impl Plan {
                 _ if !class.goes_on() => true,
                 Class::QuotaSpent | Class::CredentialRejected => same_key,
                 Class::ModelGone => same_model,
-                // Only a model that is known to read more, where it is known how much this one reads.
+                // Continue only with a model that accepts more input, or whose maximum is not known, if this one's is
+                // known.
                 Class::TooLong => {
                     same_model
                         || context.is_some_and(|context| state.context.is_none_or(|other| other <= context))
                 }
                 _ => false,
             };
-            // Another key of the same model would meet the same fate: first the other models, and of one that hangs, all.
+            // Another key of the same model is likely to fail in the same way: other models come first, and after a
+            // time limit, all of them.
             if same_model && state.tries == 0 {
                 let until_ms = match class {
-                    Class::ServerError | Class::Unreachable | Class::Broken => now_ms + class.outage_ms(1),
+                    Class::ServerError | Class::Unreachable | Class::Broken => now_ms + class.cooldown_ms(1),
                     Class::TimedOut => limits.deadline_ms,
                     _ => 0,
                 };
@@ -288,24 +293,24 @@ impl Plan {
         }
     }
 
-    /// The lane to ask next and how long to wait for it; or, if none is left, when one may be.
-    fn look(&self, now_ms: u64) -> Result<(usize, u64), Option<u64>> {
+    /// The next lane and the wait before it; if none is left, the time until one may be available.
+    fn choose(&self, now_ms: u64) -> Result<(usize, u64), Option<u64>> {
         if self.attempts >= self.limits.max_attempts || now_ms >= self.limits.deadline_ms {
             return Err(None);
         }
         let left = || self.states.iter().enumerate().filter(|(_, state)| !state.over && !state.in_flight);
-        // One that is open and has not been asked.
+        // An available lane that has not been tried.
         if let Some((index, _)) = left().find(|(_, state)| state.tries == 0 && state.ready_ms() <= now_ms) {
             return Ok((index, 0));
         }
-        // One that had better be left alone, by our own guess: better than no answer. Where there is but one lane, its
-        // provider is the judge of that.
-        let guessed = left()
+        // A lane whose cooldown is only an estimate: better than no response. If there is only one lane, a stated
+        // cooldown does not matter either: its provider decides.
+        let estimated = left()
             .filter(|(_, state)| state.tries == 0 && (state.stated_ms() <= now_ms || self.states.len() == 1));
-        if let Some((index, _)) = guessed.min_by_key(|(_, state)| state.ready_ms()) {
+        if let Some((index, _)) = estimated.min_by_key(|(_, state)| state.ready_ms()) {
             return Ok((index, 0));
         }
-        // One to wait for.
+        // A lane to wait for.
         let until_ms =
             |state: &LaneState| if state.tries == 0 { state.stated_ms() } else { state.ready_ms() };
         let Some((index, state)) = left().min_by_key(|(_, state)| until_ms(state)) else { return Err(None) };
@@ -333,7 +338,7 @@ mod tests {
     const LIMITS: Limits =
         Limits { max_attempts: 4, retries: 1, backoff_ms: 100, max_wait_ms: 1000, deadline_ms: 10_000 };
 
-    /// A plan of lanes: the provider of each, and its longest input.
+    /// A plan of lanes, given the provider and the maximum input of each.
     fn plan(lanes: &[(usize, Option<u32>)]) -> Plan {
         let states = lanes.iter().enumerate().map(|(candidate, (provider, context))| LaneState {
             provider: *provider,
@@ -343,16 +348,16 @@ mod tests {
         Plan { limits: LIMITS, states: states.collect(), attempts: 0 }
     }
 
-    /// What a plan does when the lanes fail in these ways, one after the other; waits are taken.
+    /// The steps of a plan whose lanes fail in the given ways, one after the other; waits are taken.
     fn run(plan: &mut Plan, failures: &[(Class, Option<u64>)]) -> String {
         let mut now_ms = 0;
         let mut failures = failures.iter();
-        let mut told = Vec::new();
+        let mut steps = Vec::new();
         loop {
             match plan.next(now_ms) {
                 Step::Send(lane) => {
-                    told.push(lane.candidate.to_string());
-                    let Some((class, retry_after_ms)) = failures.next() else { return told.join(" ") };
+                    steps.push(lane.candidate.to_string());
+                    let Some((class, retry_after_ms)) = failures.next() else { return steps.join(" ") };
                     plan.failed(
                         lane,
                         &Failure { class: *class, retry_after_ms: *retry_after_ms },
@@ -361,25 +366,25 @@ mod tests {
                     );
                 }
                 Step::Wait(ms) => {
-                    told.push(format!("+{ms}"));
+                    steps.push(format!("+{ms}"));
                     now_ms += u64::from(ms);
                 }
-                Step::GiveUp(again_ms) => {
-                    told.push(again_ms.map_or("end".to_owned(), |ms| format!("end+{ms}")));
-                    return told.join(" ");
+                Step::GiveUp(available_ms) => {
+                    steps.push(available_ms.map_or("end".to_owned(), |ms| format!("end+{ms}")));
+                    return steps.join(" ");
                 }
             }
         }
     }
 
     #[test]
-    fn each_failure_leads_where_it_should() {
+    fn the_class_of_a_failure_decides_the_next_lane() {
         use Class::{
             Broken, ClientLeft, ContentRefused, CredentialRejected, Forbidden, ModelGone, QuotaSpent,
             Refused, ServerError, Throttled, TimedOut, TooLong, Unreachable,
         };
         let two_of_one_and_another = [(0, Some(8)), (0, Some(16)), (2, Some(8))];
-        for (failures, told) in [
+        for (failures, steps) in [
             (&[][..], "0"),
             (&[(ServerError, None)], "0 1"),
             (&[(Throttled, Some(500))], "0 1"),
@@ -393,7 +398,7 @@ mod tests {
             (&[(ContentRefused, None)], "0 end"),
             (&[(ClientLeft, None)], "0 end"),
             (&[(TimedOut, None), (TimedOut, None), (TimedOut, None)], "0 1 2 end"),
-            // After all, the first that may be asked again, when its time has come.
+            // When all have failed: the first lane that allows a retry, at its time.
             (&[(Unreachable, None), (Broken, None), (TimedOut, None)], "0 1 2 +99 0"),
             (&[(Throttled, Some(400)), (Throttled, Some(300)), (Throttled, Some(5000))], "0 1 2 +300 1"),
             (&[(Throttled, Some(4000)), (Throttled, Some(3000)), (Throttled, Some(5000))], "0 1 2 end+3000"),
@@ -402,12 +407,12 @@ mod tests {
                 "0 1 2 +99 0 end",
             ),
         ] {
-            assert_eq!(run(&mut plan(&two_of_one_and_another), failures), told, "{failures:?}");
+            assert_eq!(run(&mut plan(&two_of_one_and_another), failures), steps, "{failures:?}");
         }
     }
 
     #[test]
-    fn what_ends_a_call_ends_it_for_a_hedge_too() {
+    fn an_error_that_ends_a_call_ends_it_for_a_hedge_too() {
         for class in [Class::Refused, Class::ContentRefused] {
             let mut plan = plan(&[(0, None), (1, None), (2, None)]);
             let Step::Send(first) = plan.next(0) else { panic!("not sent") };
@@ -420,26 +425,26 @@ mod tests {
 
     #[test]
     fn the_other_keys_of_a_model_that_fails_come_after_other_models() {
-        let asked = |class: Class| {
+        let order = |class: Class| {
             let mut plan = plan(&[(0, None), (1, None), (2, None)]);
-            // Two keys of the first.
+            // The first candidate has two keys.
             plan.states.insert(1, LaneState::new(LaneIndex { candidate: 0, key: 1 }));
-            let mut told = Vec::new();
+            let mut order = Vec::new();
             for now_ms in [0, 2_500, 5_000, 7_500] {
                 let Step::Send(lane) = plan.next(now_ms) else { panic!("not sent") };
-                told.push(format!("{}#{}", lane.candidate, lane.key));
+                order.push(format!("{}#{}", lane.candidate, lane.key));
                 plan.failed(lane, &Failure { class, retry_after_ms: None }, now_ms + 1_000, 0);
             }
-            told.join(" ")
+            order.join(" ")
         };
-        assert_eq!(asked(Class::TimedOut), "0#0 1#0 2#0 0#1");
-        // It may have been bad luck: it rests for as long as a first failure lets it.
-        assert_eq!(asked(Class::ServerError), "0#0 1#0 0#1 2#0");
-        assert_eq!(asked(Class::Throttled), "0#0 0#1 1#0 2#0");
+        assert_eq!(order(Class::TimedOut), "0#0 1#0 2#0 0#1");
+        // A server error may be bad luck: the cooldown is that of a first failure.
+        assert_eq!(order(Class::ServerError), "0#0 1#0 0#1 2#0");
+        assert_eq!(order(Class::Throttled), "0#0 0#1 1#0 2#0");
     }
 
     #[test]
-    fn one_lane_is_tried_again_within_its_limits() {
+    fn a_single_lane_is_retried_within_the_limits() {
         let one = [(0, None)];
         let failed = (Class::ServerError, None);
         assert_eq!(run(&mut plan(&one), &[failed]), "0 +99 0");
@@ -452,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begins_after_the_deadline() {
+    fn no_attempt_starts_after_the_deadline() {
         let mut plan = plan(&[(0, None), (1, None)]);
         plan.limits.deadline_ms = 50;
         let Step::Send(lane) = plan.next(0) else { panic!("not sent") };
@@ -462,28 +467,28 @@ mod tests {
         assert_eq!(plan.clone().next(50), Step::GiveUp(None));
         let Step::Send(lane) = plan.next(49) else { panic!("not sent") };
         plan.failed(lane, &failure, 49, 0);
-        assert!(matches!(plan.next(49), Step::GiveUp(Some(_))), "a wait would end after it");
+        assert!(matches!(plan.next(49), Step::GiveUp(Some(_))), "a wait would end after the deadline");
     }
 
     #[test]
-    fn lanes_that_rest_are_the_last_resort_unless_their_time_is_stated() {
-        let resting = |index: usize, plan: &mut Plan, ready_ms, stated| {
+    fn lanes_in_cooldown_are_the_last_resort_unless_the_provider_stated_the_end() {
+        let cool_down = |index: usize, plan: &mut Plan, ready_ms, stated| {
             plan.states[index].known_cooldown = Cooldown { until_ms: ready_ms, stated };
         };
         let mut plan = plan(&[(0, None), (1, None), (2, None)]);
-        resting(0, &mut plan, 60_000, true);
-        resting(1, &mut plan, 90_000, false);
+        cool_down(0, &mut plan, 60_000, true);
+        cool_down(1, &mut plan, 90_000, false);
         let timed_out = (Class::TimedOut, None);
         assert_eq!(run(&mut plan.clone(), &[timed_out, timed_out]), "2 1 end+60000");
-        resting(0, &mut plan, 500, true);
+        cool_down(0, &mut plan, 500, true);
         assert_eq!(run(&mut plan, &[timed_out, timed_out]), "2 1 +500 0");
         let mut only = super::tests::plan(&[(0, None)]);
-        resting(0, &mut only, 60_000, true);
-        assert_eq!(run(&mut only, &[]), "0", "its provider is the judge");
+        cool_down(0, &mut only, 60_000, true);
+        assert_eq!(run(&mut only, &[]), "0", "the only lane is always tried");
     }
 
     #[test]
-    fn what_was_found_out_in_the_meantime_counts() {
+    fn observations_made_during_an_attempt_count() {
         use crate::catalog::Registry;
         let provider = r#"{"base_url":"http://a.example","auth":"none","models":["m"]}"#;
         let config = format!(r#"{{"providers":{{"a":{provider},"b":{provider},"c":{provider}}}}}"#);
@@ -496,12 +501,12 @@ mod tests {
         let throttled = Failure { class: Class::Throttled, retry_after_ms: Some(60_000) };
         view.failed(candidates[1].lane(0), &throttled, false, 50, 0);
         plan.failed(first, &Failure { class: Class::TimedOut, retry_after_ms: None }, 100, 0);
-        plan.look_again(&candidates, &view, 100);
+        plan.refresh(&candidates, &view, 100);
         assert_eq!(plan.next(100), Step::Send(LaneIndex { candidate: 2, key: 0 }));
     }
 
     #[test]
-    fn a_second_lane_is_asked_besides_the_first() {
+    fn a_hedge_is_an_available_lane_that_has_not_been_tried() {
         let mut plan = plan(&[(0, None), (1, None)]);
         assert!(plan.has_another(0));
         let Step::Send(first) = plan.next(0) else { panic!("not sent") };
@@ -513,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_drawn_for_each_session() {
+    fn the_order_of_keys_depends_on_the_session() {
         use crate::catalog::Registry;
         let config = Config::read(
             "{}",

@@ -1,5 +1,5 @@
-//! What a caller may say about routing: a list of models to fall back on (`models`), and preferences (`provider`), in the
-//! words that `OpenRouter` made common. A member that would have no effect here is refused, not ignored.
+//! A caller's routing preferences: a list of fallback models (`models`) and an object of preferences (`provider`), both
+//! as in `OpenRouter`'s API. A field that would have no effect is rejected, not ignored.
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ use crate::error::{Code, Error};
 use crate::format::body::RoutingFields;
 use crate::money::MicroUsd;
 
-/// The most models that a caller may name to fall back on.
+/// The maximum number of fallback models.
 const MAX_MODELS: usize = 16;
 
 /// A caller's preferences.
@@ -16,21 +16,21 @@ const MAX_MODELS: usize = 16;
 pub struct Preferences {
     /// Providers that come first, in this order.
     pub order: Vec<String>,
-    /// Only these providers, if there are any.
+    /// The only providers that may be used; empty for all.
     pub only: Vec<String>,
-    /// Not these providers.
+    /// Providers that must not be used.
     pub ignore: Vec<String>,
-    /// No model that costs more, or whose price is not known.
+    /// The maximum price. Models whose price is not known are skipped too.
     pub max_price: MaxPrice,
-    /// What comes first where several would do.
+    /// The order of models that qualify equally.
     pub sort: Option<Sort>,
-    /// Whether another model or provider may be asked when the first fails. Default: yes.
+    /// Allow another model or provider if the first fails. Default: `true`.
     pub allow_fallbacks: Option<bool>,
-    /// No provider that would have to drop a parameter of this request.
+    /// Skip providers that would have to drop a parameter of this request.
     pub require_parameters: bool,
 }
 
-/// The highest price.
+/// The maximum price.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaxPrice {
@@ -40,37 +40,36 @@ pub struct MaxPrice {
     pub completion: Option<MicroUsd>,
 }
 
-/// What comes first.
+/// The criterion by which models are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sort {
-    /// The cheapest.
+    /// The cheapest first.
     Price,
-    /// The fastest of late.
+    /// The fastest first, by recent latency.
     Latency,
 }
 
 impl Preferences {
-    /// Reads a request's `provider`.
+    /// Reads the field `provider` of a request.
     pub fn read(fields: RoutingFields<'_>) -> Result<Preferences, Error> {
         let Some(text) = fields.provider else { return Ok(Preferences::default()) };
         serde_json::from_str(text).map_err(|error| {
-            // Its place would be one in the member, not in the body.
-            let words = error.to_string();
-            let what = words.split(" at line ").next().unwrap_or_default();
-            Error::new(Code::InvalidValue, format!("'provider' is not what it can be: {what}"))
-                .with_param("provider")
+            // Its position would be relative to the field, not to the body.
+            let message = error.to_string();
+            let what = message.split(" at line ").next().unwrap_or_default();
+            Error::new(Code::InvalidValue, format!("'provider' is invalid: {what}")).with_param("provider")
         })
     }
 }
 
-/// Reads a request's `models`: what to fall back on, in order.
+/// Reads the field `models` of a request: the fallback models, in order.
 pub fn fallbacks(fields: RoutingFields<'_>) -> Result<Vec<String>, Error> {
     let Some(text) = fields.models else { return Ok(Vec::new()) };
     let wrong = |what: String| Err(Error::new(Code::InvalidValue, what).with_param("models"));
     match serde_json::from_str::<Vec<String>>(text) {
         Ok(models) if models.len() > MAX_MODELS => {
-            wrong(format!("'models' has {} models; at most {MAX_MODELS} are possible", models.len()))
+            wrong(format!("'models' has {} models; the limit is {MAX_MODELS}", models.len()))
         }
         Ok(models) if models.iter().any(|name| name.trim().is_empty()) => {
             wrong("'models' has an empty name".to_owned())
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_preferences_and_refuses_what_has_no_effect() {
+    fn reads_preferences_and_rejects_fields_without_effect() {
         let read = preferences(
             r#"{"order":["a"],"only":["a","b"],"ignore":[],"max_price":{"prompt":1,"completion":2.5},"sort":"price","allow_fallbacks":false}"#,
         )

@@ -1,39 +1,39 @@
-//! Why a model is not among the candidates for a call.
+//! The reason why a model is not among the candidates for a call.
 
 use std::fmt;
 
 use super::needs::Lack;
 use crate::operation::Task;
 
-/// Why a model was left out.
+/// The reason why a model is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The caller's key may not use it.
+    /// The caller's key may not use the model.
     NotAllowed,
-    /// Its provider cannot be called, for this reason.
+    /// The provider cannot be called, for this reason.
     Inactive(String),
-    /// There is no such name.
+    /// No model has this name.
     Unknown,
-    /// The caller's preferences leave its provider out.
+    /// The caller's preferences exclude the provider.
     NotPreferred,
-    /// It is for another task.
+    /// The model is for another task.
     OtherTask(Task),
-    /// Its provider has no such endpoint.
+    /// The provider does not serve the endpoint.
     NoEndpoint,
-    /// Its results cannot stand beside those of the model that was named first.
+    /// The results of the model cannot be mixed with those of the model that is named first.
     OtherModel,
-    /// It costs more than the caller pays, or nobody knows what it costs.
+    /// The price is above the caller's maximum, or is not known.
     TooExpensive,
-    /// Its provider would have to drop this parameter.
+    /// The provider would have to drop this parameter.
     WouldDrop(String),
-    /// It lacks what the call needs.
+    /// The model does not have the capabilities that the call needs.
     Lacks(Vec<Lack>),
-    /// The caller wants no other than the first.
+    /// The caller allows no fallbacks.
     NoFallbacks,
 }
 
 impl Reason {
-    /// A stable word for it.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Reason::NotAllowed => "not_allowed",
@@ -55,22 +55,22 @@ impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::NotAllowed => formatter.write_str("this key may not use it"),
-            Reason::Inactive(why) => write!(formatter, "its provider is not configured: {why}"),
-            Reason::Unknown => formatter.write_str("there is no model of this name here"),
+            Reason::Inactive(detail) => write!(formatter, "its provider is not configured: {detail}"),
+            Reason::Unknown => formatter.write_str("no model has this name"),
             Reason::NotPreferred => {
-                formatter.write_str("'provider', or x-gateway-force-provider, leaves its provider out")
+                formatter.write_str("'provider' or x-gateway-force-provider excludes its provider")
             }
             Reason::OtherTask(task) => {
                 write!(formatter, "it is {}, for {}", task.model(), task.endpoints())
             }
-            Reason::NoEndpoint => formatter.write_str("its provider has no such endpoint"),
+            Reason::NoEndpoint => formatter.write_str("its provider does not serve this endpoint"),
             Reason::OtherModel => {
-                formatter.write_str("its results cannot be mixed with those of the model that is named first")
+                formatter.write_str("its results cannot be mixed with those of the first model")
             }
             Reason::TooExpensive => {
-                formatter.write_str("its price is above 'provider.max_price', or not known")
+                formatter.write_str("its price is not known or above 'provider.max_price'")
             }
-            Reason::WouldDrop(name) => write!(formatter, "its provider does not take '{name}'"),
+            Reason::WouldDrop(name) => write!(formatter, "its provider does not support '{name}'"),
             Reason::Lacks(lacks) => {
                 for (index, lack) in lacks.iter().enumerate() {
                     let comma = if index > 0 { ", " } else { "" };
@@ -83,11 +83,11 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A model that was left out.
+/// A model that was skipped.
 #[derive(Clone, Debug)]
 pub struct Dropped {
-    /// `provider/model`, or the name that led nowhere.
+    /// `provider/model`, or the name that could not be resolved.
     pub model: String,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }

@@ -1,4 +1,5 @@
-//! Whether an upstream's response is one to pass on, or an error in our words. Sends nothing and counts nothing.
+//! Decides whether an upstream's response is passed on, or becomes an error in the gateway's envelope. Sends nothing
+//! and counts nothing.
 
 use crate::error::{Code, Error};
 use crate::format::request::Responder;
@@ -6,29 +7,29 @@ use crate::format::upstream_error;
 use crate::format::usage::Usage;
 use crate::key::Secret;
 
-/// Why there is no response.
+/// The reason why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interruption {
-    /// The client left, and the upstream was cancelled.
+    /// The client disconnected, and the upstream request was cancelled.
     ClientLeft,
-    /// A time limit.
+    /// A time limit passed.
     Timeout,
-    /// No connection, or closed before the status line.
+    /// No connection, or the connection was closed before the status line.
     Unreachable,
-    /// The connection broke in the middle of the response.
+    /// The connection was closed in the middle of the response.
     Broken,
     /// The response is larger than the limit.
     TooLarge,
 }
 
-/// What has come of a response.
+/// The head of a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrived<'r> {
     /// The status.
     pub status: u16,
     /// `content-type`
     pub content_type: Option<&'r str>,
-    /// Whether the body is an event stream that has begun; otherwise it has come whole.
+    /// `true` if the body is an event stream that has started; otherwise the whole body has arrived.
     pub is_stream: bool,
 }
 
@@ -39,7 +40,7 @@ pub struct Refusal {
     pub error: Error,
     /// The runtime's message, for the log.
     pub detail: Option<String>,
-    /// The upstream's own headers on when to try again: names in lower case, and values.
+    /// The upstream's own retry headers: names in lower case, and values.
     pub retry_headers: Vec<(&'static str, String)>,
 }
 
@@ -56,7 +57,7 @@ impl From<Error> for Box<Refusal> {
 }
 
 impl Refusal {
-    /// A header on when to try again.
+    /// The value of a retry header.
     pub fn retry_header(&self, name: &str) -> Option<&str> {
         self.retry_headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
@@ -65,32 +66,31 @@ impl Refusal {
 /// A response to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed {
-    /// A whole one, and what it used.
+    /// A whole response, and its usage.
     Whole(Usage),
     /// A stream.
     Stream,
 }
 
-/// Headers of an upstream's refusal that go to the caller.
+/// Headers of an upstream's error response that are passed to the caller.
 const RETRY_HEADERS: [&str; 2] = ["retry-after", "retry-after-ms"];
-/// The longest of them that is believed, in bytes.
+/// The maximum length of such a header, in bytes.
 const MAX_RETRY_HEADER: usize = 64;
 
 /// The request that a response belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<'r> {
-    /// The provider that it was sent to.
+    /// The provider.
     pub provider: &'r str,
-    /// The credential that it was sent with; blotted out of errors.
+    /// The credential, which is removed from errors.
     pub key: Option<&'r Secret>,
-    /// Whether an event stream was asked for.
+    /// `true` if the request asked for an event stream.
     pub stream: bool,
     /// Reads the body.
     pub responder: Responder,
 }
 
-/// Reads what came of a request. `body` gives the whole body, where it has come whole; `header` looks one up by its
-/// lower-case name.
+/// Reads a response. `body` returns the whole body, if it has arrived; `header` finds a header by its lower-case name.
 pub fn read(
     sent: Sent<'_>,
     arrived: Arrived<'_>,
@@ -99,7 +99,7 @@ pub fn read(
 ) -> Result<Passed, Box<Refusal>> {
     let Arrived { status, content_type, is_stream } = arrived;
     let Sent { provider, key, stream, responder } = sent;
-    // One that claims nothing is believed to be JSON, and checked.
+    // A body without a content type counts as JSON, and is checked.
     let is_json = content_type.is_none_or(is_json_type);
     if !(200..300).contains(&status) {
         let retry_headers = RETRY_HEADERS
@@ -110,7 +110,9 @@ pub fn read(
         let error = if (300..400).contains(&status) {
             Error::new(
                 Code::UpstreamRedirected,
-                format!("{provider} answered with a redirect (HTTP {status}), which is never followed"),
+                format!(
+                    "{provider} returned a redirect (HTTP {status}); the gateway does not follow redirects"
+                ),
             )
         } else {
             let body = if is_stream { Vec::new() } else { body() };
@@ -127,38 +129,38 @@ pub fn read(
 }
 
 /// The error of a request that got no response.
-pub fn interrupted(provider: &str, why: Interruption) -> Error {
+pub fn interrupted(provider: &str, reason: Interruption) -> Error {
     let error = |code, what: &str| Error::new(code, format!("{provider} {what}"));
-    match why {
+    match reason {
         Interruption::ClientLeft => client_left(),
-        Interruption::Timeout => error(Code::UpstreamTimeout, "took too long to answer"),
+        Interruption::Timeout => error(Code::UpstreamTimeout, "did not respond in time"),
         Interruption::Unreachable => error(
             Code::UpstreamUnreachable,
-            "could not be reached, or closed the connection without an answer",
+            "could not be reached, or closed the connection without a response",
         ),
         Interruption::Broken => {
-            error(Code::UpstreamInvalidResponse, "broke the connection in the middle of its answer")
+            error(Code::UpstreamInvalidResponse, "closed the connection in the middle of its response")
         }
         Interruption::TooLarge => error(
             Code::UpstreamResponseTooLarge,
-            "answered with more than this gateway's limit (responses.max_bytes)",
+            "returned a response larger than the gateway's limit (responses.max_bytes)",
         ),
     }
 }
 
-/// The error of a client that left before its response.
+/// The error for a client that disconnected before its response.
 pub fn client_left() -> Error {
-    Error::new(Code::ClientClosedRequest, "The client left before the answer")
+    Error::new(Code::ClientClosedRequest, "The client disconnected before the response")
 }
 
-fn other_content_type(provider: &str, asked: &str) -> Error {
+fn other_content_type(provider: &str, requested: &str) -> Error {
     Error::new(
         Code::UpstreamInvalidResponse,
-        format!("{provider} answered with another content type than that of {asked}, which was asked for"),
+        format!("{provider} returned a content type other than {requested}, which was requested"),
     )
 }
 
-/// Whether a content type is that of JSON.
+/// Returns `true` if a content type is JSON.
 pub fn is_json_type(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(media_type.as_str(), "application/json" | "text/json") || media_type.ends_with("+json")
@@ -190,12 +192,12 @@ mod tests {
             panic!("not passed on")
         };
         assert_eq!(usage.completion_tokens, Some(5));
-        assert!(received(200, None, false, body).is_ok(), "no content type is believed to be JSON");
+        assert!(received(200, None, false, body).is_ok(), "a body without a content type counts as JSON");
         assert_eq!(received(200, Some("text/event-stream"), true, "").unwrap(), Passed::Stream);
     }
 
     #[test]
-    fn what_was_not_asked_for_is_an_error() {
+    fn a_response_of_another_kind_than_requested_is_an_error() {
         for (status, content_type, stream, body, code) in [
             (200, Some("text/html"), false, "{}", "upstream_invalid_response"),
             (200, Some("application/json"), true, r#"{"choices":[]}"#, "upstream_invalid_response"),

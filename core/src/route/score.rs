@@ -1,35 +1,36 @@
-//! Which of several capable models comes first for `auto`.
+//! The order of capable models for `auto`.
 //!
-//! First the tiers, in the order that `reasoning_effort` asks for; within a tier the score. Models that score nearly the same
-//! are equals, and a draw decides: so load spreads over them, and calls of one session stay together.
+//! Tiers come first, in the order that `reasoning_effort` asks for; within a tier, scores decide. Models with nearly
+//! equal scores count as equal and are ordered by affinity, which spreads the load and keeps the calls of one session
+//! together.
 
 use crate::catalog::{Facts, Price};
 use crate::tier::Tier;
 
 use crate::health::LaneStats;
 
-/// What counts how much; the sum is 1.
+/// The weights of the parts of the score; their sum is 1.
 pub const WEIGHTS: Weights =
     Weights { success: 0.5, headroom: 0.15, latency: 0.15, price: 0.15, priority: 0.05 };
-/// Scores that are no further apart are equal.
+/// The largest difference between two scores that count as equal.
 pub const MARGIN: f64 = 0.06;
-/// The latency that counts as none of the score, in milliseconds.
+/// The latency from which a lane gets nothing for its latency, in milliseconds.
 const SLOWEST_MS: f64 = 10_000.0;
-/// What is assumed of a lane that has answered nothing yet, in milliseconds.
+/// The latency that is assumed for a lane without latencies, in milliseconds.
 const USUAL_LATENCY_MS: f64 = 1_500.0;
 
-/// How much each part of the score counts.
+/// The weight of each part of the score.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights {
-    /// The share of calls that went well of late.
+    /// The recent share of successful calls.
     pub success: f64,
-    /// What is left of the lane's limits.
+    /// The remaining share of the lane's limits.
     pub headroom: f64,
-    /// How soon it answers.
+    /// The recent latency.
     pub latency: f64,
-    /// How cheap it is.
+    /// The price.
     pub price: f64,
-    /// What the operator, or the catalogue, prefers.
+    /// The priority that the operator or the catalogue gives.
     pub priority: f64,
 }
 
@@ -43,7 +44,7 @@ pub const fn tiers(effort: Option<Tier>) -> [Tier; 3] {
     }
 }
 
-/// The place of a tier in the order for an effort: 0, 1 or 2.
+/// The index of a tier in the order for an effort: 0, 1 or 2.
 pub fn tier_place(effort: Option<Tier>, tier: Tier) -> f64 {
     let [first, second, _] = tiers(effort);
     if tier == first {
@@ -65,7 +66,7 @@ pub fn score(facts: &Facts, lane: Option<&LaneStats>, now_ms: u64) -> f64 {
     };
     let latency = 1.0 - (latency_ms.unwrap_or(USUAL_LATENCY_MS) / SLOWEST_MS).min(1.0);
     let priority = f64::from(facts.priority.unwrap_or(50)) / 100.0;
-    // A lane that often fails is worth less than its share of good answers: a failure costs a whole attempt.
+    // The square makes frequent failures cost more than their share: each takes a whole attempt.
     WEIGHTS.success * success * success
         + WEIGHTS.headroom * headroom
         + WEIGHTS.latency * latency
@@ -73,12 +74,12 @@ pub fn score(facts: &Facts, lane: Option<&LaneStats>, now_ms: u64) -> f64 {
         + WEIGHTS.priority * priority
 }
 
-/// 1 for what is free, falling with the order of magnitude of the price; an unknown price counts as a usual one.
+/// 1 for a free model, falling with the order of magnitude of the price; an unknown price counts as a usual one.
 fn cheapness(price: &Price) -> f64 {
     1.0 - ((1.0 + usd_per_mtok(price).unwrap_or(2.0)).log10() / 2.0).min(1.0)
 }
 
-/// US dollars per million tokens, of three input tokens to one of output, as chats are; `None` is not known.
+/// US dollars per million tokens, of three input tokens to one output token, as is usual in chats; `None` if not known.
 #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^52 micro-USD")]
 pub fn usd_per_mtok(price: &Price) -> Option<f64> {
     Some((3.0 * price.input? as f64 + price.output? as f64) / 4e6)
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weights_are_shares() {
+    fn the_weights_sum_to_one() {
         let Weights { success, headroom, latency, price, priority } = WEIGHTS;
         assert!((success + headroom + latency + price + priority - 1.0).abs() < 1e-9);
     }

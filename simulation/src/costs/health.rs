@@ -90,7 +90,7 @@ impl World {
         match event {
             Event::Call => {
                 if self.view.is_stale(now_ms) {
-                    let (report, token) = self.view.query(now_ms);
+                    let (report, token) = self.view.refresh_request(now_ms);
                     self.waited += 1;
                     self.send(report, token, false);
                 } else if self.view.is_due(now_ms) {
@@ -127,7 +127,7 @@ impl World {
     }
 
     fn exchange(&mut self) {
-        let (report, token) = self.view.report(self.now_ms);
+        let (report, token) = self.view.publish_report(self.now_ms);
         self.send(report, token, true);
     }
 

@@ -6,8 +6,8 @@
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Account, Ask, Changes, Charge, IDLE_MS, LeaseResponse, Limit, LocalLease, Need, Report, Reserved,
-    Settled, Standing,
+    Account, Changes, Charge, IDLE_MS, LeaseRequest, LeaseResponse, Limit, LocalLease, Need, Report,
+    ReportResponse, Reserved, Settled,
 };
 
 use crate::day::{BEGIN_MS, DAY_MS};
@@ -170,11 +170,11 @@ enum Event {
     },
     Request {
         isolate: usize,
-        ask: Box<Ask>,
+        ask: Box<LeaseRequest>,
     },
     Leased {
         isolate: usize,
-        exchange: Box<(Ask, LeaseResponse)>,
+        exchange: Box<(LeaseRequest, LeaseResponse)>,
     },
     Reported {
         isolate: usize,
@@ -182,7 +182,7 @@ enum Event {
     },
     Acknowledged {
         isolate: usize,
-        standing: Standing,
+        standing: ReportResponse,
     },
     /// A report is due.
     Report(usize),
@@ -287,7 +287,7 @@ impl World {
             Event::Call => self.call(),
             Event::End { isolate, charges } => self.end(isolate, charges),
             Event::Request { isolate, ask } => {
-                let (response, changes) = self.account.ask(&ask, self.now_ms);
+                let (response, changes) = self.account.request_lease(&ask, self.now_ms);
                 self.counts.asks += 1;
                 self.active(ACTIVE_MS);
                 self.store(&changes);
@@ -300,7 +300,7 @@ impl World {
                 let (ask, response) = *exchange;
                 let now_ms = self.now_ms;
                 let Some(state) = self.isolates.get_mut(isolate) else { return };
-                match state.lease.answered(&ask, response, now_ms) {
+                match state.lease.apply(&ask, response, now_ms) {
                     Ok(charges) if ask.waits => self.begin(isolate, charges),
                     Err(_) if ask.waits => self.counts.refused += 1,
                     _ => {}
@@ -381,7 +381,7 @@ impl World {
                 }
                 self.begin(isolate, charges);
             }
-            Reserved::Ask(ask) => {
+            Reserved::Request(ask) => {
                 self.counts.waited += 1;
                 self.queue.at(now_ms + THERE_MS, Event::Request { isolate, ask: Box::new(ask) });
             }
@@ -436,7 +436,7 @@ impl World {
         }
         let wait_ms = state.lease.wait_ms(now_ms);
         if wait_ms > 0 {
-            if state.lease.has_news() && !std::mem::replace(&mut state.waits, true) {
+            if state.lease.has_unreported() && !std::mem::replace(&mut state.waits, true) {
                 self.queue.at(now_ms + wait_ms, Event::Report(isolate));
             }
         } else if let Some(report) = state.lease.report(now_ms).cloned() {

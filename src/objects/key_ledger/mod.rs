@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
 use gatehouse_core::json;
-use gatehouse_core::ledger::{Account, Ask, Changes, LeaseResponse, Limit, Report, Standing};
+use gatehouse_core::ledger::{Account, Changes, LeaseRequest, LeaseResponse, Limit, Report, ReportResponse};
 use gatehouse_core::report::usage::{self, Usage};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ const NO_TABLES_MS: u64 = 300_000;
 #[serde(rename_all = "snake_case")]
 enum Message<'a> {
     /// What an attempt needs.
-    Ask(Cow<'a, Ask>),
+    Ask(Cow<'a, LeaseRequest>),
     /// What has become of calls.
     Report(Cow<'a, Report>),
     /// The sums from one day to another, and how limits stand: counters and amounts.
@@ -53,8 +53,12 @@ enum Message<'a> {
 }
 
 /// What an attempt may have.
-pub async fn ask_for(env: &Env, ledger: &str, ask: &Ask) -> Result<LeaseResponse, ObjectError> {
-    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(ask)), "").await
+pub async fn request_lease(
+    env: &Env,
+    ledger: &str,
+    request: &LeaseRequest,
+) -> Result<LeaseResponse, ObjectError> {
+    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(request)), "").await
 }
 
 /// Reports; the answer means that it is on disk. It is sent at once, not only when the answer is awaited.
@@ -62,7 +66,7 @@ pub fn report(
     env: &Env,
     ledger: &str,
     report: &Report,
-) -> impl Future<Output = Result<Standing, ObjectError>> + use<> {
+) -> impl Future<Output = Result<ReportResponse, ObjectError>> + use<> {
     exchange(PATIENCE_MS, env, ledger, &Message::Report(Cow::Borrowed(report)), &report.receipts)
 }
 
@@ -177,8 +181,8 @@ impl KeyLedger {
     fn answer(&self, message: &Message<'_>) -> Result<String, String> {
         let failed = |error: serde_json::Error| error.to_string();
         let answer = self.with_book(|account, now_ms| match message {
-            Message::Ask(ask) => {
-                let (answer, changes) = account.ask(ask, now_ms);
+            Message::Ask(request) => {
+                let (answer, changes) = account.request_lease(request, now_ms);
                 storage::store(&self.state, &changes)?;
                 serde_json::to_string(&answer).map_err(failed)
             }

@@ -177,7 +177,7 @@ pub fn usage(state: &JsValue, [from, to]: [u32; 2], account: &Account) -> Result
     let mut lists = found.iter().map(|rows| rows.iter().map(row).collect::<Vec<Row>>());
     let mut next = || lists.next().unwrap_or_default();
     let mut usage = Usage { days: next(), models: next(), projects: next() };
-    for row in account.news().iter().filter(|row| (from..=to).contains(&row.slice.day)) {
+    for row in account.unfolded().iter().filter(|row| (from..=to).contains(&row.slice.day)) {
         for list in [&mut usage.days, &mut usage.models, &mut usage.projects] {
             list.push(row.clone());
         }

@@ -1,8 +1,8 @@
-//! Requests of Chat Completions: what is read of one, and what is changed in it.
+//! Chat Completions requests: reads the caller's, and writes the upstream's.
 //!
-//! Changed: `model` becomes the provider's own id, fields that are for the gateway go, a stream asks for usage, and what a
-//! provider is known to reject is dropped, renamed or kept within its limits, of which the caller is told. Every other
-//! field, known or not, is forwarded unchanged.
+//! Changes: `model` becomes the provider's own id, the gateway's fields are removed, a stream asks for usage, and
+//! fields that the provider is known to reject are dropped, renamed or limited, which the caller sees in a header.
+//! Every other field, known or not, is forwarded unchanged.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use crate::json::members::{self, is_empty_array};
 use crate::operation::{Format, Operation};
 use crate::tier::Tier;
 
-/// The fields that the gateway acts on, each of which may appear once.
+/// The fields that the gateway acts on; each may appear only once.
 const ONCE: &[&str] = &[
     "model",
     "messages",
@@ -39,7 +39,7 @@ const ONCE: &[&str] = &[
 ];
 /// The fields that limit the output, in tokens.
 const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
-/// The most choices that are asked for at once; no provider gives more.
+/// The maximum number of choices; no provider supports more.
 const MOST_CHOICES: u64 = 128;
 const INCLUDE_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
@@ -71,14 +71,14 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
         schema: body.size("response_format"),
         images: images.count,
         tools,
-        max_output: asked_output(&body),
+        max_output: requested_output(&body),
         choices: body
             .find("n")
             .and_then(|member| lenient_count(member.value))
             .unwrap_or(1)
             .clamp(1, MOST_CHOICES),
     };
-    // What is no number is for the provider to reject.
+    // Values that are not numbers are left to the provider to reject.
     let tokens = |name: &str| body.find(name).and_then(|member| member.value.parse().ok());
     Ok(Inference {
         operation,
@@ -108,12 +108,12 @@ fn messages<'a>(body: &Body<'a>) -> Result<&'a str, Error> {
     match body.find("messages") {
         Some(member) if member.value.starts_with('[') => Ok(member.value),
         Some(member) if member.value != "null" => Err(body.wrong_type("messages", member, "an array")),
-        _ => Err(Error::new(Code::MissingInput, "'messages' is missing: an array of messages")
+        _ => Err(Error::new(Code::MissingInput, "'messages' is missing; it must be an array of messages")
             .with_param("messages")),
     }
 }
 
-/// Whether the caller asks for the usage of a stream.
+/// Returns `true` if the caller asks for the usage of a stream.
 fn wants_usage(body: &Body<'_>) -> Result<bool, Error> {
     if let Some(member) = body.find("stream_options")
         && !member.value.starts_with('{')
@@ -126,21 +126,21 @@ fn wants_usage(body: &Body<'_>) -> Result<bool, Error> {
     Ok(options.and_then(|options| options.include_usage).unwrap_or(false))
 }
 
-/// Whether tools are offered to the model.
+/// Returns `true` if the request offers tools.
 fn offers_tools(body: &Body<'_>) -> bool {
     ["tools", "functions"]
         .iter()
         .any(|name| body.value(name).is_some_and(|value| value.starts_with('[') && !is_empty_array(value)))
 }
 
-/// The longest output that a provider may understand the request to ask for, in tokens: the larger of the two fields for
-/// it, of which some providers know only one.
-fn asked_output(body: &Body<'_>) -> Option<u64> {
-    let asked = OUTPUT_LIMITS.iter().filter_map(|name| lenient_count(body.value(name)?));
-    asked.filter(|tokens| *tokens > 0).max()
+/// The longest output that a provider may read the request to allow, in tokens: the larger of the two fields, because
+/// some providers know only one of them.
+fn requested_output(body: &Body<'_>) -> Option<u64> {
+    let requested = OUTPUT_LIMITS.iter().filter_map(|name| lenient_count(body.value(name)?));
+    requested.filter(|tokens| *tokens > 0).max()
 }
 
-/// The ways in which JSON is asked for.
+/// The JSON output formats.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OutputFormat {
     /// `json_object`
@@ -165,7 +165,7 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     let hide_usage = request.stream && !request.wants_usage && on_request;
     let mut edits = body.addressed_to(upstream, &request.model);
     if body.find("reasoning_effort").is_some_and(|member| member.value == "\"auto\"") {
-        // The gateway's own value, which no provider knows.
+        // A value of the gateway, which no provider knows.
         edits.remove("reasoning_effort");
     }
     if let Some(limit) = output_limit {
@@ -178,11 +178,12 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     Outgoing { body, adjusted, responder: Responder { format: Format::ChatCompletions, hide_usage } }
 }
 
-/// Bounds the output of each choice. Comes after the quirks, which decide which fields for it are left and under which names.
+/// Limits the output of each choice. Runs after the quirks, which decide the remaining fields and their names.
 fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64, upstream: &Upstream<'_>) {
     let provider = upstream.provider;
     let text = limit.to_string();
-    // The first is the one to insert: OpenAI's reasoning models take no other, and others may know no other.
+    // The first name is used for insertion: OpenAI's reasoning models accept no other, and other providers may not know
+    // it.
     let mut names: Vec<&str> = OUTPUT_LIMITS.to_vec();
     if !matches!(provider.name.as_str(), "openai" | "azure") {
         names.reverse();
@@ -196,7 +197,7 @@ fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64, upstream
             }
         }
     }
-    let is_taken = |name: &str| {
+    let is_accepted = |name: &str| {
         let rejects =
             |quirk: &Quirk| matches!(quirk, Quirk::Drop(old) | Quirk::Rename(old, _) if old == name);
         !provider.quirks.iter().any(rejects)
@@ -205,16 +206,16 @@ fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64, upstream
     let mut empty = None;
     for name in &names {
         for member in body.all(name) {
-            if edits.is_gone(member) {
+            if edits.is_removed(member) {
                 continue;
             }
             if member.value == "null" {
-                // As good as absent, and only needed where there is no other: some providers reject two.
-                empty = empty.or_else(|| is_taken(name).then_some((*name, member)));
+                // Counts as absent, and is only used if there is no other: some providers reject requests with both.
+                empty = empty.or_else(|| is_accepted(name).then_some((*name, member)));
                 continue;
             }
             is_limited = true;
-            // What is no number from 1 on may mean that there is no limit.
+            // A value that is not a number of at least 1 may mean that there is no limit.
             if lenient_count(edits.value(member)).is_some_and(|tokens| (1..=limit).contains(&tokens)) {
                 continue;
             }
@@ -228,13 +229,13 @@ fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64, upstream
     if let Some((name, member)) = empty {
         edits.replace(member, text.clone().into_bytes());
         edits.adjusted.push(format!("{name}={text}"));
-    } else if let Some(name) = names.into_iter().find(|name| is_taken(name)) {
+    } else if let Some(name) = names.into_iter().find(|name| is_accepted(name)) {
         edits.insert(name, text.as_bytes());
         edits.adjusted.push(format!("{name}={text}"));
     }
 }
 
-/// Makes `stream_options.include_usage` true and leaves its neighbours alone.
+/// Sets `stream_options.include_usage` to `true` without changing its other fields.
 fn ask_for_usage(body: &Body<'_>, edits: &mut Edits<'_, '_>) {
     let Some(options) = body.find("stream_options") else {
         edits.insert("stream_options", INCLUDE_USAGE);
@@ -253,7 +254,7 @@ fn ask_for_usage(body: &Body<'_>, edits: &mut Edits<'_, '_>) {
     edits.replace_in(options, inner.end..inner.end, member);
 }
 
-/// The tier for a written `reasoning_effort`: OpenAI's values, and the gateway's `auto`, which is none.
+/// The tier for a `reasoning_effort` as written: OpenAI's values; none for the gateway's `auto`.
 fn effort_tier(value: &str) -> Option<Tier> {
     match value.trim_matches('"') {
         "none" | "minimal" | "low" => Some(Tier::Low),
@@ -263,8 +264,8 @@ fn effort_tier(value: &str) -> Option<Tier> {
     }
 }
 
-/// A count as a lenient provider may read it: also from a fraction, an exponent or a string, with spaces around it or a plus
-/// before it. Fractions count as the next whole number.
+/// A count as a lenient provider may read it: also from a fraction, an exponent or a string, with surrounding spaces or
+/// a leading plus. Fractions are rounded up.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
 fn lenient_count(value: &str) -> Option<u64> {
     let value = value.trim_matches('"').trim();
@@ -291,7 +292,7 @@ mod tests {
         super::outgoing(request, &upstream, limit)
     }
 
-    /// A provider with these settings.
+    /// A provider with the given settings.
     fn provider(settings: &str, usage: StreamUsage) -> Entry {
         let config = format!(
             r#"{{"providers":{{"acme":{{"base_url":"http://a.example","auth":"none"{settings}}}}}}}"#
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_the_gateway_goes() {
+    fn the_fields_of_the_gateway_are_removed() {
         for (body, expected) in [
             (
                 r#"{"models":["a/b"],"provider":{"only":["a"]},"model":"m","messages":[]}"#,
@@ -342,12 +343,12 @@ mod tests {
     }
 
     #[test]
-    fn quirks_are_applied_and_told() {
+    fn quirks_are_applied_and_reported() {
         let mut acme =
             provider(r#","drop":["logprobs","x"],"rename":{"seed":"random_seed"}"#, StreamUsage::Always);
         acme.quirks.to_mut().push(Quirk::AtLeast("temperature".into(), "1e-8".into()));
         acme.quirks.to_mut().push(Quirk::AtMost("top_p".into(), "1".into()));
-        for (given, expected, told) in [
+        for (given, expected, adjusted) in [
             (r#","logprobs":true,"x":{"y":[1]}"#, "", "logprobs x"),
             (r#", "seed" : 7,"z":1"#, r#", "random_seed" : 7,"z":1"#, "seed>random_seed"),
             (r#","s\u0065ed":7"#, r#","random_seed":7"#, "seed>random_seed"),
@@ -363,7 +364,7 @@ mod tests {
             let body = format!(r#"{{"model":"m","messages":[]{given}}}"#);
             let (sent, out) = sent(&body, "m", &acme);
             assert_eq!(sent, format!(r#"{{"model":"m","messages":[]{expected}}}"#));
-            assert_eq!(out.adjusted.join(" "), told, "{given}");
+            assert_eq!(out.adjusted.join(" "), adjusted, "{given}");
         }
         let (first, _) = sent(r#"{"seed":7,"model":"m","messages":[]}"#, "m", &acme);
         assert_eq!(first, r#"{"random_seed":7,"model":"m","messages":[]}"#);
@@ -374,11 +375,11 @@ mod tests {
     }
 
     #[test]
-    fn the_output_is_limited_by_whatever_member_is_left() {
+    fn the_output_is_limited_by_a_field_that_the_provider_accepts() {
         const BOTH: [&str; 2] = OUTPUT_LIMITS;
         let newer = || vec![renaming(BOTH[1], BOTH[0])];
         let older = || vec![renaming(BOTH[0], BOTH[1])];
-        for (name, quirks, given, expected, told) in [
+        for (name, quirks, given, expected, adjusted) in [
             ("acme", vec![], "", r#","max_tokens":9"#, "max_tokens=9"),
             ("openai", vec![], "", r#","max_completion_tokens":9"#, "max_completion_tokens=9"),
             ("azure", newer(), "", r#","max_completion_tokens":9"#, "max_completion_tokens=9"),
@@ -468,7 +469,7 @@ mod tests {
             let out = written(&read(&body).unwrap(), "m", &acme, Some(9));
             let sent = out.body.map_or_else(|| body.clone(), |body| String::from_utf8(body).unwrap());
             assert_eq!(sent, format!(r#"{{"model":"m","messages":[]{expected}}}"#), "{name} {given}");
-            assert_eq!(out.adjusted.join(" "), told, "{name} {given}");
+            assert_eq!(out.adjusted.join(" "), adjusted, "{name} {given}");
         }
     }
 
@@ -487,16 +488,15 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for and whatever the provider's quirks: what is sent is an object without a name twice, no
-        /// member for the output in it is above the limit, there is one unless the provider takes none, and what is not
-        /// concerned is written as it was.
+        /// For any request and any quirks: the body sent is an object without duplicate names, none of its output
+        /// fields exceeds the limit, it has one unless the provider accepts none, and all other fields are unchanged.
         #[test]
         fn no_output_is_above_the_limit(
             order in Just(vec![
                 ("model", "\"x\""), ("messages", "[ 1,{} ]"), ("stream", "true"), ("project_id", "\"p\""), ("other", " [\"}\" ,1]"),
                 ("max_tokens", ""), ("max_completion_tokens", ""), ("longest", ""), ("stream_options", "{ }"),
             ]).prop_shuffle(),
-            left_out in proptest::collection::vec(any::<bool>(), 9),
+            omitted in proptest::collection::vec(any::<bool>(), 9),
             values in proptest::collection::vec(
                 prop_oneof![Just("null".to_owned()), Just("\"99\"".to_owned()), "-?[1-9][0-9]{0,3}", "[0-9]\\.5", "[1-9]e[0-9]"], 9),
             quirks in proptest::collection::vec(any_quirk(), 0..4),
@@ -513,8 +513,8 @@ mod tests {
             let given: Vec<String> = order
                 .iter()
                 .zip(values)
-                .zip(left_out)
-                .filter(|((member, _), left_out)| !left_out || needed(member.0))
+                .zip(omitted)
+                .filter(|((member, _), omitted)| !omitted || needed(member.0))
                 .map(|(((name, value), number), _)| {
                     let value = if value.is_empty() { &*number } else { value };
                     if spaces { format!(" \"{name}\" : {value} ") } else { format!("\"{name}\":{value}") }
@@ -558,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_routing_goes_by() {
+    fn reads_the_needs_of_a_request() {
         let needs = |rest: &str| {
             let body = format!(r#"{{"model":"m","messages":[]{rest}}}"#);
             let Needs { tools, json_mode, json_schema, output_tokens, effort, .. } =
@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_only_the_named_members() {
+    fn changes_only_the_named_fields() {
         for (body, sent) in [
             (r#"{"model":"demo/m","messages":[]}"#, r#"{"model":"m","messages":[]}"#),
             (
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_asks_for_usage_and_hides_it_from_who_did_not_ask() {
+    fn a_stream_requests_usage_and_hides_it_unless_the_caller_asked() {
         for (options, sent, hide) in [
             ("", r#","stream_options":{"include_usage":true}"#, true),
             (r#","stream_options":null"#, r#","stream_options":{"include_usage":true}"#, true),
@@ -647,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_read_as_leniently_as_a_provider_may() {
+    fn counts_are_read_leniently() {
         for value in ["5", "5.0", "4.2", "5e0", "\"5\"", "\" +5\"", "\"+5.0 \"", "0.5e1"] {
             assert_eq!(lenient_count(value), Some(5), "{value}");
         }
@@ -657,7 +657,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_member_is_wrong_and_where() {
+    fn errors_name_the_field_and_the_position() {
         for (body, code, message) in [
             ("", "invalid_json", "The request body is not a JSON object: the body is empty"),
             ("[]", "invalid_json", "expected a JSON object"),

@@ -1,8 +1,8 @@
-//! A streamed answer on its way to the caller.
+//! A streamed response on its way to the caller.
 //!
-//! Chunks that need no change pass as they are. Changed are only: the usage that the gateway asked for and the caller did
-//! not (hidden), and errors inside the stream (folded into one shape). A stream that ends without `[DONE]` and without an
-//! error gets a typed error event, so that a cut answer never looks complete.
+//! Chunks are forwarded unchanged, with two exceptions: usage that the gateway requested and the caller did not is
+//! hidden, and errors inside the stream are converted to the gateway's error. A stream that ends without `[DONE]` and
+//! without an error gets a typed error event, so that an incomplete response never looks complete.
 
 use std::ops::Range;
 
@@ -29,17 +29,17 @@ pub struct ChatStream {
     framer: Framer,
     usage: Usage,
     outcome: Option<Outcome>,
-    /// Whether any content has come.
+    /// `true` once any content has arrived.
     begun: bool,
-    /// What it ended with, if that was no `[DONE]`.
+    /// The error that ended the stream, instead of `[DONE]`.
     error: Option<Error>,
-    /// How much content has come.
+    /// The amount of content so far.
     content: Content,
 }
 
 impl ChatStream {
-    /// A stream of a provider. `key`, the gateway's credential, is blotted out of errors; `max_event` is the largest event
-    /// in bytes.
+    /// The state for a stream of a provider. `key`, the gateway's credential, is redacted from errors; `max_event` is
+    /// the maximum size of an event in bytes.
     pub fn new(provider: &str, key: Option<Secret>, hide_usage: bool, max_event: usize) -> ChatStream {
         ChatStream {
             provider: provider.to_owned(),
@@ -55,25 +55,26 @@ impl ChatStream {
         }
     }
 
-    /// Where in these events content begins, or goes on; it looks only until the first has come.
-    fn look_for_content(&mut self, events: &[u8]) -> usize {
+    /// The offset in these events at which content starts, or continues; only looks until the first content has
+    /// arrived.
+    fn find_content(&mut self, events: &[u8]) -> usize {
         if self.begun {
             return 0;
         }
-        let mut begins = 0;
+        let mut start = 0;
         for event in sse::events(events) {
             if let Some(bytes) = content_bytes(&sse::parse(event).data) {
                 self.begun = true;
-                self.content = Content::beginning_with(event, bytes);
+                self.content = Content::starting_with(event, bytes);
                 break;
             }
-            begins += event.len();
+            start += event.len();
         }
-        begins
+        start
     }
 
-    /// `begins`: where in the events content begins.
-    fn relay(&mut self, events: &[u8], begins: usize) -> Vec<u8> {
+    /// Relays whole events; `content_start` is the offset of the first content.
+    fn relay(&mut self, events: &[u8], content_start: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(events.len());
         let mut at = 0;
         for event in sse::events(events) {
@@ -83,12 +84,12 @@ impl ChatStream {
                 out.extend_from_slice(visible);
                 let hidden = if self.hide_usage { null_usage.len() } else { 0 };
                 out.extend_from_slice(rest.get(hidden..).unwrap_or_default());
-            } else if needs_a_look(event) {
+            } else if needs_inspection(event) {
                 has_content = self.relay_event(event, &mut out);
             } else {
                 out.extend_from_slice(event);
             }
-            if self.begun && has_content && at >= begins {
+            if self.begun && has_content && at >= content_start {
                 self.content.count(event);
             }
             at += event.len();
@@ -99,7 +100,7 @@ impl ChatStream {
         out
     }
 
-    /// Relays one event, and tells whether it can be one with content.
+    /// Relays one event, and returns `true` if it may have content.
     fn relay_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> bool {
         let parsed = sse::parse(event);
         if parsed.data == b"[DONE]" {
@@ -118,7 +119,7 @@ impl ChatStream {
         let Inspected { visible, has_content } = self.usage_of(&parsed.data);
         match visible {
             Visible::AsIs => out.extend_from_slice(event),
-            Visible::Not => {}
+            Visible::Nothing => {}
             Visible::Instead(data) => {
                 for line in data.split(|byte| *byte == b'\n') {
                     out.extend_from_slice(b"data: ");
@@ -131,7 +132,7 @@ impl ChatStream {
         has_content
     }
 
-    /// Notes the usage that a chunk tells, and decides what of the chunk the caller sees.
+    /// Stores the usage in a chunk, and decides which part of the chunk the caller sees.
     fn usage_of(&mut self, data: &[u8]) -> Inspected {
         let Ok([choices, usage, x_groq]) = members::pick(data, &["choices", "usage", "x_groq"]) else {
             return Inspected { visible: Visible::AsIs, has_content: true };
@@ -140,12 +141,12 @@ impl ChatStream {
         let inspected = |visible| Inspected { visible, has_content: !is_empty };
         self.usage = x_groq.and_then(|x_groq| groq_usage(x_groq.value)).unwrap_or(self.usage);
         let Some(usage) = usage else { return inspected(Visible::AsIs) };
-        let told = Usage::read(usage.value);
-        self.usage = told.unwrap_or(self.usage);
+        let reported = Usage::read(usage.value);
+        self.usage = reported.unwrap_or(self.usage);
         inspected(if !self.hide_usage {
             Visible::AsIs
-        } else if told.is_some() && is_empty {
-            Visible::Not
+        } else if reported.is_some() && is_empty {
+            Visible::Nothing
         } else {
             Visible::Instead(members::splice(data, &[(usage.extent, Vec::new())]))
         })
@@ -159,19 +160,19 @@ impl ResponseStream for ChatStream {
         }
         let relayed = match self.framer.push(chunk) {
             Framed::Whole(events) => {
-                let begins = self.look_for_content(events);
-                if !needs_a_look(events) {
-                    self.content.count(events.get(begins..).unwrap_or_default());
+                let start = self.find_content(events);
+                if !needs_inspection(events) {
+                    self.content.count(events.get(start..).unwrap_or_default());
                     return Relayed::AsIs;
                 }
-                self.relay(events, begins)
+                self.relay(events, start)
             }
             Framed::Joined(events) => {
-                let begins = self.look_for_content(&events);
-                if needs_a_look(&events) {
-                    self.relay(&events, begins)
+                let start = self.find_content(&events);
+                if needs_inspection(&events) {
+                    self.relay(&events, start)
                 } else {
-                    self.content.count(events.get(begins..).unwrap_or_default());
+                    self.content.count(events.get(start..).unwrap_or_default());
                     events
                 }
             }
@@ -179,7 +180,7 @@ impl ResponseStream for ChatStream {
         if self.outcome.is_none() && self.framer.partial().len() > self.max_event {
             let error = Error::new(
                 Code::UpstreamResponseTooLarge,
-                format!("{} sent an event of more than {} bytes", self.provider, self.max_event),
+                format!("{} sent an event larger than the limit of {} bytes", self.provider, self.max_event),
             );
             self.outcome = Some(Outcome::Cut);
             let event = error.stream_event();
@@ -193,7 +194,7 @@ impl ResponseStream for ChatStream {
         if self.outcome.is_some() {
             return Vec::new();
         }
-        // A last event without its empty line: some servers end so.
+        // Some servers omit the empty line after the last event.
         let mut last = Vec::new();
         if ending == Ending::Closed && sse::parse(self.framer.partial()).data == b"[DONE]" {
             last = [self.framer.partial(), b"\n\n"].concat();
@@ -203,16 +204,13 @@ impl ResponseStream for ChatStream {
             let (code, what) = match ending {
                 Ending::Closed => (Code::UpstreamStreamCut, "ended the stream before it was complete"),
                 Ending::Broken => {
-                    (Code::UpstreamStreamCut, "broke the connection in the middle of the stream")
+                    (Code::UpstreamStreamCut, "closed the connection in the middle of the stream")
                 }
                 Ending::Silent => {
-                    (Code::UpstreamTimeout, "was silent for too long in the middle of the stream")
+                    (Code::UpstreamTimeout, "sent nothing for too long in the middle of the stream")
                 }
             };
-            let error = Error::new(
-                code,
-                format!("{} {what}; what was received is not the whole answer", self.provider),
-            );
+            let error = Error::new(code, format!("{} {what}; the response is incomplete", self.provider));
             last.extend_from_slice(&error.stream_event());
             self.outcome = Some(Outcome::Cut);
             self.error = Some(error);
@@ -232,7 +230,7 @@ impl ResponseStream for ChatStream {
         match self.outcome {
             Some(Outcome::Done) if !self.begun => Some(Error::new(
                 Code::UpstreamInvalidResponse,
-                format!("{} ended its stream without an answer", self.provider),
+                format!("{} ended its stream without any content", self.provider),
             )),
             Some(_) if !self.begun => self.error.clone(),
             _ => None,
@@ -247,68 +245,69 @@ impl ResponseStream for ChatStream {
         self.usage
     }
 
-    /// An event is taken for one token, or more if it is long.
+    /// An event counts as one token, or more if it is long.
     fn produced(&self) -> u64 {
         self.content.tokens(self.outcome == Some(Outcome::Done))
     }
 }
 
-/// What was found in a chunk that was looked at.
+/// The result of inspecting a chunk.
 struct Inspected {
     visible: Visible,
-    /// Whether it has any choices.
+    /// `true` if the chunk has choices.
     has_content: bool,
 }
 
-/// What the caller sees of a chunk.
+/// The part of a chunk that the caller sees.
 enum Visible {
     AsIs,
-    Not,
+    Nothing,
     Instead(Vec<u8>),
 }
 
-/// A usage that is not told yet, as a member that is not the first.
+/// A usage that is not known yet, as a field that is not the first.
 const NULL_USAGE: &[u8] = b",\"usage\":null";
-/// What an event has that is no content.
+/// A field of events that have no content.
 const NO_CHOICES: &[u8] = b"\"choices\":[]";
 
-/// What of a tool call's first event is not the call itself, in bytes: members' names, an id.
+/// The part of a tool call's first event that is not the call itself, in bytes: field names and an id.
 const TOOL_CALL_FRAME: usize = 90;
 
-/// How much content has come, reckoned by the size of events. They are not read for it, since they pass a chunk at a time.
+/// The amount of content so far, estimated by the size of events. Events are not parsed for it, because they pass a
+/// chunk at a time.
 #[derive(Debug, Default)]
 struct Content {
-    /// The events with content, and whatever else came after the first of them.
+    /// The number of events with content, and of all later ones.
     events: u64,
-    /// The bytes of their data, in all.
+    /// The total bytes of their data.
     bytes: u64,
     /// The bytes of one event's data that are not content.
     envelope: u64,
 }
 
 impl Content {
-    /// Before anything is counted: `event` is the first with content, of which it has so many bytes.
-    fn beginning_with(event: &[u8], content_bytes: usize) -> Content {
+    /// The initial value, from the first event with content and the number of bytes of its content.
+    fn starting_with(event: &[u8], content_bytes: usize) -> Content {
         let mut first = Content::default();
         first.count(event);
         Content { envelope: first.bytes.saturating_sub(content_bytes as u64), ..Content::default() }
     }
 
-    /// Counts whole events. Lines of comments and of other fields than data are none.
+    /// Counts whole events, ignoring comments and all fields other than `data`.
     fn count(&mut self, events: &[u8]) {
         let mut was_data = false;
         for line in lines(events) {
             let is_data = line.starts_with(b"data:");
             if is_data {
                 self.bytes += line.len() as u64;
-                // The data of an event may take several lines.
+                // The data of an event may span several lines.
                 self.events += u64::from(!was_data);
             }
             was_data = is_data;
         }
     }
 
-    /// About how many tokens it is. The end of a complete stream has the reason for the end and no content.
+    /// The estimated number of tokens. The last event of a complete stream has the finish reason, but no content.
     fn tokens(&self, is_complete: bool) -> u64 {
         let content = self.bytes.saturating_sub(self.envelope.saturating_mul(self.events));
         self.events.saturating_sub(u64::from(is_complete)).max(content / BYTES_PER_TOKEN as u64)
@@ -325,9 +324,9 @@ fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// How much content a chunk carries, in bytes as they are written; `None` if it carries none, nor the end of the answer.
-/// Content is text, a tool call, a refusal, reasoning; not only who speaks. An error has none, whatever else stands beside
-/// it.
+/// The number of bytes of content in a chunk, as written; `None` if the chunk has neither content nor the end of the
+/// response. Content is text, a tool call, a refusal or reasoning, but not the role. A chunk with an error has no
+/// content, whatever its other fields are.
 fn content_bytes(data: &[u8]) -> Option<usize> {
     let [choices, error] = members::pick(data, &["choices", "error"]).ok()?;
     if error.is_some_and(|error| error.value != "null") {
@@ -355,7 +354,7 @@ fn is_nothing(value: &str) -> bool {
     matches!(value, "null" | "\"\"") || is_empty_array(value)
 }
 
-/// What of a choice tells whether it carries content.
+/// The fields of a choice that decide whether it has content.
 #[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(borrow, default)]
@@ -364,16 +363,16 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
-/// Whether events may hold something that has to be acted on. The needles can only be JSON names or SSE fields: inside a
-/// JSON text a quote is escaped.
-fn needs_a_look(events: &[u8]) -> bool {
+/// Returns `true` if events may contain something to act on. The needles can only be JSON names or SSE fields, because
+/// quotes inside a JSON text are escaped.
+fn needs_inspection(events: &[u8]) -> bool {
     [&b"\"usage\""[..], b"\"error\"", b"[DONE]", b"event:"]
         .iter()
         .any(|needle| memmem::find(events, needle).is_some())
 }
 
-/// Where `"usage":null` stands in an event with content that has nothing else to look at, as all but the last are that providers
-/// send who were asked for usage. Such events are not parsed: that is 5 µs for each.
+/// The place of `"usage":null` in an event with content and nothing else to inspect. Providers that are asked for usage
+/// send it in all events but the last. Such events are not parsed, which saves 5 µs for each.
 fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
     let place = memmem::find(event, NULL_USAGE)?;
     let end = place + NULL_USAGE.len();
@@ -381,13 +380,13 @@ fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
     let (before, after) = (event.get(..place)?, event.get(end..)?);
     let is_plain = matches!(after, [b',' | b'}', ..])
         && members::depth(object, place - (event.len() - object.len())) == Some(1)
-        && !needs_a_look(before)
-        && !needs_a_look(after)
+        && !needs_inspection(before)
+        && !needs_inspection(after)
         && memmem::find(event, NO_CHOICES).is_none();
     is_plain.then_some(place..end)
 }
 
-/// Groq tells usage in a member of its own.
+/// Groq reports usage in a field of its own.
 fn groq_usage(x_groq: &str) -> Option<Usage> {
     let [usage] = members::pick(x_groq.as_bytes(), &["usage"]).ok()?;
     Usage::read(usage?.value)
@@ -400,7 +399,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_event_that_is_not_parsed_is_relayed_as_one_that_is(
+        fn an_event_that_is_not_parsed_is_relayed_like_one_that_is(
             members in proptest::sample::subsequence(
                 vec![
                     r#""id":"a""#,
@@ -435,10 +434,10 @@ mod tests {
     }
 
     const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"é\"}}],\"usage\":null}\n\n";
-    const SHOWN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"é\"}}]}\n\n";
+    const VISIBLE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"é\"}}]}\n\n";
     const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\n";
     const DONE: &str = "data: [DONE]\n\n";
-    const TOLD: Usage = Usage {
+    const REPORTED: Usage = Usage {
         prompt_tokens: Some(3),
         cached_tokens: None,
         cache_write_tokens: None,
@@ -465,8 +464,8 @@ mod tests {
     }
 
     #[test]
-    fn content_begins_with_anything_but_the_role() {
-        for (chunk, begins) in [
+    fn content_starts_with_anything_but_the_role() {
+        for (chunk, starts) in [
             (r#"{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#, false),
             (r#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[]}}]}"#, false),
             (r#"{"choices":[],"prompt_filter_results":[{}]}"#, false),
@@ -482,18 +481,18 @@ mod tests {
             (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#, true),
         ] {
             let (_, stream) = relay(true, &[format!("data: {chunk}\n\n").as_bytes()], Ending::Broken);
-            assert_eq!(stream.begun, begins, "{chunk}");
-            assert_eq!(stream.early_end().is_some(), !begins, "{chunk}");
+            assert_eq!(stream.begun, starts, "{chunk}");
+            assert_eq!(stream.early_end().is_some(), !starts, "{chunk}");
         }
         let (_, empty) = closed(true, DONE);
         assert!(empty.early_end().unwrap().is(Code::UpstreamInvalidResponse));
-        let (_, refused) = closed(true, "data: {\"error\":{\"message\":\"m\",\"code\":429}}\n\n");
-        assert_eq!(refused.early_end().unwrap().status, 429);
+        let (_, rejected) = closed(true, "data: {\"error\":{\"message\":\"m\",\"code\":429}}\n\n");
+        assert_eq!(rejected.early_end().unwrap().status, 429);
     }
 
     const FRAME: &str = r#"data: {"id":"x","choices":[{"index":0,"delta":"#;
 
-    /// A stream as providers send them: who speaks, the content in pieces, and the end.
+    /// A stream as providers send them: the role, the content in pieces, and the end.
     fn streamed(deltas: &[String], before: &str, usage: &str) -> (String, String) {
         let mut text = format!(
             "{FRAME}{{\"role\":\"assistant\",\"content\":\"\"}},\"finish_reason\":null}}]{usage}}}\n\n"
@@ -505,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_come_is_estimated() {
+    fn the_tokens_received_are_estimated() {
         let content = |text: &str| format!("\"content\":\"{text}\"");
         let call = |arguments: &str| {
             format!(
@@ -540,18 +539,18 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_noted_and_shown_only_to_who_asked() {
+    fn usage_is_read_and_hidden_from_callers_that_did_not_ask() {
         let sent = [CONTENT, USAGE, DONE].concat();
         let (out, stream) = closed(true, &sent);
-        assert_eq!((out, stream.usage()), ([SHOWN, DONE].concat(), TOLD));
+        assert_eq!((out, stream.usage()), ([VISIBLE, DONE].concat(), REPORTED));
         let (out, stream) = closed(false, &sent);
-        assert_eq!((out, stream.usage(), stream.state()), (sent, TOLD, StreamState::Over(Outcome::Done)));
+        assert_eq!((out, stream.usage(), stream.state()), (sent, REPORTED, StreamState::Over(Outcome::Done)));
     }
 
     #[test]
-    fn usage_is_found_in_odd_places() {
+    fn usage_is_found_in_unusual_places() {
         for (event, visible) in [
-            // With the last choices; the chunk stays, without what was not asked for.
+            // In the chunk with the last choices; the chunk is kept without the usage that the caller did not ask for.
             (
                 "data: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5},\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n",
                 "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n",
@@ -562,14 +561,18 @@ mod tests {
             ),
         ] {
             let (out, stream) = closed(true, &[event, DONE].concat());
-            assert_eq!((out, stream.usage()), ([visible, DONE].concat(), TOLD));
+            assert_eq!((out, stream.usage()), ([visible, DONE].concat(), REPORTED));
         }
         let preview = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9}}\n\n";
-        assert_eq!(closed(false, &[preview, USAGE, CONTENT, DONE].concat()).1.usage(), TOLD, "the last told");
+        assert_eq!(
+            closed(false, &[preview, USAGE, CONTENT, DONE].concat()).1.usage(),
+            REPORTED,
+            "the last report counts"
+        );
     }
 
     #[test]
-    fn text_that_looks_like_usage_or_an_error_passes() {
+    fn text_that_looks_like_usage_or_an_error_is_forwarded_unchanged() {
         let sent = r#"data: {"choices":[{"delta":{"content":"{\"error\":\"usage\"} event: error"}}]}"#
             .to_owned()
             + "\n\n"
@@ -578,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_never_ends_silently() {
+    fn an_incomplete_stream_ends_with_an_error_event() {
         for (text, ending, code) in [
             (CONTENT, Ending::Closed, "upstream_stream_cut"),
             ("", Ending::Closed, "upstream_stream_cut"),
@@ -596,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_inside_a_stream_are_folded_and_end_it() {
+    fn errors_inside_a_stream_are_converted_and_end_it() {
         for event in [
             "data: {\"error\":{\"message\":\"m\",\"type\":\"upstream_error\"}}\n\n",
             "data: {\"error\":\"m\"}\n\n",
@@ -613,36 +616,36 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_done_and_a_torn_end_is_mended() {
+    fn nothing_follows_done_and_an_incomplete_last_event_is_completed() {
         assert_eq!(closed(false, &[DONE, CONTENT].concat()).0, DONE);
         assert_eq!(closed(false, "data: [DONE]").0, DONE);
         assert_eq!(closed(false, "data:[DONE]\r\n").0, "data:[DONE]\r\n\n");
     }
 
     #[test]
-    fn an_event_of_several_lines_stays_one() {
+    fn an_event_of_several_lines_stays_one_event() {
         let event = "data: {\"choices\":[1],\ndata: \"x\":1,\"usage\":null}\n\n";
         let visible = "data: {\"choices\":[1],\ndata: \"x\":1}\n\n";
         assert_eq!(closed(true, &[event, DONE].concat()).0, [visible, DONE].concat());
     }
 
     #[test]
-    fn what_follows_the_end_is_not_measured() {
+    fn bytes_after_the_end_do_not_count_towards_the_limit() {
         let (out, stream) = closed(false, &[DONE, &"x".repeat(2000)].concat());
         assert_eq!((out.as_str(), stream.state()), (DONE, StreamState::Over(Outcome::Done)));
     }
 
     #[test]
-    fn an_event_without_an_end_is_bounded() {
+    fn the_size_of_an_event_is_limited() {
         let (out, stream) = relay(false, &[b"data: ", &[b'x'; 2000]], Ending::Closed);
         assert!(out.contains("upstream_response_too_large"), "{out}");
         assert_eq!(stream.state(), StreamState::Over(Outcome::Cut));
     }
 
     proptest! {
-        /// However the bytes are split, an event of four bytes of content is a token.
+        /// However the bytes are split, an event with four bytes of content counts as one token.
         #[test]
-        fn any_split_has_produced_the_same(
+        fn the_estimate_does_not_depend_on_the_split(
             crlf: bool,
             hide: bool,
             with_usage: bool,
@@ -669,7 +672,7 @@ mod tests {
 
         /// However the bytes are split, the caller sees the same events.
         #[test]
-        fn any_split_relays_the_same(
+        fn the_events_do_not_depend_on_the_split(
             crlf: bool,
             hide: bool,
             order in proptest::collection::vec(0usize..4, 0..8),
