@@ -259,7 +259,10 @@ export const GUARANTEES = [
         "tests/e2e/attempts.test.mjs",
         "retries: of six failing lanes only routing.max_attempts are called",
       ],
-      ["simulation/tests/invariants.rs", "the_invariants_hold_for_every_call_in_ten_thousand_worlds"],
+      [
+        "simulation/tests/invariants.rs",
+        "the_invariants_hold_for_every_call_in_ten_thousand_worlds",
+      ],
     ],
   },
   {

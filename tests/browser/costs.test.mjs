@@ -94,7 +94,10 @@ describe("/docs/costs", { skip }, () => {
         await page.getByLabel("Keys have limits").setChecked(operator.limits);
         const shown = Number((await sum(page)).match(/^\$([\d.]+) for a million/)?.[1]);
         const expected = operator.total_micro_usd / 1e6;
-        assert.ok(Math.abs(shown - expected) < 0.011, `${operator.name}: ${shown}, not ${expected}`);
+        assert.ok(
+          Math.abs(shown - expected) < 0.011,
+          `${operator.name}: ${shown}, not ${expected}`,
+        );
         const cell = page.locator(".costs").first().locator("tr.sum td");
         const cells = await cell.allInnerTexts();
         assert.ok(cells.includes(`$${expected.toFixed(2)}`), `${expected} is not in ${cells}`);
