@@ -20,7 +20,7 @@ export const GUARANTEES = [
         "tests/e2e/issued-keys.test.mjs",
         "issued keys: revoking a key does not cut a response that has started",
       ],
-      ["core/src/key/cache.rs", "nothing_older_than_the_bound_is_ever_used"],
+      ["core/src/key/cache.rs", "no_result_older_than_the_bound_is_used"],
     ],
   },
   {
@@ -82,8 +82,8 @@ export const GUARANTEES = [
         "limits: requests per minute hold for forty concurrent calls over two isolates",
       ],
       ["tests/e2e/limits.test.mjs", "limits: of two policies the stricter applies"],
-      ["core/tests/ledger.rs", "nothing_is_lost_overrun_or_kept"],
-      ["core/tests/ledger.rs", "deaths_overrun_nothing"],
+      ["core/tests/ledger.rs", "without_deaths_the_charged_amount_is_the_amount_spent"],
+      ["core/tests/ledger.rs", "deaths_do_not_overrun_the_limit"],
     ],
   },
   {

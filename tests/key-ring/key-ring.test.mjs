@@ -35,14 +35,16 @@ function workspace() {
   return { folder, manifest: join(folder, "ring.json") };
 }
 
-/**
- * Copy the scripts into another repository, with the npm packages that they need.
- *
- * @param {string} folder
- */
-function copyScripts(folder) {
+/** The folder of copied repositories. They find the npm packages that they need here. */
+const repositories = join(temporary, "repositories");
+fs.mkdirSync(repositories);
+fs.symlinkSync(join(ROOT, "node_modules"), join(repositories, "node_modules"));
+
+/** Copies the scripts into another repository. */
+function copyScripts() {
+  const folder = fs.mkdtempSync(join(repositories, "t-"));
   fs.cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
-  fs.symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  return folder;
 }
 
 /**
@@ -411,8 +413,7 @@ suite("key ring, commands", PARALLEL, () => {
   });
 
   test("key ring: the default manifest is in the repository, in any working directory", async () => {
-    const { folder } = workspace();
-    copyScripts(folder);
+    const folder = copyScripts();
     const script = join(folder, "scripts/gateway-key-ring.mjs");
     const out = await succeed(["generate", "--label", "a"], { script });
     const manifest = fs.realpathSync(join(folder, "ops/gateway-key-hashes.local.json"));
@@ -426,8 +427,7 @@ suite("key ring, commands", PARALLEL, () => {
 suite("key ring, --operators", PARALLEL, () => {
   /** A repository of its own, because this is about the manifests that belong to one. */
   function repository() {
-    const { folder } = workspace();
-    copyScripts(folder);
+    const folder = copyScripts();
     const ops = join(fs.realpathSync(folder), "ops");
     const wrangler = join(folder, "fake-wrangler");
     const lines = ["#!/bin/sh", `echo "$@" >> "$0.argv"`, `cat > "$0.stdin"`];
@@ -963,9 +963,8 @@ suite("key ring, upload", PARALLEL, () => {
   });
 
   test("key ring: upload runs npx wrangler in the repository by default", async () => {
-    const { folder } = workspace();
+    const folder = copyScripts();
     const { bin, noted } = fakeWrangler(folder, "npx");
-    copyScripts(folder);
     const how = {
       script: join(folder, "scripts/gateway-key-ring.mjs"),
       env: { PATH: bin + delimiter + process.env.PATH, GATEWAY_WRANGLER: "" },
