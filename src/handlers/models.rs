@@ -1,59 +1,93 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`: what can be called here.
+//! `GET /v1/models` and `GET /v1/models/{id}`: the model names that a call can give.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use gatehouse_core::catalog::MODELS_AS_OF;
-use gatehouse_core::config::{AUTO, Group};
+use gatehouse_core::catalog::{MODELS_AS_OF, ModelObject};
+use gatehouse_core::config::AUTO;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
 use gatehouse_core::key::IssuedKey;
 use gatehouse_core::operation::Task;
 use gatehouse_core::url;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::authentication;
 use crate::isolate::Isolate;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 
+/// The response of `GET /v1/models`.
+#[derive(Serialize)]
+struct ModelList<'a> {
+    object: &'static str,
+    data: Vec<Listed<'a>>,
+}
+
+/// A name that a call can give as its model.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed<'a> {
+    /// A model, or an alias of one.
+    Model(ModelObject<'a>),
+    /// An alias of a model that its provider does not list.
+    UnlistedAlias { object: &'static str, created: u64, owned_by: &'a str, id: &'a str, alias_of: &'a str },
+    /// A group of models, as `provider/model`.
+    Group { id: &'a str, object: &'static str, created: u64, owned_by: &'static str, group_of: &'a [String] },
+    /// `auto`: any model.
+    Auto { id: &'static str, object: &'static str, created: u64, owned_by: &'static str },
+}
+
+const OBJECT: &str = "model";
+/// The owner of groups and of `auto`.
+const GATEWAY: &str = "gatehouse";
+
+impl Listed<'_> {
+    /// The task of a listed model.
+    fn task(&self) -> Option<Task> {
+        match self {
+            Listed::Model(model) => model.task,
+            Listed::UnlistedAlias { .. } | Listed::Group { .. } | Listed::Auto { .. } => None,
+        }
+    }
+
+    /// Whether a key may use it: by its name, or, of a group, any of its models.
+    fn is_allowed(&self, isolate: &Isolate, key: &IssuedKey) -> bool {
+        let allows =
+            |id: &str, canonical: &str| key.check_model(&isolate.settings.config, id, canonical).is_ok();
+        match self {
+            Listed::Model(model) => allows(&model.id, model.alias_of.unwrap_or(&model.id)),
+            Listed::UnlistedAlias { id, alias_of, .. } => allows(id, alias_of),
+            Listed::Group { id, group_of, .. } => group_of.iter().any(|canonical| allows(id, canonical)),
+            Listed::Auto { id, .. } => {
+                let mut models = isolate.settings.registry.models();
+                models.any(|(_, model)| allows(id, &format!("{}/{}", model.provider, model.id)))
+            }
+        }
+    }
+}
+
 /// All models of the active providers, the aliases, the groups, and `auto`. With an issued key: those that it may use; with
 /// `?task=`: those for a task.
 pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let task = context.query_choice("task", &Task::ALL.map(|task| (task.name(), task)))?;
-    let has_task = |model: &Value| task.is_none_or(|task| model["task"] == task.name());
+    let is_for_task = |listed: &Listed<'_>| task.is_none_or(|task| listed.task() == Some(task));
     let key = authentication::known_key(context, isolate).await;
-    let may_use = |model: &Value| key.as_deref().is_none_or(|key| may_use(isolate, key, model));
-    let models: Vec<Value> = all(isolate).filter(has_task).filter(may_use).collect();
-    let list = json!({"object": "list", "data": models});
+    let is_allowed = |listed: &Listed<'_>| key.as_deref().is_none_or(|key| listed.is_allowed(isolate, key));
+    let list =
+        ModelList { object: "list", data: all(isolate).filter(is_for_task).filter(is_allowed).collect() };
     Ok(Response::json(200, &list).with("vary", "authorization, x-api-key"))
-}
-
-/// Whether a key may use what is listed: by its name, or, of a group, any of its models.
-fn may_use(isolate: &Isolate, key: &IssuedKey, model: &Value) -> bool {
-    let id = model["id"].as_str().unwrap_or_default();
-    let allows = |canonical: &str| key.check_model(&isolate.settings.config, id, canonical).is_ok();
-    match (model["alias_of"].as_str(), isolate.settings.config.groups.get(id)) {
-        (Some(target), _) => allows(target),
-        (None, Some(group)) => group.models.iter().any(|canonical| allows(canonical)),
-        (None, None) if id == AUTO => isolate
-            .settings
-            .registry
-            .models()
-            .any(|(_, model)| allows(&format!("{}/{}", model.provider, model.id))),
-        (None, None) => allows(id),
-    }
 }
 
 /// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.
 pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
     let id = url::percent_decode(id);
-    let found = listed(isolate, &id).or_else(|| {
+    let found = by_id(isolate, &id).or_else(|| {
         // A bare id that one provider alone has.
         let mut having = isolate.settings.registry.models().filter(|(_, model)| model.id == id);
         let (_, model) = having.next()?;
-        having.next().is_none().then(|| model.to_json())
+        having.next().is_none().then(|| Listed::Model(model.to_object()))
     });
-    found.map(|model| Response::json(200, &model)).ok_or_else(|| {
+    found.map(|listed| Response::json(200, &listed)).ok_or_else(|| {
         let shown: String = id.chars().take(100).collect();
         Error::new(
             Code::ModelNotFound,
@@ -63,58 +97,58 @@ pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
     })
 }
 
-fn all(isolate: &Isolate) -> impl Iterator<Item = Value> {
-    let models = isolate.settings.registry.models().map(|(_, model)| model.to_json());
-    let aliases = isolate
-        .settings
-        .config
-        .aliases
-        .iter()
-        .filter_map(|(alias, target)| alias_json(isolate, alias, target));
-    let groups = isolate.settings.config.groups.iter().map(|(name, group)| group_json(name, group));
-    models.chain(aliases).chain(groups).chain(auto_json(isolate))
+fn all(isolate: &Isolate) -> impl Iterator<Item = Listed<'_>> {
+    let config = &isolate.settings.config;
+    let models = isolate.settings.registry.models().map(|(_, model)| Listed::Model(model.to_object()));
+    let aliases = config.aliases.iter().filter_map(|(alias, target)| self::alias(isolate, alias, target));
+    let groups = config.groups.iter().map(|(name, listed)| group(name, &listed.models));
+    models.chain(aliases).chain(groups).chain(auto(isolate))
 }
 
-/// What the list has under an id.
-fn listed(isolate: &Isolate, id: &str) -> Option<Value> {
-    model_json(isolate, id)
-        .or_else(|| alias_json(isolate, id, isolate.settings.config.aliases.get(id)?))
-        .or_else(|| Some(group_json(id, isolate.settings.config.groups.get(id)?)))
-        .or_else(|| auto_json(isolate).filter(|_| id == AUTO))
+/// The entry of the list with an id.
+fn by_id<'a>(isolate: &'a Isolate, id: &'a str) -> Option<Listed<'a>> {
+    let config = &isolate.settings.config;
+    model(isolate, id)
+        .map(Listed::Model)
+        .or_else(|| alias(isolate, id, config.aliases.get(id)?))
+        .or_else(|| Some(group(id, &config.groups.get(id)?.models)))
+        .or_else(|| auto(isolate).filter(|_| id == AUTO))
 }
 
-/// A group.
-fn group_json(name: &str, group: &Group) -> Value {
-    json!({"id": name, "object": "model", "created": MODELS_AS_OF, "owned_by": "gatehouse", "group_of": group.models})
+fn group<'a>(id: &'a str, models: &'a [String]) -> Listed<'a> {
+    Listed::Group { id, object: OBJECT, created: MODELS_AS_OF, owned_by: GATEWAY, group_of: models }
 }
 
 /// `auto`, unless an alias of the operator's has that name, or there is nothing to choose from.
-fn auto_json(isolate: &Isolate) -> Option<Value> {
+fn auto(isolate: &Isolate) -> Option<Listed<'_>> {
     isolate.settings.registry.models().next()?;
     let taken = isolate.settings.config.aliases.contains_key(AUTO);
-    (!taken).then(|| json!({"id": AUTO, "object": "model", "created": MODELS_AS_OF, "owned_by": "gatehouse"}))
+    (!taken).then_some(Listed::Auto { id: AUTO, object: OBJECT, created: MODELS_AS_OF, owned_by: GATEWAY })
 }
 
 /// A listed model, by `provider/model`.
-fn model_json(isolate: &Isolate, id: &str) -> Option<Value> {
+fn model<'a>(isolate: &'a Isolate, id: &str) -> Option<ModelObject<'a>> {
     let address = id.split_once('/')?;
     let (_, model) =
         isolate.settings.registry.models().find(|(_, model)| (model.provider, model.id) == address)?;
-    Some(model.to_json())
+    Some(model.to_object())
 }
 
-/// An alias. One that leads to a model that is not listed is listed all the same if its provider can be called.
-fn alias_json(isolate: &Isolate, alias: &str, target: &str) -> Option<Value> {
+/// An alias. An alias of an unlisted model is listed too, if its provider can be called.
+fn alias<'a>(isolate: &'a Isolate, alias: &'a str, target: &'a str) -> Option<Listed<'a>> {
     let (provider, _) = target.split_once('/')?;
-    let mut model = match model_json(isolate, target) {
-        Some(model) => model,
-        None if isolate.settings.registry.provider(provider)?.is_active() => {
-            json!({"object": "model", "created": MODELS_AS_OF, "owned_by": provider})
-        }
-        None => return None,
-    };
-    let members = model.as_object_mut()?;
-    members.insert("id".to_owned(), alias.into());
-    members.insert("alias_of".to_owned(), target.into());
-    Some(model)
+    if let Some(model) = model(isolate, target) {
+        return Some(Listed::Model(ModelObject {
+            id: Cow::Borrowed(alias),
+            alias_of: Some(target),
+            ..model
+        }));
+    }
+    isolate.settings.registry.provider(provider)?.is_active().then_some(Listed::UnlistedAlias {
+        object: OBJECT,
+        created: MODELS_AS_OF,
+        owned_by: provider,
+        id: alias,
+        alias_of: target,
+    })
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error, Retry, Source};
-use serde_json::Value;
+use gatehouse_core::json;
+use serde::Serialize;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 use worker::{js_sys, web_sys};
 
@@ -46,8 +47,8 @@ const fn operator_retry(surface: Surface) -> u32 {
 
 impl Response {
     /// A JSON response.
-    pub fn json(status: u16, value: &Value) -> Response {
-        Response::json_text(status, value.to_string())
+    pub fn json<T: Serialize + ?Sized>(status: u16, body: &T) -> Response {
+        Response::json_text(status, json::to_text(body))
     }
 
     /// A JSON response whose body is already text.

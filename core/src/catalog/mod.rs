@@ -12,4 +12,7 @@ pub use providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, Resource, StreamUsage, Window, api_key_variable,
     base_url_variable,
 };
-pub use registry::{AI_BINDING, Entry, ListedModel, OTHER, Reachability, Registry, WORKERS_AI};
+pub use registry::{
+    AI_BINDING, Architecture, Capabilities, Entry, ListedModel, ModelObject, OTHER, Pricing, Reachability,
+    Registry, WORKERS_AI,
+};

@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::models::{self, Facts, MODELS_AS_OF};
 use super::providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, api_key_variable, base_url_variable, usual_path,
 };
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
-use crate::json;
 use crate::key::Secret;
 use crate::money::usd;
-use crate::operation::Format;
+use crate::operation::{Format, Task};
 
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
@@ -314,47 +313,110 @@ fn reachability(
     Reachability::Active { urls, auth, keys }
 }
 
-impl ListedModel<'_> {
-    /// The object of `GET /v1/models`: OpenAI's four members, then what else is known. Prices are US dollars per million
-    /// tokens, as decimal text so that nothing is lost to floating point.
-    pub fn to_json(&self) -> Value {
+/// A model object of `GET /v1/models`: OpenAI's four fields, then the facts. `None` (`null` in JSON) is unknown.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelObject<'a> {
+    /// The name that a call gives: `provider/model`, or an alias.
+    pub id: Cow<'a, str>,
+    /// `model`.
+    pub object: &'static str,
+    /// The date of the model table, in seconds since 1970.
+    pub created: u64,
+    /// The provider.
+    pub owned_by: &'a str,
+    /// The task that it is for.
+    pub task: Option<Task>,
+    /// The longest input, in tokens.
+    pub context_length: Option<u32>,
+    /// The longest output, in tokens.
+    pub max_output_tokens: Option<u32>,
+    /// The kinds of content that it reads and writes.
+    pub architecture: Option<Architecture>,
+    /// Its abilities; `None` if nothing is known about any of them.
+    pub capabilities: Option<Capabilities>,
+    /// Its prices; `None` if neither that of input nor that of output is known.
+    pub pricing: Option<Pricing>,
+    /// The model behind an alias, as `provider/model`; only an alias has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias_of: Option<&'a str>,
+}
+
+/// The kinds of content that a model reads and writes: `text`, `image`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Architecture {
+    /// Those that it reads.
+    pub input_modalities: &'static [&'static str],
+    /// Those that it writes.
+    pub output_modalities: &'static [&'static str],
+}
+
+/// Abilities of a model; `None` is unknown.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Capabilities {
+    /// Calling tools.
+    pub tools: Option<bool>,
+    /// Writing JSON of any shape.
+    pub json_mode: Option<bool>,
+    /// Writing JSON of a given schema.
+    pub json_schema: Option<bool>,
+    /// Reading images.
+    pub vision: Option<bool>,
+    /// Reasoning before it answers.
+    pub reasoning: Option<bool>,
+}
+
+/// Prices of a model in US dollars per million tokens, as decimal text so that nothing is lost to floating point.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pricing {
+    /// `USD per million tokens`.
+    pub unit: &'static str,
+    /// Input.
+    pub input: Option<String>,
+    /// Output.
+    pub output: Option<String>,
+    /// Input read from the provider's prompt cache.
+    pub cached_input: Option<String>,
+    /// Input written to the provider's prompt cache.
+    pub cache_write: Option<String>,
+}
+
+impl<'a> ListedModel<'a> {
+    /// The model object of `GET /v1/models`.
+    pub fn to_object(&self) -> ModelObject<'a> {
         let Facts { context, max_output, price, tools, json_mode, json_schema, vision, reasoning, .. } =
             self.facts;
-        let architecture = vision.map(|vision| {
-            let input: &[&str] = if vision { &["text", "image"] } else { &["text"] };
-            json!({"input_modalities": input, "output_modalities": ["text"]})
+        let architecture = vision.map(|vision| Architecture {
+            input_modalities: if vision { &["text", "image"] } else { &["text"] },
+            output_modalities: &["text"],
         });
-        let capabilities =
-            [tools, json_mode, json_schema, vision, reasoning].iter().any(Option::is_some).then(|| {
-                json!({
-                    "tools": tools,
-                    "json_mode": json_mode.or(json_schema.filter(|can| *can)),
-                    "json_schema": json_schema,
-                    "vision": vision,
-                    "reasoning": reasoning,
-                })
-            });
-        let pricing = (price.input.is_some() || price.output.is_some()).then(|| {
-            json!({
-                "unit": "USD per million tokens",
-                "input": price.input.map(usd),
-                "output": price.output.map(usd),
-                "cached_input": price.cached_input.map(usd),
-                "cache_write": price.cache_write.map(usd),
-            })
+        let is_known = [tools, json_mode, json_schema, vision, reasoning].iter().any(Option::is_some);
+        let capabilities = is_known.then(|| Capabilities {
+            tools,
+            json_mode: json_mode.or(json_schema.filter(|can| *can)),
+            json_schema,
+            vision,
+            reasoning,
         });
-        json!({
-            "id": format!("{}/{}", self.provider, self.id),
-            "object": "model",
-            "created": MODELS_AS_OF,
-            "owned_by": self.provider,
-            "task": self.facts.task,
-            "context_length": context,
-            "max_output_tokens": max_output,
-            "architecture": architecture,
-            "capabilities": capabilities,
-            "pricing": pricing,
-        })
+        let pricing = (price.input.is_some() || price.output.is_some()).then(|| Pricing {
+            unit: "USD per million tokens",
+            input: price.input.map(usd),
+            output: price.output.map(usd),
+            cached_input: price.cached_input.map(usd),
+            cache_write: price.cache_write.map(usd),
+        });
+        ModelObject {
+            id: Cow::Owned(format!("{}/{}", self.provider, self.id)),
+            object: "model",
+            created: MODELS_AS_OF,
+            owned_by: self.provider,
+            task: self.facts.task,
+            context_length: context,
+            max_output_tokens: max_output,
+            architecture,
+            capabilities,
+            pricing,
+            alias_of: None,
+        }
     }
 }
 
@@ -428,10 +490,13 @@ mod tests {
             r#"{"providers":{"acme":{"base_url":"http://a.example","auth":"none","models":["m"]}}}"#,
             &[("OPENAI_API_KEY", "sk")],
         );
-        let find = |id: &str| registry.models().find(|(_, model)| model.id == id).unwrap().1.to_json();
-        assert_eq!(find("gpt-4o-mini")["pricing"]["input"], "0.15");
-        assert_eq!(find("gpt-4o-mini")["id"], "openai/gpt-4o-mini");
-        assert!(find("m")["pricing"].is_null());
-        assert!(find("m")["context_length"].is_null());
+        let find = |id: &str| registry.models().find(|(_, model)| model.id == id).unwrap().1.to_object();
+        let mini = find("gpt-4o-mini");
+        assert_eq!(mini.pricing.unwrap().input.as_deref(), Some("0.15"));
+        assert_eq!(mini.id, "openai/gpt-4o-mini");
+        assert_eq!(
+            serde_json::to_string(&find("m")).unwrap(),
+            r#"{"id":"acme/m","object":"model","created":1793491200,"owned_by":"acme","task":null,"context_length":null,"max_output_tokens":null,"architecture":null,"capabilities":null,"pricing":null}"#
+        );
     }
 }

@@ -84,7 +84,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
 }
 
 /// Writes a value as compact JSON, without the tree of a [`Value`].
-pub fn to_text<T: Serialize>(written: &T) -> String {
+pub fn to_text<T: Serialize + ?Sized>(written: &T) -> String {
     serde_json::to_string(written).unwrap_or_default()
 }
 
