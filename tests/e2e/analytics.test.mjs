@@ -636,7 +636,7 @@ suite("metrics", () => {
       [[demo, "1"]],
     );
     assert.deepEqual(
-      samples("gatehouse_provider_models_resting")?.map(({ labels, value }) => [labels, value]),
+      samples("gatehouse_provider_models_in_cooldown")?.map(({ labels, value }) => [labels, value]),
       [[demo, "0"]],
     );
     assert.equal(samples("gatehouse_key_requests_pending")?.[0]?.value, "1");

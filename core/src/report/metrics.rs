@@ -1,4 +1,4 @@
-//! What `GET /metrics` tells, in Prometheus' text format (0.0.4): text from values.
+//! The response of `GET /metrics`, in Prometheus' text format (0.0.4).
 //!
 //! All metrics are one table. Amounts that are not whole are written as decimals from whole numbers of their smallest unit:
 //! nothing is rounded.
@@ -9,30 +9,30 @@ use crate::ledger::tally::{Row, Tally};
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is told.
+/// The values of all metrics at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot<'a> {
     /// The gateway's version.
     pub version: &'a str,
-    /// What was used since counting began: one row for each provider and model. An empty model stands for several.
+    /// The usage since counting began: one row for each provider and model. A row without a model is the sum of several.
     pub totals: Vec<Row>,
-    /// How each provider is doing that has been called.
+    /// The state of each provider that has been called.
     pub providers: Vec<ProviderState<'a>>,
-    /// Requests for keys that wait for an operator; `None` where nothing keeps them.
+    /// Key requests that wait for an operator; `None` without a database.
     pub pending_requests: Option<u64>,
-    /// Issued keys that work; `None` where nothing keeps them.
+    /// Issued keys that work; `None` without a database.
     pub issued_keys: Option<u64>,
 }
 
-/// How one provider is doing.
+/// The state of one provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderState<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The share of calls that went well of late, in ten-thousandths; `None` where nothing is known.
+    /// The recent share of successful calls, in ten-thousandths; `None` is unknown.
     pub success_per_10k: Option<u64>,
-    /// How many of its models are left alone just now.
-    pub resting: u64,
+    /// Models in cooldown.
+    pub models_in_cooldown: u64,
 }
 
 struct Metric {
@@ -42,13 +42,13 @@ struct Metric {
     samples: Samples,
 }
 
-/// Where the samples of a metric come from. `decimals`: of how many decimals of the unit the whole numbers are.
+/// The source of a metric's samples. A value is a whole number of the unit's smallest part, which has `decimals` decimals.
 enum Samples {
     /// For each provider and model.
     Models(&'static [Sample]),
     /// For each provider.
     Providers { value: fn(&ProviderState<'_>) -> Option<u64>, decimals: usize },
-    /// Of the gateway.
+    /// For the gateway.
     Gateway(fn(&Snapshot<'_>) -> Option<u64>),
     /// 1, with the version.
     Version,
@@ -56,7 +56,7 @@ enum Samples {
 
 struct Sample {
     suffix: &'static str,
-    /// A label besides provider and model, as `,name="value"`.
+    /// A label after provider and model, as `,name="value"`.
     label: &'static str,
     value: fn(&Tally) -> u64,
     decimals: usize,
@@ -70,7 +70,7 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "gatehouse_requests_total",
         kind: "counter",
-        help: "Calls that reached a provider.",
+        help: "Calls that were sent to a provider.",
         samples: Samples::Models(&[
             sample(",outcome=\"successful\"", |tally| tally.successful),
             sample(",outcome=\"failed\"", Tally::failed),
@@ -79,13 +79,13 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "gatehouse_attempts_total",
         kind: "counter",
-        help: "Calls to providers; one request may need several.",
+        help: "Attempts sent to providers; a call may need several.",
         samples: Samples::Models(&[sample("", |tally| tally.attempts)]),
     },
     Metric {
         name: "gatehouse_tokens_total",
         kind: "counter",
-        help: "Tokens; cached and cache_write are parts of prompt, reasoning is a part of completion.",
+        help: "Tokens. cached and cache_write are parts of prompt; reasoning is a part of completion.",
         samples: Samples::Models(&[
             sample(",kind=\"prompt\"", |tally| tally.prompt_tokens),
             sample(",kind=\"cached\"", |tally| tally.cached_tokens),
@@ -97,13 +97,13 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "gatehouse_cost_usd_total",
         kind: "counter",
-        help: "What the calls cost whose price is known, in US dollars.",
+        help: "Cost in US dollars of the calls whose price is known.",
         samples: Samples::Models(&[Sample { decimals: 6, ..sample("", |tally| tally.cost_micro_usd) }]),
     },
     Metric {
         name: "gatehouse_unpriced_requests_total",
         kind: "counter",
-        help: "Calls whose cost is not known.",
+        help: "Calls whose cost is unknown.",
         samples: Samples::Models(&[sample("", |tally| tally.unpriced)]),
     },
     Metric {
@@ -115,7 +115,7 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "gatehouse_request_duration_seconds",
         kind: "summary",
-        help: "How long calls took.",
+        help: "Duration of calls.",
         samples: Samples::Models(&[
             Sample { suffix: "_sum", decimals: 3, ..sample("", |tally| tally.duration_ms) },
             Sample { suffix: "_count", ..sample("", |tally| tally.requests) },
@@ -124,7 +124,7 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "gatehouse_time_to_first_token_seconds",
         kind: "summary",
-        help: "How long calls took to the first content, where that is known.",
+        help: "Time until the first content of a stream.",
         samples: Samples::Models(&[
             Sample { suffix: "_sum", decimals: 3, ..sample("", |tally| tally.first_token_ms) },
             Sample { suffix: "_count", ..sample("", |tally| tally.streams) },
@@ -133,37 +133,37 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "gatehouse_provider_success_rate",
         kind: "gauge",
-        help: "The share of calls to a provider that went well in the last minutes, 0 to 1.",
+        help: "Share of calls to a provider that succeeded in the last minutes, 0 to 1.",
         samples: Samples::Providers { value: |provider| provider.success_per_10k, decimals: 4 },
     },
     Metric {
-        name: "gatehouse_provider_models_resting",
+        name: "gatehouse_provider_models_in_cooldown",
         kind: "gauge",
-        help: "Models of a provider that are left alone just now.",
-        samples: Samples::Providers { value: |provider| Some(provider.resting), decimals: 0 },
+        help: "Models of a provider that are in cooldown.",
+        samples: Samples::Providers { value: |provider| Some(provider.models_in_cooldown), decimals: 0 },
     },
     Metric {
         name: "gatehouse_key_requests_pending",
         kind: "gauge",
-        help: "Requests for keys that wait for an operator.",
+        help: "Key requests that wait for an operator.",
         samples: Samples::Gateway(|snapshot| snapshot.pending_requests),
     },
     Metric {
         name: "gatehouse_issued_keys",
         kind: "gauge",
-        help: "Issued keys that work.",
+        help: "Issued keys that are valid.",
         samples: Samples::Gateway(|snapshot| snapshot.issued_keys),
     },
     Metric {
         name: "gatehouse_build_info",
         kind: "gauge",
-        help: "The gateway's version.",
+        help: "Version of the gateway.",
         samples: Samples::Version,
     },
 ];
 
 impl Snapshot<'_> {
-    /// The text.
+    /// The text of the response.
     pub fn exposition(&self) -> String {
         let mut text = Text(String::new());
         for Metric { name, kind, help, samples } in METRICS {
@@ -213,7 +213,7 @@ impl Text {
     }
 }
 
-/// A label's value as it stands between quotes.
+/// Escapes a label's value for use between quotes.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -227,7 +227,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// A whole number of a smallest unit as a decimal of the unit, without zeros at the end.
+/// Writes a whole number of a unit's smallest part as a decimal of the unit, without trailing zeros.
 fn decimal(amount: u64, decimals: usize) -> String {
     let digits = format!("{amount:0>width$}", width = decimals + 1);
     match digits.split_at_checked(digits.len() - decimals) {
@@ -273,8 +273,8 @@ mod tests {
             version: "1.2.3",
             totals: vec![Row { slice, tally }, Row { slice: others, tally: Tally::default() }],
             providers: vec![
-                ProviderState { name: "groq", success_per_10k: Some(9_750), resting: 2 },
-                ProviderState { name: "openai", success_per_10k: None, resting: 0 },
+                ProviderState { name: "groq", success_per_10k: Some(9_750), models_in_cooldown: 2 },
+                ProviderState { name: "openai", success_per_10k: None, models_in_cooldown: 0 },
             ],
             pending_requests: Some(4),
             issued_keys: None,
@@ -282,7 +282,7 @@ mod tests {
         let text = snapshot.exposition();
         let model = r#"provider="groq",model="a\"\\\nä""#;
         for line in [
-            "# HELP gatehouse_requests_total Calls that reached a provider.",
+            "# HELP gatehouse_requests_total Calls that were sent to a provider.",
             "# TYPE gatehouse_requests_total counter",
             &format!("gatehouse_requests_total{{{model},outcome=\"successful\"}} 3"),
             &format!("gatehouse_requests_total{{{model},outcome=\"failed\"}} 2"),
@@ -302,8 +302,8 @@ mod tests {
             &format!("gatehouse_time_to_first_token_seconds_sum{{{model}}} 0.301"),
             &format!("gatehouse_time_to_first_token_seconds_count{{{model}}} 2"),
             "gatehouse_provider_success_rate{provider=\"groq\"} 0.975",
-            "gatehouse_provider_models_resting{provider=\"groq\"} 2",
-            "gatehouse_provider_models_resting{provider=\"openai\"} 0",
+            "gatehouse_provider_models_in_cooldown{provider=\"groq\"} 2",
+            "gatehouse_provider_models_in_cooldown{provider=\"openai\"} 0",
             "gatehouse_key_requests_pending 4",
             "# TYPE gatehouse_issued_keys gauge",
             "gatehouse_build_info{version=\"1.2.3\"} 1",

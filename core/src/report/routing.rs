@@ -193,16 +193,16 @@ pub fn provider_states<'r>(view: &HealthView, registry: &'r Registry, now_ms: u6
     let mut states = Vec::new();
     for entry in registry.entries() {
         let mut sum = LaneStats::default();
-        let mut resting = 0;
+        let mut models_in_cooldown = 0;
         for model in models_of(view, entry) {
             let facts = entry.facts(model).unwrap_or_default();
             let condition = Condition::of(view, entry, model, &facts, now_ms);
-            resting += u64::from(condition.out_until_ms > 0);
+            models_in_cooldown += u64::from(condition.out_until_ms > 0);
             sum.absorb(&condition.lane);
         }
         if sum.totals.attempts > 0 {
             let success_per_10k = sum.success_rate().map(per_10k);
-            states.push(ProviderState { name: &entry.name, success_per_10k, resting });
+            states.push(ProviderState { name: &entry.name, success_per_10k, models_in_cooldown });
         }
     }
     states
