@@ -6,6 +6,7 @@ use std::rc::Rc;
 use gatehouse_core::config::ProjectIdRule;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format::project_id;
+use gatehouse_core::json;
 use gatehouse_core::report::cache::{FRESH_MS, UsageQuery};
 use gatehouse_core::report::usage::Detail;
 
@@ -65,7 +66,7 @@ async fn answer(
     let days = last_days(query.days);
     let found = usage::between(&context.env, days, query.project.as_deref()).await?;
     let detail = if query.projects { Detail::Public } else { Detail::PublicWithoutProjects };
-    let text = found.summary(detail).to_string();
+    let text = json::to_text(&found.summary(detail));
     isolate.analytics.borrow_mut().remember(query, now_ms, text.clone());
     Ok(text)
 }

@@ -8,7 +8,8 @@ use gatehouse_core::key::{Caller, IssuedKey};
 use gatehouse_core::ledger::Limit;
 use gatehouse_core::request_id;
 use gatehouse_core::url;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::authentication;
 use crate::isolate::{Isolate, accounts};
@@ -65,6 +66,23 @@ impl Subject {
     }
 }
 
+/// The response of `GET /usage/requests`.
+#[derive(Serialize)]
+struct ReceiptList<'a> {
+    object: &'static str,
+    /// Receipts as they are stored, newest first.
+    data: Vec<&'a RawValue>,
+    has_more: bool,
+    /// The number of the last receipt, from which the next page starts; `None` on the last page.
+    next_before: Option<u64>,
+}
+
+/// The number of a receipt.
+#[derive(Deserialize)]
+struct Numbered {
+    seq: u64,
+}
+
 fn unavailable(_: ObjectError) -> Error {
     Error::new(Code::StorageUnavailable, "The key's ledger does not answer; try again")
 }
@@ -77,12 +95,9 @@ pub async fn get(
 ) -> Result<Response, Error> {
     let days = context.query_days()?;
     let subject = Subject::of(context, isolate, caller).await?;
-    let usage = key_ledger::usage(&context.env, &subject.ledger, last_days(days), &subject.limits).await;
-    let mut shown = json!({"key": subject.name});
-    if let (Value::Object(shown), Value::Object(usage)) = (&mut shown, usage.map_err(unavailable)?) {
-        shown.extend(usage);
-    }
-    Ok(Response::json(200, &shown))
+    let Subject { name, ledger, limits } = &subject;
+    let usage = key_ledger::usage(&context.env, ledger, name, last_days(days), limits).await;
+    Ok(Response::json_text(200, usage.map_err(unavailable)?))
 }
 
 /// `GET /usage/requests`
@@ -100,11 +115,13 @@ pub async fn list_receipts(
     let has_more = texts.len() > limit as usize;
     texts.truncate(limit as usize);
     let last = texts.last().filter(|_| has_more);
-    let last: Value = last.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let next = last.get("seq").unwrap_or(&Value::Null);
-    let data = texts.join(",");
-    let text = format!(r#"{{"object":"list","data":[{data}],"has_more":{has_more},"next_before":{next}}}"#);
-    Ok(Response::json_text(200, text))
+    let list = ReceiptList {
+        object: "list",
+        data: texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect(),
+        has_more,
+        next_before: last.and_then(|text| json::read::<Numbered>(text).ok()).map(|receipt| receipt.seq),
+    };
+    Ok(Response::json(200, &list))
 }
 
 /// `GET /usage/requests/{id}`

@@ -1,26 +1,26 @@
-//! What is told of usage: rows as the JSON of `GET /v1/analytics`, and of a key's own usage.
+//! Usage reports: `GET /v1/analytics`, and `GET /usage` of one key.
 //!
-//! The shape is that of the gateway that Gatehouse follows; [`Detail::Full`] has more members in every object. Nothing here
-//! knows where rows come from, or who asks.
+//! The shape is that of the gateway that Gatehouse follows (docs/compatibility.md); [`Detail::Full`] has more fields in every
+//! object. A report is made from rows of sums, wherever they come from.
 
 use std::cmp::Reverse;
 
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 
-use crate::json;
+use crate::ledger::receipt::Totals;
 use crate::ledger::tally::{Row, Tally};
 use crate::ledger::{Account, Limit, State};
 use crate::time::{DAY_MS, to_rfc3339};
 
-/// The most names that an object has; what is beyond is added up under [`OTHER`].
+/// The most names in an object; the sums of all others are added up as [`OTHER`].
 pub const MAX_NAMES: usize = 1_000;
-/// The name of what is not named. No provider, model or project can be called so.
+/// The name of all that is not named. No provider, model or project can have it.
 pub const OTHER: &str = "(other)";
 
-/// How much is told.
+/// The detail of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Requests, and how they went.
+    /// Requests, and how many succeeded.
     Public,
     /// The same, without the names of projects.
     PublicWithoutProjects,
@@ -28,147 +28,243 @@ pub enum Detail {
     Full,
 }
 
-/// The rows that a summary is made of, each list with all calls in it. Of the first only days matter, and so on: so a
-/// database can add up what does not.
+/// The rows of a report. Each list has all calls in it: of the first only days matter, and so on, so a database can add up
+/// the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// By day.
+    /// Rows by day.
     pub days: Vec<Row>,
-    /// By provider and model; an empty model stands for several.
+    /// Rows by provider and model; a row without a model is the sum of several.
     pub models: Vec<Row>,
-    /// By project; [`OTHER`] stands for several.
+    /// Rows by project; [`OTHER`] is the sum of several.
     pub projects: Vec<Row>,
 }
 
 impl Usage {
-    /// The summary as JSON.
-    pub fn summary(&self, detail: Detail) -> Value {
-        summary([&self.days, &self.models, &self.projects], detail)
+    /// The report.
+    pub fn summary(&self, detail: Detail) -> Summary {
+        Summary::of([&self.days, &self.models, &self.projects], detail)
     }
 }
 
-/// The summary of rows as JSON.
-pub fn of_rows(rows: &[Row], detail: Detail) -> Value {
-    summary([rows; 3], detail)
+/// The report of `GET /v1/analytics`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Calls that were sent to a provider.
+    pub total_requests: u64,
+    /// Calls that were answered completely.
+    pub successful_requests: u64,
+    /// All other calls.
+    pub failed_requests: u64,
+    /// Sums over all calls.
+    #[serde(flatten)]
+    pub details: Option<Details>,
+    /// The share of successful calls, 0 to 1; 0 without calls.
+    pub success_rate: Ratio,
+    /// Sums by provider.
+    pub providers: ByName,
+    /// Sums by model, as `provider/model`.
+    pub models: ByName,
+    /// Sums by project.
+    pub projects: ByName,
+    /// Sums by day, oldest first. Days without calls are left out.
+    pub daily: Vec<DaySums>,
 }
 
-/// Sums by name, sorted by name.
-type Sums = Vec<(String, Tally)>;
+/// Sums over the calls of one day.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DaySums {
+    /// The day, UTC, as `2026-11-22`.
+    pub date: String,
+    /// The sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
 
-fn summary([by_day, by_model, by_project]: [&[Row]; 3], detail: Detail) -> Value {
-    let mut total = Tally::default();
-    let [mut days, mut providers, mut models, mut projects] = <[Sums; 4]>::default();
-    for Row { slice, tally } in by_day {
-        total.add(tally);
-        add(&mut days, &date(slice.day), tally);
+/// Sums over some calls.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Sums {
+    /// Calls that were sent to a provider.
+    pub requests: u64,
+    /// Calls that were answered completely.
+    pub successful: u64,
+    /// All other calls.
+    pub failed: u64,
+    /// Further sums, in reports with [`Detail::Full`].
+    #[serde(flatten)]
+    pub details: Option<Details>,
+}
+
+/// Sums of tokens, costs and durations over some calls.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Details {
+    /// See [`Tally::prompt_tokens`].
+    pub prompt_tokens: u64,
+    /// See [`Tally::cached_tokens`].
+    pub cached_tokens: u64,
+    /// See [`Tally::cache_write_tokens`].
+    pub cache_write_tokens: u64,
+    /// See [`Tally::completion_tokens`].
+    pub completion_tokens: u64,
+    /// See [`Tally::reasoning_tokens`].
+    pub reasoning_tokens: u64,
+    /// The cost of the calls whose cost is known.
+    pub cost_usd: Usd,
+    /// Calls whose cost is unknown.
+    pub unpriced: u64,
+    /// Calls whose tokens were estimated.
+    pub estimated: u64,
+    /// The mean duration, in milliseconds; `None` without calls.
+    pub avg_duration_ms: Option<u64>,
+    /// The mean time until the first content of a stream, in milliseconds; `None` where no call has one.
+    pub avg_first_token_ms: Option<u64>,
+}
+
+/// Sums by name, most requests first, [`OTHER`] last: an object in JSON.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ByName(pub Vec<(String, Sums)>);
+
+impl Serialize for ByName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, sums)| (name, sums)))
     }
-    for Row { slice, tally } in by_model {
-        add(&mut providers, &slice.provider, tally);
-        let model = [&slice.provider, "/", &slice.model].concat();
-        add(&mut models, if slice.model.is_empty() { OTHER } else { &model }, tally);
-    }
-    for Row { slice, tally } in by_project {
-        if !slice.project.is_empty() && detail != Detail::PublicWithoutProjects {
-            add(&mut projects, &slice.project, tally);
+}
+
+/// A part of a whole: in JSON a number from 0 to 1, and 0 if the whole is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ratio {
+    /// The part.
+    pub part: u64,
+    /// The whole.
+    pub whole: u64,
+}
+
+impl Serialize for Ratio {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.whole {
+            0 => serializer.serialize_u64(0),
+            whole => serializer.serialize_f64(self.part as f64 / whole as f64),
         }
     }
-    let daily = days.into_iter().map(|(date, tally)| {
-        let mut members = Map::new();
-        members.insert("date".to_owned(), date.into());
-        tell(&mut members, &tally, "", detail);
-        Value::Object(members)
-    });
-    let daily = daily.collect();
-    let mut members = Map::new();
-    tell(&mut members, &total, "_requests", detail);
-    members.insert("success_rate".to_owned(), success_rate(&total));
-    for (name, sums) in [("providers", providers), ("models", models), ("projects", projects)] {
-        members.insert(name.to_owned(), named(sums, detail));
-    }
-    members.insert("daily".to_owned(), daily);
-    Value::Object(members)
 }
 
-/// Adds to the sum of a name, or makes it.
-fn add(sums: &mut Sums, name: &str, tally: &Tally) {
-    match sums.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+/// Micro-USD: in JSON a number of US dollars with at most six decimals. Exact up to a billion dollars: below that the nearest
+/// binary fraction is written with the digits that it was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usd(pub u64);
+
+impl Serialize for Usd {
+    #[expect(clippy::cast_precision_loss, reason = "see above")]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_multiple_of(1_000_000) {
+            serializer.serialize_u64(self.0 / 1_000_000)
+        } else {
+            serializer.serialize_f64(self.0 as f64 / 1e6)
+        }
+    }
+}
+
+impl Details {
+    fn of(tally: &Tally, detail: Detail) -> Option<Details> {
+        (detail == Detail::Full).then(|| Details {
+            prompt_tokens: tally.prompt_tokens,
+            cached_tokens: tally.cached_tokens,
+            cache_write_tokens: tally.cache_write_tokens,
+            completion_tokens: tally.completion_tokens,
+            reasoning_tokens: tally.reasoning_tokens,
+            cost_usd: Usd(tally.cost_micro_usd),
+            unpriced: tally.unpriced,
+            estimated: tally.estimated,
+            avg_duration_ms: tally.duration_ms.checked_div(tally.requests),
+            avg_first_token_ms: tally.first_token_ms.checked_div(tally.streams),
+        })
+    }
+}
+
+impl Sums {
+    fn of(tally: &Tally, detail: Detail) -> Sums {
+        Sums {
+            requests: tally.requests,
+            successful: tally.successful,
+            failed: tally.failed(),
+            details: Details::of(tally, detail),
+        }
+    }
+}
+
+/// Tallies by name, sorted by name.
+type Tallies = Vec<(String, Tally)>;
+
+impl Summary {
+    /// The report of rows, each of which is in every list.
+    pub fn of_rows(rows: &[Row], detail: Detail) -> Summary {
+        Summary::of([rows; 3], detail)
+    }
+
+    fn of([by_day, by_model, by_project]: [&[Row]; 3], detail: Detail) -> Summary {
+        let mut total = Tally::default();
+        let [mut days, mut providers, mut models, mut projects] = <[Tallies; 4]>::default();
+        for Row { slice, tally } in by_day {
+            total.add(tally);
+            add(&mut days, &date(slice.day), tally);
+        }
+        for Row { slice, tally } in by_model {
+            add(&mut providers, &slice.provider, tally);
+            let model = [&slice.provider, "/", &slice.model].concat();
+            add(&mut models, if slice.model.is_empty() { OTHER } else { &model }, tally);
+        }
+        for Row { slice, tally } in by_project {
+            if !slice.project.is_empty() && detail != Detail::PublicWithoutProjects {
+                add(&mut projects, &slice.project, tally);
+            }
+        }
+        Summary {
+            total_requests: total.requests,
+            successful_requests: total.successful,
+            failed_requests: total.failed(),
+            details: Details::of(&total, detail),
+            success_rate: Ratio { part: total.successful, whole: total.requests },
+            providers: ByName::of(providers, detail),
+            models: ByName::of(models, detail),
+            projects: ByName::of(projects, detail),
+            daily: days
+                .into_iter()
+                .map(|(date, tally)| DaySums { date, sums: Sums::of(&tally, detail) })
+                .collect(),
+        }
+    }
+}
+
+/// Adds to the tally of a name, or makes it.
+fn add(tallies: &mut Tallies, name: &str, tally: &Tally) {
+    match tallies.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
         Ok(index) => {
-            if let Some((_, sum)) = sums.get_mut(index) {
+            if let Some((_, sum)) = tallies.get_mut(index) {
                 sum.add(tally);
             }
         }
-        Err(index) => sums.insert(index, (name.to_owned(), *tally)),
+        Err(index) => tallies.insert(index, (name.to_owned(), *tally)),
     }
 }
 
-/// An object by name, most requests first, [`OTHER`] last.
-fn named(mut sums: Sums, detail: Detail) -> Value {
-    let mut other = Tally::default();
-    let mut objects = Map::new();
-    let mut put = |name: String, tally: &Tally| {
-        let mut members = Map::new();
-        tell(&mut members, tally, "", detail);
-        objects.insert(name, Value::Object(members));
-    };
-    let mut places = MAX_NAMES;
-    sums.sort_by_key(|(_, tally)| Reverse(tally.requests));
-    for (name, tally) in sums {
-        if name == OTHER || places == 0 {
-            other.add(&tally);
-        } else {
-            places -= 1;
-            put(name, &tally);
+impl ByName {
+    fn of(mut tallies: Tallies, detail: Detail) -> ByName {
+        let mut other = Tally::default();
+        let mut named = Vec::with_capacity(tallies.len().min(MAX_NAMES + 1));
+        tallies.sort_by_key(|(_, tally)| Reverse(tally.requests));
+        for (name, tally) in tallies {
+            if name == OTHER || named.len() == MAX_NAMES {
+                other.add(&tally);
+            } else {
+                named.push((name, Sums::of(&tally, detail)));
+            }
         }
+        if other != Tally::default() {
+            named.push((OTHER.to_owned(), Sums::of(&other, detail)));
+        }
+        ByName(named)
     }
-    if other != Tally::default() {
-        put(OTHER.to_owned(), &other);
-    }
-    Value::Object(objects)
-}
-
-/// What is told of some calls. The counts of all calls together are called `total_requests` and so on, others `requests`.
-fn tell(members: &mut Map<String, Value>, tally: &Tally, suffix: &str, detail: Detail) {
-    let of_all = !suffix.is_empty();
-    let counts = [
-        (if of_all { "total" } else { "requests" }, tally.requests),
-        ("successful", tally.successful),
-        ("failed", tally.failed()),
-    ];
-    for (name, count) in counts {
-        members.insert([name, suffix].concat(), count.into());
-    }
-    if detail != Detail::Full {
-        return;
-    }
-    let mean = |sum: u64, count: u64| Value::from(sum.checked_div(count));
-    // Behind requests, successful and attempts.
-    for (name, sum) in Tally::FIELDS.into_iter().zip(tally.to_array()).skip(3) {
-        let (name, value) = match name {
-            "cost_micro_usd" => ("cost_usd", usd(sum)),
-            "duration_ms" => ("avg_duration_ms", mean(sum, tally.requests)),
-            "first_token_ms" => ("avg_first_token_ms", mean(sum, tally.streams)),
-            "streams" => continue,
-            _ => (name, sum.into()),
-        };
-        members.insert(name.to_owned(), value);
-    }
-}
-
-/// Micro-USD as a JSON number of US dollars with at most six decimals. Exact up to a billion dollars: below that the nearest
-/// binary fraction is written with the digits that it was made from.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-pub fn usd(micro_usd: u64) -> Value {
-    if micro_usd.is_multiple_of(1_000_000) {
-        (micro_usd / 1_000_000).into()
-    } else {
-        (micro_usd as f64 / 1e6).into()
-    }
-}
-
-/// The share of successful calls, 0 to 1; 0 of none.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn success_rate(tally: &Tally) -> Value {
-    if tally.requests == 0 { 0.into() } else { json!(tally.successful as f64 / tally.requests as f64) }
 }
 
 /// `2026-11-22`.
@@ -178,40 +274,102 @@ fn date(day: u32) -> String {
     text
 }
 
-/// How a key's account stands: the members of `GET /usage` that its ledger knows. `limits` are counters and amounts.
-pub fn account(usage: &Usage, account: &mut Account, limits: &[(String, u64)], now_ms: u64) -> Value {
-    let mut document = usage.summary(Detail::Full);
-    let mut states = Vec::with_capacity(limits.len());
-    for (counter, amount) in limits {
-        let Some(limit) = Limit::of_counter(counter, *amount) else { continue };
-        let State { used, held, unconfirmed, left, ends_ms } = account.state(&limit, now_ms);
-        states.push(json!({
-            "limit": limit.name,
-            "models": limit.models,
-            "amount": limit.amount,
-            "used": used,
-            "held": held,
-            "unconfirmed": unconfirmed,
-            "remaining": left,
-            "resets_at": ends_ms.map(to_rfc3339),
-        }));
+/// The report of `GET /usage`: what one key has used, its limits, and the end of its chain of receipts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KeyUsage<'a> {
+    /// The name of the key, or the label of a ring key.
+    pub key: &'a str,
+    /// The sums.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// The time of the report, in RFC 3339.
+    pub as_of: String,
+    /// The limits of the key.
+    pub limits: Vec<LimitUsage>,
+    /// The end of the chain of receipts.
+    pub receipts: ChainEnd<'a>,
+}
+
+/// One limit of a key. Amounts are calls, tokens or micro-USD.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitUsage {
+    /// The name of the limit in the configuration.
+    pub limit: &'static str,
+    /// The models that it is for, as the policy names them; `None` is all together.
+    pub models: Option<String>,
+    /// The limit itself.
+    pub amount: u64,
+    /// See [`State::used`].
+    pub used: u64,
+    /// See [`State::held`].
+    pub held: u64,
+    /// See [`State::unconfirmed`].
+    pub unconfirmed: u64,
+    /// See [`State::left`].
+    pub remaining: u64,
+    /// The end of the window, in RFC 3339; `None` if it never ends.
+    pub resets_at: Option<String>,
+}
+
+/// The end of a key's chain of receipts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChainEnd<'a> {
+    /// The number of receipts.
+    pub count: u64,
+    /// The hash of the last one.
+    pub head: &'a str,
+    /// The sums over all of them.
+    pub totals: Totals,
+}
+
+impl<'a> KeyUsage<'a> {
+    /// The report of a key. `limits` are counters ([`Limit::counter`]) and amounts.
+    pub fn of(
+        key: &'a str,
+        usage: &Usage,
+        account: &'a mut Account,
+        limits: &[(String, u64)],
+        now_ms: u64,
+    ) -> KeyUsage<'a> {
+        let limits = limits
+            .iter()
+            .filter_map(|(counter, amount)| Limit::of_counter(counter, *amount))
+            .map(|limit| {
+                let State { used, held, unconfirmed, left, ends_ms } = account.state(&limit, now_ms);
+                LimitUsage {
+                    limit: limit.name,
+                    models: limit.models,
+                    amount: limit.amount,
+                    used,
+                    held,
+                    unconfirmed,
+                    remaining: left,
+                    resets_at: ends_ms.map(to_rfc3339),
+                }
+            })
+            .collect();
+        let chain = account.chain();
+        KeyUsage {
+            key,
+            summary: usage.summary(Detail::Full),
+            as_of: to_rfc3339(now_ms),
+            limits,
+            receipts: ChainEnd { count: chain.count, head: &chain.head, totals: chain.totals },
+        }
     }
-    let chain = account.chain();
-    let receipts = json!({"count": chain.count, "head": chain.head, "totals": chain.totals});
-    if let Value::Object(members) = &mut document {
-        members.insert("as_of".to_owned(), to_rfc3339(now_ms).into());
-        members.insert("limits".to_owned(), states.into());
-        members.insert("receipts".to_owned(), receipts);
-    }
-    document
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::to_text;
     use crate::ledger::tally::Slice;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn value(summary: &Summary) -> Value {
+        serde_json::to_value(summary).unwrap()
+    }
 
     fn row(day: u32, project: &str, provider: &str, model: &str, requests: u64, successful: u64) -> Row {
         let [project, provider, model] = [project, provider, model].map(str::to_owned);
@@ -225,10 +383,10 @@ mod tests {
     fn nothing_is_zeros_and_empty_objects() {
         for detail in [Detail::Public, Detail::PublicWithoutProjects] {
             assert_eq!(
-                of_rows(&[], detail).to_string(),
+                to_text(&Summary::of_rows(&[], detail)),
                 r#"{"total_requests":0,"successful_requests":0,"failed_requests":0,"success_rate":0,"providers":{},"models":{},"projects":{},"daily":[]}"#
             );
-            assert_eq!(Usage::default().summary(detail), of_rows(&[], detail));
+            assert_eq!(Usage::default().summary(detail), Summary::of_rows(&[], detail));
         }
     }
 
@@ -251,10 +409,9 @@ mod tests {
             r#""daily":[{"date":"2026-11-22","requests":5,"successful":1,"failed":4},"#,
             r#"{"date":"2026-11-23","requests":5,"successful":5,"failed":0}]}"#,
         );
-        assert_eq!(of_rows(&rows, Detail::Public).to_string(), text);
-        let hidden = of_rows(&rows, Detail::PublicWithoutProjects);
-        assert_eq!(hidden["projects"], json!({}));
-        assert_eq!(hidden["total_requests"], 10);
+        assert_eq!(to_text(&Summary::of_rows(&rows, Detail::Public)), text);
+        let hidden = Summary::of_rows(&rows, Detail::PublicWithoutProjects);
+        assert_eq!((hidden.projects, hidden.total_requests), (ByName::default(), 10));
     }
 
     #[test]
@@ -272,7 +429,7 @@ mod tests {
             duration_ms: 301,
             ..row.tally
         };
-        let summary = of_rows(&[row], Detail::Full);
+        let summary = value(&Summary::of_rows(&[row], Detail::Full));
         let more = json!({
             "prompt_tokens": 10,
             "cached_tokens": 4,
@@ -291,8 +448,8 @@ mod tests {
                 assert_eq!(object.get(name), Some(value), "{name} of {object}");
             }
         }
-        assert_eq!(of_rows(&[], Detail::Full)["avg_duration_ms"], Value::Null);
-        assert_eq!(of_rows(&[], Detail::Full)["cost_usd"], 0);
+        let nothing = value(&Summary::of_rows(&[], Detail::Full));
+        assert_eq!((&nothing["avg_duration_ms"], &nothing["cost_usd"]), (&Value::Null, &json!(0)));
     }
 
     #[test]
@@ -303,7 +460,7 @@ mod tests {
             .map(|name| row(1, name, "groq", name, if name == "p1499" { 9 } else { 2 }, 1))
             .collect();
         rows.push(row(1, OTHER, "groq", "", 100, 10));
-        let summary = of_rows(&rows, Detail::Public);
+        let summary = value(&Summary::of_rows(&rows, Detail::Public));
         for (member, first) in [("projects", "p1499"), ("models", "groq/p1499")] {
             let object = summary[member].as_object().unwrap();
             assert_eq!(object.len(), MAX_NAMES + 1);
@@ -326,7 +483,7 @@ mod tests {
             (1_000_001, "1.000001"),
             (999_999_999_999_999, "999999999.999999"),
         ] {
-            assert_eq!(usd(micro).to_string(), text);
+            assert_eq!(to_text(&Usd(micro)), text);
         }
     }
 
@@ -334,7 +491,7 @@ mod tests {
         /// As a decimal, digit by digit.
         #[test]
         fn money_is_exact(micro in 0_u64..1_000_000_000_000_000) {
-            let text = usd(micro).to_string();
+            let text = to_text(&Usd(micro));
             let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
             let shift = 6 + exponent.parse::<i32>().unwrap() - i32::try_from(fraction.len()).unwrap();
@@ -350,8 +507,8 @@ mod tests {
                 .map(|(day, project, model, n)| row(day, ["", "a", "b", "c"][project], "p", ["x", "y", "z"][model], n, n / 2))
                 .collect();
             let back: Vec<Row> = rows.iter().rev().cloned().collect();
-            let summary = of_rows(&rows, Detail::Full);
-            prop_assert_eq!(summary.to_string(), of_rows(&back, Detail::Full).to_string());
+            let summary = Summary::of_rows(&rows, Detail::Full);
+            prop_assert_eq!(to_text(&summary), to_text(&Summary::of_rows(&back, Detail::Full)));
             let usage = Usage { days: rows.clone(), models: rows.clone(), projects: rows };
             prop_assert_eq!(usage.summary(Detail::Full), summary);
         }

@@ -6,6 +6,7 @@
 use gatehouse_core::catalog::OTHER;
 use gatehouse_core::catalog::{Entry, Registry};
 use gatehouse_core::error::Error;
+use gatehouse_core::json;
 use gatehouse_core::report::routing::{self, ModelHealth};
 use gatehouse_core::time::to_rfc3339;
 use serde_json::Value;
@@ -43,8 +44,8 @@ pub fn render(
     let seen = Seen {
         registry,
         now_ms,
-        status: routing::status(&view, &isolate.settings.config, registry, now_ms),
-        providers: routing::provider_stats(&view, registry, now_ms),
+        status: json::value(&routing::status(&view, &isolate.settings.config, registry, now_ms)),
+        providers: json::value(&routing::provider_stats(&view, registry, now_ms)),
         models: routing::health(&view, registry, now_ms),
     };
     let page = Page::new()?;

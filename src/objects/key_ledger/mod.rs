@@ -12,10 +12,9 @@ use std::cell::{Cell, RefCell};
 
 use gatehouse_core::json;
 use gatehouse_core::ledger::{Account, Changes, LeaseRequest, LeaseResponse, Limit, Report, ReportResponse};
-use gatehouse_core::report::usage::{self, Usage};
+use gatehouse_core::report::usage::KeyUsage;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
@@ -44,8 +43,15 @@ enum Message<'a> {
     Ask(Cow<'a, LeaseRequest>),
     /// What has become of calls.
     Report(Cow<'a, Report>),
-    /// The sums from one day to another, and how limits stand: counters and amounts.
-    Usage([u32; 2], Vec<(String, u64)>),
+    /// The report of `GET /usage`.
+    Usage {
+        /// The name of the key.
+        key: Cow<'a, str>,
+        /// The first and the last day, as days since 1970.
+        days: [u32; 2],
+        /// Its limits: counters and amounts.
+        limits: Vec<(String, u64)>,
+    },
     /// So many receipts, newest first, from before a number.
     Receipts(u64, u32),
     /// The receipt of an id.
@@ -70,10 +76,17 @@ pub fn report(
     exchange(PATIENCE_MS, env, ledger, &Message::Report(Cow::Borrowed(report)), &report.receipts)
 }
 
-/// The sums from one day to another, both included, as the members of `GET /usage`, and how the limits stand.
-pub async fn usage(env: &Env, ledger: &str, days: [u32; 2], limits: &[Limit]) -> Result<Value, ObjectError> {
+/// The report of `GET /usage` ([`KeyUsage`]) as JSON text, from one day to another, both included.
+pub async fn usage(
+    env: &Env,
+    ledger: &str,
+    key: &str,
+    days: [u32; 2],
+    limits: &[Limit],
+) -> Result<String, ObjectError> {
     let limits = limits.iter().map(|limit| (limit.counter().into_owned(), limit.amount)).collect();
-    exchange(PATIENCE_MS, env, ledger, &Message::Usage(days, limits), "").await
+    let message = Message::Usage { key: Cow::Borrowed(key), days, limits };
+    send(PATIENCE_MS, env, ledger, &message, "").await
 }
 
 /// Texts of receipts, newest first, with numbers below `before`.
@@ -86,7 +99,7 @@ pub async fn receipt(env: &Env, ledger: &str, id: &str) -> Result<Option<String>
     exchange(PATIENCE_MS, env, ledger, &Message::Receipt(id.to_owned()), "").await
 }
 
-/// Sends a message: a line of JSON, and a report's receipts.
+/// Sends a message, and reads the response.
 fn exchange<T: DeserializeOwned>(
     patience_ms: u32,
     env: &Env,
@@ -94,12 +107,20 @@ fn exchange<T: DeserializeOwned>(
     message: &Message<'_>,
     receipts: &str,
 ) -> impl Future<Output = Result<T, ObjectError>> + use<T> {
-    let failed = |error: serde_json::Error| ObjectError::Failed(error.to_string());
-    let message = serde_json::to_string(message).map_err(failed);
-    let answer = message.map(|message| {
-        send_within(patience_ms, env, "KEY_LEDGER", ledger, &format!("{message}\n{receipts}"))
-    });
-    async move { json::read(&answer?.await?).map_err(failed) }
+    let response = send(patience_ms, env, ledger, message, receipts);
+    async move { json::read(&response.await?).map_err(|error| ObjectError::Failed(error.to_string())) }
+}
+
+/// Sends a message, which is a line of JSON, and a report's receipts. The response is JSON text.
+fn send(
+    patience_ms: u32,
+    env: &Env,
+    ledger: &str,
+    message: &Message<'_>,
+    receipts: &str,
+) -> impl Future<Output = Result<String, ObjectError>> + use<> {
+    let message = json::to_text(message);
+    send_within(patience_ms, env, "KEY_LEDGER", ledger, &format!("{message}\n{receipts}"))
 }
 
 /// The object.
@@ -179,29 +200,26 @@ impl KeyLedger {
     }
 
     fn answer(&self, message: &Message<'_>) -> Result<String, String> {
-        let failed = |error: serde_json::Error| error.to_string();
         let answer = self.with_book(|account, now_ms| match message {
             Message::Ask(request) => {
                 let (answer, changes) = account.request_lease(request, now_ms);
                 storage::store(&self.state, &changes)?;
-                serde_json::to_string(&answer).map_err(failed)
+                Ok(json::to_text(&answer))
             }
             Message::Report(report) => {
                 let (standing, changes) = account.report(report, now_ms);
                 storage::store(&self.state, &changes)?;
-                serde_json::to_string(&standing).map_err(failed)
+                Ok(json::to_text(&standing))
             }
-            Message::Usage(days, limits) => {
-                let usage: Usage = storage::usage(&self.state, *days, account)?;
-                Ok(usage::account(&usage, account, limits, now_ms).to_string())
+            Message::Usage { key, days, limits } => {
+                let usage = storage::usage(&self.state, *days, account)?;
+                Ok(json::to_text(&KeyUsage::of(key, &usage, account, limits, now_ms)))
             }
             Message::Receipts(before, limit) => {
                 let texts = storage::receipts(&self.state, *before, *limit)?;
-                serde_json::to_string(&texts).map_err(failed)
+                Ok(json::to_text(&texts))
             }
-            Message::Receipt(id) => {
-                serde_json::to_string(&storage::receipt(&self.state, id)?).map_err(failed)
-            }
+            Message::Receipt(id) => Ok(json::to_text(&storage::receipt(&self.state, id)?)),
         })?;
         let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
         if let Some(due_ms) = due_ms {
