@@ -1,33 +1,41 @@
 //! `/access/claim/{token}`: the holder of a claim link sees a key, once.
 //!
-//! Credential the link shows a page with a button and changes nothing, so that chat programs and mail filters that look at
-//! links do no harm. The button posts to the same address; that spends the link.
+//! `GET` shows a page with a button and changes nothing, so that chat programs and mail filters that open links do no harm.
+//! The button posts to the same address; that spends the link.
 
 use std::rc::Rc;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
+use maud::{Markup, html};
+use serde::Serialize;
 
 use crate::authentication;
 use crate::isolate::Isolate;
 use crate::platform::clock;
-use crate::platform::page::{Page, escaped, sealed};
+use crate::platform::page::{Page, sealed};
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use crate::store::claims;
 use crate::store::keys::NewSecret;
 
-/// The style of all pages here.
-const HEAD: &str = include_str!("claim/head.html");
-const OFFER: &str = include_str!("claim/offer.html");
-const KEY: &str = include_str!("claim/key.html");
-const FAULT: &str = include_str!("claim/fault.html");
+/// The style of these pages.
+const STYLE: &str = include_str!("claim/style.css");
+/// The script of the button that copies the key.
+const COPY: &str = include_str!("claim/copy.js");
+
+/// The key, for programs.
+#[derive(Serialize)]
+struct Claimed<'a> {
+    api_key: &'a str,
+    name: &'a str,
+    message: &'static str,
+}
 
 /// `GET /access/claim/{token}`
 pub async fn show(context: &RequestContext<'_>, isolate: &Isolate, token: &str) -> Result<Response, Error> {
     match look_up(context, isolate, token).await {
-        Ok(_) => page(200, "Your key is ready", OFFER, &[]),
+        Ok(_) => page(200, "Your key is ready", |_| offer()),
         Err(error) => fault(context, error),
     }
 }
@@ -44,10 +52,10 @@ pub async fn redeem(
     };
     isolate.keys.borrow_mut().forget();
     if context.wants_page() {
-        return page(200, "Your key", KEY, &[("key", &escaped(&key))]);
+        return page(200, "Your key", |page| shown(page, &key));
     }
-    let message = "Store it safely: it is shown only once.";
-    Ok(sealed(Response::json(200, &json!({"api_key": key, "name": name, "message": message}))))
+    let claimed = Claimed { api_key: &key, name: &name, message: "Store it safely: it is shown only once." };
+    Ok(sealed(Response::json(200, &claimed)))
 }
 
 /// The link of a token. One that leads nowhere counts as a failed authentication.
@@ -77,7 +85,7 @@ async fn spend(
     Ok((found.name, secret.text))
 }
 
-/// What went wrong: a page for people, the usual envelope for programs.
+/// The response to a link that cannot be used: a page for people, the usual envelope for programs.
 fn fault(context: &RequestContext<'_>, error: Error) -> Result<Response, Error> {
     if !context.wants_page() {
         return Err(error);
@@ -91,16 +99,53 @@ fn fault(context: &RequestContext<'_>, error: Error) -> Result<Response, Error> 
     } else {
         "Not now"
     };
-    let shown = page(error.status, title, FAULT, &[("message", &escaped(&error.message))])?;
-    // The headers of the error stay: who refused, and when to try again.
+    let shown = page(error.status, title, |_| rejection(&error.message))?;
+    // The headers of the error stay: its source, and when to try again.
     let headers = Response::error(&error, Surface::OpenAi).headers.into_iter();
     Ok(headers
         .filter(|(name, _)| *name != "content-type")
         .fold(shown, |response, (name, value)| response.with(name, value)))
 }
 
-fn page(status: u16, title: &str, content: &str, values: &[(&str, &str)]) -> Result<Response, Error> {
+fn page(status: u16, title: &str, content: impl FnOnce(&Page) -> Markup) -> Result<Response, Error> {
     let page = Page::new()?;
-    let (head, content) = (page.fill(HEAD, &[]), page.fill(content, values));
+    let (head, content) = (page.style(STYLE), content(&page));
     Ok(page.response(status, title, &head, &content))
+}
+
+/// The content of the page with the button.
+fn offer() -> Markup {
+    html! {
+        p {
+            "The key is shown " strong { "once" } ": have a safe place ready for it, such as a password manager, before you \
+             go on."
+        }
+        form method="post" { button { "Show my key" } }
+        p.quiet { "After that this link shows nothing any more. If you did not expect it, close this page." }
+    }
+}
+
+/// The content of the page with the key.
+fn shown(page: &Page, key: &str) -> Markup {
+    html! {
+        p { "Store it now. It is not shown again, and nobody can look it up: not even the operator knows it." }
+        code #key { (key) }
+        button #copy type="button" hidden { "Copy" }
+        p.quiet {
+            "Send it as " strong { "Authorization: Bearer" } " and the key. "
+            a href="/docs" { "How to make the first call" }
+        }
+        (page.script(COPY))
+    }
+}
+
+/// The content of the page for a link that cannot be used.
+fn rejection(message: &str) -> Markup {
+    html! {
+        p { (message) "." }
+        p.quiet {
+            "Keys are shown once, so that nobody else can see yours. If you need another link, ask the operator of this \
+             gateway."
+        }
+    }
 }

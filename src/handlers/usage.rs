@@ -115,13 +115,13 @@ pub async fn list_receipts(
     let has_more = texts.len() > limit as usize;
     texts.truncate(limit as usize);
     let last = texts.last().filter(|_| has_more);
-    let list = ReceiptList {
+    let receipts = ReceiptList {
         object: "list",
         data: texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect(),
         has_more,
         next_before: last.and_then(|text| json::read::<Numbered>(text).ok()).map(|receipt| receipt.seq),
     };
-    Ok(Response::json(200, &list))
+    Ok(Response::json(200, &receipts))
 }
 
 /// `GET /usage/requests/{id}`

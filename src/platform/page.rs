@@ -1,16 +1,17 @@
-//! Pages for people: one frame and one style for all of them, and headers that keep each page private.
+//! Pages for people: one frame and one style for all pages, and headers that keep a page out of caches, search engines and frames.
 //!
-//! A template has placeholders such as `{{title}}`, which [`Page::fill`] replaces. Values are inserted unchanged, so
-//! text from elsewhere must go through [`escaped`] first.
+//! Pages are written with Maud, which escapes every value. Only the styles and scripts of this repository are
+//! [`PreEscaped`].
 
 use gatehouse_core::error::Error;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use ulid::Ulid;
 
 use super::random;
 use super::response::{Body, Response};
 
-/// The frame: title, shared style, and placeholders for the rest.
-const FRAME: &str = include_str!("page/frame.html");
+/// The style of all pages.
+const STYLE: &str = include_str!("page/style.css");
 
 /// A page under construction.
 pub struct Page {
@@ -24,35 +25,46 @@ impl Page {
         Ok(Page { nonce: Ulid::from_bytes(random::secret_bytes()?).to_string() })
     }
 
-    /// Replaces the placeholders of a template: `{{nonce}}` and the given ones. Values are not searched for
-    /// placeholders.
-    pub fn fill(&self, template: &str, values: &[(&str, &str)]) -> String {
-        let mut out = String::with_capacity(template.len());
-        let mut rest = template;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let Some((name, after)) = after.split_once("}}") else { break };
-            out.push_str(before);
-            match values.iter().find(|(known, _)| *known == name) {
-                Some((_, value)) => out.push_str(value),
-                None if name == "nonce" => out.push_str(&self.nonce),
-                None => {}
-            }
-            rest = after;
-        }
-        out.push_str(rest);
-        out
+    /// A style, for the head.
+    pub fn style(&self, css: &'static str) -> Markup {
+        html! { style nonce=(self.nonce) { (PreEscaped(css)) } }
     }
 
-    /// The response with the page. Title, additional head and content are HTML.
-    pub fn response(self, status: u16, title: &str, head: &str, content: &str) -> Response {
-        let text = self.fill(FRAME, &[("title", title), ("head", head), ("content", content)]);
+    /// A script, for the end of the content.
+    pub fn script(&self, js: &'static str) -> Markup {
+        html! { script nonce=(self.nonce) { (PreEscaped(js)) } }
+    }
+
+    /// The response with the page. `head` is added to the head.
+    pub fn response(self, status: u16, title: &str, head: &Markup, content: &Markup) -> Response {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="robots" content="noindex";
+                    meta name="referrer" content="no-referrer";
+                    title { (title) }
+                    (self.style(STYLE))
+                    (head)
+                }
+                body {
+                    main {
+                        h1 { (title) }
+                        (content)
+                    }
+                }
+            }
+        };
         let nonce = self.nonce;
-        // Only the page's own style and script; forms only to this origin; no framing.
+        // Only the page's own styles and scripts; forms only to this gateway; in no frame.
         let policy = format!(
             "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action 'self'; \
              base-uri 'none'; frame-ancestors 'none'"
         );
-        sealed(Response::new(status, "text/html; charset=utf-8", Body::Text(text.into())))
+        let body = Body::Text(page.into_string().into());
+        sealed(Response::new(status, "text/html; charset=utf-8", body))
             .with("content-security-policy", policy)
     }
 }
@@ -60,20 +72,4 @@ impl Page {
 /// Adds the headers that keep a response out of caches and search engines.
 pub fn sealed(response: Response) -> Response {
     response.with("cache-control", "no-store").with("x-robots-tag", "noindex, nofollow")
-}
-
-/// Escapes a text for HTML content and for quoted attribute values.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(character),
-        }
-    }
-    out
 }

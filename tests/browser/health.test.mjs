@@ -191,18 +191,21 @@ describe("/health", { skip }, () => {
     await open({}, async (page) => {
       const until = /for \d+ seconds?, until (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC$/;
       const throttles = await row(page, "busy");
-      assert.match(throttles["State"] ?? "", new RegExp(`^Resting ${until.source}`));
+      assert.match(throttles["State"] ?? "", new RegExp(`^Cooldown ${until.source}`));
       assert.equal(throttles["Went well"], "0%");
       assert.equal(throttles["Throttled"], "1");
-      assert.equal(throttles["Resting"], "1 of 1");
+      assert.equal(throttles["Cooldown"], "1 of 1");
       const demo = await row(page, "demo");
       assert.equal(demo["State"], "Degraded 1 degraded, of 8 models");
       assert.match(demo["p50"] ?? "", /^\d+ ms$/);
       assert.match(demo["p99"] ?? "", /^\d+\.\d s$/);
       assert.equal((await row(page, "spare"))["State"], "Available not called yet");
 
-      const resting = await row(page, "busy/sim-small");
-      assert.match(resting["State"] ?? "", new RegExp(`^Resting throttled, ${until.source}`));
+      const throttledModel = await row(page, "busy/sim-small");
+      assert.match(
+        throttledModel["State"] ?? "",
+        new RegExp(`^Cooldown throttled, ${until.source}`),
+      );
       const [time] = await page.locator("td time").all();
       assert.match(
         (await time?.getAttribute("datetime")) ?? "",

@@ -1,5 +1,5 @@
-//! `GET /health`: what is configured, and how it has been doing; a page for browsers, JSON for everybody else. Calls no
-//! upstream; asks the database for one row, and that at most every [`DATABASE_INTERVAL_MS`].
+//! `GET /health`: the configuration and the health of the gateway; a page for browsers, JSON for programs. It calls no upstream,
+//! and reads one row of the database, at most every [`DATABASE_INTERVAL_MS`].
 
 mod page;
 mod state;
@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use gatehouse_core::catalog::Entry;
 use gatehouse_core::error::Error;
-use gatehouse_core::json;
-use gatehouse_core::report::routing;
+use gatehouse_core::report::routing::{self, ModelHealth};
+use serde::Serialize;
 use worker::Env;
 
 use crate::isolate::Isolate;
@@ -18,7 +18,7 @@ use crate::platform::database::{self, DatabaseState};
 use crate::platform::email;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
-use state::State;
+use state::GatewayState;
 
 /// How long an answer of the database stands, in milliseconds.
 const DATABASE_INTERVAL_MS: u64 = 10_000;
@@ -42,7 +42,7 @@ fn is_shown(context: &RequestContext<'_>) -> bool {
     context.wants_page() && context.header("sec-fetch-dest").is_none_or(|what| what == "document")
 }
 
-async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> State {
+async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState {
     let env = &context.env;
     let mut problems = Vec::new();
     if isolate.settings.ring.is_empty() && isolate.settings.operators.is_empty() {
@@ -69,28 +69,46 @@ async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> State {
     if !isolate.settings.registry.entries().iter().any(Entry::is_active) {
         problems.push("no provider is configured, so nothing can be called");
     }
-    State {
+    GatewayState {
         keys: !isolate.settings.ring.is_empty() || !isolate.settings.operators.is_empty(),
         database,
         problems,
     }
 }
 
-/// `ok` says that it runs.
-fn json(isolate: &Isolate, state: &State, now_ms: u64) -> Response {
-    let active = isolate.settings.registry.entries().iter().filter(|entry| entry.is_active());
-    Response::json(
-        200,
-        &json!({
-            "ok": true,
-            "version": env!("CARGO_PKG_VERSION"),
-            "auth": {"configured": state.keys},
-            "database": state.database,
-            "providers": active.map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
-            "models": routing::health(&isolate.health.view.borrow(), &isolate.settings.registry, now_ms),
-            "problems": state.problems,
-        }),
-    )
+/// The response for programs.
+#[derive(Serialize)]
+struct Health<'a> {
+    /// Always true: the gateway runs.
+    ok: bool,
+    version: &'static str,
+    auth: Auth,
+    database: DatabaseState,
+    /// The names of the active providers.
+    providers: Vec<&'a str>,
+    models: Vec<ModelHealth>,
+    problems: &'a [&'static str],
+}
+
+#[derive(Serialize)]
+struct Auth {
+    /// Whether there is any key, so that anybody can call.
+    configured: bool,
+}
+
+fn json(isolate: &Isolate, state: &GatewayState, now_ms: u64) -> Response {
+    let registry = &isolate.settings.registry;
+    let active = registry.entries().iter().filter(|entry| entry.is_active());
+    let health = Health {
+        ok: true,
+        version: env!("CARGO_PKG_VERSION"),
+        auth: Auth { configured: state.keys },
+        database: state.database,
+        providers: active.map(|entry| entry.name.as_str()).collect(),
+        models: routing::health(&isolate.health.view.borrow(), registry, now_ms),
+        problems: &state.problems,
+    };
+    Response::json(200, &health)
 }
 
 /// Requests that come while one asks ask for themselves: none waits on another's promise.

@@ -1,358 +1,345 @@
-//! `GET /health` for people: what [`report`] tells, as a page without scripts.
+//! The page of `GET /health` for people, without scripts: the routing reports as tables.
 //!
-//! It looks again by itself only where it is asked to (`?refresh=10`, in seconds): a page that changes while it is being
-//! read is in the way of those who read slowly.
+//! It reloads itself only on request (`?refresh=10`, in seconds): a page that changes disturbs people who read slowly.
 
 use gatehouse_core::catalog::OTHER;
 use gatehouse_core::catalog::{Entry, Registry};
 use gatehouse_core::error::Error;
-use gatehouse_core::json;
-use gatehouse_core::report::routing::{self, ModelHealth};
+use gatehouse_core::report::routing::{self, Counts, ModelHealth, ProviderReport, RoutingStatus, State};
 use gatehouse_core::time::to_rfc3339;
-use serde_json::Value;
+use maud::{Markup, html};
 
-use super::state::State;
+use super::state::GatewayState;
 use crate::isolate::Isolate;
 use crate::platform::database::DatabaseState;
-use crate::platform::page::{Page, escaped};
+use crate::platform::page::Page;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 
-const HEAD: &str = include_str!("head.html");
-const CONTENT: &str = include_str!("page.html");
-/// What stands where nothing is known.
+const STYLE: &str = include_str!("style.css");
+/// The text of an unknown value.
 const UNKNOWN: &str = "–";
-/// How often the page looks again if it is not told how often, in seconds.
+/// The interval at which the page reloads if the query does not state one, in seconds.
 const REFRESH_S: u32 = 10;
-/// How often it does at the most, in seconds.
+/// The shortest interval, in seconds.
 const MIN_REFRESH_S: u32 = 5;
 
-const PROVIDERS: &[&str] =
-    &["Provider", "State", "Calls", "Went well", "p50", "p90", "p99", "Throttled", "Resting"];
-const MODELS: &[&str] =
-    &["Model", "State", "Calls", "Went well", "Latency", "p90", "p99", "Headroom", "Today"];
+const PROVIDERS: [&str; 9] =
+    ["Provider", "State", "Calls", "Went well", "p50", "p90", "p99", "Throttled", "Cooldown"];
+const PROVIDERS_CAPTION: &str = "All calls that have been counted; how many of the models that were called are in \
+    cooldown; and recent latencies: half of the responses (p50), nine in ten (p90) and 99 in 100 (p99) took at most \
+    this long. For a stream, that is the time until its first content.";
+const MODELS: [&str; 9] =
+    ["Model", "State", "Calls", "Went well", "Latency", "p90", "p99", "Headroom", "Today"];
+const MODELS_CAPTION: &str = "Models that have been called, how many of their recent calls went well, and how long these \
+    took: on average, and as above. Headroom is the smallest share that is left of any known limit; responses of today \
+    (UTC) count towards the daily limit.";
 
 /// The page.
 pub fn render(
     context: &RequestContext<'_>,
     isolate: &Isolate,
-    state: &State,
+    state: &GatewayState,
     now_ms: u64,
 ) -> Result<Response, Error> {
     let view = isolate.health.view.borrow();
     let registry = &isolate.settings.registry;
-    let seen = Seen {
+    let reports = Reports {
         registry,
         now_ms,
-        status: json::value(&routing::status(&view, &isolate.settings.config, registry, now_ms)),
-        providers: json::value(&routing::provider_stats(&view, registry, now_ms)),
+        status: routing::status(&view, &isolate.settings.config, registry, now_ms),
+        providers: routing::provider_stats(&view, registry, now_ms),
         models: routing::health(&view, registry, now_ms),
     };
-    let page = Page::new()?;
-    let (mut refresh, mut again) = (
-        String::new(),
-        format!(r#"<a href="/health?refresh={REFRESH_S}">Look again every {REFRESH_S} seconds</a>"#),
-    );
-    if let Some(seconds) = context.query("refresh") {
-        let seconds = seconds.parse().unwrap_or(REFRESH_S).max(MIN_REFRESH_S);
-        refresh = format!(r#"<meta http-equiv="refresh" content="{seconds}" />"#);
-        again = format!(r#"Looks again every {seconds} seconds. <a href="/health">Stop that</a>"#);
-    }
+    let refresh_s =
+        context.query("refresh").map(|seconds| seconds.parse().unwrap_or(REFRESH_S).max(MIN_REFRESH_S));
     let mut title = "Gatehouse is running".to_owned();
-    let mut problems = String::new();
     if !state.problems.is_empty() {
         title = format!("{title}, with {}", counted(state.problems.len() as u64, "problem"));
-        problems.push_str(r#"<section class="problems"><h2>Problems</h2><ul>"#);
-        for problem in &state.problems {
-            problems.push_str(&["<li>", &escaped(problem), "</li>"].concat());
+    }
+    let page = Page::new()?;
+    let head = html! {
+        @if let Some(seconds) = refresh_s { meta http-equiv="refresh" content=(seconds); }
+        (page.style(STYLE))
+    };
+    Ok(page.response(200, &title, &head, &content(state, &reports, refresh_s)))
+}
+
+fn content(state: &GatewayState, reports: &Reports<'_>, refresh_s: Option<u32>) -> Markup {
+    html! {
+        p.quiet {
+            "As of " (time(reports.now_ms, None)) ". "
+            @if let Some(seconds) = refresh_s {
+                "Looks again every " (seconds) " seconds. " a href="/health" { "Stop that" }
+            } @else {
+                a href={ "/health?refresh=" (REFRESH_S) } { "Look again every " (REFRESH_S) " seconds" }
+            }
         }
-        problems.push_str("</ul></section>");
+        @if !state.problems.is_empty() {
+            section.problems {
+                h2 { "Problems" }
+                ul { @for problem in &state.problems { li { (problem) } } }
+            }
+        }
+        dl {
+            div { dt { "Gateway" } dd { span.state.good { "Running," } " version " (env!("CARGO_PKG_VERSION")) } }
+            div { dt { "Database" } dd { (database(state.database)) } }
+            div {
+                dt { "Gateway keys" }
+                dd { (if state.keys { tag("good", "Configured", &[]) } else { tag("bad", "None", &[]) }) }
+            }
+            div { dt { "Listed models" } dd { (reports.listed()) } }
+        }
+        h2 { "Providers" }
+        (table(PROVIDERS, &reports.provider_rows(), PROVIDERS_CAPTION, "No provider is configured."))
+        h2 { "Models" }
+        (table(MODELS, &reports.model_rows(), MODELS_CAPTION, "No model has been called yet."))
+        footer.quiet {
+            p {
+                "Programs get this address as JSON. There is more at "
+                a href="/v1/routing/status" { "/v1/routing/status" } " and "
+                a href="/v1/stats/providers" { "/v1/stats/providers" } ", and all of it is explained in the "
+                a href="/docs" { "documentation" } "."
+            }
+        }
     }
-    let head = page.fill(HEAD, &[("refresh", &refresh)]);
-    let body = page.fill(
-        CONTENT,
-        &[
-            ("now", &time(now_ms, None)),
-            ("again", &again),
-            ("problems", &problems),
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("database", &database(state.database)),
-            ("keys", &if state.keys { tag("good", "Configured", "") } else { tag("bad", "None", "") }),
-            ("listed", &seen.listed()),
-            ("providers", &seen.provider_table()),
-            ("models", &seen.model_table()),
-        ],
-    );
-    Ok(page.response(200, &title, &head, &body))
 }
 
-fn database(state: DatabaseState) -> String {
+fn database(state: DatabaseState) -> Markup {
     match state {
-        DatabaseState::Ready => tag("good", "Ready", ""),
-        DatabaseState::NotMigrated => tag("bad", "Without its tables", ""),
-        DatabaseState::Unreachable => tag("bad", "Does not answer", ""),
-        DatabaseState::NotBound => tag("bad", "Not bound", ""),
+        DatabaseState::Ready => tag("good", "Ready", &[]),
+        DatabaseState::NotMigrated => tag("bad", "Without its tables", &[]),
+        DatabaseState::Unreachable => tag("bad", "Does not answer", &[]),
+        DatabaseState::NotBound => tag("bad", "Not bound", &[]),
     }
 }
 
-/// What the reports tell, and when.
-struct Seen<'g> {
+/// The reports that the page shows.
+struct Reports<'g> {
     registry: &'g Registry,
     now_ms: u64,
-    status: Value,
-    providers: Value,
+    status: RoutingStatus<'g>,
+    providers: ProviderReport<'g>,
     models: Vec<ModelHealth>,
 }
 
-impl Seen<'_> {
-    /// How many listed models are in which state.
+/// A row of a table: its name, and the cells after it.
+type Row = (Markup, Vec<Markup>);
+
+impl Reports<'_> {
+    /// The counts of listed models by state.
     fn listed(&self) -> String {
-        let counts = self.status.get("summary").map(counts).unwrap_or_default();
+        let counts = self.status.summary.counts();
         let others = troubles(counts);
         let comma = if others.is_empty() { "" } else { ", " };
-        format!("{} available{comma}{others}", grouped(counts[0]))
+        format!("{} available{comma}{others}", grouped(counts.available as u64))
     }
 
-    fn provider_table(&self) -> String {
-        let mut table = Table::new(PROVIDERS);
-        for entry in self.registry.entries().iter().filter(|entry| entry.is_active()) {
-            table.row(&bdi(&entry.name));
-            table.cell(&self.provider_state(entry));
-            let stats = list(&self.providers, "stats");
-            let Some(stats) = stats.iter().find(|stats| text(stats, "provider") == entry.name) else {
-                table.count(0);
-                for _ in 3..PROVIDERS.len() {
-                    table.cell(UNKNOWN);
-                }
-                continue;
-            };
-            table.count(number(stats, "total_attempts"));
-            table.percent(fraction(stats, "success_rate").unwrap_or(0.0));
-            for name in ["p50_latency_ms", "p90_latency_ms", "p99_latency_ms"] {
-                table.latency(fraction(stats, name));
-            }
-            table.count(number(stats, "throttle_count"));
-            let [resting, called] = ["models_in_cooldown", "active_models"].map(|name| number(stats, name));
-            table.cell(&format!("{resting} of {called}"));
-        }
-        table.end(
-            "All calls that have been counted; how many of the models that were called are resting; and how long \
-             answers took of late: half of them (p50), nine in ten (p90) and 99 in 100 (p99) at most so long. A stream \
-             is answered with its first content.",
-            "No provider is configured.",
-        )
+    fn provider_rows(&self) -> Vec<Row> {
+        let active = self.registry.entries().iter().filter(|entry| entry.is_active());
+        active.map(|entry| (bdi(&entry.name), self.provider_cells(entry))).collect()
     }
 
-    /// A provider is judged by its listed models; one that lists none, by those that are not listed.
-    fn provider_state(&self, entry: &Entry) -> String {
+    fn provider_cells(&self, entry: &Entry) -> Vec<Markup> {
+        let state = self.provider_state(entry);
+        let Some(called) = self.providers.stats.iter().find(|stats| stats.provider == entry.name) else {
+            let mut cells = vec![state, text(&grouped(0))];
+            cells.resize_with(PROVIDERS.len() - 1, || text(UNKNOWN));
+            return cells;
+        };
+        vec![
+            state,
+            text(&grouped(called.total_attempts)),
+            text(&percent(called.success_rate)),
+            latency(called.p50_latency_ms),
+            latency(called.p90_latency_ms),
+            latency(called.p99_latency_ms),
+            text(&grouped(called.throttle_count)),
+            text(&format!("{} of {}", called.models_in_cooldown, called.active_models)),
+        ]
+    }
+
+    /// The state of a provider: that of its listed models, or of its unlisted ones if it lists none.
+    fn provider_state(&self, entry: &Entry) -> Markup {
         let key = format!("{}:", entry.name);
         let mut called = self.models.iter().filter(|row| row.key.starts_with(&key));
-        let Some(counts) = self.status.get("providers").and_then(|all| all.get(&entry.name)).map(counts)
-        else {
+        let Some(summary) = self.status.providers.get(entry.name.as_str()) else {
             return called
                 .next()
-                .map_or_else(|| tag("good", "Available", ""), |row| self.model_state(row, ""));
+                .map_or_else(|| tag("good", "Available", &[]), |row| self.model_state(row, ""));
         };
-        let [available, degraded, resting, used_up] = counts;
-        let usable = available + degraded;
-        if usable == 0 {
-            let listed = list(&self.status, "fallback_order").iter();
-            let listed = listed.filter(|row| text(row, "provider") == entry.name);
-            let until_ms = listed.map(|row| number(row, "cooldown_until")).min().unwrap_or(0);
-            let word = if resting > 0 { "Resting" } else { "Used up" };
-            return tag("bad", word, &self.until(until_ms));
+        let counts = summary.counts();
+        if counts.usable() == 0 {
+            let listed = self.status.fallback_order.iter().filter(|row| row.provider == entry.name);
+            let until_ms = listed.map(|row| row.cooldown_until).min().unwrap_or(0);
+            let word = if counts.cooldown > 0 { "Cooldown" } else { "Used up" };
+            return tag("bad", word, self.until(until_ms).as_slice());
         }
         let troubles = troubles(counts);
         if !troubles.is_empty() {
-            let all = counted(usable + resting + used_up, "model");
-            return tag("warn", "Degraded", &format!("{troubles}, of {all}"));
+            let all = counted(summary.configured_models as u64, "model");
+            return tag("warn", "Degraded", &[text(&format!("{troubles}, of {all}"))]);
         }
-        tag("good", "Available", if called.next().is_none() { "not called yet" } else { "" })
+        let details = called.next().is_none().then(|| text("not called yet"));
+        tag("good", "Available", details.as_slice())
     }
 
-    fn model_table(&self) -> String {
-        let mut table = Table::new(MODELS);
-        for row in &self.models {
-            let (provider, model) = row.key.split_once(':').unwrap_or(("", &row.key));
-            let is_other =
-                model == OTHER && !self.registry.provider(provider).is_some_and(|entry| entry.lists(OTHER));
-            let name = if is_other { "models that are not listed".to_owned() } else { bdi(model) };
-            table.row(&format!("<small>{}/</small>{name}", bdi(provider)));
-            table.cell(&self.model_state(row, &format!("{provider}/{model}")));
-            table.count(row.attempts);
-            table.percent(row.success_rate);
-            table.latency(row.p90_latency_ms.and(Some(row.avg_latency_ms)));
-            table.latency(row.p90_latency_ms);
-            table.latency(row.p99_latency_ms);
-            let share = percent(row.headroom);
-            table.cell(&format!(
-                r#"<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="{}" height="1" /></svg>{share}"#,
-                share.strip_suffix('%').unwrap_or_default(),
-            ));
-            let limit = row.daily_limit.map(|limit| format!(" <small>of {}</small>", grouped(limit.into())));
-            table.cell(&(grouped(row.daily_used.into()) + &limit.unwrap_or_default()));
-        }
-        table.end(
-            "Models that have been called, how they did of late, and how long they took: on average, and as above. \
-             Headroom is the smallest share that is left of any limit that is known; answers of today (UTC) count \
-             towards that of a day.",
-            "No model has been called yet.",
-        )
+    fn model_rows(&self) -> Vec<Row> {
+        self.models.iter().map(|row| self.model_row(row)).collect()
     }
 
-    /// Of models that are not listed, [`routing::status`] does not tell: it is only known whether they rest.
-    fn model_state(&self, row: &ModelHealth, id: &str) -> String {
-        let listed = list(&self.status, "fallback_order").iter().find(|listed| text(listed, "id") == id);
+    fn model_row(&self, row: &ModelHealth) -> Row {
+        let (provider, model) = row.key.split_once(':').unwrap_or(("", &row.key));
+        let is_other =
+            model == OTHER && !self.registry.provider(provider).is_some_and(|entry| entry.lists(OTHER));
+        let name = if is_other { text("models that are not listed") } else { bdi(model) };
+        let headroom = percent(row.headroom);
+        let width = headroom.strip_suffix('%').unwrap_or_default();
+        let cells = vec![
+            self.model_state(row, &format!("{provider}/{model}")),
+            text(&grouped(row.attempts)),
+            text(&percent(row.success_rate)),
+            latency(row.p90_latency_ms.and(Some(row.avg_latency_ms))),
+            latency(row.p90_latency_ms),
+            latency(row.p99_latency_ms),
+            html! {
+                svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true" {
+                    rect width=(width) height="1" {}
+                }
+                (headroom)
+            },
+            html! {
+                (grouped(row.daily_used.into()))
+                @if let Some(limit) = row.daily_limit { " " small { "of " (grouped(limit.into())) } }
+            },
+        ];
+        (html! { small { (bdi(provider)) "/" } (name) }, cells)
+    }
+
+    /// The state of a model. [`routing::status`] has only listed models; of others, only their cooldown is known.
+    fn model_state(&self, row: &ModelHealth, id: &str) -> Markup {
+        let listed = self.status.fallback_order.iter().find(|listed| listed.id == id);
         let state = match listed {
-            Some(listed) => text(listed, "status"),
-            None if row.cooldown_until > 0 => "cooldown",
-            None => "",
+            Some(listed) => listed.status,
+            None if row.cooldown_until > 0 => State::Cooldown,
+            None => State::Available,
         };
         let mut details = Vec::new();
         if let Some(listed) = listed
-            && state == "degraded"
+            && state == State::Degraded
         {
-            details.extend(list(listed, "reasons").iter().filter_map(Value::as_str).map(words));
+            details.extend(listed.reasons.iter().map(|code| words(code)));
         }
         details.extend(row.cooldown_reason.map(words));
-        details.extend(Some(self.until(row.cooldown_until)).filter(|until| !until.is_empty()));
+        details.extend(self.until(row.cooldown_until));
         let (class, word) = match state {
-            "degraded" => ("warn", "Degraded"),
-            "cooldown" => ("bad", "Resting"),
-            "exhausted" => ("bad", "Used up"),
-            _ => ("good", "Available"),
+            State::Available => ("good", "Available"),
+            State::Degraded => ("warn", "Degraded"),
+            State::Cooldown => ("bad", "Cooldown"),
+            State::Exhausted => ("bad", "Used up"),
         };
-        tag(class, word, &details.join(", "))
+        tag(class, word, &details)
     }
 
-    /// For how long, and until when; empty if it is over.
-    fn until(&self, until_ms: u64) -> String {
+    /// The rest of a cooldown, and its end; `None` if it is over.
+    fn until(&self, until_ms: u64) -> Option<Markup> {
         let seconds = until_ms.saturating_sub(self.now_ms).div_ceil(1000);
         let (count, unit) = match seconds {
-            0 => return String::new(),
+            0 => return None,
             1..=90 => (seconds, "second"),
             91..=5_400 => (seconds.div_ceil(60), "minute"),
             5_401..=172_800 => (seconds.div_ceil(3_600), "hour"),
             _ => (seconds.div_ceil(86_400), "day"),
         };
-        format!("for {}, until {}", counted(count, unit), time(until_ms, Some(self.now_ms)))
+        Some(html! { "for " (counted(count, unit)) ", until " (time(until_ms, Some(self.now_ms))) })
     }
 }
 
-/// A table, whose rows begin with their names. On a narrow screen each row is a card, and its cells tell their columns.
-struct Table {
-    columns: &'static [&'static str],
-    rows: String,
-    next: usize,
-}
-
-impl Table {
-    fn new(columns: &'static [&'static str]) -> Table {
-        Table { columns, rows: String::new(), next: 0 }
+/// A table whose rows begin with their names. On a narrow screen each row is a card, whose cells name their columns.
+fn table(columns: [&str; 9], rows: &[Row], caption: &str, empty: &str) -> Markup {
+    if rows.is_empty() {
+        return html! { p { (empty) } };
     }
-
-    fn row(&mut self, name: &str) {
-        self.rows.push_str(&[r#"<tr><th scope="row">"#, name, "</th>"].concat());
-        self.next = 1;
-    }
-
-    fn cell(&mut self, html: &str) {
-        let column = self.columns.get(self.next).copied().unwrap_or_default();
-        self.rows.push_str(&[r#"<td data-column=""#, column, r#""><span>"#, html, "</span></td>"].concat());
-        self.next += 1;
-    }
-
-    fn count(&mut self, count: u64) {
-        self.cell(&grouped(count));
-    }
-
-    fn percent(&mut self, share: f64) {
-        self.cell(&percent(share));
-    }
-
-    fn latency(&mut self, ms: Option<f64>) {
-        let Some(ms) = ms else { return self.cell(UNKNOWN) };
-        self.cell(&match whole(ms) {
-            0 => "under 1 ms".to_owned(),
-            ms @ 1..1000 => format!("{ms} ms"),
-            ms => format!("{}.{} s", grouped(ms / 1000), ms % 1000 / 100),
-        });
-    }
-
-    fn end(self, caption: &str, empty: &str) -> String {
-        if self.rows.is_empty() {
-            return format!("<p>{empty}</p>");
+    html! {
+        table {
+            caption { (caption) }
+            thead { tr { @for column in columns { th scope="col" { (column) } } } }
+            tbody {
+                @for (name, cells) in rows {
+                    tr {
+                        th scope="row" { (name) }
+                        @for (column, cell) in columns.iter().skip(1).zip(cells) {
+                            td data-column=(column) { span { (cell) } }
+                        }
+                    }
+                }
+            }
         }
-        let mut out = format!("<table><caption>{caption}</caption><thead><tr>");
-        for column in self.columns {
-            out.push_str(&[r#"<th scope="col">"#, column, "</th>"].concat());
-        }
-        // A row ends where the next begins.
-        [&out, "</tr></thead><tbody>", &self.rows, "</tbody></table>"].concat()
     }
 }
 
-/// A state: a word, with a colour and a shape that say the same, and more words on it.
-fn tag(class: &str, word: &str, details: &str) -> String {
-    let [before, after] = if details.is_empty() { [""; 2] } else { [r#" <span class="detail">"#, "</span>"] };
-    [r#"<span class="state "#, class, r#"">"#, word, "</span>", before, details, after].concat()
+/// A state: a word, with a colour and a shape that say the same, and its details.
+fn tag(class: &str, word: &str, details: &[Markup]) -> Markup {
+    html! {
+        span class={ "state " (class) } { (word) }
+        @if !details.is_empty() {
+            " "
+            span.detail {
+                @for (index, detail) in details.iter().enumerate() {
+                    @if index > 0 { ", " }
+                    (detail)
+                }
+            }
+        }
+    }
+}
+
+fn text(text: &str) -> Markup {
+    html! { (text) }
 }
 
 /// A name from outside, which may be written in any direction.
-fn bdi(name: &str) -> String {
-    ["<bdi>", &escaped(name), "</bdi>"].concat()
+fn bdi(name: &str) -> Markup {
+    html! { bdi { (name) } }
 }
 
-/// The counts of available, degraded, resting and used up models in a part of [`routing::status`].
-fn counts(part: &Value) -> [u64; 4] {
-    ["available_models", "degraded_models", "cooldown_models", "exhausted_models"]
-        .map(|name| number(part, name))
-}
-
-/// Those of the counts that stand for some trouble, in words.
-fn troubles([_, counts @ ..]: [u64; 4]) -> String {
-    let mut parts = Vec::new();
-    for (count, word) in counts.into_iter().zip(["degraded", "resting", "used up"]) {
-        if count > 0 {
-            parts.push(format!("{} {word}", grouped(count)));
-        }
-    }
-    parts.join(", ")
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value.get(name).and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn fraction(value: &Value, name: &str) -> Option<f64> {
-    value.get(name).and_then(Value::as_f64)
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+/// The counts of models that are not simply available.
+fn troubles(counts: Counts) -> String {
+    let parts =
+        [(counts.degraded, "degraded"), (counts.cooldown, "in cooldown"), (counts.exhausted, "used up")];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    parts.map(|(count, word)| format!("{} {word}", grouped(count as u64))).collect::<Vec<_>>().join(", ")
 }
 
 /// A code such as `limit_used_up`, in words.
-fn words(code: &str) -> String {
-    escaped(&code.replace('_', " "))
+fn words(code: &str) -> Markup {
+    text(&code.replace('_', " "))
 }
 
-/// A point in time, to the second; the day is left out where it is that of the other.
-fn time(ms: u64, other_ms: Option<u64>) -> String {
+/// A point in time, to the second. The day is left out where it is that of the other.
+fn time(ms: u64, other_ms: Option<u64>) -> Markup {
     let exact = to_rfc3339(ms.div_ceil(1000) * 1000);
     let other = other_ms.map(to_rfc3339).unwrap_or_default();
     let (day, time) = exact.split_once('T').unwrap_or(("", &exact));
-    let day = if other.starts_with(day) { String::new() } else { format!("{day} ") };
-    let time = time.trim_end_matches('Z');
-    format!(r#"<time datetime="{exact}">{day}{time} UTC</time>"#)
+    html! {
+        time datetime=(exact) {
+            @if !other.starts_with(day) { (day) " " }
+            (time.trim_end_matches('Z')) " UTC"
+        }
+    }
 }
 
-fn counted(count: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+fn latency(ms: Option<f64>) -> Markup {
+    text(&match ms.map(whole) {
+        None => UNKNOWN.to_owned(),
+        Some(0) => "under 1 ms".to_owned(),
+        Some(ms @ 1..1000) => format!("{ms} ms"),
+        Some(ms) => format!("{}.{} s", grouped(ms / 1000), ms % 1000 / 100),
+    })
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// `12345` as `12,345`.
@@ -360,7 +347,7 @@ fn grouped(count: u64) -> String {
     if count < 1000 { count.to_string() } else { format!("{},{:03}", grouped(count / 1000), count % 1000) }
 }
 
-/// A share, rounded down: only what is whole is 100 %.
+/// A share, rounded down: only a whole is 100 %.
 fn percent(share: f64) -> String {
     let tenths = whole(share * 10_000.0) / 10;
     match tenths % 10 {
