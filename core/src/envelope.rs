@@ -4,6 +4,7 @@
 //! always present, the portal's `{"Status","Message","Meta"}`, and `/v0`'s `{"message","error_code","details"}`. The
 //! error, its status and its code are in [`crate::error`].
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Code, Error, Origin};
@@ -36,33 +37,90 @@ impl Surface {
     }
 }
 
+/// The body of an error, in the shape of a surface.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Envelope<'a> {
+    /// On [`Surface::OpenAi`].
+    OpenAi {
+        /// The error.
+        error: OpenAiError<'a>,
+    },
+    /// On [`Surface::Portal`].
+    #[serde(rename_all = "PascalCase")]
+    Portal {
+        /// `Error`.
+        status: &'static str,
+        /// The message.
+        message: &'a str,
+        /// Null.
+        meta: (),
+    },
+    /// On [`Surface::V0`].
+    V0 {
+        /// The message.
+        message: &'a str,
+        /// The code in Pascal case.
+        error_code: &'static str,
+        /// Facts about the error.
+        details: Details<'a>,
+    },
+}
+
+/// An error in `OpenAI`'s API. All four fields are always present.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpenAiError<'a> {
+    /// The message.
+    pub message: &'a str,
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    /// The field, parameter or header at fault.
+    pub param: Option<&'a str>,
+    /// The code.
+    pub code: Option<&'a str>,
+}
+
+/// Facts about an error on [`Surface::V0`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Details<'a> {
+    /// Those of the error.
+    Stated(&'a Value),
+    /// The field, parameter or header at fault.
+    Param {
+        /// Its name.
+        param: &'a str,
+    },
+    /// None: null.
+    None,
+}
+
 impl Error {
     /// The body of the error in the envelope of a surface.
-    pub fn envelope(&self, surface: Surface) -> Value {
+    pub fn envelope(&self, surface: Surface) -> Envelope<'_> {
+        let param = self.param.as_deref();
         match surface {
-            Surface::OpenAi => json!({"error": {
-                "message": self.message,
-                "type": self.kind(),
-                "param": self.param,
-                "code": self.code(),
-            }}),
+            Surface::OpenAi => Envelope::OpenAi {
+                error: OpenAiError { message: &self.message, kind: self.kind(), param, code: self.code() },
+            },
             Surface::Portal => {
-                json!({"Status": "Error", "Message": self.message_on(surface), "Meta": null})
+                Envelope::Portal { status: "Error", message: self.message_on(surface), meta: () }
             }
-            Surface::V0 => json!({
-                "message": self.message_on(surface),
-                "error_code": match self.origin {
+            Surface::V0 => Envelope::V0 {
+                message: self.message_on(surface),
+                error_code: match self.origin {
                     // The one code that clients of this surface know by another name.
                     Origin::Gateway(Code::InvalidApiKey) => "AuthenticationFailed",
                     Origin::Gateway(code) => code.spec().pascal_code,
                     Origin::Upstream { .. } => "UpstreamError",
                 },
-                "details": match (&self.details, &self.param) {
-                    (Some(details), _) => Value::clone(details),
-                    (None, Some(param)) => json!({"param": param}),
-                    (None, None) => Value::Null,
+                details: match (&self.details, param) {
+                    (Some(details), _) => Details::Stated(details),
+                    (None, Some(param)) => Details::Param { param },
+                    (None, None) => Details::None,
                 },
-            }),
+            },
         }
     }
 
@@ -77,7 +135,7 @@ impl Error {
 
     /// The error as the last event of a stream in OpenAI's format.
     pub fn stream_event(&self) -> Vec<u8> {
-        format!("data: {}\n\n", self.envelope(Surface::OpenAi)).into_bytes()
+        format!("data: {}\n\n", json::to_text(&self.envelope(Surface::OpenAi))).into_bytes()
     }
 }
 
@@ -89,15 +147,15 @@ mod tests {
     fn each_surface_has_its_envelope() {
         let error = Error::new(Code::InvalidType, "'model' must be a string").with_param("model");
         assert_eq!(
-            error.envelope(Surface::of_path("/v1/chat/completions")).to_string(),
+            json::to_text(&error.envelope(Surface::of_path("/v1/chat/completions"))),
             r#"{"error":{"message":"'model' must be a string","type":"invalid_request_error","param":"model","code":"invalid_type"}}"#
         );
         assert_eq!(
-            error.envelope(Surface::of_path("/api/portal/requests")).to_string(),
+            json::to_text(&error.envelope(Surface::of_path("/api/portal/requests"))),
             r#"{"Status":"Error","Message":"'model' must be a string","Meta":null}"#
         );
         assert_eq!(
-            error.envelope(Surface::of_path("/v0/api_keys")).to_string(),
+            json::to_text(&error.envelope(Surface::of_path("/v0/api_keys"))),
             r#"{"message":"'model' must be a string","error_code":"InvalidType","details":{"param":"model"}}"#
         );
     }
@@ -111,9 +169,10 @@ mod tests {
 
     #[test]
     fn all_four_fields_are_present_even_when_null() {
-        let body = Error::upstream(418, "teapot".into(), None, "no".into()).envelope(Surface::OpenAi);
-        let fields = body["error"].as_object().unwrap();
-        assert_eq!(fields.len(), 4);
-        assert!(fields["code"].is_null() && fields["param"].is_null());
+        let error = Error::upstream(418, "teapot".into(), None, "no".into());
+        assert_eq!(
+            json::to_text(&error.envelope(Surface::OpenAi)),
+            r#"{"error":{"message":"no","type":"teapot","param":null,"code":null}}"#
+        );
     }
 }

@@ -23,7 +23,6 @@ use gatehouse_core::format;
 use gatehouse_core::format::request::Responder;
 use gatehouse_core::format::stream::{Outcome as StreamOutcome, Relayed, StreamState};
 use gatehouse_core::health::HealthView;
-use gatehouse_core::json;
 use gatehouse_core::key::{IssuedKey, Secret};
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
@@ -34,6 +33,7 @@ use gatehouse_core::operation::{CHAT_COMPLETIONS, Format};
 use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
 use gatehouse_core::route::plan::{Limits, Plan, Step};
+use serde_json::json;
 use serde_json::{Map, Value};
 
 thread_local! {

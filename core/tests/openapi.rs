@@ -167,7 +167,8 @@ fn lists_exactly_the_codes_of_the_error_table() {
 
 /// `error_code` of an error under `/v0`.
 fn v0_code(code: Code) -> String {
-    let envelope = gatehouse_core::error::Error::new(code, "").envelope(Surface::V0);
+    let error = gatehouse_core::error::Error::new(code, "");
+    let envelope = serde_json::to_value(error.envelope(Surface::V0)).unwrap();
     envelope["error_code"].as_str().unwrap().to_owned()
 }
 

@@ -3,7 +3,9 @@
 #![no_main]
 
 use gatehouse_core::config::Config;
-use gatehouse_core::onboarding::key_request::{KeyRequestDraft, KeyRequest, State};
+use gatehouse_core::json;
+use gatehouse_core::onboarding::key_request::{KeyRequest, KeyRequestDraft, State};
+use gatehouse_core::onboarding::portal::PortalRequest;
 use libfuzzer_sys::fuzz_target;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -19,7 +21,7 @@ fuzz_target!(|body: &[u8]| match KeyRequestDraft::read(body, NOW_MS) {
             decline_reason: None,
             key_id: None,
         };
-        let shown = request.to_portal(&[], &Config::default()).to_string();
+        let shown = json::to_text(&PortalRequest::of(&request, &[], &Config::default()));
         assert_eq!(KeyRequestDraft::read(shown.as_bytes(), NOW_MS), Ok(request.draft));
     }
     Err(error) => {

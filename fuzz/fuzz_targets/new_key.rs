@@ -1,9 +1,10 @@
 //! Any key that `POST /v0/api_keys` accepts has a name that is valid in a path, lists of bounded length, and an expiry
-//! in the future. An error has the three fields of its envelope and is short.
+//! in the future. An error is short.
 #![no_main]
 
 use gatehouse_core::config::Config;
 use gatehouse_core::envelope::Surface;
+use gatehouse_core::json;
 use gatehouse_core::onboarding::api_key::NewKey;
 use libfuzzer_sys::fuzz_target;
 
@@ -19,8 +20,7 @@ fuzz_target!(|body: &[u8]| match NewKey::read(body, &Config::default(), NOW_MS) 
         assert!(settings.expires_ms.is_none_or(|end| end > NOW_MS));
     }
     Err(error) => {
-        let shown = error.envelope(Surface::V0);
-        assert_eq!(shown.as_object().map(|members| members.len()), Some(3));
-        assert!(shown.to_string().len() < 6000, "{} bytes", shown.to_string().len());
+        let shown = json::to_text(&error.envelope(Surface::V0));
+        assert!(shown.len() < 6000, "{} bytes", shown.len());
     }
 });

@@ -2,10 +2,10 @@
 //!
 //! The answer says nothing about who has asked before, and the request is stored before it is given.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
 use gatehouse_core::onboarding::api_key::{self, Settings};
 use gatehouse_core::onboarding::approval::{check_known_policies, expiry};
 use gatehouse_core::onboarding::key_request::KeyRequestDraft;
@@ -14,6 +14,7 @@ use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
 use gatehouse_core::onboarding::submission::{Submission, idempotency_key, received_message};
 use gatehouse_core::request_id;
 use gatehouse_core::time::DAY_MS;
+use serde::Serialize;
 use worker::Env;
 
 use crate::isolate::Isolate;
@@ -59,7 +60,7 @@ pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) ->
     let email = submission.email.clone();
     let stored = store(context, isolate, submission, &origin).await;
     match stored {
-        Ok((submitted, key)) => Ok(answer(submitted, key, &email)),
+        Ok((submitted, key)) => Ok(response(submitted, key, &email)),
         Err(error) => {
             if verdict == Verdict::Allowed && error.is(Code::StorageUnavailable) {
                 give_back(&context.env, &limiter, &name).await;
@@ -125,28 +126,33 @@ async fn store(
     Ok((submitted, key))
 }
 
-fn answer(submitted: Submitted, key: Option<String>, email: &str) -> Response {
-    match (submitted, key) {
-        (Submitted::Stored(id), Some(key)) => Response::json(
-            201,
-            &json!({
-                "request_id": id,
-                "status": "approved",
-                "api_key": key,
-                "message": "Your key has been issued. Store it safely: it is shown only once.",
-            }),
-        ),
-        (Submitted::Before { id, with_key: true }, _) => Response::json(
-            200,
-            &json!({
-                "request_id": id,
-                "status": "approved",
-                "message": "Your key was issued in answer to an earlier request, and shown only then.",
-            }),
-        ),
-        (Submitted::Stored(id) | Submitted::Before { id, .. }, _) => Response::json(
-            202,
-            &json!({"request_id": id, "status": "pending", "message": received_message(email)}),
-        ),
-    }
+/// The response to a submission.
+#[derive(Serialize)]
+struct Received {
+    /// `kreq_…`
+    request_id: String,
+    /// `approved` or `pending`.
+    status: &'static str,
+    /// The key, in the response that issues it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+    message: Cow<'static, str>,
+}
+
+fn response(submitted: Submitted, api_key: Option<String>, email: &str) -> Response {
+    let (status, received) = match (submitted, api_key) {
+        (Submitted::Stored(request_id), Some(key)) => {
+            let message = "Your key has been issued. Store it safely: it is shown only once.".into();
+            (201, Received { request_id, status: "approved", api_key: Some(key), message })
+        }
+        (Submitted::Before { id, with_key: true }, _) => {
+            let message = "Your key was issued in answer to an earlier request, and shown only then.".into();
+            (200, Received { request_id: id, status: "approved", api_key: None, message })
+        }
+        (Submitted::Stored(id) | Submitted::Before { id, .. }, _) => {
+            let message = received_message(email).into();
+            (202, Received { request_id: id, status: "pending", api_key: None, message })
+        }
+    };
+    Response::json(status, &received)
 }

@@ -1,13 +1,12 @@
 //! `/v0/api_keys`: operators make, change, rotate and revoke keys.
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
 use gatehouse_core::key::Caller;
-use gatehouse_core::onboarding::api_key::{self, NewKey, Rotation, check_name};
+use gatehouse_core::onboarding::api_key::{self, ApiKey, NewKey, Rotation, check_name};
 use gatehouse_core::onboarding::approval::{Delivery, expiry};
 use gatehouse_core::time;
 use gatehouse_core::url;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::isolate::Isolate;
 use crate::platform::response::{Body, Response};
@@ -21,15 +20,15 @@ const ATTEMPTS: u32 = 20;
 /// `GET /v0/api_keys`
 pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
     let now_ms = clock::now_ms();
-    let shown: Vec<_> =
-        keys::list_keys(&context.env, None).await?.iter().map(|key| key.to_json(now_ms)).collect();
-    Ok(not_cached(Response::json(200, &json!(shown))))
+    let keys = keys::list_keys(&context.env, None).await?;
+    let shown: Vec<_> = keys.iter().map(|key| key.document(now_ms)).collect();
+    Ok(not_cached(Response::json(200, &shown)))
 }
 
 /// `GET /v0/api_keys/{name}`
 pub async fn get(context: &RequestContext<'_>, name: &str) -> Result<Response, Error> {
     let key = keys::get(&context.env, name).await?;
-    Ok(not_cached(Response::json(200, &json!([key.to_json(clock::now_ms())]))))
+    Ok(not_cached(Response::json(200, &[key.document(clock::now_ms())])))
 }
 
 /// `POST /v0/api_keys`
@@ -59,9 +58,9 @@ pub async fn create(
         created_by: &operator.label,
     };
     keys::create(&context.env, draft, &credential).await?;
-    let shown = match credential {
-        Credential::Secret(secret) => json!({"id": id, "name": name, "api_key": secret.text}),
-        Credential::Claim(link) => claim_json(context, &id, &name, &link),
+    let shown = match &credential {
+        Credential::Secret(secret) => NewCredential::Created { id: &id, name: &name, api_key: &secret.text },
+        Credential::Claim(link) => NewCredential::link(context, &id, &name, link),
     };
     Ok(not_cached(Response::json(201, &shown)))
 }
@@ -81,7 +80,7 @@ pub async fn update(
         let settings = key.settings.clone().patched(&body, &isolate.settings.config, now_ms)?;
         if keys::update(&context.env, &key, &settings, &operator.label).await? {
             isolate.keys.borrow_mut().forget();
-            return Ok(Response::json(200, &api_key::ApiKey { settings, ..key }.to_json(now_ms)));
+            return Ok(Response::json(200, &ApiKey { settings, ..key }.document(now_ms)));
         }
     }
     Err(Error::new(Code::StorageUnavailable, "The key is being changed by others; try again"))
@@ -110,18 +109,24 @@ pub async fn rotate(
 ) -> Result<Response, Error> {
     let Rotation { overlap_ms, delivery } = Rotation::read(&context.small_body().await?)?;
     let key = keys::get(&context.env, name).await?;
-    let shown = if delivery == Delivery::Key {
+    let response = if delivery == Delivery::Key {
         let secret = NewSecret::new()?;
         let ends_ms = keys::rotate(&context.env, &key, &secret, overlap_ms, &operator.label).await?;
         isolate.keys.borrow_mut().forget();
         let ends = (!key.secrets.is_empty()).then(|| time::to_rfc3339(ends_ms));
-        json!({"id": key.id, "name": key.name, "api_key": secret.text, "previous_expires_at": ends})
+        let rotated = NewCredential::Rotated {
+            id: &key.id,
+            name: &key.name,
+            api_key: &secret.text,
+            previous_expires_at: ends,
+        };
+        Response::json(200, &rotated)
     } else {
         let link = ClaimLink::new(isolate.settings.config.access.claim_hours, clock::now_ms())?;
         keys::offer_claim(&context.env, &key, &link, overlap_ms, &operator.label).await?;
-        claim_json(context, &key.id, &key.name, &link)
+        Response::json(200, &NewCredential::link(context, &key.id, &key.name, &link))
     };
-    Ok(not_cached(Response::json(200, &shown)))
+    Ok(not_cached(response))
 }
 
 /// The name in a path: percent-decoded. One that no key can have is an unknown one.
@@ -131,13 +136,27 @@ pub fn name_of(segment: &str) -> Result<String, Error> {
     Ok(name.into_owned())
 }
 
-fn claim_json(context: &RequestContext<'_>, id: &str, name: &str, link: &ClaimLink) -> Value {
-    json!({
-        "id": id,
-        "name": name,
-        "claim_url": context.claim_url(&link.token),
-        "claim_expires_at": time::to_rfc3339(link.expires_ms),
-    })
+/// The response with a new credential of a key. Times are RFC 3339.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum NewCredential<'a> {
+    /// The first secret.
+    Created { id: &'a str, name: &'a str, api_key: &'a str },
+    /// Another secret. `previous_expires_at` is when the older ones end; `None` if there are none.
+    Rotated { id: &'a str, name: &'a str, api_key: &'a str, previous_expires_at: Option<String> },
+    /// A claim link, which yields a secret.
+    Link { id: &'a str, name: &'a str, claim_url: String, claim_expires_at: String },
+}
+
+impl<'a> NewCredential<'a> {
+    fn link(context: &RequestContext<'_>, id: &'a str, name: &'a str, link: &ClaimLink) -> NewCredential<'a> {
+        NewCredential::Link {
+            id,
+            name,
+            claim_url: context.claim_url(&link.token),
+            claim_expires_at: time::to_rfc3339(link.expires_ms),
+        }
+    }
 }
 
 /// As this dialect's clients expect it.

@@ -1,8 +1,8 @@
 //! `/v0/audit`: what operators did, and whether the record of it is whole.
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
 use gatehouse_core::onboarding::audit::Head;
+use serde::Serialize;
 
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
@@ -12,17 +12,39 @@ use crate::store::audit;
 const USUAL: u64 = 100;
 const MOST: u64 = 1000;
 
+/// The response of `GET /v0/audit`.
+#[derive(Serialize)]
+struct EntryList<'a> {
+    entries: Vec<ShownEntry<'a>>,
+    /// The number of the last entry, after which the next page starts; `None` on the last page.
+    next: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ShownEntry<'a> {
+    seq: u64,
+    /// The text that was hashed.
+    entry: &'a str,
+    hash: &'a str,
+}
+
+/// The response of `GET /v0/audit/verify`. `entries` is the number of intact entries from the first.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Verified<'a> {
+    Intact { intact: bool, entries: u64, head: &'a str },
+    Broken { intact: bool, entries: u64, broken_at: u64, reason: &'static str },
+}
+
 /// `GET /v0/audit?after=&limit=`
 pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
     let after = number(context, "after", 0, 0..=u64::MAX >> 11)?;
     let limit = number(context, "limit", USUAL, 1..=MOST)?;
     let entries = audit::after(&context.env, after, limit).await?;
     let next = entries.last().filter(|_| entries.len() as u64 == limit).map(|entry| entry.seq);
-    let shown: Vec<_> = entries
-        .iter()
-        .map(|entry| json!({"seq": entry.seq, "entry": entry.text, "hash": entry.hash}))
-        .collect();
-    Ok(Response::json(200, &json!({"entries": shown, "next": next})))
+    let entries =
+        entries.iter().map(|entry| ShownEntry { seq: entry.seq, entry: &entry.text, hash: &entry.hash });
+    Ok(Response::json(200, &EntryList { entries: entries.collect(), next }))
 }
 
 /// `GET /v0/audit/verify`
@@ -33,12 +55,13 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
         for entry in &entries {
             if let Err(reason) = head.follow(entry) {
                 let broken =
-                    json!({"intact": false, "entries": head.seq, "broken_at": entry.seq, "reason": reason});
+                    Verified::Broken { intact: false, entries: head.seq, broken_at: entry.seq, reason };
                 return Ok(Response::json(200, &broken));
             }
         }
         if entries.is_empty() {
-            return Ok(Response::json(200, &json!({"intact": true, "entries": head.seq, "head": head.hash})));
+            let intact = Verified::Intact { intact: true, entries: head.seq, head: &head.hash };
+            return Ok(Response::json(200, &intact));
         }
     }
 }

@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::onboarding::api_key::{self, Settings};
 use gatehouse_core::onboarding::approval::{
     Approval, Delivery, check_known_policies, decline_reason, expiry,
 };
 use gatehouse_core::onboarding::key_request::{DeveloperKey, KeyRequest, KeyRequestDraft, State};
+use gatehouse_core::onboarding::portal::PortalRequest;
 use gatehouse_core::time;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::isolate::Isolate;
 use crate::notification;
@@ -24,6 +24,45 @@ use crate::store::requests::{self, PAGE_SIZE};
 
 /// How many times an approval is begun anew because its request was changed meanwhile.
 const ATTEMPTS: u32 = 5;
+
+/// A page of requests.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RequestPage<'a> {
+    data: Vec<PortalRequest<'a>>,
+    /// The number of pages; 0 where all requests are on one.
+    pages: u64,
+}
+
+/// The response to a change.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Done<'a> {
+    status: &'static str,
+    message: &'a str,
+    meta: &'static str,
+}
+
+/// The response to an approval.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Approved {
+    /// The key, for the operator to pass on.
+    #[serde(rename_all = "PascalCase")]
+    Key { raw_key: String },
+    /// The claim link, for the operator to pass on. `email_error` is why it was not sent.
+    #[serde(rename_all = "PascalCase")]
+    Link {
+        #[serde(rename = "ClaimURL")]
+        claim_url: String,
+        expires_at: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        email_error: Option<String>,
+    },
+    /// The address that the claim link was sent to.
+    #[serde(rename_all = "PascalCase")]
+    Sent { sent_to: String, expires_at: String },
+}
 
 /// `GET /api/portal/requests?p=&approved=&declined=`
 pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Response, Error> {
@@ -38,37 +77,39 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Res
     let page = context.query("p").and_then(|text| text.trim().parse::<i128>().ok()).unwrap_or(1);
     let page = (page > 0).then(|| u64::try_from(page).unwrap_or(u64::MAX));
     let (found, count) = requests::list(&context.env, state, page).await?;
-    let shown = show_all(context, isolate, &found).await?;
+    let keys = keys_of(context, &found).await?;
+    let data = found.iter().map(|request| shown(isolate, request, &keys)).collect();
     let pages = page.map_or(0, |_| count.div_ceil(PAGE_SIZE));
-    Ok(Response::json(200, &json!({"Data": shown, "Pages": pages})))
+    Ok(Response::json(200, &RequestPage { data, pages }))
 }
 
 /// `GET /api/portal/requests/{id}`
 pub async fn get(context: &RequestContext<'_>, isolate: &Isolate, id: &str) -> Result<Response, Error> {
-    let found = requests::get(&context.env, id).await?.ok_or_else(not_found)?;
-    let shown = show_all(context, isolate, &[found]).await?;
-    Ok(Response::json(200, shown.first().unwrap_or(&Value::Null)))
+    let found = [requests::get(&context.env, id).await?.ok_or_else(not_found)?];
+    let keys = keys_of(context, &found).await?;
+    let [request] = &found;
+    Ok(Response::json(200, &shown(isolate, request, &keys)))
 }
 
-async fn show_all(
+/// The live keys of the developers of some requests, by developer.
+async fn keys_of(
     context: &RequestContext<'_>,
-    isolate: &Isolate,
     found: &[KeyRequest],
-) -> Result<Vec<Value>, Error> {
+) -> Result<Vec<(String, DeveloperKey)>, Error> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
     let developers: Vec<_> = found.iter().map(|request| request.draft.by_user.as_str()).collect();
-    let keys =
-        if found.is_empty() { Vec::new() } else { requests::keys_of(&context.env, &developers).await? };
-    Ok(found
-        .iter()
-        .map(|request| {
-            let own: Vec<DeveloperKey> = keys
-                .iter()
-                .filter(|(by_user, _)| *by_user == request.draft.by_user)
-                .map(|(_, key)| key.clone())
-                .collect();
-            request.to_portal(&own, &isolate.settings.config)
-        })
-        .collect())
+    requests::keys_of(&context.env, &developers).await
+}
+
+fn shown<'a>(
+    isolate: &'a Isolate,
+    request: &'a KeyRequest,
+    keys: &'a [(String, DeveloperKey)],
+) -> PortalRequest<'a> {
+    let own = keys.iter().filter(|(by_user, _)| *by_user == request.draft.by_user);
+    PortalRequest::of(request, own.map(|(_, key)| key), &isolate.settings.config)
 }
 
 /// `POST /api/portal/requests`
@@ -151,7 +192,7 @@ pub async fn approve(
             .await?
         {
             notification::deliver_after_response(context, notification.as_ref());
-            return Ok(deliver(context, delivery, credential).await);
+            return Ok(Response::json(200, &deliver(context, delivery, credential).await));
         }
     }
     Err(Error::new(Code::StorageUnavailable, "The request is being changed by others; try again"))
@@ -193,16 +234,17 @@ impl DeliveryPlan {
     }
 }
 
-/// The answer to an approval. From here on nothing fails: an e-mail that cannot be sent leaves the link to the operator.
-async fn deliver(context: &RequestContext<'_>, way: DeliveryPlan, credential: Credential) -> Response {
+/// Delivers the key of an approved request. From here on nothing fails: an e-mail that cannot be sent leaves the link to the
+/// operator.
+async fn deliver(context: &RequestContext<'_>, plan: DeliveryPlan, credential: Credential) -> Approved {
     let link = match credential {
-        Credential::Secret(secret) => return Response::json(200, &json!({"RawKey": secret.text})),
+        Credential::Secret(secret) => return Approved::Key { raw_key: secret.text },
         Credential::Claim(link) => link,
     };
     let url = context.claim_url(&link.token);
     let expires = time::to_rfc3339(link.expires_ms);
-    let DeliveryPlan::Send { from, to } = way else {
-        return Response::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires}));
+    let DeliveryPlan::Send { from, to } = plan else {
+        return Approved::Link { claim_url: url, expires_at: expires, email_error: None };
     };
     let text = format!(
         "Your request for a key has been approved.\n\n\
@@ -212,10 +254,8 @@ async fn deliver(context: &RequestContext<'_>, way: DeliveryPlan, credential: Cr
     );
     let email = Email { from: &from, to: &to, subject: "Your key is ready", text: &text };
     match email::send(&context.env, email).await {
-        Ok(()) => Response::json(200, &json!({"SentTo": to, "ExpiresAt": expires})),
-        Err(words) => {
-            Response::json(200, &json!({"ClaimURL": url, "ExpiresAt": expires, "EmailError": words}))
-        }
+        Ok(()) => Approved::Sent { sent_to: to, expires_at: expires },
+        Err(reason) => Approved::Link { claim_url: url, expires_at: expires, email_error: Some(reason) },
     }
 }
 
@@ -236,5 +276,5 @@ fn processed() -> Error {
 }
 
 fn done(message: &str) -> Response {
-    Response::json(200, &json!({"Status": "OK", "Message": message, "Meta": ""}))
+    Response::json(200, &Done { status: "OK", message, meta: "" })
 }

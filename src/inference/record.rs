@@ -7,13 +7,13 @@ use std::rc::Rc;
 use gatehouse_core::catalog::OTHER;
 use gatehouse_core::health::LaneId;
 use gatehouse_core::health::failure::Failure;
-use gatehouse_core::json;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::ledger::{End, Reservation, Settled, Target};
 use gatehouse_core::route::candidates::Candidate;
 
 use crate::isolate::Isolate;
+use crate::platform::analytics_engine::DataPoint;
 use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task};
 use crate::request_context::RequestContext;
@@ -172,19 +172,25 @@ impl Record {
     fn write_point(&self, receipt: &Receipt) {
         let Some(dataset) = &self.isolate.settings.dataset else { return };
         let usage = receipt.usage();
-        dataset.write(&json!({
-            "indexes": [self.ledger],
-            "blobs": [self.provider, self.model, self.project, receipt.outcome.as_str(), self.receipt_id],
-            "doubles": [
-                receipt.status,
-                self.attempts,
+        dataset.write(&DataPoint {
+            indexes: [&self.ledger],
+            blobs: [
+                self.provider.as_deref(),
+                self.model.as_deref(),
+                self.project.as_deref(),
+                Some(receipt.outcome.as_str()),
+                Some(&self.receipt_id),
+            ],
+            doubles: [
+                receipt.status.into(),
+                self.attempts.into(),
                 usage.prompt_tokens.unwrap_or(0),
                 usage.completion_tokens.unwrap_or(0),
                 receipt.cost_micro_usd().unwrap_or(0),
                 receipt.duration_ms,
                 self.first_token_ms.unwrap_or(0),
             ],
-        }));
+        });
     }
 
     fn log(&self, receipt: &Receipt, detail: Option<&str>) {

@@ -1,6 +1,7 @@
 //! Analytics Engine: one data point for each call, if the operator has bound a data set.
 
-use serde_json::Value;
+use gatehouse_core::json;
+use serde::Serialize;
 use worker::Env;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 
@@ -12,6 +13,18 @@ extern "C" {
     fn write_data_point(dataset: &JsValue, point: &str) -> Result<(), JsValue>;
 }
 
+/// A data point. Names and numbers keep their places.
+#[derive(Serialize)]
+pub struct DataPoint<'a> {
+    /// What the point is sampled by.
+    pub indexes: [&'a str; 1],
+    /// Names.
+    pub blobs: [Option<&'a str>; 5],
+    /// Numbers.
+    pub doubles: [u64; 7],
+}
+
+/// A data set.
 pub struct Dataset(JsValue);
 
 impl Dataset {
@@ -20,9 +33,8 @@ impl Dataset {
         variables::binding(env, "GATEWAY_ANALYTICS").map(Dataset)
     }
 
-    /// Writes a point: `{"indexes": […], "blobs": […], "doubles": […]}`. A failure is ignored, since the ledger has the
-    /// data too.
-    pub fn write(&self, point: &Value) {
-        let _ = write_data_point(&self.0, &point.to_string());
+    /// Writes a point. A failure is ignored, since the ledger has the data too.
+    pub fn write(&self, point: &DataPoint<'_>) {
+        let _ = write_data_point(&self.0, &json::to_text(point));
     }
 }

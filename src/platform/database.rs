@@ -1,5 +1,7 @@
 //! The D1 database: runs statements and returns their outcome. The statements are in `store`.
 
+use std::borrow::Cow;
+
 use gatehouse_core::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,12 +18,12 @@ extern "C" {
 
 /// One statement and its parameters: strings, whole numbers below 2^53 and nulls.
 #[derive(Clone, Debug, Serialize)]
-pub struct Statement(&'static str, Vec<Value>);
+pub struct Statement(Cow<'static, str>, Vec<Value>);
 
 impl Statement {
-    /// Creates a statement with `?1`, `?2`, … for its parameters.
-    pub fn new(sql: &'static str, parameters: impl Into<Vec<Value>>) -> Statement {
-        Statement(sql, parameters.into())
+    /// Creates a statement with `?1`, `?2`, … for its parameters, or `?` for each in turn.
+    pub fn new(sql: impl Into<Cow<'static, str>>, parameters: impl Into<Vec<Value>>) -> Statement {
+        Statement(sql.into(), parameters.into())
     }
 }
 
@@ -50,7 +52,7 @@ pub enum Failure {
 /// Runs statements as one transaction, in order: all of them or none.
 pub async fn run(env: &Env, statements: &[Statement]) -> Result<Vec<Outcome>, Failure> {
     let Some(database) = variables::binding(env, "GATEWAY_DB") else { return Err(Failure::NotBound) };
-    let text = json!(statements).to_string();
+    let text = json::to_text(statements);
     match task::settled(run_statements(&database, &text)).await {
         Ok(results) => {
             let results = results.as_string().unwrap_or_default();

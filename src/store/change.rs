@@ -13,11 +13,11 @@ use crate::platform::{clock, random, upstream};
 const PATIENCE_MS: u64 = 15_000;
 
 /// A change that is noted in the audit trail.
-pub(super) struct Change {
+pub(super) struct Change<'a> {
     /// What makes the change. The last of them decides: if it changes nothing, nothing is noted.
     pub(super) deciding: Vec<Statement>,
     /// What is noted.
-    pub(super) action: Action,
+    pub(super) action: Action<'a>,
     /// What follows from the change.
     pub(super) then: Vec<Statement>,
 }
@@ -33,7 +33,7 @@ pub(super) enum Changed {
 }
 
 /// Makes a change and notes it, as one transaction. When another change is noted at the same time, tries again.
-pub(super) async fn change(env: &Env, change: Change) -> Result<Changed, Error> {
+pub(super) async fn change(env: &Env, change: Change<'_>) -> Result<Changed, Error> {
     let began_ms = clock::now_ms();
     let decisive = change.deciding.len();
     let mut longest_wait_ms = 5;

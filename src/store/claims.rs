@@ -1,8 +1,7 @@
 //! Claim links: looking one up, and using it.
 
 use gatehouse_core::error::Error;
-use gatehouse_core::json;
-use gatehouse_core::onboarding::audit::Action;
+use gatehouse_core::onboarding::audit::{Action, Event};
 use gatehouse_core::onboarding::claim::{self, Claim};
 use serde::Deserialize;
 use worker::Env;
@@ -52,10 +51,9 @@ pub async fn redeem(env: &Env, found: &Found, secret: &NewSecret) -> Result<(), 
     let claimed = Change {
         deciding: vec![spent, secret.store(&found.key_id, now_ms)],
         action: Action {
-            actor: "claim link".to_owned(),
-            action: "key.claimed",
-            subject: found.name.clone(),
-            detail: json!({"key_id": found.key_id, "public_id": secret.public_id()}),
+            actor: "claim link",
+            subject: &found.name,
+            event: Event::KeyClaimed { key_id: &found.key_id, public_id: secret.public_id() },
         },
         then: end_older_secrets(&found.key_id, secret.public_id(), now_ms + found.overlap_ms, now_ms),
     };

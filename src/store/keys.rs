@@ -1,17 +1,16 @@
 //! Issued keys and their secrets.
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::json;
 use gatehouse_core::key::{self, Digest, IssuedKey, Stored};
 use gatehouse_core::onboarding::api_key::{self, ApiKey, Settings};
-use gatehouse_core::onboarding::audit::Action;
+use gatehouse_core::onboarding::audit::{Action, CredentialNote, Event};
 use gatehouse_core::onboarding::claim;
 use serde_json::Value;
 use std::rc::Rc;
 use worker::Env;
 
 use super::change::{Change, Changed, change};
-use super::sql::{rows, unavailable};
+use super::sql::{self, rows, text, unavailable};
 use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
 
@@ -103,11 +102,11 @@ impl Credential {
         }
     }
 
-    /// What the audit trail says of it.
-    pub fn note(&self) -> Value {
+    /// Its public part, for the audit trail.
+    pub fn note(&self) -> CredentialNote<'_> {
         match self {
-            Credential::Secret(secret) => json!({"public_id": secret.public_id}),
-            Credential::Claim(_) => json!({"delivery": "claim"}),
+            Credential::Secret(secret) => CredentialNote::Secret { public_id: &secret.public_id },
+            Credential::Claim(_) => CredentialNote::CLAIM,
         }
     }
 }
@@ -131,30 +130,25 @@ pub struct Draft<'a> {
 impl Draft<'_> {
     /// The statement that stores the key: always, or only if the statement before it changed something.
     pub fn store(&self, only_if_changed: bool, now_ms: u64) -> Statement {
-        Statement::new(
-            "INSERT INTO issued_keys \
-             (id, name, policies, models, endpoints, metadata, by_user, request_id, created_ms, created_by, expires_ms) \
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?12 = 0 OR changes() > 0",
-            [
-                self.id.into(),
-                self.name.into(),
-                json!(self.settings.policies).to_string().into(),
-                list(self.settings.models.as_ref()),
-                list(self.settings.endpoints.as_ref()),
-                json!(self.settings.metadata).to_string().into(),
-                self.by_user.into(),
-                self.request_id.into(),
-                now_ms.into(),
-                self.created_by.into(),
-                self.settings.expires_ms.into(),
-                u8::from(only_if_changed).into(),
-            ],
-        )
+        let row = [
+            ("id", self.id.into()),
+            ("name", self.name.into()),
+            ("policies", text(&self.settings.policies)),
+            ("models", list(self.settings.models.as_ref())),
+            ("endpoints", list(self.settings.endpoints.as_ref())),
+            ("metadata", text(&self.settings.metadata)),
+            ("by_user", self.by_user.into()),
+            ("request_id", self.request_id.into()),
+            ("created_ms", now_ms.into()),
+            ("created_by", self.created_by.into()),
+            ("expires_ms", self.settings.expires_ms.into()),
+        ];
+        sql::insert("issued_keys", row, if only_if_changed { "WHERE changes() > 0" } else { "" })
     }
 }
 
 fn list(items: Option<&Vec<String>>) -> Value {
-    items.map_or(Value::Null, |items| json!(items).to_string().into())
+    items.map_or(Value::Null, text)
 }
 
 /// The key with a secret of this public id, for the call path: `None` if there is none, or it is revoked.
@@ -209,10 +203,13 @@ pub async fn create(env: &Env, draft: Draft<'_>, credential: &Credential) -> Res
     let made = Change {
         deciding: vec![draft.store(false, now_ms)],
         action: Action {
-            actor: draft.created_by.to_owned(),
-            action: "key.created",
-            subject: draft.name.to_owned(),
-            detail: json!({"key_id": draft.id, "policies": draft.settings.policies, "opening": credential.note()}),
+            actor: draft.created_by,
+            subject: draft.name,
+            event: Event::KeyCreated {
+                key_id: draft.id,
+                policies: &draft.settings.policies,
+                credential: credential.note(),
+            },
         },
         then: vec![credential.store(draft.id, now_ms)],
     };
@@ -225,28 +222,30 @@ pub async fn create(env: &Env, draft: Draft<'_>, credential: &Credential) -> Res
 
 /// Changes the settings of a key as it was read. `false` if it was changed or revoked since.
 pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -> Result<bool, Error> {
-    let sql = "UPDATE issued_keys SET disabled = ?2, policies = ?3, models = ?4, endpoints = ?5, metadata = ?6, \
-               expires_ms = ?7, version = version + 1 WHERE id = ?1 AND version = ?8 AND revoked_ms IS NULL";
-    let parameters = [
-        key.id.as_str().into(),
-        u8::from(settings.disabled).into(),
-        json!(settings.policies).to_string().into(),
-        list(settings.models.as_ref()),
-        list(settings.endpoints.as_ref()),
-        json!(settings.metadata).to_string().into(),
-        settings.expires_ms.into(),
-        key.version.into(),
+    let set = [
+        ("disabled = ?", u8::from(settings.disabled).into()),
+        ("policies = ?", text(&settings.policies)),
+        ("models = ?", list(settings.models.as_ref())),
+        ("endpoints = ?", list(settings.endpoints.as_ref())),
+        ("metadata = ?", text(&settings.metadata)),
+        ("expires_ms = ?", settings.expires_ms.into()),
+        ("version = ?", (key.version + 1).into()),
     ];
-    let detail = json!({
-        "key_id": key.id,
-        "disabled": settings.disabled,
-        "policies": settings.policies,
-        "models": settings.models,
-        "endpoints": settings.endpoints,
-        "expires_ms": settings.expires_ms,
-    });
-    let action = Action { actor: actor.to_owned(), action: "key.updated", subject: key.name.clone(), detail };
-    let deciding = vec![Statement::new(sql, parameters)];
+    let as_read = [
+        ("id = ?", key.id.as_str().into()),
+        ("version = ?", key.version.into()),
+        ("revoked_ms IS ?", Value::Null),
+    ];
+    let event = Event::KeyUpdated {
+        key_id: &key.id,
+        disabled: settings.disabled,
+        policies: &settings.policies,
+        models: settings.models.as_deref(),
+        endpoints: settings.endpoints.as_deref(),
+        expires_ms: settings.expires_ms,
+    };
+    let action = Action { actor, subject: &key.name, event };
+    let deciding = vec![sql::update("issued_keys", set, as_read)];
     Ok(matches!(change(env, Change { deciding, action, then: vec![] }).await?, Changed::Done))
 }
 
@@ -261,7 +260,7 @@ pub async fn revoke(env: &Env, key: &ApiKey, actor: &str) -> Result<(), Error> {
         Statement::new("DELETE FROM key_secrets WHERE key_id = ?1", id()),
         Statement::new("DELETE FROM claims WHERE key_id = ?1", id()),
     ];
-    settle(env, key, revoked, ("key.revoked", json!({"key_id": key.id}), actor), then).await
+    settle(env, key, revoked, actor, Event::KeyRevoked { key_id: &key.id }, then).await
 }
 
 /// Gives a key another secret, and lets the older ones end.
@@ -279,10 +278,13 @@ pub async fn rotate(
          SELECT ?1, ?2, id, ?4 FROM issued_keys WHERE id = ?3 AND revoked_ms IS NULL",
         [secret.public_id().into(), secret.digest().into(), key.id.as_str().into(), now_ms.into()],
     );
-    let detail =
-        json!({"key_id": key.id, "public_id": secret.public_id(), "overlap_seconds": overlap_ms / 1000});
+    let event = Event::KeyRotated {
+        key_id: &key.id,
+        credential: CredentialNote::Secret { public_id: secret.public_id() },
+        overlap_seconds: overlap_ms / 1000,
+    };
     let then = end_older_secrets(&key.id, secret.public_id(), ends_ms, now_ms);
-    settle(env, key, stored, ("key.rotated", detail, actor), then).await?;
+    settle(env, key, stored, actor, event, then).await?;
     Ok(ends_ms)
 }
 
@@ -305,8 +307,12 @@ pub async fn offer_claim(
             overlap_ms.into(),
         ],
     );
-    let detail = json!({"key_id": key.id, "delivery": "claim", "overlap_seconds": overlap_ms / 1000});
-    settle(env, key, offered, ("key.rotated", detail, actor), vec![]).await
+    let event = Event::KeyRotated {
+        key_id: &key.id,
+        credential: CredentialNote::CLAIM,
+        overlap_seconds: overlap_ms / 1000,
+    };
+    settle(env, key, offered, actor, event, vec![]).await
 }
 
 /// Statements that end the secrets of a key but one, and drop those that have ended; if that one was stored.
@@ -329,10 +335,11 @@ async fn settle(
     env: &Env,
     key: &ApiKey,
     deciding: Statement,
-    (action, detail, actor): (&'static str, Value, &str),
+    actor: &str,
+    event: Event<'_>,
     then: Vec<Statement>,
 ) -> Result<(), Error> {
-    let action = Action { actor: actor.to_owned(), action, subject: key.name.clone(), detail };
+    let action = Action { actor, subject: &key.name, event };
     match change(env, Change { deciding: vec![deciding], action, then }).await? {
         Changed::Done => Ok(()),
         Changed::Nothing | Changed::Duplicate => Err(api_key::unknown(&key.name)),

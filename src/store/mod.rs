@@ -11,5 +11,5 @@ pub mod counts;
 pub mod keys;
 pub mod notifications;
 pub mod requests;
-mod sql;
+pub mod sql;
 pub mod usage;

@@ -3,7 +3,7 @@
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::onboarding::api_key::Settings;
-use gatehouse_core::onboarding::audit::Action;
+use gatehouse_core::onboarding::audit::{self, Action};
 use gatehouse_core::onboarding::key_request::{DeveloperKey, KeyRequest, KeyRequestDraft, State};
 use gatehouse_core::onboarding::submission::new_request_id;
 use gatehouse_core::onboarding::webhook::{Event, Notification};
@@ -14,7 +14,7 @@ use worker::Env;
 use super::change::{Change, Changed, change};
 use super::keys::{Credential, Draft};
 use super::notifications;
-use super::sql::{rows, run};
+use super::sql::{self, rows, run, text};
 use crate::platform::database::Statement;
 use crate::platform::{clock, random};
 
@@ -23,12 +23,6 @@ const AUTO_ISSUE: &str = "auto issue";
 
 /// How many requests a page of the list has.
 pub const PAGE_SIZE: u64 = 10;
-
-const INSERT: &str = "INSERT INTO key_requests \
-    (id, state, by_user, email, policies, fields, version, date_created, created_ms, ip_hash, user_agent_hash, \
-     idempotency_hash, body_hash, decided_ms, decided_by, key_id) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
-    ON CONFLICT (idempotency_hash) DO NOTHING";
 
 macro_rules! select {
     ($rest:literal) => {
@@ -91,27 +85,25 @@ fn new_request(draft: KeyRequestDraft, now_ms: u64) -> KeyRequest {
 
 fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Statement {
     let draft = &request.draft;
-    Statement::new(
-        INSERT,
-        [
-            request.id.as_str().into(),
-            request.state.as_str().into(),
-            draft.by_user.as_str().into(),
-            draft.email.as_deref().into(),
-            json!(draft.policies).to_string().into(),
-            json!(draft.fields).to_string().into(),
-            draft.version.as_str().into(),
-            draft.date_created.as_str().into(),
-            now_ms.into(),
-            origin.map(|origin| origin.client.as_str()).into(),
-            origin.and_then(|origin| origin.user_agent.as_deref()).into(),
-            origin.and_then(|origin| origin.idempotency_key.as_deref()).into(),
-            origin.and_then(|origin| origin.body.as_deref()).into(),
-            request.decided_ms.into(),
-            request.decided_by.as_deref().into(),
-            request.key_id.as_deref().into(),
-        ],
-    )
+    let row = [
+        ("id", request.id.as_str().into()),
+        ("state", request.state.as_str().into()),
+        ("by_user", draft.by_user.as_str().into()),
+        ("email", draft.email.as_deref().into()),
+        ("policies", text(&draft.policies)),
+        ("fields", text(&draft.fields)),
+        ("version", draft.version.as_str().into()),
+        ("date_created", draft.date_created.as_str().into()),
+        ("created_ms", now_ms.into()),
+        ("ip_hash", origin.map(|origin| origin.client.as_str()).into()),
+        ("user_agent_hash", origin.and_then(|origin| origin.user_agent.as_deref()).into()),
+        ("idempotency_hash", origin.and_then(|origin| origin.idempotency_key.as_deref()).into()),
+        ("body_hash", origin.and_then(|origin| origin.body.as_deref()).into()),
+        ("decided_ms", request.decided_ms.into()),
+        ("decided_by", request.decided_by.as_deref().into()),
+        ("key_id", request.key_id.as_deref().into()),
+    ];
+    sql::insert("key_requests", row, "WHERE true ON CONFLICT (idempotency_hash) DO NOTHING")
 }
 
 /// The statement that writes a notification; `None` where there is no webhook.
@@ -194,8 +186,8 @@ pub async fn list(
     page: Option<u64>,
 ) -> Result<(Vec<KeyRequest>, u64), Error> {
     let (limit, offset) = match page {
-        Some(page) => (json!(PAGE_SIZE), page.saturating_sub(1).saturating_mul(PAGE_SIZE).min(1 << 50)),
-        None => (json!(-1), 0),
+        Some(page) => (Value::from(PAGE_SIZE), page.saturating_sub(1).saturating_mul(PAGE_SIZE).min(1 << 50)),
+        None => (Value::from(-1), 0),
     };
     let statements = match state {
         Some(state) => [
@@ -232,7 +224,7 @@ pub async fn keys_of(env: &Env, developers: &[&str]) -> Result<Vec<(String, Deve
     }
     let sql = "SELECT by_user, id, policies FROM issued_keys WHERE revoked_ms IS NULL \
                AND by_user IN (SELECT value FROM json_each(?1)) ORDER BY created_ms, id";
-    let found = rows(env, sql, [json!(developers).to_string().into()]).await?;
+    let found = rows(env, sql, [text(developers)]).await?;
     Ok(found
         .iter()
         .filter_map(|row| Row::deserialize(row).ok())
@@ -253,7 +245,11 @@ pub async fn create(
     let request = new_request(draft, now_ms);
     let made = Change {
         deciding: vec![insert(&request, None, now_ms)],
-        action: action(actor, "request.created", &request.id, json!({"approved": request.draft.approved})),
+        action: Action {
+            actor,
+            subject: &request.id,
+            event: audit::Event::RequestCreated { approved: request.draft.approved },
+        },
         then: notify(notification, Event::Submitted, &request, now_ms).into_iter().collect(),
     };
     match change(env, made).await? {
@@ -266,38 +262,51 @@ pub async fn create(
 
 /// Replaces what a pending request asks for. `false` if it is not pending, or not there.
 pub async fn update(env: &Env, id: &str, draft: &KeyRequestDraft, actor: &str) -> Result<bool, Error> {
-    let sql = "UPDATE key_requests SET state = ?2, by_user = ?3, \
-               email = coalesce(?4, CASE WHEN ip_hash IS NULL THEN NULL ELSE email END), policies = ?5, fields = ?6, \
-               version = ?7, date_created = ?8 WHERE id = ?1 AND state = 'pending'";
     let state = if draft.approved { State::Approved } else { State::Pending };
-    let parameters = [
-        id.into(),
-        state.as_str().into(),
-        draft.by_user.as_str().into(),
-        draft.email.as_deref().into(),
-        json!(draft.policies).to_string().into(),
-        json!(draft.fields).to_string().into(),
-        draft.version.as_str().into(),
-        draft.date_created.as_str().into(),
+    // The address of a stranger stays, where the operator states none.
+    let email = "email = coalesce(?, CASE WHEN ip_hash IS NULL THEN NULL ELSE email END)";
+    let set = [
+        ("state = ?", state.as_str().into()),
+        ("by_user = ?", draft.by_user.as_str().into()),
+        (email, draft.email.as_deref().into()),
+        ("policies = ?", text(&draft.policies)),
+        ("fields = ?", text(&draft.fields)),
+        ("version = ?", draft.version.as_str().into()),
+        ("date_created = ?", draft.date_created.as_str().into()),
     ];
-    let detail = json!({"policies": draft.policies, "approved": draft.approved});
-    decide(env, Statement::new(sql, parameters), action(actor, "request.updated", id, detail), vec![]).await
+    let event = audit::Event::RequestUpdated { policies: &draft.policies, approved: draft.approved };
+    let updated = sql::update("key_requests", set, pending(id));
+    decide(env, updated, Action { actor, subject: id, event }, vec![]).await
+}
+
+/// The conditions of a change to a pending request.
+fn pending(id: &str) -> [(&'static str, Value); 2] {
+    [("id = ?", id.into()), ("state = ?", State::Pending.as_str().into())]
 }
 
 /// Declines a pending request. `false` if it is not pending, or not there.
 pub async fn decline(env: &Env, id: &str, reason: Option<&str>, actor: &str) -> Result<bool, Error> {
-    let sql = "UPDATE key_requests SET state = 'declined', decided_ms = ?2, decided_by = ?3, decline_reason = ?4 \
-               WHERE id = ?1 AND state = 'pending'";
-    let parameters = [id.into(), clock::now_ms().into(), actor.into(), reason.into()];
-    let action = action(actor, "request.declined", id, json!({"reason": reason}));
-    decide(env, Statement::new(sql, parameters), action, vec![]).await
+    let set = [
+        ("state = ?", State::Declined.as_str().into()),
+        ("decided_ms = ?", clock::now_ms().into()),
+        ("decided_by = ?", actor.into()),
+        ("decline_reason = ?", reason.into()),
+    ];
+    let declined = sql::update("key_requests", set, pending(id));
+    decide(
+        env,
+        declined,
+        Action { actor, subject: id, event: audit::Event::RequestDeclined { reason } },
+        vec![],
+    )
+    .await
 }
 
 /// Removes a request. `false` if it is not there. The key that it became stays.
 pub async fn delete(env: &Env, id: &str, actor: &str) -> Result<bool, Error> {
     let removed = Statement::new("DELETE FROM key_requests WHERE id = ?1", [id.into()]);
     let then = vec![notifications::forget(id)];
-    decide(env, removed, action(actor, "request.deleted", id, json!({})), then).await
+    decide(env, removed, Action { actor, subject: id, event: audit::Event::RequestDeleted {} }, then).await
 }
 
 /// Approves a request as it was read: marks it, makes the key, and notes both, or does nothing. `false` if it was decided
@@ -311,20 +320,21 @@ pub async fn approve(
     notification: Option<&Notification<'_>>,
 ) -> Result<bool, Error> {
     let now_ms = clock::now_ms();
-    let marked = Statement::new(
-        "UPDATE key_requests SET state = 'approved', decided_ms = ?2, decided_by = ?3, key_id = ?4, policies = ?5 \
-         WHERE id = ?1 AND state = 'pending' AND json(policies) = json(?6) AND by_user = ?7 AND email IS ?8",
-        [
-            request.id.as_str().into(),
-            request.decided_ms.into(),
-            request.decided_by.as_deref().into(),
-            request.key_id.as_deref().into(),
-            json!(request.draft.policies).to_string().into(),
-            json!(read.draft.policies).to_string().into(),
-            read.draft.by_user.as_str().into(),
-            read.draft.email.as_deref().into(),
-        ],
-    );
+    let set = [
+        ("state = ?", State::Approved.as_str().into()),
+        ("decided_ms = ?", request.decided_ms.into()),
+        ("decided_by = ?", request.decided_by.as_deref().into()),
+        ("key_id = ?", request.key_id.as_deref().into()),
+        ("policies = ?", text(&request.draft.policies)),
+    ];
+    let as_read = [
+        ("id = ?", request.id.as_str().into()),
+        ("state = ?", State::Pending.as_str().into()),
+        ("json(policies) = json(?)", text(&read.draft.policies)),
+        ("by_user = ?", read.draft.by_user.as_str().into()),
+        ("email IS ?", read.draft.email.as_deref().into()),
+    ];
+    let marked = sql::update("key_requests", set, as_read);
     let approved = approval(marked, request, settings, credential, notification, now_ms);
     match change(env, approved).await? {
         Changed::Done => Ok(true),
@@ -340,14 +350,14 @@ pub async fn approve(
 }
 
 /// The change that approves a request: `marked` stores it as approved, and then its key is made, with what opens it.
-fn approval(
+fn approval<'a>(
     marked: Statement,
-    request: &KeyRequest,
-    settings: &Settings,
-    credential: &Credential,
+    request: &'a KeyRequest,
+    settings: &'a Settings,
+    credential: &'a Credential,
     notification: Option<&Notification<'_>>,
     now_ms: u64,
-) -> Change {
+) -> Change<'a> {
     let actor = request.decided_by.as_deref().unwrap_or_default();
     let key_id = request.key_id.as_deref().unwrap_or_default();
     let key = Draft {
@@ -358,21 +368,23 @@ fn approval(
         request_id: Some(&request.id),
         created_by: actor,
     };
-    let detail = json!({"key_id": key_id, "policies": settings.policies, "opening": credential.note()});
+    let event =
+        audit::Event::RequestApproved { key_id, policies: &settings.policies, credential: credential.note() };
     let mut then = vec![credential.store(key_id, now_ms)];
     then.extend(notify(notification, Event::Approved, request, now_ms));
     Change {
         deciding: vec![marked, key.store(true, now_ms)],
-        action: action(actor, "request.approved", &request.id, detail),
+        action: Action { actor, subject: &request.id, event },
         then,
     }
 }
 
-fn action(actor: &str, action: &'static str, id: &str, detail: Value) -> Action {
-    Action { actor: actor.to_owned(), action, subject: id.to_owned(), detail }
-}
-
-async fn decide(env: &Env, deciding: Statement, action: Action, then: Vec<Statement>) -> Result<bool, Error> {
+async fn decide(
+    env: &Env,
+    deciding: Statement,
+    action: Action<'_>,
+    then: Vec<Statement>,
+) -> Result<bool, Error> {
     let changed = change(env, Change { deciding: vec![deciding], action, then }).await?;
     Ok(matches!(changed, Changed::Done))
 }

@@ -1,6 +1,8 @@
 //! Running statements, with the errors that callers see.
 
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
+use serde::Serialize;
 use serde_json::Value;
 use worker::Env;
 
@@ -27,6 +29,32 @@ pub(super) async fn rows(
 ) -> Result<Vec<Value>, Error> {
     let outcomes = run(env, &[Statement::new(sql, parameters)]).await?;
     Ok(outcomes.into_iter().next().unwrap_or_default().rows)
+}
+
+/// An `INSERT` of one row, of columns and their values. `rest` follows the values: `WHERE …`, with which an `ON CONFLICT`
+/// can be told from a join.
+pub fn insert<const N: usize>(table: &str, row: [(&str, Value); N], rest: &str) -> Statement {
+    let (columns, values): (Vec<&str>, Vec<Value>) = row.into_iter().unzip();
+    let places = vec!["?"; N].join(", ");
+    Statement::new(format!("INSERT INTO {table} ({}) SELECT {places} {rest}", columns.join(", ")), values)
+}
+
+/// An `UPDATE`. Each clause has one `?`, and stands with its value: `state = ?`.
+pub(super) fn update<const S: usize, const C: usize>(
+    table: &str,
+    set: [(&str, Value); S],
+    conditions: [(&str, Value); C],
+) -> Statement {
+    let (set, mut values): (Vec<&str>, Vec<Value>) = set.into_iter().unzip();
+    let (conditions, compared): (Vec<&str>, Vec<Value>) = conditions.into_iter().unzip();
+    values.extend(compared);
+    let sql = format!("UPDATE {table} SET {} WHERE {}", set.join(", "), conditions.join(" AND "));
+    Statement::new(sql, values)
+}
+
+/// A list or a map as the JSON text of a column.
+pub(super) fn text<T: Serialize + ?Sized>(value: &T) -> Value {
+    json::to_text(value).into()
 }
 
 pub(super) fn unavailable(failure: &Failure) -> Error {

@@ -15,68 +15,6 @@ use serde_json::{Map, Value};
 use crate::error::{Code, Error};
 use crate::time;
 
-/// `serde_json::json!` with the same syntax, where each member is a call instead of code of its own, which would make start-up
-/// slower. Objects in lists have to be a `json!` of their own.
-#[macro_export]
-macro_rules! json {
-    (@members $members:ident) => {};
-    (@members $members:ident $name:literal: {$($inner:tt)*} $(, $($rest:tt)*)?) => {
-        $members.put($name, $crate::json!({$($inner)*}));
-        $($crate::json!(@members $members $($rest)*);)?
-    };
-    (@members $members:ident $name:literal: null $(, $($rest:tt)*)?) => {
-        $members.put($name, ::serde_json::Value::Null);
-        $($crate::json!(@members $members $($rest)*);)?
-    };
-    (@members $members:ident $name:literal: [$($item:expr),* $(,)?] $(, $($rest:tt)*)?) => {
-        $members.put($name, $crate::json!([$($item),*]));
-        $($crate::json!(@members $members $($rest)*);)?
-    };
-    (@members $members:ident $name:literal: $value:expr $(, $($rest:tt)*)?) => {
-        $members.add($name, &$value);
-        $($crate::json!(@members $members $($rest)*);)?
-    };
-    ({$($members:tt)*}) => {{
-        #[allow(unused_mut, reason = "an object may be empty")]
-        let mut members = $crate::json::Members::default();
-        $crate::json!(@members members $($members)*);
-        members.done()
-    }};
-    ([$($item:expr),* $(,)?]) => {
-        ::serde_json::Value::Array(::std::vec![$($crate::json::value(&$item)),*])
-    };
-    ($value:expr) => {
-        $crate::json::value(&$value)
-    };
-}
-
-/// Members of an object that [`json!`](crate::json!) makes.
-#[derive(Debug, Default)]
-pub struct Members(Map<String, Value>);
-
-impl Members {
-    /// Adds what can be written as JSON.
-    pub fn add<T: Serialize + ?Sized>(&mut self, name: &str, written: &T) {
-        self.put(name, value(written));
-    }
-
-    /// Adds a value.
-    pub fn put(&mut self, name: &str, value: Value) {
-        self.0.insert(name.to_owned(), value);
-    }
-
-    /// The object.
-    pub fn done(self) -> Value {
-        Value::Object(self.0)
-    }
-}
-
-/// What can be written as JSON, as a value.
-pub fn value<T: Serialize + ?Sized>(written: &T) -> Value {
-    // Only maps whose names are no texts cannot be written.
-    serde_json::to_value(written).unwrap_or_default()
-}
-
 /// Reads a text that is not on the path of every call: by way of a [`Value`], so that the parser is compiled once and not once for
 /// each type.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
@@ -285,24 +223,6 @@ mod tests {
         assert!(object.time("t").unwrap_err().message.contains("RFC 3339"));
         assert_eq!(object.string("null").unwrap(), None);
         assert!(object.has("null") && object.get("null").is_none());
-    }
-
-    #[test]
-    fn makes_what_the_original_makes() {
-        let (text, none, list) = ("x", None::<u64>, vec![1, 2]);
-        macro_rules! value {
-            ($json:path) => {{
-                use $json as make;
-                make!({
-                    "b": text, "a": none, "null": null, "empty": {}, "none": [],
-                    "list": [text, 1, none], "nested": {"list": list, "deeper": {"t": true}},
-                    "made": list.iter().map(|n| make!({"n": n})).collect::<Vec<_>>(),
-                })
-            }};
-        }
-        assert_eq!(value!(crate::json).to_string(), value!(serde_json::json).to_string());
-        assert_eq!(crate::json!(list), serde_json::json!(list));
-        assert_eq!(crate::json!({}), serde_json::json!({}));
     }
 
     proptest! {

@@ -204,7 +204,7 @@ impl Lease {
     }
 
     fn change(&self) -> (String, Option<String>) {
-        let text = (!self.is_empty()).then(|| json!(self).to_string());
+        let text = (!self.is_empty()).then(|| json::to_text(self));
         (self.name(), text)
     }
 
@@ -386,7 +386,7 @@ impl Account {
             |reporter: &&Reporter| reporter.closed > 0 && reporter.closed_ms + ON_ITS_WAY_MS > now_ms;
         let closed = self.reporters.iter().filter(recent);
         let closed = closed.map(|reporter| (reporter.isolate.clone(), reporter.closed, reporter.closed_ms));
-        json!(StoredCounters { counters: self.counters.clone(), closed: closed.collect() }).to_string()
+        json::to_text(&StoredCounters { counters: self.counters.clone(), closed: closed.collect() })
     }
 
     fn report_response(&mut self, isolate: &str, now_ms: u64) -> ReportResponse {
@@ -542,7 +542,7 @@ impl Account {
 
     /// The reports that have been taken, in the form of [`Stored::reporters`].
     pub fn reporters(&self) -> String {
-        json!(self.reporters).to_string()
+        json::to_text(&self.reporters)
     }
 
     /// The state of the chain of receipts.

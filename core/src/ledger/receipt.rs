@@ -415,7 +415,8 @@ mod tests {
         let mut previous = GENESIS.to_owned();
         for seq in 1..4u64 {
             let receipt =
-                json!({"id": format!("rcpt_{seq}"), "project": "é\"\u{7}", "cost": null}).to_string();
+                serde_json::json!({"id": format!("rcpt_{seq}"), "project": "é\"\u{7}", "cost": null})
+                    .to_string();
             let adds = Totals { requests: 1, prompt_tokens: seq, completion_tokens: 0, cost_micro_usd: 10 };
             let mut line = String::new();
             to_line(&receipt, adds, &mut line);

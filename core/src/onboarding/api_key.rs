@@ -1,9 +1,9 @@
-//! Issued keys, in the words of `/v0/api_keys`: what an operator may say when making or changing one, and how it is shown.
+//! Issued keys in `/v0/api_keys`: the bodies that make and change a key, and the document that shows one.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use validator::{Validate, ValidateArgs as _, ValidationError};
 
 use super::approval::{Delivery, check_known_policies, is_ahead};
@@ -316,8 +316,8 @@ impl ApiKey {
         })
     }
 
-    /// The key as it is shown. `scopes` is what clients of this dialect look for: each key may read and write.
-    pub fn to_json(&self, now_ms: u64) -> Value {
+    /// The key as `/v0/api_keys` shows it.
+    pub fn document(&self, now_ms: u64) -> ApiKeyDocument<'_> {
         let Settings { disabled, policies, models, endpoints, metadata, expires_ms } = &self.settings;
         let state = if *disabled {
             "disabled"
@@ -329,32 +329,79 @@ impl ApiKey {
         let live = self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms));
         let mut secrets: Vec<_> = live.collect();
         secrets.sort_by_key(|secret| secret.created_ms);
-        json!({
-            "id": self.id,
-            "name": self.name,
-            "scopes": ["Read", "Write"],
-            "state": state,
-            "policies": policies,
-            "models": models,
-            "endpoints": endpoints,
-            "metadata": metadata,
-            "created_at": time::to_rfc3339(self.created_ms),
-            "created_by": self.created_by,
-            "expires_at": expires_ms.map(time::to_rfc3339),
-            "request_id": self.request_id,
-            "secrets": secrets.into_iter().map(|secret| json!({
-                "public_id": secret.public_id,
-                "created_at": time::to_rfc3339(secret.created_ms),
-                "expires_at": secret.expires_ms.map(time::to_rfc3339),
-            })).collect::<Vec<_>>(),
-        })
+        ApiKeyDocument {
+            id: &self.id,
+            name: &self.name,
+            scopes: ["Read", "Write"],
+            state,
+            policies,
+            models: models.as_deref(),
+            endpoints: endpoints.as_deref(),
+            metadata,
+            created_at: time::to_rfc3339(self.created_ms),
+            created_by: &self.created_by,
+            expires_at: expires_ms.map(time::to_rfc3339),
+            request_id: self.request_id.as_deref(),
+            secrets: secrets.into_iter().map(SecretDocument::of).collect(),
+        }
+    }
+}
+
+/// An issued key as `/v0/api_keys` shows it. Times are RFC 3339.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApiKeyDocument<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// What clients of this API look for: every key may read and write.
+    pub scopes: [&'static str; 2],
+    /// `active`, `disabled` or `expired`.
+    pub state: &'static str,
+    /// Names of its policies.
+    pub policies: &'a [String],
+    /// Models that it may use; `None` is all.
+    pub models: Option<&'a [String]>,
+    /// Endpoints that it may call; `None` is all.
+    pub endpoints: Option<&'a [String]>,
+    /// The operator's notes.
+    pub metadata: &'a BTreeMap<String, String>,
+    /// When it was made.
+    pub created_at: String,
+    /// The label of the operator's key that made it.
+    pub created_by: &'a str,
+    /// When it ends.
+    pub expires_at: Option<String>,
+    /// The request that it came from.
+    pub request_id: Option<&'a str>,
+    /// Its live secrets, oldest first.
+    pub secrets: Vec<SecretDocument<'a>>,
+}
+
+/// A live secret of a key. Times are RFC 3339.
+#[derive(Clone, Debug, Serialize)]
+pub struct SecretDocument<'a> {
+    /// `gw_` and ten characters.
+    pub public_id: &'a str,
+    /// When it was minted.
+    pub created_at: String,
+    /// When it ends, if a rotation has ended it.
+    pub expires_at: Option<String>,
+}
+
+impl SecretDocument<'_> {
+    fn of(secret: &SecretInfo) -> SecretDocument<'_> {
+        SecretDocument {
+            public_id: &secret.public_id,
+            created_at: time::to_rfc3339(secret.created_ms),
+            expires_at: secret.expires_ms.map(time::to_rfc3339),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     const NOW: u64 = 1_700_000_000_000;
 
@@ -390,17 +437,21 @@ mod tests {
             let error = new_key(&json!({"name": name})).err();
             assert_eq!(error.as_ref().and_then(Error::code), code, "{name}");
         }
-        let error = check_name(&"x".repeat(101)).unwrap_err().envelope(crate::envelope::Surface::V0);
+        let envelope = |name: &str| {
+            let error = check_name(name).unwrap_err();
+            serde_json::to_value(error.envelope(crate::envelope::Surface::V0)).unwrap()
+        };
+        let error = envelope(&"x".repeat(101));
         assert_eq!(error["details"]["length"], 101);
         assert_eq!(error["details"]["maximum"], 100);
-        let error = check_name("").unwrap_err().envelope(crate::envelope::Surface::V0);
+        let error = envelope("");
         assert_eq!((&error["error_code"], &error["details"]), (&json!("EmptyName"), &Value::Null));
     }
 
     #[test]
     fn the_duplicate_is_the_seeds_byte_for_byte() {
         assert_eq!(
-            duplicate().envelope(crate::envelope::Surface::V0).to_string(),
+            json::to_text(&duplicate().envelope(crate::envelope::Surface::V0)),
             r#"{"message":"An entity with this name already exists","error_code":"DuplicateName","details":null}"#
         );
     }
@@ -468,10 +519,17 @@ mod tests {
             "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops", "version": 1,
             "secrets": "[{\"public_id\":\"gw_b\",\"created_ms\":2,\"expires_ms\":null},{\"public_id\":\"gw_a\",\"created_ms\":1,\"expires_ms\":5}]"});
         let key = ApiKey::from_row(&row).unwrap();
-        let shown = key.to_json(3);
-        assert_eq!(shown["state"], "active");
-        assert_eq!(shown["secrets"][0]["public_id"], "gw_a");
-        assert_eq!(key.to_json(5)["secrets"].as_array().unwrap().len(), 1, "the ended one is gone");
-        assert_eq!(key.to_json(NOW)["state"], "expired");
+        assert_eq!(
+            json::to_text(&key.document(3)),
+            concat!(
+                r#"{"id":"1","name":"n","scopes":["Read","Write"],"state":"active","policies":[],"models":null,"#,
+                r#""endpoints":null,"metadata":{},"created_at":"1970-01-01T00:00:00Z","created_by":"ops","#,
+                r#""expires_at":"2023-11-14T22:13:20Z","request_id":null,"secrets":[{"public_id":"gw_a","#,
+                r#""created_at":"1970-01-01T00:00:00.001Z","expires_at":"1970-01-01T00:00:00.005Z"},"#,
+                r#"{"public_id":"gw_b","created_at":"1970-01-01T00:00:00.002Z","expires_at":null}]}"#,
+            )
+        );
+        assert_eq!(key.document(5).secrets.len(), 1, "the ended one is gone");
+        assert_eq!(key.document(NOW).state, "expired");
     }
 }

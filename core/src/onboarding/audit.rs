@@ -4,7 +4,7 @@
 //! the text. Anybody with a copy can check it with any SHA-256 program. That the end of the chain was cut off shows to
 //! whoever noted an earlier head.
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::json;
@@ -28,17 +28,136 @@ impl Default for Head {
     }
 }
 
-/// What was done, by whom, to what.
+/// An action that is recorded.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Action {
+pub struct Action<'a> {
     /// The label of the operator's key, or what acted by itself.
-    pub actor: String,
-    /// `request.approved`, `key.revoked`, …
-    pub action: &'static str,
+    pub actor: &'a str,
     /// The id of the request, or the name of the key.
-    pub subject: String,
-    /// What else is worth knowing. Never a secret.
-    pub detail: Value,
+    pub subject: &'a str,
+    /// What happened.
+    pub event: Event<'a>,
+}
+
+/// What happened to a request or a key, with the facts that the trail keeps. Never a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event<'a> {
+    /// An operator made a request.
+    RequestCreated {
+        /// Whether it was made as approved.
+        approved: bool,
+    },
+    /// An operator changed a request.
+    RequestUpdated {
+        /// The policies that it asks for.
+        policies: &'a [String],
+        /// Whether it was marked as approved.
+        approved: bool,
+    },
+    /// A request was approved.
+    RequestApproved {
+        /// The key that it became.
+        key_id: &'a str,
+        /// The policies of the key.
+        policies: &'a [String],
+        /// The first credential of the key.
+        #[serde(rename = "opening")]
+        credential: CredentialNote<'a>,
+    },
+    /// A request was declined.
+    RequestDeclined {
+        /// The reason.
+        reason: Option<&'a str>,
+    },
+    /// A request was deleted.
+    RequestDeleted {},
+    /// An operator made a key.
+    KeyCreated {
+        /// The key.
+        key_id: &'a str,
+        /// Its policies.
+        policies: &'a [String],
+        /// Its first credential.
+        #[serde(rename = "opening")]
+        credential: CredentialNote<'a>,
+    },
+    /// An operator changed a key.
+    KeyUpdated {
+        /// The key.
+        key_id: &'a str,
+        /// Whether it is disabled.
+        disabled: bool,
+        /// Its policies.
+        policies: &'a [String],
+        /// Models that it may use; `None` is all.
+        models: Option<&'a [String]>,
+        /// Endpoints that it may call; `None` is all.
+        endpoints: Option<&'a [String]>,
+        /// When it ends, in milliseconds since 1970.
+        expires_ms: Option<u64>,
+    },
+    /// A key got another secret.
+    KeyRotated {
+        /// The key.
+        key_id: &'a str,
+        /// The new secret, or the claim link that yields it.
+        #[serde(flatten)]
+        credential: CredentialNote<'a>,
+        /// How long the old secrets go on working.
+        overlap_seconds: u64,
+    },
+    /// A key was revoked.
+    KeyRevoked {
+        /// The key.
+        key_id: &'a str,
+    },
+    /// The holder of a claim link got a secret.
+    KeyClaimed {
+        /// The key.
+        key_id: &'a str,
+        /// The new secret.
+        public_id: &'a str,
+    },
+}
+
+impl Event<'_> {
+    /// Its name in the trail.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::RequestCreated { .. } => "request.created",
+            Event::RequestUpdated { .. } => "request.updated",
+            Event::RequestApproved { .. } => "request.approved",
+            Event::RequestDeclined { .. } => "request.declined",
+            Event::RequestDeleted {} => "request.deleted",
+            Event::KeyCreated { .. } => "key.created",
+            Event::KeyUpdated { .. } => "key.updated",
+            Event::KeyRotated { .. } => "key.rotated",
+            Event::KeyRevoked { .. } => "key.revoked",
+            Event::KeyClaimed { .. } => "key.claimed",
+        }
+    }
+}
+
+/// The public part of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum CredentialNote<'a> {
+    /// A secret.
+    Secret {
+        /// `gw_` and ten characters.
+        public_id: &'a str,
+    },
+    /// A claim link.
+    Link {
+        /// `claim`.
+        delivery: &'static str,
+    },
+}
+
+impl CredentialNote<'_> {
+    /// A claim link.
+    pub const CLAIM: CredentialNote<'static> = CredentialNote::Link { delivery: "claim" };
 }
 
 /// An entry as it is stored.
@@ -52,19 +171,35 @@ pub struct Entry {
     pub hash: String,
 }
 
+/// The text of an entry.
+#[derive(Serialize)]
+struct EntryText<'a> {
+    seq: u64,
+    at: String,
+    actor: &'a str,
+    action: &'static str,
+    subject: &'a str,
+    detail: &'a Event<'a>,
+}
+
+/// The number in the text of an entry.
+#[derive(Deserialize)]
+struct Numbered {
+    seq: u64,
+}
+
 impl Head {
     /// The entry that continues the chain.
-    pub fn next(&self, at_ms: u64, action: &Action) -> Entry {
+    pub fn next(&self, at_ms: u64, action: &Action<'_>) -> Entry {
         let seq = self.seq + 1;
-        let text = json!({
-            "seq": seq,
-            "at": time::to_rfc3339(at_ms),
-            "actor": action.actor,
-            "action": action.action,
-            "subject": action.subject,
-            "detail": action.detail,
-        })
-        .to_string();
+        let text = json::to_text(&EntryText {
+            seq,
+            at: time::to_rfc3339(at_ms),
+            actor: action.actor,
+            action: action.event.name(),
+            subject: action.subject,
+            detail: &action.event,
+        });
         let hash = self.hash_of(&text);
         Entry { seq, text, hash }
     }
@@ -77,9 +212,8 @@ impl Head {
         if entry.hash != self.hash_of(&entry.text) {
             return Err("the hash is not that of the entry and the one before it");
         }
-        let written =
-            serde_json::from_str::<Value>(&entry.text).ok().and_then(|entry| entry.get("seq")?.as_u64());
-        if written != Some(entry.seq) {
+        let written = json::read::<Numbered>(&entry.text).map(|entry| entry.seq);
+        if written.ok() != Some(entry.seq) {
             return Err("the entry has another number than its place");
         }
         *self = Head { seq: entry.seq, hash: entry.hash.clone() };
@@ -95,23 +229,42 @@ impl Head {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
 
     fn chain(length: u64) -> Vec<Entry> {
         let mut head = Head::default();
         (0..length)
             .map(|number| {
-                let action = Action {
-                    actor: "ops".into(),
-                    action: "key.revoked",
-                    subject: format!("key-{number}"),
-                    detail: json!({"number": number}),
-                };
+                let subject = format!("key-{number}");
+                let event = Event::KeyRevoked { key_id: "1" };
+                let action = Action { actor: "ops", subject: &subject, event };
                 let entry = head.next(1_700_000_000_000 + number, &action);
                 head.follow(&entry).unwrap();
                 entry
             })
             .collect()
+    }
+
+    #[test]
+    fn an_event_states_its_facts_in_order() {
+        let names = ["basic".to_owned()];
+        let secret = CredentialNote::Secret { public_id: "gw_a" };
+        for (event, text) in [
+            (Event::RequestDeleted {}, "{}"),
+            (
+                Event::RequestApproved { key_id: "1", policies: &names, credential: CredentialNote::CLAIM },
+                r#"{"key_id":"1","policies":["basic"],"opening":{"delivery":"claim"}}"#,
+            ),
+            (
+                Event::KeyRotated { key_id: "1", credential: secret, overlap_seconds: 60 },
+                r#"{"key_id":"1","public_id":"gw_a","overlap_seconds":60}"#,
+            ),
+            (
+                Event::KeyRotated { key_id: "1", credential: CredentialNote::CLAIM, overlap_seconds: 60 },
+                r#"{"key_id":"1","delivery":"claim","overlap_seconds":60}"#,
+            ),
+        ] {
+            assert_eq!(json::to_text(&event), text);
+        }
     }
 
     fn broken_at(entries: &[Entry]) -> Option<usize> {
@@ -124,7 +277,7 @@ mod tests {
         let entries = chain(2);
         assert_eq!(
             entries[0].text,
-            r#"{"seq":1,"at":"2023-11-14T22:13:20Z","actor":"ops","action":"key.revoked","subject":"key-0","detail":{"number":0}}"#
+            r#"{"seq":1,"at":"2023-11-14T22:13:20Z","actor":"ops","action":"key.revoked","subject":"key-0","detail":{"key_id":"1"}}"#
         );
         let by_hand = Sha256::digest(format!("{}\n{}", entries[0].hash, entries[1].text));
         assert_eq!(entries[1].hash, hex::encode(by_hand));

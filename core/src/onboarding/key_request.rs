@@ -1,7 +1,7 @@
-//! Requests for keys, in the words of `/api/portal/requests`.
+//! Key requests.
 //!
-//! Whoever made it, a stranger at `/access/request-key` or an operator here, a request is one row in one queue. What the
-//! portal's clients know beyond it (the developer, the catalogue entry) is put around it when it is shown.
+//! A request is one row in one queue, whether a stranger made it at `/access/request-key` or an operator at
+//! `/api/portal/requests`. [`super::portal`] shows it.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use validator::{Validate, ValidationError};
 
-use super::ORG_ID;
 use super::submission::{Submission, developer_id};
-use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::{Object, not_a_time};
@@ -230,87 +228,6 @@ impl KeyRequest {
             key_id: row.key_id,
         })
     }
-
-    /// The request as the portal shows it, with the live keys of its developer.
-    pub fn to_portal(&self, keys: &[DeveloperKey], config: &Config) -> Value {
-        let draft = &self.draft;
-        let mut key_policies = BTreeMap::new();
-        let mut policy_keys = BTreeMap::new();
-        for key in keys {
-            key_policies.insert(key.id.clone(), json!(key.policies));
-            for policy in &key.policies {
-                policy_keys.insert(policy.clone(), json!(key.id));
-            }
-        }
-        json!({
-            "id": self.id,
-            "org_id": ORG_ID,
-            "for_api": "",
-            "for_plan": draft.policies.first().map_or("", String::as_str),
-            "apply_policies": draft.policies,
-            "by_user": draft.by_user,
-            "fields": draft.fields,
-            "approved": self.state == State::Approved,
-            "date_created": draft.date_created,
-            "version": draft.version,
-            "jwt_secret": "",
-            "portal_developer": {
-                "id": draft.by_user,
-                "email": draft.email.as_deref().unwrap_or_default(),
-                "date_created": draft.date_created,
-                "inactive": false,
-                "org_id": ORG_ID,
-                "keys": key_policies,
-                "subscriptions": policy_keys,
-                "fields": {},
-                "nonce": "",
-                "sso_key": "",
-            },
-            "catalogue_entry": self.catalogue_entry(config),
-            "state": self.state.as_str(),
-            "decline_reason": self.decline_reason,
-            "decided_at": self.decided_ms.map(time::to_rfc3339),
-            "decided_by": self.decided_by,
-            "key_id": self.key_id,
-        })
-    }
-
-    /// The catalogue entry of the first policy, if there is such a policy: here, policies are the catalogue.
-    fn catalogue_entry(&self, config: &Config) -> Option<Value> {
-        let id = self.draft.policies.first()?;
-        let policy = config.policies.get(id)?;
-        let mail =
-            || json!({"enabled": false, "subject": "", "body": "", "sign_off": "", "hide_token_data": true});
-        Some(json!({
-            "name": id,
-            "short_description": policy.description,
-            "long_description": "",
-            "show": true,
-            "api_id": "",
-            "policy_id": id,
-            "documentation": "",
-            "version": "v2",
-            "config": {
-                "id": "",
-                "org_id": ORG_ID,
-                "signup_fields": [],
-                "key_request_fields": ["use_case"],
-                "require_key_approval": true,
-                "redirect_on_key_request": false,
-                "redirect_to": "",
-                "disable_login": true,
-                "disable_signup": true,
-                "disable_auto_login": true,
-                "catalogue_login_only": false,
-                "mail_options": {
-                    "mail_from_name": "",
-                    "mail_from_email": config.email.from.as_deref().unwrap_or_default(),
-                    "email_copy": {"welcome_email": mail(), "key_email": mail()},
-                },
-                "override": false,
-            },
-        }))
-    }
 }
 
 #[cfg(test)]
@@ -322,13 +239,6 @@ mod tests {
 
     fn read(body: &Value) -> Result<KeyRequestDraft, Error> {
         KeyRequestDraft::read(body.to_string().as_bytes(), NOW)
-    }
-
-    fn config() -> Config {
-        serde_json::from_value(
-            json!({"policies": {"basic": {"description": "To begin with", "expires_days": 30}, "open": {}}}),
-        )
-        .unwrap()
     }
 
     #[test]
@@ -365,31 +275,6 @@ mod tests {
             assert_eq!(read(&body).unwrap().date_created, "2023-11-14T22:13:20Z");
         }
         assert!(read(&json!({"date_created": "yesterday"})).is_err());
-    }
-
-    #[test]
-    fn what_was_read_can_be_sent_back() {
-        let draft = read(
-            &json!({"by_user": "u", "apply_policies": ["basic"], "fields": {"a": "b"}, "version": "v2"}),
-        )
-        .unwrap();
-        let request = KeyRequest {
-            id: "kreq_1".into(),
-            state: State::Pending,
-            draft: draft.clone(),
-            decided_ms: None,
-            decided_by: None,
-            decline_reason: None,
-            key_id: None,
-        };
-        let keys = [DeveloperKey { id: "k1".into(), policies: vec!["basic".into(), "open".into()] }];
-        let shown = request.to_portal(&keys, &config());
-        assert_eq!(read(&shown).unwrap(), draft);
-        assert_eq!(shown["portal_developer"]["keys"], json!({"k1": ["basic", "open"]}));
-        assert_eq!(shown["portal_developer"]["subscriptions"], json!({"basic": "k1", "open": "k1"}));
-        assert_eq!(shown["catalogue_entry"]["short_description"], "To begin with");
-        assert_eq!(shown["for_plan"], "basic");
-        assert!(request.to_portal(&[], &Config::default())["catalogue_entry"].is_null());
     }
 
     #[test]

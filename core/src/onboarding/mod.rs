@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`submission`] | what `POST /access/request-key` accepts |
 //! | [`key_request`] | what a request for a key is, in the words of `/api/portal/requests` |
+//! | [`portal`] | how a request is shown in `/api/portal/requests` and webhooks |
 //! | [`approval`] | what an operator decides about one: delivery, policies, end |
 //! | [`api_key`] | what an issued key is, in the words of `/v0/api_keys` |
 //! | [`claim`] | what a claim link looks like, and whether it still works |
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod claim;
 pub mod client_address;
 pub mod key_request;
+pub mod portal;
 pub mod pseudonym;
 pub mod sliding_log;
 pub mod submission;

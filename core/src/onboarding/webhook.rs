@@ -6,9 +6,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde::Serialize;
 
 use super::key_request::{DeveloperKey, KeyRequest};
+use super::portal::PortalRequest;
 use crate::config::Config;
 use crate::hash::hmac_sha256;
 use crate::json;
@@ -26,14 +27,22 @@ pub enum Event {
 }
 
 impl Event {
-    /// The body: the event's name, and the request in the words of the portal.
-    fn body(self, request: &Value) -> String {
-        let event = match self {
+    /// Its name in the body.
+    fn name(self) -> &'static str {
+        match self {
             Event::Submitted => "key_request_event.submitted",
             Event::Approved => "key_request_event.approved",
-        };
-        json!({"event": event, "data": request}).to_string()
+        }
     }
+}
+
+/// The body of a webhook.
+#[derive(Serialize)]
+struct Body<'a> {
+    /// The name of the event.
+    event: &'static str,
+    /// The request after the event.
+    data: PortalRequest<'a>,
 }
 
 /// A notification about a request for a key, before the transaction that writes it.
@@ -52,7 +61,7 @@ impl Notification<'_> {
         if let Some(id) = &request.key_id {
             keys.push(DeveloperKey { id: id.clone(), policies: request.draft.policies.clone() });
         }
-        event.body(&request.to_portal(&keys, self.config))
+        json::to_text(&Body { event: event.name(), data: PortalRequest::of(request, &keys, self.config) })
     }
 }
 

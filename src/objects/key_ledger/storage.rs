@@ -10,6 +10,7 @@ use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 
 use crate::platform::database::Statement;
 use crate::platform::variables;
+use crate::store::sql;
 use crate::store::usage::{ADD_ROWS, SET_WATERMARK, row, sums};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
@@ -38,7 +39,7 @@ fn run(state: &JsValue, statements: &[Statement]) -> Result<Vec<Vec<Value>>, Str
 
 /// The same with one long parameter, for which [`LONG`] stands: among the others it would be escaped, and read again.
 fn run_with(state: &JsValue, statements: &[Statement], long: &str) -> Result<Vec<Vec<Value>>, String> {
-    let found = run_object_statements(state, &json!(statements).to_string(), long);
+    let found = run_object_statements(state, &json::to_text(statements), long);
     let found = found.map_err(|error| variables::message(&error))?;
     serde_json::from_str(&found).map_err(|error| error.to_string())
 }
@@ -95,23 +96,20 @@ pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
     if let Some(page) = &changes.page {
         let Page { first, last, min_id, max_id, isolate, report, at_ms, hash, totals, rows, receipts: _ } =
             page;
-        statements.push(Statement::new(
-            "INSERT INTO pages (first, last, min_id, max_id, isolate, report, at_ms, hash, totals, rows, receipts) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            [
-                (*first).into(),
-                (*last).into(),
-                min_id.as_str().into(),
-                max_id.as_str().into(),
-                isolate.as_str().into(),
-                (*report).into(),
-                (*at_ms).into(),
-                hash.as_str().into(),
-                totals.as_str().into(),
-                rows.as_str().into(),
-                LONG,
-            ],
-        ));
+        let row = [
+            ("first", (*first).into()),
+            ("last", (*last).into()),
+            ("min_id", min_id.as_str().into()),
+            ("max_id", max_id.as_str().into()),
+            ("isolate", isolate.as_str().into()),
+            ("report", (*report).into()),
+            ("at_ms", (*at_ms).into()),
+            ("hash", hash.as_str().into()),
+            ("totals", totals.as_str().into()),
+            ("rows", rows.as_str().into()),
+            ("receipts", LONG),
+        ];
+        statements.push(sql::insert("pages", row, ""));
     }
     statements.extend(changes.counters.as_ref().map(|counters| keep("counters", counters)));
     for (name, body) in &changes.leases {
