@@ -13,28 +13,48 @@ use worker::Env;
 use super::sql::run_if_any;
 use crate::platform::database::{self, Failure, Outcome, Statement};
 
-/// Adds rows, given as a JSON array, for a ledger with a watermark, unless that is its watermark already.
-pub const ADD_ROWS: &str = include_str!("usage/add_rows.sql");
-/// Sets the watermark of a ledger.
-pub const SET_WATERMARK: &str = include_str!("usage/set_watermark.sql");
+const ADD_ROWS: &str = include_str!("usage/add_rows.sql");
+const SET_WATERMARK: &str = include_str!("usage/set_watermark.sql");
 const BY_DAY: &str = include_str!("usage/by_day.sql");
 const BY_MODEL: &str = include_str!("usage/by_model.sql");
 const BY_PROJECT: &str = include_str!("usage/by_project.sql");
+/// The elements of a row before its sums: day, project, provider and model.
+const SLICE_ELEMENTS: usize = 4;
+
+/// Fills a statement's places for the sums of a [`Tally`]: `{columns}`, `{values}` (of a row as an array), `{additions}` (of
+/// an upsert) and `{sums}`. `tests/e2e/ledgers.mjs` does the same.
+fn of_sums(template: &str) -> String {
+    let list = |item: &dyn Fn(usize, &str) -> String| {
+        let items = Tally::FIELDS.iter().enumerate().map(|(index, name)| item(index, name));
+        items.collect::<Vec<_>>().join(", ")
+    };
+    template
+        .replace("{columns}", &list(&|_, name| name.to_owned()))
+        .replace("{values}", &list(&|index, _| format!("value ->> {}", SLICE_ELEMENTS + index)))
+        .replace("{additions}", &list(&|_, name| format!("{name} = {name} + excluded.{name}")))
+        .replace("{sums}", &list(&|_, name| format!("SUM({name}) AS {name}")))
+}
+
+/// The statements that add rows of a ledger, given as a JSON array, and set its watermark; they do nothing if that is its
+/// watermark already.
+pub fn add_rows(rows: &str, ledger: &str, watermark: u64) -> [Statement; 2] {
+    [
+        Statement::new(of_sums(ADD_ROWS), [rows.into(), ledger.into(), watermark.into()]),
+        Statement::new(SET_WATERMARK, [ledger.into(), watermark.into()]),
+    ]
+}
 
 /// Adds the rows of a ledger, unless its watermark says that they were added before. `watermark` differs from one batch of a
 /// ledger to the next and is below 2^53. All of it or nothing happens.
 pub async fn roll_up(env: &Env, ledger: &str, watermark: u64, rows: &[Row]) -> Result<(), Failure> {
     let rows: Value = rows.iter().map(Row::to_json).collect();
-    let statements = [
-        Statement::new(ADD_ROWS, [rows.to_string().into(), ledger.into(), watermark.into()]),
-        Statement::new(SET_WATERMARK, [ledger.into(), watermark.into()]),
-    ];
-    database::run(env, &statements).await.map(|_| ())
+    database::run(env, &add_rows(&rows.to_string(), ledger, watermark)).await.map(|_| ())
 }
 
 /// The statements that add up what was used from one day to another: by day, by model, and by project.
 pub fn sums([from, to]: [u32; 2], project: Option<&str>) -> [Statement; 3] {
-    [BY_DAY, BY_MODEL, BY_PROJECT].map(|sql| Statement::new(sql, [from.into(), to.into(), project.into()]))
+    [BY_DAY, BY_MODEL, BY_PROJECT]
+        .map(|sql| Statement::new(of_sums(sql), [from.into(), to.into(), project.into()]))
 }
 
 /// What was used from one day to another, both included, as days since 1970; of one project, or of all. At most 1000 models
@@ -47,7 +67,7 @@ pub async fn between(env: &Env, [from, to]: [u32; 2], project: Option<&str>) -> 
 
 /// What was ever used, by provider and model. At most 1000 models are named; an empty name stands for a provider's others.
 pub async fn totals(env: &Env) -> Result<Vec<Row>, Error> {
-    let ever = Statement::new(BY_MODEL, [0.into(), u32::MAX.into(), Value::Null]);
+    let ever = Statement::new(of_sums(BY_MODEL), [0.into(), u32::MAX.into(), Value::Null]);
     Ok(read(env, &[ever]).await?.into_iter().next().unwrap_or_default())
 }
 

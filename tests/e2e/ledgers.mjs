@@ -3,29 +3,48 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { KEY, call, operate } from "./harness.mjs";
+import { readFileSync } from "node:fs";
+import { KEY, call, operate, root } from "./harness.mjs";
 
 /** @typedef {import("./harness.mjs").Gateway} Gateway */
 
 /** The hash before the first receipt. */
 export const GENESIS = "0".repeat(64);
-/** The sums of a tally that are whole numbers, with their names in the database. */
-export const FIELDS = [
-  "requests",
-  "successful",
-  "attempts",
-  "prompt_tokens",
-  "cached_tokens",
-  "cache_write_tokens",
-  "completion_tokens",
-  "reasoning_tokens",
-  "cost_micro_usd",
-  "unpriced",
-  "estimated",
-  "duration_ms",
-  "streams",
-  "first_token_ms",
-];
+/** The sums of a tally, as the database names them: the list in tally.rs. */
+export const FIELDS = fieldsOf(readFileSync(`${root}core/src/ledger/tally.rs`, "utf8"));
+
+/** @param {string} source */
+function fieldsOf(source) {
+  const [, list = ""] = source.match(/^sums! \{$([\s\S]*?)^\}$/m) ?? [];
+  return [...list.matchAll(/^ {4}(\w+),$/gm)].map(([, name = ""]) => name);
+}
+
+/**
+ * A statement of src/store/usage, filled as `of_sums` in src/store/usage.rs does.
+ *
+ * @param {string} name
+ */
+export function usageStatement(name) {
+  const list = (/** @type {(name: string, index: number) => string} */ item) =>
+    FIELDS.map(item).join(", ");
+  return readFileSync(`${root}src/store/usage/${name}.sql`, "utf8")
+    .replaceAll(
+      "{columns}",
+      list((name) => name),
+    )
+    .replaceAll(
+      "{values}",
+      list((_, index) => `value ->> ${4 + index}`),
+    )
+    .replaceAll(
+      "{additions}",
+      list((name) => `${name} = ${name} + excluded.${name}`),
+    )
+    .replaceAll(
+      "{sums}",
+      list((name) => `SUM(${name}) AS ${name}`),
+    );
+}
 
 /**
  * Issues a key.

@@ -6,14 +6,9 @@ import { readFileSync, readdirSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { suite, test } from "node:test";
 import { root } from "./harness.mjs";
+import { FIELDS, usageStatement } from "./ledgers.mjs";
 
-/** @param {string} name */
-const statement = (name) => readFileSync(`${root}src/store/usage/${name}.sql`, "utf8");
-const [ADD_ROWS, SET_WATERMARK] = [statement("add_rows"), statement("set_watermark")];
-const FIELDS =
-  readFileSync(`${root}core/src/ledger/tally.rs`, "utf8")
-    .match(/FIELDS: \[&str; 14\] = \[([^\]]*)\]/)?.[1]
-    ?.match(/\w+/g) ?? [];
+const [ADD_ROWS, SET_WATERMARK] = [usageStatement("add_rows"), usageStatement("set_watermark")];
 
 function database() {
   const database = new DatabaseSync(":memory:");
@@ -76,7 +71,8 @@ const watermarks = (database) =>
  * @param {[number, number, string | null]} parameters
  * @returns {Record<string, any>[]}
  */
-const read = (database, name, parameters) => database.prepare(statement(name)).all(...parameters);
+const read = (database, name, parameters) =>
+  database.prepare(usageStatement(name)).all(...parameters);
 
 suite("usage SQL, roll-up", () => {
   test("usage SQL: each sum is stored in its column", () => {

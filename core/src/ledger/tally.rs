@@ -1,118 +1,69 @@
-//! What calls add up to, and whose they are: the rows of usage.
+//! Rows of usage: sums over calls, by day, project, provider and model.
 //!
-//! [`Tally::FIELDS`] is the one definition of the sums: the columns of the database, the members of messages and the
-//! rows that travel are all in its order. This module adds and names; what is told of rows is made elsewhere.
+//! The columns of the database and the rows in messages are in the order of [`Tally::FIELDS`]. Reports about rows are in
+//! `report::usage`.
 
 use serde_json::Value;
 
-/// What calls add up to. All are sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Calls that reached an upstream.
-    pub requests: u64,
+/// Defines [`Tally`] from the names of its sums: the one list of them. SQL and messages take the names and their order from
+/// [`Tally::FIELDS`].
+macro_rules! sums {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Sums over calls.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Tally {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Tally {
+            /// The names of the sums.
+            pub const FIELDS: [&'static str; [$(stringify!($name)),+].len()] = [$(stringify!($name)),+];
+
+            /// The sums, in the order of [`Tally::FIELDS`].
+            pub fn to_array(&self) -> [u64; Tally::FIELDS.len()] {
+                [$(self.$name),+]
+            }
+
+            /// Reads what [`Tally::to_array`] returned.
+            pub fn from_array([$($name),+]: [u64; Tally::FIELDS.len()]) -> Tally {
+                Tally { $($name),+ }
+            }
+        }
+    };
+}
+
+sums! {
+    /// Calls that were sent to a provider.
+    requests,
     /// Calls that were answered completely.
-    pub successful: u64,
-    /// Upstream calls.
-    pub attempts: u64,
-    /// Tokens of input, those of the two next included.
-    pub prompt_tokens: u64,
+    successful,
+    /// Attempts.
+    attempts,
+    /// Tokens of input, including the next two.
+    prompt_tokens,
     /// Tokens of input that came from a provider's prompt cache.
-    pub cached_tokens: u64,
+    cached_tokens,
     /// Tokens of input that were written to a provider's prompt cache.
-    pub cache_write_tokens: u64,
-    /// Tokens of output, those of reasoning included.
-    pub completion_tokens: u64,
+    cache_write_tokens,
+    /// Tokens of output, including the next.
+    completion_tokens,
     /// Tokens of output that were reasoning.
-    pub reasoning_tokens: u64,
-    /// What the calls cost whose cost is known, in micro-USD.
-    pub cost_micro_usd: u64,
-    /// Calls whose cost is not known.
-    pub unpriced: u64,
+    reasoning_tokens,
+    /// Cost of the calls whose cost is known, in micro-USD.
+    cost_micro_usd,
+    /// Calls whose cost is unknown.
+    unpriced,
     /// Calls whose tokens were estimated.
-    pub estimated: u64,
-    /// How long the calls took, in milliseconds.
-    pub duration_ms: u64,
-    /// Calls of which the time to the first content is known.
-    pub streams: u64,
-    /// How long it took these to the first content, in milliseconds.
-    pub first_token_ms: u64,
+    estimated,
+    /// Duration of the calls, in milliseconds.
+    duration_ms,
+    /// Calls whose time until the first content is known.
+    streams,
+    /// That time, in milliseconds.
+    first_token_ms,
 }
 
 impl Tally {
-    /// The names of the sums, in the order of [`Tally::to_array`].
-    pub const FIELDS: [&str; 14] = [
-        "requests",
-        "successful",
-        "attempts",
-        "prompt_tokens",
-        "cached_tokens",
-        "cache_write_tokens",
-        "completion_tokens",
-        "reasoning_tokens",
-        "cost_micro_usd",
-        "unpriced",
-        "estimated",
-        "duration_ms",
-        "streams",
-        "first_token_ms",
-    ];
-
-    /// The sums in the order of [`Tally::FIELDS`].
-    pub fn to_array(&self) -> [u64; 14] {
-        [
-            self.requests,
-            self.successful,
-            self.attempts,
-            self.prompt_tokens,
-            self.cached_tokens,
-            self.cache_write_tokens,
-            self.completion_tokens,
-            self.reasoning_tokens,
-            self.cost_micro_usd,
-            self.unpriced,
-            self.estimated,
-            self.duration_ms,
-            self.streams,
-            self.first_token_ms,
-        ]
-    }
-
-    /// What [`Tally::to_array`] gave.
-    pub fn from_array(sums: [u64; 14]) -> Tally {
-        let [
-            requests,
-            successful,
-            attempts,
-            prompt_tokens,
-            cached_tokens,
-            cache_write_tokens,
-            completion_tokens,
-            reasoning_tokens,
-            cost_micro_usd,
-            unpriced,
-            estimated,
-            duration_ms,
-            streams,
-            first_token_ms,
-        ] = sums;
-        Tally {
-            requests,
-            successful,
-            attempts,
-            prompt_tokens,
-            cached_tokens,
-            cache_write_tokens,
-            completion_tokens,
-            reasoning_tokens,
-            cost_micro_usd,
-            unpriced,
-            estimated,
-            duration_ms,
-            streams,
-            first_token_ms,
-        }
-    }
-
     /// Adds other calls. A sum that would be too large stays at the largest number.
     pub fn add(&mut self, other: &Tally) {
         let mut sums = self.to_array();
@@ -168,7 +119,7 @@ impl Row {
         let day = u32::try_from(items.next()?.as_u64()?).ok()?;
         let mut name = || Some(items.next()?.as_str()?.to_owned());
         let slice = Slice { day, project: name()?, provider: name()?, model: name()? };
-        let mut sums = [0; 14];
+        let mut sums = [0; Tally::FIELDS.len()];
         for (sum, item) in sums.iter_mut().zip(items) {
             *sum = item.as_u64()?;
         }
@@ -195,41 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn each_name_is_that_of_its_sum() {
-        let Tally {
-            requests,
-            successful,
-            attempts,
-            prompt_tokens,
-            cached_tokens,
-            cache_write_tokens,
-            completion_tokens,
-            reasoning_tokens,
-            cost_micro_usd,
-            unpriced,
-            estimated,
-            duration_ms,
-            streams,
-            first_token_ms,
-        } = counted();
-        let by_name = [
-            ("requests", requests),
-            ("successful", successful),
-            ("attempts", attempts),
-            ("prompt_tokens", prompt_tokens),
-            ("cached_tokens", cached_tokens),
-            ("cache_write_tokens", cache_write_tokens),
-            ("completion_tokens", completion_tokens),
-            ("reasoning_tokens", reasoning_tokens),
-            ("cost_micro_usd", cost_micro_usd),
-            ("unpriced", unpriced),
-            ("estimated", estimated),
-            ("duration_ms", duration_ms),
-            ("streams", streams),
-            ("first_token_ms", first_token_ms),
-        ];
-        let in_order: Vec<_> = Tally::FIELDS.into_iter().zip(counted().to_array()).collect();
-        assert_eq!(in_order, by_name);
+    fn the_columns_of_the_database_are_the_names_of_the_sums() {
+        let migration = include_str!("../../../migrations/0002_usage.sql");
+        let table = migration.split_once("CREATE TABLE usage_daily (").unwrap().1.split_once(')').unwrap().0;
+        let columns = table.lines().filter_map(|line| line.trim().split_once(" INTEGER NOT NULL,"));
+        let columns: Vec<_> = columns.map(|(name, _)| name.trim()).filter(|name| *name != "day").collect();
+        assert_eq!(columns, Tally::FIELDS);
     }
 
     #[test]

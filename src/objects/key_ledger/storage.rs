@@ -11,7 +11,7 @@ use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 use crate::platform::database::Statement;
 use crate::platform::variables;
 use crate::store::sql;
-use crate::store::usage::{ADD_ROWS, SET_WATERMARK, row, sums};
+use crate::store::usage::{add_rows, row, sums};
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
@@ -133,9 +133,10 @@ pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), S
     let count = account.chain().count;
     let rows: Value = account.fold(now_ms).iter().map(Row::to_json).collect();
     let rows = rows.to_string();
+    let [added, marked] = add_rows(&rows, ITSELF, count);
     let statements = [
-        Statement::new(ADD_ROWS, [rows.as_str().into(), ITSELF.into(), count.into()]),
-        Statement::new(SET_WATERMARK, [ITSELF.into(), count.into()]),
+        added,
+        marked,
         Statement::new(
             "INSERT INTO roll_ups (watermark, rows) VALUES (?1, ?2)",
             [count.into(), rows.as_str().into()],

@@ -1,11 +1,6 @@
 WITH sums AS (
   SELECT project,
-    SUM(requests) AS requests, SUM(successful) AS successful, SUM(attempts) AS attempts,
-    SUM(prompt_tokens) AS prompt_tokens, SUM(cached_tokens) AS cached_tokens,
-    SUM(cache_write_tokens) AS cache_write_tokens, SUM(completion_tokens) AS completion_tokens,
-    SUM(reasoning_tokens) AS reasoning_tokens, SUM(cost_micro_usd) AS cost_micro_usd,
-    SUM(unpriced) AS unpriced, SUM(estimated) AS estimated, SUM(duration_ms) AS duration_ms,
-    SUM(streams) AS streams, SUM(first_token_ms) AS first_token_ms
+    {sums}
   FROM usage_daily
   WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR project = ?3) AND project <> ''
   GROUP BY project
@@ -14,11 +9,6 @@ ranked AS (
   SELECT *, row_number() OVER (ORDER BY requests DESC, project) <= 1000 AS named FROM sums
 )
 SELECT iif(named, project, '(other)') AS project,
-  SUM(requests) AS requests, SUM(successful) AS successful, SUM(attempts) AS attempts,
-  SUM(prompt_tokens) AS prompt_tokens, SUM(cached_tokens) AS cached_tokens,
-  SUM(cache_write_tokens) AS cache_write_tokens, SUM(completion_tokens) AS completion_tokens,
-  SUM(reasoning_tokens) AS reasoning_tokens, SUM(cost_micro_usd) AS cost_micro_usd,
-  SUM(unpriced) AS unpriced, SUM(estimated) AS estimated, SUM(duration_ms) AS duration_ms,
-  SUM(streams) AS streams, SUM(first_token_ms) AS first_token_ms
+  {sums}
 FROM ranked
 GROUP BY 1
