@@ -453,6 +453,24 @@ mod tests {
     }
 
     #[test]
+    fn the_usage_of_a_key_states_its_limits_and_the_end_of_its_chain() {
+        let mut account = Account::load(&crate::ledger::Stored::default(), 0);
+        let limits = [("usd_per_day groq/*".to_owned(), 500_000), ("nothing".to_owned(), 1)];
+        let head = account.chain().head.clone();
+        let text = to_text(&KeyUsage::of("k", &Usage::default(), &mut account, &limits, 0));
+        let expected = [
+            r#"{"key":"k","total_requests":0,"successful_requests":0,"failed_requests":0,"prompt_tokens":0,"#,
+            r#""cached_tokens":0,"cache_write_tokens":0,"completion_tokens":0,"reasoning_tokens":0,"cost_usd":0,"#,
+            r#""unpriced":0,"estimated":0,"avg_duration_ms":null,"avg_first_token_ms":null,"success_rate":0,"#,
+            r#""providers":{},"models":{},"projects":{},"daily":[],"as_of":"1970-01-01T00:00:00Z","limits":[{"#,
+            r#""limit":"usd_per_day","models":"groq/*","amount":500000,"used":0,"held":0,"unconfirmed":0,"#,
+            r#""remaining":500000,"resets_at":"1970-01-02T00:00:00Z"}],"receipts":{"count":0,"head":"HEAD","#,
+            r#""totals":{"requests":0,"prompt_tokens":0,"completion_tokens":0,"cost_micro_usd":0}}}"#,
+        ];
+        assert_eq!(text, expected.concat().replace("HEAD", &head));
+    }
+
+    #[test]
     fn an_object_has_a_bounded_number_of_names_and_nothing_is_lost() {
         let names: Vec<String> = (0..1_500).map(|number| format!("p{number:04}")).collect();
         let mut rows: Vec<Row> = names
