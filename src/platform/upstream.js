@@ -451,6 +451,8 @@ class Source {
     this.body = body;
     this.reader = body.getReader({ mode: "byob" });
     this.buffer = new ArrayBuffer(READ_BYTES);
+    this.hasEnded = false;
+    this.wake = () => {};
   }
 
   /** Reads the next chunk, which must be passed to `take`. */
@@ -482,8 +484,29 @@ class Source {
     const [kept, emptied] = this.body.tee();
     this.reader = kept.getReader({ mode: "byob" });
     const { readable, writable } = new IdentityTransformStream();
-    emptied.pipeTo(writable).catch(() => {});
+    const end = () => {
+      this.hasEnded = true;
+      this.wake();
+    };
+    emptied.pipeTo(writable).then(end, end);
     empty(readable.getReader({ mode: "byob" }), ready).catch(() => {});
+  }
+
+  /**
+   * Waits for more to arrive, or until everything has.
+   *
+   * @param {number} ms
+   * @returns {Promise<void>}
+   */
+  arrival(ms) {
+    return new Promise((resolve) => {
+      if (this.hasEnded) return resolve();
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 }
 
@@ -695,7 +718,7 @@ async function forward(source, watch, hooks, client) {
       watch.pause();
       await client.sent();
     } else if (chunk.byteLength < READ_BYTES) {
-      await sleep(GATHER_MS);
+      await source.arrival(GATHER_MS);
     }
   }
 }

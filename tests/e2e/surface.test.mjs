@@ -255,7 +255,7 @@ suite("request bodies", () => {
         "project_id",
         /1-64 chars/,
       ],
-      ['{"model":"nope","messages":[]}', "model_not_found", "model", /'nope' is not known/],
+      ['{"model":"nope","messages":[]}', "model_not_found", "model", /'nope' is unknown/],
       [
         '{"model":"mistral/x","messages":[]}',
         "provider_not_configured",
