@@ -40,7 +40,12 @@ const QUESTION = { role: "user", content: "What does a call cost, if it is one o
  * @param {number} [apart] milliseconds between two events; absent: no wait (0 would wait for a tick)
  */
 function streamOf(events, apart) {
-  return { ...smallBody(), stream: true, simulate: { events, frame_delay_ms: apart } };
+  const content = Array(events).fill("sent_us=0000000000000000").join(" ");
+  return {
+    ...smallBody(),
+    stream: true,
+    simulate: { content, stamped: true, frame_delay_ms: apart },
+  };
 }
 
 function smallBody() {
@@ -146,7 +151,7 @@ function words(target, load) {
     target.url,
     ...["--body", file],
     ...Object.entries(target.headers).flatMap(([name, value]) => ["--header", `${name}: ${value}`]),
-    ...(load.events === undefined ? [] : ["--events", `${load.events}`]),
+    ...(load.events === undefined ? [] : ["--events", `${load.events}`, "--stamped"]),
   ];
 }
 
@@ -163,7 +168,8 @@ export async function measure(target, load) {
   const before = pid === undefined ? 0 : cpuMs(pid);
   const report = await run(target, load, ["--seconds", `${load.seconds}`]);
   await sleep(SETTLE_MS);
-  const { requests, rps, latency_us: latency, first_event_us: first, events } = report;
+  const { requests, rps, latency_us: latency, events } = report;
+  const { first_event_us: first, event_delay_us: delay } = report;
   const cpuUs = pid === undefined ? 0 : (cpuMs(pid) - before) * 1_000;
   return {
     requests,
@@ -174,6 +180,13 @@ export async function measure(target, load) {
     ...(first === null
       ? {}
       : { first_event_p50_ms: first.p50 / 1_000, first_event_p99_ms: first.p99 / 1_000 }),
+    ...(delay === null
+      ? {}
+      : {
+          event_delay_p50_ms: delay.p50 / 1_000,
+          event_delay_p99_ms: delay.p99 / 1_000,
+          event_delay_max_ms: delay.max / 1_000,
+        }),
     ...(pid === undefined
       ? {}
       : {

@@ -18,8 +18,7 @@ use crate::platform::request::{BodyError, Head};
 use crate::platform::response::{Body, Response};
 use crate::platform::{clock, log, random, request, variables};
 
-/// Response headers that scripts of other origins may read. Sent only to requests with an `Origin`, since it is the
-/// longest header of all.
+/// Response headers that scripts of other origins may read. Sent only to requests with an `Origin`, which browsers set.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, x-gateway-route, \
      x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, x-gateway-receipt, x-gateway-cost-usd, \
      x-gateway-tokens, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
@@ -105,6 +104,7 @@ impl<'a> RequestContext<'a> {
             response.body = Body::Empty;
         }
         if self.head.header("origin").is_some() {
+            response.headers.push(("access-control-allow-origin", "*".into()));
             response.headers.push(("access-control-expose-headers", EXPOSED_HEADERS.into()));
         }
         let surface = self.surface();

@@ -143,6 +143,9 @@ impl Config {
                 return fail(format!("{setting} must be between 1 and {max}"));
             }
         }
+        if self.log.calls_percent > 100 {
+            return fail("log.calls_percent must be between 0 and 100".to_owned());
+        }
         if let Err(name) = self.check_policies(&self.access.policies) {
             return fail(format!("access.policies names '{name}', which is not in [policies]"));
         }
@@ -242,6 +245,7 @@ mod tests {
             (r#"{"providers":{"acme":{"base_url":"https://a.example","key":"sk"}}}"#, "unknown field `key`"),
             (r#"{"providers":{"acme":{}}}"#, "missing field `base_url`"),
             (r#"{"access":{"requests_per_day":0}}"#, "access.requests_per_day must be between 1 and 1000"),
+            (r#"{"log":{"calls_percent":101}}"#, "log.calls_percent must be between 0 and 100"),
             (r#"{"access":{"policies":["gold"]}}"#, "'gold', which is not in [policies]"),
             (r#"{"policies":{"a b":{}}}"#, "policies.a b: a policy's name"),
             (r#"{"policies":{"a":{"rpm":5}}}"#, "unknown field `rpm`"),

@@ -193,7 +193,13 @@ impl Record {
         });
     }
 
+    /// Writes the log line, or none for a part of the successful calls.
     fn log(&self, receipt: &Receipt, detail: Option<&str>) {
+        let percent = self.isolate.settings.config.log.calls_percent;
+        let is_left_out = percent < 100 && random::chance() % 100 >= u64::from(percent);
+        if is_left_out && receipt.outcome == Outcome::Answered {
+            return;
+        }
         let usage = receipt.usage();
         log::line(&log::Event::Call {
             request_id: &self.request_id,

@@ -2,12 +2,19 @@
 //! Creates the runtime's responses. See `response.rs`.
 
 /** The headers of every response. Created once; copying them costs a third of setting each. */
-const COMMON = new Headers({
+const COMMON = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
+};
+
+/** A response with an upstream's body is never a page, and there are far more of them than of all others. */
+const FORWARDED = new Headers(COMMON);
+
+/** Responses of the gateway itself may be shown by a browser. */
+const OWN = new Headers({
+  ...COMMON,
   "x-frame-options": "DENY",
   "referrer-policy": "no-referrer",
-  "access-control-allow-origin": "*",
 });
 
 /**
@@ -16,10 +23,11 @@ const COMMON = new Headers({
  *
  * @param {number} status
  * @param {string} headers names and values, each followed by a line feed
- * @param {BodyInit | null} body
+ * @param {Uint8Array<ArrayBuffer> | ReadableStream | string | null} body the first two are an upstream's
  */
 export function respond(status, headers, body) {
-  const response = new Response(body, { status, headers: COMMON });
+  const isForwarded = body !== null && typeof body === "object";
+  const response = new Response(body, { status, headers: isForwarded ? FORWARDED : OWN });
   const lines = headers.split("\n");
   for (let line = 0; line + 2 < lines.length; line += 2) {
     response.headers.set(lines[line] ?? "", lines[line + 1] ?? "");

@@ -439,7 +439,7 @@ export function relay(exchange, pingMs) {
 }
 
 /** The number of bytes for each read of a stream. */
-const READ_BYTES = 4096;
+const READ_BYTES = 16_384;
 
 /**
  * The upstream's end of a stream. All reads use the same buffer: by default the runtime allocates one of 4 KB for
@@ -448,8 +448,11 @@ const READ_BYTES = 4096;
 class Source {
   /** @param {ReadableStream<Uint8Array>} body */
   constructor(body) {
+    this.body = body;
     this.reader = body.getReader({ mode: "byob" });
     this.buffer = new ArrayBuffer(READ_BYTES);
+    this.hasEnded = false;
+    this.wake = () => {};
   }
 
   /** Reads the next chunk, which must be passed to `take`. */
@@ -465,6 +468,61 @@ class Source {
   take(chunk) {
     this.buffer = chunk.buffer;
     return chunk;
+  }
+
+  /**
+   * From here on a read returns all that has arrived since the last one, up to READ_BYTES. Without this it returns
+   * one event, as the upstream wrote it, and each read costs an entry into the isolate.
+   *
+   * Only the runtime can gather without entering the isolate: a branch of a tee keeps what the other branch has
+   * caused to be read. So the other branch is piped, natively, into a stream that is emptied in large reads.
+   *
+   * @param {() => Promise<void>} ready resolves while the stream may be read ahead of `read`
+   */
+  gather(ready) {
+    this.reader.releaseLock();
+    const [kept, emptied] = this.body.tee();
+    this.reader = kept.getReader({ mode: "byob" });
+    const { readable, writable } = new IdentityTransformStream();
+    const end = () => {
+      this.hasEnded = true;
+      this.wake();
+    };
+    emptied.pipeTo(writable).then(end, end);
+    empty(readable.getReader({ mode: "byob" }), ready).catch(() => {});
+  }
+
+  /**
+   * Waits for more to arrive, or until everything has.
+   *
+   * @param {number} ms
+   * @returns {Promise<void>}
+   */
+  arrival(ms) {
+    return new Promise((resolve) => {
+      if (this.hasEnded) return resolve();
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+/**
+ * Reads a stream to its end and drops what it reads.
+ *
+ * @param {ReadableStreamBYOBReader} reader
+ * @param {() => Promise<void>} ready is waited for before each read
+ */
+async function empty(reader, ready) {
+  let buffer = new ArrayBuffer(READ_BYTES);
+  for (;;) {
+    await ready();
+    const { done, value } = await reader.readAtLeast(READ_BYTES, new Uint8Array(buffer));
+    if (done || value === undefined) return;
+    ({ buffer } = value);
   }
 }
 
@@ -489,7 +547,7 @@ class Client {
     /** True if the runtime asks for more: it has sent all that it took. */
     this.isAsking = false;
     this.hasLeft = false;
-    /** @type {{ resolve: () => void, reject: (reason: Error) => void } | undefined} the caller of `sent` that waits */
+    /** @type {PromiseWithResolvers<void> | undefined} of the callers of `sent` */
     this.waiter = undefined;
     /** @type {Promise<void> | undefined} */
     this.closing = undefined;
@@ -528,6 +586,7 @@ class Client {
     if (!this.isAsking || this.hasLeft) return;
     if (this.waiting === 0) {
       this.waiter?.resolve();
+      this.waiter = undefined;
       return;
     }
     this.isAsking = false;
@@ -538,17 +597,15 @@ class Client {
   }
 
   /**
-   * Resolves once everything written has been sent; rejects if the client disconnects before. Only one caller waits
-   * at a time.
+   * Resolves once everything written has been sent; rejects if the client disconnects before.
    *
    * @returns {Promise<void>}
    */
   sent() {
     if (this.isAsking && this.waiting === 0) return Promise.resolve();
     if (this.hasLeft) return Promise.reject(GONE);
-    return new Promise((resolve, reject) => {
-      this.waiter = { resolve, reject };
-    });
+    this.waiter ??= Promise.withResolvers();
+    return this.waiter.promise;
   }
 
   /** Closes the stream. Resolves once the client has everything that was written. */
@@ -581,90 +638,17 @@ const GONE = new Error("the client has left");
 const PING = new TextEncoder().encode(": ping\n\n");
 
 /**
- * The time for which chunks of a stream are gathered before they are written, in milliseconds. A chunk that arrives
- * later than that after the last write is written at once, so this only concerns streams of more than sixty events a
- * second, which no screen shows one by one. A write takes 20 to 40 µs in all and a crossing into Wasm 5: for 300 fast
- * events, half of their cost.
+ * The time between two reads of a stream, in milliseconds, in which the runtime gathers what arrives. An event that
+ * comes later than that after the last one is sent at once, so this only concerns streams of more than sixty events a
+ * second, which no screen shows one by one.
  */
 const GATHER_MS = 16;
-
-/** The largest number of bytes that are gathered. */
-const MAX_BATCH = 65_536;
 
 /** The number of bytes waiting for a slow client above which the upstream is not read. */
 const MAX_WAITING = 65_536;
 
 /** The time that an upstream has to end its body after [DONE], in milliseconds. */
 const DRAIN_MS = 1000;
-
-const NOTHING = new Uint8Array();
-
-/** The chunks of a stream on their way to the client. */
-class Batch {
-  /**
-   * @param {Watch} watch
-   * @param {Hooks} hooks
-   * @param {Client} client
-   */
-  constructor(watch, hooks, client) {
-    this.watch = watch;
-    this.hooks = hooks;
-    this.client = client;
-    this.gathered = NOTHING;
-    this.size = 0;
-    this.sentAt = 0;
-    /** @type {number | null} */
-    this.timer = null;
-    /** True if the client gets nothing more. */
-    this.over = false;
-  }
-
-  /** @param {Uint8Array[]} held the bytes that the client gets first, unchanged */
-  begin(held) {
-    const size = held.reduce((sum, bytes) => sum + bytes.byteLength, 0);
-    this.client.write(join(held, size));
-    this.sentAt = Date.now();
-  }
-
-  /** @param {Uint8Array} chunk the bytes read; they are copied */
-  add(chunk) {
-    const size = this.size + chunk.byteLength;
-    if (size > this.gathered.byteLength) {
-      const larger = new Uint8Array(this.size === 0 ? size : 2 * size);
-      larger.set(this.gathered.subarray(0, this.size));
-      this.gathered = larger;
-    }
-    this.gathered.set(chunk, this.size);
-    this.size = size;
-    const since = Date.now() - this.sentAt;
-    if (since >= GATHER_MS || this.size >= MAX_BATCH) this.send();
-    else this.timer ??= setTimeout(() => this.send(), GATHER_MS - since);
-  }
-
-  /** Writes the gathered bytes, or their replacement. */
-  send() {
-    clearTimeout(this.timer);
-    this.timer = null;
-    if (this.size === 0) return;
-    const chunk = this.gathered.subarray(0, this.size);
-    this.gathered = NOTHING;
-    this.size = 0;
-    this.sentAt = Date.now();
-    const instead = this.hooks.push(chunk);
-    this.client.write(instead ?? chunk);
-    if (instead !== undefined && this.hooks.state() === "over") this.finish();
-  }
-
-  /**
-   * Ends the client's stream. The rest from the upstream is read and dropped, since a connection that is read to its
-   * end can be used again.
-   */
-  finish() {
-    this.over = true;
-    this.client.close().catch(() => {});
-    this.watch.allow(DRAIN_MS);
-  }
-}
 
 /**
  * @param {Exchange} exchange
@@ -674,15 +658,22 @@ class Batch {
  * @returns {Promise<boolean>}
  */
 async function pump(exchange, source, hooks, client) {
-  const { watch } = exchange;
-  const batch = new Batch(watch, hooks, client);
+  const { watch, held } = exchange;
+  exchange.held = [];
   try {
-    batch.begin(exchange.held);
-    exchange.held = [];
-    if (exchange.over) batch.finish();
-    const ending = await readOn(source, watch, batch);
-    batch.send();
-    if (!batch.over) client.write(hooks.end(ending));
+    client.write(
+      join(
+        held,
+        held.reduce((sum, bytes) => sum + bytes.byteLength, 0),
+      ),
+    );
+    const ending = exchange.over ? "over" : await forward(source, watch, hooks, client);
+    if (ending === "over") {
+      client.close().catch(() => {});
+      await drain(source, watch);
+    } else {
+      client.write(hooks.end(ending));
+    }
     watch.pause();
     await client.close();
     return true;
@@ -691,7 +682,6 @@ async function pump(exchange, source, hooks, client) {
     client.abort(error);
     return false;
   } finally {
-    clearTimeout(batch.timer);
     watch.stop();
     // Nothing is left to read, or no client to read it for.
     watch.controller.abort();
@@ -699,16 +689,19 @@ async function pump(exchange, source, hooks, client) {
 }
 
 /**
- * Reads a stream to its end.
+ * Sends a stream on to the client, until it ends or the client gets nothing more.
  *
  * @param {Source} source
  * @param {Watch} watch
- * @param {Batch} batch
- * @returns {Promise<"closed" | "broken" | "silent">}
+ * @param {Hooks} hooks
+ * @param {Client} client
+ * @returns {Promise<"closed" | "broken" | "silent" | "over">}
  */
-async function readOn(source, watch, batch) {
+async function forward(source, watch, hooks, client) {
+  const ready = () => (client.waiting > MAX_WAITING ? client.sent() : Promise.resolve());
+  source.gather(ready);
   for (;;) {
-    if (!batch.over) watch.touch();
+    watch.touch();
     let read;
     try {
       read = await source.read();
@@ -718,12 +711,30 @@ async function readOn(source, watch, batch) {
     }
     if (read.done) return "closed";
     const chunk = source.take(read.value);
-    if (batch.over) continue;
-    batch.add(chunk);
-    if (batch.client.waiting > MAX_WAITING) {
+    client.write(hooks.push(chunk) ?? chunk.slice());
+    if (hooks.state() === "over") return "over";
+    if (client.waiting > MAX_WAITING) {
       // A slow client is not a silent upstream.
       watch.pause();
-      await batch.client.sent();
+      await client.sent();
+    } else if (chunk.byteLength < READ_BYTES) {
+      await source.arrival(GATHER_MS);
     }
+  }
+}
+
+/**
+ * Reads a stream to its end, which comes soon, since a connection that is read to its end can be used again.
+ *
+ * @param {Source} source
+ * @param {Watch} watch
+ */
+async function drain(source, watch) {
+  watch.allow(DRAIN_MS);
+  try {
+    for (let read = await source.read(); !read.done; read = await source.read())
+      source.take(read.value);
+  } catch {
+    // The connection is lost, not the response.
   }
 }

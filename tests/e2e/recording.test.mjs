@@ -628,3 +628,27 @@ test("recording: lost reports, lost responses and lost lease requests are counte
     await isolates.stop();
   }
 });
+
+test("recording: with log.calls_percent = 0 only failed calls have a log line, and all have receipts", async () => {
+  const { GATEWAY_CONFIG } = configured();
+  const config = JSON.stringify({ ...JSON.parse(GATEWAY_CONFIG), log: { calls_percent: 0 } });
+  const gateway = await Gateway.start({ ...configured(), GATEWAY_CONFIG: config });
+  try {
+    const { key } = await issue(gateway, "quiet", { policies: ["ample"] });
+    const statuses = [];
+    for (const simulate of [{}, { status: 500 }, {}, { status: 400 }]) {
+      const { status } = await chat(gateway, key, "", { messages: prompt(1), simulate });
+      statuses.push(status);
+    }
+    assert.deepEqual(statuses, [200, 500, 200, 400]);
+    const logged = () => gateway.events().filter(({ event }) => event === "call");
+    await eventually(() => logged().length >= 2);
+    await eventually(async () => (await receipts(gateway, key)).length === 4);
+    assert.deepEqual(
+      logged().map(({ status }) => status),
+      [500, 400],
+    );
+  } finally {
+    await gateway.stop();
+  }
+});

@@ -43,7 +43,7 @@ suite("response headers", () => {
       assert.equal(headers.get("x-content-type-options"), "nosniff", where);
       assert.equal(headers.get("x-frame-options"), "DENY", where);
       assert.equal(headers.get("referrer-policy"), "no-referrer", where);
-      assert.equal(headers.get("access-control-allow-origin"), "*", where);
+      assert.equal(headers.get("access-control-allow-origin"), null, where);
       assert.equal(headers.get("access-control-expose-headers"), null, where);
       assert.equal(headers.get("cache-control"), "no-store", where);
     }

@@ -45,6 +45,8 @@ pub struct Config {
     pub access: OnboardingConfig,
     /// Public usage statistics.
     pub analytics: Analytics,
+    /// Log lines.
+    pub log: Log,
     /// The permissions of issued keys, by name of the policy.
     pub policies: BTreeMap<String, Policy>,
     /// Charging of calls.
@@ -175,6 +177,20 @@ pub struct Analytics {
 impl Default for Analytics {
     fn default() -> Self {
         Analytics { public: true, projects: true }
+    }
+}
+
+/// Log lines.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The share of the calls with outcome `answered` that get a log line, in percent. All other calls get one.
+    pub calls_percent: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { calls_percent: 100 }
     }
 }
 

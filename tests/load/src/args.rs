@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Expect streams of N events, [DONE] included, instead of whole completions
     #[arg(long, value_name = "N")]
     events: Option<usize>,
+    /// Measure the delay of each event from the time in its `sent_us=`, in microseconds since 1970
+    #[arg(long, requires = "events")]
+    stamped: bool,
     /// Number of connections, each with one request at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) connections: usize,
@@ -56,7 +59,7 @@ impl Args {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(self.headers.iter().cloned());
         let expected = self.events.map_or(Expected::Completion, Expected::Events);
-        Request { address, message, expected }
+        Request { address, message, expected, stamped: self.stamped }
     }
 }
 
@@ -92,7 +95,7 @@ mod tests {
 
     #[test]
     fn arguments_become_a_request() {
-        let Request { address, message, expected } =
+        let Request { address, message, expected, stamped: _ } =
             parse(&["--header", "a: b:c", "--events", "3"]).unwrap().request();
         assert_eq!((address.as_str(), expected), ("127.0.0.1:80", Expected::Events(3)));
         assert_eq!((message.method(), message.uri().to_string().as_str()), (&Method::POST, "/v1/x?y"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// The measurements of one response.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sample {
     /// From the first byte of the request to the last of the response.
     pub(crate) latency: Duration,
@@ -14,6 +14,8 @@ pub(crate) struct Sample {
     pub(crate) events: usize,
     /// The length of the body.
     pub(crate) bytes: usize,
+    /// From the sending of each event to its arrival, if the events have their time.
+    pub(crate) delays: Vec<Duration>,
 }
 
 /// Percentiles of times in microseconds, by nearest rank.
@@ -49,6 +51,8 @@ pub(crate) struct Report {
     pub(crate) latency_us: Option<Times>,
     /// Null without a stream.
     pub(crate) first_event_us: Option<Times>,
+    /// The delay of events; null without stamps.
+    pub(crate) event_delay_us: Option<Times>,
     pub(crate) events: usize,
     /// The length of all bodies.
     pub(crate) bytes: usize,
@@ -68,6 +72,9 @@ impl Report {
             rps,
             latency_us: Times::of(samples.iter().map(|sample| sample.latency).collect()),
             first_event_us: Times::of(samples.iter().filter_map(|sample| sample.first_event).collect()),
+            event_delay_us: Times::of(
+                samples.iter().flat_map(|sample| sample.delays.iter().copied()).collect(),
+            ),
             events: samples.iter().map(|sample| sample.events).sum(),
             bytes: samples.iter().map(|sample| sample.bytes).sum(),
             errors: errors.len(),
@@ -92,13 +99,19 @@ mod tests {
 
     #[test]
     fn a_report_adds_up_its_samples() {
-        let sample =
-            |first_event| Sample { latency: Duration::from_micros(9), first_event, events: 3, bytes: 10 };
+        let sample = |first_event| Sample {
+            latency: Duration::from_micros(9),
+            first_event,
+            events: 3,
+            bytes: 10,
+            delays: vec![Duration::from_micros(5)],
+        };
         let samples = [sample(None), sample(Some(Duration::from_micros(4)))];
         let report = Report::new(&samples, &["broken".to_owned()], Duration::from_secs(2));
         assert_eq!((report.requests, report.events, report.bytes, report.errors), (2, 6, 20, 1));
         assert!((report.rps - 1.0).abs() < 1e-9);
         assert_eq!(report.first_event_us.map(|times| times.max), Some(4));
+        assert_eq!(report.event_delay_us.map(|times| times.p50), Some(5));
         assert_eq!(report.first_error.as_deref(), Some("broken"));
     }
 }

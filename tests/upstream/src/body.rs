@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -19,6 +19,10 @@ const CHECK_EVERY: Duration = Duration::from_millis(1);
 const COMMENT_EVERY: Duration = Duration::from_millis(50);
 /// A reset discards what the client has not fetched from the network yet. On loopback this is enough time to fetch it.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
+
+/// The part of the content that `stamped` replaces by the time: its name and 16 digits.
+const STAMP: &str = "sent_us=";
+const STAMP_DIGITS: usize = 16;
 
 /// The response is broken off on purpose. hyper closes the connection when it gets this error.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +109,8 @@ pub(crate) struct Script {
     pub(crate) frames: Frames,
     /// The wait between frames; none: no wait, but each frame is flushed separately.
     pub(crate) pace: Option<Duration>,
+    /// True if the time is written into each frame that has a place for it.
+    pub(crate) stamped: bool,
     /// The end of the body, after the last byte.
     pub(crate) ending: Ending,
 }
@@ -120,9 +126,20 @@ impl Script {
             marks: Vec::new(),
             frames: Frames::Whole,
             pace: None,
+            stamped: false,
             ending: Ending::Complete,
         }
     }
+}
+
+/// Writes the current time, in microseconds since 1970, after the first `sent_us=` of a frame.
+fn stamped(frame: Bytes) -> Bytes {
+    let Some(text) = std::str::from_utf8(&frame).ok() else { return frame };
+    let Some((before, after)) = text.split_once(STAMP) else { return frame };
+    #[expect(clippy::disallowed_methods, reason = "the rule is for Wasm; this is a native program")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let rest = after.get(STAMP_DIGITS..).unwrap_or_default();
+    format!("{before}{STAMP}{now:0STAMP_DIGITS$}{rest}").into()
 }
 
 enum Stage {
@@ -150,6 +167,7 @@ pub(crate) struct ScriptBody {
     marks: std::iter::Peekable<std::vec::IntoIter<Mark>>,
     frames: Frames,
     pace: Option<Duration>,
+    stamped: bool,
     ending: Ending,
     stage: Stage,
     /// None for control routes, whose responses are not counted.
@@ -167,6 +185,7 @@ impl ScriptBody {
             marks: script.marks.into_iter().peekable(),
             frames: script.frames,
             pace: script.pace,
+            stamped: script.stamped,
             ending: script.ending,
             stage: Stage::Send,
             ticket,
@@ -191,7 +210,7 @@ impl ScriptBody {
         if let Some(ticket) = &mut self.ticket {
             ticket.sent(events, tokens);
         }
-        frame
+        if self.stamped { stamped(frame) } else { frame }
     }
 
     /// The stage after the last byte.

@@ -184,6 +184,7 @@ impl Response {
                 Some(Chunking::All) => Frames::Whole,
             },
             pace: simulate.frame_delay_ms.or(simulate.drip_ms).map(Duration::from_millis),
+            stamped: simulate.stamped,
             ending,
         };
         Self { status: StatusCode::OK, headers, script, prompt_tokens: chat.prompt_tokens }

@@ -42,6 +42,7 @@ pub(crate) struct Simulate {
     pub(crate) chunking: Option<Chunking>,
     pub(crate) newline: Option<Newline>,
     pub(crate) frame_delay_ms: Option<u64>,
+    pub(crate) stamped: bool,
     pub(crate) comments: bool,
     pub(crate) comments_ms: Option<u64>,
     pub(crate) done: Option<bool>,
