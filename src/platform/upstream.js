@@ -700,8 +700,10 @@ async function pump(exchange, source, hooks, client) {
 async function forward(source, watch, hooks, client) {
   const ready = () => (client.waiting > MAX_WAITING ? client.sent() : Promise.resolve());
   source.gather(ready);
+  let isFull = false;
   for (;;) {
     watch.touch();
+    if (!isFull) await source.arrival(GATHER_MS);
     let read;
     try {
       read = await source.read();
@@ -713,12 +715,11 @@ async function forward(source, watch, hooks, client) {
     const chunk = source.take(read.value);
     client.write(hooks.push(chunk) ?? chunk.slice());
     if (hooks.state() === "over") return "over";
+    isFull = chunk.byteLength === READ_BYTES;
     if (client.waiting > MAX_WAITING) {
       // A slow client is not a silent upstream.
       watch.pause();
       await client.sent();
-    } else if (chunk.byteLength < READ_BYTES) {
-      await source.arrival(GATHER_MS);
     }
   }
 }
