@@ -1,11 +1,11 @@
 // @ts-check
-// The cost calculator. It interpolates between the simulated settings (costs.json) and multiplies the counts by prices (prices.json).
-// simulation/src/costs defines the counts; this file only sums them.
+// The cost calculator. It interpolates between the simulated settings (costs.json) and multiplies the counts by prices
+// (prices.json). simulation/src/costs defines the counts; this file only sums them.
 
 import { create, wideTable } from "./elements.js";
 
 const SECONDS_OF_MONTH = 30 * 86_400;
-/** A row of the sweep has its place in the first three columns. */
+/** The first three columns of a row of the sweep are its setting. */
 const PLACE = 3;
 
 /**
@@ -54,7 +54,7 @@ async function start() {
 }
 
 /**
- * Between the settings that were simulated: each count for a million calls.
+ * Each count for a million calls, interpolated between the simulated settings.
  *
  * @param {Costs} costs
  * @param {Wish} wish
@@ -91,7 +91,7 @@ function counts(costs, { rate, keys, isolates, limits }) {
 }
 
 /**
- * Units of each item for a million calls.
+ * The units of each item for a million calls.
  *
  * @param {Costs} costs
  * @param {Wish} wish

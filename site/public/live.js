@@ -1,6 +1,6 @@
 // @ts-check
-// Fills the pages on a gateway: its address and one of its models in the examples, and the list of its models. Also bounds the wait for an
-// idle browser, on which Starlight's own scripts depend.
+// Fills the pages on a gateway: its address and one of its models in the examples, and the list of its models. Also bounds
+// the wait for an idle browser, on which Starlight's own scripts depend.
 
 import { create, wideTable } from "./elements.js";
 
@@ -46,8 +46,8 @@ function boundIdleWaits() {
 }
 
 /**
- * Writes `to` for `from` in all examples, and in what their buttons copy. Highlighting may have cut a text into pieces: where
- * no single piece has all of it, the first gets the whole and the others lose theirs.
+ * Replaces `from` by `to` in all examples, and in the texts that their buttons copy. Highlighting may have cut a text into
+ * pieces: if no single piece has all of it, the first piece gets the whole text and the others become empty.
  *
  * @param {string} from
  * @param {string} to
@@ -94,7 +94,7 @@ function replaceAt(pieces, at, length, to) {
   }
 }
 
-/** An example that scrolls can be focused, and is a region, which needs a name of its own. */
+/** Makes examples that scroll focusable regions, each with its own name. */
 function nameRegions() {
   const examples = [...document.querySelectorAll("main pre")];
   for (const [index, example] of examples.entries()) {
@@ -115,7 +115,7 @@ function nameRegions() {
   }
 }
 
-/** Links to the guide that was one page lead to the page that has the section now. */
+/** Redirects links to the former single-page guide to the current page of the section. */
 function moved() {
   const name = location.hash.slice(1);
   const renamed = RENAMED[location.pathname.replace(/\/$/, "")]?.[name];
