@@ -673,7 +673,7 @@ export function performanceFigure({ targets, date, machine, figures }) {
   const fills = [colour("grey"), colour("orange")];
   /** The figures with the largest differences between the Workers. */
   const charts = /** @type {const} */ ([
-    ["whole", "cpu_us", "CPU of a short whole response, µs"],
+    ["whole", "cpu_us", "CPU of a small whole response, µs"],
     ["prompt", "cpu_us", "CPU of a prompt of 100 KB, µs"],
     ["stream", "cpu_us", "CPU of a stream of 300 events, µs"],
     ["alone", "p50_ms", "Latency of a single call, median, ms"],

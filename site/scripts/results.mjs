@@ -240,20 +240,20 @@ function ratio({ bars }) {
     if (bar === undefined) throw new Error(`performance.json has no bar ${name}`);
     return quantity(bar);
   });
-  return `In the last run of the benchmark, a short call with a ring key took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
+  return `In the last run of the benchmark, a small call with a ring key took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
 }
 
 /** The rows of the table of figures: the figure of a load, its name and its unit. */
 const FIGURES = [
-  ["whole", "cpu_us", "CPU of a short whole response", "µs"],
+  ["whole", "cpu_us", "CPU of a small whole response", "µs"],
   ["prompt", "cpu_us", "CPU of a prompt of 100 KB", "µs"],
   ["stream", "cpu_us", "CPU of a stream of 300 events", "µs"],
   ["paced-stream", "cpu_us", "the same, its events some 2 ms apart", "µs"],
   ["long-stream", "cpu_us_per_1000_events", "CPU of 1,000 events of a stream of 3,000", "µs"],
-  ["alone", "p50_ms", "latency of a single short call, median", "ms"],
+  ["alone", "p50_ms", "latency of a single small call, median", "ms"],
   ["alone", "p99_ms", "the same, 99th percentile", "ms"],
   ["stream-alone", "first_event_p50_ms", "first event of a single stream, median", "ms"],
-  ["whole", "rps", "short calls per second, 32 at once", ""],
+  ["whole", "rps", "small calls per second, 32 at once", ""],
   ["memory", "kb_per_stream", "memory of an open stream", "KB"],
   ["idle", "resident_mb", "memory of an idle process", "MB"],
   ["cold", "ms", "start of a process, to its first response", "ms"],
@@ -335,16 +335,16 @@ function profileParts({ targets, kinds, causes, profile }) {
       : `${profile.date}; ${profile.machine.processor}, ${profile.machine.cores} cores; workerd ${profile.workerd}. `;
   return {
     "performance-profile": part(
-      "CPU of a short whole response by kind, for each Worker",
-      `${made}Short calls, 32 at once; µs of CPU for a call. The profiler itself adds a few percent, so the sums differ from those above.`,
+      "CPU of a small whole response by kind, for each Worker",
+      `${made}Small calls, 32 at once; µs of CPU for a call. The profiler itself adds a few percent, so the sums differ from those above.`,
       "For",
       rows,
       (of) => of.us_per_call,
     ),
     "performance-profile-in-words": text(profile === undefined ? "" : callInWords(kinds, profile)),
     "performance-alone": part(
-      "CPU of short calls one at a time, by kind, for each Worker",
-      "Short calls, one at a time; µs of CPU for a call, the profiler included.",
+      "CPU of small calls one at a time, by kind, for each Worker",
+      "Small calls, one at a time; µs of CPU for a call, the profiler included.",
       "For",
       rows,
       (of) => of.us_per_call_alone,
