@@ -6,7 +6,7 @@
 use crate::catalog::{PROVIDERS, base_url_variable, facts};
 use crate::config::{AUTO, Config, ConfigError, Limits, MAX_PER_CLIENT};
 use crate::ledger::limit::table;
-use crate::name::is_name;
+use crate::name::{is_name, model_name_fault};
 use crate::routes::inference_endpoints;
 use crate::text::email;
 
@@ -70,6 +70,18 @@ impl Config {
                     .to_owned(),
             );
         }
+        // What callers cannot name would be listed in vain.
+        let listed = self.providers.iter().flat_map(|(provider, settings)| {
+            settings.models.iter().map(move |id| ("providers", format!("{provider}/{id}")))
+        });
+        let aliases = self.aliases.keys().map(|name| ("aliases", name.clone()));
+        let groups = self.groups.keys().map(|name| ("groups", name.clone()));
+        for (table, name) in aliases.chain(groups).chain(listed) {
+            if let Some(fault) = model_name_fault(&name) {
+                let shown: String = name.chars().take(60).collect();
+                return fail(format!("{table}: the name {shown:?} {fault}"));
+            }
+        }
         for pattern in routing.auto.iter().flatten() {
             self.check_address("routing.auto", pattern)?;
         }
@@ -121,6 +133,9 @@ impl Config {
         let Some((provider, model)) = target.split_once('/') else {
             return Err(ConfigError(format!("{place} is '{target}'; it must be provider/model")));
         };
+        if let Some(fault) = model_name_fault(target) {
+            return Err(ConfigError(format!("{place} is a name that {fault}")));
+        }
         if !self.is_provider(provider) || model.is_empty() {
             return Err(ConfigError(format!("{place} is '{target}'; there is no provider '{provider}'")));
         }
@@ -223,6 +238,28 @@ mod tests {
     fn read(patch: &str) -> Result<Config, String> {
         let built = serde_json::to_string(&Config::default()).unwrap();
         super::read(&built, Some(patch)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_that_callers_cannot_send_are_rejected() {
+        let long = "x".repeat(513);
+        for (patch, part) in [
+            (format!(r#"{{"aliases":{{"{long}":"groq/x"}}}}"#), "aliases: the name \"xxx"),
+            (r#"{"aliases":{"a\u0001":"groq/x"}}"#.to_owned(), "has a control character"),
+            (format!(r#"{{"aliases":{{"a":"groq/{long}"}}}}"#), "518 bytes long; the limit is 512"),
+            (format!(r#"{{"groups":{{"{long}":{{"models":["groq/x"]}}}}}}"#), "groups: the name"),
+            (format!(r#"{{"groups":{{"g":{{"models":["groq/{long}"]}}}}}}"#), "518 bytes long"),
+            (
+                format!(
+                    r#"{{"providers":{{"acme":{{"base_url":"http://a.example","models":["{long}"]}}}}}}"#
+                ),
+                "providers: the name",
+            ),
+        ] {
+            let error = read(&patch).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(read(&format!(r#"{{"aliases":{{"{}":"groq/x"}}}}"#, "é".repeat(256))).is_ok());
     }
 
     #[test]

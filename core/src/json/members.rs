@@ -187,23 +187,6 @@ fn after_comma(text: &[u8], end: usize) -> usize {
     }
 }
 
-/// The nesting depth of a position in a JSON text; `None` inside a string, or if more brackets are closed than opened.
-pub fn depth(text: &[u8], place: usize) -> Option<u32> {
-    let mut depth = 0u32;
-    let mut in_string = false;
-    let mut bytes = text.get(..place)?.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => _ = bytes.next(),
-            b'{' | b'[' if !in_string => depth += 1,
-            b'}' | b']' if !in_string => depth = depth.checked_sub(1)?,
-            _ => {}
-        }
-    }
-    (!in_string).then_some(depth)
-}
-
 /// Returns true if a value is an array without items.
 pub fn is_empty_array(value: &str) -> bool {
     value.strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")

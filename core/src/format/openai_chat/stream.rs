@@ -17,6 +17,7 @@ use crate::format::upstream_error;
 use crate::format::usage::Usage;
 use crate::framing::sse::{self, Framed, Framer};
 use crate::json::members::{self, Members, is_empty_array};
+use crate::json::scan;
 use crate::key::Secret;
 
 /// The state of one stream.
@@ -372,17 +373,21 @@ fn needs_inspection(events: &[u8]) -> bool {
 }
 
 /// The place of `"usage":null` in an event with content and nothing else to inspect. Providers that are asked for usage
-/// send it in all events but the last. Such events are not parsed, which saves 5 µs for each.
+/// send it in all events but the last. The fields of such events are not read, which saves 5 µs for each. An event that
+/// is not one line with JSON is never plain: it passes unchanged.
 fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
     let place = memmem::find(event, NULL_USAGE)?;
     let end = place + NULL_USAGE.len();
     let object = event.strip_prefix(b"data: ")?;
-    let (before, after) = (event.get(..place)?, event.get(end..)?);
-    let is_plain = matches!(after, [b',' | b'}', ..])
-        && members::depth(object, place - (event.len() - object.len())) == Some(1)
-        && !needs_inspection(before)
-        && !needs_inspection(after)
-        && memmem::find(event, NO_CHOICES).is_none();
+    let is_needle = |quote: usize| {
+        let name = event.get(quote..).unwrap_or_default();
+        (name.starts_with(b"\"usage\"") && quote != place + 1)
+            || name.starts_with(b"\"error\"")
+            || name.starts_with(NO_CHOICES)
+    };
+    let is_plain = matches!(event.get(end), Some(b',' | b'}'))
+        && !memchr::memchr_iter(b'"', event).any(is_needle)
+        && scan::depth_of_comma(object, place - (event.len() - object.len())) == Some(1);
     is_plain.then_some(place..end)
 }
 
@@ -569,6 +574,19 @@ mod tests {
             REPORTED,
             "the last report counts"
         );
+    }
+
+    #[test]
+    fn an_event_that_is_no_json_passes_unchanged() {
+        for sent in [
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null,}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":a}}],\"usage\":null}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null,\"x\":1\n\n",
+        ] {
+            let (out, _) = closed(true, &[CONTENT, sent, DONE].concat());
+            assert!(out.contains(sent), "{sent}: {out}");
+        }
     }
 
     #[test]
