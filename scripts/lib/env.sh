@@ -27,8 +27,14 @@ npm_packages() { # FOLDER
   is_installed "$1" && return
   # Not `npm ci`: it requires the lock file's packages for every platform, and fails if a registry lacks one for a
   # platform that is not ours. The installation follows the lock file anyway.
-  (cd "$1" && npm install --no-audit --no-fund --loglevel=error) &&
-    cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
+  local before
+  before="$(cksum <"$1/package-lock.json")"
+  (cd "$1" && npm install --no-save --no-audit --no-fund --loglevel=error) || return
+  if [ "$(cksum <"$1/package-lock.json")" != "$before" ]; then
+    echo "npm install has changed $1/package-lock.json: what was installed is not what is pinned" >&2
+    return 1
+  fi
+  cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
 }
 
 # Compiles the Worker to Wasm, and the program that generates its JavaScript. The two share no files, so they can be
