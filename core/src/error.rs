@@ -85,6 +85,8 @@ error_table! {
         "The key may not use this model.";
     EndpointNotAllowed, "endpoint_not_allowed", 403, "permission_error", Retry::Never,
         "The key may not call this endpoint.";
+    FieldNotAllowed, "field_not_allowed", 403, "permission_error", Retry::Never,
+        "By a field of the request, the provider would choose a model, a service or a price that the key's policy does not allow; `param` names the field.";
     UnknownPolicy, "unknown_policy", 400, "invalid_request_error", Retry::Never,
         "The operator's configuration has no policy of this name.";
     PolicyRemoved, "policy_removed", 403, "permission_error", Retry::Never,

@@ -21,6 +21,7 @@ use gatehouse_core::route::affinity::Affinity;
 use gatehouse_core::route::candidates::{self, Candidate, RouteQuery, Selection};
 use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
+use gatehouse_core::route::preferences;
 
 use crate::isolate::{Isolate, accounts};
 use crate::platform::response::Response;
@@ -56,7 +57,12 @@ pub async fn create(
     let (candidates, plan) = plan(context, isolate, caller, &request, &forced)?;
     let candidates: Rc<[Candidate<'_>]> = candidates.into();
     let ledger = accounts::name_of(caller);
-    let reservation = reservation(isolate, caller, &request, forced.model(&request))?;
+    let reservation = reservation(
+        isolate,
+        caller,
+        &request,
+        preferences::limited_name(request.routing, forced.model(&request)),
+    )?;
     let limits = reservation.limits().to_vec();
 
     let mut driver = Driver::new(Rc::clone(&candidates), config, request.stream, plan, reservation);

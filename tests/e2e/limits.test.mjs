@@ -437,18 +437,11 @@ suite("limits", () => {
       "by-alias",
       "quick",
       [
-        ["quick", "quick", "quick"],
-        [MODEL, "second/sim"],
+        ["quick", MODEL, "sim-small"],
+        ["demo/sim-other", "second/sim"],
       ],
     ],
-    [
-      "by-group",
-      "pair",
-      [
-        ["pair", "pair", "pair"],
-        [MODEL, "second/sim"],
-      ],
-    ],
+    ["by-group", "pair", [["pair", "second/sim", "quick"], ["demo/sim-other"]]],
   ])) {
     test(`limits: a policy can limit some models (${policy})`, async () => {
       const key = await issue(gateway, policy);

@@ -3,10 +3,12 @@
 //! [`PROVIDERS`] and [`facts`] are built in. A [`Registry`] is what one deployment has: the built-in providers with the
 //! operator's secrets and base URLs, the operator's own providers, and the models that can be listed.
 
+mod choices;
 mod models;
 mod providers;
 mod registry;
 
+pub use choices::{Choice, Choices};
 pub use models::{Facts, MODELS_AS_OF, Price, facts, of_provider};
 pub use providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, Resource, StreamUsage, Window, api_key_variable,

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::choices::{self, Choices};
 use crate::config::Auth;
 use crate::operation::Format;
 
@@ -41,6 +42,8 @@ pub struct Provider {
     pub cancel_stops_billing: Option<bool>,
     /// `true` if it does its own routing, and so accepts the fields `models` and `provider`.
     pub own_routing: bool,
+    /// What a request lets it choose beyond the model.
+    pub choices: Choices,
 }
 
 /// When a provider's streams report usage.
@@ -252,6 +255,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
         limit_headers: &[],
         cancel_stops_billing: None,
         own_routing: false,
+        choices: Choices { fields: &[], model_parts: &[] },
     }
 }
 
@@ -291,13 +295,18 @@ impl Provider {
         self.own_routing = true;
         self
     }
+
+    const fn choices(mut self, choices: Choices) -> Provider {
+        self.choices = choices;
+        self
+    }
 }
 
 /// All built-in providers, by name. Addresses as of mid-2026.
 #[rustfmt::skip]
 pub static PROVIDERS: &[Provider] = &[
     provider("ai21", "https://api.ai21.com/studio/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("ai302", "https://api.302.ai/v1"),
+    provider("ai302", "https://api.302.ai/v1").choices(choices::ANY),
     provider("anthropic", "https://api.anthropic.com/v1").limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
     with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true),
@@ -309,8 +318,8 @@ pub static PROVIDERS: &[Provider] = &[
     provider("chutes", "https://llm.chutes.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("cohere", "https://api.cohere.ai/compatibility/v1").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["CO_API_KEY"]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("cometapi", "https://api.cometapi.com/v1").serves(CHAT_AND_EMBEDDINGS),
-    provider("command_code", "https://api.commandcode.ai/provider/v1"),
+    provider("cometapi", "https://api.cometapi.com/v1").serves(CHAT_AND_EMBEDDINGS).choices(choices::ANY),
+    provider("command_code", "https://api.commandcode.ai/provider/v1").choices(choices::ANY),
     provider("crusoe", "https://managed-inference-api-proxy.crusoecloud.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1").serves(CHAT_AND_EMBEDDINGS)
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
@@ -325,9 +334,10 @@ pub static PROVIDERS: &[Provider] = &[
         .keys(&["GOOGLE_API_KEY"]).cancel_stops_billing(false),
     provider("github_models", "https://models.github.ai/inference").serves(CHAT_AND_EMBEDDINGS).keys(&["GITHUB_TOKEN"]),
     provider("gmi", "https://api.gmi-serving.com/v1"),
-    provider("groq", "https://api.groq.com/openai/v1").quirks(GROQ).limits(GROQ_LIMITS).cancel_stops_billing(false),
+    provider("groq", "https://api.groq.com/openai/v1").quirks(GROQ).limits(GROQ_LIMITS)
+        .choices(choices::GROQ).cancel_stops_billing(false),
     provider("huggingface", "https://router.huggingface.co/v1")
-        .keys(&["HF_TOKEN"]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+        .keys(&["HF_TOKEN"]).quirks(ONLY_MAX_TOKENS).choices(choices::HUGGING_FACE).cancel_stops_billing(false),
     provider("hunyuan", "https://api.hunyuan.cloud.tencent.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("hyperbolic", "https://api.hyperbolic.xyz/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("inference_net", "https://api.inference.net/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
@@ -342,17 +352,19 @@ pub static PROVIDERS: &[Provider] = &[
     provider("mistral", "https://api.mistral.ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
     provider("moonshot", "https://api.moonshot.ai/v1"),
-    provider("nano_gpt", "https://nano-gpt.com/api/v1").keys(&["NANOGPT_API_KEY"]).quirks(ONLY_MAX_TOKENS),
+    provider("nano_gpt", "https://nano-gpt.com/api/v1").keys(&["NANOGPT_API_KEY"])
+        .quirks(ONLY_MAX_TOKENS).choices(choices::NANO_GPT),
     provider("nebius", "https://api.studio.nebius.ai/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("novita", "https://api.novita.ai/v3/openai").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("nscale", "https://inference.api.nscale.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("nvidia", "https://integrate.api.nvidia.com/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     with_auth("ollama", "http://localhost:11434/v1", Auth::None).serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     provider("openai", "https://api.openai.com/v1").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS).cancel_stops_billing(true),
-    provider("openrouter", "https://openrouter.ai/api/v1").serves(CHAT_AND_EMBEDDINGS).own_routing(),
+    provider("openrouter", "https://openrouter.ai/api/v1").serves(CHAT_AND_EMBEDDINGS)
+        .own_routing().choices(choices::OPENROUTER),
     provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
     provider("perplexity", "https://api.perplexity.ai").serves(&[CHAT, (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY).cancel_stops_billing(false),
-    provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS),
+    provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS).choices(choices::ANY),
     // The key may be the word "anonymous".
     provider("pollinations", "https://text.pollinations.ai/openai").serves(&[(Format::ChatCompletions, "")]),
     provider("sambanova", "https://api.sambanova.ai/v1")
@@ -365,7 +377,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("together", "https://api.together.xyz/v1").serves(CHAT_AND_EMBEDDINGS)
         .quirks(ONLY_MAX_TOKENS).limits(TOGETHER_LIMITS).cancel_stops_billing(true),
     provider("upstage", "https://api.upstage.ai/v1/solar").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
-    provider("venice", "https://api.venice.ai/api/v1").keys(&["VENICE_AI_API_KEY"]),
+    provider("venice", "https://api.venice.ai/api/v1").keys(&["VENICE_AI_API_KEY"]).choices(choices::VENICE),
     provider("volcengine", "https://ark.cn-beijing.volces.com/api/v3").serves(CHAT_AND_EMBEDDINGS).keys(&["ARK_API_KEY"]),
     provider("voyage", "https://api.voyageai.com/v1").serves(&[EMBEDDINGS]).quirks(VOYAGE),
     provider("workers_ai", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1").serves(CHAT_AND_EMBEDDINGS)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::choices::{self, Choices};
 use super::models::{self, Facts, MODELS_AS_OF};
 use super::providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, api_key_variable, base_url_variable, usual_path,
@@ -40,6 +41,8 @@ pub struct Entry {
     pub cancel_stops_billing: Option<bool>,
     /// It accepts the fields `models` and `provider` itself.
     pub own_routing: bool,
+    /// What a request lets it choose beyond the model.
+    pub choices: Choices,
     /// The way to call it, or the reason why it cannot be called.
     pub reachability: Reachability,
     /// The operator's settings of its models, by id.
@@ -162,6 +165,7 @@ impl Registry {
                 limit_headers: provider.limit_headers,
                 cancel_stops_billing: provider.cancel_stops_billing,
                 own_routing: provider.own_routing,
+                choices: provider.choices,
                 reachability: match built_in_reachability(provider, &variable) {
                     Reachability::Inactive(_) if has_binding && provider.name == WORKERS_AI => {
                         Reachability::Binding
@@ -179,6 +183,7 @@ impl Registry {
                 limit_headers: super::providers::OPENAI_LIMITS,
                 cancel_stops_billing: provider.cancel_stops_billing,
                 own_routing: false,
+                choices: choices::ANY,
                 reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),

@@ -151,6 +151,10 @@ pub struct OnboardingConfig {
     pub policies: Vec<String>,
     /// The lifetime of a claim link, in hours.
     pub claim_hours: u32,
+    /// The URL at which callers reach this gateway, for claim links. Absent: the origin that the operator calls, which
+    /// behind a proxy may be another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<BaseUrl>,
 }
 
 impl Default for OnboardingConfig {
@@ -160,6 +164,7 @@ impl Default for OnboardingConfig {
             failed_auth_per_minute: 100,
             policies: Vec::new(),
             claim_hours: 72,
+            public_url: None,
         }
     }
 }
@@ -354,6 +359,15 @@ impl Config {
             }
         };
         config.map_err(|error| ConfigError(error.to_string()))
+    }
+
+    /// The models behind an alias or a group, as `provider/model`; empty for any other name.
+    pub fn behind(&self, name: &str) -> Vec<String> {
+        match (self.aliases.get(name), self.groups.get(name)) {
+            (Some(target), _) => vec![target.clone()],
+            (None, Some(group)) => group.models.clone(),
+            (None, None) => Vec::new(),
+        }
     }
 
     /// Returns the first policy that does not exist as an error.

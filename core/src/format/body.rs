@@ -16,6 +16,11 @@ const GATEWAY_FIELDS: [&str; 2] = ["project_id", "min_reasoning_level"];
 /// Fields that the gateway uses itself, unless the provider does its own routing.
 const ROUTING_FIELDS: [&str; 2] = ["models", "provider"];
 
+/// Returns `true` if a field is the gateway's own, and so is removed for an upstream.
+pub fn is_removed(name: &str, upstream: &Upstream<'_>) -> bool {
+    GATEWAY_FIELDS.contains(&name) || (!upstream.own_routing && ROUTING_FIELDS.contains(&name))
+}
+
 /// The routing fields of a body, as written; `None` if absent or null.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoutingFields<'a> {
@@ -30,6 +35,8 @@ pub struct RoutingFields<'a> {
 pub struct Body<'a> {
     bytes: &'a [u8],
     members: Members<'a>,
+    /// The fields that the gateway acts on.
+    once: &'static [&'static str],
 }
 
 impl<'a> Body<'a> {
@@ -44,7 +51,7 @@ impl<'a> Body<'a> {
                     .with_param(name)
             }
         })?;
-        Ok(Body { bytes, members })
+        Ok(Body { bytes, members, once })
     }
 
     /// The value of a field, as written, unless it is absent or `null`.
@@ -60,6 +67,16 @@ impl<'a> Body<'a> {
     /// All fields with a name: one that the gateway does not act on can appear several times.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Member<'a>> {
         self.members.all(name)
+    }
+
+    /// All fields, in their order: name and value, as written.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.members.iter().map(|(name, member)| (name, member.value))
+    }
+
+    /// Returns `true` if a name differs only in upper and lower case from a field that the gateway acts on.
+    pub fn is_look_alike(&self, name: &str) -> bool {
+        self.once.iter().any(|known| known.eq_ignore_ascii_case(name) && *known != name)
     }
 
     /// The size of a field, in bytes; 0 if it is absent.
@@ -120,11 +137,8 @@ impl<'a> Body<'a> {
     /// fields, and the provider's quirks. `model` is the caller's name of the model.
     pub fn addressed_to<'b>(&'b self, upstream: &Upstream<'_>, model: &str) -> Edits<'b, 'a> {
         let mut edits = Edits { body: self, removed: Vec::new(), changes: Vec::new(), adjusted: Vec::new() };
-        for name in GATEWAY_FIELDS {
-            edits.remove(name);
-        }
-        if !upstream.own_routing {
-            for name in ROUTING_FIELDS {
+        for name in GATEWAY_FIELDS.into_iter().chain(ROUTING_FIELDS) {
+            if is_removed(name, upstream) {
                 edits.remove(name);
             }
         }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::body::{Body, RoutingFields};
+use super::body::{Body, RoutingFields, is_removed};
 use super::size::{BYTES_PER_TOKEN, TOKENS_PER_IMAGE};
+use super::upstream::Upstream;
 use crate::catalog::Quirk;
 use crate::operation::{Format, Operation};
 use crate::tier::Tier;
@@ -100,6 +101,16 @@ pub struct Responder {
 }
 
 impl Inference<'_> {
+    /// The fields of the body that are forwarded to an upstream as they are or changed: name and value, as written.
+    pub fn forwarded(&self, upstream: Upstream<'_>) -> impl Iterator<Item = (&str, &str)> {
+        self.body.fields().filter(move |(name, _)| !is_removed(name, &upstream))
+    }
+
+    /// Returns `true` if a name differs only in upper and lower case from a field that the gateway acts on.
+    pub fn is_look_alike(&self, name: &str) -> bool {
+        self.body.is_look_alike(name)
+    }
+
     /// The first field that a provider would drop, because it rejects the field and has no other name for it.
     pub fn dropped_by(&self, quirks: &[Quirk]) -> Option<String> {
         quirks.iter().find_map(|quirk| match quirk {

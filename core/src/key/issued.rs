@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::config::{Config, Policy};
+use crate::config::{Config, Limits, Policy};
 use crate::error::{Code, Error};
 use crate::json;
 
@@ -101,6 +101,30 @@ impl IssuedKey {
             .with_param("model"))
     }
 
+    /// Returns `true` if one of the key's lists of models, or of its policies', names exactly this `provider/model`.
+    pub fn names_model(&self, config: &Config, canonical: &str) -> bool {
+        let policies = self.policies.iter().filter_map(|name| config.policies.get(name));
+        let lists = policies.filter_map(|policy| policy.models.as_ref()).chain(&self.models);
+        lists.flatten().any(|pattern| pattern == canonical)
+    }
+
+    /// Which rules of the policies bind a call beyond the choice of its first model. A policy that no longer exists has
+    /// none: its key may use no model.
+    pub fn boundaries(&self, config: &Config) -> Boundaries {
+        let policies = || self.policies.iter().filter_map(|name| config.policies.get(name));
+        let all_have = |has: fn(&Policy) -> bool| !self.policies.is_empty() && policies().all(has);
+        let model_limits = || policies().flat_map(|policy| policy.model_limits.values());
+        let has_money = |limits: &Limits| {
+            limits.usd_per_day.is_some() || limits.usd_per_month.is_some() || limits.usd_total.is_some()
+        };
+        Boundaries {
+            models: self.models.is_some() || all_have(|policy| policy.models.is_some()),
+            endpoints: self.endpoints.is_some() || all_have(|policy| policy.endpoints.is_some()),
+            model_limits: model_limits().next().is_some(),
+            money: policies().map(|policy| &policy.limits).chain(model_limits()).any(has_money),
+        }
+    }
+
     /// The policies of the key. A policy that no longer exists is an error, because the permissions are not known any
     /// more.
     pub fn policies<'c>(&self, config: &'c Config) -> Result<Vec<&'c Policy>, Error> {
@@ -116,6 +140,46 @@ impl IssuedKey {
             })
             .collect()
     }
+}
+
+/// The rules of a key's policies that a provider could break by choosing a model, a service or a price itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the rules are independent of each other")]
+pub struct Boundaries {
+    /// The key may use only some models.
+    pub models: bool,
+    /// The key may call only some endpoints.
+    pub endpoints: bool,
+    /// The key has limits of single models.
+    pub model_limits: bool,
+    /// The key has a budget in US dollars.
+    pub money: bool,
+}
+
+impl Boundaries {
+    /// Returns `true` if there is any rule.
+    pub fn any(&self) -> bool {
+        self.models || self.endpoints || self.model_limits || self.money
+    }
+}
+
+/// Returns `true` if the limits of `pattern` (as in [`covers`]) apply to a model. They also apply to the models `behind`
+/// an alias or a group, whichever name the call gives, and to variants of a model's id: other case, and suffixes such as
+/// `:online` and `@preset/…`.
+pub fn binds(pattern: &str, behind: &[String], requested: &str, canonical: &str) -> bool {
+    let starts = |text: &str| {
+        canonical
+            .get(..text.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(text))
+            .then(|| canonical.get(text.len()..).unwrap_or_default())
+    };
+    let is_variant =
+        |address: &str| starts(address).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']));
+    let is_below = |prefix: &str| prefix.ends_with('/') && starts(prefix).is_some();
+    covers(pattern, requested, canonical)
+        || is_variant(pattern)
+        || pattern.strip_suffix('*').is_some_and(is_below)
+        || behind.iter().any(|address| is_variant(address))
 }
 
 /// Returns `true` if a pattern (`provider/model`, `provider/*`, an alias, a group or `auto`) covers a model:
@@ -207,6 +271,41 @@ mod tests {
         let alias = IssuedKey { models: Some(vec!["fast".into()]), ..key(&[]) };
         assert!(alias.check_model(&config(), "fast", "groq/a").is_ok());
         assert!(alias.check_model(&config(), "groq/a", "groq/a").unwrap_err().is(Code::ModelNotAllowed));
+    }
+
+    #[test]
+    fn limits_bind_the_models_behind_a_name_and_variants_of_their_ids() {
+        let behind = ["groq/a".to_owned()];
+        for (pattern, requested, canonical, expected) in [
+            ("fast", "fast", "groq/a", true),
+            ("fast", "groq/a", "groq/a", true),
+            ("fast", "quick", "groq/a", true),
+            ("fast", "groq/A:online", "groq/A:online", true),
+            ("fast", "groq/ab", "groq/ab", false),
+            ("groq/b", "fast", "groq/a", true),
+            ("groq/b", "groq/b@preset/x", "groq/b@preset/x", true),
+            ("groq/b", "groq/b-large", "groq/b-large", false),
+            ("groq/Org/*", "groq/org/x", "groq/org/x", true),
+            ("groq/b", "groqé", "groqé", false),
+            ("auto", "auto", "xai/x", true),
+            ("auto", "xai/x", "xai/x", false),
+        ] {
+            assert_eq!(binds(pattern, &behind, requested, canonical), expected, "{pattern} {requested}");
+        }
+    }
+
+    #[test]
+    fn boundaries_are_those_of_the_lists_and_of_all_policies() {
+        let of = |key: &IssuedKey| key.boundaries(&config());
+        assert!(!of(&key(&[])).any() && !of(&key(&["open"])).any());
+        let small = Boundaries { models: true, ..Boundaries::default() };
+        assert_eq!(of(&key(&["small"])), small);
+        assert!(!of(&key(&["small", "open"])).any(), "of two policies the wider list counts");
+        assert_eq!(
+            of(&key(&["big"])),
+            Boundaries { models: true, endpoints: true, model_limits: true, money: true }
+        );
+        assert!(of(&IssuedKey { endpoints: Some(vec![]), ..key(&["open"]) }).endpoints);
     }
 
     #[test]

@@ -13,6 +13,6 @@ mod secret;
 pub use cache::{HARD_MS, KeyCache, Remembered, SOFT_MS, Stored};
 pub use digest::Digest;
 pub use format::{FormatError, KEY_LENGTH, MINT_BYTES, mint, public_id};
-pub use issued::{IssuedKey, covers};
+pub use issued::{Boundaries, IssuedKey, binds, covers};
 pub use ring::{Caller, Ring, RingReport};
 pub use secret::Secret;

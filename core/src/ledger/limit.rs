@@ -51,6 +51,8 @@ pub struct Limit {
     pub span: Span,
     /// The models that it applies to, as the policy names them; `None` for all together.
     pub models: Option<String>,
+    /// The models behind `models`, as `provider/model`, if that is an alias or a group.
+    pub behind: Vec<String>,
     /// The amount, in calls, tokens or micro-USD.
     pub amount: u64,
 }
@@ -72,7 +74,7 @@ impl Limit {
         };
         let table = table(&Limits::default());
         let (name, kind, span, _) = table.into_iter().find(|(known, ..)| *known == name)?;
-        Some(Limit { name, kind, span, models, amount })
+        Some(Limit { name, kind, span, models, behind: Vec::new(), amount })
     }
 
     /// The limits of a key. If several policies have a limit of one kind, the strictest counts.
@@ -84,6 +86,9 @@ impl Limit {
                 Limit::gather(&mut limits, stated, Some(models));
             }
         }
+        for limit in &mut limits {
+            limit.behind = limit.models.as_deref().map_or_else(Vec::new, |models| config.behind(models));
+        }
         Ok(limits)
     }
 
@@ -92,9 +97,11 @@ impl Limit {
         for (name, kind, span, amount) in table(stated) {
             let Some(amount) = amount else { continue };
             let same = |known: &&mut Limit| known.name == name && known.models.as_deref() == models;
-            match limits.iter_mut().find(same) {
-                Some(known) => known.amount = known.amount.min(amount),
-                None => limits.push(Limit { name, kind, span, models: models.map(str::to_owned), amount }),
+            if let Some(known) = limits.iter_mut().find(same) {
+                known.amount = known.amount.min(amount);
+            } else {
+                let models = models.map(str::to_owned);
+                limits.push(Limit { name, kind, span, models, behind: Vec::new(), amount });
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::catalog::{Facts, Price};
 use crate::config::UnknownPrice;
 use crate::error::{Code, Error};
 use crate::format::usage::Usage;
-use crate::key::covers;
+use crate::key::binds;
 
 /// The smallest output that is worth paying for, in tokens of each choice, if the hold cannot pay for all of the
 /// requested output.
@@ -104,8 +104,9 @@ impl Reservation {
 
     /// Returns `true` if a limit applies to a model.
     fn is_for(&self, limit: &Limit, provider: &str, model: &str) -> bool {
-        let is_covered = |models: &String| covers(models, &self.requested, &format!("{provider}/{model}"));
-        limit.models.as_ref().is_none_or(is_covered)
+        let is_bound =
+            |models: &String| binds(models, &limit.behind, &self.requested, &format!("{provider}/{model}"));
+        limit.models.as_ref().is_none_or(is_bound)
     }
 
     /// The needs of an attempt, beyond the amounts that the call already holds.

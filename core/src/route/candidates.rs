@@ -13,20 +13,19 @@ use crate::format::request::{Inference, Needs};
 use crate::format::upstream::Upstream;
 use crate::key::{IssuedKey, covers};
 use crate::money::MicroUsd;
+use crate::name::model_name_fault;
 use crate::operation::{OPERATIONS, Operation};
 use crate::order::by_rank;
 
 use super::affinity::Affinity;
+use super::boundary::Boundary;
 use super::preferences::{self, Preferences, Sort};
-use super::reason::{Dropped, Reason};
+use super::reason::{Dropped, Reason, shown};
 use super::score;
 use crate::health::{Availability, HealthView, LaneId, LaneStats};
 
 /// The maximum number of candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
-/// The maximum length of a model name, in bytes. The longest names of providers, which are resource names of clouds,
-/// have about 200.
-const MAX_NAME: usize = 512;
 
 /// A model that can serve the call.
 #[derive(Clone, Debug)]
@@ -175,9 +174,13 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
         check_provider(query.registry, provider, "provider")?;
     }
 
+    let boundary = Boundary::of(query.key, query.config);
     let plain = fallbacks.is_empty() && preferences == Preferences::default();
     if plain && let Named::One(candidate) = first {
         check_allowed(query, name, &candidate)?;
+        if let Some(field) = crossed_by(query, boundary.as_ref(), name, &candidate) {
+            return Err(field_not_allowed(&candidate.provider.name, field, param));
+        }
         check_active(&candidate)?;
         check_endpoint(query.request.operation, &candidate)?;
         return Ok(Selection { candidates: vec![candidate], dropped: Vec::new(), needs: None });
@@ -186,6 +189,8 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
     let mut choice = Choice {
         query,
         preferences: &preferences,
+        boundary,
+        param,
         needs: query.request.needs,
         only_id: None,
         candidates: Vec::new(),
@@ -208,24 +213,44 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
     choice.finish(name)
 }
 
-/// Checks a model name. Callers can name models that are not listed, and the name appears in a header, in logs and in
-/// receipts.
+/// Checks a model name: callers can name models that are not listed.
 fn check_name(name: &str, param: &'static str) -> Result<(), Error> {
-    let wrong = |what: String| Err(Error::new(Code::InvalidValue, what).with_param(param));
-    if name.len() > MAX_NAME {
-        return wrong(format!(
-            "the name of a model in '{param}' is {} bytes long; the limit is {MAX_NAME}",
-            name.len()
-        ));
+    match model_name_fault(name) {
+        None => Ok(()),
+        Some(fault) => {
+            let message = format!("the name of a model in '{param}' {fault}");
+            Err(Error::new(Code::InvalidValue, message).with_param(param))
+        }
     }
-    if name.chars().any(char::is_control) {
-        return wrong(format!("the name of a model in '{param}' has a control character"));
-    }
-    Ok(())
 }
 
 fn check_allowed(query: &RouteQuery<'_, '_>, name: &str, candidate: &Candidate<'_>) -> Result<(), Error> {
     query.key.map_or(Ok(()), |key| key.check_model(query.config, name, &candidate.address()))
+}
+
+/// The field by which a provider would choose more than the key's policies allow.
+fn crossed_by(
+    query: &RouteQuery<'_, '_>,
+    boundary: Option<&Boundary<'_>>,
+    name: &str,
+    candidate: &Candidate<'_>,
+) -> Option<Cow<'static, str>> {
+    boundary?.crossed_by(query.request, name, candidate.upstream())
+}
+
+/// The error for a field by which a provider would choose more than the key's policies allow. `model` is the field or
+/// header with the name of the model.
+fn field_not_allowed(provider: &str, field: Cow<'static, str>, model: &'static str) -> Error {
+    let (field, fix) = match &*field {
+        "model" => (Cow::Borrowed(model), "use the id without its suffix, or another model"),
+        _ => (field, "remove the field"),
+    };
+    let message = format!(
+        "'{}' lets the provider '{provider}' choose a model, a service or a price that the policy of this key does not \
+         allow; {fix}",
+        shown(&field)
+    );
+    Error::new(Code::FieldNotAllowed, message).with_param(field)
 }
 
 fn check_active(candidate: &Candidate<'_>) -> Result<(), Error> {
@@ -375,6 +400,10 @@ pub fn is_automatic(config: &Config, model: &ListedModel<'_>) -> bool {
 struct Choice<'c, 'a> {
     query: &'c RouteQuery<'a, 'c>,
     preferences: &'c Preferences,
+    /// The boundary of the key's policies, if they have one.
+    boundary: Option<Boundary<'c>>,
+    /// The field or header with the name of the model.
+    param: &'static str,
     needs: Needs,
     /// The id of the model that is named first, for a task whose models cannot replace each other: only this model is
     /// called, even if it is not available at the provider that was named.
@@ -428,6 +457,9 @@ impl<'a> Choice<'_, 'a> {
         if check_allowed(self.query, name, candidate).is_err() {
             return Some(Reason::NotAllowed);
         }
+        if let Some(field) = crossed_by(self.query, self.boundary.as_ref(), name, candidate) {
+            return Some(Reason::FieldNotAllowed(field));
+        }
         if let Reachability::Inactive(detail) = &candidate.provider.reachability {
             return Some(Reason::Inactive(detail.clone()));
         }
@@ -478,8 +510,13 @@ impl<'a> Choice<'_, 'a> {
             if let Some(reason) = self.reason(name, &candidate) {
                 not_allowed |= reason == Reason::NotAllowed;
                 // Of hundreds of models, those that the caller excluded are not worth listing.
-                let is_worth_listing =
-                    matches!(reason, Reason::Lacks(_) | Reason::TooExpensive | Reason::WouldDrop(_));
+                let is_worth_listing = matches!(
+                    reason,
+                    Reason::Lacks(_)
+                        | Reason::TooExpensive
+                        | Reason::WouldDrop(_)
+                        | Reason::FieldNotAllowed(_)
+                );
                 if self.query.explain && is_worth_listing {
                     self.dropped.push(Dropped { model: address(), reason });
                 }
@@ -553,6 +590,18 @@ impl<'a> Choice<'_, 'a> {
                 let message = format!("This key may not use the model '{name}'");
                 return Error::new(Code::ModelNotAllowed, message).with_param("model");
             }
+            let is_policy =
+                |reason: &Reason| matches!(reason, Reason::NotAllowed | Reason::FieldNotAllowed(_));
+            let crossing = self.dropped.iter().find_map(|dropped| match &dropped.reason {
+                Reason::FieldNotAllowed(field) => Some((dropped.model.as_str(), field)),
+                _ => None,
+            });
+            if let Some((model, field)) = crossing
+                && self.dropped.iter().all(|dropped| is_policy(&dropped.reason))
+            {
+                let provider = model.split('/').next().unwrap_or_default();
+                return field_not_allowed(provider, field.clone(), self.param);
+            }
             if let Reason::Inactive(detail) = &first.reason
                 && self.dropped.iter().all(|dropped| matches!(dropped.reason, Reason::Inactive(_)))
             {
@@ -621,6 +670,7 @@ impl Preferences {
 mod tests {
     use super::*;
     use crate::health::failure::{Class, Failure};
+    use crate::name::MAX_MODEL_NAME;
     use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS};
     use crate::route::affinity::AffinitySource;
 
@@ -739,7 +789,7 @@ mod tests {
     #[test]
     fn the_length_and_characters_of_names_are_checked() {
         let world = World::new();
-        let longest = format!("acme/{}", "é".repeat((MAX_NAME - 5) / 2));
+        let longest = format!("acme/{}", "é".repeat((MAX_MODEL_NAME - 5) / 2));
         assert_eq!(world.select(&longest, ""), longest);
         let too_long = format!("{longest}xx");
         let start = "400 invalid_value the name of a model in";
@@ -913,15 +963,28 @@ mod tests {
 
     #[test]
     fn openrouter_gets_its_own_routing_fields() {
-        let config = Config::default();
-        let world = World {
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "groups": {"g": {"models": ["openrouter/a/b", "groq/x"]}},
+            "policies": {"one": {"models": ["openrouter/a/b", "g"]}},
+        }))
+        .unwrap();
+        let mut world = World {
             registry: Registry::new(&config, false, |name| {
-                (name == "OPENROUTER_API_KEY").then(|| "k".to_owned())
+                matches!(name, "OPENROUTER_API_KEY" | "GROQ_API_KEY").then(|| "k".to_owned())
             }),
             config,
             ..World::new()
         };
         let own = r#","models":["x/y"],"provider":{"data_collection":"deny"}"#;
         assert_eq!(world.select("openrouter/a/b", own), "openrouter/a/b");
+        let key = IssuedKey { policies: vec!["one".to_owned()], ..IssuedKey::default() };
+        world.key = Some(key);
+        let refused = "403 field_not_allowed '";
+        assert!(world.select("openrouter/a/b", own).starts_with(&format!("{refused}models' lets")));
+        let plugins = r#","plugins":[{"id":"web"}]"#;
+        assert!(world.select("openrouter/a/b", plugins).starts_with(&format!("{refused}plugins' lets")));
+        let group = world.select("g", plugins);
+        assert_eq!(group, "groq/x -openrouter/a/b:field_not_allowed");
+        assert_eq!(world.select("openrouter/a/b", r#","plugins":null"#), "openrouter/a/b");
     }
 }

@@ -8,6 +8,7 @@
 //! This module sends nothing: the Worker's `inference/attempts.rs` carries out the commands of the [`driver`].
 
 pub mod affinity;
+pub mod boundary;
 pub mod candidates;
 pub mod driver;
 pub mod needs;

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use crate::config::AUTO;
 use crate::error::{Code, Error};
 use crate::format::body::RoutingFields;
 use crate::money::MicroUsd;
@@ -79,6 +80,13 @@ pub fn fallbacks(fields: RoutingFields<'_>) -> Result<Vec<String>, Error> {
     }
 }
 
+/// The name in a request by which limits find it: `auto` if it may fall back to that, otherwise `model`. Limits of all
+/// other names apply to the models behind the name.
+pub fn limited_name<'m>(fields: RoutingFields<'_>, model: &'m str) -> &'m str {
+    let names_auto = fallbacks(fields).is_ok_and(|models| models.iter().any(|name| name == AUTO));
+    if names_auto { AUTO } else { model }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +124,10 @@ mod tests {
         };
         assert_eq!(read(r#"["a","b/c"]"#).unwrap(), ["a", "b/c"]);
         assert!(fallbacks(RoutingFields::default()).unwrap().is_empty());
+        let limited = |text: &'static str| {
+            limited_name(RoutingFields { models: Some(text), ..RoutingFields::default() }, "a")
+        };
+        assert_eq!((limited(r#"["b"]"#), limited(r#"["b","auto"]"#), limited("7")), ("a", "auto", "a"));
         assert!(read(r#""a""#).unwrap_err().contains("must be an array"));
         assert!(read(r#"[" "]"#).unwrap_err().contains("empty name"));
     }

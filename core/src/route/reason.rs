@@ -1,5 +1,6 @@
 //! The reason why a model is not among the candidates for a call.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::needs::Lack;
@@ -10,6 +11,8 @@ use crate::operation::Task;
 pub enum Reason {
     /// The caller's key may not use the model.
     NotAllowed,
+    /// By this field, the provider would choose what the caller's key may not use or pay.
+    FieldNotAllowed(Cow<'static, str>),
     /// The provider cannot be called, for this reason.
     Inactive(String),
     /// No model has this name.
@@ -37,6 +40,7 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Reason::NotAllowed => "not_allowed",
+            Reason::FieldNotAllowed(_) => "field_not_allowed",
             Reason::Inactive(_) => "provider_not_configured",
             Reason::Unknown => "unknown_model",
             Reason::NotPreferred => "not_preferred",
@@ -55,6 +59,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::NotAllowed => formatter.write_str("this key may not use it"),
+            Reason::FieldNotAllowed(field) => {
+                write!(formatter, "with '{}', its provider chooses what this key may not use", shown(field))
+            }
             Reason::Inactive(detail) => write!(formatter, "its provider is not configured: {detail}"),
             Reason::Unknown => formatter.write_str("no model has this name"),
             Reason::NotPreferred => {
@@ -81,6 +88,11 @@ impl fmt::Display for Reason {
             Reason::NoFallbacks => formatter.write_str("'provider.allow_fallbacks' is false"),
         }
     }
+}
+
+/// A caller's text in a message: its beginning.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(100).collect()
 }
 
 /// A model that was skipped.
