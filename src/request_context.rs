@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use gatehouse_core::config::{BaseUrl, Config};
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::{MAX_BODY_BYTES, client_address};
@@ -168,9 +169,24 @@ impl<'a> RequestContext<'a> {
         Ok(self.query_number("days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS))
     }
 
-    /// The URL of a claim link: this gateway, at the origin that the operator used.
-    pub fn claim_url(&self, token: &str) -> String {
-        format!("{}/access/claim/{token}", url::origin(self.head.url()))
+    /// The URL of a claim link: at the configured URL of this gateway, or at the origin that the operator used. The token
+    /// is in the fragment, which browsers do not send, so that no log of requests has it.
+    pub fn claim_url(&self, config: &Config, token: &str) -> String {
+        let base = config.access.public_url.as_ref();
+        let base = base.map_or_else(|| url::origin(self.head.url()), BaseUrl::as_str);
+        format!("{base}/access/claim#{token}")
+    }
+
+    /// Returns `true` if a page of another host sent the request, as browsers state. The gateway's own host is the one that
+    /// was called or that of its configured URL; behind a proxy with TLS the schemes differ.
+    pub fn is_of_other_origin(&self, config: &Config) -> bool {
+        let Some(sent) = self.header("origin") else {
+            return self
+                .header("sec-fetch-site")
+                .is_some_and(|site| site == "cross-site" || site == "same-site");
+        };
+        let own = [Some(self.head.url()), config.access.public_url.as_ref().map(BaseUrl::as_str)];
+        !own.into_iter().flatten().any(|own| url::host(own).eq_ignore_ascii_case(url::host(&sent)))
     }
 
     /// The request body; an error if it is larger than `limit` bytes.

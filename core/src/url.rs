@@ -19,6 +19,12 @@ pub fn origin(url: &str) -> &str {
     path_and_rest.and_then(|slash| url.get(..scheme + slash)).unwrap_or(url)
 }
 
+/// The host and port.
+pub fn host(url: &str) -> &str {
+    let origin = origin(url);
+    origin.split_once("://").map_or(origin, |(_, host)| host)
+}
+
 /// The parameters of a name in the query, decoded.
 pub fn query<'u>(url: &'u str, name: &str) -> impl Iterator<Item = Cow<'u, str>> {
     let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
@@ -41,6 +47,7 @@ mod tests {
     fn splits_a_url() {
         assert_eq!(path(URL), "/v1/models/a%2Fb");
         assert_eq!(origin(URL), "https://gateway.test:8787");
+        assert_eq!((host(URL), host("null")), ("gateway.test:8787", "null"));
         for url in ["https://gateway.test", "https://gateway.test?x=/y"] {
             assert_eq!(path(url).split('/').next(), Some(""), "{url}");
         }

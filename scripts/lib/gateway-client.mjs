@@ -112,7 +112,7 @@ export async function call({ base, key, seconds }, method, path, body) {
  * gateway's, or the version of the gateway is another.
  *
  * @param {any} data
- * @param {Record<string, "string" | "number" | "array">} fields
+ * @param {Record<string, "array" | "boolean" | "number" | "string">} fields
  */
 export function expectFields(data, fields) {
   for (const [name, type] of Object.entries(fields)) {

@@ -1,5 +1,5 @@
 // @ts-check
-// The commands about the audit log: list it, and verify its hash chain locally.
+// The commands about the audit log: list it, and verify its hash chain locally and the gateway's tables against it.
 
 import { EMPTY_CHAIN, follow, START } from "../lib/audit-chain.mjs";
 import { call, expectFields } from "../lib/gateway-client.mjs";
@@ -42,7 +42,8 @@ export async function verifyAudit(options) {
   const noted = options.head;
   let chain = EMPTY_CHAIN;
   let found = noted === undefined || noted === START;
-  for await (const page of auditPages(await gatewayOf(options), 0)) {
+  const gateway = await gatewayOf(options);
+  for await (const page of auditPages(gateway, 0)) {
     for (const entry of page) {
       chain = follow(chain, entry);
       found ||= !chain.broken && chain.head === noted;
@@ -52,13 +53,19 @@ export async function verifyAudit(options) {
   }
 
   const { entries, head, broken } = chain;
+  // The tables can only be read by the gateway.
+  const state = broken ? undefined : await call(gateway, "GET", "/v0/audit/verify");
+  if (state !== undefined) expectFields(state, { intact: "boolean" });
+  const differs = state?.intact === false ? String(state.reason ?? "no reason given") : undefined;
   const missing = `the head ${noted} is not in it: entries up to it have been changed or removed`;
   /** @type {{ intact: boolean, entries: number, head?: string, broken_at?: number, reason?: string }} */
   const finding = broken
     ? { intact: false, entries, broken_at: broken.seq, reason: broken.reason }
-    : found
-      ? { intact: true, entries, head }
-      : { intact: false, entries, head, reason: missing };
+    : !found
+      ? { intact: false, entries, head, reason: missing }
+      : differs !== undefined
+        ? { intact: false, entries, head, reason: differs }
+        : { intact: true, entries, head };
   await report(options, finding, () => [
     ...details([
       [broken ? "entries before the break" : "entries", String(entries)],
@@ -72,6 +79,7 @@ export async function verifyAudit(options) {
     throw new Failure(`The audit log is broken at entry ${broken.seq}: ${broken.reason}`);
   }
   if (!found) throw new Failure(`The audit log is a chain, but ${missing}`);
+  if (differs !== undefined) throw new Failure(`The audit log is a chain, but ${differs}`);
 }
 
 /**

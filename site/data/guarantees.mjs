@@ -46,13 +46,15 @@ export const GUARANTEES = [
   },
   {
     what: "Claim links",
-    how: "A link works once: of any number of attempts exactly one gets the key. Opening the page changes nothing. A link expires after 72 hours (`access.claim_hours`).",
+    how: "A link works once: of any number of attempts exactly one gets the key. Opening the page changes nothing. A link expires after 72 hours (`access.claim_hours`), or when the key is rotated. Its token is in no URL that is sent, and so in no log.",
     tests: [
       ["tests/e2e/claims.test.mjs", "claim link: twenty concurrent claims return one key"],
       [
         "tests/e2e/claims.test.mjs",
         "claim link: its page can be opened any number of times and changes nothing",
       ],
+      ["tests/e2e/claims.test.mjs", "claim link: neither token nor key is stored or logged"],
+      ["tests/e2e/claims.test.mjs", "rotation by claim link: a rotation ends older links"],
     ],
   },
   {
@@ -84,6 +86,18 @@ export const GUARANTEES = [
       ["tests/e2e/limits.test.mjs", "limits: of two policies the stricter applies"],
       ["core/tests/ledger.rs", "without_deaths_the_charged_amount_is_the_amount_spent"],
       ["core/tests/ledger.rs", "deaths_do_not_overrun_the_limit"],
+    ],
+  },
+  {
+    what: "Policies at providers with their own routing",
+    how: "A key whose policies limit models, endpoints or money reaches and pays only what they allow, by any name, suffix or known field of the request; otherwise 403 that names the field. Fields that a provider adds later are not known until the table of providers has them.",
+    tests: [
+      [
+        "tests/e2e/boundary.test.mjs",
+        "boundary: a field that chooses models, services or prices does not cross a policy",
+      ],
+      ["core/src/route/boundary.rs", "a_field_that_chooses_more_than_the_policy_allows_is_named"],
+      ["core/src/key/issued.rs", "limits_bind_the_models_behind_a_name_and_variants_of_their_ids"],
     ],
   },
   {
@@ -217,8 +231,14 @@ export const GUARANTEES = [
   },
   {
     what: "Audit trail",
-    how: "Each change by an operator, and each key that is claimed or issued at once, has one entry, in the same transaction. A changed, removed or inserted entry [breaks the chain](/docs/operate/audit).",
+    how: "Each change by an operator, and each key that is claimed or issued at once, has one entry, in the same transaction. An entry has the values before and after the change. A changed, removed or inserted entry [breaks the chain](/docs/operate/audit); a change of keys in the tables alone is reported by the verification.",
     tests: [
+      ["tests/e2e/api-keys.test.mjs", "audit log: a change of the tables alone is found"],
+      [
+        "tests/e2e/api-keys.test.mjs",
+        "audit log: an entry has the values before and after a change, and digests of secrets",
+      ],
+      ["tests/e2e/api-keys.test.mjs", "audit log: denied operators are counted and logged"],
       [
         "tests/e2e/api-keys.test.mjs",
         "audit log: pages list every entry once, oldest first, and the hash chain verifies",

@@ -34,6 +34,11 @@ pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) ->
         let words = "This gateway accepts no key requests: its operator has not configured any key";
         return Err(Error::new(Code::AuthNotConfigured, words));
     };
+    let config = &isolate.settings.config;
+    if isolate.settings.auto_issue && context.is_of_other_origin(config) {
+        let message = "This gateway issues keys at once, and so not to pages of other origins; send the request from a program";
+        return Err(Error::new(Code::PermissionDenied, message).with_param("origin"));
+    }
     context.require_json()?;
     let body = context.small_body().await?;
     let submission = Submission::read(&body)?;
@@ -46,11 +51,7 @@ pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) ->
         .idempotency_key
         .clone()
         .unwrap_or_else(|| request_id::generate(clock::now_ms(), random::id_bytes()));
-    let take = Take {
-        limit: isolate.settings.config.access.requests_per_day,
-        span_ms: DAY_MS,
-        name: Some(name.clone()),
-    };
+    let take = Take { limit: config.access.requests_per_day, span_ms: DAY_MS, name: Some(name.clone()) };
     let verdict = rate_limiter::take(&context.env, &limiter, take).await.map_err(|_| {
         Error::new(Code::StorageUnavailable, "The gateway cannot count key requests now; try again")
     })?;

@@ -1,5 +1,6 @@
 //! `/v0/api_keys`: creation, changes, rotation and revocation of keys by operators.
 
+use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
 use gatehouse_core::onboarding::api_key::{self, ApiKey, NewKey, Rotation, check_name};
@@ -60,7 +61,7 @@ pub async fn create(
     keys::create(&context.env, draft, &credential).await?;
     let shown = match &credential {
         Credential::Secret(secret) => NewCredential::Created { id: &id, name: &name, api_key: &secret.text },
-        Credential::Claim(link) => NewCredential::link(context, &id, &name, link),
+        Credential::Claim(link) => NewCredential::link(context, &isolate.settings.config, &id, &name, link),
     };
     Ok(not_cached(Response::json(201, &shown)))
 }
@@ -124,7 +125,10 @@ pub async fn rotate(
     } else {
         let link = ClaimLink::new(isolate.settings.config.access.claim_hours, clock::now_ms())?;
         keys::offer_claim(&context.env, &key, &link, overlap_ms, &operator.label).await?;
-        Response::json(200, &NewCredential::link(context, &key.id, &key.name, &link))
+        Response::json(
+            200,
+            &NewCredential::link(context, &isolate.settings.config, &key.id, &key.name, &link),
+        )
     };
     Ok(not_cached(response))
 }
@@ -149,11 +153,17 @@ enum NewCredential<'a> {
 }
 
 impl<'a> NewCredential<'a> {
-    fn link(context: &RequestContext<'_>, id: &'a str, name: &'a str, link: &ClaimLink) -> NewCredential<'a> {
+    fn link(
+        context: &RequestContext<'_>,
+        config: &Config,
+        id: &'a str,
+        name: &'a str,
+        link: &ClaimLink,
+    ) -> NewCredential<'a> {
         NewCredential::Link {
             id,
             name,
-            claim_url: context.claim_url(&link.token),
+            claim_url: context.claim_url(config, &link.token),
             claim_expires_at: time::to_rfc3339(link.expires_ms),
         }
     }

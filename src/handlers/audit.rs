@@ -2,6 +2,7 @@
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::audit::Head;
+use gatehouse_core::onboarding::audit_state::{Difference, StatedKeys};
 use serde::Serialize;
 
 use crate::platform::response::Response;
@@ -32,9 +33,31 @@ struct ShownEntry<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Verified<'a> {
-    Intact { intact: bool, entries: u64, head: &'a str },
-    Broken { intact: bool, entries: u64, broken_at: u64, reason: &'static str },
+    Intact {
+        intact: bool,
+        entries: u64,
+        head: &'a str,
+    },
+    Broken {
+        intact: bool,
+        entries: u64,
+        broken_at: u64,
+        reason: &'static str,
+    },
+    /// The chain is intact, but the tables are not as it states: `differences` has the first of them.
+    Differs {
+        intact: bool,
+        entries: u64,
+        head: &'a str,
+        reason: String,
+        differences: &'a [Difference],
+    },
 }
+
+/// How many times the tables are read again because a change was made meanwhile.
+const MOST_REREADS: u32 = 20;
+/// The number of differences in a response.
+const SHOWN: usize = 100;
 
 /// `GET /v0/audit?after=&limit=`
 pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
@@ -50,6 +73,8 @@ pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
 /// `GET /v0/audit/verify`
 pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
     let mut head = Head::default();
+    let mut stated = StatedKeys::default();
+    let mut rereads = 0;
     loop {
         let entries = audit::after(&context.env, head.seq, MOST).await?;
         for entry in &entries {
@@ -58,11 +83,35 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
                     Verified::Broken { intact: false, entries: head.seq, broken_at: entry.seq, reason };
                 return Ok(Response::json(200, &broken));
             }
+            stated.follow(&entry.text);
         }
-        if entries.is_empty() {
-            let intact = Verified::Intact { intact: true, entries: head.seq, head: &head.hash };
-            return Ok(Response::json(200, &intact));
+        if !entries.is_empty() {
+            continue;
         }
+        let (last, keys, secrets) = audit::tables(&context.env).await?;
+        // Another change was made meanwhile: its entry is to be read too, if it can be read.
+        if last > head.seq {
+            rereads += 1;
+            if rereads <= MOST_REREADS {
+                continue;
+            }
+            let reason = "an entry cannot be read, or changes are made faster than they are verified";
+            let broken =
+                Verified::Broken { intact: false, entries: head.seq, broken_at: head.seq + 1, reason };
+            return Ok(Response::json(200, &broken));
+        }
+        let differences = stated.compare(&keys, &secrets);
+        let (entries, head) = (head.seq, head.hash.as_str());
+        let Some(first) = differences.first() else {
+            return Ok(Response::json(200, &Verified::Intact { intact: true, entries, head }));
+        };
+        let reason =
+            format!("the tables of keys were changed without it: the key '{}' {}", first.name, first.what);
+        let differences = differences.get(..SHOWN).unwrap_or(&differences);
+        return Ok(Response::json(
+            200,
+            &Verified::Differs { intact: false, entries, head, reason, differences },
+        ));
     }
 }
 

@@ -1,12 +1,14 @@
-//! `/access/claim/{token}`: a claim link shows a key to its holder, once.
+//! `/access/claim`: a claim link shows a key to its holder, once.
 //!
-//! `GET` returns a page with a button and changes nothing, so that link previews and mail filters do not use up the
-//! link. The button posts to the same address, which uses up the link.
+//! The token is in the fragment of the link, which browsers do not send: no log of requests has it. `GET` returns a page
+//! with a button, the same for every link, so that link previews and mail filters do not use up the link. The button posts
+//! the token in the body, which uses up the link.
 
 use std::rc::Rc;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::onboarding::claim::token_in;
 use maud::{Markup, html};
 use serde::Serialize;
 
@@ -21,6 +23,8 @@ use crate::store::keys::NewSecret;
 
 /// The style of these pages.
 const STYLE: &str = include_str!("claim/style.css");
+/// The script that takes the token from the fragment.
+const OFFER: &str = include_str!("claim/offer.js");
 /// The script of the button that copies the key.
 const COPY: &str = include_str!("claim/copy.js");
 
@@ -32,21 +36,14 @@ struct Claimed<'a> {
     message: &'static str,
 }
 
-/// `GET /access/claim/{token}`
-pub async fn show(context: &RequestContext<'_>, isolate: &Isolate, token: &str) -> Result<Response, Error> {
-    match look_up(context, isolate, token).await {
-        Ok(_) => page(200, "Your key is ready", |_| offer()),
-        Err(error) => fault(context, error),
-    }
+/// `GET /access/claim`
+pub fn show() -> Result<Response, Error> {
+    page(200, "Your key is ready", offer)
 }
 
-/// `POST /access/claim/{token}`
-pub async fn redeem(
-    context: &RequestContext<'_>,
-    isolate: &Rc<Isolate>,
-    token: &str,
-) -> Result<Response, Error> {
-    let (name, key) = match spend(context, isolate, token).await {
+/// `POST /access/claim`
+pub async fn redeem(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
+    let (name, key) = match spend(context, isolate).await {
         Ok(shown) => shown,
         Err(error) => return fault(context, error),
     };
@@ -74,12 +71,9 @@ async fn look_up(
     }
 }
 
-async fn spend(
-    context: &RequestContext<'_>,
-    isolate: &Isolate,
-    token: &str,
-) -> Result<(String, String), Error> {
-    let found = look_up(context, isolate, token).await?;
+async fn spend(context: &RequestContext<'_>, isolate: &Isolate) -> Result<(String, String), Error> {
+    let token = token_in(&context.small_body().await?)?;
+    let found = look_up(context, isolate, &token).await?;
     let secret = NewSecret::new()?;
     claims::redeem(&context.env, &found, &secret).await?;
     Ok((found.name, secret.text))
@@ -90,7 +84,9 @@ fn fault(context: &RequestContext<'_>, error: Error) -> Result<Response, Error> 
     if !context.wants_page() {
         return Err(error);
     }
-    let title = if error.is(Code::ClaimUsed) {
+    let title = if error.is(Code::MissingMember) {
+        "No link"
+    } else if error.is(Code::ClaimUsed) {
         "Link already used"
     } else if error.is(Code::ClaimExpired) {
         "Link expired"
@@ -113,15 +109,19 @@ fn page(status: u16, title: &str, content: impl FnOnce(&Page) -> Markup) -> Resu
     Ok(page.response(status, title, &head, &content))
 }
 
-/// The content of the page with the button.
-fn offer() -> Markup {
+/// The content of the page with the button. Without scripts, the holder pastes the link.
+fn offer(page: &Page) -> Markup {
     html! {
         p {
             "The key is shown " strong { "once" } ": prepare a safe place for it, such as a password manager, before you \
              continue."
         }
-        form method="post" { button { "Show my key" } }
+        form method="post" {
+            label #link { "The link that you were given" input #token name="token" autocomplete="off" required; }
+            button { "Show my key" }
+        }
         p.quiet { "The link works once. If you did not expect it, close this page." }
+        (page.script(OFFER))
     }
 }
 

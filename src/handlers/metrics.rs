@@ -1,5 +1,6 @@
 //! `GET /metrics`: usage and health of the providers, in Prometheus' text format.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use gatehouse_core::error::Error;
@@ -11,6 +12,18 @@ use crate::platform::clock;
 use crate::platform::response::{Body, Response};
 use crate::request_context::RequestContext;
 use crate::store::{counts, usage};
+
+thread_local! {
+    /// Denied requests to operators' routes in this isolate: with a wrong key or none, and with a key that does not
+    /// administer.
+    static DENIALS: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
+}
+
+/// Counts a denied request to an operator's route.
+pub fn count_denial(is_forbidden: bool) {
+    let [failed, forbidden] = DENIALS.get();
+    DENIALS.set(if is_forbidden { [failed, forbidden + 1] } else { [failed + 1, forbidden] });
+}
 
 /// `GET /metrics`
 pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
@@ -27,6 +40,7 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
             clock::now_ms(),
         ),
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
+        operator_denials: DENIALS.get(),
         issued_keys: counts.map(|counts| counts.issued_keys),
     };
     Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))

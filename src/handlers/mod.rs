@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error, Source};
 use gatehouse_core::key::Caller;
-use gatehouse_core::routes::{self, Endpoint, Keyed, Match, OnApiKey, Public, Route};
+use gatehouse_core::routes::{self, Audience, Endpoint, Keyed, Match, OnApiKey, Public, Route};
 
 use crate::isolate::{self, Isolate};
 use crate::platform::log;
@@ -66,7 +66,13 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
     let found = routes::find(context.method(), context.path());
     let caller = match routes::audience(&found, context.path()) {
         None => None,
-        Some(audience) => Some(authentication::authenticate(context, isolate, audience).await?),
+        Some(audience) => {
+            let authenticated = authentication::authenticate(context, isolate, audience).await;
+            if let (Audience::Operator, Err(error)) = (audience, &authenticated) {
+                note_denial(context, &found, error);
+            }
+            Some(authenticated?)
+        }
     };
     match found {
         Match::Found(Route { endpoint: Endpoint::Public(handler), .. }, rest) => {
@@ -92,6 +98,26 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
             ),
         )),
     }
+}
+
+/// Counts and logs a failed login of an operator, or a request with a key that does not administer. Neither the key nor a
+/// path that a stranger chose is logged; the limit on wrong keys bounds the number of lines.
+fn note_denial(context: &RequestContext<'_>, found: &Match, error: &Error) {
+    let route = match found {
+        Match::Found(Route { path, .. }, _) => path,
+        Match::Nothing | Match::WrongMethod => "",
+    };
+    if error.is(Code::RateLimitExceeded) || error.source() == Source::Upstream {
+        return;
+    }
+    metrics::count_denial(error.is(Code::PermissionDenied));
+    log::line(&log::Event::OperatorDenied {
+        request_id: &context.id,
+        method: context.method(),
+        route,
+        status: error.status,
+        code: error.code(),
+    });
 }
 
 /// The log line of a rejected request. A call that reached an upstream has its own line (`chat::record`). Requests
@@ -129,8 +155,8 @@ fn public<'a>(
         Public::RoutingStatus => Box::pin(async { Ok(routing::status(context, isolate).await) }),
         Public::ProviderStats => Box::pin(async { Ok(routing::provider_stats(context, isolate).await) }),
         Public::RequestKey => Box::pin(access::request_key(context, isolate)),
-        Public::ShowClaim => Box::pin(claims::show(context, isolate, rest)),
-        Public::RedeemClaim => Box::pin(claims::redeem(context, isolate, rest)),
+        Public::ShowClaim => Box::pin(ready(claims::show())),
+        Public::RedeemClaim => Box::pin(claims::redeem(context, isolate)),
     }
 }
 

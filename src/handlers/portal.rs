@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
 use gatehouse_core::onboarding::api_key::{self, Settings};
@@ -22,7 +23,7 @@ use crate::request_context::RequestContext;
 use crate::store::keys::{ClaimLink, Credential, NewSecret};
 use crate::store::requests::{self, PAGE_SIZE};
 
-/// The maximum number of tries of an approval whose request was changed concurrently.
+/// The maximum number of tries of a decision whose request was changed concurrently.
 const ATTEMPTS: u32 = 5;
 
 /// A page of requests.
@@ -128,10 +129,16 @@ pub async fn create(
 /// `PUT /api/portal/requests/{id}`
 pub async fn update(context: &RequestContext<'_>, operator: &Caller, id: &str) -> Result<Response, Error> {
     let draft = KeyRequestDraft::read(&context.small_body().await?, clock::now_ms())?;
-    if requests::update(&context.env, id, &draft, &operator.label).await? {
-        return Ok(done(id));
+    for _ in 0..ATTEMPTS {
+        let read = requests::get(&context.env, id).await?.ok_or_else(not_found)?;
+        if read.state != State::Pending {
+            return Err(processed());
+        }
+        if requests::update(&context.env, &read, &draft, &operator.label).await? {
+            return Ok(done(id));
+        }
     }
-    Err(not_pending(context, id).await?)
+    Err(processed())
 }
 
 /// `DELETE /api/portal/requests/{id}`
@@ -192,7 +199,10 @@ pub async fn approve(
             .await?
         {
             notification::deliver_after_response(context, notification.as_ref());
-            return Ok(Response::json(200, &deliver(context, delivery, credential).await));
+            return Ok(Response::json(
+                200,
+                &deliver(context, &isolate.settings.config, delivery, credential).await,
+            ));
         }
     }
     Err(Error::new(Code::StorageUnavailable, "Other requests are changing this key request; try again"))
@@ -235,12 +245,17 @@ impl DeliveryPlan {
 }
 
 /// Delivers the key of an approved request. It never fails: if the e-mail cannot be sent, the operator gets the link.
-async fn deliver(context: &RequestContext<'_>, plan: DeliveryPlan, credential: Credential) -> Approved {
+async fn deliver(
+    context: &RequestContext<'_>,
+    config: &Config,
+    plan: DeliveryPlan,
+    credential: Credential,
+) -> Approved {
     let link = match credential {
         Credential::Secret(secret) => return Approved::Key { raw_key: secret.text },
         Credential::Claim(link) => link,
     };
-    let url = context.claim_url(&link.token);
+    let url = context.claim_url(config, &link.token);
     let expires = time::to_rfc3339(link.expires_ms);
     let DeliveryPlan::Send { from, to } = plan else {
         return Approved::Link { claim_url: url, expires_at: expires, email_error: None };

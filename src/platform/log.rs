@@ -53,6 +53,14 @@ pub enum Event<'e> {
         param: Option<&'e str>,
         total_ms: u64,
     },
+    /// A request to an operator's route was denied: with a wrong key, or with a key that does not administer.
+    OperatorDenied {
+        request_id: &'e str,
+        method: &'e str,
+        route: &'e str,
+        status: u16,
+        code: Option<&'e str>,
+    },
     /// A response could not be created.
     Response { error: &'e str },
     /// A statement of the database failed.

@@ -1,11 +1,15 @@
 //! Reading the audit trail. [`super::change`] writes it together with each change.
 
-use gatehouse_core::error::Error;
+use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::audit::{Entry, Head};
+use gatehouse_core::onboarding::audit_state::{KeyRow, SecretRow};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use worker::Env;
 
-use super::sql::rows;
+use super::sql::{rows, run};
+use crate::platform::database::Statement;
 
 /// The end of the chain.
 pub async fn head(env: &Env) -> Result<Head, Error> {
@@ -34,4 +38,22 @@ pub async fn after(env: &Env, seq: u64, limit: u64) -> Result<Vec<Entry>, Error>
         .filter_map(|row| Row::deserialize(row).ok())
         .map(|Row { seq, entry, hash }| Entry { seq, text: entry, hash })
         .collect())
+}
+
+/// The number of the last entry, and the keys and secrets at the same moment.
+pub async fn tables(env: &Env) -> Result<(u64, Vec<KeyRow>, Vec<SecretRow>), Error> {
+    let statements = [
+        "SELECT coalesce(max(seq), 0) AS seq FROM audit_log",
+        "SELECT id, name, disabled, policies, models, endpoints, expires_ms, revoked_ms FROM issued_keys",
+        "SELECT key_id, public_id, digest FROM key_secrets",
+    ];
+    let mut outcomes = run(env, &statements.map(|sql| Statement::new(sql, []))).await?.into_iter();
+    let mut next = || outcomes.next().unwrap_or_default().rows;
+    let seq = next().first().and_then(|row| row.get("seq")?.as_u64()).unwrap_or_default();
+    Ok((seq, read(&next())?, read(&next())?))
+}
+
+fn read<T: DeserializeOwned>(rows: &[Value]) -> Result<Vec<T>, Error> {
+    let unreadable = |_| Error::new(Code::InternalError, "A stored key cannot be read");
+    rows.iter().map(|row| T::deserialize(row).map_err(unreadable)).collect()
 }

@@ -54,7 +54,11 @@ pub async fn redeem(env: &Env, found: &Found, secret: &NewSecret) -> Result<(), 
         action: Action {
             actor: "claim link",
             subject: &found.name,
-            event: Event::KeyClaimed { key_id: &found.key_id, public_id: secret.public_id() },
+            event: Event::KeyClaimed {
+                key_id: &found.key_id,
+                public_id: secret.public_id(),
+                sha256: secret.noted(),
+            },
         },
         then: end_older_secrets(&found.key_id, secret.public_id(), now_ms + found.overlap_ms, now_ms),
     };

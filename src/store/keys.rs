@@ -4,6 +4,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{self, Digest, IssuedKey, Stored};
 use gatehouse_core::onboarding::api_key::{self, ApiKey, Settings};
 use gatehouse_core::onboarding::audit::{Action, CredentialNote, Event};
+use gatehouse_core::onboarding::audit_state::noted_digest;
 use gatehouse_core::onboarding::claim;
 use serde_json::Value;
 use std::rc::Rc;
@@ -19,7 +20,10 @@ pub struct NewSecret {
     /// The whole key.
     pub text: String,
     public_id: String,
-    digest: Digest,
+    /// In hexadecimal.
+    digest: String,
+    /// The digest as the audit trail notes it.
+    noted: String,
 }
 
 impl NewSecret {
@@ -29,14 +33,15 @@ impl NewSecret {
         let public_id = key::public_id(&text).map(str::to_owned);
         let public_id =
             public_id.map_err(|_| Error::new(Code::InternalError, "A minted key is not well-formed"))?;
-        Ok(NewSecret { digest: Digest::of(text.as_bytes()), public_id, text })
+        let digest = Digest::of(text.as_bytes()).to_hex();
+        Ok(NewSecret { noted: noted_digest(&digest), digest, public_id, text })
     }
 
     /// The statement that stores the secret of a key, if the statement before it changed something.
     pub fn store(&self, key_id: &str, now_ms: u64) -> Statement {
         Statement::new(
             "INSERT INTO key_secrets (public_id, digest, key_id, created_ms) SELECT ?1, ?2, ?3, ?4 WHERE changes() > 0",
-            [self.public_id.as_str().into(), self.digest.to_hex().into(), key_id.into(), now_ms.into()],
+            [self.public_id.as_str().into(), self.digest.as_str().into(), key_id.into(), now_ms.into()],
         )
     }
 
@@ -45,9 +50,19 @@ impl NewSecret {
         &self.public_id
     }
 
+    /// The digest as the audit trail notes it.
+    pub fn noted(&self) -> &str {
+        &self.noted
+    }
+
+    /// Its public part, for the audit trail.
+    pub fn note(&self) -> CredentialNote<'_> {
+        CredentialNote::Secret { public_id: &self.public_id, sha256: &self.noted }
+    }
+
     /// The digest, in hexadecimal.
-    pub fn digest(&self) -> String {
-        self.digest.to_hex()
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 }
 
@@ -105,7 +120,7 @@ impl Credential {
     /// The public part, for the audit trail.
     pub fn note(&self) -> CredentialNote<'_> {
         match self {
-            Credential::Secret(secret) => CredentialNote::Secret { public_id: &secret.public_id },
+            Credential::Secret(secret) => secret.note(),
             Credential::Claim(_) => CredentialNote::CLAIM,
         }
     }
@@ -207,7 +222,7 @@ pub async fn create(env: &Env, draft: Draft<'_>, credential: &Credential) -> Res
             subject: draft.name,
             event: Event::KeyCreated {
                 key_id: draft.id,
-                policies: &draft.settings.policies,
+                settings: draft.settings.into(),
                 credential: credential.note(),
             },
         },
@@ -236,14 +251,7 @@ pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -
         ("version = ?", key.version.into()),
         ("revoked_ms IS ?", Value::Null),
     ];
-    let event = Event::KeyUpdated {
-        key_id: &key.id,
-        disabled: settings.disabled,
-        policies: &settings.policies,
-        models: settings.models.as_deref(),
-        endpoints: settings.endpoints.as_deref(),
-        expires_ms: settings.expires_ms,
-    };
+    let event = Event::KeyUpdated { key_id: &key.id, settings: settings.into(), was: (&key.settings).into() };
     let action = Action { actor, subject: &key.name, event };
     let deciding = vec![sql::update("issued_keys", set, as_read)];
     Ok(matches!(change(env, Change { deciding, action, then: vec![] }).await?, Changed::Done))
@@ -260,7 +268,8 @@ pub async fn revoke(env: &Env, key: &ApiKey, actor: &str) -> Result<(), Error> {
         Statement::new("DELETE FROM key_secrets WHERE key_id = ?1", id()),
         Statement::new("DELETE FROM claims WHERE key_id = ?1", id()),
     ];
-    settle(env, key, revoked, actor, Event::KeyRevoked { key_id: &key.id }, then).await
+    settle(env, key, revoked, actor, Event::KeyRevoked { key_id: &key.id, was: (&key.settings).into() }, then)
+        .await
 }
 
 /// Adds a secret to a key, and sets the expiry of the older ones.
@@ -278,12 +287,10 @@ pub async fn rotate(
          SELECT ?1, ?2, id, ?4 FROM issued_keys WHERE id = ?3 AND revoked_ms IS NULL",
         [secret.public_id().into(), secret.digest().into(), key.id.as_str().into(), now_ms.into()],
     );
-    let event = Event::KeyRotated {
-        key_id: &key.id,
-        credential: CredentialNote::Secret { public_id: secret.public_id() },
-        overlap_seconds: overlap_ms / 1000,
-    };
-    let then = end_older_secrets(&key.id, secret.public_id(), ends_ms, now_ms);
+    let event =
+        Event::KeyRotated { key_id: &key.id, credential: secret.note(), overlap_seconds: overlap_ms / 1000 };
+    let mut then = end_older_secrets(&key.id, secret.public_id(), ends_ms, now_ms);
+    then.push(end_older_links(&key.id, None, now_ms));
     settle(env, key, stored, actor, event, then).await?;
     Ok(ends_ms)
 }
@@ -296,13 +303,14 @@ pub async fn offer_claim(
     overlap_ms: u64,
     actor: &str,
 ) -> Result<(), Error> {
+    let now_ms = clock::now_ms();
     let offered = Statement::new(
         "INSERT INTO claims (digest, key_id, created_ms, expires_ms, overlap_ms) \
          SELECT ?1, id, ?3, ?4, ?5 FROM issued_keys WHERE id = ?2 AND revoked_ms IS NULL",
         [
             link.digest.as_str().into(),
             key.id.as_str().into(),
-            clock::now_ms().into(),
+            now_ms.into(),
             link.expires_ms.into(),
             overlap_ms.into(),
         ],
@@ -312,7 +320,17 @@ pub async fn offer_claim(
         credential: CredentialNote::CLAIM,
         overlap_seconds: overlap_ms / 1000,
     };
-    settle(env, key, offered, actor, event, vec![]).await
+    let then = vec![end_older_links(&key.id, Some(link), now_ms)];
+    settle(env, key, offered, actor, event, then).await
+}
+
+/// The statement that ends the unused claim links of a key, but for a new one: whoever rotates a key means to shut out the
+/// holders of its older secrets and links. Without effect if the key has been revoked, which removes all links.
+fn end_older_links(key_id: &str, but: Option<&ClaimLink>, now_ms: u64) -> Statement {
+    Statement::new(
+        "UPDATE claims SET expires_ms = min(expires_ms, ?3) WHERE key_id = ?1 AND digest <> ?2 AND used_ms IS NULL",
+        [key_id.into(), but.map_or("", |link| &link.digest).into(), now_ms.into()],
+    )
 }
 
 /// Statements that set the expiry of all secrets of a key except one, and delete expired ones, if that one was stored.

@@ -248,7 +248,7 @@ pub async fn create(
         action: Action {
             actor,
             subject: &request.id,
-            event: audit::Event::RequestCreated { approved: request.draft.approved },
+            event: audit::Event::RequestCreated { now: (&request.draft).into() },
         },
         then: notify(notification, Event::Submitted, &request, now_ms).into_iter().collect(),
     };
@@ -260,8 +260,13 @@ pub async fn create(
     }
 }
 
-/// Replaces a pending request. `false` if it is not pending, or does not exist.
-pub async fn update(env: &Env, id: &str, draft: &KeyRequestDraft, actor: &str) -> Result<bool, Error> {
+/// Replaces a pending request, as it was read. `false` if it is not pending, was changed since, or does not exist.
+pub async fn update(
+    env: &Env,
+    read: &KeyRequest,
+    draft: &KeyRequestDraft,
+    actor: &str,
+) -> Result<bool, Error> {
     let state = if draft.approved { State::Approved } else { State::Pending };
     // The e-mail address of a public request stays, unless the operator sets one.
     let email = "email = coalesce(?, CASE WHEN ip_hash IS NULL THEN NULL ELSE email END)";
@@ -274,9 +279,14 @@ pub async fn update(env: &Env, id: &str, draft: &KeyRequestDraft, actor: &str) -
         ("version = ?", draft.version.as_str().into()),
         ("date_created = ?", draft.date_created.as_str().into()),
     ];
-    let event = audit::Event::RequestUpdated { policies: &draft.policies, approved: draft.approved };
-    let updated = sql::update("key_requests", set, pending(id));
-    decide(env, updated, Action { actor, subject: id, event }, vec![]).await
+    let event = audit::Event::RequestUpdated { now: draft.into(), was: (&read.draft).into() };
+    let as_read = [
+        ("id = ?", read.id.as_str().into()),
+        ("state = ?", State::Pending.as_str().into()),
+        ("json(policies) = json(?)", text(&read.draft.policies)),
+    ];
+    let updated = sql::update("key_requests", set, as_read);
+    decide(env, updated, Action { actor, subject: &read.id, event }, vec![]).await
 }
 
 /// The conditions of a change to a pending request.
@@ -369,7 +379,7 @@ fn approval<'a>(
         created_by: actor,
     };
     let event =
-        audit::Event::RequestApproved { key_id, policies: &settings.policies, credential: credential.note() };
+        audit::Event::RequestApproved { key_id, settings: settings.into(), credential: credential.note() };
     let mut then = vec![credential.store(key_id, now_ms)];
     then.extend(notify(notification, Event::Approved, request, now_ms));
     Change {

@@ -176,6 +176,7 @@ describe("/access/claim", { skip }, () => {
       await without("going forth");
       await page.goto(url);
       await without("the link");
+      await button(page).click();
       await page.getByRole("heading", { name: "Link already used" }).waitFor();
       assert.equal(await button(page).count(), 0);
       assert.deepEqual(await secretsOf(name), [key.slice(0, 13)]);
@@ -210,10 +211,35 @@ describe("/access/claim", { skip }, () => {
     });
   });
 
-  test("/access/claim: works without JavaScript", async () => {
+  test("/access/claim: the token is in no request's URL", async () => {
+    const { url } = await link();
+    const token = new URL(url).hash.slice(1);
+    await open({}, async (page, { requests }) => {
+      await page.goto(url);
+      assert.ok(!(await page.getByLabel("The link that you were given").isVisible()));
+      await reveal(page);
+      const sent = requests.map((request) => request.split("#")[0]);
+      assert.ok(sent.length >= 2 && !sent.join("\n").includes(token.slice(4)));
+    });
+  });
+
+  test("/access/claim: a second link in the same window shows its own key", async () => {
+    const [first, second] = [await link(), await link()];
+    await open({}, async (page) => {
+      await page.goto(first.url);
+      await page.evaluate(`location.hash = ${JSON.stringify(new URL(second.url).hash)}`);
+      const key = await reveal(page);
+      assert.deepEqual(await secretsOf(second.name), [key.slice(0, 13)]);
+      assert.deepEqual(await secretsOf(first.name), []);
+    });
+  });
+
+  test("/access/claim: without JavaScript the pasted link shows the key", async () => {
     const { url } = await link();
     await open({ javaScriptEnabled: false }, async (page, { complaints }) => {
       await page.goto(url);
+      await page.getByLabel("The link that you were given").fill(url);
+      await picture(page, "without-script-offer");
       await reveal(page);
       assert.equal(await page.getByRole("button").count(), 0);
       assert.deepEqual(complaints, []);
@@ -261,6 +287,8 @@ describe("/access/claim", { skip }, () => {
         await fits();
         await picture(page, `key-${width}`);
         await page.goto(url);
+        await button(page).click();
+        await page.getByRole("heading", { name: "Link already used" }).waitFor();
         await fits();
         await picture(page, `used-${width}`);
       });
@@ -278,9 +306,11 @@ describe("/access/claim", { skip }, () => {
         assert.deepEqual(await violations(page), []);
         await picture(page, `key-${colorScheme}`);
         await page.goto(url);
+        await button(page).click();
+        await page.getByRole("heading", { name: "Link already used" }).waitFor();
         assert.deepEqual(await violations(page), []);
         await picture(page, `used-${colorScheme}`);
-        await page.goto(`${url}0`);
+        await page.goto(`${gateway.url}/access/claim`);
         assert.deepEqual(await violations(page), []);
         await picture(page, `nowhere-${colorScheme}`);
       });

@@ -248,7 +248,7 @@ suite("snippets of callers", () => {
       const path = `/api/portal/requests/approve/${await pending()}`;
       const approved = await operate(gateway, "PUT", path, { delivery: "claim" });
       const { ClaimURL: url } = /** @type {any} */ (await approved.json());
-      const token = String(url).replace(/.*\//, "");
+      const token = String(url).replace(/.*#/, "");
       assert.match(await shell(filled(text, { "clm_…": token })), /"api_key":"gw_/);
     }
   });
@@ -305,7 +305,7 @@ suite("snippets of operators", () => {
         await (await operate(gateway, "GET", `/api/portal/requests/${id}`)).json()
       );
       if (/approve/.test(snippet.text) && !/approved=/.test(snippet.text)) {
-        assert.match(said, /gw_|claim\/clm_/, place(snippet));
+        assert.match(said, /gw_|claim#clm_/, place(snippet));
         assert.notEqual(approved, false);
       }
       if (/delete|DELETE/.test(snippet.text)) assert.equal(declined, undefined, place(snippet));

@@ -520,6 +520,36 @@ suite("AUTO_ISSUE_KEYS", () => {
     assert.ok(!JSON.stringify(noted).includes(body.api_key));
   });
 
+  test("AUTO_ISSUE_KEYS: pages of other origins get no key", async () => {
+    const before = stored(issuing);
+    const own = new URL(issuing.url).origin;
+    for (const headers of /** @type {Record<string, string>[]} */ ([
+      { origin: "https://evil.example" },
+      { origin: "null" },
+      { origin: `${own}.evil.example` },
+      { origin: own.replace(/:\d+$/, ":1") },
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "same-site" },
+      // A request that a browser sends without a preflight.
+      { origin: "https://evil.example", "content-type": "" },
+    ])) {
+      const client = { "cf-connecting-ip": newClient() };
+      const response = await ask(issuing, asked, { ...client, ...headers });
+      await refused(response, 403, "permission_denied", "origin");
+    }
+    assert.deepEqual(stored(issuing), before);
+    const email = "own-page@example.com";
+    const client = { "cf-connecting-ip": newClient() };
+    for (const headers of /** @type {Record<string, string>[]} */ ([
+      { origin: own },
+      { origin: own.replace("http:", "https:") },
+      { "sec-fetch-site": "same-origin" },
+    ])) {
+      const response = await ask(issuing, { ...asked, email }, { ...client, ...headers });
+      assert.equal(response.status, 201);
+    }
+  });
+
   test("AUTO_ISSUE_KEYS: a repeated Idempotency-Key creates one key, whose secret is shown once", async () => {
     const email = "auto-again@example.com";
     const headers = { "cf-connecting-ip": newClient(), "idempotency-key": "k" };

@@ -22,6 +22,7 @@ import {
   minuteWith,
   newClient,
   operate,
+  redeem,
   variables,
 } from "./harness.mjs";
 
@@ -361,9 +362,9 @@ suite("key API, creating", () => {
     assert.equal(response.status, 201);
     const body = await response.json();
     assert.deepEqual(Object.keys(body).sort(), ["claim_expires_at", "claim_url", "id", "name"]);
-    assert.ok(body.claim_url.startsWith(`${gateway.url}/access/claim/clm_`));
+    assert.ok(body.claim_url.startsWith(`${gateway.url}/access/claim#clm_`));
     assert.deepEqual((await read("claimed")).secrets, []);
-    const claimed = await call(body.claim_url, { method: "POST" });
+    const claimed = await redeem(body.claim_url);
     assert.equal(await use((await claimed.json()).api_key), "200");
     assert.equal((await read("claimed")).secrets.length, 1);
   });
@@ -911,6 +912,112 @@ suite("audit log", () => {
     }
   });
 
+  test("audit log: an entry has the values before and after a change, and digests of secrets", async () => {
+    const { entries: before } = await verify();
+    const made = await (await keys("POST", "", { name: "noted", models: ["demo/*"] })).json();
+    const end = "2030-01-02T03:04:05Z";
+    const changed = { disabled: true, models: null, expires_at: end, metadata: { team: "red" } };
+    assert.equal((await keys("PATCH", "/noted", changed)).status, 200);
+    assert.equal((await keys("DELETE", "/noted")).status, 200);
+    const { entries } = await audit(`?after=${before}`);
+    const [created, updated, revoked] = entries.map(
+      (/** @type {any} */ { entry }) => JSON.parse(entry).detail,
+    );
+    const sha256 = (/** @type {string} */ text) => createHash("sha256").update(text).digest("hex");
+    const then = {
+      disabled: false,
+      policies: [],
+      models: ["demo/*"],
+      endpoints: null,
+      expires_ms: null,
+      metadata_sha256: sha256("{}"),
+    };
+    const now = {
+      ...then,
+      disabled: true,
+      models: null,
+      expires_ms: Date.parse(end),
+      metadata_sha256: sha256('{"team":"red"}'),
+    };
+    const opening = { public_id: made.api_key.slice(0, 13), sha256: sha256(sha256(made.api_key)) };
+    assert.deepEqual(created, { key_id: made.id, ...then, opening });
+    assert.deepEqual(updated, { key_id: made.id, ...now, was: then });
+    assert.deepEqual(revoked, { key_id: made.id, was: now });
+    assert.equal((await verify()).intact, true);
+  });
+
+  test("audit log: a change of the tables alone is found", async () => {
+    const [gone, kept] = ["restored", "widened"];
+    for (const name of [gone, kept]) {
+      assert.equal((await keys("POST", "", { name, models: ["demo/*"] })).status, 201);
+    }
+    assert.equal((await keys("DELETE", `/${gone}`)).status, 200);
+    const whole = await verify();
+    assert.equal(whole.intact, true, JSON.stringify(whole));
+    for (const [change, undo, what] of [
+      [
+        "UPDATE issued_keys SET revoked_ms = NULL WHERE name = 'restored'",
+        "UPDATE issued_keys SET revoked_ms = 1 WHERE name = 'restored'",
+        "was revoked, but works in the table",
+      ],
+      [
+        "UPDATE issued_keys SET models = NULL WHERE name = 'widened'",
+        `UPDATE issued_keys SET models = '["demo/*"]' WHERE name = 'widened'`,
+        "has another 'models' in the table than its last entry",
+      ],
+      [
+        "INSERT INTO key_secrets SELECT 'gw_0123456789', printf('%064d', 7), id, 0, NULL FROM issued_keys WHERE name = 'widened'",
+        "DELETE FROM key_secrets WHERE public_id = 'gw_0123456789'",
+        "has the secret gw_0123456789 that no entry made",
+      ],
+    ]) {
+      gateway.execute(change);
+      const { intact, differences, reason, ...rest } = await verify();
+      assert.deepEqual([intact, rest.head], [false, whole.head]);
+      assert.deepEqual(
+        differences.map((/** @type {any} */ one) => one.what),
+        [what],
+      );
+      assert.ok(reason.includes(what), reason);
+      gateway.execute(undo);
+      assert.deepEqual(await verify(), whole);
+    }
+  });
+
+  test("audit log: denied operators are counted and logged", async () => {
+    const counters = async () => {
+      const text = await (await operate(gateway, "GET", "/metrics")).text();
+      return ["logins_failed", "denials"].map((name) =>
+        Number(text.match(new RegExp(`^gatehouse_operator_${name}_total (\\d+)$`, "m"))?.[1]),
+      );
+    };
+    const [failed = 0, denied = 0] = await counters();
+    const wrong = `${OPERATOR_KEY.slice(0, -1)}x`;
+    for (const [authorization, status] of /** @type {[string, number][]} */ ([
+      [`Bearer ${wrong}`, 401],
+      ["Bearer nothing", 401],
+      [`Bearer ${KEY}`, 403],
+    ])) {
+      const headers = { authorization, "cf-connecting-ip": newClient() };
+      const response = await call(`${gateway.url}/v0/api_keys/a%20secret`, { headers });
+      assert.equal(response.status, status);
+    }
+    await eventually(async () => {
+      const [nowFailed, nowDenied] = await counters();
+      return nowFailed === failed + 2 && nowDenied === denied + 1;
+    });
+    const lines = gateway.events().filter(({ event }) => event === "operator_denied");
+    assert.ok(lines.length >= 3);
+    const last = lines.slice(-3).map(({ route, status, code }) => [route, status, code]);
+    const route = "/v0/api_keys/{name}";
+    assert.deepEqual(last, [
+      [route, 401, "invalid_api_key"],
+      [route, 401, "invalid_api_key"],
+      [route, 403, "permission_denied"],
+    ]);
+    assert.ok(!JSON.stringify(lines).includes(wrong.slice(3)), "a key in the log");
+  });
+
   test("audit log: triggers prevent changing or deleting an entry", async () => {
     for (const sql of [
       "UPDATE audit_log SET entry = '{}' WHERE seq = 5",
@@ -981,10 +1088,11 @@ suite("audit log", () => {
       gateway.execute("DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept");
       assert.deepEqual(await verify(), whole);
     }
-    // A log that was cut is detected only by comparing a head noted earlier.
+    // A log that was cut is a valid chain, but not of the keys that the tables have.
     gateway.execute("DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)");
     const cut = await verify();
-    assert.deepEqual([cut.intact, cut.entries], [true, whole.entries - 1]);
+    assert.deepEqual([cut.intact, cut.entries], [false, whole.entries - 1]);
+    assert.match(cut.reason, /^the tables of keys were changed without it/);
     assert.notEqual(cut.head, whole.head);
     gateway.execute(
       "DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept; DROP TABLE kept",

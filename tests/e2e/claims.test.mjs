@@ -11,6 +11,7 @@ import {
   contents,
   eventually,
   operate,
+  redeem,
   requestKey,
   variables,
 } from "./harness.mjs";
@@ -44,13 +45,7 @@ async function approved() {
 }
 
 /** @param {string} url */
-const tokenOf = (url) => url.slice(url.lastIndexOf("/") + 1);
-
-/**
- * @param {string} url
- * @param {Record<string, string>} [headers]
- */
-const redeem = (url, headers = {}) => call(url, { method: "POST", headers });
+const tokenOf = (url) => new URL(url).hash.slice(1);
 
 /**
  * @param {Response} response
@@ -129,7 +124,7 @@ function page(response) {
 suite("claim link", () => {
   test("claim link: its page can be opened any number of times and changes nothing", async () => {
     const { id, url, expires } = await approved();
-    assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/access\/claim\/clm_[0-9a-f]{64}$/);
+    assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/access\/claim#clm_[0-9a-f]{64}$/);
     assert.equal(new URL(url).origin, gateway.url);
     const hours = (Date.parse(expires) - Date.now()) / 3_600_000;
     assert.ok(hours > 71.9 && hours <= 72, expires);
@@ -140,7 +135,7 @@ suite("claim link", () => {
         assert.equal(response.status, 200);
         nonces.add(page(response).match(/nonce-(\w+)/)?.[1]);
         const text = await response.text();
-        assert.match(text, /<form method="post"><button>Show my key<\/button><\/form>/);
+        assert.match(text, /<form method="post">.*<button>Show my key<\/button><\/form>/);
         assert.ok(!KEY_TEXT.test(text) && !text.includes(tokenOf(url)));
         assert.ok(!text.includes("{{"), "a place was left open");
       }
@@ -184,7 +179,8 @@ suite("claim link", () => {
       const again = await redeem(url);
       sealed(again);
       await refused(again, 410, "claim_used");
-      await refused(await call(url), 410, "claim_used");
+      // The page is the same for every link: only the button tells.
+      assert.equal((await call(url)).status, 200);
     }
     assert.ok(await works(body.api_key));
     const noted = auditOf(id);
@@ -206,7 +202,8 @@ suite("claim link", () => {
   test("claim link: a browser gets a page with the key once, then pages that explain the error", async () => {
     const { url } = await approved();
     const form = { ...BROWSER, "content-type": "application/x-www-form-urlencoded" };
-    const answer = await call(url, { method: "POST", headers: form, body: "" });
+    const body = new URLSearchParams({ token: tokenOf(url) }).toString();
+    const answer = await call(url, { method: "POST", headers: form, body });
     assert.equal(answer.status, 200);
     page(answer);
     const text = await answer.text();
@@ -215,16 +212,17 @@ suite("claim link", () => {
     assert.equal(text.split(key).length, 2, "it stands there once");
     assert.ok(!text.includes("{{") && !text.includes(tokenOf(url)));
 
-    for (const response of [await redeem(url, BROWSER), await call(url, { headers: BROWSER })]) {
-      assert.equal(response.status, 410);
+    for (const [link, status, title] of /** @type {[string, number, string][]} */ ([
+      [url, 410, "Link already used"],
+      [`${url}0`, 404, "Unknown link"],
+      [url.slice(0, url.indexOf("#")), 400, "No link"],
+    ])) {
+      const response = await redeem(link, BROWSER);
+      assert.equal(response.status, status);
       page(response);
       assert.equal(response.headers.get("x-gateway-error-source"), "gateway");
-      assert.match(await response.text(), /<h1>Link already used<\/h1>/);
+      assert.match(await response.text(), new RegExp(`<h1>${title}</h1>`));
     }
-    const lost = await call(`${url}0`, { headers: BROWSER });
-    assert.equal(lost.status, 404);
-    page(lost);
-    assert.match(await lost.text(), /<h1>Unknown link<\/h1>/);
   });
 
   test("claim link: twenty concurrent claims return one key", async () => {
@@ -249,7 +247,6 @@ suite("claim link", () => {
       `UPDATE claims SET expires_ms = ${ended} WHERE key_id = (SELECT id FROM issued_keys WHERE name = ?)`,
       id,
     );
-    await refused(await call(url), 410, "claim_expired");
     await refused(await redeem(url), 410, "claim_expired");
     const shown = await redeem(url, BROWSER);
     assert.equal(shown.status, 410);
@@ -271,25 +268,33 @@ suite("claim link", () => {
       token.replace("clm_", ""),
       token.replace("clm_", "gw_"),
       `${token.slice(0, -1)}${token.endsWith("0") ? "1" : "0"}`,
-      `${token}%00`,
-      `%20${token}`,
+      `${token}\0`,
       "clm_",
       "used",
-      "'%20OR%201=1--",
+      "' OR 1=1--",
       "x".repeat(5000),
     ]) {
-      const at = `${gateway.url}/access/claim/${wrong}`;
-      await refused(await call(at), 404, "claim_not_found");
-      await refused(await redeem(at), 404, "claim_not_found");
+      const answer = await call(`${gateway.url}/access/claim`, {
+        method: "POST",
+        body: JSON.stringify({ token: wrong }),
+      });
+      await refused(answer, 404, "claim_not_found");
     }
-    assert.equal((await call(`${gateway.url}/access/claim/`)).status, 404);
+    for (const body of ["", "{}", "token=", '{"token":7}', '{"token":"', token]) {
+      const answer = await call(`${gateway.url}/access/claim`, { method: "POST", body });
+      await refused(answer, 400, "missing_member");
+    }
+    // The token is in no path, where logs of requests would have it.
+    for (const method of ["GET", "POST"]) {
+      const answer = await call(`${gateway.url}/access/claim/${token}`, { method });
+      await refused(answer, 404, "not_found");
+    }
     assert.equal((await redeem(url)).status, 200);
   });
 
   test("claim link: the link of a revoked key returns no key", async () => {
     const { id, url } = await approved();
     assert.equal((await operate(gateway, "DELETE", `/v0/api_keys/${id}`)).status, 200);
-    await refused(await call(url), 404, "claim_not_found");
     await refused(await redeem(url), 404, "claim_not_found");
     assert.deepEqual(secretsOf(id), []);
   });
@@ -335,7 +340,6 @@ suite("claim link during a database failure", () => {
       }
       assert.deepEqual(secretsOf(id), []);
       assert.equal(auditOf(id).length, before);
-      assert.equal((await call(url)).status, 200);
       const answer = await redeem(url);
       assert.equal(answer.status, 200);
       assert.ok(await works((await answer.json()).api_key));
@@ -346,7 +350,6 @@ suite("claim link during a database failure", () => {
     const { url } = await approved();
     rows("ALTER TABLE claims RENAME TO claims_away");
     try {
-      await refused(await call(url), 503, "storage_unavailable");
       await refused(await redeem(url), 503, "storage_unavailable");
     } finally {
       rows("ALTER TABLE claims_away RENAME TO claims");
@@ -423,6 +426,23 @@ suite("rotation by claim link", () => {
     assert.ok(await works(newer));
   });
 
+  test("rotation by claim link: a rotation ends older links", async () => {
+    const { name } = await made();
+    const first = await rotated(name, { delivery: "claim" });
+    const second = await rotated(name, { delivery: "claim" });
+    await refused(await redeem(first.claim_url), 410, "claim_expired");
+    await rotated(name, {});
+    await refused(await redeem(second.claim_url), 410, "claim_expired");
+    const third = await rotated(name, { delivery: "claim" });
+    const other = await rotated((await made()).name, { delivery: "claim" });
+    assert.equal((await redeem(third.claim_url)).status, 200);
+    assert.equal((await redeem(other.claim_url)).status, 200);
+    // A link of a new key ends too.
+    const { id, url } = await approved();
+    await rotated(id, {});
+    await refused(await redeem(url), 410, "claim_expired");
+  });
+
   test("rotation by claim link: a key that has no secret yet gets it from the link", async () => {
     const answer = await operate(gateway, "POST", "/v0/api_keys", {
       name: "for-a-claim",
@@ -440,7 +460,8 @@ suite("rotation by claim link", () => {
 test("claim link: neither token nor key is stored or logged", async () => {
   const { id, url, expires } = await approved();
   const token = tokenOf(url);
-  await call(url, { headers: BROWSER });
+  assert.equal((await call(url, { headers: BROWSER })).status, 200);
+  assert.equal((await redeem(`${url}0`)).status, 404);
   const { api_key: key } = await (await redeem(url)).json();
   await redeem(url);
   const second = await approved();
@@ -450,11 +471,9 @@ test("claim link: neither token nor key is stored or logged", async () => {
   const answer = await chat(gateway, {}, { authorization: `Bearer ${key}` });
   await gateway.callOf(answer.headers.get("x-request-id") ?? "");
 
-  // Everything except the notes of `wrangler dev` itself on requests, which contain their URLs, as `invocation_logs`
-  // would in production.
-  const isOurs = (/** @type {string} */ path) => !path.includes("/observability/");
-  const disk = (await contents(String(gateway.state), isOurs)).join("\n");
-  const log = JSON.stringify(gateway.events());
+  // With the notes of `wrangler dev` itself on requests, which contain their URLs, and all that it prints.
+  const disk = (await contents(String(gateway.state))).join("\n");
+  const log = gateway.log.join("\n");
   assert.ok(disk.includes(id) && disk.includes(key.slice(0, 13)), "the search finds what is there");
   assert.ok(expires);
   for (const secret of [token, tokenOf(second.url), key, other, third]) {
@@ -462,5 +481,17 @@ test("claim link: neither token nor key is stored or logged", async () => {
       assert.ok(!disk.includes(part), "a secret on disk");
       assert.ok(!log.includes(part), "a secret in the log");
     }
+  }
+});
+
+test("claim link: the configured URL of the gateway is in the link", async () => {
+  const config = { access: { public_url: "https://keys.example/" } };
+  const proxied = await Gateway.start(variables(upstream, config));
+  try {
+    const body = { name: "proxied", delivery: "claim" };
+    const made = await (await operate(proxied, "POST", "/v0/api_keys", body)).json();
+    assert.match(made.claim_url, /^https:\/\/keys\.example\/access\/claim#clm_[0-9a-f]{64}$/);
+  } finally {
+    await proxied.stop();
   }
 });

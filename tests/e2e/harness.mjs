@@ -498,6 +498,19 @@ export function variables(upstream, config = {}) {
 }
 
 /**
+ * Spends a claim link: posts its token, which is the fragment.
+ *
+ * @param {string} url
+ * @param {Record<string, string>} [headers]
+ */
+export const redeem = (url, headers = {}) =>
+  call(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify({ token: new URL(url).hash.slice(1) }),
+  });
+
+/**
  * Posts a chat completion with KEY.
  *
  * @param {Gateway} gateway

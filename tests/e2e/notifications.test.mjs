@@ -20,6 +20,7 @@ import {
   freshState,
   newClient,
   operate,
+  redeem,
   requestKey,
   root,
   variables,
@@ -506,9 +507,9 @@ suite("e-mail", () => {
       assert.ok(text.includes(ExpiresAt), text);
       assert.ok(!KEY_TEXT.test(text), "the key itself was sent");
       const url = text.match(/https?:\/\/\S+/)?.[0] ?? "";
-      assert.ok(url.startsWith(`${gateway.url}/access/claim/clm_`), text);
+      assert.ok(url.startsWith(`${gateway.url}/access/claim#clm_`), text);
       assert.equal((await call(url)).status, 200);
-      const claimed = await call(url, { method: "POST" });
+      const claimed = await redeem(url);
       const { api_key: key, name } = await claimed.json();
       assert.equal(name, id);
       assert.equal((await chat(gateway, {}, { authorization: `Bearer ${key}` })).status, 200);
@@ -535,7 +536,7 @@ suite("e-mail", () => {
       assert.deepEqual(rest, {});
       assert.match(EmailError, /keys@gatehouse\.example not allowed/);
       assert.ok(Date.parse(ExpiresAt) > Date.now());
-      const { api_key: key } = await (await call(ClaimURL, { method: "POST" })).json();
+      const { api_key: key } = await (await redeem(ClaimURL)).json();
       assert.equal((await chat(gateway, {}, { authorization: `Bearer ${key}` })).status, 200);
     } finally {
       await gateway.stop();

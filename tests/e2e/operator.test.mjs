@@ -10,9 +10,9 @@ import {
   OPERATOR_KEY,
   OPERATOR_LABEL,
   Upstream,
-  call,
   chat,
   eventually,
+  redeem,
   requestKey,
   root,
   variables,
@@ -32,7 +32,7 @@ after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 // Characters that a terminal would interpret or not show.
 const OBEYED = /[^\P{C}\n]|\p{Default_Ignorable_Code_Point}/u;
 const KEY_LINE = /^gw_[0-9A-Za-z]{49}$/m;
-const CLAIM_LINE = /^http.*\/access\/claim\/clm_[0-9a-f]{64}$/m;
+const CLAIM_LINE = /^http.*\/access\/claim#clm_[0-9a-f]{64}$/m;
 
 /**
  * Runs the script.
@@ -183,16 +183,16 @@ suite("operator CLI, requests", () => {
     const name = await keyNameOf(id);
     assert.match(await succeed(`keys show ${name}`), /\nsecrets +none yet: the claim link has not/);
 
-    const claimed = await call(link, { method: "POST" });
+    const claimed = await redeem(link);
     assert.equal(claimed.status, 200);
     const key = (await claimed.json()).api_key;
     await eventually(async () => (await use(key)) === "200 assistant");
-    const again = await call(link, { method: "POST" });
+    const again = await redeem(link);
     assert.deepEqual([again.status, (await again.json()).error.code], [410, "claim_used"]);
 
     const rotated = await succeed(`keys rotate ${name} --claim --overlap 0`);
     assert.equal(await use(key), "200 assistant");
-    const second = await (await call(find(rotated, CLAIM_LINE), { method: "POST" })).json();
+    const second = await (await redeem(find(rotated, CLAIM_LINE))).json();
     await eventually(async () => (await use(key)) === "401 invalid_api_key");
     await eventually(async () => (await use(second.api_key)) === "200 assistant");
   });
@@ -335,9 +335,10 @@ test("operator CLI: the audit log lists every action and detects changes", async
   const { intact, broken_at } = JSON.parse(stdout);
   assert.deepEqual([status, intact, broken_at], [1, false, 3]);
 
-  // A log that is cut at its end is still a valid chain: only a head noted earlier detects it.
+  // A log that is cut at its end is still a valid chain: a head noted earlier detects it.
   gateway.execute(`UPDATE audit_log SET entry = replace(entry, 'eve', 'ops') WHERE seq = 3`);
   gateway.execute("DELETE FROM audit_log WHERE seq > 3");
-  assert.match(await succeed("audit verify"), /^entries +3\n/);
+  // The tables have more keys than what is left of it states.
+  await fail("audit verify", /^The audit log is a chain, but the tables of keys were changed/);
   await fail(`audit verify --head ${head}`, /^The audit log is a chain, but the head /);
 });

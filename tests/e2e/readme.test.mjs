@@ -91,7 +91,7 @@ test("README: the curl examples and the operator commands run", async () => {
   );
   assert.match(asked.request_id, /^kreq_[0-9a-z]{26}$/);
   assert.ok(lines.includes(asked.request_id), "it is listed");
-  assert.match(approved.ClaimURL, /\/access\/claim\/clm_[0-9a-f]{64}$/);
+  assert.match(approved.ClaimURL, /\/access\/claim#clm_[0-9a-f]{64}$/);
   assert.match(claimed.api_key, /^gw_[0-9A-Za-z]{49}$/);
   assert.equal(chatted.choices[0].message.content, "You said: Say hello");
   assert.equal(refused.error.code, "invalid_api_key");

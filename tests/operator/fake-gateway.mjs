@@ -25,6 +25,8 @@ export class FakeGateway {
   keys = new Map();
   /** @type {{ seq: number, entry: string, hash: string }[]} */
   audit = [];
+  /** @type {object | null} what it finds in its tables, other than the audit log says */
+  differs = null;
   /** @type {Call[]} */
   calls = [];
   /** @type {Answer | null} */
@@ -138,6 +140,9 @@ export class FakeGateway {
     const route = `${call.method} /${first}/${words[0]}`;
     if (first === "api" && words[1] === "requests") {
       this.#portal(call, words.slice(2), searchParams, response);
+    } else if (route === "GET /v0/audit" && words[1] === "verify") {
+      const head = this.audit.at(-1)?.hash ?? START;
+      json(response, 200, this.differs ?? { intact: true, entries: this.audit.length, head });
     } else if (route === "GET /v0/audit") this.#auditPage(searchParams, response);
     else if (first === "v0" && words[0] === "api_keys")
       this.#apiKeys(call, words.slice(1), response);
@@ -170,7 +175,7 @@ export class FakeGateway {
       return ok(request.id);
     }
     Object.assign(request, { state: "approved", approved: true });
-    const ClaimURL = `${this.url}/access/claim/clm_${"a".repeat(64)}`;
+    const ClaimURL = `${this.url}/access/claim#clm_${"a".repeat(64)}`;
     if (body?.delivery === "claim") return json(response, 200, { ClaimURL, ExpiresAt: EXPIRES });
     if (body?.delivery === "email") {
       return json(response, 200, { SentTo: request.portal_developer.email, ExpiresAt: EXPIRES });
@@ -207,7 +212,7 @@ export class FakeGateway {
   #apiKeys({ method, body }, [name, action], response) {
     const secret = () =>
       body?.delivery === "claim"
-        ? { claim_url: `${this.url}/access/claim/clm_${"b".repeat(64)}`, claim_expires_at: EXPIRES }
+        ? { claim_url: `${this.url}/access/claim#clm_${"b".repeat(64)}`, claim_expires_at: EXPIRES }
         : { api_key: mint(randomBytes(RANDOM_BYTES)).key };
     if (name === undefined && method === "GET") {
       return json(response, 200, [...this.keys.values()]);

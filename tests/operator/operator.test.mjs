@@ -289,7 +289,7 @@ suite("operator CLI, requests", PARALLEL, () => {
     assert.deepEqual(lines(await succeed(line)), [
       "Approved kreq_a.",
       "",
-      `${gateway.url}/access/claim/clm_${"a".repeat(64)}`,
+      `${gateway.url}/access/claim#clm_${"a".repeat(64)}`,
       "",
       "The first person to open this link gets the key, until 2026-11-25 07:11 UTC.",
     ]);
@@ -307,7 +307,7 @@ suite("operator CLI, requests", PARALLEL, () => {
     );
     assert.deepEqual(gateway.calls[0].body, { delivery: "email" });
 
-    const ClaimURL = "https://keys.example/access/claim/clm_1";
+    const ClaimURL = "https://keys.example/access/claim#clm_1";
     const answer = { ClaimURL, ExpiresAt: "2026-11-25T07:11:26Z", EmailError: `no\n${NASTY}` };
     gateway.instead = (_, response) => json(response, 200, answer);
     const message =
@@ -406,7 +406,7 @@ suite("operator CLI, keys", PARALLEL, () => {
     const out = await succeed("keys create --name other --claim");
     assert.match(
       out,
-      /\/access\/claim\/clm_b{64}\n\nThe first person to open this link gets the key, /,
+      /\/access\/claim#clm_b{64}\n\nThe first person to open this link gets the key, /,
     );
   });
 
@@ -490,7 +490,7 @@ suite("operator CLI, keys", PARALLEL, () => {
     assert.match(atOnce, /\nThe old secret is rejected everywhere within 10 seconds\.\n$/);
     const link = await succeed("keys rotate web --claim --overlap 60");
     assert.match(link, /\nAn old secret keeps working; its overlap begins when the link is op/);
-    assert.match(link, /\/access\/claim\/clm_b{64}\n/);
+    assert.match(link, /\/access\/claim#clm_b{64}\n/);
     assert.deepEqual(
       gateway.calls.map(({ body }) => body),
       [{}, { overlap_seconds: 0 }, { overlap_seconds: 60, delivery: "claim" }],
@@ -589,11 +589,21 @@ suite("operator CLI, audit", PARALLEL, () => {
     const out = await succeed("audit verify");
     const advice = "Intact. Note the head elsewhere, for a later audit verify --head.";
     assert.equal(out, `entries  2500\nhead     ${head(gateway)}\n${advice}\n`);
-    assert.deepEqual(
-      called(),
-      [0, 1000, 2000].map((after) => `GET /v0/audit?after=${after}&limit=1000`),
-    );
+    assert.deepEqual(called(), [
+      ...[0, 1000, 2000].map((after) => `GET /v0/audit?after=${after}&limit=1000`),
+      "GET /v0/audit/verify",
+    ]);
     assert.equal(JSON.parse(await succeed("audit list --json")).length, 2500);
+  });
+
+  test("operator CLI: audit verify reports tables that differ from the log", async (context) => {
+    const { gateway, refuse } = await withEntries(context);
+    const reason = "the key 'a' was revoked, but works in the table";
+    gateway.differs = { intact: false, entries: 3, head: head(gateway), reason, differences: [] };
+    const said = `The audit log is a chain, but ${reason}`;
+    await refuse("audit verify", said);
+    const finding = JSON.parse(await refuse("audit verify --json", said));
+    assert.deepEqual(finding, { intact: false, entries: 3, head: head(gateway), reason });
   });
 
   test("operator CLI: audit verify accepts an empty log", async (context) => {

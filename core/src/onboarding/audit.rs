@@ -5,9 +5,13 @@
 //! newline and the text. Anyone with a copy can verify it with any SHA-256 program. Only a comparison with an earlier
 //! head detects a trail that was cut at its end.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use super::api_key::Settings;
+use super::key_request::KeyRequestDraft;
 use crate::json;
 use crate::time;
 
@@ -40,28 +44,83 @@ pub struct Action<'a> {
     pub event: Event<'a>,
 }
 
-/// An event of a request or a key, with the facts in the trail. Never a secret.
+/// What an operator decides about a key, as the trail keeps it. Of the metadata, which may be personal, only the SHA-256
+/// of its JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SettingsNote<'a> {
+    /// Whether it is disabled.
+    disabled: bool,
+    /// Its policies.
+    policies: &'a [String],
+    /// Models that it may use; `None` is all.
+    models: Option<&'a [String]>,
+    /// Endpoints that it may call; `None` is all.
+    endpoints: Option<&'a [String]>,
+    /// When it ends, in milliseconds since 1970.
+    expires_ms: Option<u64>,
+    /// What the operator wants to remember of it.
+    #[serde(rename = "metadata_sha256", serialize_with = "as_digest")]
+    metadata: &'a BTreeMap<String, String>,
+}
+
+impl<'a> From<&'a Settings> for SettingsNote<'a> {
+    fn from(settings: &'a Settings) -> SettingsNote<'a> {
+        SettingsNote {
+            disabled: settings.disabled,
+            policies: &settings.policies,
+            models: settings.models.as_deref(),
+            endpoints: settings.endpoints.as_deref(),
+            expires_ms: settings.expires_ms,
+            metadata: &settings.metadata,
+        }
+    }
+}
+
+fn as_digest<S: Serializer>(metadata: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(Sha256::digest(json::to_text(metadata))))
+}
+
+/// What a request asks for, as the trail keeps it: not what its requester said, which can be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RequestNote<'a> {
+    /// The policies that it asks for.
+    policies: &'a [String],
+    /// Whether it is marked as approved.
+    approved: bool,
+}
+
+impl<'a> From<&'a KeyRequestDraft> for RequestNote<'a> {
+    fn from(draft: &'a KeyRequestDraft) -> RequestNote<'a> {
+        RequestNote { policies: &draft.policies, approved: draft.approved }
+    }
+}
+
+/// What happened to a request or a key, with the facts that the trail keeps: what a change made of it, and what `was`
+/// before. Never a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Event<'a> {
     /// An operator created a request.
     RequestCreated {
-        /// The request was created as approved.
-        approved: bool,
+        /// What it asks for.
+        #[serde(flatten)]
+        now: RequestNote<'a>,
     },
     /// An operator changed a request.
     RequestUpdated {
-        /// The policies of the request.
-        policies: &'a [String],
-        /// The request was marked as approved.
-        approved: bool,
+        /// What it asks for.
+        #[serde(flatten)]
+        now: RequestNote<'a>,
+        /// What it asked for before.
+        was: RequestNote<'a>,
     },
     /// A request was approved.
     RequestApproved {
         /// The key that was issued for it.
         key_id: &'a str,
-        /// The policies of the key.
-        policies: &'a [String],
+        /// What the key may do.
+        #[serde(flatten)]
+        settings: SettingsNote<'a>,
         /// The first credential of the key.
         #[serde(rename = "opening")]
         credential: CredentialNote<'a>,
@@ -77,8 +136,9 @@ pub enum Event<'a> {
     KeyCreated {
         /// The key.
         key_id: &'a str,
-        /// Its policies.
-        policies: &'a [String],
+        /// What it may do.
+        #[serde(flatten)]
+        settings: SettingsNote<'a>,
         /// Its first credential.
         #[serde(rename = "opening")]
         credential: CredentialNote<'a>,
@@ -87,16 +147,11 @@ pub enum Event<'a> {
     KeyUpdated {
         /// The key.
         key_id: &'a str,
-        /// The key is disabled.
-        disabled: bool,
-        /// Its policies.
-        policies: &'a [String],
-        /// Models that the key may use; `None` is all.
-        models: Option<&'a [String]>,
-        /// Endpoints that the key may call; `None` is all.
-        endpoints: Option<&'a [String]>,
-        /// The expiry, in milliseconds since 1970.
-        expires_ms: Option<u64>,
+        /// What it may do.
+        #[serde(flatten)]
+        settings: SettingsNote<'a>,
+        /// What it could do before.
+        was: SettingsNote<'a>,
     },
     /// The secret of a key was rotated.
     KeyRotated {
@@ -112,6 +167,8 @@ pub enum Event<'a> {
     KeyRevoked {
         /// The key.
         key_id: &'a str,
+        /// What it could do before.
+        was: SettingsNote<'a>,
     },
     /// The holder of a claim link got a secret.
     KeyClaimed {
@@ -119,6 +176,8 @@ pub enum Event<'a> {
         key_id: &'a str,
         /// The new secret.
         public_id: &'a str,
+        /// Its digest, as [`super::audit_state::noted_digest`] notes it.
+        sha256: &'a str,
     },
 }
 
@@ -148,6 +207,8 @@ pub enum CredentialNote<'a> {
     Secret {
         /// `gw_` and ten characters.
         public_id: &'a str,
+        /// Its digest, as [`super::audit_state::noted_digest`] notes it.
+        sha256: &'a str,
     },
     /// A claim link.
     Link {
@@ -236,7 +297,7 @@ mod tests {
         (0..length)
             .map(|number| {
                 let subject = format!("key-{number}");
-                let event = Event::KeyRevoked { key_id: "1" };
+                let event = Event::RequestDeclined { reason: None };
                 let action = Action { actor: "ops", subject: &subject, event };
                 let entry = head.next(1_700_000_000_000 + number, &action);
                 head.follow(&entry).unwrap();
@@ -247,17 +308,26 @@ mod tests {
 
     #[test]
     fn an_event_states_its_facts_in_order() {
-        let names = ["basic".to_owned()];
-        let secret = CredentialNote::Secret { public_id: "gw_a" };
+        let settings = Settings { policies: vec!["basic".to_owned()], ..Settings::default() };
+        let now = SettingsNote::from(&settings);
+        let before =
+            Settings { disabled: true, models: Some(vec![]), expires_ms: Some(7), ..Settings::default() };
+        let of_now = r#""disabled":false,"policies":["basic"],"models":null,"endpoints":null,"expires_ms":null,"metadata_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a""#;
+        let of_before = r#""disabled":true,"policies":[],"models":[],"endpoints":null,"expires_ms":7,"metadata_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a""#;
+        let secret = CredentialNote::Secret { public_id: "gw_a", sha256: "0f" };
         for (event, text) in [
             (Event::RequestDeleted {}, "{}"),
             (
-                Event::RequestApproved { key_id: "1", policies: &names, credential: CredentialNote::CLAIM },
-                r#"{"key_id":"1","policies":["basic"],"opening":{"delivery":"claim"}}"#,
+                Event::RequestApproved { key_id: "1", settings: now, credential: CredentialNote::CLAIM },
+                &*format!(r#"{{"key_id":"1",{of_now},"opening":{{"delivery":"claim"}}}}"#),
+            ),
+            (
+                Event::KeyUpdated { key_id: "1", settings: now, was: (&before).into() },
+                &*format!(r#"{{"key_id":"1",{of_now},"was":{{{of_before}}}}}"#),
             ),
             (
                 Event::KeyRotated { key_id: "1", credential: secret, overlap_seconds: 60 },
-                r#"{"key_id":"1","public_id":"gw_a","overlap_seconds":60}"#,
+                r#"{"key_id":"1","public_id":"gw_a","sha256":"0f","overlap_seconds":60}"#,
             ),
             (
                 Event::KeyRotated { key_id: "1", credential: CredentialNote::CLAIM, overlap_seconds: 60 },
@@ -278,7 +348,7 @@ mod tests {
         let entries = chain(2);
         assert_eq!(
             entries[0].text,
-            r#"{"seq":1,"at":"2023-11-14T22:13:20Z","actor":"ops","action":"key.revoked","subject":"key-0","detail":{"key_id":"1"}}"#
+            r#"{"seq":1,"at":"2023-11-14T22:13:20Z","actor":"ops","action":"request.declined","subject":"key-0","detail":{"reason":null}}"#
         );
         let by_hand = Sha256::digest(format!("{}\n{}", entries[0].hash, entries[1].text));
         assert_eq!(entries[1].hash, hex::encode(by_hand));

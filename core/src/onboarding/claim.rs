@@ -3,6 +3,7 @@
 //! The gateway stores only the SHA-256 of the link's token, and creates the key when the link is opened, so no stored
 //! data can show it a second time.
 
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Code, Error};
@@ -24,6 +25,28 @@ pub fn token_digest(token: &str) -> Option<String> {
     let well_formed = digits.len() == 2 * TOKEN_BYTES
         && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
     well_formed.then(|| hex::encode(Sha256::digest(token)))
+}
+
+/// The token in the body of a request: the field `token` of a form or of a JSON object. A whole link is accepted in its
+/// place, because people paste that.
+pub fn token_in(body: &[u8]) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Body {
+        token: String,
+    }
+    let text = if body.trim_ascii_start().starts_with(b"{") {
+        serde_json::from_slice(body).ok().map(|Body { token }| token)
+    } else {
+        let mut fields = form_urlencoded::parse(body).filter(|(name, _)| name == "token");
+        fields.next().map(|(_, value)| value.into_owned())
+    };
+    let token = text.as_deref().and_then(|text| text.rsplit('#').next()).map_or("", str::trim);
+    if token.is_empty() {
+        let message =
+            "'token' is missing: send the part of the claim link after '#', as {\"token\": \"clm_…\"}";
+        return Err(Error::new(Code::MissingMember, message).with_param("token"));
+    }
+    Ok(token.to_owned())
 }
 
 /// The state of a claim link.
@@ -82,6 +105,28 @@ mod tests {
             &format!("clm_{}", "g".repeat(64)),
         ] {
             assert_eq!(token_digest(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_read_from_a_form_or_from_json() {
+        for body in [
+            "token=clm_1",
+            "a=b&token=clm_1&token=clm_2",
+            "token=https%3A%2F%2Fg.example%2Faccess%2Fclaim%23clm_1",
+            "token=+clm_1%0A",
+            r#" {"token":"clm_1","x":1}"#,
+            r#"{"token":"https://g.example/access/claim#clm_1"}"#,
+        ] {
+            assert_eq!(token_in(body.as_bytes()).unwrap(), "clm_1", "{body}");
+        }
+        for body in ["", "{}", "token=", "token=clm_1#", r#"{"token":1}"#, "clm_1", r#"{"token":"#] {
+            let error = token_in(body.as_bytes()).unwrap_err();
+            assert_eq!(
+                (error.code(), error.param.as_deref()),
+                (Some("missing_member"), Some("token")),
+                "{body}"
+            );
         }
     }
 

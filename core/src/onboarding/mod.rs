@@ -9,6 +9,7 @@
 //! | [`api_key`] | an issued key and its document in `/v0/api_keys` |
 //! | [`claim`] | the token and the state of a claim link |
 //! | [`audit`] | the chain of operator actions, and its verification |
+//! | [`audit_state`] | the keys as that chain states them, compared with the tables |
 //! | [`webhook`] | the body, the signature and the retries of webhooks |
 //! | [`client_address`] | the client of an address |
 //! | [`pseudonym`] | keyed hashes of addresses |
@@ -19,6 +20,7 @@
 pub mod api_key;
 pub mod approval;
 pub mod audit;
+pub mod audit_state;
 pub mod claim;
 pub mod client_address;
 pub mod key_request;

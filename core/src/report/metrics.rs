@@ -22,6 +22,9 @@ pub struct Snapshot<'a> {
     pub pending_requests: Option<u64>,
     /// Valid issued keys; `None` without a database.
     pub issued_keys: Option<u64>,
+    /// Requests to operators' routes that the answering isolate has denied: with a wrong key or none, and with a key that
+    /// does not administer.
+    pub operator_denials: [u64; 2],
 }
 
 /// The state of one provider.
@@ -141,6 +144,18 @@ const METRICS: &[Metric] = &[
         kind: "gauge",
         help: "Models of a provider that are in cooldown.",
         samples: Samples::Providers { value: |provider| Some(provider.models_in_cooldown), decimals: 0 },
+    },
+    Metric {
+        name: "gatehouse_operator_logins_failed_total",
+        kind: "counter",
+        help: "Requests to operators' routes with a wrong key or none, in the isolate that answers.",
+        samples: Samples::Gateway(|snapshot| snapshot.operator_denials.first().copied()),
+    },
+    Metric {
+        name: "gatehouse_operator_denials_total",
+        kind: "counter",
+        help: "Requests to operators' routes with a key that does not administer, in the isolate that answers.",
+        samples: Samples::Gateway(|snapshot| snapshot.operator_denials.last().copied()),
     },
     Metric {
         name: "gatehouse_key_requests_pending",
@@ -278,6 +293,7 @@ mod tests {
             ],
             pending_requests: Some(4),
             issued_keys: None,
+            operator_denials: [6, 7],
         };
         let text = snapshot.exposition();
         let model = r#"provider="groq",model="a\"\\\nä""#;
@@ -304,6 +320,8 @@ mod tests {
             "gatehouse_provider_success_rate{provider=\"groq\"} 0.975",
             "gatehouse_provider_models_in_cooldown{provider=\"groq\"} 2",
             "gatehouse_provider_models_in_cooldown{provider=\"openai\"} 0",
+            "gatehouse_operator_logins_failed_total 6",
+            "gatehouse_operator_denials_total 7",
             "gatehouse_key_requests_pending 4",
             "# TYPE gatehouse_issued_keys gauge",
             "gatehouse_build_info{version=\"1.2.3\"} 1",

@@ -1,0 +1,291 @@
+//! The keys as the audit trail states them, compared with the keys as the tables have them: a change that was made in the
+//! tables alone, such as a revoked key that is restored, shows here though the chain is intact.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::json;
+
+/// The settings that are compared. Entries of earlier versions state fewer of them.
+const SETTINGS: [&str; 5] = ["disabled", "policies", "models", "endpoints", "expires_ms"];
+
+/// All keys of a trail.
+#[derive(Debug, Default)]
+pub struct StatedKeys {
+    keys: BTreeMap<String, StatedKey>,
+}
+
+#[derive(Debug, Default)]
+struct StatedKey {
+    name: String,
+    is_revoked: bool,
+    /// What the last entry that states it says of each setting.
+    settings: BTreeMap<&'static str, Value>,
+    /// Every secret that it has had, by public id, with its noted digest if its entry states that.
+    secrets: BTreeMap<String, Option<String>>,
+}
+
+/// A row of the table of keys; lists are JSON texts.
+#[derive(Clone, Debug, Deserialize)]
+pub struct KeyRow {
+    id: String,
+    name: String,
+    disabled: u8,
+    policies: String,
+    models: Option<String>,
+    endpoints: Option<String>,
+    expires_ms: Option<u64>,
+    revoked_ms: Option<u64>,
+}
+
+/// A row of the table of secrets.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SecretRow {
+    key_id: String,
+    public_id: String,
+    digest: String,
+}
+
+/// A key of which the tables say something else than the trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Its id.
+    pub key_id: String,
+    /// Its name.
+    pub name: String,
+    /// What differs.
+    pub what: String,
+}
+
+#[derive(Deserialize)]
+struct EntryText {
+    action: String,
+    subject: String,
+    detail: Map<String, Value>,
+}
+
+impl StatedKeys {
+    /// Follows the trail by the text of an entry.
+    pub fn follow(&mut self, text: &str) {
+        let Ok(EntryText { action, subject, detail }) = json::read::<EntryText>(text) else { return };
+        let Some(id) = detail.get("key_id").and_then(Value::as_str) else { return };
+        let key = self.keys.entry(id.to_owned()).or_default();
+        key.name = subject;
+        if matches!(&*action, "key.created" | "request.approved") {
+            key.settings.insert("disabled", false.into());
+        }
+        for name in SETTINGS {
+            if let Some(value) = detail.get(name) {
+                key.settings.insert(name, value.clone());
+            }
+        }
+        key.is_revoked |= action == "key.revoked";
+        // A first credential is an object in the entry, a later one stands in it.
+        let opening = detail.get("opening").and_then(Value::as_object).unwrap_or(&detail);
+        let text = |name: &str| opening.get(name).and_then(Value::as_str).map(str::to_owned);
+        if let Some(public_id) = text("public_id") {
+            key.secrets.insert(public_id, text("sha256"));
+        }
+    }
+
+    /// The keys of which the tables say something else.
+    pub fn compare(&self, rows: &[KeyRow], secrets: &[SecretRow]) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut differs = |id: &str, name: &str, what: String| {
+            found.push(Difference { key_id: id.to_owned(), name: name.to_owned(), what });
+        };
+        let rows: BTreeMap<&str, &KeyRow> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
+        for (id, row) in &rows {
+            let Some(key) = self.keys.get(*id) else {
+                differs(id, &row.name, "is in the table, but no entry made it".to_owned());
+                continue;
+            };
+            match (key.is_revoked, row.revoked_ms.is_some()) {
+                (true, false) => differs(id, &row.name, "was revoked, but works in the table".to_owned()),
+                (false, true) => differs(id, &row.name, "is revoked in the table alone".to_owned()),
+                _ => {}
+            }
+            if key.name != row.name {
+                differs(id, &row.name, format!("has the name '{}' in the trail", key.name));
+            }
+            for name in SETTINGS {
+                let stated = key.settings.get(name);
+                if stated.is_some_and(|stated| *stated != row.setting(name)) {
+                    differs(id, &row.name, format!("has another '{name}' in the table than its last entry"));
+                }
+            }
+        }
+        for (id, key) in &self.keys {
+            if !rows.contains_key(id.as_str()) {
+                differs(id, &key.name, "is in the trail, but not in the table".to_owned());
+            }
+        }
+        for SecretRow { key_id, public_id, digest } in secrets {
+            let key = self.keys.get(key_id);
+            let name = key.map_or("", |key| &key.name);
+            let what = match key.and_then(|key| Some((key, key.secrets.get(public_id)?))) {
+                None => "that no entry made",
+                Some((key, _)) if key.is_revoked => "though it was revoked",
+                Some((_, Some(stated))) if *stated != noted_digest(digest) => {
+                    "with another digest than its entry"
+                }
+                Some(_) => continue,
+            };
+            differs(key_id, name, format!("has the secret {public_id} {what}"));
+        }
+        found
+    }
+}
+
+/// The digest of a secret as the trail notes it: the SHA-256 of its stored digest in hexadecimal, so that operators who
+/// read the trail do not see what keys are compared with.
+pub fn noted_digest(digest: &str) -> String {
+    hex::encode(Sha256::digest(digest))
+}
+
+impl KeyRow {
+    fn setting(&self, name: &str) -> Value {
+        // What cannot be read differs from everything that an entry states.
+        let list = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from("unreadable"));
+        match name {
+            "disabled" => (self.disabled != 0).into(),
+            "policies" => list(&self.policies),
+            "models" => self.models.as_deref().map_or(Value::Null, list),
+            "endpoints" => self.endpoints.as_deref().map_or(Value::Null, list),
+            _ => self.expires_ms.map_or(Value::Null, Value::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn stated() -> StatedKeys {
+        let mut keys = StatedKeys::default();
+        for (action, subject, detail) in [
+            (
+                "key.created",
+                "a",
+                json!({"key_id": "1", "policies": ["p"], "models": null, "endpoints": null,
+                "expires_ms": 7, "disabled": false, "opening": {"public_id": "gw_a", "sha256": noted_digest("0a")}}),
+            ),
+            // As an earlier version wrote it.
+            (
+                "request.approved",
+                "b",
+                json!({"key_id": "2", "policies": [], "opening": {"delivery": "claim"}}),
+            ),
+            ("key.claimed", "b", json!({"key_id": "2", "public_id": "gw_b"})),
+            (
+                "key.updated",
+                "a",
+                json!({"key_id": "1", "disabled": true, "policies": ["q"], "models": ["m"],
+                "endpoints": null, "expires_ms": null, "was": {"disabled": false, "policies": ["p"]}}),
+            ),
+            ("key.created", "c", json!({"key_id": "3", "policies": [], "opening": {"public_id": "gw_c"}})),
+            ("key.revoked", "c", json!({"key_id": "3", "was": {"disabled": false}})),
+            ("request.deleted", "kreq_1", json!({})),
+        ] {
+            keys.follow(
+                &json!({"seq": 1, "action": action, "subject": subject, "detail": detail}).to_string(),
+            );
+        }
+        keys
+    }
+
+    fn rows() -> (Value, Value) {
+        let keys = json!([
+            {"id": "1", "name": "a", "disabled": 1, "policies": "[\"q\"]", "models": "[\"m\"]", "endpoints": null,
+                "expires_ms": null, "revoked_ms": null},
+            {"id": "2", "name": "b", "disabled": 0, "policies": "[]", "models": "[\"x\"]", "endpoints": null,
+                "expires_ms": 9, "revoked_ms": null},
+            {"id": "3", "name": "c", "disabled": 0, "policies": "[]", "models": null, "endpoints": null,
+                "expires_ms": null, "revoked_ms": 5},
+        ]);
+        let secrets = json!([
+            {"key_id": "1", "public_id": "gw_a", "digest": "0a"},
+            {"key_id": "2", "public_id": "gw_b", "digest": "0b"},
+        ]);
+        (keys, secrets)
+    }
+
+    fn differences(change: impl FnOnce(&mut Value, &mut Value)) -> Vec<String> {
+        let (mut keys, mut secrets) = rows();
+        change(&mut keys, &mut secrets);
+        let keys: Vec<KeyRow> = serde_json::from_value(keys).unwrap();
+        let secrets: Vec<SecretRow> = serde_json::from_value(secrets).unwrap();
+        let found = stated().compare(&keys, &secrets);
+        found.into_iter().map(|one| format!("{} {} {}", one.key_id, one.name, one.what)).collect()
+    }
+
+    #[test]
+    fn tables_that_are_as_the_trail_states_do_not_differ() {
+        assert_eq!(differences(|_, _| {}), [""; 0]);
+    }
+
+    #[test]
+    fn every_change_of_the_tables_alone_shows() {
+        let set = |index: usize, name: &'static str, value: Value| {
+            move |keys: &mut Value, _: &mut Value| keys[index][name] = value
+        };
+        for (found, what) in [
+            (differences(set(2, "revoked_ms", Value::Null)), "3 c was revoked, but works in the table"),
+            (differences(set(0, "revoked_ms", json!(5))), "1 a is revoked in the table alone"),
+            (
+                differences(set(0, "disabled", json!(0))),
+                "1 a has another 'disabled' in the table than its last entry",
+            ),
+            (
+                differences(set(1, "disabled", json!(1))),
+                "2 b has another 'disabled' in the table than its last entry",
+            ),
+            (
+                differences(set(0, "policies", json!("[]"))),
+                "1 a has another 'policies' in the table than its last entry",
+            ),
+            (
+                differences(set(0, "models", Value::Null)),
+                "1 a has another 'models' in the table than its last entry",
+            ),
+            (
+                differences(set(0, "models", json!("["))),
+                "1 a has another 'models' in the table than its last entry",
+            ),
+            (
+                differences(set(0, "expires_ms", json!(8))),
+                "1 a has another 'expires_ms' in the table than its last entry",
+            ),
+            (differences(set(0, "name", json!("z"))), "1 z has the name 'a' in the trail"),
+            (
+                differences(|keys, _| drop(keys.as_array_mut().unwrap().remove(1))),
+                "2 b is in the trail, but not in the table",
+            ),
+            (differences(|keys, _| keys[0]["id"] = "9".into()), "9 a is in the table, but no entry made it"),
+            (
+                differences(|_, secrets| secrets[0]["digest"] = "ff".into()),
+                "1 a has the secret gw_a with another digest than its entry",
+            ),
+            (
+                differences(|_, secrets| secrets[0]["public_id"] = "gw_x".into()),
+                "1 a has the secret gw_x that no entry made",
+            ),
+            (
+                differences(|_, secrets| secrets[0]["key_id"] = "2".into()),
+                "2 b has the secret gw_a that no entry made",
+            ),
+            (
+                differences(|_, secrets| {
+                    secrets[0] = json!({"key_id": "3", "public_id": "gw_c", "digest": "0c"});
+                }),
+                "3 c has the secret gw_c though it was revoked",
+            ),
+        ] {
+            assert_eq!(found.first().map(String::as_str), Some(what));
+        }
+    }
+}
