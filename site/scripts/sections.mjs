@@ -34,5 +34,8 @@ export const SECTIONS = [
       "costs",
     ],
   },
-  { label: "Background", pages: ["architecture", "security", "performance", "changelog"] },
+  {
+    label: "Background",
+    pages: ["architecture", "security", "threat-model", "performance", "changelog"],
+  },
 ];
