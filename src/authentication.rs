@@ -4,6 +4,9 @@
 //! `gatehouse_core::key::KeyCache`, which bounds how long a revoked key works. A text that is not a well-formed key is
 //! never looked up.
 //!
+//! A call checks its issued key again before each attempt ([`check_again`]): its body may have taken minutes, and so may
+//! an earlier attempt. Ring keys are not checked again, because the settings of an isolate never change.
+//!
 //! Clients that fail too often are blocked. The client's `RateLimiter` object counts the failures; once it reports that
 //! the limit is reached, this isolate blocks the client by itself until there is room again. While a client is blocked,
 //! keys that are guessable (not well-formed) are not compared and issued keys are not looked up. Well-formed ring keys,
@@ -77,10 +80,7 @@ pub async fn authenticate(
             let message = format!("access denied: You do not have permission to access  {}", context.path());
             Err(Error::new(Code::PermissionDenied, message))
         }
-        _ => {
-            let unauthorized = Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here");
-            Err(failed(context, isolate, unauthorized).await)
-        }
+        _ => Err(failed(context, isolate, not_valid()).await),
     }
 }
 
@@ -143,6 +143,19 @@ pub fn credential(context: &RequestContext<'_>) -> Result<Option<Secret>, Error>
     }
 }
 
+/// The value of `www-authenticate` in a 401.
+pub fn challenge(context: &RequestContext<'_>) -> &'static str {
+    // RFC 6750, section 3: the challenge names an error only when there was a credential.
+    match credential(context) {
+        Ok(Some(_)) => r#"Bearer realm="gatehouse", error="invalid_token""#,
+        _ => r#"Bearer realm="gatehouse""#,
+    }
+}
+
+fn not_valid() -> Error {
+    Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here")
+}
+
 fn no_credential(context: &RequestContext<'_>) -> Error {
     let sent = match context.header("authorization") {
         Some(_) => "the header 'Authorization' is not of the form 'Bearer <key>'",
@@ -159,6 +172,26 @@ async fn issued_key(
     public_id: &str,
     digest: &Digest,
 ) -> Result<Option<Rc<IssuedKey>>, Error> {
+    let stored = stored(context, isolate, public_id, Purpose::Authenticate).await?;
+    Ok(stored.filter(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, key)| key))
+}
+
+/// The purpose of a look-up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A request presents the key.
+    Authenticate,
+    /// A request that has presented a valid key is about to be sent.
+    CheckAgain,
+}
+
+/// The key with this public id, from the cache or from D1.
+async fn stored(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    public_id: &str,
+    purpose: Purpose,
+) -> Result<Stored, Error> {
     let remembered = isolate.keys.borrow_mut().recall(public_id, clock::now_ms());
     let stored = match remembered {
         Remembered::Fresh(stored) => stored,
@@ -171,11 +204,35 @@ async fn issued_key(
             stored
         }
         Remembered::Nothing => {
-            check_not_blocked(context, isolate)?;
+            if purpose == Purpose::Authenticate {
+                check_not_blocked(context, isolate)?;
+            }
             fetch_and_remember(isolate, &context.env, public_id).await?
         }
     };
-    Ok(stored.filter(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, key)| key))
+    Ok(stored)
+}
+
+/// Checks again that the issued key of a call may make it, immediately before the call is sent. Returns the key as it is
+/// now. As long as the cached entry is young enough this is a look-up in memory; otherwise the key is read from D1.
+pub async fn check_again(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    key: &Rc<IssuedKey>,
+) -> Result<Rc<IssuedKey>, Error> {
+    let now = match stored(context, isolate, &key.public_id, Purpose::CheckAgain).await? {
+        Some((_, now)) if Rc::ptr_eq(&now, key) => now,
+        Some((digest, now)) if is_sent(context, &digest) => now,
+        _ => return Err(not_valid()),
+    };
+    check_issued(context, isolate, &now)?;
+    Ok(now)
+}
+
+/// Returns `true` if the key of the request has this digest.
+fn is_sent(context: &RequestContext<'_>, digest: &Digest) -> bool {
+    let sent = credential(context).ok().flatten();
+    sent.is_some_and(|sent| Digest::of(sent.expose().as_bytes()).ct_eq(digest).into())
 }
 
 async fn fetch_and_remember(isolate: &Isolate, env: &Env, public_id: &str) -> Result<Stored, Error> {

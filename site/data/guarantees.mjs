@@ -6,7 +6,7 @@
 export const GUARANTEES = [
   {
     what: "A key that is revoked, disabled or changed",
-    how: "In force everywhere within 10 seconds, for every call that begins after that. An answer that is on its way is not cut.",
+    how: "In force everywhere within 10 seconds, for every attempt that is sent to a provider after that, however long ago its call began. An answer that is on its way is not cut.",
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
@@ -19,6 +19,18 @@ export const GUARANTEES = [
       [
         "tests/e2e/issued-keys.test.mjs",
         "issued keys: revoking a key does not cut a response that has started",
+      ],
+      [
+        "tests/e2e/permission.test.mjs",
+        "permission: a call whose body comes after the bound is not sent with a key that was revoked, disabled or narrowed",
+      ],
+      [
+        "tests/e2e/permission.test.mjs",
+        "permission: no failover with a key that is ${what} during the first attempt",
+      ],
+      [
+        "tests/e2e/permission.test.mjs",
+        "permission: a key that expires between the head and the body of a call is rejected",
       ],
       ["core/src/key/cache.rs", "no_result_older_than_the_bound_is_used"],
     ],

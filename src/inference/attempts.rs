@@ -22,6 +22,8 @@ use crate::platform::upstream::{self, EventStream, Flight, Heartbeat, Target, Up
 use crate::platform::{clock, random, variables};
 use crate::request_context::RequestContext;
 
+use super::permission::Permission;
+
 /// The attempts of one call.
 pub struct Attempts<'c> {
     /// The HTTP request.
@@ -34,6 +36,8 @@ pub struct Attempts<'c> {
     pub body: &'c Uint8Array,
     /// The candidates of the call.
     pub candidates: &'c [Candidate<'c>],
+    /// The permission of the call.
+    pub permission: Permission<'c>,
     /// The name of the key's ledger.
     pub ledger: &'c str,
     /// Reports to the ledger that the call is in flight, once something is reserved for it.
@@ -81,6 +85,11 @@ impl Attempts<'_> {
         // The response of the last settled attempt, with the adjusted parameters.
         let mut settled: Option<(Received, Vec<String>)> = None;
         loop {
+            if driver.may_send()
+                && let Err(error) = self.permission.check().await
+            {
+                driver.forbid(error);
+            }
             let command = driver.next(clock::now_ms(), &mut view());
             match command {
                 Command::Reserve(needs) => {

@@ -2,6 +2,7 @@
 //! /v1/routing/explain`, which returns the plan of a call without sending it.
 
 mod attempts;
+mod permission;
 mod record;
 mod response;
 
@@ -27,6 +28,7 @@ use crate::platform::response::Response;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use attempts::Attempts;
+use permission::Permission;
 use record::Record;
 
 /// The name of a session. Its calls go to the same upstream as long as that is available.
@@ -52,6 +54,7 @@ pub async fn create(
     let header = context.header(project_id::HEADER);
     let project = project_id::choose(header, request.project_id.clone(), config.requests.project_id)?;
     refreshed.await;
+    let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
     let (candidates, plan) = plan(context, isolate, caller, &request, &forced)?;
     let candidates: Rc<[Candidate<'_>]> = candidates.into();
@@ -66,6 +69,15 @@ pub async fn create(
         request: &request,
         body: &body,
         candidates: &candidates,
+        permission: Permission {
+            context,
+            isolate,
+            caller,
+            request: &request,
+            forced: &forced,
+            candidates: &candidates,
+            limits: &limits,
+        },
         ledger: &ledger,
         heartbeat: None,
     };
@@ -117,6 +129,7 @@ pub async fn explain(
     let body = context.body(isolate.settings.config.requests.max_body_bytes).await?.to_vec();
     let request = format::read(operation, &body)?;
     refreshed.await;
+    let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
     let view = isolate.health.view.borrow();
     let query = RouteQuery { explain: true, ..query(context, isolate, caller, &request, &forced, &view) };

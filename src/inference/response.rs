@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::error::{Code, Error};
+use gatehouse_core::error::{Code, Error, Source};
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::money::usd;
@@ -11,6 +11,7 @@ use worker::web_sys::ReadableStream;
 
 use super::attempts::{Received, Success};
 use super::record::Record;
+use crate::authentication;
 use crate::isolate::Isolate;
 use crate::platform::response::{Body, Response};
 use crate::platform::upstream::{self, EventStream};
@@ -46,7 +47,11 @@ pub fn respond(
             let status = refusal.error.status;
             receipt = record.close(status, Outcome::of_status(status), false, refusal.detail.as_deref());
             record.settle_after_response(context, isolate);
-            let response = Response::error(&refusal.error, context.surface());
+            let mut response = Response::error(&refusal.error, context.surface());
+            // The key may have been revoked while the call waited.
+            if status == 401 && refusal.error.source() == Source::Gateway {
+                response = response.with("www-authenticate", authentication::challenge(context));
+            }
             refusal
                 .retry_headers
                 .into_iter()

@@ -154,7 +154,7 @@ fn list(items: Option<&Vec<String>>) -> Value {
 /// The key with a secret of this public id, for the call path: `None` if there is none, or it is revoked.
 pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Error> {
     const SQL: &str = "SELECT k.id, k.name, k.disabled, k.expires_ms AS key_expires_ms, s.expires_ms AS secret_expires_ms, \
-        k.policies, k.models, k.endpoints, s.digest \
+        k.policies, k.models, k.endpoints, s.digest, s.public_id \
         FROM key_secrets s JOIN issued_keys k ON k.id = s.key_id WHERE s.public_id = ?1 AND k.revoked_ms IS NULL";
     match database::run(env, &[Statement::new(SQL, [public_id.into()])]).await {
         Ok(outcomes) => Ok(outcomes.first().and_then(|outcome| outcome.rows.first()).and_then(|row| {
