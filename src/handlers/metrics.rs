@@ -7,8 +7,8 @@ use gatehouse_core::report::metrics::{CONTENT_TYPE, Snapshot};
 use gatehouse_core::report::routing;
 
 use crate::isolate::Isolate;
-use crate::platform::clock;
 use crate::platform::response::{Body, Response};
+use crate::platform::{clock, memory};
 use crate::request_context::RequestContext;
 use crate::store::{counts, usage};
 
@@ -28,6 +28,8 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         ),
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
         issued_keys: counts.map(|counts| counts.issued_keys),
+        wasm_memory_bytes: memory::wasm_bytes(),
+        held_bytes: memory::held_bytes(),
     };
     Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
 }

@@ -2,12 +2,14 @@
 //! /v1/routing/explain`, which returns the plan of a call without sending it.
 
 mod attempts;
+mod early;
 mod permission;
 mod record;
 mod response;
 
 use std::rc::Rc;
 
+use gatehouse_core::config::Config;
 use gatehouse_core::error::Error;
 use gatehouse_core::format;
 use gatehouse_core::format::project_id;
@@ -24,10 +26,12 @@ use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 
 use crate::isolate::{Isolate, accounts};
+use crate::platform::request::BodyLimits;
 use crate::platform::response::Response;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use attempts::Attempts;
+use early::Early;
 use permission::Permission;
 use record::Record;
 
@@ -48,9 +52,9 @@ pub async fn create(
     let config = &isolate.settings.config;
     context.require_json()?;
     let refreshed = isolate.health.refresh(context);
-    let body = context.body(config.requests.max_body_bytes).await?;
-    let bytes = body.to_vec();
-    let request = format::read(operation, &bytes)?;
+    let mut early = Early::reserve(context, isolate, caller).await?;
+    let body = context.body(body_limits(config), early.heartbeat()).await?;
+    let request = format::read(operation, &body.bytes)?;
     let header = context.header(project_id::HEADER);
     let project = project_id::choose(header, request.project_id.clone(), config.requests.project_id)?;
     refreshed.await;
@@ -61,13 +65,15 @@ pub async fn create(
     let ledger = accounts::name_of(caller);
     let reservation = reservation(isolate, caller, &request, forced.model(&request))?;
     let limits = reservation.limits().to_vec();
+    early.check_limits(&limits);
 
     let mut driver = Driver::new(Rc::clone(&candidates), config, request.stream, plan, reservation);
     let mut attempts = Attempts {
         context,
         isolate,
         request: &request,
-        body: &body,
+        bytes: &body.bytes,
+        body: body.buffer.as_ref(),
         candidates: &candidates,
         permission: Permission {
             context,
@@ -79,7 +85,8 @@ pub async fn create(
             limits: &limits,
         },
         ledger: &ledger,
-        heartbeat: None,
+        heartbeat: early.take_heartbeat(),
+        early,
     };
     let ended = attempts.run(&mut driver).await;
 
@@ -126,8 +133,8 @@ pub async fn explain(
     let operations: Vec<_> = OPERATIONS.iter().map(|operation| (operation.path, *operation)).collect();
     let operation = context.query_choice("endpoint", &operations)?.unwrap_or(&CHAT_COMPLETIONS);
     let refreshed = isolate.health.refresh(context);
-    let body = context.body(isolate.settings.config.requests.max_body_bytes).await?.to_vec();
-    let request = format::read(operation, &body)?;
+    let body = context.body(body_limits(&isolate.settings.config), None).await?;
+    let request = format::read(operation, &body.bytes)?;
     refreshed.await;
     let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
@@ -137,6 +144,11 @@ pub async fn explain(
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
     let plan = Plan::new(&selection.candidates, &view, query.affinity, limits, query.now_ms);
     Ok(Response::json(200, &routing::explain(&query, &selection, &plan)))
+}
+
+/// The limits of a call's body.
+fn body_limits(config: &Config) -> BodyLimits {
+    BodyLimits { bytes: config.requests.max_body_bytes, ms: config.timeouts.body_ms }
 }
 
 /// The headers that override the body.

@@ -13,6 +13,7 @@ use super::attempts::{Received, Success};
 use super::record::Record;
 use crate::authentication;
 use crate::isolate::Isolate;
+use crate::platform::request::SMALL;
 use crate::platform::response::{Body, Response};
 use crate::platform::upstream::{self, EventStream};
 use crate::request_context::RequestContext;
@@ -33,11 +34,17 @@ pub fn respond(
 ) -> Result<Response, Error> {
     let mut receipt = None;
     let response = match ended {
-        Ok(Success { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
+        Ok(Success { received: Received::Whole { status, body, ticket, usage }, adjusted, .. }) => {
             record.ended(driver::charge_of_whole(usage, body.length().into()));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
-            with_adjusted(Response::new(status, "application/json", Body::Bytes(body)), &adjusted)
+            let body = if body.length() <= SMALL {
+                Body::Bytes(body)
+            } else {
+                let idle_ms = isolate.settings.config.timeouts.idle_ms;
+                Body::Stream(ticket.hand_over(&context.execution, &context.request.signal(), &body, idle_ms))
+            };
+            with_adjusted(Response::new(status, "application/json", body), &adjusted)
         }
         Ok(Success { received: Received::Stream(events), adjusted, .. }) => {
             with_adjusted(event_stream(relay(context, events, Rc::clone(record))?), &adjusted)

@@ -22,6 +22,10 @@ pub struct Snapshot<'a> {
     pub pending_requests: Option<u64>,
     /// Issued keys that work; `None` without a database.
     pub issued_keys: Option<u64>,
+    /// The size of the isolate's Wasm memory, in bytes.
+    pub wasm_memory_bytes: u64,
+    /// The bytes that the isolate's calls hold.
+    pub held_bytes: u64,
 }
 
 /// The state of one provider.
@@ -155,6 +159,18 @@ const METRICS: &[Metric] = &[
         samples: Samples::Gateway(|snapshot| snapshot.issued_keys),
     },
     Metric {
+        name: "gatehouse_wasm_memory_bytes",
+        kind: "gauge",
+        help: "Wasm memory of the isolate that answers. It never shrinks.",
+        samples: Samples::Gateway(|snapshot| Some(snapshot.wasm_memory_bytes)),
+    },
+    Metric {
+        name: "gatehouse_held_bytes",
+        kind: "gauge",
+        help: "Bytes of bodies, responses and events that the calls of the isolate that answers hold.",
+        samples: Samples::Gateway(|snapshot| Some(snapshot.held_bytes)),
+    },
+    Metric {
         name: "gatehouse_build_info",
         kind: "gauge",
         help: "Version of the gateway.",
@@ -278,6 +294,8 @@ mod tests {
             ],
             pending_requests: Some(4),
             issued_keys: None,
+            wasm_memory_bytes: 1_310_720,
+            held_bytes: 17,
         };
         let text = snapshot.exposition();
         let model = r#"provider="groq",model="a\"\\\nä""#;
@@ -306,6 +324,8 @@ mod tests {
             "gatehouse_provider_models_in_cooldown{provider=\"openai\"} 0",
             "gatehouse_key_requests_pending 4",
             "# TYPE gatehouse_issued_keys gauge",
+            "gatehouse_wasm_memory_bytes 1310720",
+            "gatehouse_held_bytes 17",
             "gatehouse_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");

@@ -20,6 +20,8 @@ pub enum Interruption {
     Broken,
     /// The response is larger than the limit.
     TooLarge,
+    /// The calls of the isolate hold too much data together.
+    Overloaded,
 }
 
 /// The head of a response.
@@ -141,6 +143,10 @@ pub fn interrupted(provider: &str, reason: Interruption) -> Error {
         Interruption::Broken => {
             error(Code::UpstreamInvalidResponse, "closed the connection in the middle of its response")
         }
+        Interruption::Overloaded => Error::new(
+            Code::Overloaded,
+            "The gateway holds too much data of other calls to receive this response; try again",
+        ),
         Interruption::TooLarge => error(
             Code::UpstreamResponseTooLarge,
             "returned a response larger than the gateway's limit (responses.max_bytes)",
