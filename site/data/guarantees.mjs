@@ -174,6 +174,32 @@ export const GUARANTEES = [
     ],
   },
   {
+    what: "Memory",
+    how: "All calls of an isolate hold at most 40 MiB together (`requests.max_held_bytes`); then 503 with `retry-after`. A body arrives within two minutes (`timeouts.body_ms`); then 408. [What counts](/docs/limits#memory).",
+    tests: [
+      [
+        "tests/e2e/memory.test.mjs",
+        'memory: ten ${declared ? "declared" : "chunked"} bodies of 15 MB at once stay within the budget, and those without room get 503',
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: eight streams with a line of 20 MB stay within the budget and end with an error event",
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: whole responses beyond the budget return 503 and do not count against the provider",
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: a ${what} body that does not arrive in time returns 408",
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: with the policy '${policy}' used up a large body is rejected before it arrives",
+      ],
+    ],
+  },
+  {
     what: "Bytes pass",
     how: "What the gateway does not act on arrives at the provider byte for byte, and a whole answer comes back so. [What is changed](/docs/requests#what-is-changed).",
     tests: [

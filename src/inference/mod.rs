@@ -6,6 +6,7 @@ mod early;
 mod permission;
 mod record;
 mod response;
+mod selection;
 
 use std::rc::Rc;
 
@@ -14,33 +15,24 @@ use gatehouse_core::error::Error;
 use gatehouse_core::format;
 use gatehouse_core::format::project_id;
 use gatehouse_core::format::request::Inference;
-use gatehouse_core::health::HealthView;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Reservation};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, OPERATIONS, Operation};
 use gatehouse_core::report::routing;
-use gatehouse_core::route::affinity::Affinity;
-use gatehouse_core::route::candidates::{self, Candidate, RouteQuery, Selection};
+use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
 use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 
 use crate::isolate::{Isolate, accounts};
 use crate::platform::request::BodyLimits;
 use crate::platform::response::Response;
-use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use attempts::Attempts;
 use early::Early;
 use permission::Permission;
 use record::Record;
-
-/// The name of a session. Its calls go to the same upstream as long as that is available.
-const SESSION_HEADER: &str = "x-session-id";
-/// The only provider that may be called.
-const FORCE_PROVIDER_HEADER: &str = "x-gateway-force-provider";
-/// The model that replaces the one in the body.
-const FORCE_MODEL_HEADER: &str = "x-gateway-force-model";
+use selection::{Forced, plan, query};
 
 /// Serves one call of an operation.
 pub async fn create(
@@ -149,70 +141,6 @@ pub async fn explain(
 /// The limits of a call's body.
 fn body_limits(config: &Config) -> BodyLimits {
     BodyLimits { bytes: config.requests.max_body_bytes, ms: config.timeouts.body_ms }
-}
-
-/// The headers that override the body.
-struct Forced {
-    model: Option<String>,
-    provider: Option<String>,
-}
-
-impl Forced {
-    fn of(context: &RequestContext<'_>) -> Forced {
-        let header = |name| context.header(name).filter(|value: &String| !value.trim().is_empty());
-        Forced { model: header(FORCE_MODEL_HEADER), provider: header(FORCE_PROVIDER_HEADER) }
-    }
-
-    /// The name of the requested model.
-    fn model<'s>(&'s self, request: &'s Inference<'_>) -> &'s str {
-        self.model.as_deref().unwrap_or(&request.model)
-    }
-}
-
-/// Selects the candidates of a call, and plans its attempts.
-fn plan<'a>(
-    context: &RequestContext<'_>,
-    isolate: &'a Isolate,
-    caller: &Caller,
-    request: &Inference<'_>,
-    forced: &Forced,
-) -> Result<(Vec<Candidate<'a>>, Plan), Error> {
-    let view = isolate.health.view.borrow();
-    let query = query(context, isolate, caller, request, forced, &view);
-    let Selection { candidates, .. } = candidates::select(&query)?;
-    let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&candidates, &view, query.affinity, limits, query.now_ms);
-    Ok((candidates, plan))
-}
-
-fn query<'a, 'b>(
-    context: &RequestContext<'_>,
-    isolate: &'a Isolate,
-    caller: &'b Caller,
-    request: &'b Inference<'b>,
-    forced: &'b Forced,
-    view: &'b HealthView,
-) -> RouteQuery<'a, 'b> {
-    let session = context.header(SESSION_HEADER);
-    let session = session.as_deref().or(request.session);
-    let chance = random::chance();
-    let affinity = if isolate.settings.config.routing.sticky {
-        Affinity::of(&caller.label, session, request.prompt, chance)
-    } else {
-        Affinity::of("", None, "", chance)
-    };
-    RouteQuery {
-        request,
-        force_model: forced.model.as_deref(),
-        force_provider: forced.provider.as_deref(),
-        key: caller.key.as_deref(),
-        config: &isolate.settings.config,
-        registry: &isolate.settings.registry,
-        view,
-        affinity,
-        now_ms: clock::now_ms(),
-        explain: false,
-    }
 }
 
 /// The reservation of a call: its key's limits and its estimated size.

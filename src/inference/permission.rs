@@ -11,7 +11,7 @@ use gatehouse_core::key::{Caller, IssuedKey};
 use gatehouse_core::ledger::Limit;
 use gatehouse_core::route::candidates::Candidate;
 
-use super::Forced;
+use super::selection::{self, Forced};
 use crate::authentication;
 use crate::isolate::Isolate;
 use crate::request_context::RequestContext;
@@ -59,7 +59,7 @@ impl Permission<'_> {
     /// Selects again with the key as it is now: that fails as a new call would.
     fn check_changed(&self, now: &Rc<IssuedKey>) -> Result<(), Error> {
         let caller = Caller { label: Rc::clone(&self.caller.label), key: Some(Rc::clone(now)) };
-        let (allowed, _) = super::plan(self.context, self.isolate, &caller, self.request, self.forced)?;
+        let (allowed, _) = selection::plan(self.context, self.isolate, &caller, self.request, self.forced)?;
         let is_allowed = |candidate: &Candidate<'_>| {
             let same = |other: &Candidate<'_>| {
                 (&other.provider.name, &other.model) == (&candidate.provider.name, &candidate.model)
