@@ -149,7 +149,7 @@ export const GUARANTEES = [
   },
   {
     what: "Wrong keys",
-    how: "100 in any minute from one address (`access.failed_auth_per_minute`); then 429.",
+    how: "100 different ones in any minute from one address (`access.failed_auth_per_minute`); then 429. Generated keys that are valid are not refused, and the queries for unknown keys stay bounded.",
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
@@ -158,6 +158,14 @@ export const GUARANTEES = [
       [
         "tests/e2e/issued-keys.test.mjs",
         "failed authentication: twenty concurrent guesses do not exceed the limit",
+      ],
+      [
+        "tests/e2e/issued-keys.test.mjs",
+        "failed authentication: a program that keeps using a revoked key counts once and shuts nobody out",
+      ],
+      [
+        "tests/e2e/issued-keys.test.mjs",
+        "unknown keys: three hundred of them at ${path} cause a bounded number of queries, and valid keys work",
       ],
     ],
   },

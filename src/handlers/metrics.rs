@@ -15,7 +15,9 @@ use crate::store::{counts, usage};
 /// `GET /metrics`
 pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let news = isolate.health.refresh(context);
-    let totals = usage::totals(&context.env).await?;
+    let totals =
+        usage::totals(&context.env, &usage::listed(&isolate.settings.registry, &isolate.settings.config))
+            .await?;
     let counts = counts::now(&context.env, clock::now_ms()).await?;
     news.await;
     let snapshot = Snapshot {

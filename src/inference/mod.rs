@@ -11,13 +11,15 @@ mod selection;
 use std::rc::Rc;
 
 use gatehouse_core::config::Config;
-use gatehouse_core::error::Error;
+use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format;
 use gatehouse_core::format::project_id;
 use gatehouse_core::format::request::Inference;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Reservation};
+use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
+use gatehouse_core::onboarding::wrong_keys::MINUTE_MS;
 use gatehouse_core::operation::{CHAT_COMPLETIONS, OPERATIONS, Operation};
 use gatehouse_core::report::routing;
 use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
@@ -25,14 +27,18 @@ use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 
 use crate::isolate::{Isolate, accounts};
+use crate::objects::{ObjectError, rate_limiter};
 use crate::platform::request::BodyLimits;
 use crate::platform::response::Response;
-use crate::request_context::RequestContext;
+use crate::request_context::{RequestContext, seconds};
 use attempts::Attempts;
 use early::Early;
 use permission::Permission;
 use record::Record;
 use selection::{Forced, plan, query};
+
+/// The largest number of explanations for one key in any minute.
+const EXPLAIN_PER_MINUTE: u32 = 300;
 
 /// Serves one call of an operation.
 pub async fn create(
@@ -124,6 +130,7 @@ pub async fn explain(
     context.require_json()?;
     let operations: Vec<_> = OPERATIONS.iter().map(|operation| (operation.path, *operation)).collect();
     let operation = context.query_choice("endpoint", &operations)?.unwrap_or(&CHAT_COMPLETIONS);
+    check_explain_limit(context, caller).await?;
     let refreshed = isolate.health.refresh(context);
     let body = context.body(body_limits(&isolate.settings.config), None).await?;
     let request = format::read(operation, &body.bytes)?;
@@ -136,6 +143,22 @@ pub async fn explain(
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
     let plan = Plan::new(&selection.candidates, &view, query.affinity, limits, query.now_ms);
     Ok(Response::json(200, &routing::explain(&query, &selection, &plan)))
+}
+
+/// Counts an explanation: it costs as much as a call, and no limit of a key counts it.
+async fn check_explain_limit(context: &RequestContext<'_>, caller: &Caller) -> Result<(), Error> {
+    let take = Take { limit: EXPLAIN_PER_MINUTE, span_ms: MINUTE_MS, name: None };
+    let who = format!("explain {}", accounts::name_of(caller));
+    match rate_limiter::take(&context.env, &who, take).await {
+        Ok(Verdict::Refused(wait_ms)) => {
+            let message = format!("A key may have {EXPLAIN_PER_MINUTE} decisions explained in a minute");
+            Err(Error::new(Code::RateLimitExceeded, message).with_retry_after(seconds(wait_ms)))
+        }
+        Ok(Verdict::Allowed | Verdict::Repeated) | Err(ObjectError::NotBound) => Ok(()),
+        Err(ObjectError::Failed(_)) => {
+            Err(Error::new(Code::StorageUnavailable, "The gateway cannot count explanations now; try again"))
+        }
+    }
 }
 
 /// The limits of a call's body.

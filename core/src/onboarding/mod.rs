@@ -13,6 +13,7 @@
 //! | [`client_address`] | who counts as one client |
 //! | [`pseudonym`] | how addresses are kept without being known |
 //! | [`sliding_log`] | how many times in a span of time |
+//! | [`wrong_keys`] | which wrong keys of a client count, and when it is blocked |
 //!
 //! Nothing here stores anything: the Worker's `store` does, in D1.
 
@@ -27,6 +28,7 @@ pub mod pseudonym;
 pub mod sliding_log;
 pub mod submission;
 pub mod webhook;
+pub mod wrong_keys;
 
 /// The largest body of a request about keys, in bytes.
 pub const MAX_BODY_BYTES: u32 = 64 * 1024;
