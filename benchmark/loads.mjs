@@ -37,13 +37,16 @@ const QUESTION = { role: "user", content: "What does a call cost, if it is one o
 
 /**
  * @param {number} events of content
- * @param {number} [apart] milliseconds between two events; absent: no wait (0 would wait for a tick)
+ * @param {object} [options]
+ * @param {number} [options.apart] milliseconds between two events; absent: no wait (0 would wait for a tick)
+ * @param {boolean} [options.withUsage] true if the request asks for the usage; otherwise Gatehouse hides it
  */
-function streamOf(events, apart) {
+function streamOf(events, { apart, withUsage = false } = {}) {
   const content = Array(events).fill("sent_us=0000000000000000").join(" ");
   return {
     ...smallBody(),
     stream: true,
+    ...(withUsage ? { stream_options: { include_usage: true } } : {}),
     simulate: { content, stamped: true, frame_delay_ms: apart },
   };
 }
@@ -61,6 +64,7 @@ function longBody() {
 
 /** The events of a stream other than content: the role, the finish, and `[DONE]`. */
 const FRAME_EVENTS = 3;
+const USAGE_EVENTS = 1;
 
 /** @satisfies {Record<string, Load>} */
 export const LOADS = {
@@ -103,14 +107,28 @@ export const LOADS = {
     connections: 16,
     seconds: 1.6,
     events: 300 + FRAME_EVENTS,
-    body: streamOf(300, 2),
+    body: streamOf(300, { apart: 2 }),
+  },
+  "stream-with-usage": {
+    about: "streams of 300 events with usage, 8 at once",
+    connections: 8,
+    seconds: 2,
+    events: 300 + FRAME_EVENTS + USAGE_EVENTS,
+    body: streamOf(300, { withUsage: true }),
+  },
+  "paced-stream-with-usage": {
+    about: "streams of 300 events with usage, some 2 ms apart, 16 at once",
+    connections: 16,
+    seconds: 1.6,
+    events: 300 + FRAME_EVENTS + USAGE_EVENTS,
+    body: streamOf(300, { apart: 2, withUsage: true }),
   },
   "long-stream": {
-    about: "streams of 3,000 events, 4 at once",
+    about: "streams of 3,000 events some 2 ms apart, 4 at once",
     connections: 4,
-    seconds: 2,
+    seconds: 7,
     events: 3_000 + FRAME_EVENTS,
-    body: streamOf(3_000),
+    body: streamOf(3_000, { apart: 2 }),
   },
   ring: {
     about: "small whole responses, 32 at once, with rings of 1, 100 and 10,000 keys",
@@ -129,7 +147,7 @@ const SLOW_STREAM = {
   connections: 1,
   seconds: 0,
   events: 300 + FRAME_EVENTS,
-  body: streamOf(300, 1_000),
+  body: streamOf(300, { apart: 1_000 }),
 };
 
 const folder = mkdtempSync(join(tmpdir(), "gatehouse-bench-"));

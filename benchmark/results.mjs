@@ -1,10 +1,11 @@
 // @ts-check
-//! The data file of the benchmark, site/data/performance.json, for the diagrams of the documentation
-//! (site/scripts/charts.mjs).
+//! The files of the benchmark: site/data/performance.json, for the chart of the documentation
+//! (site/scripts/charts.mjs), and the same as tables for readers of the repository, results.txt.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { KINDS } from "./samples.mjs";
+import { profileReport, report } from "./report.mjs";
 import { CAUSES } from "./tail.mjs";
 
 /** @typedef {import("./loads.mjs").Sample} Sample */
@@ -43,6 +44,7 @@ import { CAUSES } from "./tail.mjs";
  */
 
 const PATH = new URL("../site/data/performance.json", import.meta.url).pathname;
+const TABLES = new URL("results.txt", import.meta.url).pathname;
 
 /** The part of the file that is not measured. */
 export const NAMES = {
@@ -68,4 +70,8 @@ export function read() {
 export function write(results) {
   writeFileSync(PATH, `${JSON.stringify(results, null, 2)}\n`);
   execFileSync("prettier", ["--write", "--log-level", "warn", PATH], { stdio: "inherit" });
+  const { date, profile } = results;
+  const measured =
+    profile === undefined ? "" : `Profile, ${profile.date}\n${profileReport(profile)}`;
+  writeFileSync(TABLES, `Written by scripts/bench, ${date}\n${report(results)}\n${measured}`);
 }

@@ -58,14 +58,17 @@ const PROFILE_STARTS = 15;
  * other, since a process is up to a tenth faster or slower than the next for all of its life.
  */
 const ROUNDS = {
-  quick: { processes: 2, loads: 3, ring: 3, memory: 3, cold: 7, peers: 3 },
+  quick: { processes: 2, loads: 2, ring: 2, memory: 1, cold: 5, peers: 3 },
   full: { processes: 3, loads: 3, ring: 5, memory: 3, cold: 15, peers: 5 },
 };
 
 /** The parts of the benchmark, in this order. */
 const PARTS = ["wasm", "cold", ...Object.keys(LOADS), "memory", "idle", "peers"];
 /** Parts without a bar are omitted with `--quick`. */
-const NOT_QUICK = ["paced-stream", "long-stream", "idle"];
+const NOT_QUICK = ["long-stream", "idle"];
+/** Loads that are put on every target; others only on one Gatehouse and the Workers that it is compared with. */
+const FOR_ALL = ["whole", "alone"];
+const FOR_FEW = ["direct", "issued", "limits"];
 
 const { values: options } = parseArgs({
   options: {
@@ -304,7 +307,10 @@ async function loadsOnProcesses(upstream, names, first) {
   for (let round = first; round < first + rounds.loads; round += 1) {
     const which = `round ${round + 1} of ${rounds.processes * rounds.loads}`;
     for (const name of names) {
-      for (const target of rotated(targets, round)) {
+      const loaded = targets.filter(
+        ({ name: target }) => FOR_ALL.includes(name) || !FOR_FEW.includes(target),
+      );
+      for (const target of rotated(loaded, round)) {
         progress(`${which}: ${LOADS[name].about}: ${target.name}`);
         add(name, target.name, await measure(target, LOADS[name]));
       }

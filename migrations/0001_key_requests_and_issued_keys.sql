@@ -10,7 +10,7 @@ CREATE TABLE key_requests (
   policies         TEXT NOT NULL CHECK (json_valid(policies)),
   fields           TEXT NOT NULL CHECK (json_valid(fields)),
   version          TEXT NOT NULL,
-  -- RFC 3339, as whoever made the request wrote it.
+  -- RFC 3339, as the creator of the request wrote it.
   date_created     TEXT NOT NULL,
   created_ms       INTEGER NOT NULL,
   -- Keyed hashes: who asked can be counted, not known.

@@ -30,7 +30,7 @@ export default defineConfig({
             base: "api",
             schema: "../openapi.json",
             sidebar: { label: "API reference", operations: { badges: true } },
-            // The examples are those of openapi.json, which tests have checked; nothing is made up.
+            // Only the examples of openapi.json, which tests have checked; no generated ones.
             snippets: { operation: false, requestBody: false, response: false },
           },
         ]),

@@ -429,7 +429,7 @@ fn a_burst_leases_a_sixteenth_for_later_calls() {
     assert!(held <= 600 + LIMIT / 16, "{held}");
 }
 
-/// The lease of an isolate that has been silent for too long does not return in this window: no caller is asked to wait
+/// The lease of an isolate that has been silent for too long does not return in this window: no caller has to wait
 /// for it.
 #[test]
 fn the_lease_of_a_dead_isolate_counts_as_spent() {

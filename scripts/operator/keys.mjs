@@ -150,7 +150,7 @@ export async function rotateKey(options) {
       : until === null
         ? "The key had no secret before."
         : overlap === 0
-          ? `The old secret is dead ${EVERYWHERE}.`
+          ? `The old secret is rejected ${EVERYWHERE}.`
           : `The old secret keeps working until ${moment(until)}.`;
     return [`Rotated the key ${name}.`, ...deliveryLines(data, claim), old];
   });
@@ -161,7 +161,7 @@ export async function revokeKey(options) {
   const { name } = options;
   const data = await call(await gatewayOf(options), "DELETE", keyPath(name));
   await report(options, data, () => [
-    `Revoked the key ${name}: it is dead ${EVERYWHERE}, and its name is free again.`,
+    `Revoked the key ${name}: it is rejected ${EVERYWHERE}, and its name is free again.`,
   ]);
 }
 

@@ -1,12 +1,12 @@
 // @ts-check
-//! What the gateway guarantees, where that ends, and the tests that keep it: their file and their name as it stands there.
-//! tests/docs/guarantees.test.mjs fails when one of them is gone.
+//! The guarantees of the gateway, their limits, and the tests that keep them, by file and name. If one of these tests is removed,
+//! tests/docs/guarantees.test.mjs fails.
 
 /** @type {{ what: string, how: string, tests: [string, string][] }[]} */
 export const GUARANTEES = [
   {
-    what: "A key that is revoked, disabled or changed",
-    how: "In force everywhere within 10 seconds, for every attempt that is sent to a provider after that, however long ago its call began. An answer that is on its way is not cut.",
+    what: "Revoked, disabled and changed keys",
+    how: "The change is effective everywhere within 10 seconds, for every attempt that is sent to a provider after that, however long ago its call began. A response that has started is not cut.",
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
@@ -36,8 +36,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A key is shown once",
-    how: "Whichever way it is made. The gateway keeps its SHA-256; nobody can read the key again.",
+    what: "Secrecy of keys",
+    how: "Every key is shown once. The gateway stores its SHA-256; nobody can read the key again.",
     tests: [
       [
         "tests/e2e/api-keys.test.mjs",
@@ -47,8 +47,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "An approval makes one key",
-    how: "Of any number of approvals of one request exactly one succeeds; the others get 409.",
+    what: "Approvals",
+    how: "A request gets one key: of any number of approvals exactly one succeeds; the others get 409.",
     tests: [
       [
         "tests/e2e/portal.test.mjs",
@@ -57,8 +57,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A claim link works once",
-    how: "Of any number of attempts exactly one gets the key. Reading the page changes nothing. 72 hours (`access.claim_hours`).",
+    what: "Claim links",
+    how: "A link works once: of any number of attempts exactly one gets the key. Opening the page changes nothing. A link expires after 72 hours (`access.claim_hours`).",
     tests: [
       ["tests/e2e/claims.test.mjs", "claim link: twenty concurrent claims return one key"],
       [
@@ -68,8 +68,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A rotation breaks nothing",
-    how: "The previous secret goes on working for an hour, or for 0 seconds to 30 days as the operator says.",
+    what: "Rotation",
+    how: "The previous secret keeps working for an hour, or for the overlap that the operator sets, 0 seconds to 30 days.",
     tests: [
       [
         "tests/e2e/api-keys.test.mjs",
@@ -82,8 +82,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A key’s limits",
-    how: "The strictest of its policies’, over all isolates: of requests, calls at once and money never overrun, of tokens only by calls that are under way. [What is exact](/docs/limits#what-is-exact-and-what-is-not).",
+    what: "Limits of a key",
+    how: "The strictest limit of the key’s policies applies, over all isolates. Limits on requests, concurrent calls and money are never exceeded; limits on tokens only by current calls. See [accuracy of limits](/docs/limits#accuracy-of-limits).",
     tests: [
       [
         "tests/e2e/budgets.test.mjs",
@@ -99,8 +99,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "The record of a call",
-    how: "At the key’s ledger usually within 250 ms after its end. From then on neither lost nor counted twice. [What is certain](/docs/usage#what-is-certain).",
+    what: "Records of calls",
+    how: "A call is recorded on the key’s account usually within 250 ms after its end. After that it is neither lost nor counted twice. See [durability of records](/docs/usage#durability-of-records).",
     tests: [
       [
         "tests/e2e/recording.test.mjs",
@@ -113,8 +113,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "Receipts can be checked",
-    how: "A receipt that is changed, removed or put in between breaks the chain, for whoever holds the receipts.",
+    what: "Receipts",
+    how: "A changed, removed or inserted receipt breaks the chain, which the holder of the receipts can verify.",
     tests: [
       [
         "tests/e2e/usage.test.mjs",
@@ -123,8 +123,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "The sums of all keys",
-    how: "Each ledger hands in its own about 10 seconds after a call, and each counts once, whatever fails in between.",
+    what: "Sums of all keys",
+    how: "Each account reports its sums about 10 seconds after a call, and each report counts once, whatever fails in between.",
     tests: [
       [
         "tests/e2e/recording.test.mjs",
@@ -134,8 +134,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "Requests for keys",
-    how: "5 in any 24 hours from one address (`access.requests_per_day`); then 429.",
+    what: "Key requests",
+    how: "At most 5 in any 24 hours from one address (`access.requests_per_day`); then 429.",
     tests: [
       [
         "tests/e2e/access.test.mjs",
@@ -149,7 +149,7 @@ export const GUARANTEES = [
   },
   {
     what: "Wrong keys",
-    how: "100 different ones in any minute from one address (`access.failed_auth_per_minute`); then 429. Generated keys that are valid are not refused, and the queries for unknown keys stay bounded.",
+    how: "At most 100 different ones in any minute from one address (`access.failed_auth_per_minute`); then 429. Valid generated keys are not rejected, and the queries for unknown keys stay bounded.",
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
@@ -170,8 +170,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "Bodies",
-    how: "20 MiB for calls (`requests.max_body_bytes`), 64 KiB for everything about keys; then 413.",
+    what: "Size of requests",
+    how: "At most 20 MiB for calls (`requests.max_body_bytes`), 64 KiB for routes about keys; then 413.",
     tests: [
       ["tests/e2e/hostile.test.mjs", "hostile bodies: 21 MB return 413, 19 MB are forwarded"],
       [
@@ -208,8 +208,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "Bytes pass",
-    how: "What the gateway does not act on arrives at the provider byte for byte, and a whole answer comes back so. [What is changed](/docs/requests#what-is-changed).",
+    what: "Unchanged bytes",
+    how: "A request reaches the provider byte for byte, except for [documented changes](/docs/requests#changes-to-requests), and a whole response comes back byte for byte.",
     tests: [
       [
         "tests/e2e/bytes.test.mjs",
@@ -226,8 +226,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A stream never ends silently",
-    how: "It ends with `[DONE]` or with a typed error event.",
+    what: "End of a stream",
+    how: "Every stream ends with `[DONE]` or with a typed error event.",
     tests: [
       [
         "tests/e2e/faults.test.mjs",
@@ -237,8 +237,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A client that leaves",
-    how: "Its upstream call is cancelled, and memory stays flat.",
+    what: "Disconnected clients",
+    how: "When a client disconnects, its upstream call is cancelled, and memory stays flat.",
     tests: [
       [
         "tests/e2e/abort.test.mjs",
@@ -252,7 +252,7 @@ export const GUARANTEES = [
   },
   {
     what: "Content and secrets",
-    how: "No prompt, answer or key is stored or logged.",
+    how: "No prompt, response or key is stored or logged.",
     tests: [
       [
         "tests/e2e/privacy.test.mjs",
@@ -262,8 +262,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "The audit trail",
-    how: "One entry for each act of an operator, and for each key that is claimed or issued at once, in the same transaction. An entry that is changed, removed or put in between [shows](/docs/operate/audit).",
+    what: "Audit trail",
+    how: "Each change by an operator, and each key that is claimed or issued at once, has one entry, in the same transaction. A changed, removed or inserted entry [breaks the chain](/docs/operate/audit).",
     tests: [
       [
         "tests/e2e/api-keys.test.mjs",
@@ -281,7 +281,7 @@ export const GUARANTEES = [
   },
   {
     what: "Webhooks",
-    how: "Each at least once, as long as one of 10 tries over about a day succeeds.",
+    how: "Each is delivered at least once, if one of 10 attempts over about a day succeeds.",
     tests: [
       [
         "tests/e2e/notifications.test.mjs",
@@ -294,8 +294,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A provider that fails before the first content",
-    how: "Is replaced by the next that can answer, if your call allows for more than one; you see nothing of it. At most 4 upstream calls (`routing.max_attempts`).",
+    what: "Failover",
+    how: "If a provider fails before the first content, the gateway calls the next one, if your call allows more than one; nothing of the failed attempt reaches you. A call has at most 4 attempts (`routing.max_attempts`).",
     tests: [
       [
         "tests/e2e/failover.test.mjs",
@@ -312,8 +312,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "A provider that throttles, or names a limit that is used up",
-    how: "Everybody’s calls keep away from it within 2 seconds, for as long as it said. Only a call that has a single upstream, with a single key, is sent there all the same.",
+    what: "Throttled providers",
+    how: "If a provider throttles or reports a used-up limit, every isolate skips the lane within 2 seconds, for the time that the provider states. Only a call whose plan has a single lane still uses it.",
     tests: [
       [
         "tests/e2e/health.test.mjs",
@@ -326,8 +326,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "The time of a call",
-    how: "10 minutes until the answer, or the first content of a stream, all attempts together (`timeouts.total_ms`); then 504.",
+    what: "Time of a call",
+    how: "At most 10 minutes until the response, or the first content of a stream, with all attempts (`timeouts.total_ms`); then 504.",
     tests: [
       [
         "tests/e2e/attempts.test.mjs",
@@ -336,8 +336,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "How the providers are doing",
-    how: "Counted over all isolates, at most 2 seconds old, and approximate: the last seconds of it can be lost. No call depends on it.",
+    what: "Health of the providers",
+    how: "It covers all isolates, is at most 2 seconds old, and is approximate: its last seconds can be lost. No call depends on it.",
     tests: [
       [
         "tests/e2e/health.test.mjs",
@@ -347,8 +347,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "When the database is down",
-    how: "Keys of the Worker secrets go on working. Issued keys get 503 `storage_unavailable` as soon as what is known of them is older than 10 seconds. Sums wait in the ledgers.",
+    what: "Database failures",
+    how: "Keys of the Worker secrets keep working. Issued keys get 503 `storage_unavailable` when their cached data are older than 10 seconds. Sums wait in the accounts.",
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
@@ -361,8 +361,8 @@ export const GUARANTEES = [
     ],
   },
   {
-    what: "When a key’s ledger does not answer",
-    how: "A key with limits gets 503 `storage_unavailable` as soon as its lease is used up: a limit that cannot be kept lets nobody through. Keys without limits go on, and their records wait in the isolate.",
+    what: "Account failures",
+    how: "If a key’s account does not respond, a key with limits gets 503 `storage_unavailable` as soon as its lease is used up. Keys without limits keep working, and their records wait in the isolate.",
     tests: [
       [
         "tests/e2e/limits.test.mjs",

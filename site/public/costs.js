@@ -1,11 +1,11 @@
 // @ts-check
-// The calculator: what your own calls cost. It looks between the settings that were simulated (costs.json) and prices what it
-// finds (prices.json). How things are counted is decided in simulation/src/costs; here they are only added up.
+// The cost calculator. It interpolates between the simulated settings (costs.json) and multiplies the counts by prices
+// (prices.json). simulation/src/costs defines the counts; this file only sums them.
 
 import { create, wideTable } from "./elements.js";
 
 const SECONDS_OF_MONTH = 30 * 86_400;
-/** A row of the sweep has its place in the first three columns. */
+/** The first three columns of a row of the sweep are its setting. */
 const PLACE = 3;
 
 /**
@@ -54,7 +54,7 @@ async function start() {
 }
 
 /**
- * Between the settings that were simulated: each count for a million calls.
+ * Each count for a million calls, interpolated between the simulated settings.
  *
  * @param {Costs} costs
  * @param {Wish} wish
@@ -67,7 +67,7 @@ function counts(costs, { rate, keys, isolates, limits }) {
   const found = {};
   let weights = 0;
   for (const row of rows) {
-    // Neighbours on the grid are a power of ten apart.
+    // Neighbouring settings differ by a factor of ten.
     const [x = 1, y = 1] = row.map((value) => Math.log10(value));
     const most = { calls: 9, over: 3 };
     const weight =
@@ -91,7 +91,7 @@ function counts(costs, { rate, keys, isolates, limits }) {
 }
 
 /**
- * Units of each item for a million calls.
+ * The units of each item for a million calls.
  *
  * @param {Costs} costs
  * @param {Wish} wish
@@ -128,8 +128,8 @@ function show(place, costs, prices) {
       ["a second", "1"],
       ["a month", String(SECONDS_OF_MONTH)],
     ]),
-    keys: number("Keys that are used", "100", "1"),
-    isolates: number("Isolates (empty: as many as are needed)", "", "1"),
+    keys: number("Active keys", "100", "1"),
+    isolates: number("Isolates (empty: as many as necessary)", "", "1"),
     logged: number("Log lines kept, in %", "100", "0", "100"),
     limits: tick("Keys have limits", true),
     analytics: tick("Analytics Engine is bound", false),
@@ -167,7 +167,7 @@ function show(place, costs, prices) {
       bill += charged;
       rows.push([item.name, perCall(perMillion), dollars(usd), dollars(charged)]);
     }
-    rows.push(["together, with the plan’s $5", "", dollars(marginal), dollars(bill)]);
+    rows.push(["total, with the plan’s $5", "", dollars(marginal), dollars(bill)]);
     sum.textContent = `${dollars(marginal)} for a million calls; ${dollars(bill)} a month for ${whole(millions * 1e6)} calls.`;
     result.replaceChildren(table(rows), ...notes(costs, wish, count));
   };
@@ -176,7 +176,7 @@ function show(place, costs, prices) {
 }
 
 /**
- * What is to be known of a wish: how busy things are, and which of them cannot be.
+ * Notes on a result: the load on each component, and which loads exceed its limit.
  *
  * @param {Costs} costs
  * @param {Wish} wish
@@ -192,24 +192,24 @@ function notes(costs, { rate, keys, isolates, limits }, count) {
   const list = create("ul");
   const say = (/** @type {string} */ text, /** @type {boolean} */ over) => {
     const item = create("li");
-    if (over) item.append(create("strong", { textContent: "More than it can take: " }));
+    if (over) item.append(create("strong", { textContent: "Above the limit: " }));
     item.append(text);
     list.append(item);
   };
   const shown = (/** @type {number} */ value) => (value < 10 ? value.toPrecision(2) : whole(value));
   say(`Isolates: ${whole(isolates)}.`, false);
-  say(`Each key’s ledger gets ${shown(ledger)} messages a second.`, ledger > most);
-  say(`The object that knows the providers gets ${shown(board)} a second.`, board > most);
-  say(`The database gets ${shown(database)} queries a second.`, database > mostQueries);
+  say(`Each key’s account receives ${shown(ledger)} messages a second.`, ledger > most);
+  say(`The health object receives ${shown(board)} messages a second.`, board > most);
+  say(`The database receives ${shown(database)} queries a second.`, database > mostQueries);
   if (limits) {
-    say(`${(of("waited") * 100).toFixed(1)} % of the calls wait for their ledger.`, false);
-    const refused = of("refused") * 100;
-    if (refused >= 0.05) {
-      say(`${refused.toFixed(1)} % are refused though their limits have room elsewhere.`, false);
+    say(`${(of("waited") * 100).toFixed(1)} % of the calls wait for their account.`, false);
+    const rejected = of("refused") * 100;
+    if (rejected >= 0.05) {
+      say(`${rejected.toFixed(1)} % are rejected although other isolates hold enough.`, false);
     }
   }
   if (rate / keys > 1e5 || isolates > 1_000) {
-    say("Beyond what was simulated: the nearest setting is shown.", false);
+    say("Outside the simulated range: the nearest setting is shown.", false);
   }
   return [list];
 }
@@ -230,7 +230,7 @@ function table(rows) {
     for (const text of cells) row.append(create("td", { className: "number", textContent: text }));
     body.append(row);
   });
-  return wideTable("What your calls cost", "costs", head, body);
+  return wideTable("Cost of your calls", "costs", head, body);
 }
 
 /**

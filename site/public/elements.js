@@ -1,5 +1,5 @@
 // @ts-check
-// Elements that the scripts of pages make.
+// Functions that create elements for the scripts of the pages.
 
 /**
  * @template {keyof HTMLElementTagNameMap} Name
@@ -11,7 +11,7 @@ export function create(name, properties = {}) {
 }
 
 /**
- * A table that scrolls by itself where it does not fit.
+ * A table that scrolls in its container if it is too wide.
  *
  * @param {string} label
  * @param {string} className of the table

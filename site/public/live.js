@@ -1,6 +1,6 @@
 // @ts-check
-// What the pages gain on a gateway: its own address and a model of its own in the examples, and the list of its models.
-// And what Starlight's own scripts need to be relied on: an end to the wait for an idle browser.
+// Fills the pages on a gateway: its address and one of its models in the examples, and the list of its models. Also bounds
+// the wait for an idle browser, on which Starlight's own scripts depend.
 
 import { create, wideTable } from "./elements.js";
 
@@ -10,24 +10,21 @@ const SHOWN_MODELS = 8;
 const IDLE_MS = 500;
 
 /**
- * Sections of pages that had shorter names once.
+ * Former names of sections.
  *
  * @type {Record<string, Record<string, string>>}
  */
 const RENAMED = {
   "/docs/costs": {
-    million: "a-million-calls",
-    calculator: "your-calls",
-    growth: "what-grows-with-what",
-    bounds: "where-it-ends",
-    measured: "what-was-measured",
-    method: "how-it-was-counted",
+    million: "cost-of-a-million-calls",
+    "your-calls": "calculator",
+    growth: "scaling-of-costs",
+    bounds: "scaling-limits",
+    measured: "measurements",
   },
   "/docs/performance": {
-    measured: "what-was-measured",
-    bars: "what-has-to-hold",
-    profile: "where-the-time-goes",
-    method: "how-it-was-measured",
+    measured: "results",
+    bars: "performance-bars",
   },
 };
 
@@ -39,7 +36,7 @@ void showModels();
 
 /**
  * Starlight loads the search when the browser is idle, without a timeout; Chromium, which grants idle time between frames,
- * may grant none to a page of which nothing moves. Its dialog then opens without a field. This runs before Starlight asks.
+ * may grant none to a static page. The dialog then opens without a field. This runs before Starlight requests idle time.
  */
 function boundIdleWaits() {
   const whenIdle = window.requestIdleCallback?.bind(window); // Safari has none; Starlight waits for a timer there
@@ -49,8 +46,8 @@ function boundIdleWaits() {
 }
 
 /**
- * Writes `to` for `from` in all examples, and in what their buttons copy. Highlighting may have cut a text into pieces: where
- * no single piece has all of it, the first gets the whole and the others lose theirs.
+ * Replaces `from` by `to` in all examples, and in the texts that their buttons copy. Highlighting may have cut a text into
+ * pieces: if no single piece has all of it, the first piece gets the whole text and the others become empty.
  *
  * @param {string} from
  * @param {string} to
@@ -97,7 +94,7 @@ function replaceAt(pieces, at, length, to) {
   }
 }
 
-/** An example that scrolls can be focused, and is a region, which needs a name of its own. */
+/** Makes examples that scroll focusable regions, each with its own name. */
 function nameRegions() {
   const examples = [...document.querySelectorAll("main pre")];
   for (const [index, example] of examples.entries()) {
@@ -108,7 +105,7 @@ function nameRegions() {
         example.removeAttribute("aria-label");
       }
     };
-    // Filling in may have made it wider; of later changes Expressive Code's own script takes care.
+    // The replacement can be wider; Expressive Code's own script handles later changes.
     if (example.scrollWidth > example.clientWidth) {
       example.setAttribute("tabindex", "0");
       example.setAttribute("role", "region");
@@ -118,7 +115,7 @@ function nameRegions() {
   }
 }
 
-/** Links to the guide that was one page lead to the page that has the section now. */
+/** Redirects links to the former single-page guide to the current page of the section. */
 function moved() {
   const name = location.hash.slice(1);
   const renamed = RENAMED[location.pathname.replace(/\/$/, "")]?.[name];
@@ -140,7 +137,7 @@ async function showModels() {
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     /** @type {{ data: Model[] }} */
     const { data } = await response.json();
-    // The first one listed may be no chat model; one that can call tools is.
+    // The first listed model may not be a chat model; a model with tools is one.
     const usable = data.find((model) => model.capabilities?.tools) ?? data[0];
     if (usable && !data.some((model) => model.id === MODEL)) fill(`"${MODEL}"`, `"${usable.id}"`);
     place?.replaceChildren(

@@ -1,6 +1,6 @@
 // @ts-check
-//! The API reference as Markdown, from openapi.json: one page for each operation, beside the page that starlight-openapi
-//! makes of it.
+//! The API reference as Markdown, from openapi.json: one page for each operation, in addition to the HTML page that
+//! starlight-openapi generates.
 
 import { readFileSync } from "node:fs";
 
@@ -8,7 +8,7 @@ const document = JSON.parse(readFileSync(new URL("../../openapi.json", import.me
 const METHODS = ["get", "put", "post", "delete", "patch"];
 
 /**
- * What a value is, or what its `$ref` leads to.
+ * The value, or the target of its `$ref`.
  *
  * @param {any} value
  * @returns {any}
@@ -54,7 +54,7 @@ function typeOf(schema) {
 }
 
 /**
- * The members of a schema, nested; a schema that contains itself is told once.
+ * The fields of a schema, nested; a schema that contains itself is listed once.
  *
  * @param {any} schema
  * @param {string} indent

@@ -251,7 +251,7 @@ const figure = (html, caption) =>
 const heading = (title) => `<p class="chart-title">${escaped(title)}</p>`;
 
 /**
- * The share of calls that each policy answers, over the day.
+ * The share of calls with a complete response under each policy, over the day.
  *
  * @param {Routing} routing
  * @param {string} id
@@ -274,8 +274,8 @@ export function answered({ calls, slot_minutes, calls_per_slot, policies }, id, 
   return draw(
     {
       id,
-      title: "Calls answered completely, each quarter of an hour",
-      about: `Over the whole day: ${shares}. Lowest in a quarter of an hour: ${percent(lowest, 0)}.`,
+      title: "Calls with a complete response, per quarter hour",
+      about: `Over the whole day: ${shares}. Lowest in a quarter hour: ${percent(lowest, 0)}.`,
     },
     {
       width,
@@ -319,8 +319,8 @@ function traffic({ calls, slot_minutes, calls_per_slot }, id, width) {
   return draw(
     {
       id,
-      title: "Calls, each quarter of an hour",
-      about: `${number(calls)} calls over the day, at most ${number(most)} in a quarter of an hour.`,
+      title: "Calls per quarter hour",
+      about: `${number(calls)} calls over the day, at most ${number(most)} in a quarter hour.`,
     },
     {
       width,
@@ -496,9 +496,9 @@ export function routingFigure(routing) {
     );
   return figure(
     [
-      heading("Calls answered completely, each quarter of an hour"),
+      heading("Calls with a complete response, per quarter hour"),
       inBothWidths("routing-answered", (id, width) => answered(routing, id, width)),
-      heading("Calls, each quarter of an hour"),
+      heading("Calls per quarter hour"),
       inBothWidths("routing-calls", (id, width) => traffic(routing, id, width)),
       heading("Faults of the providers"),
       inBothWidths("routing-faults", (id, width) => incidents(routing, id, width)),
@@ -512,24 +512,24 @@ export function routingFigure(routing) {
         measure("throttled", "Requests rejected with 429", (policy) => policy.throttled, number),
         measure(
           "price",
-          "Price ÷ cheapest able model",
+          "Price ÷ cheapest candidate",
           (policy) => policy.price_ratio,
           (ratio) => `${ratio.toFixed(1)} ×`,
         ),
         measure(
           "cache",
-          "Prompt cache reached",
+          "Prompt cache hits",
           (policy) => policy.cached / policy.cacheable,
           (share) => percent(share, 0),
         ),
       ),
     ].join(""),
-    `A day of ${number(calls)} calls against ${providers.length} providers that fail. Simulation, seed ${seed}: the same calls and the same faults under three routing policies. The first axis does not begin at 0. Score + cooldown: success, headroom, latency and fit; two attempts 0.5 to 5 s apart; a model that fails is skipped for 45 or 120 s. Round robin: the next able model in turn, and the one after it if that fails.`,
+    `A day of ${number(calls)} calls against ${providers.length} providers that fail. Simulation, seed ${seed}: the same calls and the same faults under three routing policies. The first axis does not start at 0. Score + cooldown: success, headroom, latency and fit; two attempts 0.5 to 5 s apart; a model that fails is skipped for 45 or 120 s. Round robin: the next candidate in turn, and the one after it if that fails.`,
   );
 }
 
 /**
- * The first chart of that figure as a file, for a README: with its title, its colours and a ground of its own.
+ * The first chart of that figure as a file for the README, with its own title, colours and background.
  *
  * @param {Routing} routing
  */
@@ -540,7 +540,7 @@ export function routingPicture(routing) {
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="${FAMILY}">`,
     `<style>svg { color: #22292d; --ground: #fafaf8; ${variables(0)} } @media (prefers-color-scheme: dark) { svg { color: #e2e8ea; --ground: #1a2124; ${variables(1)} } }</style>`,
     `<rect width="${width}" height="${height}" rx="10" fill="var(--ground)"/>`,
-    `<text x="24" y="36" font-size="15" font-weight="600" fill="currentColor">Calls answered completely, each quarter of an hour</text>`,
+    `<text x="24" y="36" font-size="15" font-weight="600" fill="currentColor">Calls with a complete response, per quarter hour</text>`,
     `<svg x="20" y="54" ${chart.slice("<svg ".length)}`,
     "</svg>",
     "",
@@ -640,15 +640,15 @@ export function costsFigure({ seed, assumed, grid: { rows } }) {
       panel(
         "costs-usd",
         "US dollars for a million calls",
-        "The cost of a million calls falls as each key gets more calls, and is lower without limits. The table has the numbers.",
+        "The cost of a million calls falls as each key makes more calls, and is lower without limits. The table has the numbers.",
         "usd",
         { domain: [0.5, 40], ticks: [1, 2, 5, 10, 20] },
         [],
       ),
       panel(
         "costs-messages",
-        "Messages per second of one ledger",
-        `The messages of a ledger grow with the rate of its key. One object handles about ${number(most)} per second. The table has the numbers.`,
+        "Messages per second of one account",
+        `The messages of an account grow with the rate of its key. One object handles about ${number(most)} per second. The table has the numbers.`,
         "messages",
         { domain: [1e-4, 1e5], ticks: [1e-3, 1e-2, 0.1, 1, 10, 100, 1e3, 1e4] },
         [
@@ -671,12 +671,12 @@ export function costsFigure({ seed, assumed, grid: { rows } }) {
 /** The figure of performance.json. @param {Performance} performance */
 export function performanceFigure({ targets, date, machine, figures }) {
   const fills = [colour("grey"), colour("orange")];
-  /** The figures in which the Workers differ most. */
+  /** The figures with the largest differences between the Workers. */
   const charts = /** @type {const} */ ([
-    ["whole", "cpu_us", "CPU of a small whole answer, µs"],
+    ["whole", "cpu_us", "CPU of a small whole response, µs"],
     ["prompt", "cpu_us", "CPU of a prompt of 100 KB, µs"],
     ["stream", "cpu_us", "CPU of a stream of 300 events, µs"],
-    ["alone", "p50_ms", "Time of an answer alone, median, ms"],
+    ["alone", "p50_ms", "Latency of a single call, median, ms"],
   ]);
   const drawn = charts.map(([load, name, title]) => {
     const bare = figures[load]?.["bare"]?.[name] ?? NaN;

@@ -1,10 +1,10 @@
 // @ts-check
-//! What is done to the pages that Astro has built: so that a content security policy without any `unsafe-` for scripts and
-//! styles holds, and so that every page is there as Markdown too.
+//! Post-processes the pages that Astro has built, so that they work under a content security policy without any `unsafe-` for
+//! scripts and styles, and so that every page is available as Markdown too.
 //!
 //! - Scripts inside pages become files, in the same place and order. Style attributes become classes.
 //! - Every page has a Markdown twin, to which it links; llms.txt, llms-full.txt and pictures are put beside them.
-//! - What is left inside a page, a link that leads nowhere, or a request to another host fails the build.
+//! - An inline script or style, a broken link, or a request to another host fails the build.
 
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -25,7 +25,7 @@ for (const name of ["costs", "performance", "prices", "routing"])
   cpSync(`${site}data/${name}.json`, `${DIST}${name}.json`);
 for (const name of ["llms.txt", "llms-full.txt"])
   cpSync(`${site}.generated/${name}`, `${DIST}${name}`);
-// The search of these pages is Starlight's; of Pagefind's own interfaces none is used.
+// The pages use Starlight's search, none of Pagefind's own interfaces.
 for (const name of readdirSync(`${DIST}pagefind`)) {
   if (/-ui\.|highlight/.test(name)) rmSync(`${DIST}pagefind/${name}`);
 }
@@ -50,7 +50,7 @@ for (const name of pages) {
   html = html.replace(/<[a-z][^<>]*\sstyle="[^"]*"[^<>]*>/g, (tag) => {
     const style = /\sstyle="([^"]*)"/.exec(tag)?.[1] ?? "";
     const bare = tag.replace(/\sstyle="[^"]*"/, "");
-    // Shown by a script, which cannot undo a class; it is a hint at a key, and does no harm.
+    // A script shows this keyboard hint, and cannot remove a class, so it is left as it is.
     if (/^display:\s*none;?$/.test(style)) return bare;
     const declarations = style
       .replace(/&quot;/g, '"')
@@ -62,9 +62,9 @@ for (const name of pages) {
       ? bare.replace(/\sclass="/, ` class="${className} `)
       : bare.replace(/^<([\w-]+)/, `<$1 class="${className}"`);
   });
-  // The word "Example" before an example of the API reference is no heading of the page, and would skip levels.
+  // As a heading, the word "Example" before an example of the API reference would skip levels.
   html = html.replace(/<h5( class="sl-openapi-examples-heading[^>]*>)([^<]*)<\/h5>/g, "<p$1$2</p>");
-  // Without JavaScript there is one theme; it is the light one.
+  // Without JavaScript the only theme is the light one.
   html = html.replace('data-theme="dark"', 'data-theme="light"');
   const slug = name === "index.html" ? "index" : name.replace(/\/index\.html$/, "");
   if (!existsSync(`${DIST}${slug}.md`)) complaints.add(`${name} has no Markdown twin`);
@@ -75,17 +75,17 @@ for (const name of pages) {
   writeFileSync(DIST + name, html);
 }
 for (const [file, text] of scripts) writeFileSync(`${DIST}_astro/${file}`, text);
-// Colours of examples: the highlighter's rules look for the attributes that are classes now.
+// Colours of examples: the highlighter's rules select by style attributes, which are classes now.
 for (const name of readdirSync(`${DIST}_astro`).filter((file) => file.endsWith(".css"))) {
   const css = readFileSync(`${DIST}_astro/${name}`, "utf8");
   const changed = css.replaceAll(
     /span\[style\^=(?:'--'|"--"|--)\]:not\(\[class\]\)/g,
     'span[class^="i-"]',
   );
-  if (/\[style/.test(changed)) complaints.add(`${name}: a rule goes by an attribute that is gone`);
+  if (/\[style/.test(changed)) complaints.add(`${name}: a rule selects by a removed attribute`);
   writeFileSync(`${DIST}_astro/${name}`, changed);
 }
-// As strong as an attribute: before what any one or two classes say.
+// As specific as an attribute: takes precedence over any one or two classes.
 const rules = [...styles].toSorted().map(([name, text]) => `${`.${name}`.repeat(3)}{${text}}`);
 writeFileSync(`${DIST}_astro/inline.css`, rules.join("\n") + "\n");
 
@@ -105,7 +105,7 @@ function check() {
   }
   for (const [path, html] of texts) {
     if (/<style|<script(?![^>]*\ssrc=)|\sstyle="|\son[a-z]+="/.test(html)) {
-      complaints.add(`${path}: something stands inside the page`);
+      complaints.add(`${path}: an inline script or style is left`);
     }
     for (const [, url = ""] of html.matchAll(
       /<(?:link|script|img)[^>]*\s(?:href|src)="([^"]*)"/g,

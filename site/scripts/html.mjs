@@ -18,7 +18,7 @@ export const inline = (text) =>
     .replace(/\*\*([^*]+)\*\*/g, "<strong>$1</strong>");
 
 /**
- * A container in which a table scrolls where it does not fit.
+ * A container in which a table scrolls if it is too wide.
  *
  * @param {string} label
  * @param {string} table

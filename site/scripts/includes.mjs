@@ -1,5 +1,5 @@
 // @ts-check
-//! The parts of pages that are made from data: each as HTML for the site and as Markdown for programs.
+//! The parts of pages that are generated from data, each as HTML for the site and as Markdown for programs.
 
 import { readFileSync } from "node:fs";
 import { GUARANTEES } from "../data/guarantees.mjs";
@@ -26,10 +26,10 @@ function errors() {
   }
   const html = rows.map(({ code, status, type, retry, meaning }) => {
     const what = advice[code];
-    if (what === undefined) throw new Error(`data/advice.json says nothing of ${code}`);
+    if (what === undefined) throw new Error(`data/advice.json has no entry for ${code}`);
     return `<tr id="${code}"><th scope="row"><a href="#${code}"><code>${code}</code></a></th><td>${status}</td><td>${escaped(type)}</td><td>${retry}</td><td>${inline(meaning)}</td><td>${inline(what)}</td></tr>`;
   });
-  const head = ["Code", "Status", "Type", "Try again", "Meaning", "What to do"];
+  const head = ["Code", "Status", "Type", "Retry", "Meaning", "Remedy"];
   const markdown = rows.map(
     ({ code, status, type, retry, meaning }) =>
       `| \`${code}\` | ${status} | ${type} | ${retry} | ${meaning} | ${advice[code]} |`,
@@ -111,8 +111,8 @@ function embeddingProviders() {
 const providerCount = () => {
   const count = String(json("site/data/providers.json").length);
   const date = /^State: (\d{4}-\d\d-\d\d)/m.exec(read("core/data/README.md"))?.[1];
-  if (date === undefined) throw new Error("core/data/README.md does not say of when it is");
-  const text = `${count} providers are built in; ${models().length.toLocaleString("en")} models of theirs are known, as of ${date}.`;
+  if (date === undefined) throw new Error("core/data/README.md has no date");
+  const text = `${count} providers are built in; the catalogue has ${models().length.toLocaleString("en")} of their models, as of ${date}.`;
   return { html: text, markdown: text };
 };
 
@@ -138,7 +138,7 @@ function catalogue() {
     ]
       .filter(Boolean)
       .join(", ");
-  const head = ["Model", "Context", "Output", "Input price", "Output price", "Known to do"];
+  const head = ["Model", "Context", "Output", "Input price", "Output price", "Capabilities"];
   let html = "";
   let markdown = "";
   for (const [provider, list] of byProvider) {

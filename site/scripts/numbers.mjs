@@ -1,5 +1,5 @@
 // @ts-check
-//! Numbers as readers see them, of the documentation and of the programs that print the same figures.
+//! Formatting of numbers, for the documentation and for the programs that print the same figures.
 
 /**
  * A number with a comma between thousands and at most three significant decimals.

@@ -1,9 +1,9 @@
 // @ts-check
-//! Makes the pages that Starlight renders, from the pages that people write (pages/) and from data.
+//! Generates the pages that Starlight renders from the written pages (pages/) and from data.
 //!
-//! A line `<!-- include: NAME -->` of a page is replaced by what `includes.mjs` makes of data: twice, as HTML for the site
-//! (src/content/docs/) and as Markdown for programs (.generated/md/). Pictures (pictures/) get a dark twin. Nothing here
-//! depends on time or machine.
+//! A line `<!-- include: NAME -->` of a page is replaced by a part that `includes.mjs` generates from data: as HTML for the site
+//! (src/content/docs/) and as Markdown for programs (.generated/md/). Pictures (pictures/) get a dark twin. The output
+//! depends on neither time nor machine.
 
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -35,7 +35,7 @@ export function page(slug) {
   return { head, title, description, text };
 }
 
-/** The slugs of all pages that people write. */
+/** The slugs of all written pages. */
 export function slugs() {
   return readdirSync(`${site}pages`, { recursive: true })
     .map(String)
@@ -45,7 +45,7 @@ export function slugs() {
 }
 
 /**
- * Colours of pictures on light ground, and what stands for them on dark. Everything that is drawn keeps to these.
+ * The colours of pictures on a light background, and their replacements on a dark one. All pictures and charts use these.
  *
  * @type {Record<string, string>}
  */
@@ -79,7 +79,7 @@ function pictures() {
 }
 
 /**
- * A picture of the site: one for each ground, of which the theme shows one.
+ * A picture of the site in a light and a dark version, of which the theme shows one.
  *
  * @param {string} alt
  * @param {string} name
@@ -116,7 +116,8 @@ function main() {
       text
         .replace(/^<!-- include: (\S+) -->$/gm, (_, name) => {
           const include = made[name];
-          if (include === undefined) throw new Error(`pages/${slug}.md: nothing is called ${name}`);
+          if (include === undefined)
+            throw new Error(`pages/${slug}.md: no include is named ${name}`);
           used.add(name);
           return include[kind].trim();
         })
@@ -148,7 +149,7 @@ function main() {
 const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 
 /**
- * llms.txt: what there is to read; llms-full.txt: all of it.
+ * Writes llms.txt, the list of pages, and llms-full.txt, all pages in one file.
  *
  * @param {string} apiLinks
  */

@@ -1,6 +1,6 @@
 // @ts-check
-//! Tables, charts and sentences from the data files that the simulation, the count of costs and the benchmark write. Pure:
-//! reads no file, and depends on neither time nor machine.
+//! Tables, charts and sentences from the data files that the simulation, the cost model and the benchmark write. The functions are pure:
+//! they read no file, and depend on neither time nor machine.
 
 import {
   clock,
@@ -22,9 +22,9 @@ import { number, quantity } from "./numbers.mjs";
 /** @typedef {import("../../benchmark/results.mjs").Profile} Profile */
 /** @typedef {{ items: { id: string, name: string }[] }} Prices */
 
-/** The item that is only paid by operators who bind Analytics Engine. */
+/** The item that only operators with Analytics Engine pay. */
 const OPTIONAL_ITEM = "analytics_points";
-/** The calls of a simulated key are those of so many seconds. */
+/** The duration in seconds over which the calls of a simulated key are counted. */
 const SECONDS = 10_000;
 
 /**
@@ -55,7 +55,7 @@ export function results({ routing, costs, prices, performance }) {
 const text = (words) => ({ html: words, markdown: words });
 
 /**
- * A chart with the tables of its numbers, which the page shows on request.
+ * A chart with a collapsed section that has the tables of its numbers.
  *
  * @param {string} html
  * @param {Include[]} tables
@@ -74,18 +74,18 @@ function policyTable({ calls, seed, policies }) {
   const seconds = (/** @type {number} */ ms) => `${(ms / 1_000).toFixed(2)} s`;
   /** @type {[about: string, write: (policy: Policy) => string][]} */
   const rows = [
-    ["answered completely", ({ answered }) => percent(answered / calls)],
-    ["not answered", ({ answered }) => number(calls - answered)],
-    ["answer broken off", ({ cut }) => number(cut)],
+    ["complete responses", ({ answered }) => percent(answered / calls)],
+    ["failed calls", ({ answered }) => number(calls - answered)],
+    ["responses cut", ({ cut }) => number(cut)],
     ["no content after 30 s", ({ late }) => number(late)],
     ["requests to providers, per call", ({ attempts }) => (attempts / calls).toFixed(2)],
     ["requests rejected with 429", ({ throttled }) => number(throttled)],
     ["first content, median", (policy) => seconds(policy.first_content_p50_ms)],
     ["first content, 95th percentile", (policy) => seconds(policy.first_content_p95_ms)],
     ["first content, 99th percentile", (policy) => seconds(policy.first_content_p99_ms)],
-    ["price ÷ cheapest able model", ({ price_ratio }) => price_ratio.toFixed(2)],
+    ["price ÷ cheapest candidate", ({ price_ratio }) => price_ratio.toFixed(2)],
     ["price of failed attempts", ({ wasted_share }) => percent(wasted_share)],
-    ["prompt cache reached", ({ cached, cacheable }) => percent(cached / cacheable)],
+    ["prompt cache hits", ({ cached, cacheable }) => percent(cached / cacheable)],
   ];
   return table({
     label: "Results of three routing policies",
@@ -144,9 +144,9 @@ function operatorTable({ operators, assumed }, { items }) {
       row("keys, with limits", (it) => number(it.keys), "quiet"),
       row("isolates", (it) => number(it.isolates), "quiet"),
       ...(paid ?? []).map((item) => price(item)),
-      row("together", (it) => dollars(it.total_micro_usd), "sum"),
+      row("total", (it) => dollars(it.total_micro_usd), "sum"),
       ...(optional ?? []).map((item) => price(item, ", if bound", "quiet")),
-      row("calls that wait for the ledger", (it) => percent(it.waited_ppm / 1e6, 1), "quiet"),
+      row("calls that wait for the account", (it) => percent(it.waited_ppm / 1e6, 1), "quiet"),
       row(
         "D1 queries per second",
         (it) => load(it.d1_queries_per_second, assumed.d1_queries_per_second_at_most),
@@ -189,14 +189,14 @@ function gridTable({ grid: { rows } }, caption, write) {
   });
 }
 
-/** Counts that are both measured and simulated, by their names in costs.json. */
+/** The counts that are both measured and simulated, by their names in costs.json. */
 const COUNTS = {
-  asks: "questions to the ledger",
-  reports: "reports to it",
-  alarms: "its alarms",
-  object_rows_written: "rows that it writes",
-  object_rows_read: "rows that it reads",
-  d1_queries: "queries of D1",
+  asks: "lease requests to the account",
+  reports: "reports to the account",
+  alarms: "alarms of the account",
+  object_rows_written: "rows written by the account",
+  object_rows_read: "rows read by the account",
+  d1_queries: "D1 queries",
   d1_rows_written: "rows written in D1",
   d1_rows_read: "rows read in D1",
   board: "messages to `ProviderHealth`",
@@ -240,23 +240,23 @@ function ratio({ bars }) {
     if (bar === undefined) throw new Error(`performance.json has no bar ${name}`);
     return quantity(bar);
   });
-  return `In the last run of the benchmark a small call with a key of the ring took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
+  return `In the last run of the benchmark, a small call with a ring key took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
 }
 
 /** The rows of the table of figures: the figure of a load, its name and its unit. */
 const FIGURES = [
-  ["whole", "cpu_us", "CPU of a small whole answer", "µs"],
+  ["whole", "cpu_us", "CPU of a small whole response", "µs"],
   ["prompt", "cpu_us", "CPU of a prompt of 100 KB", "µs"],
   ["stream", "cpu_us", "CPU of a stream of 300 events", "µs"],
   ["paced-stream", "cpu_us", "the same, its events some 2 ms apart", "µs"],
   ["long-stream", "cpu_us_per_1000_events", "CPU of 1,000 events of a stream of 3,000", "µs"],
-  ["alone", "p50_ms", "small whole answer alone, median", "ms"],
+  ["alone", "p50_ms", "latency of a single small call, median", "ms"],
   ["alone", "p99_ms", "the same, 99th percentile", "ms"],
-  ["stream-alone", "first_event_p50_ms", "first event of a stream alone, median", "ms"],
-  ["whole", "rps", "small whole answers a second, 32 at once", ""],
+  ["stream-alone", "first_event_p50_ms", "first event of a single stream, median", "ms"],
+  ["whole", "rps", "small calls per second, 32 at once", ""],
   ["memory", "kb_per_stream", "memory of an open stream", "KB"],
   ["idle", "resident_mb", "memory of an idle process", "MB"],
-  ["cold", "ms", "start of a process, to its first answer", "ms"],
+  ["cold", "ms", "start of a process, to its first response", "ms"],
 ];
 
 /** @param {Performance} performance */
@@ -281,9 +281,9 @@ function figureTable({ targets, date, machine, versions, figures }) {
 function barTable({ targets, bars }) {
   const others = ["bare", "by-hand"];
   return table({
-    label: "Bars, and what was measured",
+    label: "Bars and measurements",
     columns: [
-      ...["Gatehouse", "measured", "has to be", "verdict"],
+      ...["Gatehouse", "measured", "bar", "result"],
       ...others.map((target) => targets[target] ?? target),
     ],
     texts: [3],
@@ -317,7 +317,7 @@ function profileParts({ targets, kinds, causes, profile }) {
    * @param {(profile: Profile) => Record<string, Record<string, number>>} choose by target
    */
   const part = (label, caption, head, rows, choose) => {
-    if (profile === undefined) return text("It has not been measured yet.");
+    if (profile === undefined) return text("The profile has not been measured yet.");
     const all = choose(profile);
     return table({
       label,
@@ -328,31 +328,31 @@ function profileParts({ targets, kinds, causes, profile }) {
       })),
     });
   };
-  const rows = { ...kinds, total: "**in all**" };
+  const rows = { ...kinds, total: "**total**" };
   const made =
     profile === undefined
       ? ""
       : `${profile.date}; ${profile.machine.processor}, ${profile.machine.cores} cores; workerd ${profile.workerd}. `;
   return {
     "performance-profile": part(
-      "CPU of a small whole answer by kind, for each Worker",
-      `${made}Small whole answers, 32 at once; µs of CPU for a call. The profiler itself adds some percent, so the sums are not those above.`,
+      "CPU of a small whole response by kind, for each Worker",
+      `${made}Small calls, 32 at once; µs of CPU for a call. The profiler itself adds a few percent, so the sums differ from those above.`,
       "For",
       rows,
       (of) => of.us_per_call,
     ),
     "performance-profile-in-words": text(profile === undefined ? "" : callInWords(kinds, profile)),
     "performance-alone": part(
-      "CPU of small whole answers one at a time, by kind, for each Worker",
-      "Small whole answers, one at a time; µs of CPU for a call. The profiler takes a part of this.",
+      "CPU of small calls one at a time, by kind, for each Worker",
+      "Small calls, one at a time; µs of CPU for a call, the profiler included.",
       "For",
       rows,
       (of) => of.us_per_call_alone,
     ),
     "performance-slowest": part(
-      "The slowest hundredth of them, by cause",
-      "The slowest hundredth of these calls: percent of them, by the first cause that applies.",
-      "Slow by",
+      "The slowest 1 % of these calls, by cause",
+      "The slowest 1 % of these calls: the share of each cause in percent, by the first cause that applies.",
+      "Cause",
       causes,
       (of) => of.slowest,
     ),
@@ -365,7 +365,7 @@ function profileParts({ targets, kinds, causes, profile }) {
     ),
     "performance-start": part(
       "Processor time of a start, by kind",
-      "A start of a fresh process, to its first answer; ms of CPU, of all its threads. The profiler takes a part of this.",
+      "A start of a fresh process, to its first response; ms of CPU of all its threads, the profiler included.",
       "For",
       rows,
       (of) => of.start_cpu_ms,
@@ -394,7 +394,7 @@ function callInWords(kinds, { us_per_call: all }) {
   const rest =
     beyond("total") <= 0
       ? ""
-      : ` What it takes beyond the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is above all: ${more.join("; ")}.`;
+      : ` The difference to the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is mainly: ${more.join("; ")}.`;
   return `${largest}${rest}`;
 }
 
@@ -406,5 +406,5 @@ function startInWords({ start_ms, start_cpu_ms }) {
   const ms = (/** @type {number} */ value) => `${number(value)}\u{a0}ms`;
   const compiling =
     (start_cpu_ms["ring"]?.["compiling"] ?? NaN) - (start_cpu_ms["bare"]?.["compiling"] ?? NaN);
-  return `A fresh process with the bare Worker answers its first call after ${ms(bare)}. With Gatehouse’s Wasm beside it, which is read and compiled but never run, after ${ms(wasm)}, ${number(wasm / bare)} times that; Gatehouse itself after ${ms(ring)}. Of what it takes beyond the bare Worker, ${ms(compiling)} of CPU is V8 compiling: the Wasm, and then each function of the first call as it is first run.`;
+  return `A fresh process with the bare Worker returns its first response after ${ms(bare)}. If it also reads and compiles Gatehouse’s Wasm without running it, the first response takes ${ms(wasm)}, ${number(wasm / bare)} times that; Gatehouse itself takes ${ms(ring)}. Of the CPU time beyond the bare Worker, V8 spends ${ms(compiling)} compiling: the Wasm, and then each function of the first call when it first runs.`;
 }

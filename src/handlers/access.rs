@@ -1,6 +1,7 @@
-//! `POST /access/request-key`: a stranger asks for a key.
+//! `POST /access/request-key`: a request for a key.
 //!
-//! The answer says nothing about who has asked before, and the request is stored before it is given.
+//! The response does not reveal earlier requests of other clients, and the request is stored before the response is
+//! sent.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -27,10 +28,10 @@ use crate::request_context::seconds;
 use crate::store::keys::{Credential, NewSecret};
 use crate::store::requests::{self, AutoIssue, Origin, Submitted};
 
-/// Answers a submission.
+/// Handles a submission.
 pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let Some(pseudonyms) = &isolate.settings.pseudonyms else {
-        let words = "This gateway takes no requests for keys: its operator has not configured any key";
+        let words = "This gateway accepts no key requests: its operator has not configured any key";
         return Err(Error::new(Code::AuthNotConfigured, words));
     };
     context.require_json()?;
@@ -39,7 +40,7 @@ pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) ->
     let idempotency_key = idempotency_key(context.header("idempotency-key"))?;
     let (origin, limiter) = origin(context, pseudonyms, idempotency_key.as_deref(), &body);
 
-    // Named, so that it can be taken back. The name is nothing that a caller could choose twice, but for its
+    // The hit has a name, so that it can be removed. No caller can choose the same name twice, except by its
     // Idempotency-Key, which counts once.
     let name = origin
         .idempotency_key
@@ -51,7 +52,7 @@ pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) ->
         name: Some(name.clone()),
     };
     let verdict = rate_limiter::take(&context.env, &limiter, take).await.map_err(|_| {
-        Error::new(Code::StorageUnavailable, "The gateway cannot count requests for keys now; try again")
+        Error::new(Code::StorageUnavailable, "The gateway cannot count key requests now; try again")
     })?;
     if let Verdict::Refused(wait_ms) = verdict {
         let words = "Too many access requests from this IP. Try again later.";
@@ -70,7 +71,7 @@ pub async fn request_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) ->
     }
 }
 
-/// Keyed hashes of where a submission comes from, and the name of its client's limiter.
+/// Keyed hashes of the origin of a submission, and the name of its client's limiter.
 fn origin(
     context: &RequestContext<'_>,
     pseudonyms: &Pseudonyms,
@@ -89,9 +90,9 @@ fn origin(
     (origin, limiter)
 }
 
-/// What was counted was not stored, so it is not held against the client.
+/// Removes a hit whose submission was not stored.
 async fn give_back(env: &Env, limiter: &str, name: &str) {
-    // If this fails too, the client has one try less today.
+    // If this fails too, the client has one request less today.
     let _ = rate_limiter::give_back(env, limiter, name).await;
 }
 
@@ -146,7 +147,7 @@ fn response(submitted: Submitted, api_key: Option<String>, email: &str) -> Respo
             (201, Received { request_id, status: "approved", api_key: Some(key), message })
         }
         (Submitted::Before { id, with_key: true }, _) => {
-            let message = "Your key was issued in answer to an earlier request, and shown only then.".into();
+            let message = "Your key was issued for an earlier request, and was shown only then.".into();
             (200, Received { request_id: id, status: "approved", api_key: None, message })
         }
         (Submitted::Stored(id) | Submitted::Before { id, .. }, _) => {

@@ -1,4 +1,4 @@
-//! `GET /v1/analytics`: how much is called and how it goes, for anybody, unless the operator's configuration says otherwise.
+//! `GET /v1/analytics`: counts of calls, public unless the operator's configuration restricts them.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use gatehouse_core::routes::Audience;
 /// `GET /v1/analytics?project_id=&days=`
 pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let config = &isolate.settings.config.analytics;
-    // Where it makes no difference who asks, a key is not looked at: a wrong one is no fault on a public route.
+    // If the caller makes no difference, the key is ignored: a wrong key is no error on a public route.
     let mut operator = false;
     if !config.public || !config.projects {
         match authentication::authenticate(context, isolate, Audience::Operator).await {
@@ -36,7 +36,7 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         projects: config.projects || operator,
     };
     if query.project.is_some() && !query.projects {
-        let words = "Only operators may ask for one project here";
+        let words = "Only operators may filter by project here: leave 'project_id' out";
         return Err(Error::new(Code::PermissionDenied, words).with_param("project_id"));
     }
     let response = Response::json_text(200, answer(context, isolate, query, operator).await?);
@@ -44,11 +44,11 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         return Ok(response);
     }
     let response = response.with("cache-control", format!("public, max-age={}", FRESH_MS / 1_000));
-    // What one who may see less was answered is not for one who may see more, and the other way round.
+    // Callers with different permissions get different reports, so caches must not share them.
     Ok(if config.projects { response } else { response.with("vary", "authorization, x-api-key") })
 }
 
-/// The answer: what was said a moment ago, or else what the database says.
+/// The report: the cached one, or a new one from the database.
 async fn answer(
     context: &RequestContext<'_>,
     isolate: &Rc<Isolate>,
@@ -60,11 +60,11 @@ async fn answer(
         return Ok(text.to_owned());
     }
     let asked = if operator { Ok(()) } else { isolate.analytics.borrow_mut().ask(now_ms) };
-    // Operators are not throttled by what the public asks.
+    // Operators are not throttled by the queries of the public.
     if let Err(wait_ms) = asked
         && authentication::authenticate(context, isolate, Audience::Operator).await.is_err()
     {
-        let words = "Too many different questions about usage; try again later";
+        let words = "Too many different queries of usage; try again later";
         return Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)));
     }
     let listed = usage::listed(&isolate.settings.registry, &isolate.settings.config);

@@ -1,4 +1,4 @@
-//! `/v0/api_keys`: operators make, change, rotate and revoke keys.
+//! `/v0/api_keys`: creation, changes, rotation and revocation of keys by operators.
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
@@ -14,7 +14,7 @@ use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
 use crate::store::keys::{self, ClaimLink, Credential, Draft, NewSecret};
 
-/// How many times a change is begun anew because the key was changed meanwhile.
+/// The maximum number of tries of a change whose key was changed concurrently.
 const ATTEMPTS: u32 = 20;
 
 /// `GET /v0/api_keys`
@@ -83,7 +83,7 @@ pub async fn update(
             return Ok(Response::json(200, &ApiKey { settings, ..key }.document(now_ms)));
         }
     }
-    Err(Error::new(Code::StorageUnavailable, "The key is being changed by others; try again"))
+    Err(Error::new(Code::StorageUnavailable, "Other requests are changing this key; try again"))
 }
 
 /// `DELETE /v0/api_keys/{name}`
@@ -95,7 +95,7 @@ pub async fn revoke(
 ) -> Result<Response, Error> {
     let key = keys::get(&context.env, name).await?;
     keys::revoke(&context.env, &key, &operator.label).await?;
-    // Here it is dead at once; other isolates ask again within the bound.
+    // The key is revoked here at once; other isolates query the database again within the bound.
     isolate.keys.borrow_mut().forget();
     Ok(Response { status: 200, headers: Vec::new(), body: Body::Empty })
 }
@@ -129,7 +129,7 @@ pub async fn rotate(
     Ok(not_cached(response))
 }
 
-/// The name in a path: percent-decoded. One that no key can have is an unknown one.
+/// The name in a path, percent-decoded. An impossible name is an unknown one.
 pub fn name_of(segment: &str) -> Result<String, Error> {
     let name = url::percent_decode(segment);
     check_name(&name).map_err(|_| api_key::unknown(&name))?;
@@ -142,9 +142,9 @@ pub fn name_of(segment: &str) -> Result<String, Error> {
 enum NewCredential<'a> {
     /// The first secret.
     Created { id: &'a str, name: &'a str, api_key: &'a str },
-    /// Another secret. `previous_expires_at` is when the older ones end; `None` if there are none.
+    /// A further secret. `previous_expires_at` is the expiry of the older ones; `None` if there are none.
     Rotated { id: &'a str, name: &'a str, api_key: &'a str, previous_expires_at: Option<String> },
-    /// A claim link, which yields a secret.
+    /// A claim link, which creates a secret.
     Link { id: &'a str, name: &'a str, claim_url: String, claim_expires_at: String },
 }
 
@@ -159,7 +159,7 @@ impl<'a> NewCredential<'a> {
     }
 }
 
-/// As this dialect's clients expect it.
+/// Adds the header that the clients of this surface expect.
 fn not_cached(response: Response) -> Response {
     response.with("cache-control", "no-cache")
 }

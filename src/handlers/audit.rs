@@ -1,4 +1,4 @@
-//! `/v0/audit`: what operators did, and whether the record of it is whole.
+//! `/v0/audit`: the audit trail, and its verification.
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::audit::Head;
@@ -8,7 +8,7 @@ use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use crate::store::audit;
 
-/// How many entries a page has unless something else is said, and at most.
+/// The default and the maximum number of entries of a page.
 const USUAL: u64 = 100;
 const MOST: u64 = 1000;
 
@@ -74,7 +74,7 @@ fn number(
 ) -> Result<u64, Error> {
     let Some(text) = context.query(name) else { return Ok(usual) };
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        let words = format!("'{name}' must be a whole number from {} to {}", range.start(), range.end());
-        Error::new(Code::InvalidValue, words).with_param(name)
+        let message = format!("'{name}' must be a whole number from {} to {}", range.start(), range.end());
+        Error::new(Code::InvalidValue, message).with_param(name)
     })
 }

@@ -1,7 +1,7 @@
-//! `/access/claim/{token}`: the holder of a claim link sees a key, once.
+//! `/access/claim/{token}`: a claim link shows a key to its holder, once.
 //!
-//! `GET` shows a page with a button and changes nothing, so that chat programs and mail filters that open links do no harm.
-//! The button posts to the same address; that spends the link.
+//! `GET` returns a page with a button and changes nothing, so that link previews and mail filters do not use up the
+//! link. The button posts to the same address, which uses up the link.
 
 use std::rc::Rc;
 
@@ -59,7 +59,7 @@ pub async fn redeem(
     Ok(sealed(Response::json(200, &claimed)))
 }
 
-/// The link of a token. One that leads nowhere counts as a failed authentication.
+/// The link of a token. An unknown link counts as a failed authentication.
 async fn look_up(
     context: &RequestContext<'_>,
     isolate: &Isolate,
@@ -93,16 +93,16 @@ fn fault(context: &RequestContext<'_>, error: Error) -> Result<Response, Error> 
         return Err(error);
     }
     let title = if error.is(Code::ClaimUsed) {
-        "Used already"
+        "Link already used"
     } else if error.is(Code::ClaimExpired) {
-        "Too late"
+        "Link expired"
     } else if error.is(Code::ClaimNotFound) {
-        "No key here"
+        "Unknown link"
     } else {
-        "Not now"
+        "Temporarily unavailable"
     };
     let shown = page(error.status, title, |_| rejection(&error.message))?;
-    // The headers of the error stay: its source, and when to try again.
+    // The headers of the error stay: its source, and the time to wait.
     let headers = Response::error(&error, Surface::OpenAi).headers.into_iter();
     Ok(headers
         .filter(|(name, _)| *name != "content-type")
@@ -119,23 +119,23 @@ fn page(status: u16, title: &str, content: impl FnOnce(&Page) -> Markup) -> Resu
 fn offer() -> Markup {
     html! {
         p {
-            "The key is shown " strong { "once" } ": have a safe place ready for it, such as a password manager, before you \
-             go on."
+            "The key is shown " strong { "once" } ": prepare a safe place for it, such as a password manager, before you \
+             continue."
         }
         form method="post" { button { "Show my key" } }
-        p.quiet { "After that this link shows nothing any more. If you did not expect it, close this page." }
+        p.quiet { "The link works once. If you did not expect it, close this page." }
     }
 }
 
 /// The content of the page with the key.
 fn shown(page: &Page, key: &str) -> Markup {
     html! {
-        p { "Store it now. It is not shown again, and nobody can look it up: not even the operator knows it." }
+        p { "Store it now. It is not shown again: the gateway stores only its digest, and the operator does not see it." }
         code #key { (key) }
         button #copy type="button" hidden { "Copy" }
         p.quiet {
             "Send it as " strong { "Authorization: Bearer" } " and the key. "
-            a href="/docs" { "How to make the first call" }
+            a href="/docs/start" { "Quickstart" }
         }
         (page.script(COPY))
     }
@@ -146,7 +146,7 @@ fn rejection(message: &str) -> Markup {
     html! {
         p { (message) "." }
         p.quiet {
-            "Keys are shown once, so that nobody else can see yours. If you need another link, ask the operator of this \
+            "Each key is shown once, so that nobody else can see yours. If you need another link, ask the operator of this \
              gateway."
         }
     }

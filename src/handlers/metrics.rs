@@ -1,4 +1,4 @@
-//! `GET /metrics`: what was used and how the providers are doing, for Prometheus and what understands its format.
+//! `GET /metrics`: usage and health of the providers, in Prometheus' text format.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! What happens to a request: preflight, authentication, the route's handler, and the headers of every reply.
+//! The entry of a request: preflight, authentication, the route's handler, and the headers of every response.
 
 mod access;
 mod analytics;
@@ -27,11 +27,11 @@ use crate::platform::response::{Body, Response};
 use crate::request_context::RequestContext;
 use crate::{authentication, inference};
 
-/// Request headers that a preflight may send if it does not say which.
+/// Request headers that a preflight may send if it does not name any.
 const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id, x-session-id, \
      x-gateway-force-provider, x-gateway-force-model";
 
-/// Answers a request.
+/// Handles a request.
 pub async fn answer(context: &RequestContext<'_>) -> Response {
     if context.method() == "OPTIONS" {
         return preflight(context);
@@ -66,7 +66,7 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
             public(context, isolate, handler, rest).await
         }
         Match::Found(Route { endpoint: Endpoint::Keyed(_, handler), path, .. }, rest) => {
-            // A route for callers with a key has found one.
+            // The router finds a route with this audience only for callers with a key.
             let caller = caller.ok_or_else(nothing_here)?;
             let response = keyed(context, isolate, handler, rest, &caller).await;
             if let Err(error) = &response {
@@ -74,12 +74,12 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
             }
             response
         }
-        // The runtime serves static files before the Worker is asked: this is not one of them.
+        // The runtime serves static files before it calls the Worker, so this path has none.
         Match::Found(Route { endpoint: Endpoint::Asset, .. }, _) | Match::Nothing => Err(nothing_here()),
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
             format!(
-                "{} is not possible here; it has {}",
+                "{} is not allowed here; allowed methods are: {}",
                 context.method(),
                 routes::allowed_methods(context.path())
             ),
@@ -87,8 +87,8 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
     }
 }
 
-/// The log line of a request that came to nothing. A call that reached an upstream has one of its own (`chat::record`); what
-/// strangers send has none, since they could fill the log with it.
+/// The log line of a rejected request. A call that reached an upstream has its own line (`chat::record`). Requests
+/// without a valid key have none, since they could fill the log.
 fn log_refusal(context: &RequestContext<'_>, path: &str, caller: &Caller, error: &Error) {
     log::line(&log::Event::Refused {
         request_id: &context.id,
@@ -103,11 +103,11 @@ fn log_refusal(context: &RequestContext<'_>, path: &str, caller: &Caller, error:
     });
 }
 
-/// What a handler is doing. Boxed: otherwise all handlers were one future, as large as the largest of them, with one function
-/// of 117 KB that polls it, and the runtime would compile all of that for an isolate's first call: 5 ms.
+/// The future of a handler. Boxed: otherwise all handlers were one future, as large as the largest of them, with one
+/// function of 117 KB that polls it, which the runtime would compile during an isolate's first call: 5 ms.
 type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + 'a>>;
 
-/// Routes for anybody.
+/// Public routes.
 fn public<'a>(
     context: &'a RequestContext<'_>,
     isolate: &'a Rc<Isolate>,
@@ -175,11 +175,11 @@ async fn on_api_key(
 }
 
 fn nothing_here() -> Error {
-    Error::new(Code::NotFound, "Not found: there is nothing at this path; /openapi.json lists what there is")
+    Error::new(Code::NotFound, "Not found: there is nothing at this path; /openapi.json lists all paths")
 }
 
-/// A CORS preflight, answered before authentication because browsers send it without credentials. What it asks for is
-/// reflected: SDKs send headers of their own (`x-stainless-*`), and a key in a header is no cookie.
+/// Handles a CORS preflight, before authentication because browsers send it without credentials. The requested headers
+/// are reflected: SDKs send headers of their own (`x-stainless-*`), and a key in a header is no cookie.
 fn preflight(context: &RequestContext<'_>) -> Response {
     let allowed = routes::allowed_methods(context.path());
     let asked = context.header("access-control-request-headers").filter(|names| !names.trim().is_empty());

@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`: the model names that a call can give.
+//! `GET /v1/models` and `GET /v1/models/{id}`: the model names for calls.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ struct ModelList<'a> {
     data: Vec<Listed<'a>>,
 }
 
-/// A name that a call can give as its model.
+/// A model name for calls.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Listed<'a> {
@@ -50,7 +50,7 @@ impl Listed<'_> {
         }
     }
 
-    /// Whether a key may use it: by its name, or, of a group, any of its models.
+    /// Returns true if a key may use it: by its name, or, for a group, by the name of one of its models.
     fn is_allowed(&self, isolate: &Isolate, key: &IssuedKey) -> bool {
         let allows =
             |id: &str, canonical: &str| key.check_model(&isolate.settings.config, id, canonical).is_ok();
@@ -66,8 +66,8 @@ impl Listed<'_> {
     }
 }
 
-/// All models of the active providers, the aliases, the groups, and `auto`. With an issued key: those that it may use; with
-/// `?task=`: those for a task.
+/// All models of the active providers, the aliases, the groups, and `auto`. For an issued key, only those that it may
+/// use; with `?task=`, only those for a task.
 pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let task = context.query_choice("task", &Task::ALL.map(|task| (task.name(), task)))?;
     let is_for_task = |listed: &Listed<'_>| task.is_none_or(|task| listed.task() == Some(task));
@@ -78,11 +78,11 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result
     Ok(Response::json(200, &list).with("vary", "authorization, x-api-key"))
 }
 
-/// One of them, by its listed id or by any other name that a call could use. Ids may have slashes, encoded or not.
+/// One of them, by its listed id or by another name for calls. Ids may have slashes, encoded or not.
 pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
     let id = url::percent_decode(id);
     let found = by_id(isolate, &id).or_else(|| {
-        // A bare id that one provider alone has.
+        // A bare id that only one provider has.
         let mut having = isolate.settings.registry.models().filter(|(_, model)| model.id == id);
         let (_, model) = having.next()?;
         having.next().is_none().then(|| Listed::Model(model.to_object()))
@@ -105,7 +105,7 @@ fn all(isolate: &Isolate) -> impl Iterator<Item = Listed<'_>> {
     models.chain(aliases).chain(groups).chain(auto(isolate))
 }
 
-/// The entry of the list with an id.
+/// The entry of an id in the list.
 fn by_id<'a>(isolate: &'a Isolate, id: &'a str) -> Option<Listed<'a>> {
     let config = &isolate.settings.config;
     model(isolate, id)
@@ -119,7 +119,7 @@ fn group<'a>(id: &'a str, models: &'a [String]) -> Listed<'a> {
     Listed::Group { id, object: OBJECT, created: MODELS_AS_OF, owned_by: GATEWAY, group_of: models }
 }
 
-/// `auto`, unless an alias of the operator's has that name, or there is nothing to choose from.
+/// `auto`, unless an alias has that name, or there is no model to choose from.
 fn auto(isolate: &Isolate) -> Option<Listed<'_>> {
     isolate.settings.registry.models().next()?;
     let taken = isolate.settings.config.aliases.contains_key(AUTO);

@@ -1,4 +1,4 @@
-//! `/api/portal/requests`: operators see requests for keys and decide on them.
+//! `/api/portal/requests`: the review of key requests by operators.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ use crate::request_context::RequestContext;
 use crate::store::keys::{ClaimLink, Credential, NewSecret};
 use crate::store::requests::{self, PAGE_SIZE};
 
-/// How many times an approval is begun anew because its request was changed meanwhile.
+/// The maximum number of tries of an approval whose request was changed concurrently.
 const ATTEMPTS: u32 = 5;
 
 /// A page of requests.
@@ -30,7 +30,7 @@ const ATTEMPTS: u32 = 5;
 #[serde(rename_all = "PascalCase")]
 struct RequestPage<'a> {
     data: Vec<PortalRequest<'a>>,
-    /// The number of pages; 0 where all requests are on one.
+    /// The number of pages; 0 if all requests are on one.
     pages: u64,
 }
 
@@ -50,7 +50,7 @@ enum Approved {
     /// The key, for the operator to pass on.
     #[serde(rename_all = "PascalCase")]
     Key { raw_key: String },
-    /// The claim link, for the operator to pass on. `email_error` is why it was not sent.
+    /// The claim link, for the operator to pass on. `email_error` is the reason why it was not sent.
     #[serde(rename_all = "PascalCase")]
     Link {
         #[serde(rename = "ClaimURL")]
@@ -73,7 +73,7 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Res
         (Some(false), _) => Some(State::Pending),
         (None, _) => None,
     };
-    // No page, or none that is a number: the first. Zero and below: all, without pages.
+    // No page or an invalid number: the first page. Zero and below: all requests, without pages.
     let page = context.query("p").and_then(|text| text.trim().parse::<i128>().ok()).unwrap_or(1);
     let page = (page > 0).then(|| u64::try_from(page).unwrap_or(u64::MAX));
     let (found, count) = requests::list(&context.env, state, page).await?;
@@ -195,10 +195,10 @@ pub async fn approve(
             return Ok(Response::json(200, &deliver(context, delivery, credential).await));
         }
     }
-    Err(Error::new(Code::StorageUnavailable, "The request is being changed by others; try again"))
+    Err(Error::new(Code::StorageUnavailable, "Other requests are changing this key request; try again"))
 }
 
-/// How the key reaches its holder, and what that needs.
+/// The delivery of the key, with the data that it needs.
 enum DeliveryPlan {
     Show,
     Link,
@@ -234,8 +234,7 @@ impl DeliveryPlan {
     }
 }
 
-/// Delivers the key of an approved request. From here on nothing fails: an e-mail that cannot be sent leaves the link to the
-/// operator.
+/// Delivers the key of an approved request. It never fails: if the e-mail cannot be sent, the operator gets the link.
 async fn deliver(context: &RequestContext<'_>, plan: DeliveryPlan, credential: Credential) -> Approved {
     let link = match credential {
         Credential::Secret(secret) => return Approved::Key { raw_key: secret.text },
@@ -259,7 +258,7 @@ async fn deliver(context: &RequestContext<'_>, plan: DeliveryPlan, credential: C
     }
 }
 
-/// Why a request that should be pending could not be decided on.
+/// The error for a request that is not pending.
 async fn not_pending(context: &RequestContext<'_>, id: &str) -> Result<Error, Error> {
     Ok(match requests::get(&context.env, id).await? {
         None => not_found(),

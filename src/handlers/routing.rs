@@ -1,4 +1,4 @@
-//! `GET /v1/routing/status` and `GET /v1/stats/providers`: how models and providers are doing, for anybody.
+//! `GET /v1/routing/status` and `GET /v1/stats/providers`: public reports on models and providers.
 
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ pub async fn status(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Resp
     )
 }
 
-/// What has been counted of each provider.
+/// The statistics of each provider.
 pub async fn provider_stats(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
     isolate.health.refresh(context).await;
     Response::json(

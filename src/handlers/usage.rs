@@ -1,4 +1,4 @@
-//! `/usage`: what a key has used, how its limits stand, and its receipts. A key sees itself, an operator any key.
+//! `/usage`: usage, limits and receipts of a key. An inference key reads its own, an operator key those of every key.
 
 use std::rc::Rc;
 
@@ -18,12 +18,12 @@ use crate::platform::response::Response;
 use crate::request_context::{RequestContext, last_days};
 use crate::store::keys;
 
-/// Stands before the label of a key of the ring.
+/// The prefix of the label of a ring key.
 const RING: &str = "ring:";
 const DEFAULT_RECEIPTS: u32 = 20;
 const MAX_RECEIPTS: u32 = 100;
 
-/// Whose usage is asked for.
+/// The key whose usage is returned.
 struct Subject {
     /// The name of the key.
     name: String,
@@ -33,7 +33,7 @@ struct Subject {
 
 impl Subject {
     fn of_key(isolate: &Isolate, key: &IssuedKey) -> Subject {
-        // A key whose policies are gone may do nothing, but what it has used can be seen.
+        // A key whose policies were removed has no permissions, but its usage is readable.
         let limits = Limit::of_key(key, &isolate.settings.config).unwrap_or_default();
         Subject { name: key.name.clone(), ledger: accounts::of_key(&key.id), limits }
     }
@@ -46,8 +46,8 @@ impl Subject {
         let asked = context.query("key");
         if !authentication::is_operator(context, isolate) {
             if asked.is_some() {
-                let words = "Only operators see the usage of other keys: leave 'key' out";
-                return Err(Error::new(Code::PermissionDenied, words).with_param("key"));
+                let message = "Only operators may read the usage of other keys: leave 'key' out";
+                return Err(Error::new(Code::PermissionDenied, message).with_param("key"));
             }
             return Ok(match &caller.key {
                 Some(key) => Subject::of_key(isolate, key),
@@ -55,9 +55,9 @@ impl Subject {
             });
         }
         let asked = asked.filter(|key| !key.is_empty()).ok_or_else(|| {
-            let words = "This is an operator's key: name the key whose usage is to be shown, as ?key=<name or id>, or \
-                         ?key=ring:<label>";
-            Error::new(Code::MissingMember, words).with_param("key")
+            let message = "This is an operator key: name the key whose usage to return, as ?key=<name or id>, or \
+                           ?key=ring:<label>";
+            Error::new(Code::MissingMember, message).with_param("key")
         })?;
         match asked.strip_prefix(RING) {
             Some(label) => Ok(Subject::of_ring(label)),
@@ -70,7 +70,7 @@ impl Subject {
 #[derive(Serialize)]
 struct ReceiptList<'a> {
     object: &'static str,
-    /// Receipts as they are stored, newest first.
+    /// Stored receipts, newest first.
     data: Vec<&'a RawValue>,
     has_more: bool,
     /// The number of the last receipt, from which the next page starts; `None` on the last page.
@@ -84,7 +84,7 @@ struct Numbered {
 }
 
 fn unavailable(_: ObjectError) -> Error {
-    Error::new(Code::StorageUnavailable, "The key's ledger does not answer; try again")
+    Error::new(Code::StorageUnavailable, "The key's account does not respond; try again")
 }
 
 /// `GET /usage`
@@ -139,10 +139,10 @@ pub async fn get_receipt(
         None
     };
     let shown: String = id.chars().take(100).collect();
-    let words = format!(
-        "This key has no receipt '{shown}': receipts come some moments after their calls, and go after 30 days or 10,000 others"
+    let message = format!(
+        "This key has no receipt '{shown}': receipts appear about a second after their calls, and are deleted after 30 days or 10,000 newer ones"
     );
     found
         .map(|text| Response::json_text(200, text))
-        .ok_or_else(|| Error::new(Code::ReceiptNotFound, words).with_param("id"))
+        .ok_or_else(|| Error::new(Code::ReceiptNotFound, message).with_param("id"))
 }

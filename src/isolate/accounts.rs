@@ -1,7 +1,7 @@
 //! Synchronizes this isolate's local leases and the calls of its keys with the keys' accounts, in the `KeyLedger`
 //! objects.
 //!
-//! Calls of keys with limits spend from the isolate's lease. The object is asked before a call is sent only if the
+//! Calls of keys with limits spend from the isolate's lease. The object is queried before a call is sent only if the
 //! lease does not suffice. Ended calls are reported after their responses: at once, or, while another report is in
 //! flight, together with those that end in the meantime. A lease is held only as long as some request of the isolate
 //! lives that can return it, since the runtime may discard the isolate at any time after the last.
@@ -34,7 +34,7 @@ const REPORTING_MS: u64 = 25_000;
 const RETRY_MS: u32 = 500;
 /// The longest time that a request lives on to return a lease, in milliseconds.
 const MAX_LINGER_MS: u64 = 20_000;
-/// The largest number of requests for a lease by one attempt: it asks again if the lease was returned before the
+/// The largest number of requests for a lease by one attempt: it requests again if the lease was returned before the
 /// response came.
 const MAX_REQUESTS: u32 = 3;
 /// The number of keys from which on an isolate drops idle leases.
@@ -75,7 +75,7 @@ fn limits_unavailable() -> Error {
     Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again")
 }
 
-/// The interval at which the account hears of a call in flight, in milliseconds.
+/// The interval at which reports to the account confirm a call in flight, in milliseconds.
 #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
 pub const HEARTBEAT_MS: u32 = RENEW_MS as u32;
 

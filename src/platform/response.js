@@ -28,9 +28,11 @@ const OWN = new Headers({
 export function respond(status, headers, body) {
   const isForwarded = body !== null && typeof body === "object";
   const response = new Response(body, { status, headers: isForwarded ? FORWARDED : OWN });
+  // Each reading of `response.headers` costs as much as a quarter of a header.
+  const own = response.headers;
   const lines = headers.split("\n");
   for (let line = 0; line + 2 < lines.length; line += 2) {
-    response.headers.set(lines[line] ?? "", lines[line + 1] ?? "");
+    own.set(lines[line] ?? "", lines[line + 1] ?? "");
   }
   return response;
 }

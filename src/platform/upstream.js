@@ -430,8 +430,10 @@ export function relay(exchange, pingMs) {
   return { readable: client.readable, finished: pump(exchange, source, hooks, client) };
 }
 
-/** The number of bytes for each read of a stream. */
-const READ_BYTES = 16_384;
+/** The number of bytes for each read of a stream whose events come one by one. */
+const READ_BYTES = 4_096;
+/** The same for a stream that is gathered. */
+const GATHERED_BYTES = 16_384;
 
 /**
  * The upstream's end of a stream. All reads use the same buffer: by default the runtime allocates one of 4 KB for
@@ -443,6 +445,7 @@ class Source {
     this.body = body;
     this.reader = body.getReader({ mode: "byob" });
     this.buffer = new ArrayBuffer(READ_BYTES);
+    this.isGathered = false;
     this.hasEnded = false;
     this.wake = () => {};
   }
@@ -463,15 +466,18 @@ class Source {
   }
 
   /**
-   * From here on a read returns all that has arrived since the last one, up to READ_BYTES. Without this it returns
+   * From here on a read returns all that has arrived since the last one, up to GATHERED_BYTES. Without this it returns
    * one event, as the upstream wrote it, and each read costs an entry into the isolate.
    *
    * Only the runtime can gather without entering the isolate: a branch of a tee keeps what the other branch has
-   * caused to be read. So the other branch is piped, natively, into a stream that is emptied in large reads.
+   * caused to be read. So the other branch is piped, natively, into a stream that is emptied in large reads. This
+   * doubles the memory of an open stream.
    *
    * @param {() => Promise<void>} ready resolves while the stream may be read ahead of `read`
    */
   gather(ready) {
+    this.isGathered = true;
+    this.buffer = new ArrayBuffer(GATHERED_BYTES);
     this.reader.releaseLock();
     const [kept, emptied] = this.body.tee();
     this.reader = kept.getReader({ mode: "byob" });
@@ -509,10 +515,10 @@ class Source {
  * @param {() => Promise<void>} ready is waited for before each read
  */
 async function empty(reader, ready) {
-  let buffer = new ArrayBuffer(READ_BYTES);
+  let buffer = new ArrayBuffer(GATHERED_BYTES);
   for (;;) {
     await ready();
-    const { done, value } = await reader.readAtLeast(READ_BYTES, new Uint8Array(buffer));
+    const { done, value } = await reader.readAtLeast(GATHERED_BYTES, new Uint8Array(buffer));
     if (done || value === undefined) return;
     ({ buffer } = value);
   }
@@ -630,11 +636,16 @@ const GONE = new Error("the client has left");
 const PING = new TextEncoder().encode(": ping\n\n");
 
 /**
- * The time between two reads of a stream, in milliseconds, in which the runtime gathers what arrives. An event that
- * comes later than that after the last one is sent at once, so this only concerns streams of more than sixty events a
- * second, which no screen shows one by one.
+ * The time between two reads of a stream that is gathered, in milliseconds. An event that comes later than that after
+ * the last one is sent at once.
  */
 const GATHER_MS = 16;
+
+/**
+ * A stream is gathered once this many events in a row have come within GATHER_MS each: more than sixty events a second,
+ * which no screen shows one by one. Slower streams gain nothing from it.
+ */
+const QUICK_EVENTS = 2;
 
 /** The number of bytes waiting for a slow client above which the upstream is not read. */
 const MAX_WAITING = 65_536;
@@ -691,11 +702,12 @@ async function pump(exchange, source, hooks, client) {
  */
 async function forward(source, watch, hooks, client) {
   const ready = () => (client.waiting > MAX_WAITING ? client.sent() : Promise.resolve());
-  source.gather(ready);
+  let quick = 0;
   let isFull = false;
   for (;;) {
+    const since = Date.now();
     watch.touch();
-    if (!isFull) await source.arrival(GATHER_MS);
+    if (source.isGathered && !isFull) await source.arrival(GATHER_MS);
     let read;
     try {
       read = await source.read();
@@ -707,11 +719,14 @@ async function forward(source, watch, hooks, client) {
     const chunk = source.take(read.value);
     client.write(hooks.push(chunk) ?? chunk.slice());
     if (hooks.state() === "over") return "over";
-    isFull = chunk.byteLength === READ_BYTES;
+    isFull = chunk.byteLength === GATHERED_BYTES;
     if (client.waiting > MAX_WAITING) {
       // A slow client is not a silent upstream.
       watch.pause();
       await client.sent();
+    } else if (!source.isGathered) {
+      quick = Date.now() - since < GATHER_MS ? quick + 1 : 0;
+      if (quick === QUICK_EVENTS) source.gather(ready);
     }
   }
 }

@@ -1,4 +1,4 @@
-//! The audit trail: reading it. It is written with the changes that it notes ([`super::change`]).
+//! Reading the audit trail. [`super::change`] writes it together with each change.
 
 use gatehouse_core::error::Error;
 use gatehouse_core::onboarding::audit::{Entry, Head};

@@ -9,30 +9,30 @@ use super::sql::unavailable;
 use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random, upstream};
 
-/// How long to go on when others write to the audit trail at the same time, in milliseconds.
+/// The maximum time of retries while others write to the audit trail, in milliseconds.
 const PATIENCE_MS: u64 = 15_000;
 
-/// A change that is noted in the audit trail.
+/// A change with an entry in the audit trail.
 pub(super) struct Change<'a> {
-    /// What makes the change. The last of them decides: if it changes nothing, nothing is noted.
+    /// The statements of the change. If the last of them changes nothing, no entry is written.
     pub(super) deciding: Vec<Statement>,
-    /// What is noted.
+    /// The action for the entry.
     pub(super) action: Action<'a>,
-    /// What follows from the change.
+    /// Statements that depend on the change.
     pub(super) then: Vec<Statement>,
 }
 
-/// What became of a change.
+/// The result of a change.
 pub(super) enum Changed {
-    /// It is made and noted.
+    /// The change and its entry were written.
     Done,
-    /// It changed nothing, because things were not as expected.
+    /// The change had no effect, because the state was not the expected one.
     Nothing,
-    /// It would have made a row that there is already.
+    /// The change would have duplicated a row.
     Duplicate,
 }
 
-/// Makes a change and notes it, as one transaction. When another change is noted at the same time, tries again.
+/// Writes a change and its entry as one transaction. Retries if another entry was written at the same time.
 pub(super) async fn change(env: &Env, change: Change<'_>) -> Result<Changed, Error> {
     let began_ms = clock::now_ms();
     let decisive = change.deciding.len();
@@ -50,12 +50,12 @@ pub(super) async fn change(env: &Env, change: Change<'_>) -> Result<Changed, Err
                 let noted = outcomes.get(decisive).is_some_and(|outcome| outcome.changes > 0);
                 return Ok(if noted { Changed::Done } else { Changed::Nothing });
             }
-            // Somebody else's entry took the place in the chain.
+            // Another entry took this place in the chain.
             Err(Failure::Duplicate(columns)) if columns == "audit_log.seq" => {
                 if clock::now_ms().saturating_sub(began_ms) > PATIENCE_MS {
                     return Err(unavailable(&Failure::Unavailable));
                 }
-                // By chance, and longer each time, so that many do not collide again and again.
+                // A random wait that grows, so that concurrent changes do not collide repeatedly.
                 longest_wait_ms = (longest_wait_ms * 2).min(1000);
                 let [share] = random::id_bytes();
                 upstream::sleep(longest_wait_ms * u32::from(share) / 255).await;

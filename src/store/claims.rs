@@ -1,4 +1,4 @@
-//! Claim links: looking one up, and using it.
+//! Claim links: looking up and redeeming.
 
 use gatehouse_core::error::Error;
 use gatehouse_core::onboarding::audit::{Action, Event};
@@ -25,7 +25,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether the link can be used now.
+    /// Checks that the link can be used now.
     pub fn check(&self, now_ms: u64) -> Result<(), Error> {
         Claim { used_ms: self.used_ms, expires_ms: self.expires_ms }.check(now_ms)
     }
@@ -40,7 +40,8 @@ pub async fn find(env: &Env, token: &str) -> Result<Found, Error> {
     found.first().and_then(|row| Found::deserialize(row).ok()).ok_or_else(claim::not_found)
 }
 
-/// Uses a link: the secret is stored and the link is spent, or neither. Of any number at once one succeeds.
+/// Redeems a link: the secret is stored and the link is used up, or neither. Of any number of concurrent attempts one
+/// succeeds.
 pub async fn redeem(env: &Env, found: &Found, secret: &NewSecret) -> Result<(), Error> {
     let now_ms = clock::now_ms();
     let spent = Statement::new(
@@ -59,7 +60,7 @@ pub async fn redeem(env: &Env, found: &Found, secret: &NewSecret) -> Result<(), 
     };
     match change(env, claimed).await? {
         Changed::Done => Ok(()),
-        // Somebody else was faster, or the time has just passed, or the key has been revoked.
+        // Another attempt was faster, or the link has just expired, or the key has been revoked.
         Changed::Nothing | Changed::Duplicate => {
             Claim { used_ms: Some(now_ms), expires_ms: found.expires_ms }.check(now_ms)
         }

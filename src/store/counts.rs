@@ -1,4 +1,4 @@
-//! How many requests for keys and how many keys there are.
+//! Counts of key requests and of keys.
 
 use gatehouse_core::error::Error;
 use worker::Env;
@@ -6,15 +6,15 @@ use worker::Env;
 use super::sql::run_if_any;
 use crate::platform::database::Statement;
 
-/// What is counted.
+/// The counts.
 pub struct Counts {
-    /// Requests for keys that wait for an operator.
+    /// Pending key requests.
     pub pending_requests: u64,
-    /// Issued keys that are not revoked, disabled or at their end.
+    /// Issued keys that are not revoked, disabled or expired.
     pub issued_keys: u64,
 }
 
-/// Counts; `None` where there is no database, or none with tables.
+/// Reads the counts; `None` if there is no database, or none with tables.
 pub async fn now(env: &Env, now_ms: u64) -> Result<Option<Counts>, Error> {
     let sql = "SELECT (SELECT COUNT(*) FROM key_requests WHERE state = 'pending') AS pending, \
                (SELECT COUNT(*) FROM issued_keys WHERE revoked_ms IS NULL AND disabled = 0 \

@@ -15,7 +15,7 @@ use super::sql::{self, rows, run_if_any, text, unavailable};
 use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
 
-/// A key that has just been minted. Its text is shown once and kept nowhere.
+/// A new key. Its text is shown once and never stored.
 pub struct NewSecret {
     /// The whole key.
     pub text: String,
@@ -24,7 +24,7 @@ pub struct NewSecret {
 }
 
 impl NewSecret {
-    /// Mints a key.
+    /// Creates a key.
     pub fn new() -> Result<NewSecret, Error> {
         let text = key::mint(&random::secret_bytes()?);
         let public_id = key::public_id(&text).map(str::to_owned);
@@ -52,17 +52,17 @@ impl NewSecret {
     }
 }
 
-/// A claim link that has just been made.
+/// A new claim link.
 pub struct ClaimLink {
-    /// The token that the link ends with. Shown once and kept nowhere.
+    /// The token at the end of the link. Shown once and never stored.
     pub token: String,
-    /// When it ends, in milliseconds since 1970.
+    /// The expiry, in milliseconds since 1970.
     pub expires_ms: u64,
     digest: String,
 }
 
 impl ClaimLink {
-    /// Makes a link that works for some hours.
+    /// Creates a link with a lifetime in hours.
     pub fn new(hours: u32, now_ms: u64) -> Result<ClaimLink, Error> {
         let token = claim::token(&random::secret_bytes()?);
         let digest = claim::token_digest(&token)
@@ -70,7 +70,7 @@ impl ClaimLink {
         Ok(ClaimLink { token, digest, expires_ms: now_ms + u64::from(hours) * 3_600_000 })
     }
 
-    /// The statement that stores it, if the statement before it changed something.
+    /// The statement that stores the link, if the statement before it changed something.
     pub fn store(&self, key_id: &str, overlap_ms: u64, now_ms: u64) -> Statement {
         Statement::new(
             "INSERT INTO claims (digest, key_id, created_ms, expires_ms, overlap_ms) \
@@ -86,16 +86,16 @@ impl ClaimLink {
     }
 }
 
-/// What a key gets to begin with.
+/// The first credential of a key.
 pub enum Credential {
     /// A secret, which the operator sees.
     Secret(NewSecret),
-    /// A claim link, by which its holder gets the secret.
+    /// A claim link, by which the owner gets the secret.
     Claim(ClaimLink),
 }
 
 impl Credential {
-    /// The statement that stores it, if the statement before it changed something.
+    /// The statement that stores the credential, if the statement before it changed something.
     pub fn store(&self, key_id: &str, now_ms: u64) -> Statement {
         match self {
             Credential::Secret(secret) => secret.store(key_id, now_ms),
@@ -103,7 +103,7 @@ impl Credential {
         }
     }
 
-    /// Its public part, for the audit trail.
+    /// The public part, for the audit trail.
     pub fn note(&self) -> CredentialNote<'_> {
         match self {
             Credential::Secret(secret) => CredentialNote::Secret { public_id: &secret.public_id },
@@ -114,17 +114,17 @@ impl Credential {
 
 /// A key to be stored.
 pub struct Draft<'a> {
-    /// Its id.
+    /// The id.
     pub id: &'a str,
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// What it may do.
+    /// The settings.
     pub settings: &'a Settings,
-    /// The developer whose key it is, if the portal knows one.
+    /// The developer of the key, if the portal has one.
     pub by_user: Option<&'a str>,
-    /// The request that it comes from.
+    /// The request for which it is issued.
     pub request_id: Option<&'a str>,
-    /// Who makes it.
+    /// The actor.
     pub created_by: &'a str,
 }
 
@@ -162,7 +162,7 @@ pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Err
             let digest = Digest::from_hex(row.get("digest")?.as_str()?)?;
             Some((digest, Rc::new(IssuedKey::from_row(row)?)))
         })),
-        // No database and no tables: no issued keys.
+        // Without a database or tables there are no issued keys.
         Err(Failure::NotBound | Failure::NotMigrated) => Ok(None),
         Err(failure) => Err(unavailable(&failure)),
     }
@@ -179,7 +179,7 @@ pub async fn public_ids(env: &Env, most: u32) -> Result<Option<BTreeSet<String>>
     Ok(has_all.then(|| ids.collect()))
 }
 
-/// The key of an id, revoked or not, or of a name: for looking at what it has used.
+/// The key of an id, revoked or not, or of a name: for reading its usage.
 pub async fn find_by_name_or_id(env: &Env, name: &str) -> Result<IssuedKey, Error> {
     const SQL: &str = "SELECT id, name, disabled, expires_ms AS key_expires_ms, NULL AS secret_expires_ms, policies, models, \
         endpoints FROM issued_keys WHERE id = ?1 OR (name = ?1 AND revoked_ms IS NULL) ORDER BY revoked_ms LIMIT 1";
@@ -187,7 +187,7 @@ pub async fn find_by_name_or_id(env: &Env, name: &str) -> Result<IssuedKey, Erro
     found.first().and_then(IssuedKey::from_row).ok_or_else(|| api_key::unknown(name))
 }
 
-/// All keys that are not revoked, by name; or the one of a name.
+/// All keys that are not revoked, sorted by name; or the key of a name.
 pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Error> {
     const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.metadata, k.expires_ms, \
         k.request_id, k.created_ms, k.created_by, k.version, \
@@ -232,7 +232,7 @@ pub async fn create(env: &Env, draft: Draft<'_>, credential: &Credential) -> Res
     }
 }
 
-/// Changes the settings of a key as it was read. `false` if it was changed or revoked since.
+/// Changes the settings of a key. `false` if the key was changed or revoked since it was read.
 pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -> Result<bool, Error> {
     let set = [
         ("disabled = ?", u8::from(settings.disabled).into()),
@@ -261,7 +261,7 @@ pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -
     Ok(matches!(change(env, Change { deciding, action, then: vec![] }).await?, Changed::Done))
 }
 
-/// Revokes a key: its secrets and claim links are gone, its name is free.
+/// Revokes a key: deletes its secrets and claim links, and frees its name.
 pub async fn revoke(env: &Env, key: &ApiKey, actor: &str) -> Result<(), Error> {
     let id = || [Value::from(key.id.as_str())];
     let revoked = Statement::new(
@@ -275,7 +275,7 @@ pub async fn revoke(env: &Env, key: &ApiKey, actor: &str) -> Result<(), Error> {
     settle(env, key, revoked, actor, Event::KeyRevoked { key_id: &key.id }, then).await
 }
 
-/// Gives a key another secret, and lets the older ones end.
+/// Adds a secret to a key, and sets the expiry of the older ones.
 pub async fn rotate(
     env: &Env,
     key: &ApiKey,
@@ -300,7 +300,7 @@ pub async fn rotate(
     Ok(ends_ms)
 }
 
-/// Makes a link by which the holder of a key gets another secret.
+/// Creates a claim link by which the owner of a key gets another secret.
 pub async fn offer_claim(
     env: &Env,
     key: &ApiKey,
@@ -327,7 +327,7 @@ pub async fn offer_claim(
     settle(env, key, offered, actor, event, vec![]).await
 }
 
-/// Statements that end the secrets of a key but one, and drop those that have ended; if that one was stored.
+/// Statements that set the expiry of all secrets of a key except one, and delete expired ones, if that one was stored.
 pub fn end_older_secrets(key_id: &str, public_id: &str, ends_ms: u64, now_ms: u64) -> Vec<Statement> {
     vec![
         Statement::new(
@@ -342,7 +342,7 @@ pub fn end_older_secrets(key_id: &str, public_id: &str, ends_ms: u64, now_ms: u6
     ]
 }
 
-/// Makes a change of one key. If it changed nothing, the key was revoked in the meantime.
+/// Makes a change of one key. If it has no effect, the key was revoked in the meantime.
 async fn settle(
     env: &Env,
     key: &ApiKey,

@@ -1,8 +1,9 @@
-//! What is kept in the database, and the statements that keep it.
+//! Storage in D1: the statements for each kind of data.
 //!
-//! Everything that an operator does ([`change`]) is one transaction together with its entry in the audit trail: both stand, or
-//! neither. In such a transaction each statement happens only if the one before it changed something
-//! (`changes() > 0`): of two operators who do the same at once, one does it, and the other's statements do nothing.
+//! Every action of an operator ([`change`]) is one transaction together with its entry in the audit trail: both are
+//! written, or neither. In such a transaction each statement takes effect only if the one before it changed something
+//! (`changes() > 0`): if two operators make the same change at once, one succeeds, and the other's statements have no
+//! effect.
 
 pub mod audit;
 mod change;

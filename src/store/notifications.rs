@@ -1,4 +1,4 @@
-//! Notifications that are to be delivered.
+//! Pending notifications.
 
 use gatehouse_core::error::Error;
 use gatehouse_core::onboarding::webhook::Event;
@@ -8,21 +8,21 @@ use worker::Env;
 use super::sql::{rows, run};
 use crate::platform::database::Statement;
 
-/// How many are delivered at a time.
+/// The maximum number of notifications in one delivery run.
 const BATCH: u32 = 20;
 
 /// One notification.
 #[derive(Debug, Deserialize)]
 pub struct Notification {
-    /// Its id, the same for each attempt.
+    /// The id, the same for each attempt.
     pub id: String,
-    /// What it says.
+    /// The body.
     pub body: String,
-    /// How many attempts there were.
+    /// The number of attempts.
     pub attempts: u32,
 }
 
-/// The statement that writes one about a request, if the statement before it changed something.
+/// The statement that writes a notification of a request, if the statement before it changed something.
 pub fn write(request_id: &str, event: Event, body: String, now_ms: u64) -> Statement {
     let name = match event {
         Event::Submitted => "submitted",
@@ -34,32 +34,32 @@ pub fn write(request_id: &str, event: Event, body: String, now_ms: u64) -> State
     )
 }
 
-/// The statement that forgets those about a request.
+/// The statement that deletes the notifications of a request.
 pub fn forget(request_id: &str) -> Statement {
     let sql =
         "DELETE FROM notifications WHERE id IN ('msg_' || ?1 || '_submitted', 'msg_' || ?1 || '_approved')";
     Statement::new(sql, [request_id.into()])
 }
 
-/// Those whose time has come, oldest first.
+/// Due notifications, oldest first.
 pub async fn due(env: &Env, now_ms: u64) -> Result<Vec<Notification>, Error> {
     let sql = "SELECT id, body, attempts FROM notifications WHERE next_ms <= ?1 ORDER BY next_ms LIMIT ?2";
     let found = rows(env, sql, [now_ms.into(), BATCH.into()]).await?;
     Ok(found.iter().filter_map(|row| Notification::deserialize(row).ok()).collect())
 }
 
-/// When the next one's time comes, in milliseconds since 1970.
+/// The time of the next one, in milliseconds since 1970.
 pub async fn next_ms(env: &Env) -> Result<Option<u64>, Error> {
     let sql = "SELECT next_ms FROM notifications WHERE next_ms IS NOT NULL ORDER BY next_ms LIMIT 1";
     Ok(rows(env, sql, []).await?.first().and_then(|row| row.get("next_ms")?.as_u64()))
 }
 
-/// Forgets one that was taken.
+/// Deletes a delivered notification.
 pub async fn delivered(env: &Env, id: &str) -> Result<(), Error> {
     run(env, &[Statement::new("DELETE FROM notifications WHERE id = ?1", [id.into()])]).await.map(|_| ())
 }
 
-/// Notes a failed attempt, and when to try again; without a time it is given up.
+/// Records a failed attempt, and the time of the next one; `None` gives the notification up.
 pub async fn failed(env: &Env, id: &str, attempts: u32, next_ms: Option<u64>) -> Result<(), Error> {
     let sql = "UPDATE notifications SET attempts = ?2, next_ms = ?3 WHERE id = ?1";
     run(env, &[Statement::new(sql, [id.into(), attempts.into(), next_ms.into()])]).await.map(|_| ())

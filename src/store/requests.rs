@@ -1,4 +1,4 @@
-//! Requests for keys.
+//! Key requests.
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
@@ -18,10 +18,10 @@ use super::sql::{self, rows, run, text};
 use crate::platform::database::Statement;
 use crate::platform::{clock, random};
 
-/// What approves requests where no operator is asked.
+/// The actor of keys that are issued without review.
 const AUTO_ISSUE: &str = "auto issue";
 
-/// How many requests a page of the list has.
+/// The number of requests on a page of the list.
 pub const PAGE_SIZE: u64 = 10;
 
 macro_rules! select {
@@ -34,7 +34,7 @@ macro_rules! select {
     };
 }
 
-/// Where a stranger's submission came from: keyed hashes.
+/// The origin of a public submission, as keyed hashes.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// Of the client's address.
@@ -43,11 +43,11 @@ pub struct Origin {
     pub user_agent: Option<String>,
     /// Of its `Idempotency-Key`, together with its address.
     pub idempotency_key: Option<String>,
-    /// Of the body, where there is an `Idempotency-Key`.
+    /// Of the body, if there is an `Idempotency-Key`.
     pub body: Option<String>,
 }
 
-/// A key that is made together with the request for it.
+/// A key that is created together with its request.
 pub struct AutoIssue<'a> {
     /// Its id.
     pub key_id: &'a str,
@@ -57,15 +57,15 @@ pub struct AutoIssue<'a> {
     pub credential: &'a Credential,
 }
 
-/// What became of a submission.
+/// The result of a submission.
 pub enum Submitted {
-    /// It is stored, under this id.
+    /// The request was stored under this id.
     Stored(String),
     /// The same submission was stored before.
     Before {
         /// Its id.
         id: String,
-        /// Whether it was answered with a key.
+        /// The first response had a key.
         with_key: bool,
     },
 }
@@ -106,7 +106,7 @@ fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Stateme
     sql::insert("key_requests", row, "WHERE true ON CONFLICT (idempotency_hash) DO NOTHING")
 }
 
-/// The statement that writes a notification; `None` where there is no webhook.
+/// The statement that writes a notification; `None` without a webhook.
 fn notify(
     notification: Option<&Notification<'_>>,
     event: Event,
@@ -117,7 +117,7 @@ fn notify(
     Some(notifications::write(&request.id, event, body, now_ms))
 }
 
-/// Stores a stranger's submission, with a key if keys are issued without an operator.
+/// Stores a public submission, with a key if keys are issued without review.
 pub async fn submit(
     env: &Env,
     draft: KeyRequestDraft,
@@ -151,7 +151,7 @@ pub async fn submit(
     submitted_before(env, origin).await
 }
 
-/// The earlier submission with the same `Idempotency-Key`. The same key with another body is refused.
+/// The earlier submission with the same `Idempotency-Key`. The same key with another body is rejected.
 async fn submitted_before(env: &Env, origin: &Origin) -> Result<Submitted, Error> {
     let sql = "SELECT id, body_hash, decided_by FROM key_requests WHERE idempotency_hash = ?1";
     let found = rows(env, sql, [origin.idempotency_key.as_deref().into()]).await?;
@@ -179,7 +179,7 @@ fn read(row: &Value) -> Result<KeyRequest, Error> {
         .ok_or_else(|| Error::new(Code::InternalError, "A stored request cannot be read"))
 }
 
-/// A page of requests, newest first, and how many there are. Without a page number (from 1), all of them.
+/// A page of requests, newest first, and the number of requests. Without a page number (from 1), all of them.
 pub async fn list(
     env: &Env,
     state: Option<State>,
@@ -234,7 +234,7 @@ pub async fn keys_of(env: &Env, developers: &[&str]) -> Result<Vec<(String, Deve
         .collect())
 }
 
-/// Stores a request that an operator made.
+/// Stores a request that an operator creates.
 pub async fn create(
     env: &Env,
     draft: KeyRequestDraft,
@@ -260,10 +260,10 @@ pub async fn create(
     }
 }
 
-/// Replaces what a pending request asks for. `false` if it is not pending, or not there.
+/// Replaces a pending request. `false` if it is not pending, or does not exist.
 pub async fn update(env: &Env, id: &str, draft: &KeyRequestDraft, actor: &str) -> Result<bool, Error> {
     let state = if draft.approved { State::Approved } else { State::Pending };
-    // The address of a stranger stays, where the operator states none.
+    // The e-mail address of a public request stays, unless the operator sets one.
     let email = "email = coalesce(?, CASE WHEN ip_hash IS NULL THEN NULL ELSE email END)";
     let set = [
         ("state = ?", state.as_str().into()),
@@ -284,7 +284,7 @@ fn pending(id: &str) -> [(&'static str, Value); 2] {
     [("id = ?", id.into()), ("state = ?", State::Pending.as_str().into())]
 }
 
-/// Declines a pending request. `false` if it is not pending, or not there.
+/// Declines a pending request. `false` if it is not pending, or does not exist.
 pub async fn decline(env: &Env, id: &str, reason: Option<&str>, actor: &str) -> Result<bool, Error> {
     let set = [
         ("state = ?", State::Declined.as_str().into()),
@@ -302,15 +302,15 @@ pub async fn decline(env: &Env, id: &str, reason: Option<&str>, actor: &str) -> 
     .await
 }
 
-/// Removes a request. `false` if it is not there. The key that it became stays.
+/// Deletes a request. `false` if it does not exist. The key that was issued for it stays.
 pub async fn delete(env: &Env, id: &str, actor: &str) -> Result<bool, Error> {
     let removed = Statement::new("DELETE FROM key_requests WHERE id = ?1", [id.into()]);
     let then = vec![notifications::forget(id)];
     decide(env, removed, Action { actor, subject: id, event: audit::Event::RequestDeleted {} }, then).await
 }
 
-/// Approves a request as it was read: marks it, makes the key, and notes both, or does nothing. `false` if it was decided
-/// on, changed or removed since it was read. `request` is as it is to be: with its key and its final policies.
+/// Approves a request: marks it, creates the key, and records both, or does nothing. `false` if the request was
+/// decided, changed or deleted since it was read. `request` is the final one: with its key and its final policies.
 pub async fn approve(
     env: &Env,
     read: &KeyRequest,
@@ -349,7 +349,7 @@ pub async fn approve(
     }
 }
 
-/// The change that approves a request: `marked` stores it as approved, and then its key is made, with what opens it.
+/// The change that approves a request: `marked` stores it as approved, then the key is created with its credential.
 fn approval<'a>(
     marked: Statement,
     request: &'a KeyRequest,

@@ -13,7 +13,7 @@ pub(super) async fn run(env: &Env, statements: &[Statement]) -> Result<Vec<Outco
     database::run(env, statements).await.map_err(|failure| unavailable(&failure))
 }
 
-/// Runs statements that find rows; nothing is found where there is no database, or none with tables.
+/// Runs statements that read rows; without a database or tables, they return no rows.
 pub(super) async fn run_if_any(env: &Env, statements: &[Statement]) -> Result<Vec<Outcome>, Error> {
     match database::run(env, statements).await {
         Err(Failure::NotBound | Failure::NotMigrated) => Ok(Vec::new()),
@@ -21,7 +21,7 @@ pub(super) async fn run_if_any(env: &Env, statements: &[Statement]) -> Result<Ve
     }
 }
 
-/// Runs one statement that finds rows.
+/// Runs one statement that reads rows.
 pub(super) async fn rows(
     env: &Env,
     sql: &'static str,
@@ -31,15 +31,15 @@ pub(super) async fn rows(
     Ok(outcomes.into_iter().next().unwrap_or_default().rows)
 }
 
-/// An `INSERT` of one row, of columns and their values. `rest` follows the values: `WHERE …`, with which an `ON CONFLICT`
-/// can be told from a join.
+/// An `INSERT` of one row, of columns and their values. `rest` follows the values: `WHERE …`, which distinguishes an
+/// `ON CONFLICT` from a join.
 pub fn insert<const N: usize>(table: &str, row: [(&str, Value); N], rest: &str) -> Statement {
     let (columns, values): (Vec<&str>, Vec<Value>) = row.into_iter().unzip();
     let places = vec!["?"; N].join(", ");
     Statement::new(format!("INSERT INTO {table} ({}) SELECT {places} {rest}", columns.join(", ")), values)
 }
 
-/// An `UPDATE`. Each clause has one `?`, and stands with its value: `state = ?`.
+/// An `UPDATE`. Each clause has one `?` and its value: `state = ?`.
 pub(super) fn update<const S: usize, const C: usize>(
     table: &str,
     set: [(&str, Value); S],
@@ -63,7 +63,7 @@ pub(super) fn unavailable(failure: &Failure) -> Error {
         Failure::NotMigrated => {
             "The gateway's database has no tables: the operator has to run 'npx wrangler d1 migrations apply GATEWAY_DB'"
         }
-        Failure::Duplicate(_) | Failure::Unavailable => "The gateway's database does not answer; try again",
+        Failure::Duplicate(_) | Failure::Unavailable => "The gateway's database does not respond; try again",
     };
     Error::new(Code::StorageUnavailable, words)
 }

@@ -1,8 +1,8 @@
-//! What calls used, added up over all keys: handing it in, and reading it.
+//! Sums of usage over all keys: rolling up, and reading.
 //!
-//! A ledger hands in its rows one batch after the other and repeats one until it succeeds; each counts once, because the
-//! batch sets the ledger's watermark in the same transaction and does nothing where it is set already. Reading adds up in the
-//! database, so that what comes out is bounded however many names callers have invented.
+//! An account rolls up its rows in batches and repeats each batch until it succeeds. Each batch counts once: it sets
+//! the account's watermark in the same transaction, and has no effect if the watermark is already set. The database
+//! computes the sums, so that their size is bounded, whatever number of names callers have invented.
 
 use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::Config;
@@ -23,8 +23,8 @@ const BY_PROJECT: &str = include_str!("usage/by_project.sql");
 /// The elements of a row before its sums: day, project, provider and model.
 const SLICE_ELEMENTS: usize = 4;
 
-/// Fills a statement's places for the sums of a [`Tally`]: `{columns}`, `{values}` (of a row as an array), `{additions}` (of
-/// an upsert) and `{sums}`. `tests/e2e/ledgers.mjs` does the same.
+/// Replaces the placeholders for the sums of a [`Tally`] in a statement: `{columns}`, `{values}` (of a row as an
+/// array), `{additions}` (of an upsert) and `{sums}`. `tests/e2e/ledgers.mjs` does the same.
 fn of_sums(template: &str) -> String {
     let list = |item: &dyn Fn(usize, &str) -> String| {
         let items = Tally::FIELDS.iter().enumerate().map(|(index, name)| item(index, name));
@@ -37,8 +37,8 @@ fn of_sums(template: &str) -> String {
         .replace("{sums}", &list(&|_, name| format!("SUM({name}) AS {name}")))
 }
 
-/// The statements that add rows of a ledger, given as a JSON array, and set its watermark; they do nothing if that is its
-/// watermark already.
+/// The statements that add the rows of an account, given as a JSON array, and set its watermark; they have no effect if
+/// the watermark is already set.
 pub fn add_rows(rows: &str, ledger: &str, watermark: u64) -> [Statement; 2] {
     [
         Statement::new(of_sums(ADD_ROWS), [rows.into(), ledger.into(), watermark.into()]),
@@ -46,14 +46,14 @@ pub fn add_rows(rows: &str, ledger: &str, watermark: u64) -> [Statement; 2] {
     ]
 }
 
-/// Adds the rows of a ledger, unless its watermark says that they were added before. `watermark` differs from one batch of a
-/// ledger to the next and is below 2^53. All of it or nothing happens.
+/// Adds the rows of an account, unless its watermark shows that they were added before. `watermark` differs between
+/// consecutive batches of an account and is below 2^53. The change is atomic.
 pub async fn roll_up(env: &Env, ledger: &str, watermark: u64, rows: &[Row]) -> Result<(), Failure> {
     let rows: Value = rows.iter().map(Row::to_json).collect();
     database::run(env, &add_rows(&rows.to_string(), ledger, watermark)).await.map(|_| ())
 }
 
-/// The statements that add up what was used from one day to another: by day, by model, and by project.
+/// The statements that sum the usage of a range of days: by day, by model, and by project.
 pub fn sums(days: [u32; 2], project: Option<&str>) -> [Statement; 3] {
     sums_naming(days, project, None)
 }
@@ -79,8 +79,9 @@ pub fn listed(registry: &Registry, config: &Config) -> Vec<String> {
     of_registry.chain(config.aliases.values().chain(of_groups).cloned()).collect()
 }
 
-/// What was used from one day to another, both included, as days since 1970; of one project, or of all. At most 1000 of the
-/// models in `listed` and 1000 projects are named; other models are one of each provider, `other`. Where there is no database, or none with tables, nothing was used.
+/// The usage of a range of days, both ends included, as days since 1970; of one project, or of all. At most 1000 of the
+/// models in `listed` and 1000 projects are named; other models are one of each provider, `other`. Without a database or
+/// tables, the usage is empty.
 pub async fn between(
     env: &Env,
     [from, to]: [u32; 2],
@@ -92,13 +93,14 @@ pub async fn between(
     Ok(Usage { days: next(), models: next(), projects: next() })
 }
 
-/// What was ever used, by provider and model. At most 1000 models are named; an empty name stands for a provider's others.
+/// The usage since counting began, by provider and model. At most 1000 of the models in `listed` are named; an empty name
+/// is the sum of a provider's others.
 pub async fn totals(env: &Env, listed: &[String]) -> Result<Vec<Row>, Error> {
     let ever = by_model([0, u32::MAX], None, Some(listed));
     Ok(read(env, &[ever]).await?.into_iter().next().unwrap_or_default())
 }
 
-/// The rows that each statement finds.
+/// Reads the rows of each statement.
 async fn read(env: &Env, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Error> {
     Ok(run_if_any(env, statements).await?.iter().map(rows).collect())
 }
@@ -107,7 +109,7 @@ fn rows(outcome: &Outcome) -> Vec<Row> {
     outcome.rows.iter().map(row).collect()
 }
 
-/// A row of sums; of its names and its day it has those that were asked for.
+/// Reads a row of sums; it has those of its names and its day that the statement selects.
 pub fn row(found: &Value) -> Row {
     let text = |column: &str| found[column].as_str().unwrap_or_default().to_owned();
     let number = |column: &str| found[column].as_u64().unwrap_or_default();

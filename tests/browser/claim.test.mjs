@@ -176,7 +176,7 @@ describe("/access/claim", { skip }, () => {
       await without("going forth");
       await page.goto(url);
       await without("the link");
-      await page.getByRole("heading", { name: "Used already" }).waitFor();
+      await page.getByRole("heading", { name: "Link already used" }).waitFor();
       assert.equal(await button(page).count(), 0);
       assert.deepEqual(await secretsOf(name), [key.slice(0, 13)]);
     });
@@ -204,7 +204,7 @@ describe("/access/claim", { skip }, () => {
         await other.goto(url);
         await reveal(page);
         await button(other).click();
-        await other.getByRole("heading", { name: "Used already" }).waitFor();
+        await other.getByRole("heading", { name: "Link already used" }).waitFor();
         assert.ok(!KEY_TEXT.test(await other.content()));
       });
     });

@@ -67,7 +67,7 @@ describe("/docs/costs", { skip }, () => {
     await open(
       {},
       async (page) => {
-        await page.getByLabel("Keys that are used").press("Enter");
+        await page.getByLabel("Active keys").press("Enter");
       },
       async (page) => {
         page.on("console", (message) => complaints.push(`${message.type()}: ${message.text()}`));
@@ -89,7 +89,7 @@ describe("/docs/costs", { skip }, () => {
     await open({}, async (page) => {
       for (const operator of operators) {
         await page.getByLabel("Calls", { exact: true }).fill(String(operator.calls_per_second));
-        await page.getByLabel("Keys that are used").fill(String(operator.keys));
+        await page.getByLabel("Active keys").fill(String(operator.keys));
         await page.getByLabel(/^Isolates/).fill(String(operator.isolates));
         await page.getByLabel("Keys have limits").setChecked(operator.limits);
         const shown = Number((await sum(page)).match(/^\$([\d.]+) for a million/)?.[1]);
@@ -116,7 +116,7 @@ describe("/docs/costs", { skip }, () => {
         seen.push(now);
       };
       await changes(page.getByLabel("Calls", { exact: true }).fill("1000"));
-      await changes(page.getByLabel("Keys that are used").fill("10"));
+      await changes(page.getByLabel("Active keys").fill("10"));
       await changes(page.getByLabel(/^Isolates/).fill("300"));
       await changes(page.getByLabel("Log lines kept").fill("1"));
       await changes(page.getByLabel("Keys have limits").uncheck());
@@ -134,14 +134,14 @@ describe("/docs/costs", { skip }, () => {
   test("/docs/costs: reports impossible values and accepts any input as a number", async () => {
     await open({}, async (page) => {
       const place = page.locator("#calculator-place");
-      assert.doesNotMatch(await place.innerText(), /More than it can take/);
+      assert.doesNotMatch(await place.innerText(), /Above the limit/);
       await page.getByLabel("Calls", { exact: true }).fill("200000");
-      await page.getByLabel("Keys that are used").fill("1");
-      assert.match(await place.innerText(), /More than it can take/);
-      assert.match(await place.innerText(), /Beyond what was simulated/);
+      await page.getByLabel("Active keys").fill("1");
+      assert.match(await place.innerText(), /Above the limit/);
+      assert.match(await place.innerText(), /Outside the simulated range/);
       for (const value of ["", "0", "-5", "1e300"]) {
         await page.getByLabel("Calls", { exact: true }).fill(value);
-        await page.getByLabel("Keys that are used").fill(value);
+        await page.getByLabel("Active keys").fill(value);
         assert.doesNotMatch(await place.innerText(), /NaN|undefined|Infinity/, value);
       }
     });

@@ -97,10 +97,10 @@ describe("/docs", { skip }, () => {
     await open({}, async (page, to) => {
       await to("/docs");
       const menu = page.getByRole("navigation", { name: "Main" });
-      await menu.getByRole("link", { name: "Five-minute start" }).click();
+      await menu.getByRole("link", { name: "Quickstart" }).click();
       await page.waitForURL(`${gatehouse.url}/docs/start`);
-      assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), "Five-minute start");
-      await page.getByRole("link", { name: /Next\s+Clients to copy/ }).click();
+      assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), "Quickstart");
+      await page.getByRole("link", { name: /Next\s+Clients/ }).click();
       await page.waitForURL(`${gatehouse.url}/docs/clients`);
     });
   });
@@ -111,7 +111,10 @@ describe("/docs", { skip }, () => {
       await page.keyboard.press("Control+k");
       const dialog = page.getByRole("dialog", { name: "Search" });
       await dialog.locator("input").fill("revoke");
-      await dialog.getByRole("link", { name: "Make, rotate and revoke keys" }).first().click();
+      await dialog
+        .getByRole("link", { name: "Creating, rotating and revoking keys" })
+        .first()
+        .click();
       await page.waitForURL(new RegExp(`^${gatehouse.url}/docs/operate/keys`));
     });
   });
@@ -195,8 +198,8 @@ describe("/docs", { skip }, () => {
         await page.waitForURL(`${gatehouse.url}${path}`);
         await page.goto("about:blank");
       }
-      await page.goto(`${gatehouse.url}/docs/costs#calculator`);
-      await page.waitForURL(`${gatehouse.url}/docs/costs#your-calls`);
+      await page.goto(`${gatehouse.url}/docs/costs#your-calls`);
+      await page.waitForURL(`${gatehouse.url}/docs/costs#calculator`);
     });
   });
 

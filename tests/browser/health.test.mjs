@@ -192,7 +192,7 @@ describe("/health", { skip }, () => {
       const until = /for \d+ seconds?, until (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC$/;
       const throttles = await row(page, "busy");
       assert.match(throttles["State"] ?? "", new RegExp(`^Cooldown ${until.source}`));
-      assert.equal(throttles["Went well"], "0%");
+      assert.equal(throttles["Success"], "0%");
       assert.equal(throttles["Throttled"], "1");
       assert.equal(throttles["Cooldown"], "1 of 1");
       const demo = await row(page, "demo");
@@ -214,11 +214,11 @@ describe("/health", { skip }, () => {
       const well = await row(page, "demo/sim-small");
       assert.equal(well["State"], "Available");
       assert.equal(well["Calls"], "4");
-      assert.equal(well["Went well"], "100%");
+      assert.equal(well["Success"], "100%");
       assert.equal(well["Headroom"], "99.7%");
       assert.equal(well["Today"], "4 of 1,500");
       assert.match((await row(page, "demo/flaky"))["State"] ?? "", /^Degraded low success rate/);
-      const others = await row(page, "demo/models that are not listed");
+      const others = await row(page, "demo/unlisted models");
       assert.equal(others["Today"], "1");
       await picture(page, "after");
     });
@@ -280,15 +280,15 @@ describe("/health", { skip }, () => {
   test("/health page: reloads by itself only on request", async () => {
     await open({}, async (page) => {
       assert.equal(await page.locator("meta[http-equiv=refresh]").count(), 0);
-      await page.getByRole("link", { name: "Look again every 10 seconds" }).click();
-      await page.getByText("Looks again every 10 seconds.").waitFor();
+      await page.getByRole("link", { name: "Reload every 10 seconds" }).click();
+      await page.getByText("Reloads every 10 seconds.").waitFor();
       const refresh = page.locator("meta[http-equiv=refresh]");
       assert.equal(await refresh.getAttribute("content"), "10");
       await page.goto(`${gateway.url}/health?refresh=1`);
       assert.equal(await refresh.getAttribute("content"), "5");
       await page.waitForEvent("framenavigated", { timeout: 10_000 });
-      await page.getByRole("link", { name: "Stop that" }).click();
-      await page.getByRole("link", { name: "Look again every 10 seconds" }).waitFor();
+      await page.getByRole("link", { name: "Stop reloading" }).click();
+      await page.getByRole("link", { name: "Reload every 10 seconds" }).waitFor();
       assert.equal(await refresh.count(), 0);
       await page.goto(`${gateway.url}/health?refresh=${encodeURIComponent('"><script>')}`);
       assert.equal(await refresh.getAttribute("content"), "10");

@@ -100,7 +100,7 @@ suite("several provider keys", () => {
         attempts += answered.attempts;
         const requests = used(await sent(upstream, answered));
         assert.equal(requests.length, answered.attempts);
-        assert.equal(new Set(requests).size, requests.length, "each is asked once");
+        assert.equal(new Set(requests).size, requests.length, "each is called once");
         assert.equal(requests.at(-1), three);
       }
       assert.equal(attempts, 22, "each of the two was found out once");

@@ -219,12 +219,12 @@ suite("claim link", () => {
       assert.equal(response.status, 410);
       page(response);
       assert.equal(response.headers.get("x-gateway-error-source"), "gateway");
-      assert.match(await response.text(), /<h1>Used already<\/h1>/);
+      assert.match(await response.text(), /<h1>Link already used<\/h1>/);
     }
     const lost = await call(`${url}0`, { headers: BROWSER });
     assert.equal(lost.status, 404);
     page(lost);
-    assert.match(await lost.text(), /<h1>No key here<\/h1>/);
+    assert.match(await lost.text(), /<h1>Unknown link<\/h1>/);
   });
 
   test("claim link: twenty concurrent claims return one key", async () => {
@@ -255,7 +255,7 @@ suite("claim link", () => {
     assert.equal(shown.status, 410);
     page(shown);
     const text = await shown.text();
-    assert.match(text, /<h1>Too late<\/h1>/);
+    assert.match(text, /<h1>Link expired<\/h1>/);
     assert.ok(text.includes(new Date(ended).toISOString().slice(0, 19)), text);
     assert.deepEqual(secretsOf(id), []);
   });

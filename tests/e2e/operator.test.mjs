@@ -161,7 +161,7 @@ suite("operator CLI, requests", () => {
     const second = find(rotated, KEY_LINE);
     assert.deepEqual([await use(key), await use(second)], ["200 assistant", "200 assistant"]);
     const atOnce = await succeed(`keys rotate ${name} --overlap 0`);
-    assert.match(atOnce, /\nThe old secret is dead everywhere within 10 seconds\.\n$/);
+    assert.match(atOnce, /\nThe old secret is rejected everywhere within 10 seconds\.\n$/);
     const third = find(atOnce, KEY_LINE);
     await eventually(async () => (await use(second)) === "401 invalid_api_key");
     await eventually(async () => (await use(third)) === "200 assistant");

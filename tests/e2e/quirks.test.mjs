@@ -123,7 +123,7 @@ for (const [
     null,
   ],
   [
-    "groq is asked to report usage in streams",
+    "the request to groq asks for usage in streams",
     `{"model":"groq/m",${M},"stream":true,"logit_bias":{}}`,
     `{"model":"m",${M},"stream":true,"stream_options":{"include_usage":true}}`,
     "logit_bias",

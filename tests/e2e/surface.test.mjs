@@ -251,7 +251,7 @@ suite("request bodies", () => {
         '{"model":"auto",\n"messages":[}',
         "invalid_json",
         null,
-        /line 2 column 13 \(in or after member 'messages'\)/,
+        /line 2 column 13 \(in or after field 'messages'\)/,
       ],
       ["[]", "invalid_json", null, /not a JSON object/],
       ['{"messages":[]}', "missing_model", "model", /'model' is missing/],

@@ -487,7 +487,7 @@ suite("operator CLI, keys", PARALLEL, () => {
     assert.ok(parseKey(out[2]).publicId);
     assert.equal(out.at(-1), "The old secret keeps working until 2026-11-25 07:11 UTC.");
     const atOnce = await succeed("keys rotate web --overlap 0");
-    assert.match(atOnce, /\nThe old secret is dead everywhere within 10 seconds\.\n$/);
+    assert.match(atOnce, /\nThe old secret is rejected everywhere within 10 seconds\.\n$/);
     const link = await succeed("keys rotate web --claim --overlap 60");
     assert.match(link, /\nAn old secret keeps working; its overlap begins when the link is op/);
     assert.match(link, /\/access\/claim\/clm_b{64}\n/);
@@ -508,7 +508,7 @@ suite("operator CLI, keys", PARALLEL, () => {
     gateway.addKey("other");
     assert.equal(
       await succeed("keys revoke web"),
-      "Revoked the key web: it is dead everywhere within 10 seconds, and its name is free again.\n",
+      "Revoked the key web: it is rejected everywhere within 10 seconds, and its name is free again.\n",
     );
     assert.equal(await succeed("keys revoke other --json"), "null\n");
     assert.deepEqual(called(), ["DELETE /v0/api_keys/web", "DELETE /v0/api_keys/other"]);

@@ -1,4 +1,4 @@
-//! What one deployment can reach: providers with their secrets and addresses, and what is known of their models.
+//! The registry: the providers of one deployment, with their secrets and addresses, and the data of their models.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,61 +16,61 @@ use crate::operation::{Format, Task};
 
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
-/// The provider that can be reached without a key, through the Worker's binding `AI`.
+/// The provider that needs no key if the Worker has the binding `AI`.
 pub const WORKERS_AI: &str = "workers_ai";
 /// The format of the models that the binding reaches.
 const BINDING_FORMAT: Format = Format::ChatCompletions;
-/// The name under which models that are not listed are counted.
+/// The name under which all unlisted models of a provider are counted.
 pub const OTHER: &str = "other";
-/// The most keys of one provider.
+/// The maximum number of keys of one provider.
 const MAX_KEYS: usize = 16;
 
 /// A provider in this deployment.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name.
+    /// The name of the provider.
     pub name: String,
-    /// When its streams tell usage.
+    /// When its streams report usage.
     pub stream_usage: StreamUsage,
-    /// Members of a request that it does not take as they are.
+    /// The request fields that it does not accept as they are.
     pub quirks: Cow<'static, [Quirk]>,
-    /// The headers by which it tells what is left of its limits.
+    /// The headers that state its remaining limits.
     pub limit_headers: &'static [LimitHeader],
-    /// Whether it stops charging when a call is cancelled; `None` is not known.
+    /// It stops charging when a call is cancelled; `None` is unknown.
     pub cancel_stops_billing: Option<bool>,
-    /// Whether it takes `models` and `provider` itself.
+    /// It accepts the fields `models` and `provider` itself.
     pub own_routing: bool,
-    /// Whether and how it can be called.
+    /// The way to call it, or the reason why it cannot be called.
     pub reachability: Reachability,
-    /// What the operator says of its models, by id.
+    /// The operator's settings of its models, by id.
     settings: BTreeMap<String, ModelSettings>,
 }
 
-/// Whether and how a provider can be called.
+/// The way to call a provider.
 #[derive(Debug)]
 pub enum Reachability {
-    /// It can, over HTTP.
+    /// Reachable over HTTP.
     Active {
         /// The addresses of the formats that it serves.
         urls: Vec<(Format, String)>,
-        /// In which header the key goes, and in which form.
+        /// The header of the key, and its form.
         auth: Auth,
-        /// Its keys: one at least, unless it needs none.
+        /// Its keys: at least one, unless it needs none.
         keys: Vec<Secret>,
     },
-    /// It can, through the binding `AI`.
+    /// Reachable through the binding `AI`.
     Binding,
-    /// It cannot, for a reason that names the variable to set.
+    /// Not reachable; the reason names the variable to set.
     Inactive(String),
 }
 
 impl Entry {
-    /// Whether it can be called.
+    /// Returns true if it can be called.
     pub fn is_active(&self) -> bool {
         !matches!(self.reachability, Reachability::Inactive(_))
     }
 
-    /// Where to send a request of a format; `None` if the provider does not serve it over HTTP.
+    /// The address for requests of a format; `None` if the provider does not serve it over HTTP.
     pub fn url(&self, format: Format) -> Option<&str> {
         match &self.reachability {
             Reachability::Active { urls, .. } => {
@@ -80,7 +80,7 @@ impl Entry {
         }
     }
 
-    /// Whether it serves a format.
+    /// Returns true if it serves a format.
     pub fn serves(&self, format: Format) -> bool {
         match self.reachability {
             Reachability::Binding => format == BINDING_FORMAT,
@@ -88,7 +88,7 @@ impl Entry {
         }
     }
 
-    /// Its keys; empty where it needs none.
+    /// Its keys; empty if it needs none.
     pub fn keys(&self) -> &[Secret] {
         match &self.reachability {
             Reachability::Active { keys, .. } => keys,
@@ -96,12 +96,12 @@ impl Entry {
         }
     }
 
-    /// The places of its keys; one where it has none.
+    /// The indexes of its keys; one if it has none.
     pub fn key_places(&self) -> impl Iterator<Item = u8> + use<> {
         0..u8::try_from(self.keys().len().max(1)).unwrap_or(u8::MAX)
     }
 
-    /// What is known of a model; `None` if it is not listed.
+    /// The data of a model; `None` if it is not listed.
     pub fn facts(&self, id: &str) -> Option<Facts> {
         let known = models::facts(&self.name, id);
         match self.settings.get(id) {
@@ -110,7 +110,7 @@ impl Entry {
         }
     }
 
-    /// Its models, by id, but for those that the operator hides.
+    /// Its models, by id, without those that the operator hides.
     pub fn models(&self) -> impl Iterator<Item = (&str, Facts)> {
         let listed = models::of_provider(&self.name).map(|(id, facts): (&str, Facts)| (id, facts));
         let listed = listed.filter(|(id, _)| !self.settings.contains_key(*id));
@@ -118,7 +118,7 @@ impl Entry {
         listed.chain(set.map(|(id, _)| (id.as_str(), self.facts(id).unwrap_or_default())))
     }
 
-    /// Whether it lists a model of this id.
+    /// Returns true if it lists a model of this id.
     pub fn lists(&self, id: &str) -> bool {
         self.settings
             .get(id)
@@ -137,20 +137,20 @@ pub struct Registry {
     entries: Vec<Entry>,
 }
 
-/// A model as `GET /v1/models` shows it.
+/// A model in `GET /v1/models`.
 #[derive(Clone, Copy, Debug)]
 pub struct ListedModel<'a> {
-    /// Its provider.
+    /// The provider.
     pub provider: &'a str,
-    /// The provider's id of it.
+    /// The provider's id of the model.
     pub id: &'a str,
-    /// What is known of it.
+    /// The data of the model.
     pub facts: Facts,
 }
 
 impl Registry {
-    /// Joins the built-in table, the configuration and the variables and secrets that `variable` looks up. `has_binding`
-    /// tells whether the Worker has the binding `AI` and may use it.
+    /// Joins the built-in table, the configuration, and the variables and secrets that `variable` looks up.
+    /// `has_binding` is true if the Worker has the binding `AI` and may use it.
     pub fn new(config: &Config, has_binding: bool, variable: impl Fn(&str) -> Option<String>) -> Registry {
         let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
         let mut entries: Vec<Entry> = PROVIDERS
@@ -200,7 +200,7 @@ impl Registry {
         &self.entries
     }
 
-    /// The providers themselves.
+    /// Returns the providers themselves.
     pub fn into_entries(self) -> Vec<Entry> {
         self.entries
     }
@@ -219,7 +219,8 @@ impl Registry {
     }
 }
 
-/// What the configuration says of a provider's models: what it lists for it, and what it says of single ones.
+/// The settings of a provider's models: an empty entry for each model that the configuration lists, and the settings of
+/// single models.
 fn settings(config: &Config, provider: &str, listed: &[String]) -> BTreeMap<String, ModelSettings> {
     let listed = listed.iter().map(|id| (id.clone(), ModelSettings::default()));
     let set = config.models.iter().filter_map(|(address, settings)| match address.split_once('/') {
@@ -238,8 +239,8 @@ fn quirks(provider: &CustomProvider) -> Vec<Quirk> {
     dropped.chain(renamed).collect()
 }
 
-/// A built-in provider that needs no key is there when its address is given: its usual one is this very machine, which
-/// the gateway cannot reach once it is deployed.
+/// A built-in provider without a key is active if its address is configured: its default address is the local machine,
+/// which a deployed gateway cannot reach.
 fn built_in_reachability(provider: &Provider, variable: &impl Fn(&str) -> Option<String>) -> Reachability {
     let address = base_url_variable(provider.name);
     if provider.auth == Auth::None && variable(&address).is_none() {
@@ -253,8 +254,8 @@ fn built_in_reachability(provider: &Provider, variable: &impl Fn(&str) -> Option
     reachability(provider.name, default, provider.serves, &provider.auth, provider.key_variables, variable)
 }
 
-/// An address with its placeholders replaced by the variables that they name; the error says which is missing. Their values
-/// are names of accounts, regions and the like: nothing that could lead to another host.
+/// An address whose placeholders are replaced by the variables that they name; the error names a missing variable. The
+/// values are names of accounts, regions and the like, so they cannot lead to another host.
 fn filled(base_url: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = base_url;
@@ -294,7 +295,7 @@ fn reachability(
     };
     let secret =
         variable(&api_key_variable(name)).or_else(|| key_variables.iter().find_map(|name| variable(name)));
-    // Several keys stand in one secret, separated by commas or white space, which no provider's keys contain.
+    // One secret can have several keys, separated by commas or white space, which no provider's keys contain.
     let keys: Vec<Secret> = secret
         .iter()
         .flat_map(|text| text.split([',', ' ', '\n', '\r', '\t']))
@@ -316,7 +317,7 @@ fn reachability(
 /// A model object of `GET /v1/models`: OpenAI's four fields, then the facts. `None` (`null` in JSON) is unknown.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelObject<'a> {
-    /// The name that a call gives: `provider/model`, or an alias.
+    /// The name for calls: `provider/model`, or an alias.
     pub id: Cow<'a, str>,
     /// `model`.
     pub object: &'static str,
@@ -324,48 +325,48 @@ pub struct ModelObject<'a> {
     pub created: u64,
     /// The provider.
     pub owned_by: &'a str,
-    /// The task that it is for.
+    /// The task of the model.
     pub task: Option<Task>,
-    /// The longest input, in tokens.
+    /// The maximum input, in tokens.
     pub context_length: Option<u32>,
-    /// The longest output, in tokens.
+    /// The maximum output, in tokens.
     pub max_output_tokens: Option<u32>,
-    /// The kinds of content that it reads and writes.
+    /// The kinds of content of its input and output.
     pub architecture: Option<Architecture>,
-    /// Its abilities; `None` if nothing is known about any of them.
+    /// Its capabilities; `None` if all are unknown.
     pub capabilities: Option<Capabilities>,
-    /// Its prices; `None` if neither that of input nor that of output is known.
+    /// Its prices; `None` if the prices of input and output are unknown.
     pub pricing: Option<Pricing>,
-    /// The model behind an alias, as `provider/model`; only an alias has it.
+    /// The target of an alias, as `provider/model`; only an alias has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias_of: Option<&'a str>,
 }
 
-/// The kinds of content that a model reads and writes: `text`, `image`.
+/// The kinds of content of a model's input and output: `text`, `image`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Architecture {
-    /// Those that it reads.
+    /// The kinds of input.
     pub input_modalities: &'static [&'static str],
-    /// Those that it writes.
+    /// The kinds of output.
     pub output_modalities: &'static [&'static str],
 }
 
-/// Abilities of a model; `None` is unknown.
+/// Capabilities of a model; `None` is unknown.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Capabilities {
-    /// Calling tools.
+    /// Tool calls.
     pub tools: Option<bool>,
-    /// Writing JSON of any shape.
+    /// JSON output.
     pub json_mode: Option<bool>,
-    /// Writing JSON of a given schema.
+    /// Output that follows a JSON schema.
     pub json_schema: Option<bool>,
-    /// Reading images.
+    /// Image input.
     pub vision: Option<bool>,
-    /// Reasoning before it answers.
+    /// Reasoning before the response.
     pub reasoning: Option<bool>,
 }
 
-/// Prices of a model in US dollars per million tokens, as decimal text so that nothing is lost to floating point.
+/// Prices of a model in US dollars per million tokens, as decimal text so that no digit is lost to floating point.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pricing {
     /// `USD per million tokens`.
@@ -433,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_active_when_it_has_its_secret_or_its_address_where_it_needs_none() {
+    fn a_provider_is_active_with_its_secret_or_if_it_needs_none_with_its_address() {
         let ollama = registry("{}", &[]);
         let Reachability::Inactive(why) = &ollama.provider("ollama").unwrap().reachability else {
             panic!("active")
@@ -457,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_overridden_and_bad_ones_make_it_inactive() {
+    fn addresses_can_be_overridden_and_an_invalid_one_makes_a_provider_inactive() {
         let registry = registry(
             r#"{"providers":{"my-llm":{"base_url":"http://a.example/x","auth":"none","models":["m"]}}}"#,
             &[

@@ -1,4 +1,4 @@
-//! The top-level members of a JSON object, as places in its bytes.
+//! The top-level members of a JSON object, as positions in its bytes.
 //!
 //! One pass of `serde_json` checks the whole text and finds the members; no value is copied and no tree is built.
 
@@ -18,13 +18,14 @@ const MAX_MEMBERS: usize = 10_000;
 /// One member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// Its value, as it is written.
+    /// The text of its value.
     pub value: &'a str,
-    /// Where the value is.
+    /// The position of the value.
     pub place: Range<usize>,
-    /// What to cut to remove the member with its name and one comma. See [`removals`] for several.
+    /// The bytes to cut in order to remove the member with its name and one comma. For several members, see
+    /// [`removals`].
     pub extent: Range<usize>,
-    /// Whether it is the first of the object.
+    /// It is the first member of the object.
     pub first: bool,
 }
 
@@ -32,7 +33,7 @@ pub struct Member<'a> {
 #[derive(Debug)]
 pub struct Members<'a> {
     list: Vec<(Cow<'a, str>, Member<'a>)>,
-    /// Where a further member can be inserted, at the end of the object.
+    /// The position at which a further member can be inserted, at the end of the object.
     pub end: usize,
 }
 
@@ -59,7 +60,7 @@ impl<'a> Members<'a> {
         self.all(name).next()
     }
 
-    /// Every member of a name: one that is not of `once` can appear several times.
+    /// All members of a name; a name that is not in `once` can appear several times.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Member<'a>> {
         self.list.iter().filter(move |(known, _)| known == name).map(|(_, member)| member)
     }
@@ -69,13 +70,13 @@ impl<'a> Members<'a> {
         self.list.iter().map(|(name, member)| (&**name, member))
     }
 
-    /// Whether the object has no member, so that an inserted one needs no comma.
+    /// Returns true if the object has no member, so that an inserted one needs no comma.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }
 
-/// Finds the members of these names in a JSON object, in the order of the names; each can appear once.
+/// Finds the members of these names in a JSON object, in the order of the names; each may appear once.
 pub fn pick<'a, const N: usize>(
     text: &'a [u8],
     names: &'static [&'static str; N],
@@ -90,16 +91,16 @@ pub fn pick<'a, const N: usize>(
     Ok(found)
 }
 
-/// Why an object could not be read.
+/// The reason why an object could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadError {
-    /// Not JSON, or not an object; what is wrong, in which member if that is known, and where.
+    /// Not JSON, or not an object: the fault, its position, and the member if it is known.
     Malformed(String),
     /// A member that may appear once appears twice.
     Duplicate(&'static str),
 }
 
-/// Gives every member of an object to `take`, and returns where a further one could be inserted.
+/// Passes every member of an object to `take`, and returns the position at which a further one could be inserted.
 fn visit<'a>(
     text: &'a [u8],
     once: &'static [&'static str],
@@ -115,7 +116,7 @@ fn visit<'a>(
     })
 }
 
-/// The line and column, from 1, of a place in a text; columns count bytes, as JSON parsers do.
+/// The line and column, from 1, of a position in a text; columns count bytes, as JSON parsers do.
 pub fn line_and_column(text: &[u8], place: usize) -> (usize, usize) {
     let before = text.get(..place).unwrap_or(text);
     let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
@@ -126,15 +127,15 @@ fn describe(text: &[u8], error: &serde_json::Error, member: Option<&str>) -> Str
     if text.iter().all(u8::is_ascii_whitespace) {
         return "the body is empty".to_owned();
     }
-    // Of a value that is no object, serde_json repeats the whole text.
+    // For a value that is not an object, serde_json repeats the whole text.
     if error.classify() == serde_json::error::Category::Data {
         return format!("expected a JSON object at line {} column {}", error.line(), error.column());
     }
-    let inside = member.map_or_else(String::new, |name| format!(" (in or after member '{name}')"));
+    let inside = member.map_or_else(String::new, |name| format!(" (in or after field '{name}')"));
     format!("{error}{inside}")
 }
 
-/// What the visitor had seen when an error stopped it.
+/// The state of the visitor when an error stopped it.
 #[derive(Default)]
 struct Progress {
     member: Cell<Option<&'static str>>,
@@ -160,10 +161,10 @@ impl<'a, F: FnMut(Cow<'a, str>, Member<'a>)> Visitor<'a> for ObjectVisitor<'a, '
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<usize, A::Error> {
-        // The end of the member before, or the place after the opening brace.
+        // The end of the previous member, or the position after the opening brace.
         let mut before = memchr::memchr(b'{', self.text).map_or(0, |brace| brace + 1);
         let mut first = true;
-        // Of `once`, which have appeared: a bit each.
+        // The names of `once` that have appeared, one bit each.
         let mut seen = 0_u64;
         while let Some(Text(name)) = map.next_key()? {
             let index = self.once.iter().position(|known| *known == name);
@@ -177,7 +178,7 @@ impl<'a, F: FnMut(Cow<'a, str>, Member<'a>)> Visitor<'a> for ObjectVisitor<'a, '
             }
             let raw: &RawValue = map.next_value()?;
             let value = raw.get();
-            // The value borrows from the text, so their addresses give its place.
+            // The value borrows from the text, so their addresses give its position.
             let start = (value.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
             let place = start..start + value.len();
             let end = place.end;
@@ -190,7 +191,7 @@ impl<'a, F: FnMut(Cow<'a, str>, Member<'a>)> Visitor<'a> for ObjectVisitor<'a, '
     }
 }
 
-/// The place after the comma that follows `end` with nothing but white space between, or `end` if there is none.
+/// The position after the comma that follows `end` with only white space between, or `end` if there is none.
 fn after_comma(text: &[u8], end: usize) -> usize {
     let rest = text.get(end..).unwrap_or_default();
     match rest.iter().position(|byte| !byte.is_ascii_whitespace()) {
@@ -199,7 +200,7 @@ fn after_comma(text: &[u8], end: usize) -> usize {
     }
 }
 
-/// In how many objects and arrays a place of a JSON text lies; `None` inside of a string, or where more are closed than opened.
+/// The nesting depth of a position in a JSON text; `None` inside a string, or if more brackets are closed than opened.
 pub fn depth(text: &[u8], place: usize) -> Option<u32> {
     let mut depth = 0u32;
     let mut in_string = false;
@@ -216,18 +217,18 @@ pub fn depth(text: &[u8], place: usize) -> Option<u32> {
     (!in_string).then_some(depth)
 }
 
-/// Whether a value is an array without items.
+/// Returns true if a value is an array without items.
 pub fn is_empty_array(value: &str) -> bool {
     value.strip_prefix('[').is_some_and(|rest| rest.trim_start() == "]")
 }
 
-/// A value read from the text of a member; `null` counts as absent.
+/// Reads a value from the text of a member; `null` counts as absent.
 pub fn value<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Option<T>, serde_json::Error> {
     serde_json::from_str(text)
 }
 
-/// What to cut to remove several members of one object. Where the first of the object goes, those that follow it at once
-/// take the comma behind them along, not the one before.
+/// The bytes to cut in order to remove several members of one object. If the first member is removed, the removed
+/// members that follow it directly lose the comma after them, not the one before.
 pub fn removals(text: &[u8], mut members: Vec<&Member<'_>>) -> Vec<(Range<usize>, Vec<u8>)> {
     let mut head_end = None;
     members.sort_by_key(|member| member.place.start);
@@ -244,8 +245,8 @@ pub fn removals(text: &[u8], mut members: Vec<&Member<'_>>) -> Vec<(Range<usize>
         .collect()
 }
 
-/// A text with some places replaced. The changes must be in order of their beginnings; one that lies inside of what an
-/// earlier one has replaced is left out.
+/// Replaces parts of a text. The changes must be in the order of their start; a change inside an earlier one is
+/// ignored.
 pub fn splice(text: &[u8], changes: &[(Range<usize>, Vec<u8>)]) -> Vec<u8> {
     let added: usize = changes.iter().map(|(_, replacement)| replacement.len()).sum();
     let mut out = Vec::with_capacity(text.len() + added);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_a_member_wherever_it_stands() {
+    fn removes_a_member_at_any_position() {
         for (text, rest) in [
             (r#"{"a":1}"#, "{}"),
             (r#"{"a":1,"x":2}"#, r#"{"x":2}"#),
@@ -300,13 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_is_wrong_and_where() {
+    fn errors_name_the_fault_and_its_position() {
         for (text, part) in [
             ("", "empty"),
             (" \n", "empty"),
             ("[1]", "expected a JSON object"),
             ("\"secret\"", "expected a JSON object at line 1 column 8"),
-            (r#"{"a":1"#, "EOF while parsing an object at line 1 column 6 (in or after member 'a')"),
+            (r#"{"a":1"#, "EOF while parsing an object at line 1 column 6 (in or after field 'a')"),
             ("{\"x\":1,\n\"b\":tru}", "line 2 column"),
             (r#"{"a":1} x"#, "trailing characters at line 1 column 9"),
             ("{'a':1}", "key must be a string at line 1 column 2"),
@@ -349,9 +350,9 @@ mod tests {
     }
 
     proptest! {
-        /// Removing a member and replacing another changes exactly those, in any object, written in either style.
+        /// Removing a member and replacing another changes only these, in any object, in compact or indented form.
         #[test]
-        fn splices_only_what_is_named(object in proptest::collection::btree_map("[a-f]", any_json(), 0..6), pretty: bool) {
+        fn splices_only_the_named_members(object in proptest::collection::btree_map("[a-f]", any_json(), 0..6), pretty: bool) {
             let object = Value::Object(object.into_iter().collect());
             let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
             let [a, b] = pick(text.as_bytes(), NAMES).unwrap();
@@ -389,9 +390,9 @@ mod tests {
             prop_assert_eq!(serde_json::from_slice::<Value>(&left).unwrap(), object);
         }
 
-        /// What is changed inside of what goes makes no difference.
+        /// A change inside a removed part has no effect.
         #[test]
-        fn what_is_gone_is_not_changed(before in "[a-z]{0,3}", gone in "[a-z]{1,9}", after in "[a-z]{0,3}", at in 0usize..9, end in 0usize..9) {
+        fn changes_inside_a_removed_part_have_no_effect(before in "[a-z]{0,3}", gone in "[a-z]{1,9}", after in "[a-z]{0,3}", at in 0usize..9, end in 0usize..9) {
             let text = [&*before, &*gone, &*after].concat();
             let extent = before.len()..before.len() + gone.len();
             let (at, end) = (at.min(gone.len() - 1), end.min(gone.len()));

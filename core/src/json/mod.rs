@@ -1,7 +1,7 @@
-//! Small JSON objects that people write by hand: every fault has an error that names the member.
+//! Small JSON objects in request bodies: every fault has an error that names the field.
 //!
-//! For the bodies of `/access`, `/api/portal` and `/v0`, which are a few members each. Chat requests are read in place by
-//! [`crate::format`].
+//! Used for the bodies of `/access`, `/api/portal` and `/v0`, which have a few fields each. [`crate::format`] reads
+//! chat requests in place.
 
 pub mod members;
 
@@ -15,23 +15,22 @@ use serde_json::{Map, Value};
 use crate::error::{Code, Error};
 use crate::time;
 
-/// Reads a text that is not on the path of every call: by way of a [`Value`], so that the parser is compiled once and not once for
-/// each type.
+/// Reads a text outside the hot path, by way of a [`Value`], so that the parser is compiled once and not for each type.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     T::deserialize(&serde_json::from_str::<Value>(text)?)
 }
 
-/// Writes a value as compact JSON, without the tree of a [`Value`].
+/// Writes a value as compact JSON, without building a [`Value`].
 pub fn to_text<T: Serialize + ?Sized>(written: &T) -> String {
     serde_json::to_string(written).unwrap_or_default()
 }
 
-/// The members of an object.
+/// The fields of an object.
 #[derive(Debug, Default)]
 pub struct Object(Map<String, Value>);
 
 impl Object {
-    /// Reads a body that must be a JSON object, each member once.
+    /// Reads a body that must be a JSON object, with each field at most once.
     pub fn read(body: &[u8]) -> Result<Object, Error> {
         let text = std::str::from_utf8(body)
             .map_err(|_| Error::new(Code::InvalidJson, "The body is not a JSON object: it is not UTF-8"))?;
@@ -43,7 +42,7 @@ impl Object {
             let what = if body.iter().all(u8::is_ascii_whitespace) {
                 "the body is empty".to_owned()
             } else if error.is_data() {
-                // Of a value that is no object, serde_json repeats the whole text.
+                // For a value that is not an object, serde_json repeats the whole text.
                 "expected a JSON object".to_owned()
             } else {
                 text
@@ -57,34 +56,35 @@ impl Object {
         if body.iter().all(u8::is_ascii_whitespace) { Ok(Object::default()) } else { Object::read(body) }
     }
 
-    /// Refuses members that would have no effect.
+    /// Rejects fields that would have no effect.
     pub fn only(&self, known: &[&str]) -> Result<(), Error> {
         match self.0.keys().find(|name| !known.contains(&name.as_str())) {
             None => Ok(()),
             Some(name) => {
                 let name: String = name.chars().take(64).collect();
-                let message = format!("'{name}' is not a member here; there are: {}", known.join(", "));
+                let message =
+                    format!("'{name}' is not a field of this body; valid fields are: {}", known.join(", "));
                 Err(Error::new(Code::UnknownMember, message).with_param(name))
             }
         }
     }
 
-    /// Whether a member is there, null included.
+    /// Returns true if a field is present, even if it is null.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// A member, unless it is missing or null.
+    /// A field, unless it is missing or null.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    /// A text.
+    /// A string.
     pub fn string(&self, name: &'static str) -> Result<Option<&str>, Error> {
         self.get(name).map(|value| value.as_str().ok_or_else(|| wrong_type(name, "a string"))).transpose()
     }
 
-    /// A text that must be there.
+    /// A required string.
     pub fn required_string(&self, name: &'static str) -> Result<&str, Error> {
         self.string(name)?.ok_or_else(|| {
             Error::new(Code::MissingMember, format!("'{name}' is missing: it must be a string"))
@@ -106,7 +106,7 @@ impl Object {
             .transpose()
     }
 
-    /// A list of texts.
+    /// An array of strings.
     pub fn strings(&self, name: &'static str) -> Result<Option<Vec<String>>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let items = value.as_array().and_then(|items| {
@@ -115,7 +115,7 @@ impl Object {
         items.map(Some).ok_or_else(|| wrong_type(name, "an array of strings"))
     }
 
-    /// An object whose members are texts.
+    /// An object whose values are strings.
     pub fn string_map(&self, name: &'static str) -> Result<Option<BTreeMap<String, String>>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let wrong = || wrong_type(name, "an object of strings");
@@ -133,7 +133,7 @@ impl Object {
     }
 }
 
-/// The error for a member that should be a point in time.
+/// The error for a field that should be a point in time.
 pub fn not_a_time(name: &'static str) -> Error {
     Error::new(
         Code::InvalidValue,
@@ -146,7 +146,7 @@ fn wrong_type(name: &'static str, expected: &str) -> Error {
     Error::new(Code::InvalidType, format!("'{name}' must be {expected}")).with_param(name)
 }
 
-/// Marks the error of a duplicate, whose name follows up to a NUL: serde has only texts to tell errors apart.
+/// Marks the error of a duplicate name, which follows up to a NUL: the errors of serde carry only text.
 const DUPLICATE: &str = "\u{0}duplicate ";
 
 impl<'de> Deserialize<'de> for Object {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_object_or_unclear() {
+    fn rejects_a_body_that_is_no_object_or_ambiguous() {
         for (body, expected) in [
             ("", "invalid_json"),
             (" \n", "invalid_json"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_has_its_words() {
+    fn each_type_has_its_message() {
         let object =
             Object::read(br#"{"n":1,"s":"x","l":["a",1],"m":{"a":1},"t":"soon","null":null}"#).unwrap();
         for (error, message) in [
@@ -216,7 +216,10 @@ mod tests {
             (object.string_map("m").unwrap_err(), "'m' must be an object of strings"),
             (object.required_string("null").unwrap_err(), "'null' is missing: it must be a string"),
             (object.required_string("none").unwrap_err(), "'none' is missing: it must be a string"),
-            (object.only(&["n", "s"]).unwrap_err(), "'l' is not a member here; there are: n, s"),
+            (
+                object.only(&["n", "s"]).unwrap_err(),
+                "'l' is not a field of this body; valid fields are: n, s",
+            ),
         ] {
             assert_eq!(error.message, message);
         }

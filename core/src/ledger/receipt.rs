@@ -1,10 +1,10 @@
-//! Receipts: what is recorded of a call. Never its content: there is no member for it.
+//! Receipts: the records of calls. A receipt never contains content: it has no field for it.
 //!
 //! # The chain
-//! The book numbers receipts in the order in which they reach it, and adds to each the sums of all up to it, the hash of the
-//! one before, and its own: the SHA-256, in hexadecimal, of the receipt as compact JSON without the member `hash`. All
-//! numbers in it are whole, so that any JSON library writes the same text. Whoever holds receipts can check that none of them
-//! has been changed, that none between them is missing, and that the totals are their sum.
+//! The account numbers receipts in the order in which they arrive. It adds to each receipt the sums of all receipts up
+//! to it, the hash of the previous one, and its own hash: the SHA-256, in hexadecimal, of the receipt as compact JSON
+//! without the field `hash`. All numbers are whole, so that any JSON library writes the same text. The holder of
+//! receipts can verify that none was changed, that none between them is missing, and that the totals are correct.
 
 use std::fmt::Write as _;
 
@@ -20,37 +20,37 @@ use crate::time::{DAY_MS, to_rfc3339};
 /// The hash before the first receipt.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// One upstream call, as it is charged.
+/// One attempt, as it is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The provider.
     pub provider: String,
-    /// Its id of the model.
+    /// The provider's id of the model.
     pub model: String,
     /// `ok`, `cancelled`, or the class of the failure.
     pub outcome: &'static str,
-    /// Until the answer, the first content of a stream, or the failure, in milliseconds.
+    /// Until the response, the first content of a stream, or the failure, in milliseconds.
     pub duration_ms: u64,
-    /// What it used.
+    /// The usage.
     pub usage: Usage,
-    /// Whether the provider did not tell that, or not all of it.
+    /// Some of the usage is estimated, because the provider did not report it.
     pub estimated: bool,
-    /// What it cost, in micro-USD, at the price of its time.
+    /// The cost in micro-USD, at the price of its time.
     pub cost_micro_usd: Option<u64>,
-    /// That price.
+    /// The price that the cost is computed with.
     pub price: Option<Price>,
 }
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a complete response.
+    /// Complete response.
     Answered,
-    /// With the provider's word that the request is at fault.
+    /// Rejected by the provider as an invalid request.
     Refused,
-    /// By the provider's fault, or a limit of time or size.
+    /// Failed because of the provider, or because of a limit of time or size.
     Failed,
-    /// The client left first.
+    /// The client disconnected first.
     ClientLeft,
 }
 
@@ -64,7 +64,7 @@ impl Outcome {
         }
     }
 
-    /// Its name, in receipts and logs.
+    /// The name in receipts and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Answered => "answered",
@@ -76,42 +76,42 @@ impl Outcome {
 }
 
 impl Attempt {
-    /// The model that the attempt is counted as: callers can invent any number of names, so only models that are listed, or
-    /// have answered, are counted by their own.
+    /// The model under which the attempt is counted. Callers can invent any number of names, so only models that are
+    /// listed or have responded are counted under their own name.
     fn counted_as(&self, registry: &Registry) -> &str {
         let is_listed = || registry.provider(&self.provider).is_some_and(|entry| entry.lists(&self.model));
         if self.outcome == "ok" || is_listed() { &self.model } else { OTHER }
     }
 }
 
-/// What is recorded of a call. See the module for what the book adds.
+/// The record of a call. The account adds the fields of the chain (see the module).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Its id: [`Receipt::id`].
+    /// The id: [`Receipt::new_id`].
     pub id: String,
     /// `x-request-id`.
     pub request_id: String,
-    /// When the call began, in milliseconds since 1970.
+    /// The start of the call, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The project that it named.
+    /// The project of the call.
     pub project: Option<String>,
-    /// Whether a stream was asked for.
+    /// The call requested a stream.
     pub stream: bool,
     /// The status that the caller got.
     pub status: u16,
-    /// How it ended.
+    /// The end of the call.
     pub outcome: Outcome,
     /// Until the first content of a stream, in milliseconds.
     pub first_token_ms: Option<u64>,
     /// Until the end, in milliseconds.
     pub duration_ms: u64,
-    /// Whether the caller got a part of an answer only.
+    /// The caller got only a part of the response.
     pub partial: bool,
-    /// The attempts, at least one. The last is the one that was answered, or whose failure was told.
+    /// The attempts, at least one. The last is the one from which the response or the error comes.
     pub attempts: Vec<Attempt>,
 }
 
-/// A receipt as it is written. Its hash depends on the order of the fields.
+/// The JSON of a receipt. Its hash depends on the order of the fields.
 #[derive(Serialize)]
 struct ReceiptText<'r> {
     id: &'r str,
@@ -184,19 +184,19 @@ impl AttemptText<'_> {
 }
 
 impl Receipt {
-    /// A new id: of the time, in milliseconds since 1970, and ten random bytes. The caller's own request id would not do: it
-    /// may be sent twice.
+    /// A new id, from the time in milliseconds since 1970 and ten random bytes. The caller's own request id is
+    /// unsuitable: it may be sent twice.
     pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
         format!("rcpt_{}", crate::request_id::generate(now_ms, random))
     }
 
-    /// What all attempts used of something: `None` where none of them tells.
+    /// The sum of one kind of usage over all attempts; `None` if no attempt has it.
     fn sum(&self, of: impl Fn(&Usage) -> Option<u64>) -> Option<u64> {
         let told = self.attempts.iter().filter_map(|attempt| of(&attempt.usage));
         told.reduce(u64::saturating_add)
     }
 
-    /// What the call cost, in micro-USD; `None` if that is not known of every attempt.
+    /// The cost of the call in micro-USD; `None` if the cost of an attempt is unknown.
     pub fn cost_micro_usd(&self) -> Option<u64> {
         let mut sum = 0u64;
         for attempt in &self.attempts {
@@ -205,7 +205,7 @@ impl Receipt {
         Some(sum)
     }
 
-    /// What it used, all attempts together.
+    /// The usage of all attempts together.
     pub fn usage(&self) -> Usage {
         Usage {
             prompt_tokens: self.sum(|usage| usage.prompt_tokens),
@@ -217,12 +217,12 @@ impl Receipt {
         }
     }
 
-    /// Whether some of what it used was estimated.
+    /// Returns true if some of the usage was estimated.
     pub fn is_estimated(&self) -> bool {
         self.attempts.iter().any(|attempt| attempt.estimated)
     }
 
-    /// Its text, as [`Chain::add`] wants it.
+    /// The text, as the argument of [`Chain::add`].
     pub fn to_text(&self) -> String {
         let last = self.attempts.last();
         let usage = self.usage();
@@ -251,8 +251,8 @@ impl Receipt {
         })
     }
 
-    /// What it adds to the sums: a row for each model that it was sent to. The call itself counts for the last. Models
-    /// that are not listed are counted as one.
+    /// The rows that the receipt adds to the sums: one for each model that was called. The call itself counts for the
+    /// last model. Unlisted models are counted as one.
     pub fn rows(&self, registry: &Registry) -> Vec<Row> {
         let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
         let last = self.attempts.len().saturating_sub(1);
@@ -290,22 +290,22 @@ impl Receipt {
     }
 }
 
-/// The sums that stand in every receipt.
+/// The sums in every receipt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Totals {
     /// Calls.
     pub requests: u64,
-    /// Tokens that were read.
+    /// Input tokens.
     pub prompt_tokens: u64,
-    /// Tokens that were written.
+    /// Output tokens.
     pub completion_tokens: u64,
-    /// What it cost, in micro-USD, as far as that is known.
+    /// The cost in micro-USD, as far as it is known.
     pub cost_micro_usd: u64,
 }
 
 impl Totals {
-    /// Those of one call's rows.
+    /// The sums of one call's rows.
     pub fn of(rows: &[Row]) -> Totals {
         let mut totals = Totals::default();
         for Row { tally, .. } in rows {
@@ -315,7 +315,7 @@ impl Totals {
         totals
     }
 
-    /// Adds others.
+    /// Adds other sums.
     pub fn add(&mut self, more: Totals) {
         self.requests = self.requests.saturating_add(more.requests);
         self.prompt_tokens = self.prompt_tokens.saturating_add(more.prompt_tokens);
@@ -324,15 +324,15 @@ impl Totals {
     }
 }
 
-/// Writes a receipt and what it adds to the totals as a line: four numbers, each with a space behind it, and the receipt, which as JSON
-/// has no line feeds.
+/// Writes a receipt and its addition to the totals as a line: four numbers, each followed by a space, and the receipt,
+/// which as JSON has no line feeds.
 pub fn to_line(receipt: &str, adds: Totals, out: &mut String) {
     let Totals { requests, prompt_tokens, completion_tokens, cost_micro_usd } = adds;
     // Writing to a string does not fail.
     let _ = writeln!(out, "{requests} {prompt_tokens} {completion_tokens} {cost_micro_usd} {receipt}");
 }
 
-/// Reads what [`to_line`] wrote; `None` if it is anything else.
+/// Reads the output of [`to_line`]; `None` for any other text.
 pub fn of_line(mut line: &str) -> Option<(&str, Totals)> {
     let adds = Totals {
         requests: number(&mut line)?,
@@ -349,10 +349,10 @@ fn number(line: &mut &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// Where the chain stands.
+/// The head of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// How many receipts there are.
+    /// The number of receipts.
     pub count: u64,
     /// The hash of the last.
     pub head: String,
@@ -367,7 +367,7 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// Adds a receipt (a JSON object's text) and gives its text as it is kept.
+    /// Adds a receipt (the text of a JSON object) and returns the text to store.
     pub fn add(&mut self, receipt: &str, adds: Totals) -> String {
         self.count += 1;
         self.totals.add(adds);
@@ -391,7 +391,7 @@ struct Hash<'c> {
     hash: &'c str,
 }
 
-/// An object's text with further fields at its end. What is not an object counts as one without fields.
+/// The text of an object with further fields at its end. Any other text counts as an object without fields.
 fn with_fields<T: Serialize>(object: &str, fields: &T) -> String {
     let object = object.strip_suffix('}').unwrap_or("{");
     let comma = if object.len() > 1 { "," } else { "" };
@@ -399,7 +399,7 @@ fn with_fields<T: Serialize>(object: &str, fields: &T) -> String {
     format!("{object}{comma}{}", fields.strip_prefix('{').unwrap_or("}"))
 }
 
-/// The id of a receipt that [`crate::ledger`] keeps as this text; `None` if it has none.
+/// The id of a receipt in the stored text; `None` if it has none.
 pub fn id_of(text: &str) -> Option<&str> {
     text.strip_prefix("{\"id\":\"")?.split_once('"').map(|(id, _)| id)
 }
@@ -410,7 +410,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn a_holder_can_check_the_chain() {
+    fn a_holder_can_verify_the_chain() {
         let mut chain = Chain::default();
         let mut previous = GENESIS.to_owned();
         for seq in 1..4u64 {

@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-/// Defines [`Tally`] from the names of its sums: the one list of them. SQL and messages take the names and their order from
-/// [`Tally::FIELDS`].
+/// Defines [`Tally`] from the names of its sums, the only list of them. SQL and messages take the names and their order
+/// from [`Tally::FIELDS`].
 macro_rules! sums {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
         /// Sums over calls.
@@ -24,7 +24,7 @@ macro_rules! sums {
                 [$(self.$name),+]
             }
 
-            /// Reads what [`Tally::to_array`] returned.
+            /// Reads the output of [`Tally::to_array`].
             pub fn from_array([$($name),+]: [u64; Tally::FIELDS.len()]) -> Tally {
                 Tally { $($name),+ }
             }
@@ -35,19 +35,19 @@ macro_rules! sums {
 sums! {
     /// Calls that were sent to a provider.
     requests,
-    /// Calls that were answered completely.
+    /// Calls with a complete response.
     successful,
     /// Attempts.
     attempts,
-    /// Tokens of input, including the next two.
+    /// Input tokens, including the next two.
     prompt_tokens,
-    /// Tokens of input that came from a provider's prompt cache.
+    /// Input tokens that came from a provider's prompt cache.
     cached_tokens,
-    /// Tokens of input that were written to a provider's prompt cache.
+    /// Input tokens that were written to a provider's prompt cache.
     cache_write_tokens,
-    /// Tokens of output, including the next.
+    /// Output tokens, including the next.
     completion_tokens,
-    /// Tokens of output that were reasoning.
+    /// Reasoning tokens.
     reasoning_tokens,
     /// Cost of the calls whose cost is known, in micro-USD.
     cost_micro_usd,
@@ -64,7 +64,7 @@ sums! {
 }
 
 impl Tally {
-    /// Adds other calls. A sum that would be too large stays at the largest number.
+    /// Adds other calls. A sum that would overflow stays at the maximum.
     pub fn add(&mut self, other: &Tally) {
         let mut sums = self.to_array();
         for (sum, more) in sums.iter_mut().zip(other.to_array()) {
@@ -73,13 +73,13 @@ impl Tally {
         *self = Tally::from_array(sums);
     }
 
-    /// Calls that reached an upstream and were not answered completely.
+    /// Calls that reached an upstream and had no complete response.
     pub fn failed(&self) -> u64 {
         self.requests.saturating_sub(self.successful)
     }
 }
 
-/// Whose calls they are.
+/// The key of a row: day, project, provider and model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     /// The day, UTC: days since 1970.
@@ -88,21 +88,21 @@ pub struct Slice {
     pub project: String,
     /// The provider.
     pub provider: String,
-    /// Its model.
+    /// The provider's id of the model.
     pub model: String,
 }
 
-/// What the calls of one slice add up to.
+/// The sums of the calls of one slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Whose.
+    /// The slice.
     pub slice: Slice,
-    /// What.
+    /// The sums.
     pub tally: Tally,
 }
 
 impl Row {
-    /// The row as it travels: `[day, "project", "provider", "model", n, …]`, the sums as in [`Tally::FIELDS`].
+    /// The row in messages: `[day, "project", "provider", "model", n, …]`, with the sums as in [`Tally::FIELDS`].
     pub fn to_json(&self) -> Value {
         let Slice { day, project, provider, model } = &self.slice;
         let mut items: Vec<Value> = Vec::with_capacity(4 + Tally::FIELDS.len());
@@ -112,7 +112,7 @@ impl Row {
         Value::Array(items)
     }
 
-    /// Reads what [`Row::to_json`] wrote; `None` if it is anything else.
+    /// Reads the output of [`Row::to_json`]; `None` for any other value.
     pub fn from_json(value: &Value) -> Option<Row> {
         let items = value.as_array().filter(|items| items.len() == 4 + Tally::FIELDS.len())?;
         let mut items = items.iter();
@@ -127,7 +127,7 @@ impl Row {
     }
 }
 
-/// Adds a row to those of its slice.
+/// Adds a row to the row of its slice, or appends it.
 pub fn merge(rows: &mut Vec<Row>, row: Row) {
     match rows.iter_mut().find(|known| known.slice == row.slice) {
         Some(known) => known.tally.add(&row.tally),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn travels_as_an_array_and_nothing_else_is_read() {
+    fn is_written_as_an_array_and_rejects_other_values() {
         let slice =
             Slice { day: 20_000, project: String::new(), provider: "groq".into(), model: "a/b".into() };
         let row = Row { slice, tally: counted() };
@@ -196,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arrays_and_rows_go_both_ways(day: u32, project: String, provider: String, model: String, sums: [u64; 14]) {
+        fn arrays_and_rows_round_trip(day: u32, project: String, provider: String, model: String, sums: [u64; 14]) {
             let tally = Tally::from_array(sums);
             prop_assert_eq!(tally.to_array(), sums);
             let row = Row { slice: Slice { day, project, provider, model }, tally };
@@ -205,9 +205,9 @@ mod tests {
             prop_assert_eq!(Row::from_json(&read), Some(row));
         }
 
-        /// In whatever order calls are added, the sums are the same.
+        /// The order in which calls are added does not change the sums.
         #[test]
-        fn adding_has_no_order(tallies in proptest::collection::vec(any::<[u64; 14]>(), 0..8)) {
+        fn the_order_of_additions_does_not_matter(tallies in proptest::collection::vec(any::<[u64; 14]>(), 0..8)) {
             let sum = |tallies: &mut dyn Iterator<Item = &[u64; 14]>| {
                 let mut sum = Tally::default();
                 tallies.for_each(|sums| sum.add(&Tally::from_array(*sums)));

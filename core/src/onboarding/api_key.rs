@@ -1,4 +1,4 @@
-//! Issued keys in `/v0/api_keys`: the bodies that make and change a key, and the document that shows one.
+//! Issued keys in `/v0/api_keys`: the request bodies that create and change a key, and the document of a key.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use crate::routes::inference_endpoints;
 use crate::text::{checked, invalid};
 use crate::time;
 
-/// The longest name, in bytes.
+/// The maximum length of a name, in bytes.
 const MAX_NAME: usize = 100;
-/// How long the old secret goes on working after a rotation, in seconds, unless something else is said.
+/// The default overlap of a rotation, in seconds: the time for which the old secret keeps working.
 const DEFAULT_OVERLAP_S: u64 = 3600;
-/// The longest overlap: 30 days.
+/// The maximum overlap: 30 days.
 const MAX_OVERLAP_S: u64 = 30 * 24 * 3600;
 
 /// A new id: a UUID of version 7 (RFC 9562), from milliseconds since 1970 and ten random bytes.
@@ -37,7 +37,7 @@ pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
     groups.join("-")
 }
 
-/// Checks a name: not empty, at most 100 bytes, only `[a-zA-Z0-9_-]`; in this order.
+/// Checks a name, in this order: not empty, at most 100 bytes, only `[a-zA-Z0-9_-]`.
 pub fn check_name(name: &str) -> Result<(), Error> {
     const PATTERN: &str = "^[a-zA-Z0-9_-]+$";
     const DESCRIPTION: &str =
@@ -48,17 +48,17 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     let shown: String = name.chars().take(200).collect();
     if name.len() > MAX_NAME {
         let length = name.len();
-        let words = format!("Name '{shown}' is longer ({length}) than maximum allowed ({MAX_NAME})");
+        let message = format!("Name '{shown}' is longer ({length}) than maximum allowed ({MAX_NAME})");
         let details = json!({"name": shown, "length": length, "maximum": MAX_NAME});
-        return Err(Error::new(Code::TooLongName, words).with_details(details));
+        return Err(Error::new(Code::TooLongName, message).with_details(details));
     }
     if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
         return Ok(());
     }
-    let words =
+    let message =
         format!("Name '{shown}' should be non-empty and only contain {DESCRIPTION} (pattern: '{PATTERN}')");
     let details = json!({"name": shown, "pattern": PATTERN, "pattern_description": DESCRIPTION});
-    Err(Error::new(Code::NameDoesNotMatchPattern, words).with_details(details))
+    Err(Error::new(Code::NameDoesNotMatchPattern, message).with_details(details))
 }
 
 /// The error for a name that no key has.
@@ -72,24 +72,24 @@ pub fn duplicate() -> Error {
     Error::new(Code::DuplicateName, "An entity with this name already exists")
 }
 
-/// What an operator decides about a key.
+/// The settings of a key, which an operator decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether it is disabled.
+    /// The key is disabled.
     pub disabled: bool,
     /// Names of policies.
     pub policies: Vec<String>,
-    /// Models that it may use; `None` is all.
+    /// Models that the key may use; `None` is all.
     pub models: Option<Vec<String>>,
-    /// Endpoints that it may call; `None` is all.
+    /// Endpoints that the key may call; `None` is all.
     pub endpoints: Option<Vec<String>>,
-    /// What the operator wants to remember of it.
+    /// The operator's notes.
     pub metadata: BTreeMap<String, String>,
-    /// When it ends, in milliseconds since 1970.
+    /// The expiry, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
 }
 
-/// The fields of a body that change settings; `None` where a field is missing or `null`.
+/// The fields of a body that change settings; `None` if a field is missing or `null`.
 #[derive(Validate)]
 #[validate(context = "Rules<'v_a>")]
 struct Changes {
@@ -105,7 +105,7 @@ struct Changes {
     expires_at: Option<u64>,
 }
 
-/// In the order in which their faults are reported.
+/// The order in which faults are reported.
 const SETTINGS: [&str; 5] = ["policies", "models", "endpoints", "metadata", "expires_at"];
 
 /// The context of the checks of settings.
@@ -131,7 +131,7 @@ fn are_model_patterns(models: &[String], rules: &Rules<'_>) -> Result<(), Valida
 fn are_endpoints(endpoints: &[String]) -> Result<(), ValidationError> {
     let known = inference_endpoints();
     if endpoints.iter().any(|path| !known.contains(&path.as_str())) {
-        return Err(invalid("endpoints", &format!("can have: {}", known.join(", "))).into());
+        return Err(invalid("endpoints", &format!("may contain: {}", known.join(", "))).into());
     }
     if endpoints.len() > known.len() {
         return Err(invalid("endpoints", &format!("has at most {} entries", known.len())).into());
@@ -146,8 +146,8 @@ fn is_short(metadata: &BTreeMap<String, String>) -> Result<(), ValidationError> 
     if metadata.len() <= 16 && metadata.iter().all(fits) {
         return Ok(());
     }
-    let words = "has at most 16 members, names of 1 to 64 and texts of at most 512 characters";
-    Err(invalid("metadata", words).into())
+    let message = "has at most 16 fields, with names of 1 to 64 and texts of at most 512 characters";
+    Err(invalid("metadata", message).into())
 }
 
 fn is_future(expires_ms: u64, rules: &Rules<'_>) -> Result<(), ValidationError> {
@@ -155,7 +155,7 @@ fn is_future(expires_ms: u64, rules: &Rules<'_>) -> Result<(), ValidationError> 
 }
 
 impl Settings {
-    /// These settings, changed by the members of an object: what is missing stays, `null` removes.
+    /// Applies the fields of an object: missing fields stay unchanged, `null` removes.
     fn changed(mut self, object: &Object, config: &Config, now_ms: u64) -> Result<Settings, Error> {
         let changes = Changes {
             policies: object.strings("policies")?,
@@ -193,19 +193,19 @@ impl Settings {
     }
 }
 
-/// A key to be made.
+/// A key to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What it may do.
+    /// The settings.
     pub settings: Settings,
     /// Key or claim link.
     pub delivery: Delivery,
 }
 
 impl NewKey {
-    /// Reads a body. A misspelt `expires_at` would make a key that never ends, so strange members are refused.
+    /// Reads a body. It rejects unknown fields: a misspelt `expires_at` would create a key that never expires.
     pub fn read(body: &[u8], config: &Config, now_ms: u64) -> Result<NewKey, Error> {
         let object = Object::read(body)?;
         let name = object.required_string("name")?;
@@ -219,10 +219,10 @@ impl NewKey {
     }
 }
 
-/// How a key gets another secret.
+/// The rotation of a key's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// How long the old secrets go on working, in milliseconds.
+    /// The time for which the old secrets keep working, in milliseconds.
     pub overlap_ms: u64,
     /// Key or claim link.
     pub delivery: Delivery,
@@ -235,41 +235,41 @@ impl Rotation {
         object.only(&["overlap_seconds", "delivery"])?;
         let seconds = object.integer("overlap_seconds")?.unwrap_or(DEFAULT_OVERLAP_S);
         if seconds > MAX_OVERLAP_S {
-            let words = format!("'overlap_seconds' must be between 0 and {MAX_OVERLAP_S}");
-            return Err(Error::new(Code::InvalidValue, words).with_param("overlap_seconds"));
+            let message = format!("'overlap_seconds' must be between 0 and {MAX_OVERLAP_S}");
+            return Err(Error::new(Code::InvalidValue, message).with_param("overlap_seconds"));
         }
         let delivery = Delivery::read(&object, &[Delivery::Key, Delivery::Claim])?;
         Ok(Rotation { overlap_ms: seconds * 1000, delivery })
     }
 }
 
-/// One secret of a key: all that is known of it.
+/// One secret of a key, without its text.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SecretInfo {
     /// `gw_` and ten characters.
     pub public_id: String,
-    /// When it was minted, in milliseconds since 1970.
+    /// The time of creation, in milliseconds since 1970.
     pub created_ms: u64,
-    /// When it ends, if a rotation has ended it.
+    /// The expiry, if a rotation has set one.
     pub expires_ms: Option<u64>,
 }
 
-/// An issued key as operators see it.
+/// An issued key without its secrets, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What it may do.
+    /// The settings.
     pub settings: Settings,
-    /// The request that it came from.
+    /// The request for which it was issued.
     pub request_id: Option<String>,
-    /// When it was made, in milliseconds since 1970.
+    /// The time of creation, in milliseconds since 1970.
     pub created_ms: u64,
-    /// By whom.
+    /// The actor that created it.
     pub created_by: String,
-    /// How often it has been changed, and 1.
+    /// The number of changes, plus 1.
     pub version: u64,
     /// Its secrets: none before a claim link is opened, two during an overlap.
     pub secrets: Vec<SecretInfo>,
@@ -316,7 +316,7 @@ impl ApiKey {
         })
     }
 
-    /// The key as `/v0/api_keys` shows it.
+    /// The document of the key in `/v0/api_keys`.
     pub fn document(&self, now_ms: u64) -> ApiKeyDocument<'_> {
         let Settings { disabled, policies, models, endpoints, metadata, expires_ms } = &self.settings;
         let state = if *disabled {
@@ -347,32 +347,32 @@ impl ApiKey {
     }
 }
 
-/// An issued key as `/v0/api_keys` shows it. Times are RFC 3339.
+/// An issued key in `/v0/api_keys`. Times are RFC 3339.
 #[derive(Clone, Debug, Serialize)]
 pub struct ApiKeyDocument<'a> {
-    /// Its id.
+    /// The id.
     pub id: &'a str,
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// What clients of this API look for: every key may read and write.
+    /// Constant, for clients of this API: every key may read and write.
     pub scopes: [&'static str; 2],
     /// `active`, `disabled` or `expired`.
     pub state: &'static str,
     /// Names of its policies.
     pub policies: &'a [String],
-    /// Models that it may use; `None` is all.
+    /// Models that the key may use; `None` is all.
     pub models: Option<&'a [String]>,
-    /// Endpoints that it may call; `None` is all.
+    /// Endpoints that the key may call; `None` is all.
     pub endpoints: Option<&'a [String]>,
     /// The operator's notes.
     pub metadata: &'a BTreeMap<String, String>,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: String,
-    /// The label of the operator's key that made it.
+    /// The label of the operator key that created it.
     pub created_by: &'a str,
-    /// When it ends.
+    /// The expiry.
     pub expires_at: Option<String>,
-    /// The request that it came from.
+    /// The request for which it was issued.
     pub request_id: Option<&'a str>,
     /// Its live secrets, oldest first.
     pub secrets: Vec<SecretDocument<'a>>,
@@ -383,9 +383,9 @@ pub struct ApiKeyDocument<'a> {
 pub struct SecretDocument<'a> {
     /// `gw_` and ten characters.
     pub public_id: &'a str,
-    /// When it was minted.
+    /// The time of creation.
     pub created_at: String,
-    /// When it ends, if a rotation has ended it.
+    /// The expiry, if a rotation has set one.
     pub expires_at: Option<String>,
 }
 
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_judged_in_the_seeds_order() {
+    fn names_are_checked_in_the_order_of_the_samples() {
         for (name, code) in [
             (String::new(), Some("empty_name")),
             ("é".repeat(51), Some("too_long_name")),
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn the_duplicate_is_the_seeds_byte_for_byte() {
+    fn the_error_of_a_duplicate_equals_the_sample_byte_for_byte() {
         assert_eq!(
             json::to_text(&duplicate().envelope(crate::envelope::Surface::V0)),
             r#"{"message":"An entity with this name already exists","error_code":"DuplicateName","details":null}"#
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_would_have_no_effect() {
+    fn rejects_fields_that_would_have_no_effect() {
         for (body, code) in [
             (json!({}), "missing_member"),
             (json!({"name": null}), "missing_member"),
@@ -481,8 +481,8 @@ mod tests {
         assert_eq!((error.code(), error.param.as_deref()), (Some("unknown_policy"), Some("policies")));
         assert_eq!(
             error.message,
-            "Unknown policy 'gold': the gateway's configuration has basic; 'models' has at most 100 entries; \
-             'expires_at' has passed already"
+            "Unknown policy 'gold'; the configured policies are: basic; 'models' has at most 100 entries; \
+             'expires_at' must be in the future"
         );
         let good = json!({"name": "a", "policies": ["basic"], "models": ["groq/*", "fast", "openai/gpt-4o"],
             "endpoints": ["/v1/chat/completions"], "metadata": {"team": "é"}, "expires_at": "2030-01-01T00:00:00Z", "delivery": "claim"});
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_changes_what_it_names_and_null_removes() {
+    fn a_change_applies_to_its_fields_and_null_removes() {
         let settings =
             Settings { models: Some(vec!["fast".into()]), expires_ms: Some(NOW + 1), ..Settings::default() };
         let patched =
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn rotations() {
+    fn reads_rotations() {
         assert_eq!(Rotation::read(b"").unwrap().overlap_ms, 3_600_000);
         assert_eq!(Rotation::read(br#"{"overlap_seconds":0}"#).unwrap().overlap_ms, 0);
         for bad in [r#"{"overlap_seconds":-1}"#, r#"{"overlap_seconds":2592001}"#, r#"{"overlap":5}"#, "[]"] {
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn is_shown_without_secrets() {
+    fn the_document_has_no_secrets() {
         let row = json!({"id": "1", "name": "n", "disabled": 0, "policies": "[]", "models": null, "endpoints": null,
             "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops", "version": 1,
             "secrets": "[{\"public_id\":\"gw_b\",\"created_ms\":2,\"expires_ms\":null},{\"public_id\":\"gw_a\",\"created_ms\":1,\"expires_ms\":5}]"});
@@ -529,7 +529,7 @@ mod tests {
                 r#"{"public_id":"gw_b","created_at":"1970-01-01T00:00:00.002Z","expires_at":null}]}"#,
             )
         );
-        assert_eq!(key.document(5).secrets.len(), 1, "the ended one is gone");
+        assert_eq!(key.document(5).secrets.len(), 1, "the expired secret is omitted");
         assert_eq!(key.document(NOW).state, "expired");
     }
 }

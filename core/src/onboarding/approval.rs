@@ -1,4 +1,4 @@
-//! What an operator decides about a request: how the key reaches its holder, what it may do, when it ends.
+//! Approvals: the delivery, the policies and the expiry of a key, which an operator decides.
 
 use validator::{Validate, ValidateArgs as _, ValidationError};
 
@@ -10,20 +10,20 @@ use crate::time;
 
 use super::key_request::are_policy_names;
 
-/// How a key reaches its holder.
+/// The delivery of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
-    /// The operator gets it and passes it on.
+    /// The operator gets the key and passes it on.
     #[default]
     Key,
-    /// The operator gets a claim link and passes that on.
+    /// The operator gets a claim link and passes it on.
     Claim,
-    /// The claim link is sent to the requester.
+    /// The gateway sends the claim link to the requester.
     Email,
 }
 
 impl Delivery {
-    /// Reads the member `delivery`.
+    /// Reads the field `delivery`.
     pub fn read(object: &Object, possible: &[Delivery]) -> Result<Delivery, Error> {
         let text = object.string("delivery")?;
         let read = match text {
@@ -33,26 +33,26 @@ impl Delivery {
             Some(_) => None,
         };
         read.filter(|delivery| possible.contains(delivery)).ok_or_else(|| {
-            let words = if possible.contains(&Delivery::Email) {
+            let message = if possible.contains(&Delivery::Email) {
                 "'delivery' must be 'key', 'claim' or 'email'"
             } else {
                 "'delivery' must be 'key' or 'claim'"
             };
-            Error::new(Code::InvalidValue, words).with_param("delivery")
+            Error::new(Code::InvalidValue, message).with_param("delivery")
         })
     }
 }
 
-/// What an operator may say when approving.
+/// The body of an approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Validate)]
 #[validate(context = "u64")]
 pub struct Approval {
-    /// How the key reaches its holder.
+    /// The delivery.
     pub delivery: Delivery,
-    /// Other policies than those that the request asks for.
+    /// Policies in place of those of the request.
     #[validate(custom(function = "are_policy_names"))]
     pub policies: Option<Vec<String>>,
-    /// When the key ends, in milliseconds since 1970.
+    /// The expiry of the key, in milliseconds since 1970.
     #[validate(custom(function = "is_ahead", use_context))]
     pub expires_ms: Option<u64>,
 }
@@ -72,24 +72,24 @@ impl Approval {
     }
 }
 
-/// Refuses an end that has passed.
+/// Rejects an expiry in the past.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the derived code passes its context by reference")]
 pub(super) fn is_ahead(expires_ms: u64, now_ms: &u64) -> Result<(), ValidationError> {
-    if expires_ms > *now_ms { Ok(()) } else { Err(invalid("expires_at", "has passed already").into()) }
+    if expires_ms > *now_ms { Ok(()) } else { Err(invalid("expires_at", "must be in the future").into()) }
 }
 
-/// Refuses policies that do not exist.
+/// Rejects unknown policies.
 pub fn check_known_policies(config: &Config, policies: &[String]) -> Result<(), Error> {
     config.check_policies(policies).map_err(|name| {
         let known: Vec<_> = config.policies.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let name: String = name.chars().take(64).collect();
-        let words = format!("Unknown policy '{name}': the gateway's configuration has {known}");
-        Error::new(Code::UnknownPolicy, words).with_param("policies")
+        let message = format!("Unknown policy '{name}'; the configured policies are: {known}");
+        Error::new(Code::UnknownPolicy, message).with_param("policies")
     })
 }
 
-/// When a key with some policies ends: at the time that was said, or when the first of its policies makes it end.
+/// The expiry of a key: the earliest of the requested time and the expiries of its policies.
 pub fn expiry(config: &Config, policies: &[String], said_ms: Option<u64>, now_ms: u64) -> Option<u64> {
     let of_policies = policies
         .iter()
@@ -98,7 +98,7 @@ pub fn expiry(config: &Config, policies: &[String], said_ms: Option<u64>, now_ms
     of_policies.chain(said_ms).min()
 }
 
-/// Reads the reason of a refusal, from a body that may be missing.
+/// Reads the reason for declining, from a body that may be missing.
 pub fn decline_reason(body: &[u8]) -> Result<Option<String>, Error> {
     let object = Object::read_optional(body)?;
     object.only(&["reason"])?;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn approvals_and_refusals() {
+    fn reads_approvals_and_declines() {
         assert_eq!(Approval::read(b"", NOW).unwrap(), Approval::default());
         assert_eq!(Approval::read(b"null", NOW).unwrap_err().code(), Some("invalid_json"));
         let body = br#"{"delivery":"claim","apply_policies":["open"],"expires_at":"2030-01-01T00:00:00Z"}"#;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ends_when_the_first_reason_for_it_does() {
+    fn the_earliest_expiry_applies() {
         let both = ["basic".to_owned(), "open".to_owned()];
         let thirty_days = NOW + 30 * time::DAY_MS;
         assert_eq!(expiry(&config(), &both, None, NOW), Some(thirty_days));
@@ -141,6 +141,6 @@ mod tests {
         assert_eq!(expiry(&config(), &both[1..], None, NOW), None);
         assert!(check_known_policies(&config(), &both).is_ok());
         let error = check_known_policies(&config(), &["gold".to_owned()]).unwrap_err();
-        assert_eq!(error.message, "Unknown policy 'gold': the gateway's configuration has basic, open");
+        assert_eq!(error.message, "Unknown policy 'gold'; the configured policies are: basic, open");
     }
 }

@@ -1,8 +1,9 @@
-//! The audit trail: what operators did, as a chain of hashes, so that a changed, removed or inserted entry shows.
+//! The audit trail: actions of operators as a chain of hashes, so that a changed, removed or inserted entry is
+//! detected.
 //!
-//! An entry is a JSON text that is stored as it was hashed; its hash is the SHA-256 of the hash before it, a newline, and
-//! the text. Anybody with a copy can check it with any SHA-256 program. That the end of the chain was cut off shows to
-//! whoever noted an earlier head.
+//! An entry is a JSON text that is stored exactly as it was hashed. Its hash is the SHA-256 of the previous hash, a
+//! newline and the text. Anyone with a copy can verify it with any SHA-256 program. Only a comparison with an earlier
+//! head detects a trail that was cut at its end.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -10,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 use crate::json;
 use crate::time;
 
-/// What stands before the first entry: 64 zeros.
+/// The hash before the first entry: 64 zeros.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The last entry of a chain, which the next one continues.
+/// The head of a chain: its last entry, which the next one continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The number of the last entry; 0 where there is none.
+    /// The number of the last entry; 0 if there is none.
     pub seq: u64,
     /// Its hash.
     pub hash: String,
@@ -31,33 +32,33 @@ impl Default for Head {
 /// An action that is recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Action<'a> {
-    /// The label of the operator's key, or what acted by itself.
+    /// The label of the operator key, or the automatic actor.
     pub actor: &'a str,
     /// The id of the request, or the name of the key.
     pub subject: &'a str,
-    /// What happened.
+    /// The event.
     pub event: Event<'a>,
 }
 
-/// What happened to a request or a key, with the facts that the trail keeps. Never a secret.
+/// An event of a request or a key, with the facts in the trail. Never a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Event<'a> {
-    /// An operator made a request.
+    /// An operator created a request.
     RequestCreated {
-        /// Whether it was made as approved.
+        /// The request was created as approved.
         approved: bool,
     },
     /// An operator changed a request.
     RequestUpdated {
-        /// The policies that it asks for.
+        /// The policies of the request.
         policies: &'a [String],
-        /// Whether it was marked as approved.
+        /// The request was marked as approved.
         approved: bool,
     },
     /// A request was approved.
     RequestApproved {
-        /// The key that it became.
+        /// The key that was issued for it.
         key_id: &'a str,
         /// The policies of the key.
         policies: &'a [String],
@@ -72,7 +73,7 @@ pub enum Event<'a> {
     },
     /// A request was deleted.
     RequestDeleted {},
-    /// An operator made a key.
+    /// An operator created a key.
     KeyCreated {
         /// The key.
         key_id: &'a str,
@@ -86,25 +87,25 @@ pub enum Event<'a> {
     KeyUpdated {
         /// The key.
         key_id: &'a str,
-        /// Whether it is disabled.
+        /// The key is disabled.
         disabled: bool,
         /// Its policies.
         policies: &'a [String],
-        /// Models that it may use; `None` is all.
+        /// Models that the key may use; `None` is all.
         models: Option<&'a [String]>,
-        /// Endpoints that it may call; `None` is all.
+        /// Endpoints that the key may call; `None` is all.
         endpoints: Option<&'a [String]>,
-        /// When it ends, in milliseconds since 1970.
+        /// The expiry, in milliseconds since 1970.
         expires_ms: Option<u64>,
     },
-    /// A key got another secret.
+    /// The secret of a key was rotated.
     KeyRotated {
         /// The key.
         key_id: &'a str,
-        /// The new secret, or the claim link that yields it.
+        /// The new secret, or the claim link that creates it.
         #[serde(flatten)]
         credential: CredentialNote<'a>,
-        /// How long the old secrets go on working.
+        /// The time for which the old secrets keep working.
         overlap_seconds: u64,
     },
     /// A key was revoked.
@@ -122,7 +123,7 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Its name in the trail.
+    /// The name in the trail.
     pub fn name(&self) -> &'static str {
         match self {
             Event::RequestCreated { .. } => "request.created",
@@ -204,7 +205,7 @@ impl Head {
         Entry { seq, text, hash }
     }
 
-    /// Follows the chain by one entry, or says why it is broken there.
+    /// Verifies the next entry and moves to it; the error is the fault of the entry.
     pub fn follow(&mut self, entry: &Entry) -> Result<(), &'static str> {
         if entry.seq != self.seq + 1 {
             return Err("an entry is missing before this one");
@@ -285,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_change_shows_where_it_is(length in 2u64..12, place: prop::sample::Index, kind in 0..5) {
+        fn any_change_is_detected_at_its_entry(length in 2u64..12, place: prop::sample::Index, kind in 0..5) {
             let mut entries = chain(length);
             prop_assert_eq!(broken_at(&entries), None);
             let place = place.index(entries.len());

@@ -1,14 +1,14 @@
-//! Claim links: the right to see a key once, so that an operator can hand out a key without knowing it.
+//! Claim links. A link shows a key once, so that an operator can issue a key without seeing it.
 //!
-//! The link's token is known by its SHA-256 alone, and the key does not exist before the link is opened: nothing that is
-//! stored could be shown a second time.
+//! The gateway stores only the SHA-256 of the link's token, and creates the key when the link is opened, so no stored
+//! data can show it a second time.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Code, Error};
 use crate::time;
 
-/// Random bytes that a token needs.
+/// The number of random bytes of a token.
 pub const TOKEN_BYTES: usize = 32;
 
 const PREFIX: &str = "clm_";
@@ -18,7 +18,7 @@ pub fn token(random: &[u8; TOKEN_BYTES]) -> String {
     format!("{PREFIX}{}", hex::encode(random))
 }
 
-/// What is stored of a token: the SHA-256 of its text, in hexadecimal. `None` if the text is no token.
+/// The stored digest of a token: the SHA-256 of its text, in hexadecimal. `None` if the text is no token.
 pub fn token_digest(token: &str) -> Option<String> {
     let digits = token.strip_prefix(PREFIX)?;
     let well_formed = digits.len() == 2 * TOKEN_BYTES
@@ -26,36 +26,39 @@ pub fn token_digest(token: &str) -> Option<String> {
     well_formed.then(|| hex::encode(Sha256::digest(token)))
 }
 
-/// What is known of a claim link.
+/// The state of a claim link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// When it was used, in milliseconds since 1970.
+    /// The time of use, in milliseconds since 1970.
     pub used_ms: Option<u64>,
-    /// When it ends.
+    /// The expiry.
     pub expires_ms: u64,
 }
 
 impl Claim {
-    /// Whether the link can be used now.
+    /// Checks that the link can be used now.
     pub fn check(&self, now_ms: u64) -> Result<(), Error> {
         if self.used_ms.is_some() {
             return Err(Error::new(
                 Code::ClaimUsed,
-                "This link has been used: each shows its key once. If it was not you, tell the operator at once",
+                "This link has been used: each link shows its key once. If you did not use it, contact the operator at once",
             ));
         }
         if self.expires_ms <= now_ms {
             let when = time::to_rfc3339(self.expires_ms);
-            let words = format!("This link ended at {when}; ask the operator for another one");
-            return Err(Error::new(Code::ClaimExpired, words));
+            let message = format!("This link expired at {when}; ask the operator for another one");
+            return Err(Error::new(Code::ClaimExpired, message));
         }
         Ok(())
     }
 }
 
-/// The error for a link that leads nowhere.
+/// The error for an unknown link.
 pub fn not_found() -> Error {
-    Error::new(Code::ClaimNotFound, "This link leads to no key: it is mistyped, or its key has been revoked")
+    Error::new(
+        Code::ClaimNotFound,
+        "No claim link has this address: it is mistyped, or its key has been revoked",
+    )
 }
 
 #[cfg(test)]
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_known_by_its_digest() {
+    fn only_the_digest_of_a_token_is_stored() {
         let token = token(&[0xab; TOKEN_BYTES]);
         assert_eq!(token.len(), 68);
         let digest = token_digest(&token).unwrap();

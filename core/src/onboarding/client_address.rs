@@ -1,8 +1,8 @@
-//! Who counts as one client: an IPv4 address, or the /64 network that one customer gets of IPv6.
+//! The unit of the limits for addresses: an IPv4 address, or a /64 network of IPv6, which one customer gets.
 
 use std::net::IpAddr;
 
-/// The client that an address belongs to. Text that is no address counts as one client of its own.
+/// The client of an address. A text that is no address counts as one client.
 pub fn client(address: Option<&str>) -> String {
     let Some(address) = address.map(str::trim).filter(|text| !text.is_empty()) else {
         return "unknown".to_owned();
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_customer_is_one_client() {
+    fn addresses_of_one_network_are_one_client() {
         for (address, expected) in [
             (Some("203.0.113.7"), "203.0.113.7"),
             (Some(" 203.0.113.7 "), "203.0.113.7"),

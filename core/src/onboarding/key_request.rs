@@ -1,7 +1,7 @@
 //! Key requests.
 //!
-//! A request is one row in one queue, whether a stranger made it at `/access/request-key` or an operator at
-//! `/api/portal/requests`. [`super::portal`] shows it.
+//! All requests are rows of one queue: public submissions at `/access/request-key`, and requests that operators create
+//! at `/api/portal/requests`. [`super::portal`] has their document.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +16,20 @@ use crate::json::{Object, not_a_time};
 use crate::text::{checked, email, invalid, visible};
 use crate::time;
 
-/// How far a request has come. There is no way back.
+/// The state of a request. It is decided once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Waits for an operator.
+    /// Waits for an operator's decision.
     Pending,
-    /// Has a key, or was made as approved.
+    /// Has a key, or was created as approved.
     Approved,
-    /// Was refused.
+    /// Declined.
     Declined,
 }
 
 impl State {
-    /// As it is stored and shown.
+    /// The text in storage and documents.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Pending => "pending",
@@ -39,45 +39,45 @@ impl State {
     }
 }
 
-/// What a request asks for: what the one who makes it decides.
+/// The fields of a request that its creator decides.
 #[derive(Clone, Debug, PartialEq, Eq, Validate)]
 pub struct KeyRequestDraft {
-    /// Whom it is for; an id that means something to the one who made it.
+    /// The developer: an id of the creator's own.
     #[validate(length(max = 128), custom(function = "visible"))]
     pub by_user: String,
-    /// Where the answer goes, if that is known.
+    /// The requester's e-mail address, if it is known.
     pub email: Option<String>,
-    /// Policies of the key to be.
+    /// Policies of the key.
     #[validate(custom(function = "are_policy_names"))]
     pub policies: Vec<String>,
-    /// What was told: `use_case` and others.
+    /// Statements of the requester: `use_case` and others.
     #[validate(custom(function = "are_fields"))]
     pub fields: BTreeMap<String, String>,
     /// The portal's version of requests: `v2`, or empty for legacy ones.
     #[validate(length(max = 16), custom(function = "visible"))]
     pub version: String,
-    /// When it was made, as the one who made it says, in RFC 3339.
+    /// The date of the request that the creator states, in RFC 3339.
     pub date_created: String,
     /// Pending, or approved without a key.
     pub approved: bool,
 }
 
-/// A request as it is stored.
+/// A stored request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRequest {
     /// `kreq_…`
     pub id: String,
-    /// How far it has come.
+    /// The state.
     pub state: State,
-    /// What it asks for.
+    /// The fields that its creator decided.
     pub draft: KeyRequestDraft,
-    /// When it was decided on, in milliseconds since 1970.
+    /// The time of the decision, in milliseconds since 1970.
     pub decided_ms: Option<u64>,
-    /// By whom: the label of an operator's key.
+    /// The actor of the decision: the label of an operator key.
     pub decided_by: Option<String>,
-    /// Why it was declined.
+    /// The reason for declining.
     pub decline_reason: Option<String>,
-    /// The key that it became.
+    /// The key that was issued for it.
     pub key_id: Option<String>,
 }
 
@@ -98,7 +98,7 @@ struct Row {
     key_id: Option<String>,
 }
 
-/// A key of a developer, as the portal shows it.
+/// A key of a developer, for the portal's document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct DeveloperKey {
     /// The key's id.
@@ -109,11 +109,11 @@ pub struct DeveloperKey {
 
 const MAX_POLICIES: usize = 16;
 const MAX_FIELDS: usize = 32;
-/// Members of the portal's requests that ask for what a gateway of bearer keys does not have.
+/// Fields of the portal's requests for features that the gateway does not have.
 const NOT_SUPPORTED: [&str; 5] = ["key", "remove_policies", "jwt_secret", "certificate", "oauth_info"];
 
 impl KeyRequestDraft {
-    /// What a stranger's submission asks for.
+    /// The request of a public submission.
     pub fn by_stranger(submission: Submission, policies: Vec<String>, now_ms: u64) -> KeyRequestDraft {
         KeyRequestDraft {
             by_user: submission.by_user(),
@@ -126,14 +126,15 @@ impl KeyRequestDraft {
         }
     }
 
-    /// Reads a request as the portal's clients write it. Members that the server makes (`id`, `org_id`,
-    /// `portal_developer`, …) are ignored, so that what was read can be sent back.
+    /// Reads a request as the portal's clients write it. Fields that the server sets (`id`, `org_id`,
+    /// `portal_developer`, …) are ignored, so that a client can send back a request that it has read.
     pub fn read(body: &[u8], now_ms: u64) -> Result<KeyRequestDraft, Error> {
         let object = Object::read(body).map_err(|error| error.found_in("Request body malformed"))?;
         if let Some(name) = NOT_SUPPORTED.into_iter().find(|name| object.get(name).is_some_and(is_something))
         {
-            let words = format!("'{name}' is not supported here: a request asks for a new key with policies");
-            return Err(Error::new(Code::InvalidValue, words).with_param(name));
+            let message =
+                format!("'{name}' is not supported here: a request asks for a new key with policies");
+            return Err(Error::new(Code::InvalidValue, message).with_param(name));
         }
         let policies = match object.strings("apply_policies")? {
             Some(policies) if !policies.is_empty() => policies,
@@ -168,7 +169,7 @@ impl KeyRequestDraft {
     }
 }
 
-/// The date that was given, or the present one where none was.
+/// The date in the body, or the current time if there is none.
 fn date_created(object: &Object, now_ms: u64) -> Result<String, Error> {
     match object.string("date_created")? {
         None | Some("" | time::GO_ZERO) => Ok(time::to_rfc3339(now_ms)),
@@ -176,13 +177,13 @@ fn date_created(object: &Object, now_ms: u64) -> Result<String, Error> {
     }
 }
 
-/// Checks the form of policies' names; whether there are such policies is asked when a key is made.
+/// Checks the form of policies' names. Whether the policies exist is checked when a key is created.
 pub(super) fn are_policy_names(policies: &[String]) -> Result<(), ValidationError> {
     if policies.len() <= MAX_POLICIES && policies.iter().all(|name| (1..=64).contains(&name.len())) {
         return Ok(());
     }
-    let words = format!("has at most {MAX_POLICIES} names of 1 to 64 characters");
-    Err(invalid("apply_policies", &words).into())
+    let message = format!("has at most {MAX_POLICIES} names of 1 to 64 characters");
+    Err(invalid("apply_policies", &message).into())
 }
 
 fn are_fields(fields: &BTreeMap<String, String>) -> Result<(), ValidationError> {
@@ -191,11 +192,11 @@ fn are_fields(fields: &BTreeMap<String, String>) -> Result<(), ValidationError> 
     if fields.len() <= MAX_FIELDS && fields.iter().all(fits) {
         return Ok(());
     }
-    let words = format!("has at most {MAX_FIELDS} members, names of 64 and texts of 4000 characters");
-    Err(invalid("fields", &words).into())
+    let message = format!("has at most {MAX_FIELDS} fields, with names of 64 and texts of 4000 characters");
+    Err(invalid("fields", &message).into())
 }
 
-/// Whether a value says anything: clients write `""`, `[]` and `{"redirect_uri":""}` for nothing.
+/// Returns true if a value has content: clients send `""`, `[]` and `{"redirect_uri":""}` for empty fields.
 fn is_something(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -207,7 +208,7 @@ fn is_something(value: &Value) -> bool {
 }
 
 impl KeyRequest {
-    /// Reads the database's row.
+    /// Reads a row of the database.
     pub fn from_row(row: &Value) -> Option<KeyRequest> {
         let row = Row::deserialize(row).ok()?;
         Some(KeyRequest {
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_seeds_sample() {
+    fn reads_the_sample_of_the_documentation() {
         let draft = read(&json!({
             "by_user": "554c733a30c55e4b16000002",
             "date_created": "2015-05-08T04:49:20.992-04:00",
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn for_plan_and_apply_policies_are_the_same_thing() {
+    fn for_plan_and_apply_policies_are_equivalent() {
         assert_eq!(read(&json!({"for_plan": "a"})).unwrap().policies, ["a"]);
         assert_eq!(read(&json!({"for_plan": "a", "apply_policies": []})).unwrap().policies, ["a"]);
         assert_eq!(
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_was_not_given_is_now() {
+    fn the_date_is_now_by_default() {
         for body in [json!({}), json!({"date_created": ""}), json!({"date_created": time::GO_ZERO})] {
             assert_eq!(read(&body).unwrap().date_created, "2023-11-14T22:13:20Z");
         }
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_would_not_do() {
+    fn rejects_fields_that_it_does_not_support() {
         for (body, part) in [
             (json!({"key": "abc"}), "'key' is not supported"),
             (json!({"oauth_info": {"redirect_uri": "https://a.example"}}), "'oauth_info'"),

@@ -1,21 +1,21 @@
-//! Access: how a stranger comes to a key, and what operators do with requests and keys.
+//! Onboarding: requests for keys, their approval, and issued keys.
 //!
-//! | module | decides |
+//! | module | contents |
 //! | --- | --- |
-//! | [`submission`] | what `POST /access/request-key` accepts |
-//! | [`key_request`] | what a request for a key is, in the words of `/api/portal/requests` |
-//! | [`portal`] | how a request is shown in `/api/portal/requests` and webhooks |
-//! | [`approval`] | what an operator decides about one: delivery, policies, end |
-//! | [`api_key`] | what an issued key is, in the words of `/v0/api_keys` |
-//! | [`claim`] | what a claim link looks like, and whether it still works |
-//! | [`audit`] | the chain of operator actions, and whether it is whole |
-//! | [`webhook`] | what a webhook says, how it is signed, and when it is tried again |
-//! | [`client_address`] | who counts as one client |
-//! | [`pseudonym`] | how addresses are kept without being known |
-//! | [`sliding_log`] | how many times in a span of time |
-//! | [`wrong_keys`] | which wrong keys of a client count, and when it is blocked |
+//! | [`submission`] | the body of `POST /access/request-key` |
+//! | [`key_request`] | a key request |
+//! | [`portal`] | the document of a key request in `/api/portal/requests` and webhooks |
+//! | [`approval`] | the operator's decision: delivery, policies, expiry |
+//! | [`api_key`] | an issued key and its document in `/v0/api_keys` |
+//! | [`claim`] | the token and the state of a claim link |
+//! | [`audit`] | the chain of operator actions, and its verification |
+//! | [`webhook`] | the body, the signature and the retries of webhooks |
+//! | [`client_address`] | the client of an address |
+//! | [`pseudonym`] | keyed hashes of addresses |
+//! | [`sliding_log`] | limits over a span of time |
+//! | [`wrong_keys`] | wrong keys of clients, and blocked clients |
 //!
-//! Nothing here stores anything: the Worker's `store` does, in D1.
+//! The module stores nothing: the Worker's `store` does, in D1.
 
 pub mod api_key;
 pub mod approval;
@@ -30,8 +30,8 @@ pub mod submission;
 pub mod webhook;
 pub mod wrong_keys;
 
-/// The largest body of a request about keys, in bytes.
+/// The maximum body of a request about keys, in bytes.
 pub const MAX_BODY_BYTES: u32 = 64 * 1024;
 
-/// The organisation that everything belongs to: a gateway is one.
+/// The only organisation: a gateway has one.
 pub const ORG_ID: &str = "gatehouse";

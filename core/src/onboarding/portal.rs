@@ -1,7 +1,7 @@
-//! A key request as `/api/portal/requests` and webhooks show it.
+//! The document of a key request in `/api/portal/requests` and webhooks.
 //!
-//! The shape is that of the portal whose clients read it (docs/compatibility.md): around the request stand the developer and
-//! the catalogue entry, most of whose fields are fixed here.
+//! The structure is that of the portal whose clients read it (docs/compatibility.md): the request has a developer and a
+//! catalogue entry, most of whose fields are constant.
 
 use std::collections::BTreeMap;
 
@@ -23,19 +23,19 @@ pub struct PortalRequest<'a> {
     pub for_api: &'static str,
     /// The first policy; empty if there is none.
     pub for_plan: &'a str,
-    /// Policies of the key to be.
+    /// Policies of the key.
     pub apply_policies: &'a [String],
     /// The developer's id.
     pub by_user: &'a str,
     /// `use_case` and other statements of the requester.
     pub fields: &'a BTreeMap<String, String>,
-    /// Whether it is approved.
+    /// The request is approved.
     pub approved: bool,
     /// The time of the request, in RFC 3339.
     pub date_created: &'a str,
     /// The portal's version of requests: `v2`, or empty for legacy ones.
     pub version: &'a str,
-    /// Empty: keys are no JWTs.
+    /// Empty: keys are not JWTs.
     pub jwt_secret: &'static str,
     /// The developer.
     pub portal_developer: Developer<'a>,
@@ -43,13 +43,13 @@ pub struct PortalRequest<'a> {
     pub catalogue_entry: Option<CatalogueEntry<'a>>,
     /// The state of the request.
     pub state: &'static str,
-    /// The reason of a refusal.
+    /// The reason for declining.
     pub decline_reason: Option<&'a str>,
     /// The time of the decision, in RFC 3339.
     pub decided_at: Option<String>,
-    /// The label of the operator's key that decided.
+    /// The label of the operator key of the decision.
     pub decided_by: Option<&'a str>,
-    /// The id of the key that it became.
+    /// The id of the key that was issued for it.
     pub key_id: Option<&'a str>,
 }
 
@@ -82,7 +82,7 @@ pub struct Developer<'a> {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Nothing {}
 
-/// The entry of a policy in the catalogue: here, policies are the catalogue.
+/// The catalogue entry of a policy.
 #[derive(Clone, Debug, Serialize)]
 pub struct CatalogueEntry<'a> {
     /// The policy's name.
@@ -149,7 +149,7 @@ pub struct MailOptions<'a> {
     pub email_copy: EmailCopy,
 }
 
-/// The texts of e-mails: the portal's are off.
+/// The texts of e-mails, all disabled.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct EmailCopy {
     /// After sign-up.
@@ -161,7 +161,7 @@ pub struct EmailCopy {
 /// The text of one e-mail.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct EmailText {
-    /// Whether it is sent.
+    /// The e-mail is sent.
     pub enabled: bool,
     /// Its subject.
     pub subject: &'static str,
@@ -169,7 +169,7 @@ pub struct EmailText {
     pub body: &'static str,
     /// Its last line.
     pub sign_off: &'static str,
-    /// Whether it is sent without the key.
+    /// The e-mail is sent without the key.
     pub hide_token_data: bool,
 }
 
@@ -273,7 +273,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_request_that_was_read_can_be_sent_back() {
+    fn a_document_can_be_sent_back() {
         let config: Config = serde_json::from_value(
             json!({"policies": {"basic": {"description": "To begin with"}, "open": {}}}),
         )

@@ -1,7 +1,8 @@
-//! Keyed hashes: what must be recognised again but not known, such as the address that a request came from.
+//! Keyed hashes of values that must be recognised but not stored, such as the address of a client.
 //!
-//! The key is derived from the Worker's own secrets, which never enter the database: who has only the database cannot try
-//! out all addresses. When those secrets change, so do the pseudonyms; nothing needs them to last.
+//! The key is derived from the Worker's own secrets, which never enter the database, so a copy of the database is not
+//! sufficient to try out all addresses. The pseudonyms change with these secrets; no part of the gateway depends on
+//! them for longer.
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,21 +12,21 @@ use crate::hash::hmac_sha256;
 pub struct Pseudonyms([u8; 32]);
 
 impl Pseudonyms {
-    /// Derives the key from secrets; `None` if there is none, since a hash without a key hides nothing.
+    /// Derives the key from secrets; `None` if there is none, since a hash without a key can be reversed by trial.
     pub fn new<'a>(secrets: impl IntoIterator<Item = Option<&'a str>>) -> Option<Pseudonyms> {
         let mut hash = Sha256::new_with_prefix(b"gatehouse pseudonyms");
         let mut any = false;
         for secret in secrets {
             let secret = secret.unwrap_or_default().trim();
             any |= !secret.is_empty();
-            // The length keeps "ab" + "c" apart from "a" + "bc".
+            // The length distinguishes "ab" + "c" from "a" + "bc".
             hash.update((secret.len() as u64).to_be_bytes());
             hash.update(secret);
         }
         any.then(|| Pseudonyms(hash.finalize().into()))
     }
 
-    /// The pseudonym of a value: 32 hexadecimal digits. The same value has another one for another purpose.
+    /// The pseudonym of a value: 32 hexadecimal digits. It differs for each purpose.
     pub fn of(&self, purpose: &str, value: &str) -> String {
         let mut out = hmac_sha256(&self.0, &[purpose.as_bytes(), b"\0", value.as_bytes()]);
         out.truncate(16);
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_value_is_recognised_and_no_other() {
+    fn only_the_same_value_has_the_same_pseudonym() {
         let pseudonyms = Pseudonyms::new([Some("secret"), None]).unwrap();
         let address = pseudonyms.of("address", "203.0.113.7");
         assert_eq!(address.len(), 32);

@@ -1,5 +1,5 @@
-//! How many times in a span of time: a log of the hits of the last span, so that the limit holds over any span of that
-//! length and not only between two strokes of a clock. Costs a number per hit, so limits are small.
+//! A limit on the hits in a span of time, as a log of the hits of the last span. The limit holds over any span of that
+//! length. A log has one number for each hit, so limits have to be small.
 
 use std::collections::VecDeque;
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::MAX_PER_CLIENT;
 
-/// What is asked of a log.
+/// A request to count a hit.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Take {
-    /// How many hits a span may have.
+    /// The maximum number of hits in a span.
     pub limit: u32,
     /// The span, in milliseconds.
     pub span_ms: u64,
-    /// A name of the hit, if it may come again: the same hit counts once.
+    /// The name of a hit that may be repeated: the same name counts once.
     pub name: Option<String>,
 }
 
-/// The answer.
+/// The result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Counted.
+    /// The hit was counted.
     Allowed,
-    /// Of this name, and counted before.
+    /// A hit of this name was counted before.
     Repeated,
-    /// Not counted: there is room again after this many milliseconds, at least 1.
+    /// The hit was not counted; the next one is possible after this many milliseconds, at least 1.
     Refused(u64),
 }
 
@@ -34,12 +34,12 @@ pub enum Verdict {
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SlidingLog {
     hits: VecDeque<(u64, Option<String>)>,
-    /// The span of the last question.
+    /// The span of the last request.
     span_ms: u64,
 }
 
 impl SlidingLog {
-    /// Counts a hit, if there is room for it.
+    /// Counts a hit, if the limit allows it.
     pub fn take(&mut self, now_ms: u64, take: &Take) -> Verdict {
         self.span_ms = take.span_ms;
         while self.hits.front().is_some_and(|(at_ms, _)| at_ms.saturating_add(take.span_ms) <= now_ms) {
@@ -50,18 +50,18 @@ impl SlidingLog {
         }
         let limit = take.limit.min(MAX_PER_CLIENT) as usize;
         if self.hits.len() < limit {
-            // A clock that was set back must not put a hit before the others.
+            // If the clock was set back, the hit must still not come before the others.
             let at_ms = self.hits.back().map_or(now_ms, |(last, _)| now_ms.max(*last));
             self.hits.push_back((at_ms, take.name.clone()));
             return Verdict::Allowed;
         }
-        // Room comes when so many of the oldest have left that fewer than the limit remain.
+        // A hit becomes possible when fewer than the limit remain in the span.
         let leaving = self.hits.get(self.hits.len() - limit).or(self.hits.back());
         let room_ms = leaving.map_or(now_ms, |(at_ms, _)| *at_ms).saturating_add(take.span_ms);
         Verdict::Refused(room_ms.saturating_sub(now_ms).max(1))
     }
 
-    /// Takes back the last hit of a name: what it was counted for did not happen.
+    /// Removes the last hit of a name, if the counted action did not take place.
     pub fn give_back(&mut self, name: &str) {
         if let Some(place) = self.hits.iter().rposition(|(_, known)| known.as_deref() == Some(name)) {
             self.hits.remove(place);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn five_a_day_and_the_sixth_waits_for_the_first_to_leave() {
+    fn a_sixth_hit_is_possible_when_the_first_leaves_the_span() {
         let mut log = SlidingLog::default();
         let rule = take(5, 1000);
         for now in [0, 100, 200, 300, 400] {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_counts_once_until_it_is_given_back() {
+    fn a_name_counts_once_until_it_is_removed() {
         let mut log = SlidingLog::default();
         let named = Take { name: Some("a".into()), ..take(1, 1000) };
         assert_eq!(log.take(0, &named), Verdict::Allowed);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_when_nothing_is_left() {
+    fn returns_the_time_at_which_the_log_is_empty() {
         let mut log = SlidingLog::default();
         assert_eq!(log.empty_at_ms(), None);
         log.take(5, &take(2, 1000));
@@ -118,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_nothing_lets_nothing_in() {
+    fn a_limit_of_zero_accepts_no_hit() {
         assert!(matches!(SlidingLog::default().take(5, &take(0, 1000)), Verdict::Refused(_)));
     }
 
     proptest! {
-        /// Whatever the times, and even when the limit changes, no span has more hits than the limit of its last one.
+        /// For any times, and after changes of the limit, no span has more hits than the limit of its last request.
         #[test]
         fn no_span_has_more_than_its_limit(
             steps in proptest::collection::vec((0u64..200, 1u32..6), 1..200),

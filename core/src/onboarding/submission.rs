@@ -1,4 +1,4 @@
-//! What a stranger sends to `POST /access/request-key`: an address to answer to, and what the key is for.
+//! The body of `POST /access/request-key`: an address for the response, and the purpose of the key.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use crate::json::Object;
 use crate::request_id;
 use crate::text::{Faults, email, invalid, visible, visible_lines};
 
-/// The longest use case, in characters.
+/// The maximum length of a use case, in characters.
 pub const MAX_USE_CASE: u64 = 2000;
 
-/// A request for a key, valid and trimmed.
+/// A key request, valid and trimmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
-    /// Where the answer goes.
+    /// The requester's e-mail address.
     pub email: String,
-    /// `use_case`, and what else was told: `name`, `company`, `intended_use`, `expected_daily_requests`.
+    /// `use_case`, and the optional statements: `name`, `company`, `intended_use`, `expected_daily_requests`.
     pub fields: BTreeMap<String, String>,
 }
 
@@ -39,7 +39,7 @@ struct Fields {
     expected_daily_requests: Option<u64>,
 }
 
-/// In the order in which their faults are reported.
+/// The order in which faults are reported.
 const FIELDS: [&str; 6] = ["email", "use_case", "name", "company", "intended_use", "expected_daily_requests"];
 
 fn is_email(text: &str) -> Result<(), ValidationError> {
@@ -54,7 +54,7 @@ fn is_known_use(text: &str) -> Result<(), ValidationError> {
 }
 
 impl Submission {
-    /// Reads a body. The error names every fault, and the first one's member as its `param`.
+    /// Reads a body. The error names every fault, and the first field at fault as its `param`.
     pub fn read(body: &[u8]) -> Result<Submission, Error> {
         let object = Object::read(body)?;
         let mut faults = Faults::default();
@@ -86,13 +86,13 @@ impl Submission {
         Ok(Submission { email: email.unwrap_or_default(), fields })
     }
 
-    /// The id of whoever has this address: 24 hexadecimal digits, the same for every request of theirs.
+    /// The developer id of the address: 24 hexadecimal digits, the same for all its requests.
     pub fn by_user(&self) -> String {
         developer_id(&self.email)
     }
 }
 
-/// The id of whoever has an e-mail address.
+/// The developer id of an e-mail address.
 pub fn developer_id(email: &str) -> String {
     let mut digits = hex::encode(Sha256::digest(email.to_ascii_lowercase()));
     digits.truncate(24);
@@ -104,12 +104,12 @@ pub fn new_request_id(now_ms: u64, random: [u8; 10]) -> String {
     format!("kreq_{}", request_id::generate(now_ms, random).to_ascii_lowercase())
 }
 
-/// The words of the answer.
+/// The message of the response.
 pub fn received_message(email: &str) -> String {
     format!("Your request has been received. An operator will review it and reach out to you at {email}.")
 }
 
-/// The longest `Idempotency-Key`, in characters.
+/// The maximum length of an `Idempotency-Key`, in characters.
 const MAX_IDEMPOTENCY_KEY: u64 = 255;
 
 /// Checks the header `Idempotency-Key`.
@@ -119,9 +119,9 @@ pub fn idempotency_key(header: Option<String>) -> Result<Option<String>, Error> 
             if !key.validate_length(Some(1), Some(MAX_IDEMPOTENCY_KEY), None)
                 || !key.bytes().all(|byte| byte.is_ascii_graphic()) =>
         {
-            let words =
+            let message =
                 format!("'Idempotency-Key' must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters");
-            Err(Error::new(Code::InvalidValue, words).with_param("idempotency-key"))
+            Err(Error::new(Code::InvalidValue, message).with_param("idempotency-key"))
         }
         key => Ok(key),
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_example_passes() {
+    fn accepts_the_example_of_the_documentation() {
         let submission = read(&json!({
             "email": "user@example.com",
             "use_case": "Building a customer support chatbot for an e-commerce store.",
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_members_are_kept_and_strange_ones_ignored() {
+    fn legacy_fields_are_kept_and_unknown_ones_ignored() {
         let submission = read(&json!({
             "email": " user@example.com ", "use_case": " line one\nline two ", "name": "Ada", "company": "",
             "intended_use": "internal", "expected_daily_requests": 200_000, "newsletter": true,

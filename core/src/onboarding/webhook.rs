@@ -1,8 +1,7 @@
-//! Webhooks: what is said, how it is signed, and when it is tried again.
+//! Webhooks: the body, the signature and the retries.
 //!
-//! Signed as the Standard Webhooks specification (1.0) says, so that its libraries verify it: `webhook-id`,
-//! `webhook-timestamp` (seconds) and `webhook-signature`, which is `v1,` and the base64 of the HMAC-SHA256 of
-//! `id.timestamp.body`.
+//! Signed according to Standard Webhooks 1.0, so that its libraries verify it: `webhook-id`, `webhook-timestamp`
+//! (seconds) and `webhook-signature`, which is `v1,` and the base64 of the HMAC-SHA256 of `id.timestamp.body`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,20 +13,20 @@ use crate::config::Config;
 use crate::hash::hmac_sha256;
 use crate::json;
 
-/// How many times a notification is tried.
+/// The maximum number of attempts of a notification.
 pub const MAX_ATTEMPTS: u32 = 10;
 
-/// What happened to a request for a key.
+/// An event of a key request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It was made.
+    /// It was created.
     Submitted,
     /// It was approved.
     Approved,
 }
 
 impl Event {
-    /// Its name in the body.
+    /// The name in the body.
     fn name(self) -> &'static str {
         match self {
             Event::Submitted => "key_request_event.submitted",
@@ -45,17 +44,17 @@ struct Body<'a> {
     data: PortalRequest<'a>,
 }
 
-/// A notification about a request for a key, before the transaction that writes it.
+/// A notification of a key request, before the transaction that writes it.
 #[derive(Debug)]
 pub struct Notification<'a> {
     /// The operator's configuration.
     pub config: &'a Config,
-    /// The keys that the developer has already.
+    /// The current keys of the developer.
     pub keys: Vec<DeveloperKey>,
 }
 
 impl Notification<'_> {
-    /// The body: the event's name, and the request as `/api/portal` shows it after the transaction.
+    /// The body: the name of the event, and the request as `/api/portal` returns it after the transaction.
     pub fn body(&self, event: Event, request: &KeyRequest) -> String {
         let mut keys = self.keys.clone();
         if let Some(id) = &request.key_id {
@@ -83,9 +82,8 @@ impl SigningKey {
     }
 }
 
-/// How long to wait after a failed attempt, in milliseconds; `None` after the last one. 5 s, then four times as long each
-/// time but at most 6 h, with up to a fifth more by chance so that many do not come back at once: about a day in all.
-/// `chance` is any random byte.
+/// The wait after a failed attempt, in milliseconds; `None` after the last one. It starts at 5 s and quadruples up to 6
+/// h, with up to one fifth of jitter so that retries spread: about a day in total. `chance` is any random byte.
 pub fn retry_after(attempts: u32, chance: u8) -> Option<u64> {
     if attempts >= MAX_ATTEMPTS {
         return None;
@@ -99,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_as_the_specification_does() {
+    fn signs_according_to_the_specification() {
         // The vector of the specification's reference libraries.
         let key = SigningKey::read("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let signature = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
@@ -107,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_has_its_form() {
+    fn rejects_malformed_secrets() {
         for wrong in ["", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_", "whsec_!!!!", "whsec_c2hvcnQ="] {
             assert!(SigningKey::read(wrong).is_none(), "{wrong}");
         }
     }
 
     #[test]
-    fn tries_for_about_a_day() {
+    fn retries_for_about_a_day() {
         let waits: Vec<_> = (1..=MAX_ATTEMPTS).map_while(|attempts| retry_after(attempts, 0)).collect();
         assert_eq!(waits.len() + 1, MAX_ATTEMPTS as usize);
         assert_eq!(waits[..4], [5_000, 20_000, 80_000, 320_000]);

@@ -1,28 +1,28 @@
-//! What an isolate remembers of its answers about usage, so that a public route cannot be used to load the database.
+//! The usage reports that an isolate caches, so that a public route cannot be used to load the database.
 //!
-//! An answer is used for [`FRESH_MS`]. In the last second of that, one request asks again while the others go on with what
-//! there is: nobody waits for anybody. What is asked in all, also by many at once who find nothing, is bounded by
-//! [`MAX_QUERIES`]. Nothing here knows a clock.
+//! A report is used for [`FRESH_MS`]. In the last second of that time, one request queries the database again while the
+//! others use the cached report: no request waits for another. [`MAX_QUERIES`] bounds all queries, including those of
+//! concurrent requests that find no report. The module reads no clock.
 
-/// How long an answer is used, in milliseconds, counted from when it was asked for.
+/// The time for which a report is used, in milliseconds, counted from its query.
 pub const FRESH_MS: u64 = 5_000;
-/// From this age on one request asks again.
+/// The age from which on one request queries again.
 const AGEING_MS: u64 = 4_000;
-/// How often anybody may have the database asked in [`FRESH_MS`].
+/// The maximum number of database queries in [`FRESH_MS`].
 const MAX_QUERIES: u32 = 100;
-/// The most answers that are kept.
+/// The maximum number of cached reports.
 const MAX_ENTRIES: usize = 100;
-/// How much of them, in bytes.
+/// Their maximum total size, in bytes.
 const MAX_BYTES: usize = 4_000_000;
 
-/// What was asked.
+/// A query for a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageQuery {
-    /// Of how many days, today included.
+    /// The number of days, today included.
     pub days: u32,
-    /// Of which project; none: of all calls.
+    /// The project; none: all calls.
     pub project: Option<String>,
-    /// Whether projects are named in the answer.
+    /// The report names projects.
     pub projects: bool,
 }
 
@@ -30,20 +30,20 @@ struct Entry {
     query: UsageQuery,
     asked_ms: u64,
     text: String,
-    /// Whether somebody has set out to ask again.
+    /// A request has started to query again.
     asking: bool,
 }
 
-/// The memory of one isolate.
+/// The cache of one isolate.
 #[derive(Default)]
 pub struct ReportCache {
     kept: Vec<Entry>,
-    /// When the current span began, in milliseconds since 1970, and how many questions were asked in it.
+    /// The start of the current span, in milliseconds since 1970, and the number of queries in it.
     span: (u64, u32),
 }
 
 impl ReportCache {
-    /// What was answered not long ago, unless it is for this request to ask.
+    /// The cached report, unless this request has to query the database.
     pub fn recall(&mut self, query: &UsageQuery, now_ms: u64) -> Option<&str> {
         let kept = self.kept.iter_mut().find(|kept| kept.query == *query && kept.is_fresh(now_ms))?;
         if !kept.asking && now_ms - kept.asked_ms >= AGEING_MS {
@@ -53,10 +53,10 @@ impl ReportCache {
         Some(&kept.text)
     }
 
-    /// Counts a question; the error is for how many milliseconds no other may be asked.
+    /// Counts a query; the error is the number of milliseconds until the next one is allowed.
     pub fn ask(&mut self, now_ms: u64) -> Result<(), u64> {
         let (began_ms, asked) = &mut self.span;
-        // A clock that was set back begins a new span too.
+        // A clock that was set back starts a new span too.
         if now_ms.checked_sub(*began_ms).is_none_or(|ms| ms >= FRESH_MS) {
             (*began_ms, *asked) = (now_ms, 0);
         }
@@ -67,7 +67,7 @@ impl ReportCache {
         Ok(())
     }
 
-    /// Remembers an answer. `asked_ms` is when it was asked for.
+    /// Stores a report. `asked_ms` is the time of its query.
     pub fn remember(&mut self, query: UsageQuery, asked_ms: u64, text: String) {
         self.kept.retain(|kept| kept.is_fresh(asked_ms) && kept.query != query);
         let bytes: usize = self.kept.iter().map(|kept| kept.text.len()).sum();
@@ -95,22 +95,22 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_used_for_five_seconds() {
+    fn a_report_is_used_for_five_seconds() {
         let mut answers = ReportCache::default();
         assert_eq!(answers.recall(&query(1), 1_000), None);
         answers.remember(query(1), 1_000, "one".into());
         assert_eq!(answers.recall(&query(1), 4_999), Some("one"));
-        assert_eq!(answers.recall(&query(1), 5_000), None, "the first asks again");
-        assert_eq!(answers.recall(&query(1), 5_000), Some("one"), "the others go on");
+        assert_eq!(answers.recall(&query(1), 5_000), None, "the first queries again");
+        assert_eq!(answers.recall(&query(1), 5_000), Some("one"), "the others use the cached report");
         assert_eq!(answers.recall(&query(1), 5_999), Some("one"));
-        assert_eq!(answers.recall(&query(1), 6_000), None, "the first did not come back");
+        assert_eq!(answers.recall(&query(1), 6_000), None, "the first did not return");
         assert_eq!(answers.recall(&query(1), 999), None, "a clock that was set back");
         answers.remember(query(1), 5_000, "two".into());
         assert_eq!(answers.recall(&query(1), 6_000), Some("two"));
     }
 
     #[test]
-    fn each_question_has_its_own() {
+    fn each_query_has_its_own_report() {
         let mut answers = ReportCache::default();
         answers.remember(query(1), 0, "one".into());
         for other in [
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_cache_is_bounded() {
         let mut answers = ReportCache::default();
         for days in 0..1_000 {
             answers.remember(query(days), 0, days.to_string());
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_bounded_in_each_span() {
+    fn queries_are_bounded_in_each_span() {
         let mut answers = ReportCache::default();
         for _ in 0..MAX_QUERIES {
             assert_eq!(answers.ask(10_000), Ok(()));

@@ -1,7 +1,7 @@
 //! The response of `GET /metrics`, in Prometheus' text format (0.0.4).
 //!
-//! All metrics are one table. Amounts that are not whole are written as decimals from whole numbers of their smallest unit:
-//! nothing is rounded.
+//! All metrics are one table. Fractional amounts are written as decimals from whole numbers of their smallest unit,
+//! without rounding.
 
 use super::usage::OTHER;
 use crate::ledger::tally::{Row, Tally};
@@ -18,9 +18,9 @@ pub struct Snapshot<'a> {
     pub totals: Vec<Row>,
     /// The state of each provider that has been called.
     pub providers: Vec<ProviderState<'a>>,
-    /// Key requests that wait for an operator; `None` without a database.
+    /// Pending key requests; `None` without a database.
     pub pending_requests: Option<u64>,
-    /// Issued keys that work; `None` without a database.
+    /// Valid issued keys; `None` without a database.
     pub issued_keys: Option<u64>,
     /// The size of the isolate's Wasm memory, in bytes.
     pub wasm_memory_bytes: u64,

@@ -1,6 +1,6 @@
 //! Reports: the documents that callers, the public and operators read about usage and health.
 //!
-//! A report is made from values; where they come from, and who may see the report, is decided elsewhere.
+//! A report is computed from values. Other modules read these values and decide who may see the report.
 
 pub mod cache;
 pub mod metrics;

@@ -1,8 +1,8 @@
 //! Routing reports: the health of models and providers (`GET /health`, `GET /v1/stats/providers`,
 //! `GET /v1/routing/status`), and the explanation of a routing decision (`POST /v1/routing/explain`).
 //!
-//! Shares are numbers from 0 to 1, latencies are milliseconds, and `None` (`null` in JSON) is unknown. The shapes of the first
-//! three are those of the gateway that Gatehouse follows (docs/compatibility.md), with more fields where more is known.
+//! Shares are numbers from 0 to 1, latencies are milliseconds, and `None` (`null` in JSON) is unknown. The structure of
+//! the first three follows the gateway in docs/compatibility.md, with additional fields.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ const DEGRADED_LATENCY_MS: f64 = 5_000.0;
 /// The condition of one model, over all keys of its provider.
 struct Condition {
     lane: LaneStats,
-    /// The end of its cooldown with every key, in milliseconds since 1970; 0 if it is available with one.
+    /// The end of its cooldown, if all keys are in cooldown, in milliseconds since 1970; 0 if it is available with one.
     cooldown_until_ms: u64,
     why: Option<&'static str>,
 }
@@ -69,7 +69,7 @@ impl Condition {
 /// One row of `GET /health`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelHealth {
-    /// `provider:model`; the model `other` is all models that are not listed.
+    /// `provider:model`; the model `other` is the sum of all unlisted models.
     pub key: String,
     /// Calls sent.
     pub attempts: u64,
@@ -85,11 +85,11 @@ pub struct ModelHealth {
     pub cooldown_until: u64,
     /// The reason of the cooldown; `None` if it is available.
     pub cooldown_reason: Option<&'static str>,
-    /// The smallest share that is left of any limit.
+    /// The smallest remaining share of any limit.
     pub headroom: f64,
-    /// Calls answered today (UTC).
+    /// Calls with a response today (UTC).
     pub daily_used: u32,
-    /// Calls possible in a day.
+    /// The maximum number of calls in a day.
     pub daily_limit: Option<u32>,
 }
 
@@ -144,13 +144,13 @@ pub struct ProviderReport<'a> {
 pub struct ProviderStats<'a> {
     /// The provider's name.
     pub provider: &'a str,
-    /// Models that it lists.
+    /// Its listed models.
     pub total_models: usize,
     /// Models that have been called, listed or not.
     pub active_models: u32,
     /// Calls sent.
     pub total_attempts: u64,
-    /// Calls rejected because there were too many.
+    /// Calls rejected with 429.
     pub throttle_count: u64,
     /// The share of throttled calls.
     pub throttle_rate: f64,
@@ -164,34 +164,34 @@ pub struct ProviderStats<'a> {
     pub p90_latency_ms: Option<f64>,
     /// The 99th percentile of this time.
     pub p99_latency_ms: Option<f64>,
-    /// Cooldowns that have begun.
+    /// Cooldowns that have started.
     pub cooldown_events: u64,
     /// Models that are in cooldown now.
     pub models_in_cooldown: u32,
     /// Failed calls by class.
     pub failure_breakdown: FailureBreakdown,
-    /// The mean number of calls that a lane took before it was throttled for the first time.
+    /// The mean number of calls of a lane before its first throttled call.
     pub avg_attempts_before_first_throttle: Option<f64>,
     /// The median number of calls from one throttled call to the next.
     pub throttle_spacing_p50: Option<u64>,
-    /// Whether the provider stops charging when a call is cancelled.
+    /// The provider stops charging when a call is cancelled.
     pub cancel_stops_billing: Option<bool>,
 }
 
 /// Failed calls by class.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct FailureBreakdown {
-    /// Calls that the provider rejected for their content.
+    /// Calls that the provider rejected because of their content.
     pub safety_refusal: u64,
-    /// Calls that may succeed when they are repeated.
+    /// Calls that may succeed on a retry.
     pub usage_retriable: u64,
-    /// Calls that the caller has to change.
+    /// Calls with an invalid request.
     pub input_nonretriable: u64,
-    /// Calls that failed by the provider's fault or the operator's.
+    /// Calls that failed because of the provider or the operator.
     pub provider_fatal: u64,
 }
 
-/// A quota, as the headers of an upstream stated it last.
+/// A quota, as the headers of an upstream last stated it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Quota {
     /// The limited resource.
@@ -200,17 +200,17 @@ pub struct Quota {
     pub window: Window,
     /// The limit, in requests or tokens.
     pub limit: Option<u64>,
-    /// The rest of it, in requests or tokens.
+    /// The remaining amount, in requests or tokens.
     pub remaining: Option<u64>,
-    /// The end of the window, in RFC 3339; `None` if it has passed, too.
+    /// The end of the window, in RFC 3339; `None` if it is unknown or has passed.
     pub resets_at: Option<String>,
-    /// The time of the statement, in RFC 3339.
+    /// The time of the reading, in RFC 3339.
     pub seen_at: String,
 }
 
 impl Quota {
     fn of(reading: &Reading, now_ms: u64) -> Quota {
-        // A reading of a window that is over says nothing about the next one.
+        // After the end of its window a reading does not apply to the next one.
         let over = reading.reset_ms.is_some_and(|reset_ms| reset_ms <= now_ms);
         Quota {
             resource: reading.resource,
@@ -223,7 +223,7 @@ impl Quota {
     }
 }
 
-/// The report of `GET /v1/stats/providers`. It has only providers that have been called.
+/// Makes the report of `GET /v1/stats/providers`. It has only providers that have been called.
 pub fn provider_stats<'a>(view: &HealthView, registry: &'a Registry, now_ms: u64) -> ProviderReport<'a> {
     let mut report = ProviderReport { stats: Vec::new(), quotas: BTreeMap::new() };
     for entry in registry.entries() {
@@ -372,7 +372,7 @@ pub struct Summary<'a> {
     pub cooldown_models: usize,
     /// See [`Counts::exhausted`].
     pub exhausted_models: usize,
-    /// Whether a second model can be called if the first fails.
+    /// A second model can be called if the first fails.
     pub fallback_ready: bool,
     /// The provider of the first model that `auto` would try; `None` if none can be called.
     pub top_provider: Option<&'a str>,
@@ -461,17 +461,17 @@ pub struct ModelStatus<'a> {
     pub id: String,
     /// Its provider.
     pub provider: &'a str,
-    /// The provider's id of it.
+    /// The provider's id of the model.
     pub model: &'a str,
     /// Its tier.
     pub reasoning: Tier,
-    /// Whether it reasons before it answers.
+    /// The model reasons before it responds.
     pub native_reasoning: Option<bool>,
     /// Its state.
     pub status: State,
     /// The recent share of successful calls; 0.5 before the first call.
     pub success_rate: f64,
-    /// The smallest share that is left of any limit.
+    /// The smallest remaining share of any limit.
     pub headroom: f64,
     /// The recent mean time until the response, or until the first content of a stream; 1500 before the first call.
     pub avg_latency_ms: f64,
@@ -481,9 +481,9 @@ pub struct ModelStatus<'a> {
     pub p99_latency_ms: Option<f64>,
     /// The end of its cooldown, in milliseconds since 1970; 0 if it is not in cooldown.
     pub cooldown_until: u64,
-    /// Calls answered today (UTC).
+    /// Calls with a response today (UTC).
     pub daily_used: u32,
-    /// Calls possible in a day.
+    /// The maximum number of calls in a day.
     pub daily_limit: Option<u32>,
     /// Codes of the reasons for the state, at least one.
     pub reasons: Vec<&'static str>,
@@ -600,24 +600,24 @@ pub fn status<'a>(
     }
 }
 
-/// `POST /v1/routing/explain`: the plan of a request, and the reason for each model that is in it or left out.
+/// `POST /v1/routing/explain`: the plan of a request, with a reason for each candidate and each skipped model.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation<'a> {
     /// `routing.plan`.
     pub object: &'static str,
     /// The model name of the request, or of the header that replaces it.
     pub model: &'a str,
-    /// Whether the request asks for a stream.
+    /// The request asks for a stream.
     pub stream: bool,
-    /// What the request needs of a model; `None` if it names one model.
+    /// The needs of the request; `None` if it names one model.
     pub needs: Option<Needs>,
-    /// What keeps calls on one lane: `session` or `prompt`.
+    /// The reason for affinity: `session` or `prompt`.
     pub sticky_by: Option<&'static str>,
     /// The lanes in the order in which they would be tried.
     pub attempts: Vec<PlannedLane>,
     /// The candidates, in order.
     pub candidates: Vec<CandidateReport<'a>>,
-    /// The models that were left out.
+    /// The skipped models.
     pub dropped: Vec<DroppedModel<'a>>,
     /// The limits of the attempts.
     pub limits: AttemptLimits,
@@ -628,9 +628,9 @@ pub struct Explanation<'a> {
 pub struct PlannedLane {
     /// `provider/model`.
     pub id: String,
-    /// The place of the provider's key, from 0.
+    /// The index of the provider's key, from 0.
     pub key: u8,
-    /// Whether it is available now.
+    /// The lane is available now.
     pub available: bool,
     /// The time from which it is available, in RFC 3339; `None` if it is now.
     pub available_at: Option<String>,
@@ -642,7 +642,7 @@ pub struct PlannedLane {
     pub avg_latency_ms: Option<f64>,
 }
 
-/// A model that may answer.
+/// A candidate.
 #[derive(Clone, Debug, Serialize)]
 pub struct CandidateReport<'a> {
     /// `provider/model`.
@@ -651,30 +651,30 @@ pub struct CandidateReport<'a> {
     pub provider: &'a str,
     /// The provider's id of the model.
     pub model: &'a str,
-    /// Whether the model is listed.
+    /// The model is listed.
     pub listed: bool,
     /// The model's tier.
     pub tier: Tier,
-    /// Its score; `None` where the order does not depend on it.
+    /// Its score; `None` if the order does not depend on it.
     pub score: Option<f64>,
     /// Its price, in US dollars per million tokens, input and output weighted.
     pub usd_per_mtok: Option<f64>,
-    /// The longest input, in tokens.
+    /// The maximum input, in tokens.
     pub context: Option<u32>,
-    /// The longest output, in tokens.
+    /// The maximum output, in tokens.
     pub max_output: Option<u32>,
     /// The parameters that would be dropped or changed for the provider.
     pub dropped_params: Vec<String>,
 }
 
-/// A model that was left out.
+/// A skipped model.
 #[derive(Clone, Debug, Serialize)]
 pub struct DroppedModel<'a> {
-    /// `provider/model`, or the name that led nowhere.
+    /// `provider/model`, or the name that resolves to no model.
     pub id: &'a str,
     /// The code of the reason.
     pub reason: &'static str,
-    /// The reason in a sentence.
+    /// The reason as a sentence.
     pub detail: String,
 }
 

@@ -1,7 +1,7 @@
 //! Usage reports: `GET /v1/analytics`, and `GET /usage` of one key.
 //!
-//! The shape is that of the gateway that Gatehouse follows (docs/compatibility.md); [`Detail::Full`] has more fields in every
-//! object. A report is made from rows of sums, wherever they come from.
+//! The structure follows the gateway in docs/compatibility.md; [`Detail::Full`] adds fields to every object. A report
+//! is computed from rows of sums.
 
 use std::cmp::Reverse;
 
@@ -12,15 +12,15 @@ use crate::ledger::tally::{Row, Tally};
 use crate::ledger::{Account, Limit, State};
 use crate::time::{DAY_MS, to_rfc3339};
 
-/// The most names in an object; the sums of all others are added up as [`OTHER`].
+/// The maximum number of names in an object; [`OTHER`] is the sum of all others.
 pub const MAX_NAMES: usize = 1_000;
-/// The name of all that is not named. No provider, model or project can have it.
+/// The name of the sum of all entries that are not named. No provider, model or project can have it.
 pub const OTHER: &str = "(other)";
 
 /// The detail of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Requests, and how many succeeded.
+    /// Requests, and the number of successful ones.
     Public,
     /// The same, without the names of projects.
     PublicWithoutProjects,
@@ -28,8 +28,8 @@ pub enum Detail {
     Full,
 }
 
-/// The rows of a report. Each list has all calls in it: of the first only days matter, and so on, so a database can add up
-/// the rest.
+/// The rows of a report. Each list covers all calls and groups them by one property, so that a database can sum over the
+/// others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Rows by day.
@@ -52,7 +52,7 @@ impl Usage {
 pub struct Summary {
     /// Calls that were sent to a provider.
     pub total_requests: u64,
-    /// Calls that were answered completely.
+    /// Calls with a complete response.
     pub successful_requests: u64,
     /// All other calls.
     pub failed_requests: u64,
@@ -67,7 +67,7 @@ pub struct Summary {
     pub models: ByName,
     /// Sums by project.
     pub projects: ByName,
-    /// Sums by day, oldest first. Days without calls are left out.
+    /// Sums by day, oldest first. Days without calls are omitted.
     pub daily: Vec<DaySums>,
 }
 
@@ -86,7 +86,7 @@ pub struct DaySums {
 pub struct Sums {
     /// Calls that were sent to a provider.
     pub requests: u64,
-    /// Calls that were answered completely.
+    /// Calls with a complete response.
     pub successful: u64,
     /// All other calls.
     pub failed: u64,
@@ -116,7 +116,7 @@ pub struct Details {
     pub estimated: u64,
     /// The mean duration, in milliseconds; `None` without calls.
     pub avg_duration_ms: Option<u64>,
-    /// The mean time until the first content of a stream, in milliseconds; `None` where no call has one.
+    /// The mean time until the first content of a stream, in milliseconds; `None` if no call has one.
     pub avg_first_token_ms: Option<u64>,
 }
 
@@ -149,8 +149,8 @@ impl Serialize for Ratio {
     }
 }
 
-/// Micro-USD: in JSON a number of US dollars with at most six decimals. Exact up to a billion dollars: below that the nearest
-/// binary fraction is written with the digits that it was made from.
+/// Micro-USD: in JSON a number of US dollars with at most six decimals. Exact up to a billion dollars: below that, the
+/// nearest binary fraction is written with the original digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usd(pub u64);
 
@@ -197,7 +197,7 @@ impl Sums {
 type Tallies = Vec<(String, Tally)>;
 
 impl Summary {
-    /// The report of rows, each of which is in every list.
+    /// Makes the report of rows, each of which is in every list.
     pub fn of_rows(rows: &[Row], detail: Detail) -> Summary {
         Summary::of([rows; 3], detail)
     }
@@ -236,7 +236,7 @@ impl Summary {
     }
 }
 
-/// Adds to the tally of a name, or makes it.
+/// Adds to the tally of a name, or creates it.
 fn add(tallies: &mut Tallies, name: &str, tally: &Tally) {
     match tallies.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
         Ok(index) => {
@@ -274,7 +274,7 @@ fn date(day: u32) -> String {
     text
 }
 
-/// The report of `GET /usage`: what one key has used, its limits, and the end of its chain of receipts.
+/// The report of `GET /usage`: the usage of one key, its limits, and the head of its chain of receipts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct KeyUsage<'a> {
     /// The name of the key, or the label of a ring key.
@@ -295,7 +295,7 @@ pub struct KeyUsage<'a> {
 pub struct LimitUsage {
     /// The name of the limit in the configuration.
     pub limit: &'static str,
-    /// The models that it is for, as the policy names them; `None` is all together.
+    /// The models that it applies to, as the policy names them; `None` is all together.
     pub models: Option<String>,
     /// The limit itself.
     pub amount: u64,
@@ -311,7 +311,7 @@ pub struct LimitUsage {
     pub resets_at: Option<String>,
 }
 
-/// The end of a key's chain of receipts.
+/// The head of a key's chain of receipts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChainEnd<'a> {
     /// The number of receipts.
@@ -323,7 +323,7 @@ pub struct ChainEnd<'a> {
 }
 
 impl<'a> KeyUsage<'a> {
-    /// The report of a key. `limits` are counters ([`Limit::counter`]) and amounts.
+    /// Makes the report of a key. `limits` are counters ([`Limit::counter`]) and amounts.
     pub fn of(
         key: &'a str,
         usage: &Usage,
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_zeros_and_empty_objects() {
+    fn without_calls_the_report_has_zeros_and_empty_objects() {
         for detail in [Detail::Public, Detail::PublicWithoutProjects] {
             assert_eq!(
                 to_text(&Summary::of_rows(&[], detail)),
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn each_member_has_its_sums_most_requests_first() {
+    fn each_name_has_its_sums_most_requests_first() {
         let rows = [
             row(20_780, "a", "groq", "x/y", 1, 1),
             row(20_779, "", "groq", "z", 3, 0),
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usage_of_a_key_states_its_limits_and_the_end_of_its_chain() {
+    fn the_usage_of_a_key_has_its_limits_and_the_head_of_its_chain() {
         let mut account = Account::load(&crate::ledger::Stored::default(), 0);
         let limits = [("usd_per_day groq/*".to_owned(), 500_000), ("nothing".to_owned(), 1)];
         let head = account.chain().head.clone();
@@ -517,7 +517,7 @@ mod tests {
             prop_assert_eq!(read, micro);
         }
 
-        /// Rows in any order and in any number of pieces give the same.
+        /// The order and the division of rows do not change the report.
         #[test]
         fn order_does_not_matter(rows in proptest::collection::vec((0u32..3, 0usize..4, 0usize..3, 0u64..5), 0..30)) {
             let rows: Vec<Row> = rows

@@ -11,5 +11,5 @@ if (navigator.clipboard) {
     }
   });
 }
-// Loading this page again asks for it as a link does, instead of offering to post again.
+// Reloading this page then requests it with GET, instead of posting again.
 history.replaceState(null, "", `${location.pathname}?shown`);

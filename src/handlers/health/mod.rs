@@ -20,7 +20,7 @@ use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use state::GatewayState;
 
-/// How long an answer of the database stands, in milliseconds.
+/// The time for which a result of the database check is used, in milliseconds.
 const DATABASE_INTERVAL_MS: u64 = 10_000;
 
 /// `GET /health`
@@ -37,7 +37,7 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
     Ok(response.with("vary", "accept, sec-fetch-dest"))
 }
 
-/// Whether a browser will show the answer as a page of its own. One that only fetches says so, whatever it accepts.
+/// Returns true if a browser will show the response as a page. Scripts that fetch it send another `Sec-Fetch-Dest`.
 fn is_shown(context: &RequestContext<'_>) -> bool {
     context.wants_page() && context.header("sec-fetch-dest").is_none_or(|what| what == "document")
 }
@@ -52,7 +52,9 @@ async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState 
         problems.push("no operator key is configured (GATEWAY_ADMIN_KEY_HASHES), so nobody can approve requests or issue keys");
     }
     if isolate.settings.config.webhook.url.is_some() && isolate.settings.signing_key.is_none() {
-        problems.push("there is a webhook but no GATEWAY_WEBHOOK_SECRET (whsec_ and base64), so it is not told anything");
+        problems.push(
+            "there is a webhook but no GATEWAY_WEBHOOK_SECRET (whsec_ and base64), so no webhook is sent",
+        );
     }
     if isolate.settings.config.email.from.is_some() && !email::is_bound(env) {
         problems.push("there is an e-mail sender but no binding GATEWAY_EMAIL, so no e-mail is sent");
@@ -66,11 +68,11 @@ async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState 
         DatabaseState::NotMigrated => {
             problems.push("the database has no tables: npx wrangler d1 migrations apply GATEWAY_DB --remote");
         }
-        DatabaseState::Unreachable => problems.push("the database does not answer"),
+        DatabaseState::Unreachable => problems.push("the database does not respond"),
         DatabaseState::NotBound => problems.push("there is no database binding GATEWAY_DB"),
     }
     if !isolate.settings.registry.entries().iter().any(Entry::is_active) {
-        problems.push("no provider is configured, so nothing can be called");
+        problems.push("no provider is configured, so no model can be called");
     }
     GatewayState {
         keys: !isolate.settings.ring.is_empty() || !isolate.settings.operators.is_empty(),
@@ -95,7 +97,7 @@ struct Health<'a> {
 
 #[derive(Serialize)]
 struct Auth {
-    /// Whether there is any key, so that anybody can call.
+    /// At least one key is configured, so that calls are possible.
     configured: bool,
 }
 
@@ -114,7 +116,7 @@ fn json(isolate: &Isolate, state: &GatewayState, now_ms: u64) -> Response {
     Response::json(200, &health)
 }
 
-/// Requests that come while one asks ask for themselves: none waits on another's promise.
+/// Concurrent requests each query the database: none waits for another's promise.
 async fn database_state(isolate: &Isolate, env: &Env) -> DatabaseState {
     let now = clock::now_ms();
     if let Some((asked_ms, state)) = isolate.database.get()

@@ -25,15 +25,14 @@ const REFRESH_S: u32 = 10;
 const MIN_REFRESH_S: u32 = 5;
 
 const PROVIDERS: [&str; 9] =
-    ["Provider", "State", "Calls", "Went well", "p50", "p90", "p99", "Throttled", "Cooldown"];
-const PROVIDERS_CAPTION: &str = "All calls that have been counted; how many of the models that were called are in \
-    cooldown; and recent latencies: half of the responses (p50), nine in ten (p90) and 99 in 100 (p99) took at most \
-    this long. For a stream, that is the time until its first content.";
+    ["Provider", "State", "Calls", "Success", "p50", "p90", "p99", "Throttled", "Cooldown"];
+const PROVIDERS_CAPTION: &str = "Calls since counting began, the recent success rate, the number of called models in \
+    cooldown, and percentiles of recent latencies. The latency of a stream is the time until its first content.";
 const MODELS: [&str; 9] =
-    ["Model", "State", "Calls", "Went well", "Latency", "p90", "p99", "Headroom", "Today"];
-const MODELS_CAPTION: &str = "Models that have been called, how many of their recent calls went well, and how long these \
-    took: on average, and as above. Headroom is the smallest share that is left of any known limit; responses of today \
-    (UTC) count towards the daily limit.";
+    ["Model", "State", "Calls", "Success", "Latency", "p90", "p99", "Headroom", "Today"];
+const MODELS_CAPTION: &str = "Models that have been called, with their recent success rate, and the mean and percentiles of \
+    recent latencies. Headroom is the smallest remaining share of any known limit; responses of today (UTC) count towards \
+    the daily limit.";
 
 /// The page.
 pub fn render(
@@ -70,9 +69,9 @@ fn content(state: &GatewayState, reports: &Reports<'_>, refresh_s: Option<u32>) 
         p.quiet {
             "As of " (time(reports.now_ms, None)) ". "
             @if let Some(seconds) = refresh_s {
-                "Looks again every " (seconds) " seconds. " a href="/health" { "Stop that" }
+                "Reloads every " (seconds) " seconds. " a href="/health" { "Stop reloading" }
             } @else {
-                a href={ "/health?refresh=" (REFRESH_S) } { "Look again every " (REFRESH_S) " seconds" }
+                a href={ "/health?refresh=" (REFRESH_S) } { "Reload every " (REFRESH_S) " seconds" }
             }
         }
         @if !state.problems.is_empty() {
@@ -96,9 +95,9 @@ fn content(state: &GatewayState, reports: &Reports<'_>, refresh_s: Option<u32>) 
         (table(MODELS, &reports.model_rows(), MODELS_CAPTION, "No model has been called yet."))
         footer.quiet {
             p {
-                "Programs get this address as JSON. There is more at "
+                "Programs get this report as JSON. Further reports are "
                 a href="/v1/routing/status" { "/v1/routing/status" } " and "
-                a href="/v1/stats/providers" { "/v1/stats/providers" } ", and all of it is explained in the "
+                a href="/v1/stats/providers" { "/v1/stats/providers" } ". See the "
                 a href="/docs" { "documentation" } "."
             }
         }
@@ -108,8 +107,8 @@ fn content(state: &GatewayState, reports: &Reports<'_>, refresh_s: Option<u32>) 
 fn database(state: DatabaseState) -> Markup {
     match state {
         DatabaseState::Ready => tag("good", "Ready", &[]),
-        DatabaseState::NotMigrated => tag("bad", "Without its tables", &[]),
-        DatabaseState::Unreachable => tag("bad", "Does not answer", &[]),
+        DatabaseState::NotMigrated => tag("bad", "No tables", &[]),
+        DatabaseState::Unreachable => tag("bad", "Unreachable", &[]),
         DatabaseState::NotBound => tag("bad", "Not bound", &[]),
     }
 }
@@ -192,7 +191,7 @@ impl Reports<'_> {
         let (provider, model) = row.key.split_once(':').unwrap_or(("", &row.key));
         let is_other =
             model == OTHER && !self.registry.provider(provider).is_some_and(|entry| entry.lists(OTHER));
-        let name = if is_other { text("models that are not listed") } else { bdi(model) };
+        let name = if is_other { text("unlisted models") } else { bdi(model) };
         let headroom = percent(row.headroom);
         let width = headroom.strip_suffix('%').unwrap_or_default();
         let cells = vec![
@@ -216,7 +215,7 @@ impl Reports<'_> {
         (html! { small { (bdi(provider)) "/" } (name) }, cells)
     }
 
-    /// The state of a model. [`routing::status`] has only listed models; of others, only their cooldown is known.
+    /// The state of a model. [`routing::status`] has only listed models; for others, only the cooldown is known.
     fn model_state(&self, row: &ModelHealth, id: &str) -> Markup {
         let listed = self.status.fallback_order.iter().find(|listed| listed.id == id);
         let state = match listed {
@@ -228,9 +227,9 @@ impl Reports<'_> {
         if let Some(listed) = listed
             && state == State::Degraded
         {
-            details.extend(listed.reasons.iter().map(|code| words(code)));
+            details.extend(listed.reasons.iter().map(|code| phrase(code)));
         }
-        details.extend(row.cooldown_reason.map(words));
+        details.extend(row.cooldown_reason.map(phrase));
         details.extend(self.until(row.cooldown_until));
         let (class, word) = match state {
             State::Available => ("good", "Available"),
@@ -255,7 +254,7 @@ impl Reports<'_> {
     }
 }
 
-/// A table whose rows begin with their names. On a narrow screen each row is a card, whose cells name their columns.
+/// A table whose rows start with their names. On a narrow screen each row is a card, whose cells name their columns.
 fn table(columns: [&str; 9], rows: &[Row], caption: &str, empty: &str) -> Markup {
     if rows.is_empty() {
         return html! { p { (empty) } };
@@ -278,7 +277,7 @@ fn table(columns: [&str; 9], rows: &[Row], caption: &str, empty: &str) -> Markup
     }
 }
 
-/// A state: a word, with a colour and a shape that say the same, and its details.
+/// A state: a word, with the matching colour and shape, and its details.
 fn tag(class: &str, word: &str, details: &[Markup]) -> Markup {
     html! {
         span class={ "state " (class) } { (word) }
@@ -303,7 +302,7 @@ fn bdi(name: &str) -> Markup {
     html! { bdi { (name) } }
 }
 
-/// The counts of models that are not simply available.
+/// The counts of models that are not available.
 fn troubles(counts: Counts) -> String {
     let parts =
         [(counts.degraded, "degraded"), (counts.cooldown, "in cooldown"), (counts.exhausted, "used up")];
@@ -311,12 +310,12 @@ fn troubles(counts: Counts) -> String {
     parts.map(|(count, word)| format!("{} {word}", grouped(count as u64))).collect::<Vec<_>>().join(", ")
 }
 
-/// A code such as `limit_used_up`, in words.
-fn words(code: &str) -> Markup {
+/// A code such as `limit_used_up`, as a phrase.
+fn phrase(code: &str) -> Markup {
     text(&code.replace('_', " "))
 }
 
-/// A point in time, to the second. The day is left out where it is that of the other.
+/// A point in time, to the second. The day is omitted if it is the same as that of the other.
 fn time(ms: u64, other_ms: Option<u64>) -> Markup {
     let exact = to_rfc3339(ms.div_ceil(1000) * 1000);
     let other = other_ms.map(to_rfc3339).unwrap_or_default();
@@ -347,7 +346,7 @@ fn grouped(count: u64) -> String {
     if count < 1000 { count.to_string() } else { format!("{},{:03}", grouped(count / 1000), count % 1000) }
 }
 
-/// A share, rounded down: only a whole is 100 %.
+/// A share, rounded down: only a full share is 100 %.
 fn percent(share: f64) -> String {
     let tenths = whole(share * 10_000.0) / 10;
     match tenths % 10 {

@@ -4,10 +4,10 @@ use crate::platform::database::DatabaseState;
 
 /// The state of the gateway, without the health of its models.
 pub struct GatewayState {
-    /// Whether there is any key, so that anybody can call.
+    /// At least one key is configured, so that calls are possible.
     pub keys: bool,
     /// The state of the database.
     pub database: DatabaseState,
-    /// What keeps the gateway from working, for people.
+    /// The problems that prevent calls, as sentences.
     pub problems: Vec<&'static str>,
 }

@@ -1,9 +1,9 @@
-//! `KeyLedger`: one object for each key, which keeps its book (`gatehouse_core::ledger`): what its limits leave, its receipts,
-//! and its sums, which it rolls up to the database.
+//! `KeyLedger`: one object for each key, which keeps the account of the key (`gatehouse_core::ledger`): its limits, its
+//! receipts, and its sums, which it rolls up to the database.
 //!
-//! The book is in memory and in the object's SQLite. A message is taken and what it changes is written in one go, without
-//! waiting for anything in between; the runtime holds the answer back until that is on disk. So what has been answered
-//! survives anything, and what has not is asked or reported again.
+//! The account is in memory and in the object's SQLite. The object applies a message and writes the changes without
+//! waiting in between; the runtime holds the response back until they are on disk. So an acknowledged message survives
+//! every failure, and a message that is not acknowledged is sent again.
 
 mod storage;
 
@@ -23,25 +23,25 @@ use crate::platform::database::Failure;
 use crate::platform::{clock, log};
 use crate::store;
 
-/// How long a call waits for its limits to be checked, in milliseconds.
+/// The time for which a call waits for a lease, in milliseconds.
 const CALL_PATIENCE_MS: u32 = 5_000;
-/// How long a report or a question may take, in milliseconds.
+/// The time limit of a report or query, in milliseconds.
 const PATIENCE_MS: u32 = 10_000;
-/// The wait before a roll-up that failed is tried again, in milliseconds: doubled each time, up to the longest.
+/// The wait before a failed roll-up is retried, in milliseconds; it doubles up to the maximum.
 const RETRY_MS: u64 = 5_000;
 const MAX_RETRY_MS: u64 = 60_000;
-/// An alarm that is so late was not set, in milliseconds.
+/// The lateness from which on an alarm counts as not set, in milliseconds.
 const LATE_MS: u64 = 60_000;
-/// How long it waits where the database has no tables yet, or there is none.
+/// The wait if the database has no tables yet, or there is none.
 const NO_TABLES_MS: u64 = 300_000;
 
-/// What an object is asked.
+/// A message to the object.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Message<'a> {
-    /// What an attempt needs.
+    /// A request for a lease.
     Ask(Cow<'a, LeaseRequest>),
-    /// What has become of calls.
+    /// A report of finished calls.
     Report(Cow<'a, Report>),
     /// The report of `GET /usage`.
     Usage {
@@ -52,13 +52,13 @@ enum Message<'a> {
         /// Its limits: counters and amounts.
         limits: Vec<(String, u64)>,
     },
-    /// So many receipts, newest first, from before a number.
+    /// A number of receipts, newest first, from before a sequence number.
     Receipts(u64, u32),
-    /// The receipt of an id.
+    /// The receipt with an id.
     Receipt(String),
 }
 
-/// What an attempt may have.
+/// Requests a lease for an attempt.
 pub async fn request_lease(
     env: &Env,
     ledger: &str,
@@ -67,7 +67,8 @@ pub async fn request_lease(
     exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(request)), "").await
 }
 
-/// Reports; the answer means that it is on disk. It is sent at once, not only when the answer is awaited.
+/// Sends a report; the response means that it is on disk. The report is sent at once, not only when the response is
+/// awaited.
 pub fn report(
     env: &Env,
     ledger: &str,
@@ -76,7 +77,7 @@ pub fn report(
     exchange(PATIENCE_MS, env, ledger, &Message::Report(Cow::Borrowed(report)), &report.receipts)
 }
 
-/// The report of `GET /usage` ([`KeyUsage`]) as JSON text, from one day to another, both included.
+/// The report of `GET /usage` ([`KeyUsage`]) as JSON text, for a range of days, both ends included.
 pub async fn usage(
     env: &Env,
     ledger: &str,
@@ -131,9 +132,9 @@ pub struct KeyLedger {
     env: Env,
     /// Read from storage by the first message.
     account: RefCell<Option<Account>>,
-    /// When the alarm goes off, in milliseconds since 1970, where that is known.
+    /// The time of the alarm, in milliseconds since 1970, if it is known.
     alarm_ms: Cell<Option<u64>>,
-    /// How long to wait before the next try of a roll-up, in milliseconds.
+    /// The wait before the next try of a roll-up, in milliseconds.
     retry_ms: Cell<u64>,
 }
 
@@ -156,14 +157,14 @@ impl DurableObject for KeyLedger {
         if let Message::Report(report) = &mut message {
             receipts.clone_into(&mut report.to_mut().receipts);
         }
-        // From here on nothing is waited for: no other message comes in between.
+        // From here on the object does not wait, so no other message is handled in between.
         match self.answer(&message) {
             Ok(answer) => Response::ok(answer),
-            Err(words) => {
-                // What is in memory may not be what is on disk.
+            Err(message) => {
+                // The state in memory may differ from the state on disk.
                 self.account.replace(None);
-                log::line(&log::Event::Ledger { error: &words, calls: None });
-                Response::error(words, 500)
+                log::line(&log::Event::Ledger { error: &message, calls: None });
+                Response::error(message, 500)
             }
         }
     }
@@ -175,9 +176,9 @@ impl DurableObject for KeyLedger {
             storage::store(&self.state, &changes)?;
             if account.is_fold_due(now_ms) { storage::fold(&self.state, account, now_ms) } else { Ok(()) }
         });
-        if let Err(words) = folded {
+        if let Err(message) = folded {
             self.account.replace(None);
-            log::line(&log::Event::Ledger { error: &words, calls: None });
+            log::line(&log::Event::Ledger { error: &message, calls: None });
         }
         let again_ms = self.roll_up().await;
         let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
@@ -228,7 +229,7 @@ impl KeyLedger {
         Ok(answer)
     }
 
-    /// Sets the alarm, unless it goes off before. One that should have gone off long ago was never set.
+    /// Sets the alarm, unless there is an earlier one. An alarm that is long overdue was never set.
     fn wake_at(&self, at_ms: u64) {
         let is_early = |set_ms: u64| set_ms <= at_ms && set_ms + LATE_MS > clock::now_ms();
         if !self.alarm_ms.get().is_some_and(is_early) {
@@ -237,7 +238,7 @@ impl KeyLedger {
         }
     }
 
-    /// Hands sums in to the database, oldest first, and says when to try again if some are left.
+    /// Rolls up sums to the database, oldest first, and returns the time of the next try if some are left.
     async fn roll_up(&self) -> Option<u64> {
         loop {
             let (watermark, rows) = storage::oldest_roll_up(&self.state)?;

@@ -1,5 +1,5 @@
--- What a ledger keeps, besides the tables of migrations/0002_usage.sql, which it has too: its own sums, and as the watermark
--- of '' the last receipt that is in them.
+-- The tables of an object, in addition to those of migrations/0002_usage.sql, which it has too: its own sums, and as
+-- the watermark of '' the last receipt in them.
 
 -- Receipts, those of one report in one row, so that a busy key costs few rows. Times are milliseconds since 1970.
 CREATE TABLE pages (
@@ -12,25 +12,25 @@ CREATE TABLE pages (
   at_ms    INTEGER NOT NULL,
   hash     TEXT NOT NULL,
   totals   TEXT NOT NULL,
-  -- What they add to the sums: a JSON array.
+  -- Their addition to the sums: a JSON array.
   rows     TEXT NOT NULL,
   -- One a line.
   receipts TEXT NOT NULL
 ) STRICT;
 
--- Leases that isolates hold, as the book writes them.
+-- Leases of isolates, in the format of the account.
 CREATE TABLE leases (
   name TEXT PRIMARY KEY,
   body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Texts of which there is one each: 'counters' and 'reporters'.
+-- Singleton texts: 'counters' and 'reporters'.
 CREATE TABLE kept (
   name TEXT PRIMARY KEY,
   body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Sums on their way to the database, oldest first. Each stays until it has arrived.
+-- Sums that wait for their roll-up to the database, oldest first. Each stays until the roll-up has succeeded.
 CREATE TABLE roll_ups (
   watermark INTEGER PRIMARY KEY,
   rows      TEXT NOT NULL

@@ -1,5 +1,5 @@
-//! The SQLite storage of a `KeyLedger`. Nothing here waits: a statement is run when the function is called, and what one call
-//! writes is written together or not at all.
+//! The SQLite storage of a `KeyLedger`. The functions are synchronous: they run their statements at once, and the
+//! statements of one call are atomic.
 
 use gatehouse_core::json;
 use gatehouse_core::ledger::tally::Row;
@@ -25,19 +25,20 @@ const TABLES: &str = include_str!("schema.sql");
 const USAGE_TABLES: &str = include_str!("../../../migrations/0002_usage.sql");
 /// The name of the ledger among its own watermarks.
 const ITSELF: &str = "";
-/// How many receipts are kept, and for how long, in milliseconds. The sums are kept for ever.
+/// The maximum number of stored receipts, and their maximum age, in milliseconds. The sums are kept forever.
 const KEEP_RECEIPTS: u64 = 10_000;
 const KEEP_MS: u64 = 30 * 86_400_000;
 
-/// Stands in a statement for the parameter that goes along by itself.
+/// The placeholder of the long parameter in a statement.
 const LONG: Value = Value::Bool(true);
 
-/// Runs statements, in order: all of them or none. Gives the rows that each found.
+/// Runs statements in order, atomically, and returns the rows of each.
 fn run(state: &JsValue, statements: &[Statement]) -> Result<Vec<Vec<Value>>, String> {
     run_with(state, statements, "")
 }
 
-/// The same with one long parameter, for which [`LONG`] stands: among the others it would be escaped, and read again.
+/// The same with one long parameter in place of [`LONG`]: as an ordinary parameter it would be escaped and parsed
+/// again.
 fn run_with(state: &JsValue, statements: &[Statement], long: &str) -> Result<Vec<Vec<Value>>, String> {
     let found = run_object_statements(state, &json::to_text(statements), long);
     let found = found.map_err(|error| variables::message(&error))?;
@@ -52,7 +53,7 @@ fn number(row: &Value, column: &str) -> u64 {
     row[column].as_u64().unwrap_or_default()
 }
 
-/// The book as it is stored; the tables are made if they are not there.
+/// Reads the stored account, and creates the tables if they do not exist.
 pub fn load(state: &JsValue, now_ms: u64) -> Result<Account, String> {
     let there = Statement::new("SELECT 1 FROM sqlite_master WHERE name = 'pages'", []);
     if run(state, &[there])?.iter().all(Vec::is_empty) {
@@ -71,7 +72,7 @@ pub fn load(state: &JsValue, now_ms: u64) -> Result<Account, String> {
             ),
         ],
     )?;
-    let [last, kept, leases, pages] = found.as_slice() else { return Err("no answer".to_owned()) };
+    let [last, kept, leases, pages] = found.as_slice() else { return Err("no result".to_owned()) };
     let of_kept = |name: &str| kept.iter().find(|row| text(row, "name") == name).map(|row| text(row, "body"));
     let page = |row| (text(row, "isolate"), number(row, "report"), number(row, "at_ms"), text(row, "rows"));
     let stored = Stored {
@@ -90,7 +91,7 @@ fn keep(name: &str, body: &str) -> Statement {
     Statement::new(sql, [name.into(), body.into()])
 }
 
-/// Writes what a step of the book has changed.
+/// Writes the changes of a step of the account.
 pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
     let mut statements = Vec::new();
     if let Some(page) = &changes.page {
@@ -128,7 +129,7 @@ pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
     run_with(state, &statements, receipts).map(|_| ())
 }
 
-/// Adds what is new to the sums, puts it on its way to the database, and drops receipts that are too old.
+/// Adds new receipts to the sums, queues these for the database, and deletes receipts that are too old.
 pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), String> {
     let count = account.chain().count;
     let rows: Value = account.fold(now_ms).iter().map(Row::to_json).collect();
@@ -142,7 +143,8 @@ pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), S
             [count.into(), rows.as_str().into()],
         ),
         keep("reporters", &account.reporters()),
-        // Both go by the primary key, so that they read little more than what goes. The last page stays: the chain goes on from it.
+        // Both use the primary key, so that they read few more rows than they delete. The last page stays: it continues
+        // the chain.
         Statement::new(
             "DELETE FROM pages WHERE first < ?1",
             [count.saturating_sub(KEEP_RECEIPTS + MAX_SETTLED as u64).into()],
@@ -155,7 +157,7 @@ pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), S
     run(state, &statements).map(|_| ())
 }
 
-/// The sums that wait longest to be handed in, and their watermark.
+/// The oldest sums that wait for their roll-up, and their watermark.
 pub fn oldest_roll_up(state: &JsValue) -> Option<(u64, Vec<Row>)> {
     let sql = "SELECT watermark, rows FROM roll_ups ORDER BY watermark LIMIT 1";
     let found = run(state, &[Statement::new(sql, [])]).ok()?;
@@ -164,13 +166,13 @@ pub fn oldest_roll_up(state: &JsValue) -> Option<(u64, Vec<Row>)> {
     Some((number(oldest, "watermark"), rows.iter().filter_map(Row::from_json).collect()))
 }
 
-/// Notes that sums have arrived.
+/// Deletes sums that were rolled up.
 pub fn rolled_up(state: &JsValue, watermark: u64) {
-    // If this fails they are handed in again, and counted once.
+    // If this fails they are rolled up again, and counted once.
     let _ = run(state, &[Statement::new("DELETE FROM roll_ups WHERE watermark = ?1", [watermark.into()])]);
 }
 
-/// The sums from one day to another, what is not folded yet included.
+/// The sums of a range of days, including those that are not folded yet.
 pub fn usage(state: &JsValue, [from, to]: [u32; 2], account: &Account) -> Result<Usage, String> {
     let found = run(state, &sums([from, to], None))?;
     let mut lists = found.iter().map(|rows| rows.iter().map(row).collect::<Vec<Row>>());
@@ -187,7 +189,7 @@ pub fn usage(state: &JsValue, [from, to]: [u32; 2], account: &Account) -> Result
 /// Texts of receipts with numbers below `before`, newest first.
 pub fn receipts(state: &JsValue, before: u64, limit: u32) -> Result<Vec<String>, String> {
     let sql = "SELECT first, receipts FROM pages WHERE first < ?1 ORDER BY first DESC LIMIT ?2";
-    // A page has one receipt at least.
+    // A page has at least one receipt.
     let found = run(state, &[Statement::new(sql, [before.into(), limit.into()])])?;
     let pages = found.into_iter().flatten();
     let mut texts = Vec::new();
@@ -209,7 +211,7 @@ pub fn receipts(state: &JsValue, before: u64, limit: u32) -> Result<Vec<String>,
 
 /// The text of a receipt, by its id or by that of its request: then the newest.
 pub fn receipt(state: &JsValue, id: &str) -> Result<Option<String>, String> {
-    // Ids are letters, digits and a few marks: in the JSON text they stand as they are.
+    // Ids are letters, digits and a few marks, so the JSON text has them unescaped.
     let of_request = format!("\"request_id\":\"{id}\",");
     let found = run(
         state,

@@ -664,7 +664,7 @@ mod tests {
             (
                 "{\"model\":\"m\",\n \"messages\":[}",
                 "invalid_json",
-                "line 2 column 14 (in or after member 'messages')",
+                "line 2 column 14 (in or after field 'messages')",
             ),
             (r#"{"messages":[]}"#, "missing_model", "'model' is missing"),
             (r#"{"model":null,"messages":[]}"#, "missing_model", "'model' is missing"),
