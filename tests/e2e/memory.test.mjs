@@ -233,6 +233,24 @@ suite("limits before bodies", () => {
     });
   }
 
+  test("explain: a key may have 300 decisions explained in a minute", async () => {
+    const { key } = await issue(isolates.at(0), "explained");
+    const explain = async () => {
+      const response = await call(`${isolates.at(0).url}/v1/routing/explain`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body: body(200),
+      });
+      await response.arrayBuffer();
+      return response.status;
+    };
+    /** @type {number[]} */
+    const statuses = [];
+    for (let round = 0; round < 16; round += 1) statuses.push(...(await atOnce(20, explain)));
+    assert.equal(statuses.filter((status) => status === 200).length, 300);
+    assert.equal(statuses.filter((status) => status === 429).length, 20);
+  });
+
   test("memory: a call whose body never arrives gives back what it held of the key's limits", async () => {
     const { key } = await issue(isolates.at(0), "abandoned", { policies: ["single"] });
     const abandoned = begin(key);
