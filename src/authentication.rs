@@ -4,11 +4,20 @@
 //! `gatehouse_core::key::KeyCache`, which bounds how long a revoked key works. A text that is not a well-formed key is
 //! never looked up.
 //!
-//! Clients that fail too often are blocked. The client's `RateLimiter` object counts the failures; once it reports that
-//! the limit is reached, this isolate blocks the client by itself until there is room again. While a client is blocked,
-//! keys that are guessable (not well-formed) are not compared and issued keys are not looked up. Well-formed ring keys,
-//! which nobody can guess, and cached issued keys keep working, so that one bad script behind a shared address does not
-//! lock out the others.
+//! A call checks its issued key again before each attempt ([`check_again`]): its body may have taken minutes, and so may
+//! an earlier attempt. Ring keys are not checked again, because the settings of an isolate never change.
+//!
+//! Clients that present too many wrong keys are blocked. The client's `RateLimiter` object counts them, each once in a
+//! minute; once it reports that the limit is reached, this isolate blocks the client by itself until there is room again.
+//! A bad script behind a shared address must not lock out the others, so a block depends on the key:
+//!
+//! - Keys of the generated form, which nobody can guess, are never refused if they are valid. Ring keys are compared in
+//!   memory. Issued keys are looked up if they are cached, or if their public id is among those that exist: the isolate
+//!   reads all public ids in one query, at most every [`PUBLIC_IDS_MS`]. All others get 429 without a look-up.
+//! - Other texts are guessable. They are not compared, and get 429.
+//!
+//! So however many keys a client invents, an isolate makes at most as many look-ups for it in a minute as the limit says,
+//! and one query in [`PUBLIC_IDS_MS`].
 
 use std::rc::Rc;
 
@@ -16,17 +25,24 @@ use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{self, Caller, Digest, IssuedKey, Remembered, Secret, Stored};
 use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
+use gatehouse_core::onboarding::wrong_keys::MINUTE_MS;
 use worker::Env;
 
-use crate::isolate::Isolate;
+use crate::isolate::{Isolate, PublicIds};
 use crate::objects::rate_limiter;
 use crate::platform::{clock, task};
 use crate::request_context::{RequestContext, seconds};
+use crate::settings::Settings;
 use crate::store::keys;
 use gatehouse_core::routes::Audience;
 
-/// One minute, in milliseconds.
-const MINUTE_MS: u64 = 60_000;
+/// The age at which the public ids are read again, in milliseconds: for as long a key that has just been made can be
+/// refused to a client that is blocked.
+const PUBLIC_IDS_MS: u64 = 2_000;
+/// The largest number of public ids that an isolate remembers: some 4 MB. With more keys, a blocked client gets 429 for
+/// issued keys that are not cached.
+const MAX_PUBLIC_IDS: u32 = 50_000;
+
 /// Authenticates the caller of a route that is not public.
 pub async fn authenticate(
     context: &RequestContext<'_>,
@@ -37,7 +53,7 @@ pub async fn authenticate(
     let Some(secret) = credential(context)? else { return Err(no_credential(context)) };
     let digest = Digest::of(secret.expose().as_bytes());
     let public_id = || key::public_id(secret.expose()).ok();
-    if !isolate.blocked.borrow().is_empty() && public_id().is_none() {
+    if !isolate.wrong_keys.borrow().is_empty() && public_id().is_none() {
         check_not_blocked(context, isolate)?;
     }
     let of_ring = match audience {
@@ -77,10 +93,7 @@ pub async fn authenticate(
             let message = format!("access denied: You do not have permission to access  {}", context.path());
             Err(Error::new(Code::PermissionDenied, message))
         }
-        _ => {
-            let unauthorized = Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here");
-            Err(failed(context, isolate, unauthorized).await)
-        }
+        _ => Err(failed(context, isolate, &digest, not_valid()).await),
     }
 }
 
@@ -93,16 +106,24 @@ pub fn is_operator(context: &RequestContext<'_>, isolate: &Isolate) -> bool {
 }
 
 /// The working issued key of a request to a public route, so that lists can be limited to what the key may use. A wrong
-/// key counts as no key, and not as a failed authentication.
-pub async fn known_key(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Option<Rc<IssuedKey>> {
-    let secret = credential(context).ok()??;
-    let public_id = key::public_id(secret.expose()).ok()?;
+/// key counts as no key, and as a wrong key of its client: the error is that there were too many.
+pub async fn known_key(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+) -> Result<Option<Rc<IssuedKey>>, Error> {
+    let Some(secret) = credential(context).ok().flatten() else { return Ok(None) };
+    let Ok(public_id) = key::public_id(secret.expose()) else { return Ok(None) };
     let digest = Digest::of(secret.expose().as_bytes());
-    if isolate.settings.ring.authenticate(&digest).is_some() {
-        return None;
+    let Settings { ring, operators, .. } = &*isolate.settings;
+    if ring.authenticate(&digest).or_else(|| operators.authenticate(&digest)).is_some() {
+        return Ok(None);
     }
-    let key = issued_key(context, isolate, public_id, &digest).await.ok()??;
-    key.check_alive(clock::now_ms()).is_ok().then_some(key)
+    let error = match issued_key(context, isolate, public_id, &digest).await {
+        Ok(Some(key)) => return Ok(key.check_alive(clock::now_ms()).is_ok().then_some(key)),
+        Ok(None) => failed(context, isolate, &digest, not_valid()).await,
+        Err(error) => error,
+    };
+    if error.is(Code::RateLimitExceeded) { Err(error) } else { Ok(None) }
 }
 
 /// Fails if no key of this kind is configured, so that no caller could be authenticated.
@@ -143,6 +164,19 @@ pub fn credential(context: &RequestContext<'_>) -> Result<Option<Secret>, Error>
     }
 }
 
+/// The value of `www-authenticate` in a 401.
+pub fn challenge(context: &RequestContext<'_>) -> &'static str {
+    // RFC 6750, section 3: the challenge names an error only when there was a credential.
+    match credential(context) {
+        Ok(Some(_)) => r#"Bearer realm="gatehouse", error="invalid_token""#,
+        _ => r#"Bearer realm="gatehouse""#,
+    }
+}
+
+fn not_valid() -> Error {
+    Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here")
+}
+
 fn no_credential(context: &RequestContext<'_>) -> Error {
     let sent = match context.header("authorization") {
         Some(_) => "the header 'Authorization' is not of the form 'Bearer <key>'",
@@ -159,6 +193,26 @@ async fn issued_key(
     public_id: &str,
     digest: &Digest,
 ) -> Result<Option<Rc<IssuedKey>>, Error> {
+    let stored = stored(context, isolate, public_id, Purpose::Authenticate).await?;
+    Ok(stored.filter(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, key)| key))
+}
+
+/// The purpose of a look-up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A request presents the key.
+    Authenticate,
+    /// A request that has presented a valid key is about to be sent.
+    CheckAgain,
+}
+
+/// The key with this public id, from the cache or from D1.
+async fn stored(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    public_id: &str,
+    purpose: Purpose,
+) -> Result<Stored, Error> {
     let remembered = isolate.keys.borrow_mut().recall(public_id, clock::now_ms());
     let stored = match remembered {
         Remembered::Fresh(stored) => stored,
@@ -171,11 +225,82 @@ async fn issued_key(
             stored
         }
         Remembered::Nothing => {
-            check_not_blocked(context, isolate)?;
-            fetch_and_remember(isolate, &context.env, public_id).await?
+            if purpose == Purpose::CheckAgain {
+                return fetch_and_remember(isolate, &context.env, public_id).await;
+            }
+            let client = client(context, isolate);
+            check_look_up(context, isolate, client.as_deref(), public_id).await?;
+            let stored = fetch_and_remember(isolate, &context.env, public_id).await?;
+            if let Some(client) = client.filter(|_| stored.is_some()) {
+                isolate.wrong_keys.borrow_mut().found(&client);
+            }
+            stored
         }
     };
-    Ok(stored.filter(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, key)| key))
+    Ok(stored)
+}
+
+/// Checks again that the issued key of a call may make it, immediately before the call is sent. Returns the key as it is
+/// now. As long as the cached entry is young enough this is a look-up in memory; otherwise the key is read from D1.
+pub async fn check_again(
+    context: &RequestContext<'_>,
+    isolate: &Rc<Isolate>,
+    key: &Rc<IssuedKey>,
+) -> Result<Rc<IssuedKey>, Error> {
+    let now = match stored(context, isolate, &key.public_id, Purpose::CheckAgain).await? {
+        Some((_, now)) if Rc::ptr_eq(&now, key) => now,
+        Some((digest, now)) if is_sent(context, &digest) => now,
+        _ => return Err(not_valid()),
+    };
+    check_issued(context, isolate, &now)?;
+    Ok(now)
+}
+
+/// Returns `true` if the key of the request has this digest.
+fn is_sent(context: &RequestContext<'_>, digest: &Digest) -> bool {
+    let sent = credential(context).ok().flatten();
+    sent.is_some_and(|sent| Digest::of(sent.expose().as_bytes()).ct_eq(digest).into())
+}
+
+/// Checks that an issued key may be looked up for a client: it has presented few wrong keys, or the key exists.
+async fn check_look_up(
+    context: &RequestContext<'_>,
+    isolate: &Isolate,
+    client: Option<&str>,
+    public_id: &str,
+) -> Result<(), Error> {
+    let Some(client) = client else { return Ok(()) };
+    let now_ms = clock::now_ms();
+    let limit = isolate.settings.config.access.failed_auth_per_minute;
+    let blocked_ms = isolate.wrong_keys.borrow().blocked_until(client, now_ms);
+    let wait_ms = match blocked_ms {
+        Some(until_ms) => until_ms - now_ms,
+        None => match isolate.wrong_keys.borrow_mut().look_up(client, limit, now_ms) {
+            Ok(()) => return Ok(()),
+            Err(wait_ms) => wait_ms,
+        },
+    };
+    if exists(context, isolate, public_id).await? { Ok(()) } else { Err(too_many_failures(wait_ms)) }
+}
+
+/// Returns `true` if an issued key has this public id, as far as was known [`PUBLIC_IDS_MS`] ago.
+async fn exists(context: &RequestContext<'_>, isolate: &Isolate, public_id: &str) -> Result<bool, Error> {
+    let now_ms = clock::now_ms();
+    let has = |known: &PublicIds| known.ids.as_ref().is_some_and(|ids| ids.contains(public_id));
+    {
+        let known = isolate.public_ids.borrow();
+        let is_fresh = now_ms.checked_sub(known.asked_ms).is_some_and(|ms| ms < PUBLIC_IDS_MS);
+        if has(&known) || is_fresh && known.ids.is_some() {
+            return Ok(has(&known));
+        }
+    }
+    // While the ids are read again, others use those that are known.
+    isolate.public_ids.borrow_mut().asked_ms = now_ms;
+    let ids = keys::public_ids(&context.env, MAX_PUBLIC_IDS).await?;
+    let known = PublicIds { asked_ms: now_ms, ids: Some(ids.unwrap_or_default()) };
+    let found = has(&known);
+    isolate.public_ids.replace(known);
+    Ok(found)
 }
 
 async fn fetch_and_remember(isolate: &Isolate, env: &Env, public_id: &str) -> Result<Stored, Error> {
@@ -199,11 +324,11 @@ fn client(context: &RequestContext<'_>, isolate: &Isolate) -> Option<String> {
 /// Fails if the client is blocked because of too many failed authentications.
 pub fn check_not_blocked(context: &RequestContext<'_>, isolate: &Isolate) -> Result<(), Error> {
     let now_ms = clock::now_ms();
-    if isolate.blocked.borrow().is_empty() {
+    if isolate.wrong_keys.borrow().is_empty() {
         return Ok(());
     }
     let Some(client) = client(context, isolate) else { return Ok(()) };
-    match isolate.blocked.borrow().until(&client, now_ms) {
+    match isolate.wrong_keys.borrow().blocked_until(&client, now_ms) {
         Some(until_ms) => Err(too_many_failures(until_ms - now_ms)),
         None => Ok(()),
     }
@@ -214,21 +339,33 @@ fn too_many_failures(wait_ms: u64) -> Error {
     Error::new(Code::RateLimitExceeded, message).with_retry_after(seconds(wait_ms))
 }
 
-/// Counts a failed authentication and returns the error for the response: `error`, or that there were too many.
-pub async fn failed(context: &RequestContext<'_>, isolate: &Isolate, error: Error) -> Error {
+/// Counts a wrong key, or a wrong token, and returns the error for the response: `error`, or that there were too many.
+pub async fn failed(context: &RequestContext<'_>, isolate: &Isolate, digest: &Digest, error: Error) -> Error {
     if let Err(blocked) = check_not_blocked(context, isolate) {
         return blocked;
     }
-    let Some(client) = client(context, isolate) else { return error };
-    let take =
-        Take { limit: isolate.settings.config.access.failed_auth_per_minute, span_ms: MINUTE_MS, name: None };
+    let (Some(client), Some(pseudonyms)) = (client(context, isolate), &isolate.settings.pseudonyms) else {
+        return error;
+    };
+    if isolate.wrong_keys.borrow().is_counted(&client, digest.part(), clock::now_ms()) {
+        return error;
+    }
+    let take = Take {
+        limit: isolate.settings.config.access.failed_auth_per_minute,
+        span_ms: MINUTE_MS,
+        name: Some(pseudonyms.of("wrong key", &digest.to_hex())),
+    };
     match rate_limiter::take(&context.env, &format!("failed authentication {client}"), take).await {
         Ok(Verdict::Refused(wait_ms)) => {
             let now_ms = clock::now_ms();
-            isolate.blocked.borrow_mut().add(client, now_ms + wait_ms, now_ms);
+            isolate.wrong_keys.borrow_mut().block(&client, now_ms + wait_ms, now_ms);
             too_many_failures(wait_ms)
         }
+        Ok(Verdict::Allowed | Verdict::Repeated) => {
+            isolate.wrong_keys.borrow_mut().counted(&client, digest.part(), clock::now_ms());
+            error
+        }
         // Without a working counter the authentication has still failed.
-        Ok(Verdict::Allowed | Verdict::Repeated) | Err(_) => error,
+        Err(_) => error,
     }
 }

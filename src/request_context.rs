@@ -10,14 +10,14 @@ use gatehouse_core::request_id;
 use gatehouse_core::route::response::is_json_type;
 use gatehouse_core::time::DAY_MS;
 use gatehouse_core::url;
-use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::Context;
 use worker::{Env, web_sys};
 
-use crate::platform::request::{BodyError, Head};
+use crate::platform::request::{BodyError, BodyLimits, Head, RequestBody};
 use crate::platform::response::{Body, Response};
-use crate::platform::{clock, log, random, request, variables};
+use crate::platform::upstream::Heartbeat;
+use crate::platform::{clock, log, memory, random, request, variables};
 
 /// Response headers that scripts of other origins may read. Sent only to requests with an `Origin`, which browsers set.
 const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, x-gateway-route, \
@@ -25,6 +25,9 @@ const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model
      x-gateway-tokens, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
      x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, \
      retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
+
+/// The longest time that the body of a request about keys may take, in milliseconds.
+const SMALL_BODY_MS: u32 = 30_000;
 
 /// One request and its state.
 pub struct RequestContext<'a> {
@@ -189,23 +192,40 @@ impl<'a> RequestContext<'a> {
         !own.into_iter().flatten().any(|own| url::host(own).eq_ignore_ascii_case(url::host(&sent)))
     }
 
-    /// The request body; an error if it is larger than `limit` bytes.
-    pub async fn body(&self, limit: u32) -> Result<Uint8Array, Error> {
-        request::body(self.request, limit).await.map_err(|error| match error {
-            BodyError::TooLarge => Error::new(
-                Code::BodyTooLarge,
-                format!("The request body is larger than the limit of {limit} bytes"),
-            ),
-            BodyError::Gone => Error::new(
-                Code::ClientClosedRequest,
-                "The client disconnected before its request was complete",
-            ),
-        })
+    /// The declared size of the body, in bytes.
+    pub fn declared_size(&self) -> Option<u64> {
+        self.head.header("content-length")?.parse().ok()
+    }
+
+    /// The request body. `heartbeat` beats while a large one arrives.
+    pub async fn body(
+        &self,
+        limits: BodyLimits,
+        heartbeat: Option<&Heartbeat>,
+    ) -> Result<RequestBody, Error> {
+        request::body(self.request, self.declared_size(), limits, heartbeat).await.map_err(
+            |error| match error {
+                BodyError::TooLarge => Error::new(
+                    Code::BodyTooLarge,
+                    format!("The request body is larger than the limit of {} bytes", limits.bytes),
+                ),
+                BodyError::Gone => Error::new(
+                    Code::ClientClosedRequest,
+                    "The client disconnected before its request was complete",
+                ),
+                BodyError::Late => Error::new(
+                    Code::RequestTimeout,
+                    format!("The request body did not arrive within {} ms (timeouts.body_ms)", limits.ms),
+                ),
+                BodyError::Overloaded => memory::overloaded(),
+            },
+        )
     }
 
     /// The body of a request about keys.
     pub async fn small_body(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.body(MAX_BODY_BYTES).await?.to_vec())
+        let limits = BodyLimits { bytes: MAX_BODY_BYTES, ms: SMALL_BODY_MS };
+        Ok(self.body(limits, None).await?.bytes)
     }
 
     /// Rejects a content type other than JSON. Like OpenAI's API, accepts a body without a content type.

@@ -15,7 +15,7 @@ use worker::Env;
 
 use crate::platform::analytics_engine::Dataset;
 use crate::platform::upstream::Limits;
-use crate::platform::{log, variables};
+use crate::platform::{log, memory, variables};
 
 /// `gateway.toml`, validated and converted to JSON by the build.
 const BUILT_CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/gateway.json"));
@@ -72,6 +72,7 @@ fn read(env: &Env) -> Result<Settings, Error> {
     let has_binding = may_use_binding && variables::binding(env, AI_BINDING).is_some();
     let registry = Registry::new(&config, has_binding, secret);
     let limits = Limits::of(&config);
+    memory::set_limit(config.requests.max_held_bytes);
     let active = registry.entries().iter().filter(|entry| entry.is_active());
     let malformed = |RingReport { malformed, .. }: RingReport| malformed;
     log::line(&log::Event::Start {

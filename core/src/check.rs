@@ -25,6 +25,7 @@ impl Config {
             ("requests.max_body_bytes", self.requests.max_body_bytes),
             ("responses.max_bytes", self.responses.max_bytes),
             ("timeouts.total_ms", self.timeouts.total_ms),
+            ("timeouts.body_ms", self.timeouts.body_ms),
             ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
             ("timeouts.stream_first_byte_ms", self.timeouts.stream_first_byte_ms),
             ("timeouts.stall_ms", self.timeouts.stall_ms),
@@ -36,6 +37,15 @@ impl Config {
         ] {
             if value == 0 {
                 return fail(format!("{setting} must be greater than 0"));
+            }
+        }
+        for (setting, bytes) in [
+            ("requests.max_body_bytes", self.requests.max_body_bytes),
+            ("responses.max_bytes", self.responses.max_bytes),
+        ] {
+            let most = self.requests.max_held_bytes;
+            if bytes > most {
+                return fail(format!("{setting} must be at most requests.max_held_bytes, which is {most}"));
             }
         }
         self.check_access()?;
@@ -271,6 +281,11 @@ mod tests {
             (r#"{"analytics":{"private":true}}"#, "unknown field `private`"),
             (r#"{"timeouts":{"idle_ms":"5"}}"#, "invalid type: string \"5\""),
             (r#"{"timeouts":{"idle_ms":0}}"#, "timeouts.idle_ms must be greater than 0"),
+            (
+                r#"{"requests":{"max_held_bytes":1000}}"#,
+                "requests.max_body_bytes must be at most requests.max_held_bytes, which is 1000",
+            ),
+            (r#"{"timeouts":{"body_ms":0}}"#, "timeouts.body_ms must be greater than 0"),
             (r#"{"timeouts":{"idle_ms":-1}}"#, "invalid value: integer `-1`"),
             (r#"{"requests":{"project_id":"maybe"}}"#, "unknown variant `maybe`"),
             (r#"{"aliases":{"a":"gpt-4"}}"#, "aliases.a is 'gpt-4'; it must be provider/model"),

@@ -113,6 +113,10 @@ error_table! {
         "The content type of the body is not JSON.";
     BodyTooLarge, "body_too_large", 413, "invalid_request_error", Retry::Never,
         "The request body is larger than the gateway accepts.";
+    RequestTimeout, "request_timeout", 408, "invalid_request_error", Retry::After(1),
+        "The body of the request did not arrive in time (`timeouts.body_ms`).";
+    Overloaded, "overloaded", 503, "service_unavailable", Retry::After(2),
+        "This instance of the gateway holds as much data of calls as it may (`requests.max_held_bytes`); `retry-after` is the number of seconds to wait.";
     InvalidJson, "invalid_json", 400, "invalid_request_error", Retry::Never,
         "The body is not valid JSON; the message gives the position.";
     InvalidType, "invalid_type", 400, "invalid_request_error", Retry::Never,

@@ -6,7 +6,7 @@
 export const GUARANTEES = [
   {
     what: "Revoked, disabled and changed keys",
-    how: "The change is effective everywhere within 10 seconds, for every call that starts after that. A response that has started is not cut.",
+    how: "The change is effective everywhere within 10 seconds, for every attempt that is sent to a provider after that, however long ago its call began. A response that has started is not cut.",
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
@@ -19,6 +19,18 @@ export const GUARANTEES = [
       [
         "tests/e2e/issued-keys.test.mjs",
         "issued keys: revoking a key does not cut a response that has started",
+      ],
+      [
+        "tests/e2e/permission.test.mjs",
+        "permission: a call whose body comes after the bound is not sent with a key that was revoked, disabled or narrowed",
+      ],
+      [
+        "tests/e2e/permission.test.mjs",
+        "permission: no failover with a key that is ${what} during the first attempt",
+      ],
+      [
+        "tests/e2e/permission.test.mjs",
+        "permission: a key that expires between the head and the body of a call is rejected",
       ],
       ["core/src/key/cache.rs", "no_result_older_than_the_bound_is_used"],
     ],
@@ -151,7 +163,7 @@ export const GUARANTEES = [
   },
   {
     what: "Wrong keys",
-    how: "At most 100 in any minute from one address (`access.failed_auth_per_minute`); then 429.",
+    how: "At most 100 different ones in any minute from one address (`access.failed_auth_per_minute`); then 429. Valid generated keys are not rejected, and the queries for unknown keys stay bounded.",
     tests: [
       [
         "tests/e2e/issued-keys.test.mjs",
@@ -160,6 +172,14 @@ export const GUARANTEES = [
       [
         "tests/e2e/issued-keys.test.mjs",
         "failed authentication: twenty concurrent guesses do not exceed the limit",
+      ],
+      [
+        "tests/e2e/issued-keys.test.mjs",
+        "failed authentication: a program that keeps using a revoked key counts once and shuts nobody out",
+      ],
+      [
+        "tests/e2e/issued-keys.test.mjs",
+        "unknown keys: three hundred of them at ${path} cause a bounded number of queries, and valid keys work",
       ],
     ],
   },
@@ -173,6 +193,32 @@ export const GUARANTEES = [
         "request bodies: a body over the limit returns 413, declared or chunked",
       ],
       ["tests/e2e/access.test.mjs", "key requests: a body of more than 64 KiB returns 413"],
+    ],
+  },
+  {
+    what: "Memory",
+    how: "All calls of an isolate hold at most 40 MiB together (`requests.max_held_bytes`); then 503 with `retry-after`. A body arrives within two minutes (`timeouts.body_ms`); then 408. [What counts](/docs/limits#memory).",
+    tests: [
+      [
+        "tests/e2e/memory.test.mjs",
+        'memory: ten ${declared ? "declared" : "chunked"} bodies of 15 MB at once stay within the budget, and those without room get 503',
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: eight streams with a line of 20 MB stay within the budget and end with an error event",
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: whole responses beyond the budget return 503 and do not count against the provider",
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: a ${what} body that does not arrive in time returns 408",
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: with the policy '${policy}' used up a large body is rejected before it arrives",
+      ],
     ],
   },
   {

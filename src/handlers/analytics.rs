@@ -51,7 +51,7 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
 /// The report: the cached one, or a new one from the database.
 async fn answer(
     context: &RequestContext<'_>,
-    isolate: &Isolate,
+    isolate: &Rc<Isolate>,
     query: UsageQuery,
     operator: bool,
 ) -> Result<String, Error> {
@@ -59,12 +59,17 @@ async fn answer(
     if let Some(text) = isolate.analytics.borrow_mut().recall(&query, now_ms) {
         return Ok(text.to_owned());
     }
-    if !operator && let Err(wait_ms) = isolate.analytics.borrow_mut().ask(now_ms) {
+    let asked = if operator { Ok(()) } else { isolate.analytics.borrow_mut().ask(now_ms) };
+    // Operators are not throttled by the queries of the public.
+    if let Err(wait_ms) = asked
+        && authentication::authenticate(context, isolate, Audience::Operator).await.is_err()
+    {
         let words = "Too many different queries of usage; try again later";
         return Err(Error::new(Code::RateLimitExceeded, words).with_retry_after(seconds(wait_ms)));
     }
+    let listed = usage::listed(&isolate.settings.registry, &isolate.settings.config);
     let days = last_days(query.days);
-    let found = usage::between(&context.env, days, query.project.as_deref()).await?;
+    let found = usage::between(&context.env, days, query.project.as_deref(), &listed).await?;
     let detail = if query.projects { Detail::Public } else { Detail::PublicWithoutProjects };
     let text = json::to_text(&found.summary(detail));
     isolate.analytics.borrow_mut().remember(query, now_ms, text.clone());

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::claim::token_in;
+use gatehouse_core::key::Digest;
 use maud::{Markup, html};
 use serde::Serialize;
 
@@ -65,7 +66,8 @@ async fn look_up(
     match claims::find(&context.env, token).await {
         Ok(found) => found.check(clock::now_ms()).map(|()| found),
         Err(error) if error.is(Code::ClaimNotFound) => {
-            Err(authentication::failed(context, isolate, error).await)
+            let digest = Digest::of(token.as_bytes());
+            Err(authentication::failed(context, isolate, &digest, error).await)
         }
         Err(error) => Err(error),
     }

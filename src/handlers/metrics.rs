@@ -8,8 +8,8 @@ use gatehouse_core::report::metrics::{CONTENT_TYPE, Snapshot};
 use gatehouse_core::report::routing;
 
 use crate::isolate::Isolate;
-use crate::platform::clock;
 use crate::platform::response::{Body, Response};
+use crate::platform::{clock, memory};
 use crate::request_context::RequestContext;
 use crate::store::{counts, usage};
 
@@ -28,7 +28,9 @@ pub fn count_denial(is_forbidden: bool) {
 /// `GET /metrics`
 pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let news = isolate.health.refresh(context);
-    let totals = usage::totals(&context.env).await?;
+    let totals =
+        usage::totals(&context.env, &usage::listed(&isolate.settings.registry, &isolate.settings.config))
+            .await?;
     let counts = counts::now(&context.env, clock::now_ms()).await?;
     news.await;
     let snapshot = Snapshot {
@@ -42,6 +44,8 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
         operator_denials: DENIALS.get(),
         issued_keys: counts.map(|counts| counts.issued_keys),
+        wasm_memory_bytes: memory::wasm_bytes(),
+        held_bytes: memory::held_bytes(),
     };
     Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
 }

@@ -50,14 +50,7 @@ fn refusal(context: &RequestContext<'_>, error: &Error) -> Response {
         return response.with("allow", routes::allowed_methods(context.path()));
     }
     if error.status == 401 && error.source() == Source::Gateway {
-        // RFC 6750, section 3: the challenge names an error only when there was a credential.
-        let sent = matches!(authentication::credential(context), Ok(Some(_)));
-        let challenge = if sent {
-            r#"Bearer realm="gatehouse", error="invalid_token""#
-        } else {
-            r#"Bearer realm="gatehouse""#
-        };
-        return response.with("www-authenticate", challenge);
+        return response.with("www-authenticate", authentication::challenge(context));
     }
     response
 }

@@ -71,7 +71,7 @@ impl Listed<'_> {
 pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let task = context.query_choice("task", &Task::ALL.map(|task| (task.name(), task)))?;
     let is_for_task = |listed: &Listed<'_>| task.is_none_or(|task| listed.task() == Some(task));
-    let key = authentication::known_key(context, isolate).await;
+    let key = authentication::known_key(context, isolate).await?;
     let is_allowed = |listed: &Listed<'_>| key.as_deref().is_none_or(|key| listed.is_allowed(isolate, key));
     let list =
         ModelList { object: "list", data: all(isolate).filter(is_for_task).filter(is_allowed).collect() };

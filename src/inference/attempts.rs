@@ -18,9 +18,15 @@ use gatehouse_core::route::response::{self, Arrived, Passed, Refusal, Sent};
 use worker::js_sys::Uint8Array;
 
 use crate::isolate::{Isolate, accounts};
-use crate::platform::upstream::{self, EventStream, Flight, Heartbeat, Target, UpstreamBody};
+use crate::platform::memory::Ticket;
+use crate::platform::upstream::{
+    self, EventStream, Flight, Heartbeat, Target, UpstreamBody, UpstreamResponse,
+};
 use crate::platform::{clock, random, variables};
 use crate::request_context::RequestContext;
+
+use super::early::Early;
+use super::permission::Permission;
 
 /// The attempts of one call.
 pub struct Attempts<'c> {
@@ -30,12 +36,18 @@ pub struct Attempts<'c> {
     pub isolate: &'c Rc<Isolate>,
     /// The parsed request.
     pub request: &'c Inference<'c>,
-    /// The bytes of the request, as a buffer of the runtime.
-    pub body: &'c Uint8Array,
+    /// The bytes of the request.
+    pub bytes: &'c [u8],
+    /// The same bytes as a buffer of the runtime, if they are few.
+    pub body: Option<&'c Uint8Array>,
     /// The candidates of the call.
     pub candidates: &'c [Candidate<'c>],
+    /// The permission of the call.
+    pub permission: Permission<'c>,
     /// The name of the key's ledger.
     pub ledger: &'c str,
+    /// What has been reserved before the body was read.
+    pub early: Early,
     /// Reports to the ledger that the call is in flight, once something is reserved for it.
     pub heartbeat: Option<Heartbeat>,
 }
@@ -47,6 +59,8 @@ pub enum Received {
         /// The status, 2xx.
         status: u16,
         body: Uint8Array,
+        /// The memory of the body.
+        ticket: Ticket,
         /// The usage that the response reports.
         usage: Usage,
     },
@@ -81,6 +95,11 @@ impl Attempts<'_> {
         // The response of the last settled attempt, with the adjusted parameters.
         let mut settled: Option<(Received, Vec<String>)> = None;
         loop {
+            if driver.may_send()
+                && let Err(error) = self.permission.check().await
+            {
+                driver.forbid(error);
+            }
             let command = driver.next(clock::now_ms(), &mut view());
             match command {
                 Command::Reserve(needs) => {
@@ -137,7 +156,14 @@ impl Attempts<'_> {
     /// Reserves what an attempt needs.
     async fn reserve(&mut self, needs: &[Need]) -> Result<Vec<Charge>, Error> {
         let accounts = &self.isolate.accounts;
-        let held = accounts.reserve(self.context, self.ledger, needs).await?;
+        let (mut held, rest) = self.early.take(needs);
+        match accounts.reserve(self.context, self.ledger, &rest).await {
+            Ok(charges) => held.extend(charges),
+            Err(error) => {
+                self.early.put_back(held);
+                return Err(error);
+            }
+        }
         if self.heartbeat.is_none() && !held.is_empty() {
             self.heartbeat = Some(accounts.heartbeat(self.context, self.ledger));
         }
@@ -178,8 +204,12 @@ impl Attempts<'_> {
         } else {
             None
         };
-        let body = outgoing.body.as_deref().map(Uint8Array::from);
-        let body = body.as_ref().unwrap_or(self.body);
+        // The runtime sends a copy of its own. A small body that is not changed has one already.
+        let body = match (&outgoing.body, self.body) {
+            (None, Some(unchanged)) => unchanged,
+            (changed, _) => &Uint8Array::from(changed.as_deref().unwrap_or(self.bytes)),
+        };
+        drop(outgoing.body);
         let client = self.context.request.signal();
         let flight =
             upstream::begin(&client, target, body, &settings.limits, limits, stream, self.heartbeat.as_ref());
@@ -230,11 +260,11 @@ impl Attempts<'_> {
             UpstreamBody::Whole(None) | UpstreamBody::Stream(_) => Vec::new(),
         };
         let passed = response::read(sent, arrived, bytes, |name| response.header(name))?;
-        let status = response.status;
+        let UpstreamResponse { status, ticket, .. } = response;
         Ok(match (response.body, passed) {
             (UpstreamBody::Stream(events), _) => Received::Stream(events),
             (UpstreamBody::Whole(body), Passed::Whole(usage)) => {
-                Received::Whole { status, body: body.unwrap_or_default(), usage }
+                Received::Whole { status, body: body.unwrap_or_default(), ticket, usage }
             }
             (UpstreamBody::Whole(_), Passed::Stream) => return Err(Box::new(nothing_received().refusal)),
         })

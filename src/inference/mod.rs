@@ -2,40 +2,44 @@
 //! /v1/routing/explain`, which returns the plan of a call without sending it.
 
 mod attempts;
+mod early;
+mod permission;
 mod record;
 mod response;
+mod selection;
 
 use std::rc::Rc;
 
-use gatehouse_core::error::Error;
+use gatehouse_core::config::Config;
+use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format;
 use gatehouse_core::format::project_id;
 use gatehouse_core::format::request::Inference;
-use gatehouse_core::health::HealthView;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Reservation};
+use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
+use gatehouse_core::onboarding::wrong_keys::MINUTE_MS;
 use gatehouse_core::operation::{CHAT_COMPLETIONS, OPERATIONS, Operation};
 use gatehouse_core::report::routing;
-use gatehouse_core::route::affinity::Affinity;
-use gatehouse_core::route::candidates::{self, Candidate, RouteQuery, Selection};
+use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
 use gatehouse_core::route::driver::{Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 use gatehouse_core::route::preferences;
 
 use crate::isolate::{Isolate, accounts};
+use crate::objects::{ObjectError, rate_limiter};
+use crate::platform::request::BodyLimits;
 use crate::platform::response::Response;
-use crate::platform::{clock, random};
-use crate::request_context::RequestContext;
+use crate::request_context::{RequestContext, seconds};
 use attempts::Attempts;
+use early::Early;
+use permission::Permission;
 use record::Record;
+use selection::{Forced, plan, query};
 
-/// The name of a session. Its calls go to the same upstream as long as that is available.
-const SESSION_HEADER: &str = "x-session-id";
-/// The only provider that may be called.
-const FORCE_PROVIDER_HEADER: &str = "x-gateway-force-provider";
-/// The model that replaces the one in the body.
-const FORCE_MODEL_HEADER: &str = "x-gateway-force-model";
+/// The largest number of explanations for one key in any minute.
+const EXPLAIN_PER_MINUTE: u32 = 300;
 
 /// Serves one call of an operation.
 pub async fn create(
@@ -47,12 +51,13 @@ pub async fn create(
     let config = &isolate.settings.config;
     context.require_json()?;
     let refreshed = isolate.health.refresh(context);
-    let body = context.body(config.requests.max_body_bytes).await?;
-    let bytes = body.to_vec();
-    let request = format::read(operation, &bytes)?;
+    let mut early = Early::reserve(context, isolate, caller).await?;
+    let body = context.body(body_limits(config), early.heartbeat()).await?;
+    let request = format::read(operation, &body.bytes)?;
     let header = context.header(project_id::HEADER);
     let project = project_id::choose(header, request.project_id.clone(), config.requests.project_id)?;
     refreshed.await;
+    let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
     let (candidates, plan) = plan(context, isolate, caller, &request, &forced)?;
     let candidates: Rc<[Candidate<'_>]> = candidates.into();
@@ -64,16 +69,28 @@ pub async fn create(
         preferences::limited_name(request.routing, forced.model(&request)),
     )?;
     let limits = reservation.limits().to_vec();
+    early.check_limits(&limits);
 
     let mut driver = Driver::new(Rc::clone(&candidates), config, request.stream, plan, reservation);
     let mut attempts = Attempts {
         context,
         isolate,
         request: &request,
-        body: &body,
+        bytes: &body.bytes,
+        body: body.buffer.as_ref(),
         candidates: &candidates,
+        permission: Permission {
+            context,
+            isolate,
+            caller,
+            request: &request,
+            forced: &forced,
+            candidates: &candidates,
+            limits: &limits,
+        },
         ledger: &ledger,
-        heartbeat: None,
+        heartbeat: early.take_heartbeat(),
+        early,
     };
     let ended = attempts.run(&mut driver).await;
 
@@ -119,10 +136,12 @@ pub async fn explain(
     context.require_json()?;
     let operations: Vec<_> = OPERATIONS.iter().map(|operation| (operation.path, *operation)).collect();
     let operation = context.query_choice("endpoint", &operations)?.unwrap_or(&CHAT_COMPLETIONS);
+    check_explain_limit(context, caller).await?;
     let refreshed = isolate.health.refresh(context);
-    let body = context.body(isolate.settings.config.requests.max_body_bytes).await?.to_vec();
-    let request = format::read(operation, &body)?;
+    let body = context.body(body_limits(&isolate.settings.config), None).await?;
+    let request = format::read(operation, &body.bytes)?;
     refreshed.await;
+    let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
     let view = isolate.health.view.borrow();
     let query = RouteQuery { explain: true, ..query(context, isolate, caller, &request, &forced, &view) };
@@ -132,68 +151,25 @@ pub async fn explain(
     Ok(Response::json(200, &routing::explain(&query, &selection, &plan)))
 }
 
-/// The headers that override the body.
-struct Forced {
-    model: Option<String>,
-    provider: Option<String>,
-}
-
-impl Forced {
-    fn of(context: &RequestContext<'_>) -> Forced {
-        let header = |name| context.header(name).filter(|value: &String| !value.trim().is_empty());
-        Forced { model: header(FORCE_MODEL_HEADER), provider: header(FORCE_PROVIDER_HEADER) }
-    }
-
-    /// The name of the requested model.
-    fn model<'s>(&'s self, request: &'s Inference<'_>) -> &'s str {
-        self.model.as_deref().unwrap_or(&request.model)
+/// Counts an explanation: it costs as much as a call, and no limit of a key counts it.
+async fn check_explain_limit(context: &RequestContext<'_>, caller: &Caller) -> Result<(), Error> {
+    let take = Take { limit: EXPLAIN_PER_MINUTE, span_ms: MINUTE_MS, name: None };
+    let who = format!("explain {}", accounts::name_of(caller));
+    match rate_limiter::take(&context.env, &who, take).await {
+        Ok(Verdict::Refused(wait_ms)) => {
+            let message = format!("A key may have {EXPLAIN_PER_MINUTE} decisions explained in a minute");
+            Err(Error::new(Code::RateLimitExceeded, message).with_retry_after(seconds(wait_ms)))
+        }
+        Ok(Verdict::Allowed | Verdict::Repeated) | Err(ObjectError::NotBound) => Ok(()),
+        Err(ObjectError::Failed(_)) => {
+            Err(Error::new(Code::StorageUnavailable, "The gateway cannot count explanations now; try again"))
+        }
     }
 }
 
-/// Selects the candidates of a call, and plans its attempts.
-fn plan<'a>(
-    context: &RequestContext<'_>,
-    isolate: &'a Isolate,
-    caller: &Caller,
-    request: &Inference<'_>,
-    forced: &Forced,
-) -> Result<(Vec<Candidate<'a>>, Plan), Error> {
-    let view = isolate.health.view.borrow();
-    let query = query(context, isolate, caller, request, forced, &view);
-    let Selection { candidates, .. } = candidates::select(&query)?;
-    let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&candidates, &view, query.affinity, limits, query.now_ms);
-    Ok((candidates, plan))
-}
-
-fn query<'a, 'b>(
-    context: &RequestContext<'_>,
-    isolate: &'a Isolate,
-    caller: &'b Caller,
-    request: &'b Inference<'b>,
-    forced: &'b Forced,
-    view: &'b HealthView,
-) -> RouteQuery<'a, 'b> {
-    let session = context.header(SESSION_HEADER);
-    let session = session.as_deref().or(request.session);
-    let chance = random::chance();
-    let affinity = if isolate.settings.config.routing.sticky {
-        Affinity::of(&caller.label, session, request.prompt, chance)
-    } else {
-        Affinity::of("", None, "", chance)
-    };
-    RouteQuery {
-        request,
-        force_model: forced.model.as_deref(),
-        force_provider: forced.provider.as_deref(),
-        key: caller.key.as_deref(),
-        config: &isolate.settings.config,
-        registry: &isolate.settings.registry,
-        view,
-        affinity,
-        now_ms: clock::now_ms(),
-        explain: false,
-    }
+/// The limits of a call's body.
+fn body_limits(config: &Config) -> BodyLimits {
+    BodyLimits { bytes: config.requests.max_body_bytes, ms: config.timeouts.body_ms }
 }
 
 /// The reservation of a call: its key's limits and its estimated size.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::error::{Code, Error};
+use gatehouse_core::error::{Code, Error, Source};
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::money::usd;
@@ -11,7 +11,9 @@ use worker::web_sys::ReadableStream;
 
 use super::attempts::{Received, Success};
 use super::record::Record;
+use crate::authentication;
 use crate::isolate::Isolate;
+use crate::platform::request::SMALL;
 use crate::platform::response::{Body, Response};
 use crate::platform::upstream::{self, EventStream};
 use crate::request_context::RequestContext;
@@ -32,11 +34,17 @@ pub fn respond(
 ) -> Result<Response, Error> {
     let mut receipt = None;
     let response = match ended {
-        Ok(Success { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
+        Ok(Success { received: Received::Whole { status, body, ticket, usage }, adjusted, .. }) => {
             record.ended(driver::charge_of_whole(usage, body.length().into()));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
-            with_adjusted(Response::new(status, "application/json", Body::Bytes(body)), &adjusted)
+            let body = if body.length() <= SMALL {
+                Body::Bytes(body)
+            } else {
+                let idle_ms = isolate.settings.config.timeouts.idle_ms;
+                Body::Stream(ticket.hand_over(&context.execution, &context.request.signal(), &body, idle_ms))
+            };
+            with_adjusted(Response::new(status, "application/json", body), &adjusted)
         }
         Ok(Success { received: Received::Stream(events), adjusted, .. }) => {
             with_adjusted(event_stream(relay(context, events, Rc::clone(record))?), &adjusted)
@@ -46,7 +54,11 @@ pub fn respond(
             let status = refusal.error.status;
             receipt = record.close(status, Outcome::of_status(status), false, refusal.detail.as_deref());
             record.settle_after_response(context, isolate);
-            let response = Response::error(&refusal.error, context.surface());
+            let mut response = Response::error(&refusal.error, context.surface());
+            // The key may have been revoked while the call waited.
+            if status == 401 && refusal.error.source() == Source::Gateway {
+                response = response.with("www-authenticate", authentication::challenge(context));
+            }
             refusal
                 .retry_headers
                 .into_iter()

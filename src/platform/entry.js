@@ -41,6 +41,16 @@ function guarded(call) {
 
 export default {
   /**
+   * A gateway is no proxy: the connection of a CONNECT request is closed. Without this function the runtime responds 500
+   * and logs a failure.
+   *
+   * @param {Socket} socket
+   */
+  connect(socket) {
+    return socket.close();
+  },
+
+  /**
    * @param {Request} request
    * @param {unknown} env
    * @param {ExecutionContext} context

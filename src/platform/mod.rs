@@ -8,6 +8,7 @@ pub mod clock;
 pub mod database;
 pub mod email;
 pub mod log;
+pub mod memory;
 pub mod object_storage;
 pub mod page;
 mod panic;

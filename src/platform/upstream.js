@@ -9,6 +9,7 @@
 //! every upstream fetch, and its connection to `request.signal` (which does nothing when passed to fetch itself). The
 //! third is in `entry.js`.
 
+import { beat } from "./heartbeat.js";
 import { collect, join } from "./request.js";
 
 /**
@@ -22,7 +23,7 @@ const SMALL = 65_536;
  * The outcome of sending a request.
  *
  * @typedef {object} Exchange
- * @property {"" | "client" | "timeout" | "unreachable" | "broken" | "too_large" | "ended"} failure empty if there is
+ * @property {"" | "client" | "timeout" | "unreachable" | "broken" | "too_large" | "overloaded" | "ended"} failure empty if there is
  * a response; ended: the stream ended before its first content, and the hooks know why
  * @property {string} detail the runtime's message of the failure, for the log
  * @property {number} status
@@ -61,18 +62,6 @@ const SMALL = 65_536;
  *
  * @typedef {{ run(model: string, inputs: object, options: object): Promise<unknown> }} Binding
  */
-
-/**
- * Called with the number of a heartbeat while its call is in flight.
- *
- * @type {(heartbeat: number) => void}
- */
-let beat = () => {};
-
-/** @param {(heartbeat: number) => void} callback */
-export function onHeartbeat(callback) {
-  beat = callback;
-}
 
 /** Cancels an upstream after a period of silence, and when the client disconnects. */
 class Watch {
@@ -167,6 +156,7 @@ class Watch {
  * @param {Hooks | undefined} hooks for a stream; undefined: none was requested
  * @param {number | undefined} heartbeat of the call
  * @param {number} heartbeatMs its interval
+ * @param {number} ticket of the budget, for a whole response
  * @returns {{ settled: Promise<Exchange>, cancel: () => void }}
  */
 export function send(
@@ -183,6 +173,7 @@ export function send(
   hooks,
   heartbeat,
   heartbeatMs,
+  ticket,
 ) {
   const pace = Math.min(stallMs, limits.idleMs, heartbeat === undefined ? Infinity : heartbeatMs);
   const watch = new Watch(client, firstByteMs, totalMs, pace, heartbeat);
@@ -192,7 +183,7 @@ export function send(
       ? post(url, header, credential, body, hooks !== undefined, signal)
       : run(binding, url, body, signal);
   return {
-    settled: exchange(watch, pending, limits, stallMs, hooks),
+    settled: exchange(watch, pending, limits, stallMs, hooks, ticket),
     cancel: () => {
       watch.stop();
       watch.controller.abort();
@@ -206,9 +197,10 @@ export function send(
  * @param {Limits} limits
  * @param {number} stallMs
  * @param {Hooks | undefined} hooks
+ * @param {number} ticket
  * @returns {Promise<Exchange>}
  */
-async function exchange(watch, pending, limits, stallMs, hooks) {
+async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
   /** @type {Exchange} */
   const exchange = {
     failure: "",
@@ -250,9 +242,9 @@ async function exchange(watch, pending, limits, stallMs, hooks) {
         const whole =
           response.body === null
             ? new Uint8Array()
-            : await collect(response.body, limit, () => watch.touch(), 0);
-        if (whole === null && response.ok) exchange.failure = "too_large";
-        exchange.body = whole ?? undefined;
+            : await collect(response.body, limit, () => watch.touch(), ticket);
+        if (typeof whole !== "string") exchange.body = whole;
+        else if (response.ok) exchange.failure = whole;
       }
     }
   } catch (error) {

@@ -1,6 +1,6 @@
 //! Exchanges with upstreams: the typed interface of `upstream.js`, which does the waiting.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gatehouse_core::config::Config;
@@ -14,6 +14,7 @@ use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::Closure, prelude::was
 use worker::worker_sys::Context;
 use worker::{js_sys, web_sys};
 
+use super::memory::{self, Held, Ticket};
 use super::task;
 
 #[wasm_bindgen(module = "/src/platform/upstream.js")]
@@ -32,10 +33,8 @@ extern "C" {
         hooks: Option<&js_sys::Object>,
         heartbeat: Option<usize>,
         heartbeat_ms: f64,
+        ticket: u32,
     ) -> JsFlight;
-
-    #[wasm_bindgen(js_name = onHeartbeat)]
-    fn on_heartbeat(callback: &js_sys::Function);
 
     fn first(flights: &js_sys::Array, ms: f64) -> js_sys::Promise;
 
@@ -74,6 +73,12 @@ extern "C" {
     fn finished(this: &JsRelay) -> js_sys::Promise;
 }
 
+#[wasm_bindgen(module = "/src/platform/heartbeat.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = onHeartbeat)]
+    fn on_heartbeat(callback: &js_sys::Function);
+}
+
 /// An exchange that got no response.
 pub struct Interrupted {
     /// The class of the failure.
@@ -88,6 +93,8 @@ pub struct Interrupted {
 pub struct UpstreamResponse {
     pub status: u16,
     pub body: UpstreamBody,
+    /// The bytes of a whole body.
+    pub ticket: Ticket,
     headers: web_sys::Headers,
 }
 
@@ -149,6 +156,7 @@ fn object(properties: &[(&str, JsValue)]) -> js_sys::Object {
 /// The methods of a [`ResponseStream`], as functions that `upstream.js` calls.
 struct Hooks {
     stream: Rc<RefCell<Box<dyn ResponseStream>>>,
+    overload: Rc<Cell<Overload>>,
     object: js_sys::Object,
     _push: Closure<dyn FnMut(js_sys::Uint8Array) -> JsValue>,
     _state: Closure<dyn FnMut() -> JsValue>,
@@ -158,11 +166,20 @@ struct Hooks {
 impl Hooks {
     fn new(stream: Box<dyn ResponseStream>) -> Hooks {
         let stream = Rc::new(RefCell::new(stream));
+        let overload: Rc<Cell<Overload>> = Rc::default();
         let push = {
-            let stream = Rc::clone(&stream);
+            let (stream, overload) = (Rc::clone(&stream), Rc::clone(&overload));
+            let mut kept = Kept::default();
             Closure::new(move |chunk: js_sys::Uint8Array| {
                 let mut stream = stream.borrow_mut();
-                match stream.push(&chunk.to_vec()) {
+                let bytes = chunk.to_vec();
+                let relayed = stream.push(&bytes);
+                if let Err(error) = kept.pushed(bytes.len(), &relayed, stream.state()) {
+                    let has_begun = stream.state() != StreamState::Held;
+                    overload.set(if has_begun { Overload::Late } else { Overload::Early });
+                    return js_sys::Uint8Array::from(error.stream_event().as_slice()).into();
+                }
+                match relayed {
                     Relayed::AsIs if !matches!(stream.state(), StreamState::Over(_)) => JsValue::UNDEFINED,
                     Relayed::AsIs => chunk.into(),
                     Relayed::Instead(bytes) => js_sys::Uint8Array::from(bytes.as_slice()).into(),
@@ -170,9 +187,10 @@ impl Hooks {
             })
         };
         let state = {
-            let stream = Rc::clone(&stream);
+            let (stream, overload) = (Rc::clone(&stream), Rc::clone(&overload));
             Closure::new(move || {
                 JsValue::from_str(match stream.borrow().state() {
+                    _ if overload.get() != Overload::None => "over",
                     StreamState::Over(_) => "over",
                     StreamState::Begun => "begun",
                     StreamState::Held => "held",
@@ -196,7 +214,52 @@ impl Hooks {
             ("state", function(state.as_ref())),
             ("end", function(end.as_ref())),
         ];
-        Hooks { stream, object: object(&properties), _push: push, _state: state, _end: end }
+        Hooks { stream, overload, object: object(&properties), _push: push, _state: state, _end: end }
+    }
+
+    /// The error if the stream ended before its first content.
+    fn early_end(&self) -> Option<Error> {
+        match self.overload.get() {
+            Overload::Early => Some(memory::overloaded()),
+            Overload::Late | Overload::None => self.stream.borrow().early_end(),
+        }
+    }
+}
+
+/// The time at which the budget of the isolate was used up for a stream.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Overload {
+    /// It was not.
+    #[default]
+    None,
+    /// Before the first content: the call fails.
+    Early,
+    /// Later: the stream ends with an error event.
+    Late,
+}
+
+/// The bytes of a stream that are kept back.
+#[derive(Default)]
+struct Kept {
+    /// Bytes since the last complete event.
+    event: usize,
+    /// Bytes before the first content.
+    start: usize,
+    held: Held,
+}
+
+impl Kept {
+    /// Counts a chunk; fails if the budget has no room for it.
+    fn pushed(&mut self, chunk: usize, relayed: &Relayed, state: StreamState) -> Result<(), Error> {
+        self.event = match relayed {
+            Relayed::AsIs => 0,
+            Relayed::Instead(bytes) if bytes.is_empty() => self.event + chunk,
+            // What is kept came with this chunk.
+            Relayed::Instead(_) => chunk,
+        };
+        self.start = if state == StreamState::Held { self.start + chunk } else { 0 };
+        // A buffer that grows has up to twice the size of its content.
+        self.held.set(2 * self.event + self.start)
     }
 }
 
@@ -217,8 +280,8 @@ fn beat(number: usize) {
 /// Calls a function regularly while an exchange of a call is in flight, as long as this value exists. The timers of the
 /// exchanges do it, so that a short call costs nothing.
 pub struct Heartbeat {
-    number: usize,
-    every_ms: u32,
+    pub(super) number: usize,
+    pub(super) every_ms: u32,
 }
 
 impl Heartbeat {
@@ -246,8 +309,9 @@ impl Drop for Heartbeat {
 
 /// An exchange in flight.
 pub struct Flight {
-    flight: JsFlight,
+    sent: JsFlight,
     hooks: Option<Hooks>,
+    ticket: Ticket,
 }
 
 /// Sends a request. `stream` reads an event stream; `None` if none was requested.
@@ -266,8 +330,9 @@ pub fn begin(
     };
     let (header, credential) = credential.unzip();
     let hooks = stream.map(Hooks::new);
+    let ticket = Ticket::new();
     let AttemptLimits { first_byte_ms, stall_ms, total_ms } = attempt;
-    let flight = send(
+    let sent = send(
         client,
         url,
         header,
@@ -281,28 +346,30 @@ pub fn begin(
         hooks.as_ref().map(|hooks| &hooks.object),
         heartbeat.map(|heartbeat| heartbeat.number),
         heartbeat.map_or(0, |heartbeat| heartbeat.every_ms).into(),
+        ticket.number(),
     );
-    Flight { flight, hooks }
+    Flight { sent, hooks, ticket }
 }
 
 impl Flight {
     /// Waits for the whole response, or for the first content of an event stream.
     pub async fn settle(self) -> Result<UpstreamResponse, Interrupted> {
-        let Flight { flight, hooks } = self;
-        let settled = task::settled(flight.settled()).await;
+        let Flight { sent, hooks, ticket } = self;
+        let settled = task::settled(sent.settled()).await;
         let exchange: JsValue = settled.map_err(|error| Interrupted {
             why: Interruption::Unreachable,
             detail: format!("{error:?}"),
             early: None,
         })?;
         let exchange: JsExchange = exchange.unchecked_into();
-        let early = hooks.as_ref().and_then(|hooks| hooks.stream.borrow().early_end());
+        let early = hooks.as_ref().and_then(Hooks::early_end);
         let why = match exchange.failure().as_str() {
             "" if early.is_none() => None,
             "client" => Some(Interruption::ClientLeft),
             "timeout" => Some(Interruption::Timeout),
             "" | "broken" | "ended" => Some(Interruption::Broken),
             "too_large" => Some(Interruption::TooLarge),
+            "overloaded" => Some(Interruption::Overloaded),
             _ => Some(Interruption::Unreachable),
         };
         match (why, exchange.headers()) {
@@ -314,11 +381,11 @@ impl Flight {
                     }
                     _ => UpstreamBody::Whole(exchange.body()),
                 };
-                Ok(UpstreamResponse { status, body, headers })
+                Ok(UpstreamResponse { status, body, ticket, headers })
             }
             (why, _) => {
                 // Nothing reads the rest of a stream that ended before its first content.
-                flight.cancel();
+                sent.cancel();
                 let why = why.unwrap_or(Interruption::Unreachable);
                 Err(Interrupted { why, detail: exchange.detail(), early })
             }
@@ -327,13 +394,13 @@ impl Flight {
 
     /// Cancels the exchange.
     pub fn cancel(self) {
-        self.flight.cancel();
+        self.sent.cancel();
     }
 }
 
 /// Waits until one of several exchanges has settled, and returns its index; `None` if none has within `ms`.
 pub async fn first_of(flights: impl Iterator<Item = &Flight>, ms: u32) -> Option<usize> {
-    let list: js_sys::Array = flights.map(|flight| JsValue::from(&flight.flight)).collect();
+    let list: js_sys::Array = flights.map(|flight| JsValue::from(&flight.sent)).collect();
     let which = task::settled(first(&list, ms.into())).await.ok()?.as_f64()?;
     #[expect(clippy::cast_possible_truncation, reason = "an index of the list, or -1")]
     usize::try_from(which as i64).ok()
@@ -363,7 +430,7 @@ pub fn relay_stream(
     task::after_response(context, async move {
         let stayed = task::settled(promise).await.is_ok_and(|stayed| stayed.is_truthy());
         // Nothing more is pushed. Dropping these functions leaves one owner of the stream.
-        let Hooks { stream, object, _push: push, _state: state, _end: end } = hooks;
+        let Hooks { stream, overload: _, object, _push: push, _state: state, _end: end } = hooks;
         drop((object, push, state, end));
         if let Some(stream) = Rc::into_inner(stream) {
             finished(&*stream.into_inner(), stayed).await;

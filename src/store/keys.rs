@@ -7,11 +7,12 @@ use gatehouse_core::onboarding::audit::{Action, CredentialNote, Event};
 use gatehouse_core::onboarding::audit_state::noted_digest;
 use gatehouse_core::onboarding::claim;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use worker::Env;
 
 use super::change::{Change, Changed, change};
-use super::sql::{self, rows, text, unavailable};
+use super::sql::{self, rows, run_if_any, text, unavailable};
 use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
 
@@ -169,7 +170,7 @@ fn list(items: Option<&Vec<String>>) -> Value {
 /// The key with a secret of this public id, for the call path: `None` if there is none, or it is revoked.
 pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Error> {
     const SQL: &str = "SELECT k.id, k.name, k.disabled, k.expires_ms AS key_expires_ms, s.expires_ms AS secret_expires_ms, \
-        k.policies, k.models, k.endpoints, s.digest \
+        k.policies, k.models, k.endpoints, s.digest, s.public_id \
         FROM key_secrets s JOIN issued_keys k ON k.id = s.key_id WHERE s.public_id = ?1 AND k.revoked_ms IS NULL";
     match database::run(env, &[Statement::new(SQL, [public_id.into()])]).await {
         Ok(outcomes) => Ok(outcomes.first().and_then(|outcome| outcome.rows.first()).and_then(|row| {
@@ -180,6 +181,17 @@ pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Err
         Err(Failure::NotBound | Failure::NotMigrated) => Ok(None),
         Err(failure) => Err(unavailable(&failure)),
     }
+}
+
+/// The public ids of all keys that are not revoked; `None` if there are more than `most`.
+pub async fn public_ids(env: &Env, most: u32) -> Result<Option<BTreeSet<String>>, Error> {
+    // The secrets of a revoked key are deleted.
+    const SQL: &str = "SELECT public_id FROM key_secrets LIMIT ?1";
+    let found = run_if_any(env, &[Statement::new(SQL, [(u64::from(most) + 1).into()])]).await?;
+    let rows = found.into_iter().next().unwrap_or_default().rows;
+    let has_all = rows.len() <= most as usize;
+    let ids = rows.iter().filter_map(|row| Some(row.get("public_id")?.as_str()?.to_owned()));
+    Ok(has_all.then(|| ids.collect()))
 }
 
 /// The key of an id, revoked or not, or of a name: for reading its usage.

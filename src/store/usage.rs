@@ -4,13 +4,15 @@
 //! the account's watermark in the same transaction, and has no effect if the watermark is already set. The database
 //! computes the sums, so that their size is bounded, whatever number of names callers have invented.
 
+use gatehouse_core::catalog::Registry;
+use gatehouse_core::config::Config;
 use gatehouse_core::error::Error;
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::report::usage::Usage;
 use serde_json::Value;
 use worker::Env;
 
-use super::sql::run_if_any;
+use super::sql::{run_if_any, text};
 use crate::platform::database::{self, Failure, Outcome, Statement};
 
 const ADD_ROWS: &str = include_str!("usage/add_rows.sql");
@@ -52,23 +54,49 @@ pub async fn roll_up(env: &Env, ledger: &str, watermark: u64, rows: &[Row]) -> R
 }
 
 /// The statements that sum the usage of a range of days: by day, by model, and by project.
-pub fn sums([from, to]: [u32; 2], project: Option<&str>) -> [Statement; 3] {
-    [BY_DAY, BY_MODEL, BY_PROJECT]
-        .map(|sql| Statement::new(of_sums(sql), [from.into(), to.into(), project.into()]))
+pub fn sums(days: [u32; 2], project: Option<&str>) -> [Statement; 3] {
+    sums_naming(days, project, None)
 }
 
-/// The usage of a range of days, both ends included, as days since 1970; of one project, or of all. At most 1000 models
-/// and 1000 projects are named. Without a database or tables, the usage is empty.
-pub async fn between(env: &Env, [from, to]: [u32; 2], project: Option<&str>) -> Result<Usage, Error> {
-    let mut lists = read(env, &sums([from, to], project)).await?.into_iter();
+/// The same, with only these models named.
+fn sums_naming([from, to]: [u32; 2], project: Option<&str>, listed: Option<&[String]>) -> [Statement; 3] {
+    let of = |sql| Statement::new(of_sums(sql), [from.into(), to.into(), project.into()]);
+    [of(BY_DAY), by_model([from, to], project, listed), of(BY_PROJECT)]
+}
+
+fn by_model([from, to]: [u32; 2], project: Option<&str>, listed: Option<&[String]>) -> Statement {
+    Statement::new(of_sums(BY_MODEL), [from.into(), to.into(), project.into(), listed.map(text).into()])
+}
+
+/// The models, as `provider/model`, that sums name: those that the catalogue or the configuration knows. Callers invent
+/// any number of others, which are counted as one of each provider.
+pub fn listed(registry: &Registry, config: &Config) -> Vec<String> {
+    let of_registry = registry
+        .entries()
+        .iter()
+        .flat_map(|entry| entry.models().map(|(id, _)| [&entry.name, "/", id].concat()));
+    let of_groups = config.groups.values().flat_map(|group| &group.models);
+    of_registry.chain(config.aliases.values().chain(of_groups).cloned()).collect()
+}
+
+/// The usage of a range of days, both ends included, as days since 1970; of one project, or of all. At most 1000 of the
+/// models in `listed` and 1000 projects are named; other models are one of each provider, `other`. Without a database or
+/// tables, the usage is empty.
+pub async fn between(
+    env: &Env,
+    [from, to]: [u32; 2],
+    project: Option<&str>,
+    listed: &[String],
+) -> Result<Usage, Error> {
+    let mut lists = read(env, &sums_naming([from, to], project, Some(listed))).await?.into_iter();
     let mut next = || lists.next().unwrap_or_default();
     Ok(Usage { days: next(), models: next(), projects: next() })
 }
 
-/// The usage since counting began, by provider and model. At most 1000 models are named; an empty name is the sum of a
-/// provider's others.
-pub async fn totals(env: &Env) -> Result<Vec<Row>, Error> {
-    let ever = Statement::new(of_sums(BY_MODEL), [0.into(), u32::MAX.into(), Value::Null]);
+/// The usage since counting began, by provider and model. At most 1000 of the models in `listed` are named; an empty name
+/// is the sum of a provider's others.
+pub async fn totals(env: &Env, listed: &[String]) -> Result<Vec<Row>, Error> {
+    let ever = by_model([0, u32::MAX], None, Some(listed));
     Ok(read(env, &[ever]).await?.into_iter().next().unwrap_or_default())
 }
 

@@ -302,9 +302,9 @@ describe("/health", { skip }, () => {
         { viewport: { width: 375, height: 740 } },
         async (page) => {
           const { problems } = await (await fetch(`${bare.url}/health`)).json();
-          assert.equal(problems.length, 4);
+          assert.equal(problems.length, 5);
           assert.deepEqual(await page.locator(".problems li").allTextContents(), problems);
-          assert.equal(await page.title(), "Gatehouse is running, with 4 problems");
+          assert.equal(await page.title(), "Gatehouse is running, with 5 problems");
           const text = await page.locator("main").innerText();
           assert.match(text, /Database\s+Not bound/);
           assert.match(text, /Gateway keys\s+None/);

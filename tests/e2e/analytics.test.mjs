@@ -137,11 +137,36 @@ const ROWS = /** @type {Parameters<typeof seed>[1]} */ ([
   [-1, "tomorrow", "openai", "gpt-9", { requests: 100, successful: 100 }],
 ]);
 
+/** Providers whose models the configuration names: others are not named. */
+const PROVIDERS = {
+  custom: { base_url: "http://127.0.0.1:9/v1", auth: "none", models: [UNUSUAL] },
+  many: {
+    base_url: "http://127.0.0.1:9/v1",
+    auth: "none",
+    models: Array.from({ length: 1100 }, (_, n) => `m${n}`),
+  },
+};
+
+/** The variables of a gateway with these providers. */
+function configured() {
+  const demo = { base_url: `${upstream.url}/v1`, models: ["sim-small"] };
+  return variables(upstream, { providers: { ...PROVIDERS, demo } });
+}
+
+/** Calls of models whose names callers have invented. */
+const INVENTED = Array.from({ length: 1500 }, (_, n) => [
+  0,
+  "",
+  "custom",
+  `<b>${n}</b>`,
+  { requests: 1, successful: 1 },
+]);
+
 suite("public analytics", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
-    gateway = await Gateway.start(variables(upstream));
+    gateway = await Gateway.start(configured());
   });
   after(() => gateway?.stop());
 
@@ -323,6 +348,16 @@ suite("public analytics", () => {
     gateway.execute("DELETE FROM usage_daily WHERE provider = 'many'");
   });
 
+  test("public analytics: names that callers have invented are one, and none is shown", async () => {
+    seed(gateway, /** @type {any} */ (INVENTED));
+    const text = await (await ask(gateway, "?days=1")).text();
+    const { models, providers } = JSON.parse(text);
+    assert.deepEqual(models["custom/other"], counts(1500, 1500));
+    assert.deepEqual(providers.custom, counts(1500, 1500));
+    assert.ok(!text.includes("<"), text.slice(0, 500));
+    gateway.execute("DELETE FROM usage_daily WHERE model LIKE '<%'");
+  });
+
   test("public analytics: an unavailable database returns 503, one without tables returns zeros", async () => {
     gateway.execute("ALTER TABLE usage_daily RENAME COLUMN project TO hidden");
     try {
@@ -391,10 +426,12 @@ suite("analytics without project names", () => {
   });
 
   test("analytics without project names: wrong operator keys count as failed attempts and get the anonymous response", async () => {
-    const guess = () =>
-      ask(gateway, "", { headers: { authorization: "Bearer x", "cf-connecting-ip": "192.0.2.9" } });
+    const guess = (/** @type {number} */ times) =>
+      ask(gateway, "", {
+        headers: { authorization: `Bearer x${times}`, "cf-connecting-ip": "192.0.2.9" },
+      });
     for (let times = 0; times < 110; times += 1) {
-      const response = await guess();
+      const response = await guess(times);
       assert.equal(response.status, 200);
       assert.deepEqual((await response.json()).projects, {});
     }
@@ -518,7 +555,7 @@ suite("metrics", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
-    gateway = await Gateway.start(variables(upstream));
+    gateway = await Gateway.start(configured());
   });
   after(() => gateway?.stop());
 
@@ -553,10 +590,20 @@ suite("metrics", () => {
       [
         ["gatehouse_key_requests_pending", "0"],
         ["gatehouse_issued_keys", "0"],
+        ["gatehouse_wasm_memory_bytes", sampled[2]?.[1].samples[0]?.value],
+        ["gatehouse_held_bytes", "0"],
         ["gatehouse_build_info", "1"],
       ],
     );
-    assert.match(sampled[2]?.[1].samples[0]?.labels["version"] ?? "", /^\d+\.\d+\.\d+/);
+    assert.match(sampled[4]?.[1].samples[0]?.labels["version"] ?? "", /^\d+\.\d+\.\d+/);
+  });
+
+  test("metrics: names that callers have invented are one series", async () => {
+    seed(gateway, /** @type {any} */ (INVENTED));
+    const text = await (await operate(gateway, "GET", "/metrics")).text();
+    assert.match(text, /^gatehouse_attempts_total\{provider="custom",model="other"\} \d+$/m);
+    assert.ok(!text.includes("<") && text.length < 20_000, text.slice(0, 500));
+    gateway.execute("DELETE FROM usage_daily");
   });
 
   test("metrics: counters add up all days and projects exactly", async () => {
@@ -611,7 +658,7 @@ suite("metrics", () => {
       assert.deepEqual(of(family), expected, family);
     }
     const cost = families.get("gatehouse_cost_usd_total")?.samples.at(-1);
-    assert.deepEqual(cost?.labels, { provider: "groq", model: "x" });
+    assert.deepEqual(cost?.labels, { provider: "groq", model: "other" });
     assert.equal(cost?.value, "1125899906.842625");
   });
 

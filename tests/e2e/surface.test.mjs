@@ -3,10 +3,20 @@
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { Gateway, KEY, OPERATOR_KEY, Upstream, chat, variables, call } from "./harness.mjs";
+import {
+  Gateway,
+  KEY,
+  OPERATOR_KEY,
+  Upstream,
+  call,
+  chat,
+  eventually,
+  variables,
+} from "./harness.mjs";
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -132,6 +142,22 @@ suite("methods and paths", () => {
       assert.equal(response.status, 405, path);
       assert.equal(response.headers.get("allow"), allow);
       assert.equal((await response.json()).error.code, "method_not_allowed");
+    }
+  });
+
+  test("methods and paths: CONNECT is not a failure of the gateway", async () => {
+    const bare = await Gateway.startBare(variables(upstream));
+    try {
+      const socket = connect(Number(new URL(bare.url).port), "127.0.0.1");
+      let text = "";
+      socket.setEncoding("utf8").on("data", (data) => (text += data));
+      socket.write("CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n");
+      await eventually(() => socket.readableEnded || socket.destroyed);
+      assert.ok(!text.includes(" 500 "), text);
+      assert.ok(!bare.log.some((line) => /exception|connect/i.test(line)), bare.log.join("\n"));
+      assert.equal((await chat(bare, {})).status, 200);
+    } finally {
+      await bare.stop();
     }
   });
 

@@ -71,15 +71,22 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Requests {
-    /// The largest request body, in bytes. An isolate has 128 MB for all its requests.
+    /// The largest request body, in bytes.
     pub max_body_bytes: u32,
+    /// The most that all calls of an isolate hold together, in bytes: request bodies, whole responses, held starts of
+    /// streams and incomplete events. An isolate has 128 MB, and a body is there twice while it is sent.
+    pub max_held_bytes: u32,
     /// The rule on project ids.
     pub project_id: ProjectIdRule,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Requests { max_body_bytes: 20 * 1024 * 1024, project_id: ProjectIdRule::Optional }
+        Requests {
+            max_body_bytes: 20 * 1024 * 1024,
+            max_held_bytes: 40 * 1024 * 1024,
+            project_id: ProjectIdRule::Optional,
+        }
     }
 }
 
@@ -93,12 +100,14 @@ pub enum ProjectIdRule {
     Required,
 }
 
-/// Time limits of upstreams, in milliseconds.
+/// Time limits of calls, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// From the request to the whole response or the start of a stream, including all attempts and waits.
     pub total_ms: u32,
+    /// From the head of a request to the end of its body.
+    pub body_ms: u32,
     /// From sending a request to the status line. Providers send it late if the response is not streamed.
     pub first_byte_ms: u32,
     /// The same for streamed responses.
@@ -116,6 +125,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Timeouts {
             total_ms: 600_000,
+            body_ms: 120_000,
             first_byte_ms: 300_000,
             stream_first_byte_ms: 60_000,
             stall_ms: 20_000,

@@ -11,6 +11,10 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+/// The largest number of members of an object whose members are all kept: requests have about ten. Each takes about a
+/// hundred bytes, far more than it may have in the text.
+const MAX_MEMBERS: usize = 10_000;
+
 /// One member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
@@ -38,7 +42,16 @@ impl<'a> Members<'a> {
     pub fn read(text: &'a [u8], once: &'static [&'static str]) -> Result<Members<'a>, ReadError> {
         // Requests have about ten members.
         let mut list = Vec::with_capacity(16);
-        let end = visit(text, once, |name, member| list.push((name, member)))?;
+        let mut number = 0;
+        let end = visit(text, once, |name, member| {
+            number += 1;
+            if number <= MAX_MEMBERS {
+                list.push((name, member));
+            }
+        })?;
+        if number > MAX_MEMBERS {
+            return Err(ReadError::Malformed(format!("it has more than {MAX_MEMBERS} fields")));
+        }
         Ok(Members { list, end })
     }
 
@@ -258,6 +271,16 @@ mod tests {
         ] {
             assert_eq!(without(text, 0), rest, "{text}");
         }
+    }
+
+    #[test]
+    fn an_object_with_too_many_members_is_rejected() {
+        let text = |members: usize| format!("{{{}}}", vec![r#""a":1"#; members].join(","));
+        assert!(Members::read(text(MAX_MEMBERS).as_bytes(), &[]).is_ok());
+        let Err(ReadError::Malformed(message)) = Members::read(text(MAX_MEMBERS + 1).as_bytes(), &[]) else {
+            panic!("read")
+        };
+        assert_eq!(message, "it has more than 10000 fields");
     }
 
     #[test]

@@ -31,6 +31,12 @@ impl Digest {
         hex::encode([a, b, c, d])
     }
 
+    /// A part of the digest, by which wrong keys are told apart.
+    pub fn part(&self) -> u64 {
+        let Digest([first, ..]) = self;
+        *first
+    }
+
     /// Equality in constant time.
     pub fn ct_eq(&self, other: &Digest) -> Choice {
         self.difference(other).ct_eq(&0)

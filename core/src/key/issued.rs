@@ -15,6 +15,8 @@ use crate::json;
 pub struct IssuedKey {
     /// The id, which stays the same when secrets change.
     pub id: String,
+    /// The public id of the secret that it was found by; empty if it was found by its name.
+    pub public_id: String,
     /// Its name.
     pub name: String,
     /// `true` if an operator has disabled the key.
@@ -33,6 +35,8 @@ pub struct IssuedKey {
 #[derive(Deserialize)]
 struct Row {
     id: String,
+    #[serde(default)]
+    public_id: String,
     name: String,
     disabled: u8,
     key_expires_ms: Option<u64>,
@@ -49,6 +53,7 @@ impl IssuedKey {
         let list = |text: Option<String>| text.map(|text| json::read(&text)).transpose().ok();
         Some(IssuedKey {
             id: row.id,
+            public_id: row.public_id,
             name: row.name,
             disabled: row.disabled != 0,
             expires_ms: [row.key_expires_ms, row.secret_expires_ms].into_iter().flatten().min(),
@@ -56,6 +61,11 @@ impl IssuedKey {
             models: list(row.models)?,
             endpoints: list(row.endpoints)?,
         })
+    }
+
+    /// Returns `true` if another state of the key has the same permissions and limits.
+    pub fn has_permissions_of(&self, other: &IssuedKey) -> bool {
+        (&self.policies, &self.models, &self.endpoints) == (&other.policies, &other.models, &other.endpoints)
     }
 
     /// Checks that the key is neither disabled nor expired.
@@ -230,6 +240,20 @@ mod tests {
         let mut broken = row;
         broken["models"] = json!("[1]");
         assert_eq!(IssuedKey::from_row(&broken), None, "an unreadable list allows nothing");
+    }
+
+    #[test]
+    fn permissions_are_compared_without_names_and_times() {
+        let old = IssuedKey { models: Some(vec!["groq/a".into()]), ..key(&["small"]) };
+        let renamed = IssuedKey { name: "other".into(), expires_ms: Some(1), ..old.clone() };
+        assert!(old.has_permissions_of(&renamed));
+        for changed in [
+            IssuedKey { models: None, ..old.clone() },
+            IssuedKey { endpoints: Some(vec![]), ..old.clone() },
+            IssuedKey { policies: vec!["big".into()], ..old.clone() },
+        ] {
+            assert!(!old.has_permissions_of(&changed), "{changed:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`client_address`] | the client of an address |
 //! | [`pseudonym`] | keyed hashes of addresses |
 //! | [`sliding_log`] | limits over a span of time |
+//! | [`wrong_keys`] | wrong keys of clients, and blocked clients |
 //!
 //! The module stores nothing: the Worker's `store` does, in D1.
 
@@ -29,6 +30,7 @@ pub mod pseudonym;
 pub mod sliding_log;
 pub mod submission;
 pub mod webhook;
+pub mod wrong_keys;
 
 /// The maximum body of a request about keys, in bytes.
 pub const MAX_BODY_BYTES: u32 = 64 * 1024;

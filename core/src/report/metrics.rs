@@ -25,6 +25,10 @@ pub struct Snapshot<'a> {
     /// Requests to operators' routes that the answering isolate has denied: with a wrong key or none, and with a key that
     /// does not administer.
     pub operator_denials: [u64; 2],
+    /// The size of the isolate's Wasm memory, in bytes.
+    pub wasm_memory_bytes: u64,
+    /// The bytes that the isolate's calls hold.
+    pub held_bytes: u64,
 }
 
 /// The state of one provider.
@@ -170,6 +174,18 @@ const METRICS: &[Metric] = &[
         samples: Samples::Gateway(|snapshot| snapshot.issued_keys),
     },
     Metric {
+        name: "gatehouse_wasm_memory_bytes",
+        kind: "gauge",
+        help: "Wasm memory of the isolate that answers. It never shrinks.",
+        samples: Samples::Gateway(|snapshot| Some(snapshot.wasm_memory_bytes)),
+    },
+    Metric {
+        name: "gatehouse_held_bytes",
+        kind: "gauge",
+        help: "Bytes of bodies, responses and events that the calls of the isolate that answers hold.",
+        samples: Samples::Gateway(|snapshot| Some(snapshot.held_bytes)),
+    },
+    Metric {
         name: "gatehouse_build_info",
         kind: "gauge",
         help: "Version of the gateway.",
@@ -294,6 +310,8 @@ mod tests {
             pending_requests: Some(4),
             issued_keys: None,
             operator_denials: [6, 7],
+            wasm_memory_bytes: 1_310_720,
+            held_bytes: 17,
         };
         let text = snapshot.exposition();
         let model = r#"provider="groq",model="a\"\\\nä""#;
@@ -324,6 +342,8 @@ mod tests {
             "gatehouse_operator_denials_total 7",
             "gatehouse_key_requests_pending 4",
             "# TYPE gatehouse_issued_keys gauge",
+            "gatehouse_wasm_memory_bytes 1310720",
+            "gatehouse_held_bytes 17",
             "gatehouse_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");

@@ -189,6 +189,24 @@ impl<'c> Driver<'c> {
         matches!(self.state, State::Asking)
     }
 
+    /// Returns `true` if [`Driver::next`] may start or send an attempt, so that the caller's permission must be checked
+    /// first: see [`Driver::forbid`].
+    pub fn may_send(&self) -> bool {
+        matches!(self.state, State::Asking | State::Beginning(_) | State::Sending(..))
+    }
+
+    /// Reports that the caller may not send the call any more, for example because its key has been revoked. No further
+    /// attempt is sent; one that is in flight may still answer.
+    pub fn forbid(&mut self, error: Error) {
+        if !self.in_flight.is_empty() {
+            self.state = State::Waiting;
+            return;
+        }
+        let lane = self.failed.take().and_then(|failed| failed.lane);
+        let exhausted = Exhausted { lane, refusal: error.into(), class: None, upstream_ms: 0 };
+        self.state = State::Over(Err(Box::new(exhausted)));
+    }
+
     /// The result, once the call is over.
     pub fn into_ended(self) -> Ended {
         let Driver { reservation, sent, route, .. } = self;
@@ -680,6 +698,26 @@ mod tests {
         };
         assert_eq!(exhausted.class, Some(Class::ClientLeft));
         assert_eq!(exhausted.refusal.error.status, 499);
+    }
+
+    #[test]
+    fn a_call_that_is_forbidden_sends_nothing_more_and_keeps_what_is_in_flight() {
+        let world = World::new();
+        let mut view = HealthView::default();
+        let revoked = || Error::new(Code::InvalidApiKey, "revoked");
+        let mut driver = world.driver(&["a", "c"], true);
+        assert!(driver.may_send());
+        assert_eq!(describe(&driver.next(0, &mut view)), "send 0");
+        assert!(!driver.may_send(), "nothing is sent while the attempt is awaited");
+        driver.elapsed(100);
+        assert!(driver.may_send(), "a hedge would be sent");
+        driver.forbid(revoked());
+        assert!(describe(&driver.next(100, &mut view)).starts_with("await"));
+        driver.settled(lane(0), rejected(500, "broken"), 200, &mut view, || 0);
+        assert!(driver.may_send());
+        driver.forbid(revoked());
+        assert_eq!(describe(&driver.next(200, &mut view)), "failed: revoked");
+        assert_eq!(driver.into_ended().sent, 1);
     }
 
     /// A stream in a given state, with usage and produced tokens.

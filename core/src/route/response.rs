@@ -20,6 +20,8 @@ pub enum Interruption {
     Broken,
     /// The response is larger than the limit.
     TooLarge,
+    /// The calls of the isolate hold too much data together.
+    Overloaded,
 }
 
 /// The head of a response.
@@ -101,6 +103,11 @@ pub fn read(
     let Sent { provider, key, stream, responder } = sent;
     // A body without a content type counts as JSON, and is checked.
     let is_json = content_type.is_none_or(is_json_type);
+    if status < 200 {
+        // The runtime cannot make a response of it either.
+        let message = format!("{provider} returned HTTP {status}, which ends no request");
+        return Err(Error::new(Code::UpstreamInvalidResponse, message).into());
+    }
     if !(200..300).contains(&status) {
         let retry_headers = RETRY_HEADERS
             .into_iter()
@@ -141,6 +148,10 @@ pub fn interrupted(provider: &str, reason: Interruption) -> Error {
         Interruption::Broken => {
             error(Code::UpstreamInvalidResponse, "closed the connection in the middle of its response")
         }
+        Interruption::Overloaded => Error::new(
+            Code::Overloaded,
+            "The gateway holds too much data of other calls to receive this response; try again",
+        ),
         Interruption::TooLarge => error(
             Code::UpstreamResponseTooLarge,
             "returned a response larger than the gateway's limit (responses.max_bytes)",
@@ -202,12 +213,13 @@ mod tests {
             (200, Some("text/html"), false, "{}", "upstream_invalid_response"),
             (200, Some("application/json"), true, r#"{"choices":[]}"#, "upstream_invalid_response"),
             (302, None, false, "", "upstream_redirected"),
+            (101, None, true, "", "upstream_invalid_response"),
             (401, Some("application/json"), false, "{}", "upstream_credential_rejected"),
             (200, Some("application/json"), false, r#"{"error":{"message":"m","code":"busy"}}"#, "busy"),
         ] {
             let refusal = received(status, content_type, stream, body).unwrap_err();
             assert_eq!(refusal.error.code(), Some(code), "{status} {body}");
-            assert_eq!(refusal.retry_header("retry-after").is_some(), status != 200);
+            assert_eq!(refusal.retry_header("retry-after").is_some(), ![101, 200].contains(&status));
         }
     }
 

@@ -59,6 +59,9 @@ async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState 
     if isolate.settings.config.email.from.is_some() && !email::is_bound(env) {
         problems.push("there is an e-mail sender but no binding GATEWAY_EMAIL, so no e-mail is sent");
     }
+    if context.header("cf-connecting-ip").is_none() {
+        problems.push("this request has no cf-connecting-ip, which a proxy has to set: without it all callers share the limits for one address");
+    }
     let database = database_state(isolate, env).await;
     match database {
         DatabaseState::Ready => {}

@@ -5,6 +5,7 @@ import { memory } from "./capture.mjs";
 import Gateway from "../../../build/index.js";
 
 export default {
+  ...Gateway,
   fetch(request, env, ctx) {
     if (new URL(request.url).pathname === "/__memory") {
       return new Response(String(memory().buffer.byteLength));
