@@ -10,9 +10,9 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format::request::{Inference, Responder};
 use gatehouse_core::format::usage::Usage;
 use gatehouse_core::key::Secret;
-use gatehouse_core::ledger::{Charge, Need};
+use gatehouse_core::ledger::{Charge, End, Need};
 use gatehouse_core::route::candidates::Candidate;
-use gatehouse_core::route::driver::{Answered, Command, Driver, Exhausted, Send};
+use gatehouse_core::route::driver::{self, Answered, Command, Driver, Exhausted, Send};
 use gatehouse_core::route::plan::LaneIndex;
 use gatehouse_core::route::response::{self, Arrived, Passed, Refusal, Sent};
 use worker::js_sys::Uint8Array;
@@ -145,7 +145,7 @@ impl Attempts<'_> {
     }
 
     fn send(&self, send: Send) -> Result<Attempt, Error> {
-        let Send { lane, limits, output_limit, .. } = send;
+        let Send { lane, limits, output_limit, is_metered, .. } = send;
         let candidate = self.candidate(lane)?;
         let provider = candidate.provider;
         let key = self.key(lane);
@@ -181,8 +181,16 @@ impl Attempts<'_> {
         let body = outgoing.body.as_deref().map(Uint8Array::from);
         let body = body.as_ref().unwrap_or(self.body);
         let client = self.context.request.signal();
-        let flight =
-            upstream::begin(&client, target, body, &settings.limits, limits, stream, self.heartbeat.as_ref());
+        let flight = upstream::begin(
+            &client,
+            target,
+            body,
+            &settings.limits,
+            limits,
+            stream,
+            is_metered,
+            self.heartbeat.as_ref(),
+        );
         Ok(Attempt { lane, flight, adjusted: outgoing.adjusted, responder: outgoing.responder })
     }
 
@@ -207,9 +215,13 @@ impl Attempts<'_> {
         let candidate = self.candidate(lane)?;
         let provider = &candidate.provider.name;
         let response = outcome.map_err(|interrupted| {
-            let error = interrupted.early.unwrap_or_else(|| response::interrupted(provider, interrupted.why));
             let detail = Some(interrupted.detail).filter(|detail| !detail.is_empty());
-            Box::new(Refusal { detail, ..Refusal::from(error) })
+            let refusal = match interrupted.early {
+                Some(error) => Refusal::from(error).after_success(),
+                None => Refusal::from(response::interrupted(provider, interrupted.why)),
+            };
+            let used = if interrupted.unsent { Some(End::Nothing) } else { refusal.used };
+            Box::new(Refusal { detail, used, ..refusal })
         })?;
         self.isolate.health.view.borrow_mut().observe_limits(
             candidate.lane(lane.key),
@@ -229,7 +241,16 @@ impl Attempts<'_> {
             UpstreamBody::Whole(Some(body)) => body.to_vec(),
             UpstreamBody::Whole(None) | UpstreamBody::Stream(_) => Vec::new(),
         };
-        let passed = response::read(sent, arrived, bytes, |name| response.header(name))?;
+        let passed = response::read(sent, arrived, bytes, |name| response.header(name));
+        if response.late {
+            let used = match passed {
+                Ok(Passed::Whole(usage)) => driver::charge_of_whole(usage, 0),
+                Ok(Passed::Stream) => End::AtMost,
+                Err(refusal) => driver::used_by_failure(&refusal, candidate),
+            };
+            return Err(Box::new(Refusal { used: Some(used), ..Refusal::from(response::client_left()) }));
+        }
+        let passed = passed?;
         let status = response.status;
         Ok(match (response.body, passed) {
             (UpstreamBody::Stream(events), _) => Received::Stream(events),

@@ -202,5 +202,7 @@ fn reservation(
         Some(key) => Limit::of_key(key, config)?,
         None => Vec::new(),
     };
-    Ok(Reservation::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, model))
+    let reservation =
+        Reservation::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, model);
+    Ok(if reservation.has_meter() { reservation.billed(request.billing()) } else { reservation })
 }

@@ -124,11 +124,17 @@ impl Record {
         self.isolate.health.view.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
     }
 
+    /// Returns `true` if a limit of money or tokens counts the call.
+    pub fn is_metered(&self) -> bool {
+        let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return false };
+        self.reservation.borrow().as_ref().is_some_and(|reservation| reservation.is_metered(provider, model))
+    }
+
     /// Records the end of the answered attempt in the reservation.
     pub fn ended(&self, end: End) {
-        let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
+        let (Some(provider), Some(model), key) = (&self.provider, &self.model, self.key) else { return };
         let facts = self.isolate.settings.registry.provider(provider).and_then(|entry| entry.facts(model));
-        let target = Target { provider, model, facts: &facts.unwrap_or_default() };
+        let target = Target { provider, model, key, facts: &facts.unwrap_or_default() };
         if let Some(reservation) = &mut *self.reservation.borrow_mut() {
             reservation.ended(target, "ok", self.upstream_ms, end);
         }
