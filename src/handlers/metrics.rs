@@ -27,7 +27,9 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
             clock::now_ms(),
         ),
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
-        issued_keys: counts.map(|counts| counts.issued_keys),
+        issued_keys: counts.as_ref().map(|counts| counts.issued_keys),
+        capped_calls: counts.as_ref().map(|counts| counts.incidents.capped_calls),
+        lost_records: counts.map(|counts| counts.incidents.lost_records),
     };
     Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
 }

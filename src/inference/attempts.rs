@@ -38,6 +38,8 @@ pub struct Attempts<'c> {
     pub ledger: &'c str,
     /// Reports to the ledger that the call is in flight, once something is reserved for it.
     pub heartbeat: Option<Heartbeat>,
+    /// `true` once an attempt was sent, so that the call has a record.
+    pub was_sent: bool,
 }
 
 /// A response to forward.
@@ -144,7 +146,10 @@ impl Attempts<'_> {
         Ok(held)
     }
 
-    fn send(&self, send: Send) -> Result<Attempt, Error> {
+    fn send(&mut self, send: Send) -> Result<Attempt, Error> {
+        if !std::mem::replace(&mut self.was_sent, true) {
+            accounts::will_record();
+        }
         let Send { lane, limits, output_limit, is_metered, .. } = send;
         let candidate = self.candidate(lane)?;
         let provider = candidate.provider;

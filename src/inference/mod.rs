@@ -68,6 +68,7 @@ pub async fn create(
         candidates: &candidates,
         ledger: &ledger,
         heartbeat: None,
+        was_sent: false,
     };
     let ended = attempts.run(&mut driver).await;
 

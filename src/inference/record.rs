@@ -12,7 +12,7 @@ use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::ledger::{End, Reservation, Settled, Target};
 use gatehouse_core::route::candidates::Candidate;
 
-use crate::isolate::Isolate;
+use crate::isolate::{Isolate, accounts};
 use crate::platform::analytics_engine::DataPoint;
 use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task};
@@ -165,6 +165,9 @@ impl Record {
             partial,
             attempts,
         };
+        if receipt.is_capped() {
+            accounts::capped();
+        }
         self.log(&receipt, detail);
         self.write_point(&receipt);
         let sent = !receipt.attempts.is_empty();
@@ -203,7 +206,7 @@ impl Record {
     fn log(&self, receipt: &Receipt, detail: Option<&str>) {
         let percent = self.isolate.settings.config.log.calls_percent;
         let is_left_out = percent < 100 && random::chance() % 100 >= u64::from(percent);
-        if is_left_out && receipt.outcome == Outcome::Answered {
+        if is_left_out && receipt.outcome == Outcome::Answered && !receipt.is_capped() {
             return;
         }
         let usage = receipt.usage();
@@ -221,6 +224,7 @@ impl Record {
             outcome: receipt.outcome.as_str(),
             partial: receipt.partial,
             estimated: receipt.is_estimated(),
+            capped: receipt.is_capped(),
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             cost_micro_usd: receipt.cost_micro_usd(),

@@ -22,6 +22,10 @@ pub struct Snapshot<'a> {
     pub pending_requests: Option<u64>,
     /// Valid issued keys; `None` without a database.
     pub issued_keys: Option<u64>,
+    /// Calls whose provider reported more usage than can be right; `None` without a database.
+    pub capped_calls: Option<u64>,
+    /// Calls whose record was lost; `None` without a database.
+    pub lost_records: Option<u64>,
 }
 
 /// The state of one provider.
@@ -155,6 +159,18 @@ const METRICS: &[Metric] = &[
         samples: Samples::Gateway(|snapshot| snapshot.issued_keys),
     },
     Metric {
+        name: "gatehouse_capped_requests_total",
+        kind: "counter",
+        help: "Calls whose provider reported more usage than can be right.",
+        samples: Samples::Gateway(|snapshot| snapshot.capped_calls),
+    },
+    Metric {
+        name: "gatehouse_lost_records_total",
+        kind: "counter",
+        help: "Calls whose record was lost, because the Wasm failed or a ledger did not respond.",
+        samples: Samples::Gateway(|snapshot| snapshot.lost_records),
+    },
+    Metric {
         name: "gatehouse_build_info",
         kind: "gauge",
         help: "Version of the gateway.",
@@ -278,6 +294,8 @@ mod tests {
             ],
             pending_requests: Some(4),
             issued_keys: None,
+            capped_calls: None,
+            lost_records: None,
         };
         let text = snapshot.exposition();
         let model = r#"provider="groq",model="a\"\\\nä""#;
