@@ -1,5 +1,6 @@
 // @ts-check
-//! A trap or a panic of the Wasm ends its calls, and nothing else: it is logged, and the next request gets a new instance.
+//! A trap or a panic of the Wasm ends all calls of its isolate: it is logged, and the next request gets a new instance. The
+//! records of these calls, and of those that were not reported yet, are lost and counted; their money is charged.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -115,6 +115,7 @@ pub struct Receipt {
 
 /// The JSON of a receipt. Its hash depends on the order of the fields.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the members of a JSON object")]
 struct ReceiptText<'r> {
     id: &'r str,
     request_id: &'r str,
