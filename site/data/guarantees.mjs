@@ -94,6 +94,10 @@ export const GUARANTEES = [
         "tests/e2e/abandoned.test.mjs",
         "callers who leave: a field that the gateway cannot price is rejected for a key with a budget",
       ],
+      [
+        "tests/e2e/evicted.test.mjs",
+        "evictions: after a death with all places held, they are free within ${FREE_MS / 1000} s, whatever the rhythm of calls",
+      ],
       ["core/tests/ledger.rs", "the_places_of_a_dead_isolate_are_free_in_time"],
       ["core/tests/ledger.rs", "without_deaths_the_charged_amount_is_the_amount_spent"],
       ["core/tests/ledger.rs", "deaths_do_not_overrun_the_limit"],
