@@ -553,10 +553,12 @@ suite("metrics", () => {
       [
         ["gatehouse_key_requests_pending", "0"],
         ["gatehouse_issued_keys", "0"],
+        ["gatehouse_capped_requests_total", "0"],
+        ["gatehouse_lost_records_total", "0"],
         ["gatehouse_build_info", "1"],
       ],
     );
-    assert.match(sampled[2]?.[1].samples[0]?.labels["version"] ?? "", /^\d+\.\d+\.\d+/);
+    assert.match(sampled[4]?.[1].samples[0]?.labels["version"] ?? "", /^\d+\.\d+\.\d+/);
   });
 
   test("metrics: counters add up all days and projects exactly", async () => {
