@@ -20,7 +20,7 @@ import { Isolates } from "./isolates.mjs";
 const [INPUT, OUTPUT] = [1, 10];
 const PRICE = { input_usd_per_mtok: INPUT, output_usd_per_mtok: OUTPUT, max_output: 1000 };
 const MESSAGES = [{ role: "user", content: "one two three" }];
-const TOKENS = 150;
+const TOKENS = 100;
 /** The cost of each call: three tokens of prompt, and those of the response. */
 const COST = 3 * INPUT + TOKENS * OUTPUT;
 /** The body of a call. */
@@ -34,7 +34,7 @@ const HOLD =
 const FOR_CALLS = 100;
 const BUDGET = FOR_CALLS * COST;
 /** The time in milliseconds for which a client retries. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 180_000;
 
 /** @type {Upstream} */ let upstream;
 
