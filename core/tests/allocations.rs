@@ -218,7 +218,7 @@ impl World {
 }
 
 fn target<'a>(candidate: &'a Candidate<'_>) -> Target<'a> {
-    Target { provider: &candidate.provider.name, model: &candidate.model, facts: &candidate.facts }
+    Target { provider: &candidate.provider.name, model: &candidate.model, key: 0, facts: &candidate.facts }
 }
 
 /// A stream that arrives event by event. Parsing an event allocates (`sse::parse`), so at least as many events make

@@ -339,7 +339,7 @@ fn event(crashes: bool) -> impl Strategy<Value = Event> {
         1 => (0..20usize, any::<bool>()).prop_map(|(index, lost)| Event::TimeOut(index, lost)),
         2 => (1..8_000u64).prop_map(Event::Wait),
         u32::from(crashes) => (isolate, 0..=100u64).prop_map(|(isolate, percent)| Event::Crash(isolate, percent)),
-        1 => Just(Event::Restart),
+        3 => Just(Event::Restart),
     ]
 }
 
@@ -407,6 +407,104 @@ proptest! {
         prop_assert_eq!(held, 0);
         prop_assert!(used <= world.spent && world.spent <= used + unconfirmed);
     }
+}
+
+/// An isolate's request for one place, which the account answers at once.
+fn request_place(world: &mut World, isolate: usize) -> bool {
+    let needs = &World::needs(1, 0)[1..];
+    let Reserved::Request(request) = world.leases[isolate].0.reserve(needs, world.now_ms) else {
+        return true;
+    };
+    let (response, changes) = world.account.request_lease(&request, world.now_ms);
+    world.storage.store(changes);
+    world.leases[isolate].0.apply(&request, response, world.now_ms).is_ok()
+}
+
+proptest! {
+    /// The places of a dead isolate are free after 30 to 35 seconds, whatever the rhythm of the calls, however often the
+    /// object is loaded again, and whether its alarm goes off. Its alarm ends.
+    #[test]
+    fn the_places_of_a_dead_isolate_are_free_in_time(
+        renewals in proptest::collection::vec(1..12_000u64, 0..5),
+        calls in proptest::collection::vec((1..25_000u64, any::<bool>(), any::<bool>()), 1..60),
+    ) {
+        let mut world = World::new();
+        while request_place(&mut world, 0) {}
+        for wait_ms in renewals {
+            world.now_ms += wait_ms;
+            world.report(0);
+            while let Some(message) = world.network.pop() {
+                world.deliver(message);
+            }
+        }
+        world.restart();
+        let heard_ms = world.account.due_ms().unwrap().max(world.now_ms) - 34_000;
+        world.crash(0, 0);
+        for (wait_ms, restarts, wakes) in calls {
+            world.now_ms += wait_ms;
+            if restarts {
+                world.restart();
+            }
+            if wakes && world.account.due_ms().is_some_and(|due_ms| due_ms <= world.now_ms) {
+                world.alarm();
+                prop_assert!(world.account.due_ms().is_none_or(|due_ms| due_ms > world.now_ms));
+            }
+            let silent_ms = world.now_ms - heard_ms;
+            let is_free = request_place(&mut world, 1);
+            prop_assert!(is_free || silent_ms < 35_000, "taken after {silent_ms} ms");
+            prop_assert!(!is_free || silent_ms >= 26_000, "free after {silent_ms} ms");
+            if is_free {
+                break;
+            }
+        }
+    }
+}
+
+/// Loading an account again changes none of its deadlines.
+#[test]
+fn a_loaded_account_has_the_deadlines_that_it_had() {
+    let mut world = World::new();
+    request_place(&mut world, 0);
+    let settled = Settled {
+        receipt: Some("{\"id\":\"r\"}".to_owned()),
+        rows: vec![row(Tally::default())],
+        charges: Vec::new(),
+    };
+    world.leases[0].0.settle(settled);
+    world.report(0);
+    let message = world.network.pop().unwrap();
+    world.deliver(message);
+    let deadlines = |world: &mut World| {
+        let fold_ms = world.account.due_ms().unwrap();
+        let mut later = world.storage.load(world.now_ms);
+        later.fold(world.now_ms);
+        (fold_ms, later.due_ms().unwrap())
+    };
+    let before = deadlines(&mut world);
+    assert_eq!(before.0, world.now_ms + 10_000);
+    for _ in 0..9 {
+        world.now_ms += 1_000;
+        world.restart();
+        assert_eq!(deadlines(&mut world), before);
+    }
+}
+
+/// The leases of a busy isolate are not written with every report.
+#[test]
+fn renewals_are_written_every_few_seconds() {
+    let mut world = World::new();
+    request_place(&mut world, 0);
+    let mut writes = 0;
+    for _ in 0..100 {
+        world.now_ms += 300;
+        let settled = Settled { receipt: Some("{}".to_owned()), rows: Vec::new(), charges: Vec::new() };
+        world.leases[0].0.settle(settled);
+        let report = world.leases[0].0.report(world.now_ms).cloned().unwrap();
+        let (response, changes) = world.account.report(&report, world.now_ms);
+        world.leases[0].0.reported(response);
+        writes += changes.leases.len();
+    }
+    assert!((6..=8).contains(&writes), "{writes}");
 }
 
 /// A burst of calls does not put most of a limit into the lease of one isolate.

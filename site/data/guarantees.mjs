@@ -85,7 +85,7 @@ export const GUARANTEES = [
   },
   {
     what: "Limits of a key",
-    how: "The strictest limit of the key’s policies applies, over all isolates. Limits on requests, concurrent calls and money are never exceeded; limits on tokens only by current calls. See [accuracy of limits](/docs/limits#accuracy-of-limits).",
+    how: "The strictest limit of the key’s policies applies, over all isolates. They are never exceeded, as long as providers charge at most what was held, whatever callers do. See [accuracy of limits](/docs/limits#accuracy-of-limits).",
     tests: [
       [
         "tests/e2e/budgets.test.mjs",
@@ -96,6 +96,23 @@ export const GUARANTEES = [
         "limits: requests per minute hold for forty concurrent calls over two isolates",
       ],
       ["tests/e2e/limits.test.mjs", "limits: of two policies the stricter applies"],
+      [
+        "tests/e2e/abandoned.test.mjs",
+        "abandoned calls: the provider's bill for ${CALLS} adversarial calls stays within a limit of ${kind} (${count} isolates)",
+      ],
+      [
+        "tests/e2e/abandoned.test.mjs",
+        "callers who leave: one absurd report is charged up to a bound, and the key goes on",
+      ],
+      [
+        "tests/e2e/abandoned.test.mjs",
+        "callers who leave: a field that the gateway cannot price is rejected for a key with a budget",
+      ],
+      [
+        "tests/e2e/evicted.test.mjs",
+        "evictions: after a death with all places held, they are free within ${FREE_MS / 1000} s, whatever the rhythm of calls",
+      ],
+      ["core/tests/ledger.rs", "the_places_of_a_dead_isolate_are_free_in_time"],
       ["core/tests/ledger.rs", "without_deaths_the_charged_amount_is_the_amount_spent"],
       ["core/tests/ledger.rs", "deaths_do_not_overrun_the_limit"],
     ],
@@ -252,8 +269,12 @@ export const GUARANTEES = [
   },
   {
     what: "Disconnected clients",
-    how: "When a client disconnects, its upstream call is cancelled, and memory stays flat.",
+    how: "Its upstream call is cancelled, at once or, if a limit of tokens or money counts it, once the usage has come or after 25 seconds. Memory stays flat.",
     tests: [
+      [
+        "tests/e2e/abandoned.test.mjs",
+        "callers who leave: without the usage after 25 s the upstream is cancelled, the hold is charged, and the place is free",
+      ],
       [
         "tests/e2e/abort.test.mjs",
         "clients that leave: ${ROUNDS * ABORTS_A_ROUND} disconnects ${name} cancel the upstream calls and leave memory flat",

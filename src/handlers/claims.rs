@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::onboarding::claim::token_in;
 use gatehouse_core::key::Digest;
+use gatehouse_core::onboarding::claim::token_in;
 use maud::{Markup, html};
 use serde::Serialize;
 

@@ -43,9 +43,11 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         ),
         pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
         operator_denials: DENIALS.get(),
-        issued_keys: counts.map(|counts| counts.issued_keys),
+        issued_keys: counts.as_ref().map(|counts| counts.issued_keys),
         wasm_memory_bytes: memory::wasm_bytes(),
         held_bytes: memory::held_bytes(),
+        capped_calls: counts.as_ref().map(|counts| counts.incidents.capped_calls),
+        lost_records: counts.map(|counts| counts.incidents.lost_records),
     };
     Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
 }

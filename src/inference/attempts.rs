@@ -10,9 +10,9 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format::request::{Inference, Responder};
 use gatehouse_core::format::usage::Usage;
 use gatehouse_core::key::Secret;
-use gatehouse_core::ledger::{Charge, Need};
+use gatehouse_core::ledger::{Charge, End, Need};
 use gatehouse_core::route::candidates::Candidate;
-use gatehouse_core::route::driver::{Answered, Command, Driver, Exhausted, Send};
+use gatehouse_core::route::driver::{self, Answered, Command, Driver, Exhausted, Send};
 use gatehouse_core::route::plan::LaneIndex;
 use gatehouse_core::route::response::{self, Arrived, Passed, Refusal, Sent};
 use worker::js_sys::Uint8Array;
@@ -50,6 +50,8 @@ pub struct Attempts<'c> {
     pub early: Early,
     /// Reports to the ledger that the call is in flight, once something is reserved for it.
     pub heartbeat: Option<Heartbeat>,
+    /// `true` once an attempt was sent, so that the call has a record.
+    pub was_sent: bool,
 }
 
 /// A response to forward.
@@ -170,8 +172,11 @@ impl Attempts<'_> {
         Ok(held)
     }
 
-    fn send(&self, send: Send) -> Result<Attempt, Error> {
-        let Send { lane, limits, output_limit, .. } = send;
+    fn send(&mut self, send: Send) -> Result<Attempt, Error> {
+        if !std::mem::replace(&mut self.was_sent, true) {
+            accounts::will_record();
+        }
+        let Send { lane, limits, output_limit, is_metered, .. } = send;
         let candidate = self.candidate(lane)?;
         let provider = candidate.provider;
         let key = self.key(lane);
@@ -211,8 +216,16 @@ impl Attempts<'_> {
         };
         drop(outgoing.body);
         let client = self.context.request.signal();
-        let flight =
-            upstream::begin(&client, target, body, &settings.limits, limits, stream, self.heartbeat.as_ref());
+        let flight = upstream::begin(
+            &client,
+            target,
+            body,
+            &settings.limits,
+            limits,
+            stream,
+            is_metered,
+            self.heartbeat.as_ref(),
+        );
         Ok(Attempt { lane, flight, adjusted: outgoing.adjusted, responder: outgoing.responder })
     }
 
@@ -237,9 +250,13 @@ impl Attempts<'_> {
         let candidate = self.candidate(lane)?;
         let provider = &candidate.provider.name;
         let response = outcome.map_err(|interrupted| {
-            let error = interrupted.early.unwrap_or_else(|| response::interrupted(provider, interrupted.why));
             let detail = Some(interrupted.detail).filter(|detail| !detail.is_empty());
-            Box::new(Refusal { detail, ..Refusal::from(error) })
+            let refusal = match interrupted.early {
+                Some(error) => Refusal::from(error).after_success(),
+                None => Refusal::from(response::interrupted(provider, interrupted.why)),
+            };
+            let used = if interrupted.unsent { Some(End::Nothing) } else { refusal.used };
+            Box::new(Refusal { detail, used, ..refusal })
         })?;
         self.isolate.health.view.borrow_mut().observe_limits(
             candidate.lane(lane.key),
@@ -259,7 +276,16 @@ impl Attempts<'_> {
             UpstreamBody::Whole(Some(body)) => body.to_vec(),
             UpstreamBody::Whole(None) | UpstreamBody::Stream(_) => Vec::new(),
         };
-        let passed = response::read(sent, arrived, bytes, |name| response.header(name))?;
+        let passed = response::read(sent, arrived, bytes, |name| response.header(name));
+        if response.late {
+            let used = match passed {
+                Ok(Passed::Whole(usage)) => driver::charge_of_whole(usage, 0),
+                Ok(Passed::Stream) => End::AtMost,
+                Err(refusal) => driver::used_by_failure(&refusal, candidate),
+            };
+            return Err(Box::new(Refusal { used: Some(used), ..Refusal::from(response::client_left()) }));
+        }
+        let passed = passed?;
         let UpstreamResponse { status, ticket, .. } = response;
         Ok(match (response.body, passed) {
             (UpstreamBody::Stream(events), _) => Received::Stream(events),

@@ -91,6 +91,7 @@ pub async fn create(
         ledger: &ledger,
         heartbeat: early.take_heartbeat(),
         early,
+        was_sent: false,
     };
     let ended = attempts.run(&mut driver).await;
 
@@ -184,5 +185,7 @@ fn reservation(
         Some(key) => Limit::of_key(key, config)?,
         None => Vec::new(),
     };
-    Ok(Reservation::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, model))
+    let reservation =
+        Reservation::new(limits, Estimate::of(&request.size), config.ledger.unknown_price, model);
+    Ok(if reservation.has_meter() { reservation.billed(request.billing()) } else { reservation })
 }

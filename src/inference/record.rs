@@ -12,7 +12,7 @@ use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::ledger::{End, Reservation, Settled, Target};
 use gatehouse_core::route::candidates::Candidate;
 
-use crate::isolate::Isolate;
+use crate::isolate::{Isolate, accounts};
 use crate::platform::analytics_engine::DataPoint;
 use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task};
@@ -124,11 +124,17 @@ impl Record {
         self.isolate.health.view.borrow_mut().failed(place, failure, true, clock::now_ms(), random::chance());
     }
 
+    /// Returns `true` if a limit of money or tokens counts the call.
+    pub fn is_metered(&self) -> bool {
+        let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return false };
+        self.reservation.borrow().as_ref().is_some_and(|reservation| reservation.is_metered(provider, model))
+    }
+
     /// Records the end of the answered attempt in the reservation.
     pub fn ended(&self, end: End) {
-        let (Some(provider), Some(model)) = (&self.provider, &self.model) else { return };
+        let (Some(provider), Some(model), key) = (&self.provider, &self.model, self.key) else { return };
         let facts = self.isolate.settings.registry.provider(provider).and_then(|entry| entry.facts(model));
-        let target = Target { provider, model, facts: &facts.unwrap_or_default() };
+        let target = Target { provider, model, key, facts: &facts.unwrap_or_default() };
         if let Some(reservation) = &mut *self.reservation.borrow_mut() {
             reservation.ended(target, "ok", self.upstream_ms, end);
         }
@@ -159,6 +165,9 @@ impl Record {
             partial,
             attempts,
         };
+        if receipt.is_capped() {
+            accounts::capped();
+        }
         self.log(&receipt, detail);
         self.write_point(&receipt);
         let sent = !receipt.attempts.is_empty();
@@ -197,7 +206,7 @@ impl Record {
     fn log(&self, receipt: &Receipt, detail: Option<&str>) {
         let percent = self.isolate.settings.config.log.calls_percent;
         let is_left_out = percent < 100 && random::chance() % 100 >= u64::from(percent);
-        if is_left_out && receipt.outcome == Outcome::Answered {
+        if is_left_out && receipt.outcome == Outcome::Answered && !receipt.is_capped() {
             return;
         }
         let usage = receipt.usage();
@@ -215,6 +224,7 @@ impl Record {
             outcome: receipt.outcome.as_str(),
             partial: receipt.partial,
             estimated: receipt.is_estimated(),
+            capped: receipt.is_capped(),
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             cost_micro_usd: receipt.cost_micro_usd(),

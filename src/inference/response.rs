@@ -81,7 +81,8 @@ fn relay(
         if let (Outcome::Failed, Some(error)) = (outcome, stream.error()) {
             record.broke(&Failure::of(error, None));
         }
-        record.ended(driver::charge_of_stream(stream, outcome, record.cancel_stops_billing));
+        let is_metered = record.is_metered();
+        record.ended(driver::charge_of_stream(stream, outcome, record.cancel_stops_billing, is_metered));
         record.close(200, outcome, outcome != Outcome::Answered, None);
         let Isolate { accounts, health, .. } = &*record.isolate;
         accounts.report(&env, &record.ledger).await;

@@ -6,7 +6,7 @@
 //! flight, together with those that end in the meantime. A lease is held only as long as some request of the isolate
 //! lives that can return it, since the runtime may discard the isolate at any time after the last.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -17,13 +17,14 @@ use gatehouse_core::ledger::{
     headers,
 };
 use worker::Env;
-use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen};
 use worker::worker_sys::Context;
 
 use crate::objects::{ObjectError, key_ledger};
 use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task, upstream};
 use crate::request_context::RequestContext;
+use crate::store::counts::{self, Incidents};
 
 /// The time after which another request takes over reporting, in milliseconds: after its response a request has half a
 /// minute.
@@ -39,6 +40,49 @@ const MAX_LINGER_MS: u64 = 20_000;
 const MAX_REQUESTS: u32 = 3;
 /// The number of keys from which on an isolate drops idle leases.
 const MAX_IDLE: usize = 1_000;
+
+thread_local! {
+    /// The calls that were sent and whose records the ledgers do not have yet. After a failure of the Wasm, JavaScript
+    /// reads it: these are the records that are lost.
+    static UNRECORDED: Cell<u64> = const { Cell::new(0) };
+    /// Incidents that are not in the database yet.
+    static INCIDENTS: Cell<Incidents> = const { Cell::new(Incidents { capped_calls: 0, lost_records: 0 }) };
+}
+
+/// The number of calls whose records are lost if this instance of the Wasm fails now.
+#[wasm_bindgen]
+pub fn unrecorded() -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a number of calls")]
+    UNRECORDED.with(|calls| calls.get() as f64)
+}
+
+/// Takes note of the calls whose records were lost with an earlier instance of the Wasm.
+#[wasm_bindgen(js_name = recordsLost)]
+pub fn records_lost(calls: f64) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of calls")]
+    lost(calls as u64);
+}
+
+fn lost(calls: u64) {
+    log::line(&log::Event::Ledger { error: "records of calls were lost", calls: Some(calls) });
+    let known = INCIDENTS.get();
+    INCIDENTS.set(Incidents { lost_records: known.lost_records + calls, ..known });
+}
+
+/// Counts a call whose provider reported more usage than can be right.
+pub fn capped() {
+    let known = INCIDENTS.get();
+    INCIDENTS.set(Incidents { capped_calls: known.capped_calls + 1, ..known });
+}
+
+/// Counts a call that was sent, and will have a record.
+pub fn will_record() {
+    UNRECORDED.set(UNRECORDED.get() + 1);
+}
+
+fn recorded(calls: u64) {
+    UNRECORDED.set(UNRECORDED.get().saturating_sub(calls));
+}
 
 /// The local leases of an isolate, by the name of the ledger.
 #[derive(Default)]
@@ -231,29 +275,40 @@ impl Accounts {
                 share.reporting = None;
             }
         });
+        let incidents = INCIDENTS.take();
+        if incidents != Incidents::default() && counts::add(env, incidents).await.is_err() {
+            let more = INCIDENTS.get();
+            INCIDENTS.set(Incidents {
+                capped_calls: more.capped_calls + incidents.capped_calls,
+                lost_records: more.lost_records + incidents.lost_records,
+            });
+        }
     }
 
     /// Sends the next report, if there is one and none of this key is in flight, and returns whether the object took
     /// it.
     async fn send_report(&self, env: &Env, ledger: &str) -> Option<bool> {
-        let (sent, lost) = self.with(ledger, |share, now_ms| {
+        let (sent, dropped) = self.with(ledger, |share, now_ms| {
             let sent = share
                 .lease
                 .report(now_ms)
                 .map(|report| (report.number, report.calls(), key_ledger::report(env, ledger, report)));
             (sent, share.lease.lost())
         });
-        if lost > 0 {
-            log::line(&log::Event::Ledger { error: "records of calls were lost", calls: Some(lost) });
+        if dropped > 0 {
+            recorded(dropped);
+            lost(dropped);
         }
         let (number, calls, response) = sent?;
         match response.await {
             Ok(response) => {
+                recorded(calls as u64);
                 self.with(ledger, |share, _| share.lease.reported(response));
                 Some(true)
             }
             // No ledger is bound: the report is dropped.
             Err(ObjectError::NotBound) => {
+                recorded(calls as u64);
                 let response = ReportResponse { number, pause_ms: HAND_OVER_MS };
                 self.with(ledger, |share, _| share.lease.reported(response));
                 Some(true)

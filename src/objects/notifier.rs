@@ -76,8 +76,11 @@ impl Notifier {
     async fn deliver_due(&self) -> Result<Option<u64>, u64> {
         let Ok(settings) = settings::of_isolate(&self.env) else { return Ok(None) };
         let Some(url) = &settings.config.webhook.url else { return Ok(None) };
-        // Notifications wait until there is a signing secret.
-        let Some(key) = &settings.signing_key else { return Err(SECRET_RETRY_MS) };
+        let Some(key) = &settings.signing_key else {
+            // Notifications wait until there is a signing secret. Without any, the alarm ends.
+            let next_ms = notifications::next_ms(&self.env).await.map_err(|_| DATABASE_RETRY_MS)?;
+            return if next_ms.is_some() { Err(SECRET_RETRY_MS) } else { Ok(None) };
+        };
         let due = notifications::due(&self.env, clock::now_ms()).await.map_err(|_| DATABASE_RETRY_MS)?;
         for notification in due {
             let failure = post(url.as_str(), key, &notification).await.err();

@@ -17,10 +17,12 @@ addEventListener("error", ({ error }) => {
 
 worker.logPanics();
 
-/** Replaces the Wasm instance. */
+/** Replaces the Wasm instance. The records that it had not reported are lost; only their number is known. */
 function instantiate() {
+  const lost = worker.unrecorded();
   worker.__wbg_reset_state();
   worker.logPanics();
+  if (lost > 0) worker.recordsLost(lost);
 }
 
 /**

@@ -33,6 +33,8 @@ pub enum Event<'e> {
         outcome: &'e str,
         partial: bool,
         estimated: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        capped: bool,
         prompt_tokens: Option<u64>,
         completion_tokens: Option<u64>,
         cost_micro_usd: Option<u64>,

@@ -23,8 +23,9 @@ const SMALL = 65_536;
  * The outcome of sending a request.
  *
  * @typedef {object} Exchange
- * @property {"" | "client" | "timeout" | "unreachable" | "broken" | "too_large" | "overloaded" | "ended"} failure empty if there is
- * a response; ended: the stream ended before its first content, and the hooks know why
+ * @property {"" | "client" | "unsent" | "late" | "timeout" | "unreachable" | "broken" | "too_large" | "overloaded" | "ended"} failure
+ * empty if there is a response for the client; ended: the stream ended before its first content, and the hooks know why;
+ * unsent: the client had left before; late: the whole response arrived after the client had left
  * @property {string} detail the runtime's message of the failure, for the log
  * @property {number} status
  * @property {Uint8Array | undefined} body the whole response, unless it is to be relayed
@@ -63,22 +64,31 @@ const SMALL = 65_536;
  * @typedef {{ run(model: string, inputs: object, options: object): Promise<unknown> }} Binding
  */
 
+/**
+ * The time for which an upstream is read after the client has left, in milliseconds, for the usage of a call that is
+ * charged to a limit. The runtime ends a request 30 s after its client has left, and the usage must be reported before.
+ */
+const AFTERMATH_MS = 25_000;
+
 /** Cancels an upstream after a period of silence, and when the client disconnects. */
 class Watch {
   /**
    * @param {AbortSignal} client
+   * @param {boolean} drains reads on for the usage when the client disconnects
    * @param {number} limit in milliseconds
    * @param {number} total time until everything must be over, in milliseconds
    * @param {number} pace interval of the checks, in milliseconds: at most the shortest limit that may be set later
    * @param {number | undefined} heartbeat to call at each check
    */
-  constructor(client, limit, total, pace, heartbeat) {
+  constructor(client, drains, limit, total, pace, heartbeat) {
     this.client = client;
+    this.drains = drains;
     this.controller = new AbortController();
     /** @type {"" | "client" | "timeout"} reason of the cancellation */
     this.reason = "";
-    client.addEventListener("abort", () => this.abandon("client"));
-    if (client.aborted) this.abandon("client");
+    /** True if the client has left. */
+    this.isAlone = client.aborted;
+    client.addEventListener("abort", () => this.leave());
     this.limit = limit;
     this.since = Date.now();
     this.until = this.since + total;
@@ -103,7 +113,15 @@ class Watch {
 
   /** Removes the total limit: from here on only silence counts. */
   commit() {
-    this.until = Infinity;
+    if (!this.isAlone) this.until = Infinity;
+  }
+
+  /** Handles a disconnected client: cancels the upstream, or reads on for a while. */
+  leave() {
+    if (this.isAlone) return;
+    this.isAlone = true;
+    if (!this.drains) return this.abandon("client");
+    this.until = Math.min(this.until, Date.now() + AFTERMATH_MS);
   }
 
   /** @param {number} limit from now on, in milliseconds */
@@ -123,7 +141,7 @@ class Watch {
     if (left > 0) {
       this.timer = setTimeout(this.check, Math.min(left, this.pace));
     } else {
-      this.abandon("timeout");
+      this.abandon(this.isAlone ? "client" : "timeout");
     }
   }
 
@@ -150,6 +168,7 @@ class Watch {
  * @param {Binding | undefined} binding to use instead of HTTP
  * @param {Uint8Array} body
  * @param {Limits} limits
+ * @param {boolean} drains reads on for the usage when the client disconnects
  * @param {number} firstByteMs until the status line
  * @param {number} stallMs the longest silence of a stream before its first content
  * @param {number} totalMs until the whole response has arrived, or the stream has started
@@ -167,6 +186,7 @@ export function send(
   binding,
   body,
   limits,
+  drains,
   firstByteMs,
   stallMs,
   totalMs,
@@ -176,10 +196,11 @@ export function send(
   ticket,
 ) {
   const pace = Math.min(stallMs, limits.idleMs, heartbeat === undefined ? Infinity : heartbeatMs);
-  const watch = new Watch(client, firstByteMs, totalMs, pace, heartbeat);
+  const watch = new Watch(client, drains, firstByteMs, totalMs, pace, heartbeat);
   const { signal } = watch.controller;
-  const pending =
-    binding === undefined
+  const pending = watch.isAlone
+    ? undefined
+    : binding === undefined
       ? post(url, header, credential, body, hooks !== undefined, signal)
       : run(binding, url, body, signal);
   return {
@@ -193,7 +214,7 @@ export function send(
 
 /**
  * @param {Watch} watch
- * @param {Promise<Response>} pending
+ * @param {Promise<Response> | undefined} pending undefined: nothing is sent
  * @param {Limits} limits
  * @param {number} stallMs
  * @param {Hooks | undefined} hooks
@@ -214,6 +235,11 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
     held: [],
     over: false,
   };
+  if (pending === undefined) {
+    watch.stop();
+    exchange.failure = "unsent";
+    return exchange;
+  }
   /** @type {Exchange["failure"]} */
   let failure = "unreachable";
   try {
@@ -251,6 +277,8 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
     exchange.failure = watch.reason || failure;
     exchange.detail = String(error);
   }
+  // Without a client there is no other attempt. What arrived still counts.
+  if (watch.isAlone) exchange.failure = exchange.failure === "" ? "late" : "client";
   watch.stop();
   return exchange;
 }
@@ -420,8 +448,8 @@ function isEventStream(headers) {
  *
  * @param {Exchange} exchange
  * @param {number} pingMs time without an event after which the client gets a comment
- * @returns {{ readable: ReadableStream, finished: Promise<boolean> }} finished: true if the client stayed connected
- * to the end
+ * @returns {{ readable: ReadableStream, finished: Promise<boolean> }} finished: true if the client was connected when
+ * the stream ended
  */
 export function relay(exchange, pingMs) {
   const { source, hooks } = exchange;
@@ -569,6 +597,7 @@ class Client {
       const isSilent = this.isAsking && Date.now() - this.wroteAt >= pingMs;
       if (isSilent) this.write(PING);
     }, pingMs);
+    if (watch.isAlone) this.leave();
   }
 
   /** @param {Uint8Array} bytes */
@@ -595,13 +624,14 @@ class Client {
   }
 
   /**
-   * Resolves once everything written has been sent; rejects if the client disconnects before.
+   * Resolves once everything written has been sent, or nobody is there to send it to; rejects if the client
+   * disconnects before and the upstream is not read any further.
    *
    * @returns {Promise<void>}
    */
   sent() {
+    if (this.hasLeft) return this.watch.drains ? Promise.resolve() : Promise.reject(GONE);
     if (this.isAsking && this.waiting === 0) return Promise.resolve();
-    if (this.hasLeft) return Promise.reject(GONE);
     this.waiter ??= Promise.withResolvers();
     return this.waiter.promise;
   }
@@ -613,12 +643,15 @@ class Client {
     return this.closing;
   }
 
-  /** Handles a disconnected client. */
+  /** Handles a disconnected client. From here on nothing is kept. */
   leave() {
-    this.watch.abandon("client");
+    this.watch.leave();
     clearInterval(this.pings);
     this.hasLeft = true;
-    this.waiter?.reject(GONE);
+    this.queue = [];
+    this.waiting = 0;
+    if (this.watch.drains) this.waiter?.resolve();
+    else this.waiter?.reject(GONE);
   }
 
   /**
@@ -663,6 +696,7 @@ const DRAIN_MS = 1000;
 async function pump(exchange, source, hooks, client) {
   const { watch, held } = exchange;
   exchange.held = [];
+  let isComplete = false;
   try {
     client.write(
       join(
@@ -671,7 +705,10 @@ async function pump(exchange, source, hooks, client) {
       ),
     );
     const ending = exchange.over ? "over" : await forward(source, watch, hooks, client);
+    if (client.hasLeft) return false;
     if (ending === "over") {
+      // A client that has everything may leave.
+      isComplete = true;
       client.close().catch(() => {});
       await drain(source, watch);
     } else {
@@ -683,7 +720,7 @@ async function pump(exchange, source, hooks, client) {
   } catch (error) {
     // The client has disconnected. After any other failure its connection breaks instead of hanging.
     client.abort(error);
-    return false;
+    return isComplete;
   } finally {
     watch.stop();
     // Nothing is left to read, or no client to read it for.

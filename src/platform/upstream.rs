@@ -27,6 +27,7 @@ extern "C" {
         binding: &JsValue,
         body: &js_sys::Uint8Array,
         limits: &js_sys::Object,
+        drains: bool,
         first_byte_ms: f64,
         stall_ms: f64,
         total_ms: f64,
@@ -87,6 +88,8 @@ pub struct Interrupted {
     pub detail: String,
     /// The error that a stream ended with before its first content.
     pub early: Option<Error>,
+    /// `true` if nothing was sent, because the client had left before.
+    pub unsent: bool,
 }
 
 /// An upstream's response.
@@ -95,6 +98,8 @@ pub struct UpstreamResponse {
     pub body: UpstreamBody,
     /// The bytes of a whole body.
     pub ticket: Ticket,
+    /// `true` if the client had left before it arrived.
+    pub late: bool,
     headers: web_sys::Headers,
 }
 
@@ -314,7 +319,9 @@ pub struct Flight {
     ticket: Ticket,
 }
 
-/// Sends a request. `stream` reads an event stream; `None` if none was requested.
+/// Sends a request. `stream` reads an event stream; `None` if none was requested. If it `drains`, the response is read on
+/// for its usage when the client disconnects, for a while.
+#[expect(clippy::too_many_arguments, reason = "each is a fact of the exchange")]
 pub fn begin(
     client: &web_sys::AbortSignal,
     target: Target<'_>,
@@ -322,6 +329,7 @@ pub fn begin(
     limits: &Limits,
     attempt: AttemptLimits,
     stream: Option<Box<dyn ResponseStream>>,
+    drains: bool,
     heartbeat: Option<&Heartbeat>,
 ) -> Flight {
     let (url, credential, binding) = match target {
@@ -340,6 +348,7 @@ pub fn begin(
         &binding,
         body,
         &limits.0,
+        drains,
         first_byte_ms.into(),
         stall_ms.into(),
         total_ms.into(),
@@ -360,12 +369,15 @@ impl Flight {
             why: Interruption::Unreachable,
             detail: format!("{error:?}"),
             early: None,
+            unsent: false,
         })?;
         let exchange: JsExchange = exchange.unchecked_into();
         let early = hooks.as_ref().and_then(Hooks::early_end);
-        let why = match exchange.failure().as_str() {
-            "" if early.is_none() => None,
-            "client" => Some(Interruption::ClientLeft),
+        let failure = exchange.failure();
+        let (late, unsent) = (failure == "late", failure == "unsent");
+        let why = match failure.as_str() {
+            "" | "late" if early.is_none() => None,
+            "client" | "late" | "unsent" => Some(Interruption::ClientLeft),
             "timeout" => Some(Interruption::Timeout),
             "" | "broken" | "ended" => Some(Interruption::Broken),
             "too_large" => Some(Interruption::TooLarge),
@@ -381,13 +393,13 @@ impl Flight {
                     }
                     _ => UpstreamBody::Whole(exchange.body()),
                 };
-                Ok(UpstreamResponse { status, body, ticket, headers })
+                Ok(UpstreamResponse { status, body, ticket, late, headers })
             }
             (why, _) => {
                 // Nothing reads the rest of a stream that ended before its first content.
                 sent.cancel();
                 let why = why.unwrap_or(Interruption::Unreachable);
-                Err(Interrupted { why, detail: exchange.detail(), early })
+                Err(Interrupted { why, detail: exchange.detail(), early, unsent })
             }
         }
     }

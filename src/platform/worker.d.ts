@@ -3,6 +3,10 @@ declare module "gatehouse-worker" {
   export function fetch(request: Request, env: unknown, context: ExecutionContext): unknown;
 
   export function logPanics(): void;
+  /** The number of calls whose records are lost if the instance fails now. */
+  export function unrecorded(): number;
+  /** Takes note of the calls whose records were lost with an earlier instance. */
+  export function recordsLost(calls: number): void;
 
   /** Replaces the Wasm instance by a new one. */
   export function __wbg_reset_state(): void;

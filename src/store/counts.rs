@@ -1,10 +1,10 @@
-//! Counts of key requests and of keys.
+//! Counts for `GET /metrics`: key requests, keys, and incidents.
 
 use gatehouse_core::error::Error;
 use worker::Env;
 
 use super::sql::run_if_any;
-use crate::platform::database::Statement;
+use crate::platform::database::{self, Failure, Statement};
 
 /// The counts.
 pub struct Counts {
@@ -12,17 +12,42 @@ pub struct Counts {
     pub pending_requests: u64,
     /// Issued keys that are not revoked, disabled or expired.
     pub issued_keys: u64,
+    /// The incidents.
+    pub incidents: Incidents,
+}
+
+/// Numbers of events that should never happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incidents {
+    /// Calls whose provider reported more than can be right.
+    pub capped_calls: u64,
+    /// Calls whose record was lost.
+    pub lost_records: u64,
+}
+
+/// Adds incidents.
+pub async fn add(env: &Env, incidents: Incidents) -> Result<(), Failure> {
+    let sql = "INSERT INTO counters (name, value) VALUES ('capped_calls', ?1), ('lost_records', ?2) \
+               ON CONFLICT (name) DO UPDATE SET value = value + excluded.value";
+    let Incidents { capped_calls, lost_records } = incidents;
+    database::run(env, &[Statement::new(sql, [capped_calls.into(), lost_records.into()])]).await.map(|_| ())
 }
 
 /// Reads the counts; `None` if there is no database, or none with tables.
 pub async fn now(env: &Env, now_ms: u64) -> Result<Option<Counts>, Error> {
     let sql = "SELECT (SELECT COUNT(*) FROM key_requests WHERE state = 'pending') AS pending, \
                (SELECT COUNT(*) FROM issued_keys WHERE revoked_ms IS NULL AND disabled = 0 \
-               AND (expires_ms IS NULL OR expires_ms > ?1)) AS keys";
+               AND (expires_ms IS NULL OR expires_ms > ?1)) AS keys, \
+               coalesce((SELECT value FROM counters WHERE name = 'capped_calls'), 0) AS capped, \
+               coalesce((SELECT value FROM counters WHERE name = 'lost_records'), 0) AS lost";
     let outcomes = run_if_any(env, &[Statement::new(sql, [now_ms.into()])]).await?;
     let row = outcomes.first().and_then(|outcome| outcome.rows.first());
     Ok(row.and_then(|row| {
         let number = |column: &str| row[column].as_u64();
-        Some(Counts { pending_requests: number("pending")?, issued_keys: number("keys")? })
+        Some(Counts {
+            pending_requests: number("pending")?,
+            issued_keys: number("keys")?,
+            incidents: Incidents { capped_calls: number("capped")?, lost_records: number("lost")? },
+        })
     }))
 }

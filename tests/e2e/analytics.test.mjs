@@ -592,6 +592,8 @@ suite("metrics", () => {
         ["gatehouse_issued_keys", "0"],
         ["gatehouse_wasm_memory_bytes", sampled[2]?.[1].samples[0]?.value],
         ["gatehouse_held_bytes", "0"],
+        ["gatehouse_capped_requests_total", "0"],
+        ["gatehouse_lost_records_total", "0"],
         ["gatehouse_build_info", "1"],
       ],
     );

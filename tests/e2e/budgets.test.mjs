@@ -20,15 +20,21 @@ import { Isolates } from "./isolates.mjs";
 const [INPUT, OUTPUT] = [1, 10];
 const PRICE = { input_usd_per_mtok: INPUT, output_usd_per_mtok: OUTPUT, max_output: 1000 };
 const MESSAGES = [{ role: "user", content: "one two three" }];
-const TOKENS = 50;
-/** The cost of each call: three tokens of prompt, fifty of response. */
+const TOKENS = 100;
+/** The cost of each call: three tokens of prompt, and those of the response. */
 const COST = 3 * INPUT + TOKENS * OUTPUT;
-/** The reservation for it: a token for each byte of the messages, and some for what a provider may add. */
-const HOLD = (JSON.stringify(MESSAGES).length + 64) * INPUT + TOKENS * OUTPUT;
+/** The body of a call. */
+const request = (/** @type {object} */ body = {}) =>
+  JSON.stringify({ model: "demo/sim-small", messages: MESSAGES, max_tokens: TOKENS, ...body });
+/**
+ * The most that the reservation for it can be: a token for each byte of the body, and some for what a provider may add.
+ */
+const HOLD =
+  (request({ stream: false, simulate: { events: TOKENS } }).length + 256) * INPUT + TOKENS * OUTPUT;
 const FOR_CALLS = 100;
 const BUDGET = FOR_CALLS * COST;
 /** The time in milliseconds for which a client retries. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 180_000;
 
 /** @type {Upstream} */ let upstream;
 
@@ -63,12 +69,7 @@ async function once(gateway, key, body) {
   const response = await fetch(`${gateway.url}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({
-      model: "demo/sim-small",
-      messages: MESSAGES,
-      max_tokens: TOKENS,
-      ...body,
-    }),
+    body: request(body),
   });
   const text = await response.text();
   if (response.status === 200) return { what: "answered", retry: 0 };

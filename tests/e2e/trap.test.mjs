@@ -1,9 +1,10 @@
 // @ts-check
-//! A trap or a panic of the Wasm ends its calls, and nothing else: it is logged, and the next request gets a new instance.
+//! A trap or a panic of the Wasm ends all calls of its isolate: it is logged, and the next request gets a new instance. The
+//! records of these calls, and of those that were not reported yet, are lost and counted; their money is charged.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { KEY, Upstream, eventually, variables } from "./harness.mjs";
+import { KEY, Upstream, eventually, operate, variables } from "./harness.mjs";
 import { Isolates } from "./isolates.mjs";
 
 /** @type {Upstream} */
@@ -13,7 +14,11 @@ let isolates;
 
 before(async () => {
   upstream = await Upstream.start();
-  isolates = await Isolates.start(1, variables(upstream), {}, ["trap/entry.mjs", "trap/arm.mjs"]);
+  const configured = variables(upstream, {
+    models: { "demo/sim-small": { input_usd_per_mtok: 1, output_usd_per_mtok: 10 } },
+    policies: { budget: { limits: { usd_total: 1 } } },
+  });
+  isolates = await Isolates.start(1, configured, {}, ["trap/entry.mjs", "trap/arm.mjs"]);
 });
 
 after(async () => {
@@ -97,3 +102,89 @@ test("a trap in a Durable Object: a line in the log, and the object is construct
   assert.equal(await ask(), 202);
   assert.notEqual(await request, 202);
 });
+
+/** The calls that run when one traps. */
+const NEIGHBOURS = 20;
+
+test(
+  `a trap costs its ${NEIGHBOURS} neighbours: they end, their records are lost and counted, and their money is charged in time`,
+  { timeout: 120_000 },
+  async (t) => {
+    await upstream.forget();
+    const gateway = isolates.at(0);
+    const made = await operate(gateway, "POST", "/v0/api_keys", {
+      name: "neighbours",
+      policies: ["budget"],
+    });
+    assert.equal(made.status, 201, await made.clone().text());
+    const key = /** @type {string} */ ((await made.json()).api_key);
+    const ask = async (/** @type {object} */ body) => {
+      const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${key}`,
+          "content-type": "application/json",
+          "x-at-once": "1",
+        },
+        body: JSON.stringify({
+          model: "demo/sim-small",
+          messages: [{ role: "user", content: "hi" }],
+          max_tokens: 100,
+          ...body,
+        }),
+      });
+      const text = await response.text();
+      return response.status === 200 && /"usage"|\[DONE\]/.test(text);
+    };
+    const standing = async () => {
+      const response = await operate(gateway, "GET", "/usage?key=neighbours");
+      return /** @type {any} */ (await response.json());
+    };
+    const lostRecords = async () => {
+      const text = await (await operate(gateway, "GET", "/metrics")).text();
+      return Number(text.match(/^gatehouse_lost_records_total (\d+)$/m)?.[1]);
+    };
+    await eventually(async () => (await ask({})) && (await standing()).receipts.count > 0);
+    const before = await standing();
+    const lostBefore = await lostRecords();
+    const bill = { bill: {} };
+    const neighbours = Array.from({ length: NEIGHBOURS }, (_, index) =>
+      ask(
+        index % 2 === 0
+          ? { stream: true, simulate: { events: 90, frame_delay_ms: 50, ...bill } }
+          : { simulate: { events: 90, delay_ms: 4000, ...bill } },
+      ).catch(() => false),
+    );
+    await eventually(async () => ((await upstream.stats())["open"] ?? 0) === NEIGHBOURS);
+    // Some that have just ended: their records wait for the next report.
+    const ended = await Promise.all(Array.from({ length: 10 }, () => ask({ simulate: bill })));
+    assert.ok(ended.every(Boolean));
+    await get("/__trap?1");
+    assert.equal(await ask({}), false, "the call that traps");
+    const trapped = Date.now();
+    await get("/__trap?0");
+    assert.equal(await ask({}), true, "the next call");
+    const answered = (await Promise.all(neighbours)).filter(Boolean).length;
+    const now = await eventually(async () => {
+      const now = await standing();
+      return now.limits[0].held === 0 && now;
+    }, 45_000);
+    const waited = Date.now() - trapped;
+    const recorded = now.receipts.count - before.receipts.count;
+    const lost =
+      (await eventually(async () => (await lostRecords()) > lostBefore && lostRecords())) -
+      lostBefore;
+    t.diagnostic(
+      `${NEIGHBOURS - answered} of ${NEIGHBOURS} neighbours ended; ${recorded} records arrived, ${lost} were lost; nothing was held after ${waited} ms`,
+    );
+    // All neighbours, those that had ended, and the call after the trap. That which trapped had sent nothing.
+    assert.equal(recorded + lost, NEIGHBOURS + 10 + 1);
+    assert.ok(waited < 36_000, `${waited}`);
+    const { used, unconfirmed } = now.limits[0];
+    const cost = Number((await upstream.stats())["billed_completion"]) * 10;
+    assert.ok(
+      used - before.limits[0].used + unconfirmed >= cost,
+      `${used} and ${unconfirmed} of ${cost}`,
+    );
+  },
+);

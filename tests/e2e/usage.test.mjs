@@ -39,7 +39,7 @@ const RECEIPT = [
   ...["id", "request_id", "time", "project", "provider", "model", "stream", "status", "outcome"],
   ...["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens"],
   ...["reasoning_tokens", "image_tokens", "cost_micro_usd", "first_token_ms", "duration_ms"],
-  ...["partial", "estimated", "attempts", "seq", "totals", "previous", "hash"],
+  ...["partial", "estimated", "capped", "attempts", "seq", "totals", "previous", "hash"],
 ];
 
 /** @type {Upstream} */ let upstream;

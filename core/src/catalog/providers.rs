@@ -40,6 +40,8 @@ pub struct Provider {
     pub limit_headers: &'static [LimitHeader],
     /// `true` if it stops charging for a stream whose connection is closed; `None` if not known.
     pub cancel_stops_billing: Option<bool>,
+    /// `true` if it charges for requests that it rejects for their content or their length.
+    pub charges_rejections: bool,
     /// `true` if it does its own routing, and so accepts the fields `models` and `provider`.
     pub own_routing: bool,
     /// What a request lets it choose beyond the model.
@@ -254,6 +256,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
         quirks: &[],
         limit_headers: &[],
         cancel_stops_billing: None,
+        charges_rejections: false,
         own_routing: false,
         choices: Choices { fields: &[], model_parts: &[] },
     }
@@ -291,6 +294,11 @@ impl Provider {
         self
     }
 
+    const fn charges_rejections(mut self) -> Provider {
+        self.charges_rejections = true;
+        self
+    }
+
     const fn own_routing(mut self) -> Provider {
         self.own_routing = true;
         self
@@ -309,8 +317,9 @@ pub static PROVIDERS: &[Provider] = &[
     provider("ai302", "https://api.302.ai/v1").choices(choices::ANY),
     provider("anthropic", "https://api.anthropic.com/v1").limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
     with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(CHAT_AND_EMBEDDINGS)
-        .keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true),
-    provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS),
+        .keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true).charges_rejections(),
+    provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS)
+        .charges_rejections(),
     provider("baseten", "https://inference.baseten.co/v1"),
     provider("bedrock", "https://bedrock-runtime.{BEDROCK_REGION}.amazonaws.com/openai/v1")
         .keys(&["AWS_BEARER_TOKEN_BEDROCK"]).cancel_stops_billing(false),

@@ -39,6 +39,8 @@ pub struct Entry {
     pub limit_headers: &'static [LimitHeader],
     /// It stops charging when a call is cancelled; `None` is unknown.
     pub cancel_stops_billing: Option<bool>,
+    /// `true` if it charges for requests that it rejects.
+    pub charges_rejections: bool,
     /// It accepts the fields `models` and `provider` itself.
     pub own_routing: bool,
     /// What a request lets it choose beyond the model.
@@ -164,6 +166,7 @@ impl Registry {
                 quirks: Cow::Borrowed(provider.quirks),
                 limit_headers: provider.limit_headers,
                 cancel_stops_billing: provider.cancel_stops_billing,
+                charges_rejections: provider.charges_rejections,
                 own_routing: provider.own_routing,
                 choices: provider.choices,
                 reachability: match built_in_reachability(provider, &variable) {
@@ -182,6 +185,7 @@ impl Registry {
                 quirks: Cow::Owned(quirks(provider)),
                 limit_headers: super::providers::OPENAI_LIMITS,
                 cancel_stops_billing: provider.cancel_stops_billing,
+                charges_rejections: false,
                 own_routing: false,
                 choices: choices::ANY,
                 reachability: reachability(

@@ -27,7 +27,8 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
     let model = body.model()?;
     let input = Input::read(&body)?;
     let project_id = body.project_id()?;
-    let size = Size { text: input.text.len(), ..Size::default() };
+    let rest = bytes.len().saturating_sub(input.text.len());
+    let size = Size { text: input.text.len(), rest, ..Size::default() };
     // The model reads each input by itself, so the longest one has to fit.
     let longest = Size { text: input.longest, ..Size::default() };
     Ok(Inference {

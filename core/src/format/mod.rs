@@ -3,6 +3,7 @@
 //! Works on bytes, not trees: only the fields that the gateway acts on are read, and a changed request consists of the
 //! caller's own bytes with those fields spliced in. Everything else is forwarded byte for byte.
 
+pub mod billing;
 pub mod body;
 pub mod embeddings;
 pub mod openai_chat;

@@ -69,6 +69,8 @@ pub struct Size {
     pub text: usize,
     /// Bytes of a schema for the output, which providers add to the prompt.
     pub schema: usize,
+    /// Bytes of all other fields.
+    pub rest: usize,
     /// Images in the prompt.
     pub images: usize,
     /// `true` if the request offers tools; providers then add instructions on calling them to the prompt.

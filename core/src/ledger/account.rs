@@ -6,6 +6,11 @@
 //! For each counter: `left = limit - used - reserved`. The reserved amount is the sum of all leases, including expired
 //! ones: it is not known what a silent isolate has spent, so its lease stays charged until the window ends. Only its
 //! calls are certainly over: expiry frees the slots of [`Kind::Concurrent`].
+//!
+//! # Times
+//! Every deadline is stored as a time, never as an age: the object may be loaded at any moment, and as often as it is
+//! called. Each report renews a lease, but not each writes it: the stored deadline of a lease is up to [`SLACK_MS`]
+//! later than the deadline in memory, and is written again when it would be earlier.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +26,10 @@ use crate::json;
 
 /// The time after which a lease expires without a report from its isolate, in milliseconds.
 pub(crate) const LEASE_MS: u64 = 30_000;
+/// The maximum time by which the stored deadline of a lease is later than the one in memory, in milliseconds. An isolate
+/// with calls in flight reports every ten seconds; one that is busy reports four times a second, and should not cause a
+/// write each time.
+const SLACK_MS: u64 = 4_000;
 /// The time between a receipt and the folding of the sums, in milliseconds.
 pub(crate) const FOLD_MS: u64 = 10_000;
 /// The time for which a silent isolate is remembered, in milliseconds. No report is repeated after that long.
@@ -75,8 +84,12 @@ struct Lease {
     number: u64,
     expired: bool,
     parts: Vec<Part>,
+    /// The time at which it expires, unless its isolate reports before, in milliseconds since 1970.
     #[serde(skip)]
     expires_ms: u64,
+    /// The same as stored.
+    #[serde(default, rename = "expires_ms")]
+    stored_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -203,7 +216,17 @@ impl Lease {
         self.parts.iter().all(|part| part.amount == 0)
     }
 
-    fn change(&self) -> (String, Option<String>) {
+    /// Renews it after a sign of life of its isolate. Returns `true` if it must be stored.
+    fn renew(&mut self, now_ms: u64) -> bool {
+        self.expires_ms = now_ms + LEASE_MS;
+        std::mem::take(&mut self.expired) || self.stored_ms < self.expires_ms
+    }
+
+    /// The change to store.
+    fn change(&mut self) -> (String, Option<String>) {
+        if !self.expired {
+            self.stored_ms = self.expires_ms + SLACK_MS;
+        }
         let text = (!self.is_empty()).then(|| json::to_text(self));
         (self.name(), text)
     }
@@ -214,7 +237,7 @@ impl Lease {
 }
 
 impl Account {
-    /// Loads a stored account. Leases get their full time to report again.
+    /// Loads a stored account, with all of its deadlines.
     pub fn load(stored: &Stored<'_>, now_ms: u64) -> Account {
         let mut account = Account::default();
         if let Some((count, head, totals)) = stored.last {
@@ -233,15 +256,17 @@ impl Account {
             reporter.number = reporter.number.max(*report);
             let rows: Vec<Value> = serde_json::from_str(rows).unwrap_or_default();
             for row in rows.iter().filter_map(Row::from_json) {
-                account.add_row(row, now_ms);
+                account.add_row(row, *at_ms);
             }
         }
         for text in &stored.leases {
             let Ok(lease) = json::read::<Lease>(text) else { continue };
-            let reporter = account.reporter(&lease.isolate, now_ms);
+            // A clock that was ahead must not keep a lease for ever.
+            let expires_ms = lease.stored_ms.min(now_ms + LEASE_MS + SLACK_MS);
+            let reporter = account.reporter(&lease.isolate, expires_ms.saturating_sub(LEASE_MS + SLACK_MS));
             // Earlier leases of the same isolate have been returned.
             reporter.closed = reporter.closed.max(lease.number.saturating_sub(1));
-            account.leases.push(Lease { expires_ms: now_ms + LEASE_MS, ..lease });
+            account.leases.push(Lease { expires_ms, ..lease });
         }
         let parts: Vec<Part> = account.leases.iter().flat_map(|lease| lease.parts.iter().cloned()).collect();
         for part in parts {
@@ -292,12 +317,12 @@ impl Account {
             .position(|lease| lease.isolate == request.isolate && lease.number == request.lease);
         let index = index.unwrap_or_else(|| {
             let (isolate, number) = (request.isolate.clone(), request.lease);
-            self.leases.push(Lease { isolate, number, expired: false, parts: Vec::new(), expires_ms: 0 });
+            let parts = Vec::new();
+            self.leases.push(Lease { isolate, number, expired: false, parts, expires_ms: 0, stored_ms: 0 });
             self.leases.len() - 1
         });
         if let Some(lease) = self.leases.get_mut(index) {
-            lease.expires_ms = now_ms + LEASE_MS;
-            lease.expired = false;
+            lease.renew(now_ms);
             lease.parts.retain(|part| part.amount > 0);
             for Granted { counter, window, hold, spare, .. } in &granted {
                 match lease.part(counter, *window) {
@@ -344,13 +369,11 @@ impl Account {
     /// Takes a report, once even if it arrives several times.
     pub fn report(&mut self, report: &Report, now_ms: u64) -> (ReportResponse, Changes) {
         let mut changes = Changes { leases: self.expire(now_ms), ..Changes::default() };
+        let mut touched = Vec::new();
         for lease in &mut self.leases {
-            if lease.isolate == report.isolate && report.leases.contains(&lease.number) {
-                lease.expires_ms = now_ms + LEASE_MS;
-                if lease.expired {
-                    lease.expired = false;
-                    changes.leases.push(lease.change());
-                }
+            let is_alive = lease.isolate == report.isolate && report.leases.contains(&lease.number);
+            if is_alive && lease.renew(now_ms) {
+                touched.push(lease.number);
             }
         }
         let reporter = self.reporter(&report.isolate, now_ms);
@@ -362,7 +385,6 @@ impl Account {
                 reporter.closed_ms = now_ms;
             }
             changes.page = self.add_page(report, now_ms);
-            let mut touched = Vec::new();
             for charge in &report.charges {
                 self.settle(&report.isolate, charge, now_ms);
                 touched.push(charge.lease);
@@ -374,10 +396,10 @@ impl Account {
             if !report.closed.is_empty() || report.charges.iter().any(|charge| charge.used > 0) {
                 changes.counters = Some(self.counters_text(now_ms));
             }
-            let touched = |lease: &&Lease| lease.isolate == report.isolate && touched.contains(&lease.number);
-            changes.leases.extend(self.leases.iter().filter(touched).map(Lease::change));
-            self.leases.retain(|lease| !lease.is_empty());
         }
+        let touched = |lease: &&mut Lease| lease.isolate == report.isolate && touched.contains(&lease.number);
+        changes.leases.extend(self.leases.iter_mut().filter(touched).map(Lease::change));
+        self.leases.retain(|lease| !lease.is_empty());
         (self.report_response(&report.isolate, now_ms), changes)
     }
 
@@ -454,9 +476,10 @@ impl Account {
         row
     }
 
-    fn add_row(&mut self, row: Row, now_ms: u64) {
+    /// Adds a row of a receipt that arrived at this time.
+    fn add_row(&mut self, row: Row, at_ms: u64) {
         merge(&mut self.unfolded, row);
-        self.fold_ms.get_or_insert(now_ms + FOLD_MS);
+        self.fold_ms.get_or_insert(at_ms + FOLD_MS);
     }
 
     fn settle(&mut self, isolate: &str, charge: &Charge, now_ms: u64) {

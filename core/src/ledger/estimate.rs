@@ -8,12 +8,15 @@ use crate::catalog::{Facts, Price};
 use crate::format::request::Size;
 use crate::format::size::{BYTES_PER_TOKEN, TOKENS_PER_IMAGE};
 
-/// The assumed maximum size of an image, in tokens.
-const MOST_TOKENS_PER_IMAGE: usize = 4_096;
-/// The maximum that a provider may add around the messages, in tokens.
-const FRAME_TOKENS: usize = 64;
-/// The maximum that a provider may add for tools, in tokens: instructions on calling them.
-const TOOL_FRAME_TOKENS: usize = 512;
+/// The maximum size of an image, in tokens: Qwen's models read the largest images with so many.
+const MOST_TOKENS_PER_IMAGE: u64 = 16_384;
+/// A part of a model's id, and the maximum size of an image for such models: `OpenAI` multiplies the tokens of an image
+/// by 33 for GPT-4o mini.
+const DEAR_IMAGES: (&str, u64) = ("4o-mini", 50_000);
+/// The maximum that a provider may add around the messages, in tokens: gpt-oss has a system message of about a hundred.
+const FRAME_TOKENS: usize = 256;
+/// The maximum that a provider may add for tools, in tokens: instructions on calling them. Anthropic adds up to 530.
+const TOOL_FRAME_TOKENS: usize = 1_024;
 /// The assumed maximum output if neither the caller nor the catalogue has a limit, in tokens.
 const UNLIMITED_OUTPUT: u64 = 16_384;
 
@@ -22,12 +25,14 @@ const UNLIMITED_OUTPUT: u64 = 16_384;
 pub struct Estimate {
     /// The likely input tokens.
     pub prompt_tokens: u64,
-    /// The maximum input tokens.
+    /// The maximum input tokens, images apart; of [`Estimate::at`] with them.
     pub max_prompt_tokens: u64,
+    /// The images in the input.
+    pub images: u64,
     /// The requested maximum output, in tokens of all choices together; `None` if the request has no limit.
     pub max_output: Option<u64>,
-    /// The number of choices, from 1 to 128, each with an output of its own; the input counts once. 0 if the response
-    /// has no output tokens.
+    /// The number of choices, each with an output of its own; the input counts once. 0 if the response has no output
+    /// tokens.
     pub choices: u64,
 }
 
@@ -38,11 +43,31 @@ impl Estimate {
         let tools = if size.tools { TOOL_FRAME_TOKENS } else { 0 };
         Estimate {
             prompt_tokens: (text / BYTES_PER_TOKEN + size.images * TOKENS_PER_IMAGE) as u64,
-            // A token has at least one byte.
-            max_prompt_tokens: (text + size.images * MOST_TOKENS_PER_IMAGE + FRAME_TOKENS + tools) as u64,
+            // A token has at least one byte. Any field may be a part of the prompt: `documents`, for example.
+            max_prompt_tokens: (text + size.rest + FRAME_TOKENS + tools) as u64,
+            images: size.images as u64,
             max_output: size.max_output.map(|tokens| tokens.saturating_mul(size.choices)),
             choices: size.choices,
         }
+    }
+
+    /// The estimate for one model: images count as the model counts them.
+    #[must_use]
+    pub fn at(self, model: &str) -> Estimate {
+        let (part, dear) = DEAR_IMAGES;
+        let each = if self.images > 0 && model.contains(part) { dear } else { MOST_TOKENS_PER_IMAGE };
+        let images = self.images.saturating_mul(each);
+        Estimate { max_prompt_tokens: self.max_prompt_tokens.saturating_add(images), images: 0, ..self }
+    }
+
+    /// The maximum tokens of an attempt, if each choice has at most this many output tokens.
+    pub fn most_tokens(&self, output_tokens_per_choice: u64) -> u64 {
+        self.max_prompt_tokens.saturating_add(output_tokens_per_choice.saturating_mul(self.choices))
+    }
+
+    /// The maximum output of each choice, in tokens, for which an attempt has at most `tokens`.
+    pub fn affordable_tokens(&self, tokens: u64) -> u64 {
+        tokens.saturating_sub(self.max_prompt_tokens).checked_div(self.choices).unwrap_or(u64::MAX)
     }
 
     /// The maximum output of each choice, in tokens: the requested limit, but not more than the model's maximum.
@@ -96,21 +121,28 @@ mod tests {
     #[test]
     fn estimates_the_input_from_the_size_of_the_request() {
         let bare = estimate(r#""messages":[]"#);
-        assert_eq!(
-            bare,
-            Estimate { prompt_tokens: 0, max_prompt_tokens: 2 + 64, max_output: None, choices: 1 }
-        );
+        // All bytes of the body count: `{"model":"m","messages":[]}`.
+        let estimated = Estimate {
+            prompt_tokens: 0,
+            max_prompt_tokens: 27 + 256,
+            images: 0,
+            max_output: None,
+            choices: 1,
+        };
+        assert_eq!(bare, estimated);
         let text = estimate(&format!(r#""messages":["{}"]"#, "a".repeat(396)));
-        assert_eq!((text.prompt_tokens, text.max_prompt_tokens), (100, 400 + 64));
+        assert_eq!((text.prompt_tokens, text.max_prompt_tokens), (100, 425 + 256));
         let all = estimate(r#""messages":[],"tools":[{}],"functions":[ ],"response_format":{"type":"x"}"#);
-        assert_eq!(all.max_prompt_tokens, 2 + 4 + 3 + 12 + 64 + 512);
+        assert_eq!(all.max_prompt_tokens, 27 + 13 + 16 + 31 + 256 + 1_024);
         let image = format!(
             r#""messages":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}]"#,
             "A".repeat(1_000_000)
         );
         let image = estimate(&image);
         assert!((1000..1050).contains(&image.prompt_tokens), "{image:?}");
-        assert!((4096 + 64..4096 + 64 + 100).contains(&image.max_prompt_tokens), "{image:?}");
+        assert!((256..256 + 120).contains(&image.max_prompt_tokens), "{image:?}");
+        let tokens = |model: &str| image.at(model).max_prompt_tokens - image.max_prompt_tokens;
+        assert_eq!((tokens("gpt-6-sol"), tokens("openai/gpt-4o-mini")), (16_384, 50_000));
     }
 
     #[test]
@@ -119,13 +151,13 @@ mod tests {
             ("", None, 1),
             (r#","max_tokens":7"#, Some(7), 1),
             (r#","max_tokens":7,"n":3"#, Some(21), 3),
-            (r#","max_completion_tokens":7,"max_tokens":9,"n":1000"#, Some(9 * 128), 128),
+            (r#","max_completion_tokens":7,"max_tokens":9,"n":1000"#, Some(9_000), 1_000),
             (r#","max_completion_tokens":9,"max_tokens":7,"n":0"#, Some(9), 1),
             (r#","max_tokens":null,"n":null"#, None, 1),
             (r#","max_tokens":-1,"n":-1"#, None, 1),
             (r#","max_tokens":0,"n":"x""#, None, 1),
             (r#","max_tokens":"8","n":2.0"#, Some(16), 2),
-            (r#","max_tokens":1e3,"n":1e300"#, Some(128_000), 128),
+            (r#","max_tokens":1e3,"n":1e300"#, Some(u64::MAX), u64::MAX),
             (r#","max_tokens":18446744073709551615,"n":2"#, Some(u64::MAX), 2),
         ] {
             let estimate = estimate(&format!(r#""messages":[]{fields}"#));
@@ -142,8 +174,13 @@ mod tests {
             (Some(30), Some(20), 10),
             (Some(90), Some(20), 20),
         ] {
-            let estimate =
-                Estimate { prompt_tokens: 0, max_prompt_tokens: 0, max_output: requested, choices: 3 };
+            let estimate = Estimate {
+                prompt_tokens: 0,
+                max_prompt_tokens: 0,
+                images: 0,
+                max_output: requested,
+                choices: 3,
+            };
             let facts = Facts { max_output: able, ..Facts::default() };
             assert_eq!(estimate.output_bound(&facts), bound, "{requested:?} {able:?}");
         }
@@ -151,7 +188,8 @@ mod tests {
 
     #[test]
     fn without_output_only_the_input_is_charged() {
-        let estimate = Estimate { prompt_tokens: 1, max_prompt_tokens: 100, max_output: None, choices: 0 };
+        let estimate =
+            Estimate { prompt_tokens: 1, max_prompt_tokens: 100, images: 0, max_output: None, choices: 0 };
         let price = Price { input: Some(1_000_000), ..Price::default() };
         assert_eq!(estimate.most(10, &price), Some(100));
         assert_eq!(estimate.most(10, &Price::default()), None);
@@ -160,7 +198,8 @@ mod tests {
     #[test]
     fn without_a_price_there_is_no_maximum_cost() {
         let price = Price { input: Some(1_000_000), output: Some(2_000_000), ..Price::default() };
-        let estimate = Estimate { prompt_tokens: 1, max_prompt_tokens: 100, max_output: None, choices: 2 };
+        let estimate =
+            Estimate { prompt_tokens: 1, max_prompt_tokens: 100, images: 0, max_output: None, choices: 2 };
         assert_eq!(estimate.most(10, &price), Some(100 + 40));
         assert_eq!(estimate.most(10, &Price { cache_write: Some(1_500_000), ..price }), Some(150 + 40));
         assert_eq!(estimate.affordable_output(140, &price), Some(10));
@@ -173,7 +212,13 @@ mod tests {
             assert_eq!(estimate.affordable_output(u64::MAX, &unknown), None);
         }
         let most = u64::MAX;
-        let huge = Estimate { prompt_tokens: most, max_prompt_tokens: most, max_output: None, choices: 128 };
+        let huge = Estimate {
+            prompt_tokens: most,
+            max_prompt_tokens: most,
+            images: 1,
+            max_output: None,
+            choices: 128,
+        };
         let dear = Price { input: Some(most), output: Some(most), cached_input: None, cache_write: None };
         assert_eq!(huge.most(most, &dear), Some(most));
         assert_eq!(huge.affordable_output(most, &dear), None);
@@ -194,7 +239,7 @@ mod tests {
             choices in 1u64..=128,
             price in any_price(),
         ) {
-            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, max_output: None, choices };
+            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, images: 0, max_output: None, choices };
             match estimate.affordable_output(money, &price) {
                 None => prop_assert!(estimate.most(0, &price).unwrap() > money),
                 Some(u64::MAX) => prop_assert_eq!(price.output, Some(0)),
@@ -214,7 +259,7 @@ mod tests {
             parts: [u8; 4],
             price in any_price(),
         ) {
-            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, max_output: None, choices };
+            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, images: 0, max_output: None, choices };
             let part = |whole: u64, part: u8| Some(whole * u64::from(part) / 255);
             let prompt = part(max_prompt_tokens, parts[0]);
             let used = Usage {
@@ -230,7 +275,7 @@ mod tests {
         #[test]
         fn any_numbers_are_bounded(numbers: [u64; 6], prices: [Option<u64>; 4]) {
             let [prompt_tokens, max_prompt_tokens, max_output, choices, money, output_tokens] = numbers;
-            let estimate = Estimate { prompt_tokens, max_prompt_tokens, max_output: Some(max_output), choices };
+            let estimate = Estimate { prompt_tokens, max_prompt_tokens, images: 0, max_output: Some(max_output), choices };
             let [input, output, cached_input, cache_write] = prices;
             let price = Price { input, output, cached_input, cache_write };
             let _ = (estimate.most(output_tokens, &price), estimate.affordable_output(money, &price));

@@ -8,6 +8,81 @@ use crate::format::usage::Usage;
 /// The number of tokens to which prices refer.
 pub(super) const TOKENS_OF_PRICE: u128 = 1_000_000;
 
+/// A price step: of a call with a long input, all tokens cost more.
+struct Step {
+    /// The beginning of the model's name, without its maker.
+    model: &'static str,
+    /// The input tokens above which the step applies.
+    above: u64,
+    /// The price of input, cached or not, in per cent of the base price.
+    input_percent: u64,
+    /// The price of output, likewise.
+    output_percent: u64,
+}
+
+const fn step(model: &'static str, above: u64, input_percent: u64, output_percent: u64) -> Step {
+    Step { model, above, input_percent, output_percent }
+}
+
+/// The price steps, of any provider: a model costs about the same wherever it is. The first row that matches counts.
+/// State: November 2026, from the price table that `core/data/README.md` names.
+#[rustfmt::skip]
+const STEPS: &[Step] = &[
+    step("claude-haiku-5-5", 100_000, 500, 500),
+    step("gemini-2.5-pro",   200_000, 200, 150),
+    step("gemini-3-pro",     200_000, 200, 150),
+    step("gemini-3.1-pro",   200_000, 200, 150),
+    step("gemini-pro-latest", 200_000, 200, 150),
+    step("grok-4.",          200_000, 200, 200),
+    step("grok-build",       200_000, 200, 200),
+    step("grok-code-fast",   200_000, 200, 200),
+    step("gpt-5.4-mini",     u64::MAX, 100, 100),
+    step("gpt-5.4-nano",     u64::MAX, 100, 100),
+    step("gpt-5.4",          272_000, 200, 150),
+    step("gpt-5.5",          272_000, 200, 150),
+    step("gpt-5.6",          272_000, 200, 150),
+    step("gpt-6",            272_000, 200, 150),
+    step("daybreak-",        272_000, 200, 150),
+    step("MiniMax-M3",       512_000, 200, 200),
+];
+/// The smallest step.
+const LEAST_STEP: u64 = 100_000;
+
+/// The prices of a model for a call with this many input tokens.
+pub fn at_size(model: &str, price: Price, prompt_tokens: u64) -> Price {
+    if prompt_tokens <= LEAST_STEP {
+        return price;
+    }
+    match STEPS.iter().find(|step| name(model).starts_with(step.model)) {
+        Some(Step { above, input_percent, output_percent, .. }) if prompt_tokens > *above => {
+            let scaled =
+                |price: Option<u64>, percent: u64| Some(price?.saturating_mul(percent).div_ceil(100));
+            Price {
+                input: scaled(price.input, *input_percent),
+                output: scaled(price.output, *output_percent),
+                cached_input: scaled(price.cached_input, *input_percent),
+                cache_write: scaled(price.cache_write, *input_percent),
+            }
+        }
+        _ => price,
+    }
+}
+
+/// The name of a model without that of its maker: `openai/gpt-6-sol`, `openai.gpt-6-sol`.
+fn name(model: &str) -> &str {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    name.strip_prefix("openai.").unwrap_or(name)
+}
+
+/// Returns `true` if a model bills each call or each search besides its tokens. Such a price is not in the catalogue.
+pub fn has_fees(provider: &str, model: &str) -> bool {
+    let name = name(model);
+    provider == "perplexity"
+        || name.starts_with("sonar")
+        || name.starts_with("compound")
+        || name.contains("-search")
+}
+
 /// The cost of a usage, in micro-USD: the exact sum, rounded up once. `None` if the tokens are not known, or if a price
 /// that is needed is not known. The price of a kind of token that was not used is not needed.
 ///

@@ -39,6 +39,8 @@ pub struct Attempt {
     pub cost_micro_usd: Option<u64>,
     /// The price that the cost is computed with.
     pub price: Option<Price>,
+    /// The usage that the provider reported, if it was too large to be charged. Then `usage` is what was charged.
+    pub reported: Option<Usage>,
 }
 
 /// The end of a call.
@@ -113,6 +115,7 @@ pub struct Receipt {
 
 /// The JSON of a receipt. Its hash depends on the order of the fields.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the members of a JSON object")]
 struct ReceiptText<'r> {
     id: &'r str,
     request_id: &'r str,
@@ -134,6 +137,7 @@ struct ReceiptText<'r> {
     duration_ms: u64,
     partial: bool,
     estimated: bool,
+    capped: bool,
     #[serde(serialize_with = "write_attempts")]
     attempts: &'r [Attempt],
 }
@@ -152,6 +156,14 @@ struct AttemptText<'r> {
     completion_tokens: Option<u64>,
     cost_micro_usd: Option<u64>,
     price: Option<PriceText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported: Option<ReportedText>,
+}
+
+#[derive(Serialize)]
+struct ReportedText {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -179,6 +191,10 @@ impl AttemptText<'_> {
             completion_tokens: attempt.usage.completion_tokens,
             cost_micro_usd: attempt.cost_micro_usd,
             price,
+            reported: attempt.reported.map(|usage| ReportedText {
+                prompt_tokens: usage.prompt_tokens,
+                completion_tokens: usage.completion_tokens,
+            }),
         }
     }
 }
@@ -222,6 +238,11 @@ impl Receipt {
         self.attempts.iter().any(|attempt| attempt.estimated)
     }
 
+    /// Returns `true` if a provider reported more than can be right, so that less was charged.
+    pub fn is_capped(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.reported.is_some())
+    }
+
     /// The text, as the argument of [`Chain::add`].
     pub fn to_text(&self) -> String {
         let last = self.attempts.last();
@@ -247,6 +268,7 @@ impl Receipt {
             duration_ms: self.duration_ms,
             partial: self.partial,
             estimated: self.is_estimated(),
+            capped: self.is_capped(),
             attempts: &self.attempts,
         })
     }
@@ -451,6 +473,7 @@ mod tests {
             estimated: false,
             cost_micro_usd,
             price,
+            reported: None,
         };
         let used = Usage {
             prompt_tokens: Some(9),
@@ -483,7 +506,7 @@ mod tests {
                 r#""provider":"groq","model":"llama \"3\"","stream":true,"status":200,"outcome":"client_left","#,
                 r#""prompt_tokens":9,"cached_tokens":2,"cache_write_tokens":null,"completion_tokens":3,"#,
                 r#""reasoning_tokens":null,"image_tokens":null,"cost_micro_usd":1,"#,
-                r#""first_token_ms":18446744073709551615,"duration_ms":0,"partial":true,"estimated":false,"#,
+                r#""first_token_ms":18446744073709551615,"duration_ms":0,"partial":true,"estimated":false,"capped":false,"#,
                 r#""attempts":[{"provider":"groq","model":"llama \"3\"","outcome":"rate_limited","duration_ms":120,"#,
                 r#""prompt_tokens":null,"completion_tokens":null,"cost_micro_usd":0,"price":null},"#,
                 r#"{"provider":"groq","model":"llama \"3\"","outcome":"ok","duration_ms":120,"prompt_tokens":9,"#,

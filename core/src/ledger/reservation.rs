@@ -5,19 +5,23 @@ use super::estimate::Estimate;
 use super::lease::Hold;
 use super::limit::{Counter, Kind, Limit};
 use super::message::{Charge, Need};
-use super::price::cost;
+use super::price::{at_size, cost, has_fees};
 use super::receipt::Attempt;
 use crate::catalog::{Facts, Price};
 use crate::config::UnknownPrice;
 use crate::error::{Code, Error};
+use crate::format::billing::{Billing, Extra};
 use crate::format::usage::Usage;
 use crate::key::binds;
 
 /// The smallest output that is worth paying for, in tokens of each choice, if the hold cannot pay for all of the
 /// requested output.
 const LEAST_OUTPUT: u64 = 256;
-/// The output that is reserved of token limits. The actual usage is charged afterwards.
-const LIKELY_OUTPUT: u64 = 1_024;
+/// The maximum charge of an attempt, as a multiple of the most that it can cost. The hold is an upper bound, so a usage
+/// above it means that the provider counts something that the gateway cannot see, or that the report is wrong. Up to
+/// this multiple the provider is believed. A larger report must not end the key: an attempt holds at most an eighth of
+/// what is left, unless little is left.
+const MOST_OF_HOLD: u64 = 2;
 
 /// The limits, holds and attempts of one call.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct Reservation {
     unknown_price: UnknownPrice,
     /// The model name in the call.
     requested: String,
+    /// The parts of the request that cost more than their tokens.
+    extras: Vec<&'static Extra>,
     hold: Hold,
     /// The attempts in progress.
     in_flight: Vec<InFlight>,
@@ -38,6 +44,7 @@ pub struct Reservation {
 struct InFlight {
     provider: String,
     model: String,
+    key: u8,
     shares: Vec<(Counter, u64)>,
     /// The maximum output, in tokens of each choice.
     output: u64,
@@ -50,6 +57,8 @@ pub struct Target<'a> {
     pub provider: &'a str,
     /// The provider's id of the model.
     pub model: &'a str,
+    /// The index of the provider's key.
+    pub key: u8,
     /// The facts in the catalogue.
     pub facts: &'a Facts,
 }
@@ -59,8 +68,12 @@ pub struct Target<'a> {
 pub enum End {
     /// The upstream reported the usage.
     Reported(Usage),
-    /// The upstream did not report the usage: this many output tokens were received.
+    /// The upstream did not report the usage: this many output tokens were received. A limit of money or tokens is
+    /// charged as for [`End::AtMost`], because the provider may have billed more than was received.
     Partly(u64),
+    /// It is not known whether anything was used. A limit of money or tokens is charged as for [`End::AtMost`];
+    /// otherwise it counts as nothing.
+    Unknown,
     /// Nothing was used: the request was rejected or never arrived.
     Nothing,
     /// The attempt was abandoned, and the provider goes on and charges as much as it can.
@@ -81,10 +94,30 @@ impl Reservation {
             estimate,
             unknown_price,
             requested,
+            extras: Vec::new(),
             hold: Hold::default(),
             in_flight: Vec::new(),
             attempts: Vec::new(),
         }
+    }
+
+    /// Adds what is only read of a request whose key has limits of money or tokens.
+    #[must_use]
+    pub fn billed(mut self, billing: Billing) -> Reservation {
+        self.estimate.images = self.estimate.images.max(billing.images);
+        self.extras = billing.extras;
+        self
+    }
+
+    /// Returns `true` if the key has a limit of money or tokens.
+    pub fn has_meter(&self) -> bool {
+        self.limits.iter().any(is_metered)
+    }
+
+    /// Returns `true` if a limit of money or tokens applies to a model. Then, whenever the usage is not known, the most
+    /// that the provider can have billed is charged.
+    pub fn is_metered(&self, provider: &str, model: &str) -> bool {
+        self.limits_of(provider, model).any(is_metered)
     }
 
     /// Returns `true` if the key has limits.
@@ -98,7 +131,11 @@ impl Reservation {
     }
 
     /// The limits that apply to a model.
-    fn limits_of<'s>(&'s self, provider: &'s str, model: &'s str) -> impl Iterator<Item = &'s Limit> {
+    fn limits_of<'s>(
+        &'s self,
+        provider: &'s str,
+        model: &'s str,
+    ) -> impl Iterator<Item = &'s Limit> + use<'s> {
         self.limits.iter().filter(move |limit| self.is_for(limit, provider, model))
     }
 
@@ -111,23 +148,28 @@ impl Reservation {
 
     /// The needs of an attempt, beyond the amounts that the call already holds.
     pub fn needs(&self, target: Target<'_>) -> Result<Vec<Need>, Error> {
-        let Target { provider, model, facts } = target;
-        let output = self.estimate.output_bound(facts);
+        let Target { provider, model, facts, .. } = target;
+        let estimate = self.estimate.at(model);
+        let output = estimate.output_bound(facts);
+        let price = at_size(model, facts.price, estimate.max_prompt_tokens);
         let mut needs = Vec::new();
         for limit in self.limits_of(provider, model) {
             let counter = limit.counter();
+            if let Some(extra) = self.extras.iter().find(|extra| is_billed(extra, limit.kind, provider)) {
+                return Err(not_priced(limit, extra, provider));
+            }
             let (least, most) = match limit.kind {
                 Kind::Requests | Kind::Concurrent if self.hold.has(&counter) => continue,
                 Kind::Requests | Kind::Concurrent => (1, 1),
                 Kind::Tokens => {
-                    let output = output.min(LIKELY_OUTPUT).saturating_mul(self.estimate.choices);
-                    // A call that is larger than the limit by itself may run if nothing else does.
-                    let likely = self.estimate.prompt_tokens.saturating_add(output).min(limit.amount);
-                    (likely, likely)
+                    (estimate.most_tokens(output.min(LEAST_OUTPUT)), estimate.most_tokens(output))
+                }
+                Kind::MicroUsd if self.unknown_price == UnknownPrice::Refuse && has_fees(provider, model) => {
+                    return Err(price_unknown(limit, provider, model));
                 }
                 Kind::MicroUsd => {
-                    let least = self.estimate.most(output.min(LEAST_OUTPUT), &facts.price);
-                    let most = self.estimate.most(output, &facts.price);
+                    let least = estimate.most(output.min(LEAST_OUTPUT), &price);
+                    let most = estimate.most(output, &price);
                     match (least.zip(most), self.unknown_price) {
                         (Some(bounds), _) => bounds,
                         (None, UnknownPrice::CountTokens) => continue,
@@ -156,64 +198,103 @@ impl Reservation {
     /// Adds the charges reserved for an attempt. Returns the maximum output that they pay for, in tokens of each
     /// choice; `None` if the output need not be limited.
     pub fn started(&mut self, target: Target<'_>, charges: Vec<Charge>) -> Option<u64> {
-        let Target { provider, model, facts } = target;
+        let Target { provider, model, key, facts } = target;
         self.hold.charges.extend(charges);
+        let estimate = self.estimate.at(model);
+        let price = at_size(model, facts.price, estimate.max_prompt_tokens);
+        let bound = estimate.output_bound(facts);
         let mut shares = Vec::new();
-        let mut money = None;
+        let mut limited: Option<u64> = None;
         for limit in self.limits_of(provider, model) {
             let free = self.free(limit);
-            match limit.kind {
+            let affordable = match limit.kind {
                 Kind::Requests | Kind::Concurrent => continue,
-                Kind::Tokens => {}
-                Kind::MicroUsd => money = Some(money.map_or(free, |known: u64| known.min(free))),
+                Kind::Tokens => Some(estimate.affordable_tokens(free)),
+                Kind::MicroUsd => estimate.affordable_output(free, &price),
+            };
+            if let Some(tokens) = affordable {
+                limited = Some(limited.unwrap_or(bound).min(tokens));
             }
             shares.push((limit.counter(), free));
         }
-        let bound = self.estimate.output_bound(facts);
-        let affordable = money.and_then(|money| self.estimate.affordable_output(money, &facts.price));
-        let limit = affordable.map(|tokens| tokens.min(bound));
         let (provider, model) = (provider.to_owned(), model.to_owned());
-        self.in_flight.push(InFlight { provider, model, shares, output: limit.unwrap_or(bound) });
-        limit
+        self.in_flight.push(InFlight { provider, model, key, shares, output: limited.unwrap_or(bound) });
+        limited
     }
 
     /// Records the end of an attempt.
     pub fn ended(&mut self, target: Target<'_>, outcome: &'static str, duration_ms: u64, end: End) {
-        let Target { provider, model, facts } = target;
-        let price = facts.price;
-        let estimate = &self.estimate;
+        let Target { provider, model, key, facts } = target;
+        let is_metered = self.is_metered(provider, model);
+        let estimate = self.estimate.at(model);
+        let is_this = |in_flight: &InFlight| {
+            in_flight.provider == provider && in_flight.model == model && in_flight.key == key
+        };
+        let index = self.in_flight.iter().position(is_this);
+        let output = index.map(|index| self.in_flight.remove(index).output);
+        let output = output.unwrap_or_else(|| estimate.output_bound(facts));
+        let most = Most {
+            prompt: estimate.max_prompt_tokens,
+            output: output.saturating_mul(estimate.choices),
+            cost: {
+                let price = at_size(model, facts.price, estimate.max_prompt_tokens);
+                estimate.most(output, &price).filter(|_| is_metered)
+            },
+        };
+        let end = match end {
+            End::Partly(_) | End::Unknown if is_metered => End::AtMost,
+            End::Unknown => End::Nothing,
+            end => end,
+        };
         let tokens = |prompt, completion| Usage {
             prompt_tokens: Some(prompt),
             completion_tokens: Some(completion),
             ..Usage::default()
         };
-        let is_this = |in_flight: &InFlight| in_flight.provider == provider && in_flight.model == model;
-        let index = self.in_flight.iter().position(is_this);
-        let output = index.map_or(0, |index| self.in_flight.remove(index).output);
         let (usage, estimated) = match end {
             End::Reported(usage) if usage.is_known() => (usage, false),
             End::Reported(usage) => {
-                let prompt = usage.prompt_tokens.unwrap_or(estimate.prompt_tokens);
-                let known = Usage { prompt_tokens: Some(prompt), ..usage };
-                (Usage { completion_tokens: Some(usage.completion_tokens.unwrap_or(0)), ..known }, true)
+                let (prompt, output) =
+                    if is_metered { (most.prompt, most.output) } else { (estimate.prompt_tokens, 0) };
+                let prompt_tokens = Some(usage.prompt_tokens.unwrap_or(prompt));
+                let completion_tokens = Some(usage.completion_tokens.unwrap_or(output));
+                (Usage { prompt_tokens, completion_tokens, ..usage }, true)
             }
             End::Partly(completion) => (tokens(estimate.prompt_tokens, completion), true),
-            End::Nothing => (tokens(0, 0), false),
-            End::AtMost => {
-                (tokens(estimate.max_prompt_tokens, output.saturating_mul(estimate.choices)), true)
-            }
+            End::Nothing | End::Unknown => (tokens(0, 0), false),
+            End::AtMost => (tokens(most.prompt, most.output), true),
         };
-        let cost_micro_usd = if end == End::Nothing { Some(0) } else { cost(&usage, &price) };
-        self.attempts.push(Attempt {
+        let cost_of = |usage: &Usage| {
+            let price = at_size(model, facts.price, usage.prompt_tokens.unwrap_or(0));
+            (cost(usage, &price), price)
+        };
+        let (cost, price) = cost_of(&usage);
+        let mut attempt = Attempt {
             provider: provider.to_owned(),
             model: model.to_owned(),
             outcome,
             duration_ms,
             usage,
             estimated,
-            cost_micro_usd,
+            cost_micro_usd: cost,
             price: has_price(&price).then_some(price),
-        });
+            reported: None,
+        };
+        match end {
+            End::Nothing => attempt.cost_micro_usd = Some(0),
+            // The input may have been of the most expensive kind.
+            End::AtMost => attempt.cost_micro_usd = most.cost.or(cost),
+            _ if is_metered && most.is_exceeded(&usage, cost) => {
+                attempt.reported = Some(usage);
+                attempt.usage = most.bounded(&usage);
+                let (_, price) = cost_of(&attempt.usage);
+                let bound = most.cost.map_or(u64::MAX, |most| most.saturating_mul(MOST_OF_HOLD));
+                attempt.cost_micro_usd = cost.map(|cost| cost.min(bound));
+                attempt.price = has_price(&price).then_some(price);
+            }
+            _ => {}
+        }
+        self.attempts.push(attempt);
     }
 
     /// The amount of a limit that the attempts so far have used.
@@ -221,10 +302,7 @@ impl Reservation {
         let is_covered = |attempt: &&Attempt| self.is_for(limit, &attempt.provider, &attempt.model);
         let covered = self.attempts.iter().filter(is_covered);
         let amount = |attempt: &Attempt| match limit.kind {
-            Kind::Tokens => {
-                let Usage { prompt_tokens, completion_tokens, .. } = attempt.usage;
-                prompt_tokens.unwrap_or(0).saturating_add(completion_tokens.unwrap_or(0))
-            }
+            Kind::Tokens => tokens_of(&attempt.usage),
             Kind::MicroUsd => attempt.cost_micro_usd.unwrap_or(0),
             Kind::Requests | Kind::Concurrent => 0,
         };
@@ -246,8 +324,72 @@ impl Reservation {
     }
 }
 
+/// The most that one attempt can have used.
+struct Most {
+    prompt: u64,
+    /// The output of all choices, in tokens.
+    output: u64,
+    /// The cost in micro-USD; `None` if no limit counts it, or the price is not known.
+    cost: Option<u64>,
+}
+
+impl Most {
+    fn tokens(&self) -> u64 {
+        self.prompt.saturating_add(self.output).saturating_mul(MOST_OF_HOLD)
+    }
+
+    /// Returns `true` if a report is too large to be charged.
+    fn is_exceeded(&self, usage: &Usage, cost: Option<u64>) -> bool {
+        let cost_bound = self.cost.map(|most| most.saturating_mul(MOST_OF_HOLD));
+        tokens_of(usage) > self.tokens() || cost.zip(cost_bound).is_some_and(|(cost, bound)| cost > bound)
+    }
+
+    /// The part of a report that is charged, in tokens.
+    fn bounded(&self, usage: &Usage) -> Usage {
+        let bound = self.tokens();
+        let prompt = usage.prompt_tokens.unwrap_or(0).min(bound);
+        let completion = usage.completion_tokens.unwrap_or(0).min(bound - prompt);
+        let part = |tokens: Option<u64>, whole: u64| tokens.map(|tokens| tokens.min(whole));
+        Usage {
+            prompt_tokens: Some(prompt),
+            cached_tokens: part(usage.cached_tokens, prompt),
+            cache_write_tokens: part(usage.cache_write_tokens, prompt),
+            completion_tokens: Some(completion),
+            reasoning_tokens: part(usage.reasoning_tokens, completion),
+            image_tokens: part(usage.image_tokens, bound),
+        }
+    }
+}
+
+fn tokens_of(usage: &Usage) -> u64 {
+    usage.prompt_tokens.unwrap_or(0).saturating_add(usage.completion_tokens.unwrap_or(0))
+}
+
+/// Returns `true` if a limit cannot hold for a call with this part.
+fn is_billed(extra: &Extra, kind: Kind, provider: &str) -> bool {
+    let counts = match kind {
+        Kind::MicroUsd => true,
+        Kind::Tokens => extra.adds_tokens,
+        Kind::Requests | Kind::Concurrent => false,
+    };
+    counts && extra.is_billed_by(provider)
+}
+
+fn is_metered(limit: &Limit) -> bool {
+    matches!(limit.kind, Kind::Tokens | Kind::MicroUsd)
+}
+
 fn has_price(price: &Price) -> bool {
     price.input.or(price.output).is_some()
+}
+
+fn not_priced(limit: &Limit, extra: &Extra, provider: &str) -> Error {
+    let Extra { field, why, .. } = extra;
+    let message = format!(
+        "The gateway rejected this call: {why}, and {provider} may bill for it, so the call cannot be charged to this key's limit of {}; remove it from '{field}'",
+        limit.describe()
+    );
+    Error::new(Code::PriceUnknown, message).with_param(*field)
 }
 
 fn price_unknown(limit: &Limit, provider: &str, model: &str) -> Error {
@@ -285,12 +427,13 @@ mod tests {
     }
 
     fn target(provider: &str) -> Target<'_> {
-        Target { provider, model: "m", facts: &SMALL }
+        Target { provider, model: "m", key: 0, facts: &SMALL }
     }
 
     fn reservation(counters: &[(&str, u64)]) -> Reservation {
         let limits = counters.iter().map(|(counter, amount)| Limit::of_counter(counter, *amount).unwrap());
-        let estimate = Estimate { prompt_tokens: 25, max_prompt_tokens: 100, max_output: None, choices: 1 };
+        let estimate =
+            Estimate { prompt_tokens: 25, max_prompt_tokens: 100, images: 0, max_output: None, choices: 1 };
         Reservation::new(limits.collect(), estimate, UnknownPrice::Refuse, "chat")
     }
 
@@ -329,13 +472,12 @@ mod tests {
             ("usd_total", 9),
             ("concurrent", 2),
         ]);
-        // 100 input tokens at 1 and 256 or 1000 output tokens at 10 micro-USD each; 25 likely input tokens and 1000
-        // output tokens, but never more than the limit.
+        // 100 input tokens at 1 and 256 or 1000 output tokens at 10 micro-USD each.
         assert_eq!(
             bounds(&reservation.needs(target("a")).unwrap()),
             [
                 ("requests_per_minute", 1, 1),
-                ("tokens_per_minute", 500, 500),
+                ("tokens_per_minute", 356, 1_100),
                 ("usd_total", 2_660, 10_100),
                 ("concurrent", 1, 1)
             ]
@@ -357,16 +499,124 @@ mod tests {
         reservation.ended(target("a"), "server_error", 1, End::Nothing);
         assert_eq!(bounds(&reservation.needs(target("b")).unwrap()), []);
         assert_eq!(reservation.started(target("b"), Vec::new()), Some(1_000));
-        reservation.ended(target("b"), "timed_out", 1, End::Partly(0));
-        // 25 likely tokens have been used.
+        reservation.ended(target("b"), "ok", 1, reported(25, 0));
         assert_eq!(bounds(&reservation.needs(target("c")).unwrap()), [("usd_total", 0, 25)]);
         assert_eq!(reservation.started(target("c"), Vec::new()), Some(997));
         reservation.ended(target("c"), "cancelled", 1, End::AtMost);
         let (attempts, charges) = reservation.settle();
         let costs: Vec<_> =
             attempts.iter().map(|attempt| (attempt.cost_micro_usd, attempt.estimated)).collect();
-        assert_eq!(costs, [(Some(0), false), (Some(25), true), (Some(10_070), true)]);
+        assert_eq!(costs, [(Some(0), false), (Some(25), false), (Some(10_070), true)]);
         assert_eq!(charges.iter().map(|charge| charge.used).collect::<Vec<_>>(), [10_095, 1]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_charged_as_the_most_that_can_have_been_billed() {
+        let half = Usage { prompt_tokens: Some(40), ..Usage::default() };
+        for (end, cost, tokens) in [
+            (End::AtMost, 5_100, 600),
+            (End::Partly(3), 5_100, 600),
+            (End::Unknown, 5_100, 600),
+            (End::Reported(half), 5_040, 540),
+            (End::Reported(Usage::default()), 5_100, 600),
+            (End::Nothing, 0, 0),
+        ] {
+            let mut metered = reservation(&[("usd_total", 1), ("tokens_per_day", 1)]);
+            let held = charges(&[("usd_total", 5_109), ("tokens_per_day", 700)]);
+            assert_eq!(metered.started(target("a"), held), Some(500));
+            metered.ended(target("a"), "broken", 1, end);
+            let expected = [("usd_total".into(), cost), ("tokens_per_day".into(), tokens)];
+            assert_eq!(used(metered), expected, "{end:?}");
+        }
+        // Without such a limit, it is estimated for the receipt.
+        let mut free = reservation(&[("concurrent", 1), ("usd_total b/*", 1)]);
+        free.started(target("a"), charges(&[("concurrent", 1)]));
+        free.ended(target("a"), "broken", 1, End::Partly(3));
+        free.ended(target("a"), "unreachable", 1, End::Unknown);
+        let (attempts, _) = free.settle();
+        let costs: Vec<_> = attempts.iter().map(|attempt| attempt.cost_micro_usd).collect();
+        assert_eq!(costs, [Some(25 + 30), Some(0)]);
+    }
+
+    #[test]
+    fn the_most_is_charged_at_the_most_expensive_price() {
+        let price = Price { cache_write: Some(3_000_000), ..PRICED };
+        let facts = facts(price, 1_000);
+        let target = Target { facts: &facts, ..target("a") };
+        let mut reservation = reservation(&[("usd_total", 1)]);
+        assert_eq!(bounds(&reservation.needs(target).unwrap()), [("usd_total", 2_860, 10_300)]);
+        reservation.started(target, charges(&[("usd_total", 2_860)]));
+        reservation.ended(target, "timed_out", 1, End::Unknown);
+        assert_eq!(used(reservation), [("usd_total".into(), 2_860)]);
+    }
+
+    #[test]
+    fn an_absurd_report_is_charged_up_to_twice_the_most() {
+        for (prompt, completion, used_tokens, cost, capped) in [
+            (100, 500, 600, 5_100, false),
+            (900, 290, 1_190, 3_800, false),
+            (300, 900, 1_200, 9_300, false),
+            (3, 1 << 40, 1_200, 10_200, true),
+            (1 << 40, 1 << 40, 1_200, 10_200, true),
+            (u64::MAX, u64::MAX, 1_200, 10_200, true),
+        ] {
+            let mut reservation = reservation(&[("usd_total", 1), ("tokens_per_day", 1)]);
+            let held = charges(&[("usd_total", 5_100), ("tokens_per_day", 600)]);
+            assert_eq!(reservation.started(target("a"), held), Some(500));
+            reservation.ended(target("a"), "ok", 1, reported(prompt, completion));
+            let (attempts, charges) = reservation.settle();
+            assert_eq!(attempts[0].reported.is_some(), capped, "{prompt} {completion}");
+            assert_eq!(charges.iter().map(|charge| charge.used).collect::<Vec<_>>(), [cost, used_tokens]);
+        }
+    }
+
+    #[test]
+    fn two_keys_of_one_model_have_holds_of_their_own() {
+        let mut reservation = reservation(&[("usd_total", 1)]);
+        let other = Target { key: 1, ..target("a") };
+        reservation.started(target("a"), charges(&[("usd_total", 10_100)]));
+        reservation.started(other, charges(&[("usd_total", 2_660)]));
+        reservation.ended(other, "cancelled", 1, End::AtMost);
+        reservation.ended(target("a"), "ok", 1, reported(100, 1_000));
+        let costs: Vec<_> = reservation.settle().0.iter().map(|attempt| attempt.cost_micro_usd).collect();
+        assert_eq!(costs, [Some(2_660), Some(10_100)]);
+    }
+
+    #[test]
+    fn a_long_prompt_is_held_and_charged_at_its_own_price() {
+        let target = Target { model: "openai/gpt-6-sol", ..target("a") };
+        for (tokens, input, output) in [(100, 1, 10), (200_000, 1, 10), (272_000, 1, 10), (272_001, 2, 15)] {
+            let mut reservation = reservation(&[("usd_total", 1)]);
+            reservation.estimate.max_prompt_tokens = tokens;
+            let most = tokens * input + 1_000 * output;
+            assert_eq!(reservation.needs(target).unwrap()[0].most, most);
+            reservation.started(target, charges(&[("usd_total", most)]));
+            reservation.ended(target, "ok", 1, reported(tokens, 1_000));
+            assert_eq!(used(reservation), [("usd_total".into(), most)]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_priced_is_rejected_where_a_limit_counts_it() {
+        let body = br#"{"model":"m","messages":[],"service_tier":"priority"}"#;
+        let request = crate::format::read(&crate::operation::CHAT_COMPLETIONS, body).unwrap();
+        let with = |limits| reservation(limits).billed(request.billing());
+        let error = with(&[("usd_total", 9)]).needs(target("a")).unwrap_err();
+        assert!(error.is(Code::PriceUnknown));
+        assert_eq!(error.param.as_deref(), Some("service_tier"));
+        assert!(with(&[("usd_total", 9)]).needs(target("cerebras")).is_ok());
+        assert!(with(&[("usd_total b/*", 9)]).needs(target("a")).is_ok());
+        assert!(with(&[("tokens_per_day", 9)]).needs(target("a")).is_ok(), "the tier adds no tokens");
+    }
+
+    #[test]
+    fn a_model_with_fees_has_no_known_price() {
+        for (provider, model, known) in
+            [("perplexity", "sonar", false), ("openai", "gpt-6-search-api", false), ("openai", "gpt-6", true)]
+        {
+            let target = Target { model, ..target(provider) };
+            assert_eq!(reservation(&[("usd_total", 9)]).needs(target).is_ok(), known, "{model}");
+        }
     }
 
     #[test]
@@ -391,13 +641,16 @@ mod tests {
         reservation.started(target("a"), charges(&[("usd_total a/*", 10_100), ("requests_per_day chat", 1)]));
         reservation.ended(target("a"), "broken", 1, End::Partly(10));
         assert_eq!(bounds(&reservation.needs(target("b")).unwrap()), [("usd_total b/m", 2_660, 10_100)]);
-        assert_eq!(used(reservation), [("usd_total a/*".into(), 125), ("requests_per_day chat".into(), 1)]);
+        assert_eq!(
+            used(reservation),
+            [("usd_total a/*".into(), 10_100), ("requests_per_day chat".into(), 1)]
+        );
     }
 
     #[test]
     fn without_a_price_a_call_cannot_be_charged_to_a_budget() {
         let free = Facts { price: Price::default(), ..SMALL };
-        let target = Target { provider: "a", model: "m", facts: &free };
+        let target = Target { provider: "a", model: "m", key: 0, facts: &free };
         let mut reservation = reservation(&[("usd_total", 1)]);
         let error = reservation.needs(target).unwrap_err();
         assert!(error.is(Code::PriceUnknown) && error.message.contains("a/m"), "{}", error.message);

@@ -29,6 +29,10 @@ pub struct Snapshot<'a> {
     pub wasm_memory_bytes: u64,
     /// The bytes that the isolate's calls hold.
     pub held_bytes: u64,
+    /// Calls whose provider reported more usage than can be right; `None` without a database.
+    pub capped_calls: Option<u64>,
+    /// Calls whose record was lost; `None` without a database.
+    pub lost_records: Option<u64>,
 }
 
 /// The state of one provider.
@@ -186,6 +190,18 @@ const METRICS: &[Metric] = &[
         samples: Samples::Gateway(|snapshot| Some(snapshot.held_bytes)),
     },
     Metric {
+        name: "gatehouse_capped_requests_total",
+        kind: "counter",
+        help: "Calls whose provider reported more usage than can be right.",
+        samples: Samples::Gateway(|snapshot| snapshot.capped_calls),
+    },
+    Metric {
+        name: "gatehouse_lost_records_total",
+        kind: "counter",
+        help: "Calls whose record was lost, because the Wasm failed or a ledger did not respond.",
+        samples: Samples::Gateway(|snapshot| snapshot.lost_records),
+    },
+    Metric {
         name: "gatehouse_build_info",
         kind: "gauge",
         help: "Version of the gateway.",
@@ -312,6 +328,8 @@ mod tests {
             operator_denials: [6, 7],
             wasm_memory_bytes: 1_310_720,
             held_bytes: 17,
+            capped_calls: None,
+            lost_records: None,
         };
         let text = snapshot.exposition();
         let model = r#"provider="groq",model="a\"\\\nä""#;

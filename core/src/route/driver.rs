@@ -60,6 +60,8 @@ pub struct Send {
     pub limits: AttemptLimits,
     /// The maximum output, in tokens of each choice; `None` if it need not be limited.
     pub output_limit: Option<u64>,
+    /// `true` if a limit of money or tokens counts the attempt, so that its usage must be known.
+    pub is_metered: bool,
 }
 
 /// The limits of one attempt, in milliseconds.
@@ -253,8 +255,8 @@ impl<'c> Driver<'c> {
         match held {
             Ok(charges) => {
                 let candidate = self.candidates.get(lane.candidate);
-                let output_limit =
-                    candidate.and_then(|candidate| self.reservation.started(target(candidate), charges));
+                let output_limit = candidate
+                    .and_then(|candidate| self.reservation.started(target(candidate, lane), charges));
                 self.state = State::Sending(lane, output_limit);
             }
             Err(error) => self.cannot_begin(error),
@@ -318,8 +320,8 @@ impl<'c> Driver<'c> {
         self.plan.failed(lane, &failure, now_ms, chance());
         let class = failure.class;
         self.note(candidate, class.as_str(), upstream_ms);
-        let end = if class.may_have_used() { abandoned(candidate) } else { End::Nothing };
-        self.reservation.ended(target(candidate), class.as_str(), upstream_ms, end);
+        let end = used_by_failure(&refusal, candidate);
+        self.reservation.ended(target(candidate, lane), class.as_str(), upstream_ms, end);
         let rank = |failed: &Exhausted| failed.class.map_or(0, Class::rank);
         if self.failed.as_ref().is_none_or(|failed| class.rank() > rank(failed)) {
             let class = Some(class);
@@ -341,7 +343,7 @@ impl<'c> Driver<'c> {
             ));
         };
         if self.reservation.is_limited() {
-            self.reservation.needs(target(candidate)).map(Some)
+            self.reservation.needs(target(candidate, lane)).map(Some)
         } else {
             Ok(None)
         }
@@ -369,13 +371,15 @@ impl<'c> Driver<'c> {
     ) -> Send {
         let is_hedge = !self.in_flight.is_empty();
         let limits = self.limits(now_ms);
+        let mut is_metered = false;
         if let Some(candidate) = self.candidates.get(lane.candidate) {
+            is_metered = self.reservation.is_metered(&candidate.provider.name, &candidate.model);
             self.hedge_ms = if is_hedge { None } else { self.hedge_ms(candidate, lane, view) };
             view.begin(candidate.lane(lane.key), now_ms);
         }
         self.sent += 1;
         self.in_flight.push(InFlight { lane, sent_ms: now_ms });
-        Send { lane, is_hedge, limits, output_limit }
+        Send { lane, is_hedge, limits, output_limit, is_metered }
     }
 
     fn limits(&self, now_ms: u64) -> AttemptLimits {
@@ -430,7 +434,7 @@ impl<'c> Driver<'c> {
         let upstream_ms = now_ms.saturating_sub(sent_ms);
         view.hedge_lost(candidate.lane(lane.key), sent_ms, now_ms);
         self.note(candidate, "cancelled", upstream_ms);
-        self.reservation.ended(target(candidate), "cancelled", upstream_ms, abandoned(candidate));
+        self.reservation.ended(target(candidate, lane), "cancelled", upstream_ms, abandoned(candidate));
     }
 
     fn note(&mut self, candidate: &Candidate<'_>, outcome: &str, upstream_ms: u64) {
@@ -464,8 +468,28 @@ impl<'c> Driver<'c> {
 }
 
 /// A candidate, as reservations and receipts identify it.
-fn target<'a>(candidate: &'a Candidate<'_>) -> Target<'a> {
-    Target { provider: &candidate.provider.name, model: &candidate.model, facts: &candidate.facts }
+fn target<'a>(candidate: &'a Candidate<'_>, lane: LaneIndex) -> Target<'a> {
+    let Candidate { provider, model, facts, .. } = candidate;
+    Target { provider: &provider.name, model, key: lane.key, facts }
+}
+
+/// What a failed attempt used.
+pub fn used_by_failure(refusal: &Refusal, candidate: &Candidate<'_>) -> End {
+    if let Some(used) = refusal.used {
+        return used;
+    }
+    let class = Failure::of(&refusal.error, None).class;
+    match class {
+        _ if class.may_have_used() => abandoned(candidate),
+        // The provider may have received the request.
+        Class::Unreachable => End::Unknown,
+        // A proxy in front of the provider did not wait for it.
+        Class::ServerError if matches!(refusal.error.status, 408 | 504 | 524) => End::Unknown,
+        Class::Refused | Class::ContentRefused | Class::TooLong if candidate.provider.charges_rejections => {
+            End::Unknown
+        }
+        _ => End::Nothing,
+    }
 }
 
 /// The charge for an abandoned attempt without visible output.
@@ -486,28 +510,31 @@ pub fn charge_of_whole(usage: Usage, bytes: u64) -> End {
     }
 }
 
-/// The outcome of a call whose stream has ended. `client_stayed` is `true` if the client received all of it.
+/// The outcome of a call whose stream has ended. `client_stayed` is `true` if the client was connected when it ended.
 pub fn outcome_of_stream(stream: &dyn ResponseStream, client_stayed: bool) -> Outcome {
     match stream.state() {
-        // A client that has received everything may disconnect.
-        StreamState::Over(StreamOutcome::Done) => Outcome::Answered,
         _ if !client_stayed => Outcome::ClientLeft,
+        StreamState::Over(StreamOutcome::Done) => Outcome::Answered,
         _ => Outcome::Failed,
     }
 }
 
 /// The charge for a stream. `cancel_stops_billing` is a property of the provider: it stops charging when a call is
-/// cancelled.
+/// cancelled. `is_metered` is [`Reservation::is_metered`]: then only the usage of a complete stream counts.
 pub fn charge_of_stream(
     stream: &dyn ResponseStream,
     outcome: Outcome,
     cancel_stops_billing: Option<bool>,
+    is_metered: bool,
 ) -> End {
     let usage = stream.usage();
     let produced = stream.produced();
+    // The stream may have been read to its end after the client left.
+    let is_complete = stream.state() == StreamState::Over(StreamOutcome::Done);
     match outcome {
-        Outcome::Answered if usage.is_known() => End::Reported(usage),
-        Outcome::ClientLeft if cancel_stops_billing == Some(false) => End::AtMost,
+        _ if is_complete && usage.is_known() => End::Reported(usage),
+        _ if is_metered => End::AtMost,
+        Outcome::ClientLeft if cancel_stops_billing == Some(false) && !is_complete => End::AtMost,
         // Some providers report usage along the way: the last report of a stream that was cut may be behind its
         // content.
         _ if usage.is_known() && usage.completion_tokens >= Some(produced) => End::Reported(usage),
@@ -765,7 +792,7 @@ mod tests {
         let cut = StreamState::Over(StreamOutcome::Cut);
         for (state, reported, produced, stayed, stops, outcome, end) in [
             (done, usage(5), 7, true, None, Outcome::Answered, End::Reported(usage(5))),
-            (done, usage(5), 7, false, Some(false), Outcome::Answered, End::Reported(usage(5))),
+            (done, usage(5), 7, false, Some(false), Outcome::ClientLeft, End::Reported(usage(5))),
             (done, none, 7, true, None, Outcome::Answered, End::Partly(7)),
             (cut, none, 7, true, Some(false), Outcome::Failed, End::Partly(7)),
             (cut, usage(5), 7, true, None, Outcome::Failed, End::Partly(7)),
@@ -775,7 +802,10 @@ mod tests {
         ] {
             let stream = Stream(state, reported, produced);
             assert_eq!(outcome_of_stream(&stream, stayed), outcome, "{state:?} {stayed}");
-            assert_eq!(charge_of_stream(&stream, outcome, stops), end, "{state:?} {produced}");
+            assert_eq!(charge_of_stream(&stream, outcome, stops, false), end, "{state:?} {produced}");
+            // Of a key with limits of money or tokens, only the usage of a complete stream counts.
+            let metered = if state == done && reported != none { end } else { End::AtMost };
+            assert_eq!(charge_of_stream(&stream, outcome, stops, true), metered, "{state:?} {produced}");
         }
         assert_eq!(charge_of_whole(none, 40), End::Partly(10));
         assert_eq!(charge_of_whole(usage(3), 40), End::Reported(usage(3)));

@@ -5,7 +5,9 @@ use crate::error::{Code, Error};
 use crate::format::request::Responder;
 use crate::format::upstream_error;
 use crate::format::usage::Usage;
+use crate::health::failure::{Class, Failure};
 use crate::key::Secret;
+use crate::ledger::End;
 
 /// The reason why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +46,13 @@ pub struct Refusal {
     pub detail: Option<String>,
     /// The upstream's own retry headers: names in lower case, and values.
     pub retry_headers: Vec<(&'static str, String)>,
+    /// What the attempt used, if that does not follow from the class of the failure.
+    pub used: Option<End>,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        Refusal { error, detail: None, retry_headers: Vec::new() }
+        Refusal { error, detail: None, retry_headers: Vec::new(), used: None }
     }
 }
 
@@ -59,6 +63,13 @@ impl From<Error> for Box<Refusal> {
 }
 
 impl Refusal {
+    /// The refusal of an upstream that had sent a status of success: it may have generated before it failed.
+    #[must_use]
+    pub fn after_success(self) -> Refusal {
+        let is_failure = Failure::of(&self.error, None).class == Class::ServerError;
+        Refusal { used: if is_failure { Some(End::Unknown) } else { self.used }, ..self }
+    }
+
     /// The value of a retry header.
     pub fn retry_header(&self, name: &str) -> Option<&str> {
         self.retry_headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
@@ -131,7 +142,10 @@ pub fn read(
         (true, _) => Ok(Passed::Stream),
         (false, true) => Err(other_content_type(provider, "an event stream").into()),
         (false, false) if !is_json => Err(other_content_type(provider, "JSON").into()),
-        (false, false) => Ok(Passed::Whole(responder.whole(provider, &body(), key)?)),
+        (false, false) => match responder.whole(provider, &body(), key) {
+            Ok(usage) => Ok(Passed::Whole(usage)),
+            Err(error) => Err(Box::new(Refusal::from(error).after_success())),
+        },
     }
 }
 

@@ -22,6 +22,7 @@ use super::{ObjectError, send_within};
 use crate::platform::database::Failure;
 use crate::platform::{clock, log};
 use crate::store;
+use storage::{Retry, RollUp};
 
 /// The time for which a call waits for a lease, in milliseconds.
 const CALL_PATIENCE_MS: u32 = 5_000;
@@ -134,8 +135,6 @@ pub struct KeyLedger {
     account: RefCell<Option<Account>>,
     /// The time of the alarm, in milliseconds since 1970, if it is known.
     alarm_ms: Cell<Option<u64>>,
-    /// The wait before the next try of a roll-up, in milliseconds.
-    retry_ms: Cell<u64>,
 }
 
 impl DurableObject for KeyLedger {
@@ -146,7 +145,6 @@ impl DurableObject for KeyLedger {
             env,
             account: RefCell::new(None),
             alarm_ms: Cell::new(None),
-            retry_ms: Cell::new(RETRY_MS),
         }
     }
 
@@ -238,24 +236,27 @@ impl KeyLedger {
         }
     }
 
-    /// Rolls up sums to the database, oldest first, and returns the time of the next try if some are left.
+    /// Rolls up sums to the database, oldest first, and returns the time of the next try if some are left. It is stored:
+    /// the alarm may go off before for another reason, in another life of the object.
     async fn roll_up(&self) -> Option<u64> {
         loop {
-            let (watermark, rows) = storage::oldest_roll_up(&self.state)?;
+            let RollUp { watermark, rows, retry } = storage::oldest_roll_up(&self.state)?;
+            if let Some(Retry { at_ms, .. }) = retry.filter(|retry| retry.at_ms > clock::now_ms()) {
+                return Some(at_ms);
+            }
             let wait_ms = match store::usage::roll_up(&self.env, &self.id, watermark, &rows).await {
                 Ok(()) => {
-                    self.retry_ms.set(RETRY_MS);
-                    storage::rolled_up(&self.state, watermark);
+                    storage::rolled_up(&self.state, watermark, retry.is_some());
                     continue;
                 }
                 Err(Failure::NotBound | Failure::NotMigrated) => NO_TABLES_MS,
                 Err(Failure::Unavailable | Failure::Duplicate(_)) => {
-                    let wait_ms = self.retry_ms.get();
-                    self.retry_ms.set((wait_ms * 2).min(MAX_RETRY_MS));
-                    wait_ms
+                    retry.map_or(RETRY_MS, |retry| (retry.wait_ms * 2).min(MAX_RETRY_MS))
                 }
             };
-            return Some(clock::now_ms() + wait_ms);
+            let at_ms = clock::now_ms() + wait_ms;
+            storage::retry_at(&self.state, Retry { at_ms, wait_ms });
+            return Some(at_ms);
         }
     }
 }

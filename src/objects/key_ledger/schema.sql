@@ -24,7 +24,7 @@ CREATE TABLE leases (
   body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Singleton texts: 'counters' and 'reporters'.
+-- Singleton texts: 'counters', 'reporters', and 'retry' if a roll-up has failed.
 CREATE TABLE kept (
   name TEXT PRIMARY KEY,
   body TEXT NOT NULL

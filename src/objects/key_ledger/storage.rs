@@ -5,6 +5,7 @@ use gatehouse_core::json;
 use gatehouse_core::ledger::tally::Row;
 use gatehouse_core::ledger::{Account, Changes, MAX_SETTLED, Page, Stored, receipt};
 use gatehouse_core::report::usage::Usage;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 
@@ -157,19 +158,54 @@ pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), S
     run(state, &statements).map(|_| ())
 }
 
-/// The oldest sums that wait for their roll-up, and their watermark.
-pub fn oldest_roll_up(state: &JsValue) -> Option<(u64, Vec<Row>)> {
-    let sql = "SELECT watermark, rows FROM roll_ups ORDER BY watermark LIMIT 1";
+/// Sums that wait for their roll-up.
+pub struct RollUp {
+    /// Their watermark.
+    pub watermark: u64,
+    /// The sums.
+    pub rows: Vec<Row>,
+    /// The retry, if a roll-up has failed.
+    pub retry: Option<Retry>,
+}
+
+/// When a roll-up is tried again.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+pub struct Retry {
+    /// The time, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The wait that led to it, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// The oldest sums that wait for their roll-up.
+pub fn oldest_roll_up(state: &JsValue) -> Option<RollUp> {
+    let sql = "SELECT watermark, rows, (SELECT body FROM kept WHERE name = 'retry') AS retry \
+               FROM roll_ups ORDER BY watermark LIMIT 1";
     let found = run(state, &[Statement::new(sql, [])]).ok()?;
     let oldest = found.first()?.first()?;
     let rows: Vec<Value> = serde_json::from_str(text(oldest, "rows")).ok()?;
-    Some((number(oldest, "watermark"), rows.iter().filter_map(Row::from_json).collect()))
+    Some(RollUp {
+        watermark: number(oldest, "watermark"),
+        rows: rows.iter().filter_map(Row::from_json).collect(),
+        retry: json::read(text(oldest, "retry")).ok(),
+    })
 }
 
-/// Deletes sums that were rolled up.
-pub fn rolled_up(state: &JsValue, watermark: u64) {
+/// Stores when to try again.
+pub fn retry_at(state: &JsValue, retry: Retry) {
+    // If this fails the next try is earlier.
+    let _ = run(state, &[keep("retry", &json::to_text(&retry))]);
+}
+
+/// Deletes sums that were rolled up. `was_retried` is true if a retry is stored.
+pub fn rolled_up(state: &JsValue, watermark: u64, was_retried: bool) {
+    let mut statements =
+        vec![Statement::new("DELETE FROM roll_ups WHERE watermark = ?1", [watermark.into()])];
+    if was_retried {
+        statements.push(Statement::new("DELETE FROM kept WHERE name = 'retry'", []));
+    }
     // If this fails they are rolled up again, and counted once.
-    let _ = run(state, &[Statement::new("DELETE FROM roll_ups WHERE watermark = ?1", [watermark.into()])]);
+    let _ = run(state, &statements);
 }
 
 /// The sums of a range of days, including those that are not folded yet.

@@ -44,6 +44,8 @@ pub(crate) enum Turn {
     Nothing,
 }
 
+/// The tokens around each message, if a prompt has a token for each byte.
+const FRAME: u64 = 4;
 /// The largest number of choices, as at `OpenAI`.
 const MAX_CHOICES: u64 = 128;
 
@@ -70,6 +72,8 @@ impl Chat {
                 param: Some("n"),
             });
         }
+        // After everything that can reject the request, since this counts it.
+        let simulate = Simulate::choose(simulates, caller, value.get("model").and_then(Value::as_str));
         let messages: &[Value] = value.get("messages").and_then(Value::as_array).map_or(&[], Vec::as_slice);
         let format = value.pointer("/response_format/type").and_then(Value::as_str);
         let model = value.get("model").and_then(Value::as_str);
@@ -84,11 +88,31 @@ impl Chat {
             limit: number("max_completion_tokens").or_else(|| number("max_tokens")),
             logprobs: truth("logprobs"),
             json: matches!(format, Some("json_object" | "json_schema")),
-            prompt_tokens: messages.iter().map(|message| words(&text(message))).sum(),
+            prompt_tokens: if simulate.bill.is_some_and(|bill| bill.dense) {
+                let tools = value.get("tools").map_or(0, |tools| tools.to_string().len() as u64);
+                tools + messages.iter().map(|message| text(message).len() as u64 + FRAME).sum::<u64>()
+            } else {
+                messages.iter().map(|message| words(&text(message))).sum()
+            },
             turn: turn(&value, messages),
-            // After everything that can reject the request, since this counts it.
-            simulate: Simulate::choose(simulates, caller, model),
+            simulate,
         })
+    }
+
+    /// The reasoning tokens of one choice.
+    pub(crate) fn reasoning_tokens(&self) -> u64 {
+        let reasoning = self.simulate.bill.map_or(0, |bill| bill.reasoning);
+        reasoning.min(self.limit.unwrap_or(u64::MAX))
+    }
+
+    /// The largest number of words of content in one choice.
+    pub(crate) fn content_limit(&self) -> Option<u64> {
+        self.limit.map(|limit| limit - self.reasoning_tokens())
+    }
+
+    /// The completion tokens of all choices, each with this much content.
+    pub(crate) fn completion_tokens(&self, content: u64) -> u64 {
+        (content + self.reasoning_tokens()) * self.n
     }
 
     /// The same for tests in which the caller does not matter.

@@ -98,6 +98,10 @@ fn stats(totals: &Totals) -> Value {
         "cut": cut,
         "prompt_tokens": get(&totals.prompt_tokens),
         "completion_tokens": get(&totals.completion_tokens),
+        "billed_prompt": get(&totals.billed_prompt),
+        "billed_cached": get(&totals.billed_cached),
+        "billed_written": get(&totals.billed_written),
+        "billed_completion": get(&totals.billed_completion),
         "open": requests.saturating_sub(completed + cancelled + cut),
     })
 }

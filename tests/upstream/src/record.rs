@@ -38,6 +38,19 @@ impl Outcome {
     }
 }
 
+/// The tokens that a call is billed for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Billed {
+    /// Tokens of the prompt at the usual price.
+    pub(crate) prompt: u64,
+    /// Tokens of the prompt that were read from the cache.
+    pub(crate) cached: u64,
+    /// Tokens of the prompt that were written to the cache.
+    pub(crate) written: u64,
+    /// Completion tokens, reasoning included.
+    pub(crate) completion: u64,
+}
+
 /// Counts since the start or the last reset.
 #[derive(Default)]
 pub(crate) struct Totals {
@@ -47,6 +60,10 @@ pub(crate) struct Totals {
     pub(crate) cut: AtomicU64,
     pub(crate) prompt_tokens: AtomicU64,
     pub(crate) completion_tokens: AtomicU64,
+    pub(crate) billed_prompt: AtomicU64,
+    pub(crate) billed_cached: AtomicU64,
+    pub(crate) billed_written: AtomicU64,
+    pub(crate) billed_completion: AtomicU64,
     /// Responses that are handed to hyper as a whole but not yet to the operating system.
     pub(crate) leaving: AtomicU64,
 }
@@ -219,6 +236,20 @@ impl Ticket {
     /// Number of the request.
     pub(crate) fn n(&self) -> u64 {
         self.entry.n
+    }
+
+    /// Bills a call. Whatever becomes of the connection, the provider does what it was asked for.
+    pub(crate) fn bill(&self, billed: Billed) {
+        let Billed { prompt, cached, written, completion } = billed;
+        let totals = &self.totals;
+        for (sum, tokens) in [
+            (&totals.billed_prompt, prompt),
+            (&totals.billed_cached, cached),
+            (&totals.billed_written, written),
+            (&totals.billed_completion, completion),
+        ] {
+            sum.fetch_add(tokens, Ordering::Relaxed);
+        }
     }
 
     /// Records the prompt tokens when a response starts.

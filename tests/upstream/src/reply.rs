@@ -38,6 +38,16 @@ pub(crate) struct Reply {
 impl Reply {
     /// The reply to a request.
     pub(crate) fn to(chat: &Chat) -> Self {
+        let reply = Self::unlimited(chat);
+        // An honest provider bills no more than it was asked for.
+        let generated = chat.simulate.content.is_some()
+            || chat.simulate.content_bytes.is_some()
+            || chat.simulate.events.is_some()
+            || matches!(reply.content, Content::Call(_));
+        if generated && chat.simulate.bill.is_none() { reply } else { reply.limited(chat.content_limit()) }
+    }
+
+    fn unlimited(chat: &Chat) -> Self {
         let simulate = &chat.simulate;
         if let Some(content) = &simulate.content {
             return Self::text(content.clone(), None);
@@ -60,7 +70,7 @@ impl Reply {
             Turn::Nothing => "Hello from the simulated provider.".to_owned(),
         };
         let text = if chat.json { format!("{{\"answer\":{}}}", json::quoted(&text)) } else { text };
-        Self::text(text, None).limited(chat.limit)
+        Self::text(text, None)
     }
 
     fn text(text: String, piece: Option<usize>) -> Self {
@@ -68,9 +78,8 @@ impl Reply {
     }
 
     fn limited(mut self, limit: Option<u64>) -> Self {
-        if let (Content::Text { text, piece }, Some(limit)) = (&mut self.content, limit)
-            && self.tokens > limit
-        {
+        let Some(limit) = limit.filter(|limit| self.tokens > *limit) else { return self };
+        if let Content::Text { text, piece } = &mut self.content {
             let keep = pieces(text, *piece)
                 .scan(0, |used, piece| {
                     *used += words(piece);
@@ -78,9 +87,9 @@ impl Reply {
                 })
                 .sum();
             text.truncate(keep);
-            self.tokens = limit;
-            self.finish = "length";
         }
+        self.tokens = limit;
+        self.finish = "length";
         self
     }
 }

@@ -13,6 +13,7 @@ use crate::body::{Comments, Ending, Frames, Mark, Script};
 use crate::chat::{Chat, Rejection};
 use crate::embeddings::Embeddings;
 use crate::faults::Fault;
+use crate::record::Billed;
 use crate::reply::Reply;
 use crate::simulate::{BodyShape, Chunking, ContentType, Cut, Hang, Simulate};
 use crate::stream;
@@ -30,6 +31,8 @@ pub(crate) struct Response {
     pub(crate) script: Script,
     /// The prompt tokens to record; 0 if nothing was generated.
     pub(crate) prompt_tokens: u64,
+    /// What the provider bills, from the moment at which it accepts the request.
+    pub(crate) bill: Billed,
 }
 
 impl Response {
@@ -37,7 +40,7 @@ impl Response {
     pub(crate) fn json(status: StatusCode, text: impl Into<bytes::Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        Self { status, headers, script: Script::plain(text), prompt_tokens: 0 }
+        Self { status, headers, script: Script::plain(text), prompt_tokens: 0, bill: Billed::default() }
     }
 
     /// An error in `OpenAI`'s envelope.
@@ -76,6 +79,13 @@ impl Response {
         };
         if !(chat.stream && simulate.streams()) {
             shape_whole(&mut response.script, simulate);
+        }
+        if let Some(bill) = simulate.bill.filter(|_| simulate.streams()) {
+            let cached = bill.cached.min(chat.prompt_tokens);
+            let written = bill.cache_write.min(chat.prompt_tokens - cached);
+            let completion = chat.completion_tokens(Reply::to(chat).tokens);
+            response.bill =
+                Billed { prompt: chat.prompt_tokens - cached - written, cached, written, completion };
         }
         response.finished(simulate, head.n)
     }
@@ -122,6 +132,7 @@ impl Response {
                 headers,
                 script: Script::plain(""),
                 prompt_tokens: 0,
+                bill: Billed::default(),
             });
         }
         if let Some(code) = simulate.status {
@@ -187,7 +198,13 @@ impl Response {
             stamped: simulate.stamped,
             ending,
         };
-        Self { status: StatusCode::OK, headers, script, prompt_tokens: chat.prompt_tokens }
+        Self {
+            status: StatusCode::OK,
+            headers,
+            script,
+            prompt_tokens: chat.prompt_tokens,
+            bill: Billed::default(),
+        }
     }
 }
 

@@ -127,6 +127,7 @@ async fn call(
         Ok(read) => read,
         Err(rejection) => return Ok(Err(rejection)),
     };
+    ticket.bill(response.bill);
     if let Some(delay) = simulate.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }

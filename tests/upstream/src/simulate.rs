@@ -57,6 +57,24 @@ pub(crate) struct Simulate {
     pub(crate) no_content_length: bool,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) extra_members: bool,
+    // Money.
+    pub(crate) bill: Option<Bill>,
+}
+
+/// What the call costs at the provider: see the README.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Bill {
+    /// The prompt has a token for each byte.
+    pub(crate) dense: bool,
+    /// Tokens of reasoning before the content of each choice.
+    pub(crate) reasoning: u64,
+    /// Tokens of the prompt that are read from the cache.
+    pub(crate) cached: u64,
+    /// Tokens of the prompt that are written to the cache.
+    pub(crate) cache_write: u64,
+    /// The output tokens that are reported, if not the right number.
+    pub(crate) reported: Option<u64>,
 }
 
 /// The `content-type` of a response. `null` is a value here, not an absence.
@@ -309,6 +327,7 @@ impl Simulate {
             (self.events.is_some_and(|events| events > MAX_EVENTS), "events is too large"),
             (content > 1, "only one of content, content_bytes and events can be the content"),
             (vectors && content > 0, "embeddings have no content"),
+            (vectors && self.bill.is_some(), "bill is for completions"),
             (
                 vectors && !matches!(self.usage, UsageMode::Normal | UsageMode::None | UsageMode::TotalOnly),
                 "embeddings have usage \"normal\", \"none\" or \"total_only\"",

@@ -71,7 +71,7 @@ struct UsagePlan {
 
 impl UsagePlan {
     fn new(chat: &Chat, completion_tokens: u64) -> Self {
-        let right = format!(",\"usage\":{}", usage(chat.prompt_tokens, completion_tokens));
+        let right = format!(",\"usage\":{}", usage(chat, completion_tokens));
         let mode = chat.simulate.usage;
         let is_requested = match mode {
             UsageMode::Always | UsageMode::Preview => true,
@@ -91,14 +91,14 @@ impl UsagePlan {
             UsageMode::Normal | UsageMode::Always => Self { last: right, ..plan },
             UsageMode::WithChoices => Self { finish: right, ..plan },
             UsageMode::Preview => {
-                let preview = format!(",\"usage\":{}", usage(chat.prompt_tokens, 1));
+                let preview = format!(",\"usage\":{}", usage(chat, 1));
                 Self { first: preview, last: right, ..plan }
             }
             UsageMode::XGroq => Self {
                 first: ",\"x_groq\":{\"id\":\"req_sim\"}".to_owned(),
                 finish: format!(
                     ",\"x_groq\":{{\"id\":\"req_sim\",\"usage\":{}}}",
-                    usage(chat.prompt_tokens, completion_tokens)
+                    usage(chat, completion_tokens)
                 ),
                 ..plan
             },
@@ -212,7 +212,7 @@ pub(crate) fn events(chat: &Chat, reply: &Reply, head: &Head) -> Events {
             comments: simulate.comments,
         },
         open,
-        usage: UsagePlan::new(chat, reply.tokens * chat.n),
+        usage: UsagePlan::new(chat, chat.completion_tokens(reply.tokens)),
     };
     match &reply.content {
         Content::Text { text, piece } => writer.text(text, *piece),

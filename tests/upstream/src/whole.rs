@@ -33,13 +33,22 @@ impl Head {
     }
 }
 
-/// The usage object.
-pub(crate) fn usage(prompt: u64, completion: u64) -> String {
+/// The usage object, with so many completion tokens, unless the request wants others to be reported.
+pub(crate) fn usage(chat: &Chat, completion: u64) -> String {
+    let prompt = chat.prompt_tokens;
+    let bill = chat.simulate.bill.unwrap_or_default();
+    let completion = bill.reported.unwrap_or(completion);
+    let cached = bill.cached.min(prompt);
+    let written = match bill.cache_write.min(prompt - cached) {
+        0 => String::new(),
+        tokens => format!(",\"cache_write_tokens\":{tokens}"),
+    };
     format!(
         "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{},\
-         \"prompt_tokens_details\":{{\"cached_tokens\":0}},\
-         \"completion_tokens_details\":{{\"reasoning_tokens\":0}}}}",
-        prompt + completion
+         \"prompt_tokens_details\":{{\"cached_tokens\":{cached}{written}}},\
+         \"completion_tokens_details\":{{\"reasoning_tokens\":{}}}}}",
+        prompt + completion,
+        chat.reasoning_tokens() * chat.n
     )
 }
 
@@ -97,7 +106,7 @@ pub(crate) fn completion(chat: &Chat, reply: &Reply, head: &Head) -> String {
     out.push(']');
     if chat.simulate.usage != UsageMode::None {
         out.push_str(",\"usage\":");
-        out.push_str(&usage(chat.prompt_tokens, reply.tokens * chat.n));
+        out.push_str(&usage(chat, chat.completion_tokens(reply.tokens)));
     }
     out.push('}');
     out

@@ -704,8 +704,22 @@ fn counting_continues_without_records() {
     assert_eq!(
         get(server, "/_stats"),
         json!({"requests": 2, "completed": 1, "cancelled": 0, "cut": 1, "open": 0,
-        "prompt_tokens": 12, "completion_tokens": 7})
+        "prompt_tokens": 12, "completion_tokens": 7,
+        "billed_prompt": 0, "billed_cached": 0, "billed_written": 0, "billed_completion": 0})
     );
+}
+
+#[test]
+fn a_call_is_billed_for_all_that_it_was_asked_for() {
+    let server = start();
+    let bill = json!({"dense": true, "reasoning": 30, "cached": 5, "cache_write": 2});
+    let body = json!({"messages": [{"role": "user", "content": "abcdef"}], "n": 2, "max_tokens": 50, "stream": true,
+        "simulate": {"events": 100, "cut": "clean", "after_events": 3, "bill": bill}});
+    call(server, "POST", "/v1/chat/completions", body.to_string().as_bytes());
+    let stats = get(server, "/_stats");
+    let billed = |name: &str| stats[format!("billed_{name}")].as_u64().unwrap();
+    // Six bytes and four tokens of frame; thirty of reasoning and twenty of content in each of two choices.
+    assert_eq!((billed("prompt"), billed("cached"), billed("written"), billed("completion")), (3, 5, 2, 100));
 }
 
 #[test]

@@ -39,8 +39,6 @@ const ONCE: &[&str] = &[
 ];
 /// The fields that limit the output, in tokens.
 const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
-/// The maximum number of choices; no provider supports more.
-const MOST_CHOICES: u64 = 128;
 const INCLUDE_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
 #[derive(Deserialize)]
@@ -66,17 +64,16 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
     let images = Images::of(messages.as_bytes());
     let tools = offers_tools(&body);
     let format = output_format(&body);
+    let text = messages.len() + body.size("tools") + body.size("functions");
+    let schema = body.size("response_format");
     let size = Size {
-        text: messages.len().saturating_sub(images.bytes) + body.size("tools") + body.size("functions"),
-        schema: body.size("response_format"),
+        text: text.saturating_sub(images.bytes),
+        schema,
+        rest: bytes.len().saturating_sub(text + schema),
         images: images.count,
         tools,
         max_output: requested_output(&body),
-        choices: body
-            .find("n")
-            .and_then(|member| lenient_count(member.value))
-            .unwrap_or(1)
-            .clamp(1, MOST_CHOICES),
+        choices: body.find("n").and_then(|member| lenient_count(member.value)).unwrap_or(1).max(1),
     };
     // Values that are not numbers are left to the provider to reject.
     let tokens = |name: &str| body.find(name).and_then(|member| member.value.parse().ok());
