@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use gatehouse_core::catalog::{AI_BINDING, Reachability};
 use gatehouse_core::config::Auth;
-use gatehouse_core::error::{Code, Error};
+use gatehouse_core::error::{Code, Error, Meaning};
 use gatehouse_core::format::request::{Inference, Responder};
-use gatehouse_core::format::usage::Usage;
+use gatehouse_core::format::whole::{BOM, Whole};
+use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
 use gatehouse_core::ledger::{Charge, Need};
 use gatehouse_core::route::candidates::Candidate;
@@ -19,7 +20,7 @@ use worker::js_sys::Uint8Array;
 
 use crate::isolate::{Isolate, accounts};
 use crate::platform::upstream::{self, EventStream, Flight, Heartbeat, Target, UpstreamBody};
-use crate::platform::{clock, random, variables};
+use crate::platform::{clock, log, random, variables};
 use crate::request_context::RequestContext;
 
 /// The attempts of one call.
@@ -47,8 +48,8 @@ pub enum Received {
         /// The status, 2xx.
         status: u16,
         body: Uint8Array,
-        /// The usage that the response reports.
-        usage: Usage,
+        /// What is read of it.
+        whole: Whole,
     },
     /// An event stream of which only the held part has been read.
     Stream(EventStream),
@@ -102,6 +103,9 @@ impl Attempts<'_> {
                     };
                     let Attempt { lane, flight, adjusted, responder } = in_flight.remove(index);
                     let result = self.settle(lane, flight, responder).await;
+                    if let Err(refusal) = &result {
+                        self.tell_operator(lane, &refusal.error);
+                    }
                     let result = result.map(|received| settled = Some((received, adjusted)));
                     let failure = driver.settled(lane, result, clock::now_ms(), &mut view(), random::chance);
                     if failure.is_some() {
@@ -131,6 +135,22 @@ impl Attempts<'_> {
                     };
                 }
             }
+        }
+    }
+
+    /// Logs an error that only the operator can fix: the caller may never hear of it, because another lane answers. A
+    /// lane with such an error has a long cooldown, so there are few of these lines.
+    fn tell_operator(&self, lane: LaneIndex, error: &Error) {
+        let Some(candidate) = self.candidates.get(lane.candidate) else { return };
+        if error.meaning().is_some_and(Meaning::is_operators) {
+            log::line(&log::Event::Upstream {
+                request_id: &self.context.id,
+                provider: &candidate.provider.name,
+                model: &candidate.model,
+                key: lane.key,
+                class: Failure::of(error, None).class.as_str(),
+                detail: error.told().unwrap_or(&error.message),
+            });
         }
     }
 
@@ -207,9 +227,12 @@ impl Attempts<'_> {
         let candidate = self.candidate(lane)?;
         let provider = &candidate.provider.name;
         let response = outcome.map_err(|interrupted| {
-            let error = interrupted.early.unwrap_or_else(|| response::interrupted(provider, interrupted.why));
-            let detail = Some(interrupted.detail).filter(|detail| !detail.is_empty());
-            Box::new(Refusal { detail, ..Refusal::from(error) })
+            let detail = interrupted.detail().map(str::to_owned);
+            let refusal = match interrupted.early() {
+                Some(error) => response::refused(error.clone(), |name| interrupted.header(name)),
+                None => response::interrupted(provider, interrupted.why).into(),
+            };
+            Box::new(Refusal { detail: refusal.detail.clone().or(detail), ..refusal })
         })?;
         self.isolate.health.view.borrow_mut().observe_limits(
             candidate.lane(lane.key),
@@ -218,13 +241,9 @@ impl Attempts<'_> {
             |name| response.header(name),
             clock::now_ms(),
         );
-        let sent = Sent { provider, key: self.key(lane), stream: self.request.stream, responder };
-        let content_type = response.header("content-type");
-        let arrived = Arrived {
-            status: response.status,
-            content_type: content_type.as_deref(),
-            is_stream: matches!(response.body, UpstreamBody::Stream(_)),
-        };
+        let sent = Sent { provider, key: self.key(lane), responder };
+        let arrived =
+            Arrived { status: response.status, is_stream: matches!(response.body, UpstreamBody::Stream(_)) };
         let bytes = || match &response.body {
             UpstreamBody::Whole(Some(body)) => body.to_vec(),
             UpstreamBody::Whole(None) | UpstreamBody::Stream(_) => Vec::new(),
@@ -233,8 +252,11 @@ impl Attempts<'_> {
         let status = response.status;
         Ok(match (response.body, passed) {
             (UpstreamBody::Stream(events), _) => Received::Stream(events),
-            (UpstreamBody::Whole(body), Passed::Whole(usage)) => {
-                Received::Whole { status, body: body.unwrap_or_default(), usage }
+            (UpstreamBody::Whole(body), Passed::Whole(whole)) => {
+                let body = body.unwrap_or_default();
+                let bom = u32::try_from(BOM.len()).unwrap_or(0);
+                let body = if whole.has_bom { body.subarray(bom, body.length()) } else { body };
+                Received::Whole { status, body, whole }
             }
             (UpstreamBody::Whole(_), Passed::Stream) => return Err(Box::new(nothing_received().refusal)),
         })

@@ -32,8 +32,8 @@ pub fn respond(
 ) -> Result<Response, Error> {
     let mut receipt = None;
     let response = match ended {
-        Ok(Success { received: Received::Whole { status, body, usage }, adjusted, .. }) => {
-            record.ended(driver::charge_of_whole(usage, body.length().into()));
+        Ok(Success { received: Received::Whole { status, body, whole }, adjusted, .. }) => {
+            record.ended(driver::charge_of_whole(whole, record.prompt));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
             with_adjusted(Response::new(status, "application/json", Body::Bytes(body)), &adjusted)
@@ -69,7 +69,7 @@ fn relay(
         if let (Outcome::Failed, Some(error)) = (outcome, stream.error()) {
             record.broke(&Failure::of(error, None));
         }
-        record.ended(driver::charge_of_stream(stream, outcome, record.cancel_stops_billing));
+        record.ended(driver::charge_of_stream(stream, outcome, record.cancel_stops_billing, record.prompt));
         record.close(200, outcome, outcome != Outcome::Answered, None);
         let Isolate { accounts, health, .. } = &*record.isolate;
         accounts.report(&env, &record.ledger).await;

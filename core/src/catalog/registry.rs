@@ -40,6 +40,8 @@ pub struct Entry {
     pub cancel_stops_billing: Option<bool>,
     /// It accepts the fields `models` and `provider` itself.
     pub own_routing: bool,
+    /// Its streams are known to end without `[DONE]`.
+    pub ends_without_done: bool,
     /// The way to call it, or the reason why it cannot be called.
     pub reachability: Reachability,
     /// The operator's settings of its models, by id.
@@ -162,6 +164,7 @@ impl Registry {
                 limit_headers: provider.limit_headers,
                 cancel_stops_billing: provider.cancel_stops_billing,
                 own_routing: provider.own_routing,
+                ends_without_done: provider.ends_without_done,
                 reachability: match built_in_reachability(provider, &variable) {
                     Reachability::Inactive(_) if has_binding && provider.name == WORKERS_AI => {
                         Reachability::Binding
@@ -179,6 +182,7 @@ impl Registry {
                 limit_headers: super::providers::OPENAI_LIMITS,
                 cancel_stops_billing: provider.cancel_stops_billing,
                 own_routing: false,
+                ends_without_done: provider.ends_without_done,
                 reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),

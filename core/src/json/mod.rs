@@ -4,6 +4,7 @@
 //! chat requests in place.
 
 pub mod members;
+pub mod partial;
 
 use std::collections::BTreeMap;
 use std::fmt;

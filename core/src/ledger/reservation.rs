@@ -59,6 +59,8 @@ pub struct Target<'a> {
 pub enum End {
     /// The upstream reported the usage.
     Reported(Usage),
+    /// The upstream reported a usage that cannot be true: this one is charged instead.
+    Corrected(Usage),
     /// The upstream did not report the usage: this many output tokens were received.
     Partly(u64),
     /// Nothing was used: the request was rejected or never arrived.
@@ -196,6 +198,7 @@ impl Reservation {
                 let known = Usage { prompt_tokens: Some(prompt), ..usage };
                 (Usage { completion_tokens: Some(usage.completion_tokens.unwrap_or(0)), ..known }, true)
             }
+            End::Corrected(usage) => (usage, true),
             End::Partly(completion) => (tokens(estimate.prompt_tokens, completion), true),
             End::Nothing => (tokens(0, 0), false),
             End::AtMost => {
