@@ -113,7 +113,7 @@ impl Error {
                     // The one code that clients of this surface know by another name.
                     Origin::Gateway(Code::InvalidApiKey) => "AuthenticationFailed",
                     Origin::Gateway(code) => code.spec().pascal_code,
-                    Origin::Upstream { .. } => "UpstreamError",
+                    Origin::Upstream(_) => "UpstreamError",
                 },
                 details: match (&self.details, param) {
                     (Some(details), _) => Details::Stated(details),

@@ -169,6 +169,8 @@ error_table! {
         "The provider is known, but the operator has not configured a key or a usable address for it.";
     NoCandidate, "no_candidate", 503, "service_unavailable", Retry::Never,
         "None of the models that the name resolves to meets the needs of the call, or none is available now; in that case `retry-after` is the number of seconds to wait.";
+    ContextLengthExceeded, "context_length_exceeded", 400, "invalid_request_error", Retry::Never,
+        "The input is longer than every model that the name resolves to accepts.";
     UpstreamUnreachable, "upstream_unreachable", 502, "upstream_error", Retry::After(1),
         "The provider could not be reached, or closed the connection without a response.";
     UpstreamTimeout, "upstream_timeout", 504, "upstream_error", Retry::After(1),
@@ -218,7 +220,69 @@ pub struct Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Gateway(Code),
-    Upstream { kind: String, code: Option<String> },
+    Upstream(Box<FromUpstream>),
+}
+
+/// What an upstream's error has beyond its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FromUpstream {
+    kind: String,
+    code: Option<String>,
+    meaning: Meaning,
+    /// The upstream's own message, if the caller gets another one.
+    told: Option<String>,
+}
+
+/// What an upstream's error means for the call, whatever its status. `format::upstream_error` decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The input is longer than the model accepts.
+    TooLong,
+    /// The content is rejected by moderation.
+    Moderated,
+    /// The upstream cannot serve this request, but another one may: it has no tools, or the request alone is larger than
+    /// a limit of the account.
+    Unsupported,
+    /// The request is invalid everywhere.
+    Refused,
+    /// The upstream does not know the model.
+    ModelUnknown,
+    /// The upstream rejects the gateway's credential.
+    CredentialRejected,
+    /// The gateway's account has no quota or money left.
+    QuotaSpent,
+    /// The gateway's credential has no permission.
+    Forbidden,
+    /// Too many requests.
+    Throttled,
+    /// The upstream failed, or has no capacity.
+    Failed,
+}
+
+impl Meaning {
+    /// The meaning of a status if the upstream says nothing that explains it.
+    pub fn of_status(status: u16) -> Meaning {
+        match status {
+            401 => Meaning::CredentialRejected,
+            402 => Meaning::QuotaSpent,
+            403 => Meaning::Forbidden,
+            404 | 410 => Meaning::ModelUnknown,
+            413 => Meaning::TooLong,
+            429 => Meaning::Throttled,
+            400..500 if !matches!(status, 408 | 409 | 425) => Meaning::Refused,
+            _ => Meaning::Failed,
+        }
+    }
+
+    /// Returns `true` if only the operator can fix the error.
+    pub fn is_operators(self) -> bool {
+        matches!(self, Meaning::CredentialRejected | Meaning::QuotaSpent | Meaning::Forbidden)
+    }
+
+    /// Returns `true` if the caller's request is the reason.
+    pub fn is_callers(self) -> bool {
+        matches!(self, Meaning::TooLong | Meaning::Moderated | Meaning::Unsupported | Meaning::Refused)
+    }
 }
 
 impl Error {
@@ -234,10 +298,37 @@ impl Error {
         }
     }
 
-    /// An error that an upstream returned: its own status, type and code.
+    /// An error that an upstream returned: its own status, type and code. Its meaning is that of the status.
     pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
-        let origin = Origin::Upstream { kind, code };
+        let meaning = Meaning::of_status(status);
+        let origin = Origin::Upstream(Box::new(FromUpstream { kind, code, meaning, told: None }));
         Error { status, message, param: None, details: None, retry_after: None, origin }
+    }
+
+    /// The same upstream error with another meaning than that of its status. `told` is the upstream's own message, for
+    /// the operator, if the caller does not get it.
+    #[must_use]
+    pub fn with_meaning(mut self, meaning: Meaning, told: Option<String>) -> Error {
+        if let Origin::Upstream(upstream) = &mut self.origin {
+            (upstream.meaning, upstream.told) = (meaning, told);
+        }
+        self
+    }
+
+    /// The meaning of an upstream's error; `None` for an error of the gateway.
+    pub fn meaning(&self) -> Option<Meaning> {
+        match &self.origin {
+            Origin::Gateway(_) => None,
+            Origin::Upstream(upstream) => Some(upstream.meaning),
+        }
+    }
+
+    /// The upstream's own message, for the operator, if the caller does not get it.
+    pub fn told(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Gateway(_) => None,
+            Origin::Upstream(upstream) => upstream.told.as_deref(),
+        }
     }
 
     /// The same error, naming the field or header at fault.
@@ -268,7 +359,7 @@ impl Error {
     pub fn source(&self) -> Source {
         match self.origin {
             Origin::Gateway(_) => Source::Gateway,
-            Origin::Upstream { .. } => Source::Upstream,
+            Origin::Upstream(_) => Source::Upstream,
         }
     }
 
@@ -276,7 +367,7 @@ impl Error {
     pub fn kind(&self) -> &str {
         match &self.origin {
             Origin::Gateway(code) => code.spec().kind,
-            Origin::Upstream { kind, .. } => kind,
+            Origin::Upstream(upstream) => &upstream.kind,
         }
     }
 
@@ -284,7 +375,7 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match &self.origin {
             Origin::Gateway(code) => Some(code.spec().code),
-            Origin::Upstream { code, .. } => code.as_deref(),
+            Origin::Upstream(upstream) => upstream.code.as_deref(),
         }
     }
 
@@ -293,10 +384,11 @@ impl Error {
         if let Some(seconds) = self.retry_after {
             return Some(Retry::After(seconds));
         }
-        match self.origin {
+        match &self.origin {
             Origin::Gateway(code) => Some(code.spec().retry),
+            Origin::Upstream(upstream) if upstream.meaning.is_callers() => Some(Retry::Never),
             // Clients of a 429 or 503 expect a `retry-after`; the upstream's own value replaces this one.
-            Origin::Upstream { .. } => matches!(self.status, 429 | 503).then_some(Retry::After(1)),
+            Origin::Upstream(_) => matches!(self.status, 429 | 503).then_some(Retry::After(1)),
         }
     }
 

@@ -181,7 +181,7 @@ impl World {
         let id = candidate.lane(lane.key);
         let secret = candidate.provider.keys().first();
         let usage = steps.run("Responder::whole", || {
-            outgoing.responder.whole("demo", RESPONSE.as_bytes(), secret).unwrap()
+            outgoing.responder.whole("demo", RESPONSE.as_bytes(), secret).unwrap().usage
         });
         steps.run("HealthView", || {
             view.begin(id, now_ms);
@@ -236,7 +236,7 @@ fn stream(usage_null: bool, hide_usage: bool) -> Value {
     events.push(event(r#""choices":[],"usage":{"prompt_tokens":9,"completion_tokens":300}"#));
     events.push("data: [DONE]\n\n".to_owned());
 
-    let responder = Responder { format: Format::ChatCompletions, hide_usage };
+    let responder = Responder { format: Format::ChatCompletions, hide_usage, ends_without_done: false };
     let mut stream = responder.stream("demo", Secret::new("sk-provider-secret"), 1_000_000).unwrap();
     let mut relayed = Vec::with_capacity(events.len());
     let mut allocations = 0;

@@ -262,7 +262,7 @@ fn only_format_names_the_types_of_a_format_or_matches_on_formats() {
     let modules: Vec<String> = fs::read_dir(root.join("src/format"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir() || is_a_format(path))
+        .filter(|path| is_a_format(path))
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
     assert!(modules.len() > 1, "the formats were not found");
@@ -285,8 +285,10 @@ fn only_format_names_the_types_of_a_format_or_matches_on_formats() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Returns `true` if a file of `format` is a format by itself: it reads requests.
+/// Returns `true` if a file or folder of `format` is a format by itself: it reads requests.
 fn is_a_format(path: &Path) -> bool {
-    fs::read_to_string(path).unwrap().contains("pub fn read<'a>(operation: &'static Operation")
-        && !path.ends_with("mod.rs")
+    let path = if path.is_dir() { path.join("request.rs") } else { path.to_owned() };
+    !path.ends_with("mod.rs")
+        && fs::read_to_string(path)
+            .is_ok_and(|text| text.contains("pub fn read<'a>(operation: &'static Operation"))
 }

@@ -5,21 +5,24 @@
 use std::collections::BTreeMap;
 
 use gatehouse_core::format::request::Responder;
+use gatehouse_core::format::whole::BOM;
 use gatehouse_core::operation::Format;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
-const RESPONDER: Responder = Responder { format: Format::ChatCompletions, hide_usage: false };
+const RESPONDER: Responder =
+    Responder { format: Format::ChatCompletions, hide_usage: false, ends_without_done: false };
 
 fuzz_target!(|body: &[u8]| match RESPONDER.whole("acme", body, None) {
     Ok(_) => {
+        let body = body.strip_prefix(BOM).unwrap_or(body);
         let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_slice(body);
         let choices = members.ok().and_then(|members| members.get("choices").copied());
         assert!(choices.is_some_and(|choices| choices.get().starts_with('[')));
     }
     Err(error) => {
-        assert_eq!(error.status, 502);
-        assert!(error.message.chars().count() <= 2000);
+        assert!((400..600).contains(&error.status));
+        assert!(error.message.chars().count() <= 2100);
         for token in [Some(error.kind()), error.code(), error.param.as_deref()].into_iter().flatten() {
             assert!(token.chars().count() <= 100);
         }

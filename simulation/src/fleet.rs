@@ -363,7 +363,7 @@ fn rejected(at_ms: u64, provider: &str, status: u16, body: &[u8]) -> Outcome {
     Outcome {
         settled_ms: at_ms,
         status,
-        result: Err(upstream_error::read(provider, status, true, body, None)),
+        result: Err(upstream_error::read(provider, status, body, None)),
         inside: false,
         headers: Vec::new(),
         charge: 0.0,

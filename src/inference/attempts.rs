@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use gatehouse_core::catalog::{AI_BINDING, Reachability};
 use gatehouse_core::config::Auth;
-use gatehouse_core::error::{Code, Error};
+use gatehouse_core::error::{Code, Error, Meaning};
 use gatehouse_core::format::request::{Inference, Responder};
-use gatehouse_core::format::usage::Usage;
+use gatehouse_core::format::whole::{BOM, Whole};
+use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
 use gatehouse_core::ledger::{Charge, End, Need};
 use gatehouse_core::route::candidates::Candidate;
@@ -22,7 +23,7 @@ use crate::platform::memory::Ticket;
 use crate::platform::upstream::{
     self, EventStream, Flight, Heartbeat, Target, UpstreamBody, UpstreamResponse,
 };
-use crate::platform::{clock, random, variables};
+use crate::platform::{clock, log, random, variables};
 use crate::request_context::RequestContext;
 
 use super::early::Early;
@@ -63,8 +64,8 @@ pub enum Received {
         body: Uint8Array,
         /// The memory of the body.
         ticket: Ticket,
-        /// The usage that the response reports.
-        usage: Usage,
+        /// What is read of it.
+        whole: Whole,
     },
     /// An event stream of which only the held part has been read.
     Stream(EventStream),
@@ -123,6 +124,9 @@ impl Attempts<'_> {
                     };
                     let Attempt { lane, flight, adjusted, responder } = in_flight.remove(index);
                     let result = self.settle(lane, flight, responder).await;
+                    if let Err(refusal) = &result {
+                        self.tell_operator(lane, &refusal.error);
+                    }
                     let result = result.map(|received| settled = Some((received, adjusted)));
                     let failure = driver.settled(lane, result, clock::now_ms(), &mut view(), random::chance);
                     if failure.is_some() {
@@ -152,6 +156,22 @@ impl Attempts<'_> {
                     };
                 }
             }
+        }
+    }
+
+    /// Logs an error that only the operator can fix: the caller may never hear of it, because another lane answers. A
+    /// lane with such an error has a long cooldown, so there are few of these lines.
+    fn tell_operator(&self, lane: LaneIndex, error: &Error) {
+        let Some(candidate) = self.candidates.get(lane.candidate) else { return };
+        if error.meaning().is_some_and(Meaning::is_operators) {
+            log::line(&log::Event::Upstream {
+                request_id: &self.context.id,
+                provider: &candidate.provider.name,
+                model: &candidate.model,
+                key: lane.key,
+                class: Failure::of(error, None).class.as_str(),
+                detail: error.told().unwrap_or(&error.message),
+            });
         }
     }
 
@@ -250,13 +270,15 @@ impl Attempts<'_> {
         let candidate = self.candidate(lane)?;
         let provider = &candidate.provider.name;
         let response = outcome.map_err(|interrupted| {
-            let detail = Some(interrupted.detail).filter(|detail| !detail.is_empty());
-            let refusal = match interrupted.early {
-                Some(error) => Refusal::from(error).after_success(),
-                None => Refusal::from(response::interrupted(provider, interrupted.why)),
+            let detail = interrupted.detail().map(str::to_owned);
+            let refusal = match interrupted.early() {
+                Some(error) => {
+                    response::refused(error.clone(), |name| interrupted.header(name)).after_success()
+                }
+                None => response::interrupted(provider, interrupted.why).into(),
             };
             let used = if interrupted.unsent { Some(End::Nothing) } else { refusal.used };
-            Box::new(Refusal { detail, used, ..refusal })
+            Box::new(Refusal { detail: refusal.detail.clone().or(detail), used, ..refusal })
         })?;
         self.isolate.health.view.borrow_mut().observe_limits(
             candidate.lane(lane.key),
@@ -265,13 +287,9 @@ impl Attempts<'_> {
             |name| response.header(name),
             clock::now_ms(),
         );
-        let sent = Sent { provider, key: self.key(lane), stream: self.request.stream, responder };
-        let content_type = response.header("content-type");
-        let arrived = Arrived {
-            status: response.status,
-            content_type: content_type.as_deref(),
-            is_stream: matches!(response.body, UpstreamBody::Stream(_)),
-        };
+        let sent = Sent { provider, key: self.key(lane), responder };
+        let arrived =
+            Arrived { status: response.status, is_stream: matches!(response.body, UpstreamBody::Stream(_)) };
         let bytes = || match &response.body {
             UpstreamBody::Whole(Some(body)) => body.to_vec(),
             UpstreamBody::Whole(None) | UpstreamBody::Stream(_) => Vec::new(),
@@ -279,7 +297,7 @@ impl Attempts<'_> {
         let passed = response::read(sent, arrived, bytes, |name| response.header(name));
         if response.late {
             let used = match passed {
-                Ok(Passed::Whole(usage)) => driver::charge_of_whole(usage, 0),
+                Ok(Passed::Whole(whole)) => driver::charge_of_whole(whole, self.request.size.prompt_bounds()),
                 Ok(Passed::Stream) => End::AtMost,
                 Err(refusal) => driver::used_by_failure(&refusal, candidate),
             };
@@ -289,8 +307,11 @@ impl Attempts<'_> {
         let UpstreamResponse { status, ticket, .. } = response;
         Ok(match (response.body, passed) {
             (UpstreamBody::Stream(events), _) => Received::Stream(events),
-            (UpstreamBody::Whole(body), Passed::Whole(usage)) => {
-                Received::Whole { status, body: body.unwrap_or_default(), ticket, usage }
+            (UpstreamBody::Whole(body), Passed::Whole(whole)) => {
+                let body = body.unwrap_or_default();
+                let bom = u32::try_from(BOM.len()).unwrap_or(0);
+                let body = if whole.has_bom { body.subarray(bom, body.length()) } else { body };
+                Received::Whole { status, body, ticket, whole }
             }
             (UpstreamBody::Whole(_), Passed::Stream) => return Err(Box::new(nothing_received().refusal)),
         })

@@ -110,6 +110,7 @@ pub async fn create(
             project,
             candidate: lane.and_then(|lane| candidates.get(lane.candidate)),
             key: lane.map_or(0, |lane| lane.key),
+            prompt: request.size.prompt_bounds(),
             stream: request.stream,
             attempts: sent,
             upstream_ms: match &ended {

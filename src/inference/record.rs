@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatehouse_core::catalog::OTHER;
+use gatehouse_core::format::request::PromptBounds;
 use gatehouse_core::health::LaneId;
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Caller;
@@ -39,6 +40,8 @@ pub struct Record {
     pub cancel_stops_billing: Option<bool>,
     /// The index of the provider's key.
     pub key: u8,
+    /// The bounds of the input that a provider may report.
+    pub prompt: PromptBounds,
     /// True if the request asks for a stream.
     pub stream: bool,
     /// The time of arrival, in milliseconds since 1970.
@@ -64,6 +67,8 @@ pub struct Call<'c> {
     pub candidate: Option<&'c Candidate<'c>>,
     /// The index of the provider's key.
     pub key: u8,
+    /// The bounds of the input that a provider may report.
+    pub prompt: PromptBounds,
     /// True if the request asks for a stream.
     pub stream: bool,
     /// The number of attempts sent.
@@ -98,6 +103,7 @@ impl Record {
             listed: candidate.is_some_and(|candidate| candidate.listed),
             cancel_stops_billing: candidate.and_then(|candidate| candidate.provider.cancel_stops_billing),
             key: call.key,
+            prompt: call.prompt,
             stream: call.stream,
             began_ms: context.began_ms,
             attempts: call.attempts,

@@ -34,8 +34,8 @@ pub fn respond(
 ) -> Result<Response, Error> {
     let mut receipt = None;
     let response = match ended {
-        Ok(Success { received: Received::Whole { status, body, ticket, usage }, adjusted, .. }) => {
-            record.ended(driver::charge_of_whole(usage, body.length().into()));
+        Ok(Success { received: Received::Whole { status, body, ticket, whole }, adjusted, .. }) => {
+            record.ended(driver::charge_of_whole(whole, record.prompt));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
             let body = if body.length() <= SMALL {
@@ -81,8 +81,9 @@ fn relay(
         if let (Outcome::Failed, Some(error)) = (outcome, stream.error()) {
             record.broke(&Failure::of(error, None));
         }
-        let is_metered = record.is_metered();
-        record.ended(driver::charge_of_stream(stream, outcome, record.cancel_stops_billing, is_metered));
+        let (is_metered, prompt) = (record.is_metered(), record.prompt);
+        let stops = record.cancel_stops_billing;
+        record.ended(driver::charge_of_stream(stream, outcome, stops, is_metered, prompt));
         record.close(200, outcome, outcome != Outcome::Answered, None);
         let Isolate { accounts, health, .. } = &*record.isolate;
         accounts.report(&env, &record.ledger).await;

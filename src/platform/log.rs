@@ -43,6 +43,17 @@ pub enum Event<'e> {
         total_ms: u64,
         detail: Option<&'e str>,
     },
+    /// An attempt failed for a reason that only the operator can change: the key or the account at a provider.
+    Upstream {
+        request_id: &'e str,
+        provider: &'e str,
+        model: &'e str,
+        /// The index of the provider's key.
+        key: u8,
+        class: &'e str,
+        /// What the provider says, without any part of the key.
+        detail: &'e str,
+    },
     /// A request of a known caller was rejected.
     Refused {
         request_id: &'e str,

@@ -24,7 +24,7 @@ const SMALL = 65_536;
  *
  * @typedef {object} Exchange
  * @property {"" | "client" | "unsent" | "late" | "timeout" | "unreachable" | "broken" | "too_large" | "overloaded" | "ended"} failure
- * empty if there is a response for the client; ended: the stream ended before its first content, and the hooks know why;
+ * empty if there is a response for the client; ended: the stream broke before its first content, and the hooks know why;
  * unsent: the client had left before; late: the whole response arrived after the client had left
  * @property {string} detail the runtime's message of the failure, for the log
  * @property {number} status
@@ -157,9 +157,9 @@ class Watch {
 }
 
 /**
- * Sends a request. `settled` always resolves; `failure` states what went wrong. For a successful event stream it
- * resolves with the first content, or when the limit of held bytes is reached; for anything else with the whole
- * response.
+ * Sends a request. `settled` always resolves; `failure` states what went wrong. For a successful response to a request
+ * for a stream it resolves with the first content, or when the limit of held bytes is reached; for anything else with
+ * the whole response.
  *
  * @param {AbortSignal} client aborted when the client disconnects
  * @param {string} url of the endpoint; for the binding, the model
@@ -248,7 +248,8 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
     failure = "broken";
     exchange.status = response.status;
     exchange.headers = headers;
-    if (hooks !== undefined && response.status === 200 && response.body && isEventStream(headers)) {
+    // The hooks see what the body is: many servers state another content type, or none.
+    if (hooks !== undefined && response.ok && response.body) {
       exchange.source = new Source(response.body);
       watch.allow(stallMs);
       await hold(exchange, exchange.source, hooks, limits);
@@ -262,15 +263,17 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
       watch.allow(limits.idleMs);
       const limit = response.ok ? limits.maxBytes : limits.maxErrorBytes;
       const size = Number(headers.get("content-length") ?? Infinity);
+      const touch = () => watch.touch();
       if (size <= Math.min(limit, SMALL)) {
         exchange.body = new Uint8Array(await response.arrayBuffer());
+      } else if (response.body === null) {
+        exchange.body = new Uint8Array();
+      } else if (response.ok) {
+        const whole = await collect(response.body, limit, touch, ticket);
+        if (typeof whole === "string") exchange.failure = whole;
+        else exchange.body = whole;
       } else {
-        const whole =
-          response.body === null
-            ? new Uint8Array()
-            : await collect(response.body, limit, () => watch.touch(), ticket);
-        if (typeof whole !== "string") exchange.body = whole;
-        else if (response.ok) exchange.failure = whole;
+        exchange.body = await start(response.body, limit, touch);
       }
     }
   } catch (error) {
@@ -374,8 +377,9 @@ async function hold(exchange, source, hooks, limits) {
       return;
     }
     if (read.done) {
+      // A whole response is served as a stream. If it is an error, the hooks know.
       keep(hooks.end("closed"));
-      exchange.failure = "ended";
+      exchange.over = true;
       return;
     }
     watch.touch();
@@ -438,9 +442,29 @@ export function sleep(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** @param {Headers} headers */
-function isEventStream(headers) {
-  return /^text\/event-stream\s*(;|$)/i.test(headers.get("content-type") ?? "");
+/**
+ * Reads the start of a stream and cancels the rest.
+ *
+ * @param {ReadableStream<Uint8Array>} stream
+ * @param {number} limit in bytes
+ * @param {() => void} onProgress called before each read
+ * @returns {Promise<Uint8Array>} at most `limit` bytes
+ */
+async function start(stream, limit, onProgress) {
+  const reader = stream.getReader();
+  /** @type {Uint8Array[]} */
+  const chunks = [];
+  let size = 0;
+  while (size < limit) {
+    onProgress();
+    const { done, value } = await reader.read();
+    if (done) return join(chunks, size);
+    const kept = value.subarray(0, limit - size);
+    size += kept.byteLength;
+    chunks.push(kept);
+  }
+  reader.cancel().catch(() => {});
+  return join(chunks, size);
 }
 
 /**

@@ -84,12 +84,28 @@ extern "C" {
 pub struct Interrupted {
     /// The class of the failure.
     pub why: Interruption,
-    /// The runtime's message, for the log.
-    pub detail: String,
-    /// The error that a stream ended with before its first content.
-    pub early: Option<Error>,
     /// `true` if nothing was sent, because the client had left before.
     pub unsent: bool,
+    detail: String,
+    early: Option<Error>,
+    headers: Option<web_sys::Headers>,
+}
+
+impl Interrupted {
+    /// The runtime's message, for the log.
+    pub fn detail(&self) -> Option<&str> {
+        Some(self.detail.as_str()).filter(|detail| !detail.is_empty())
+    }
+
+    /// The error that a stream ended with before its first content.
+    pub fn early(&self) -> Option<&Error> {
+        self.early.as_ref()
+    }
+
+    /// A header of the response, if its head has arrived.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.headers.as_ref()?.get(name).ok().flatten()
+    }
 }
 
 /// An upstream's response.
@@ -105,7 +121,7 @@ pub struct UpstreamResponse {
 
 /// The body of a response.
 pub enum UpstreamBody {
-    /// All of it; `None` if it is the body of an error and larger than [`MAX_ERROR_BYTES`].
+    /// All of it or, of the body of an error, the first [`MAX_ERROR_BYTES`].
     Whole(Option<js_sys::Uint8Array>),
     /// An event stream that has started, for [`relay_stream`].
     Stream(EventStream),
@@ -369,6 +385,7 @@ impl Flight {
             why: Interruption::Unreachable,
             detail: format!("{error:?}"),
             early: None,
+            headers: None,
             unsent: false,
         })?;
         let exchange: JsExchange = exchange.unchecked_into();
@@ -395,11 +412,11 @@ impl Flight {
                 };
                 Ok(UpstreamResponse { status, body, ticket, late, headers })
             }
-            (why, _) => {
+            (why, headers) => {
                 // Nothing reads the rest of a stream that ended before its first content.
                 sent.cancel();
                 let why = why.unwrap_or(Interruption::Unreachable);
-                Err(Interrupted { why, detail: exchange.detail(), early, unsent })
+                Err(Interrupted { why, detail: exchange.detail(), early, headers, unsent })
             }
         }
     }

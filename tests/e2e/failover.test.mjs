@@ -41,7 +41,7 @@ const FAULTS = [
   {
     name: "400 that is about the key",
     simulate: { status: 400, message: "API key not valid. Please pass a valid API key." },
-    status: 400,
+    status: 401,
     key: true,
   },
   ...[403, 404, 408, 429, 500, 502, 503, 529].map((status) => ({
@@ -83,13 +83,7 @@ const FAULTS = [
     code: "upstream_unreachable",
   },
   { name: "silent after the headers", simulate: { hang: "body" }, status: 504 },
-  {
-    name: "HTML in a 200",
-    simulate: { content_type: "text/html" },
-    status: 502,
-    code: "upstream_invalid_response",
-  },
-  ...["malformed", "array", "empty", "no_choices"].map((body) => ({
+  ...["malformed", "array", "no_choices"].map((body) => ({
     name: `a whole 200 that is '${body}'`,
     simulate: { body },
     status: 502,
@@ -115,8 +109,8 @@ const WHOLE = [
     code: "upstream_response_too_large",
   },
   {
-    name: "an event stream by its type",
-    simulate: { content_type: "text/event-stream" },
+    name: "empty",
+    simulate: { body: "empty" },
     status: 502,
     code: "upstream_invalid_response",
   },
@@ -124,12 +118,7 @@ const WHOLE = [
 
 /** Faults of streams only, before any content. @type {Fault[]} */
 const STREAMED = [
-  {
-    name: "JSON by its type",
-    simulate: { content_type: "application/json" },
-    status: 502,
-    code: "upstream_invalid_response",
-  },
+  { name: "empty", simulate: { body: "empty" }, status: 502, code: "upstream_stream_cut" },
   { name: "an error in a whole 200", simulate: { body: "error_in_200" }, status: 502 },
   ...["openai", "text", "named", "openrouter"].flatMap((error_event_shape) =>
     [0, 1].map((after_events) => ({

@@ -3,6 +3,8 @@
 //! be identified.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { KEY, call, events, variables } from "./harness.mjs";
 
 /** @typedef {import("./harness.mjs").Gateway} Gateway */
@@ -151,4 +153,62 @@ export function assertRefused(answered, status, code) {
   assert.deepEqual(Object.keys(answered.error).sort(), ["code", "message", "param", "type"]);
   assert.equal(typeof answered.error.type, "string");
   if (code !== undefined) assert.equal(answered.error.code, code, answered.text);
+}
+
+/**
+ * An upstream that answers with exactly the given bytes: responses that no framework would send. The first segment of
+ * the path selects them.
+ */
+export class RawUpstream {
+  /** @type {Map<string, (string | Buffer)[]>} the parts of a response, each written by itself */
+  answers = new Map();
+  /** @type {Map<string, any[]>} the bodies of the requests so far */
+  requests = new Map();
+  /** @type {Set<import("node:net").Socket>} */
+  #sockets = new Set();
+  #server = createServer((socket) => this.#serve(socket));
+
+  static async start() {
+    const raw = new RawUpstream();
+    raw.#server.listen(0, "127.0.0.1");
+    await once(raw.#server, "listening");
+    return raw;
+  }
+
+  /** @param {string} name */
+  url(name) {
+    const { port } = /** @type {import("node:net").AddressInfo} */ (this.#server.address());
+    return `http://127.0.0.1:${port}/${name}/v1`;
+  }
+
+  /** @param {string} name */
+  asked(name) {
+    return this.requests.get(name)?.length ?? 0;
+  }
+
+  /** @param {import("node:net").Socket} socket */
+  async #serve(socket) {
+    this.#sockets.add(socket);
+    socket.on("error", () => {}).on("close", () => this.#sockets.delete(socket));
+    let received = "";
+    for await (const chunk of socket) {
+      received += chunk.toString("latin1");
+      const [head = "", body] = received.split("\r\n\r\n");
+      const length = Number(/content-length: (\d+)/i.exec(head)?.[1]);
+      if (body === undefined || body.length < length) continue;
+      const name = head.split("/")[1] ?? "";
+      this.requests.set(name, [...(this.requests.get(name) ?? []), JSON.parse(body)]);
+      for (const part of this.answers.get(name) ?? []) {
+        await new Promise((resolve) => socket.write(part, resolve));
+      }
+      break;
+    }
+    socket.end();
+  }
+
+  async stop() {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await once(this.#server, "close");
+  }
 }

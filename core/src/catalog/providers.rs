@@ -46,6 +46,8 @@ pub struct Provider {
     pub own_routing: bool,
     /// What a request lets it choose beyond the model.
     pub choices: Choices,
+    /// `true` if its streams are known to end without `[DONE]`: with a finish reason and usage, they are complete.
+    pub ends_without_done: bool,
 }
 
 /// When a provider's streams report usage.
@@ -75,6 +77,11 @@ pub enum Quirk {
 }
 
 impl Quirk {
+    /// Returns `true` if the provider does not get a field under this name.
+    pub fn takes(&self, field: &str) -> bool {
+        matches!(self, Quirk::Drop(name) | Quirk::Rename(name, _) if name == field)
+    }
+
     const fn drop(field: &'static str) -> Quirk {
         Quirk::Drop(Cow::Borrowed(field))
     }
@@ -259,6 +266,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
         charges_rejections: false,
         own_routing: false,
         choices: Choices { fields: &[], model_parts: &[] },
+        ends_without_done: false,
     }
 }
 
@@ -308,6 +316,11 @@ impl Provider {
         self.choices = choices;
         self
     }
+
+    const fn ends_without_done(mut self) -> Provider {
+        self.ends_without_done = true;
+        self
+    }
 }
 
 /// All built-in providers, by name. Addresses as of mid-2026.
@@ -342,7 +355,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("gemini", "https://generativelanguage.googleapis.com/v1beta/openai").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["GOOGLE_API_KEY"]).cancel_stops_billing(false),
     provider("github_models", "https://models.github.ai/inference").serves(CHAT_AND_EMBEDDINGS).keys(&["GITHUB_TOKEN"]),
-    provider("gmi", "https://api.gmi-serving.com/v1"),
+    provider("gmi", "https://api.gmi-serving.com/v1").ends_without_done(),
     provider("groq", "https://api.groq.com/openai/v1").quirks(GROQ).limits(GROQ_LIMITS)
         .choices(choices::GROQ).cancel_stops_billing(false),
     provider("huggingface", "https://router.huggingface.co/v1")
@@ -357,7 +370,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("lambda", "https://api.lambdalabs.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("lemonfox", "https://api.lemonfox.ai/v1").quirks(ONLY_MAX_TOKENS),
     provider("lingyi", "https://api.lingyiwanwu.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("minimax", "https://api.minimax.chat/v1").cancel_stops_billing(false),
+    provider("minimax", "https://api.minimax.chat/v1").cancel_stops_billing(false).ends_without_done(),
     provider("mistral", "https://api.mistral.ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
     provider("moonshot", "https://api.moonshot.ai/v1"),
@@ -372,7 +385,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("openrouter", "https://openrouter.ai/api/v1").serves(CHAT_AND_EMBEDDINGS)
         .own_routing().choices(choices::OPENROUTER),
     provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
-    provider("perplexity", "https://api.perplexity.ai").serves(&[CHAT, (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY).cancel_stops_billing(false),
+    provider("perplexity", "https://api.perplexity.ai").serves(&[CHAT, (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY).cancel_stops_billing(false).ends_without_done(),
     provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS).choices(choices::ANY),
     // The key may be the word "anonymous".
     provider("pollinations", "https://text.pollinations.ai/openai").serves(&[(Format::ChatCompletions, "")]),

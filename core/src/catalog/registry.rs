@@ -45,6 +45,8 @@ pub struct Entry {
     pub own_routing: bool,
     /// What a request lets it choose beyond the model.
     pub choices: Choices,
+    /// Its streams are known to end without `[DONE]`.
+    pub ends_without_done: bool,
     /// The way to call it, or the reason why it cannot be called.
     pub reachability: Reachability,
     /// The operator's settings of its models, by id.
@@ -169,6 +171,7 @@ impl Registry {
                 charges_rejections: provider.charges_rejections,
                 own_routing: provider.own_routing,
                 choices: provider.choices,
+                ends_without_done: provider.ends_without_done,
                 reachability: match built_in_reachability(provider, &variable) {
                     Reachability::Inactive(_) if has_binding && provider.name == WORKERS_AI => {
                         Reachability::Binding
@@ -188,6 +191,7 @@ impl Registry {
                 charges_rejections: false,
                 own_routing: false,
                 choices: choices::ANY,
+                ends_without_done: provider.ends_without_done,
                 reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),

@@ -292,6 +292,9 @@ pub struct CustomProvider {
     /// `true` if it stops charging when a call is cancelled. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_stops_billing: Option<bool>,
+    /// `true` if its streams end without `[DONE]`: one with a finish reason and usage then counts as complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_without_done: bool,
 }
 
 fn chat_completions_alone() -> Vec<Format> {

@@ -13,7 +13,8 @@ use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
 use crate::format::upstream::Upstream;
 use crate::format::upstream_error;
 use crate::format::usage::Usage;
-use crate::json::members::{self, ReadError};
+use crate::format::whole::{self, BOM, Whole};
+use crate::json::members::{self, Members};
 use crate::key::Secret;
 use crate::operation::{Format, Operation};
 
@@ -88,36 +89,40 @@ impl<'a> Input<'a> {
 /// Writes a request for an upstream. There is no output limit.
 pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>) -> Outgoing {
     let (body, adjusted) = request.body.addressed_to(upstream, &request.model).finish();
-    Outgoing { body, adjusted, responder: Responder { format: Format::Embeddings, hide_usage: false } }
+    Outgoing {
+        body,
+        adjusted,
+        responder: Responder { format: Format::Embeddings, hide_usage: false, ends_without_done: false },
+    }
 }
 
-/// Checks a whole response, and returns its usage: only input tokens. `key`, the gateway's credential, is redacted from
+/// Checks a whole response, and returns its usage: only input tokens. `key`, the gateway's credential, is blotted out of
 /// errors.
-pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
-    let invalid =
-        |what: &str| Error::new(Code::UpstreamInvalidResponse, format!("{provider} returned {what}"));
-    let [data, usage, error] = match members::pick(body, &["data", "usage", "error"]) {
-        Ok(members) => members,
-        Err(ReadError::Malformed(_)) => return Err(invalid("a body that is not a JSON object")),
-        Err(ReadError::Duplicate(name)) => {
-            return Err(invalid(&format!("a JSON object with two fields '{name}'")));
-        }
-    };
-    if data.is_some_and(|data| data.value.starts_with('[')) {
-        let prompt_tokens = usage.and_then(|usage| input_tokens(usage.value));
-        return Ok(Usage { prompt_tokens, completion_tokens: Some(0), ..Usage::default() });
+pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole, Error> {
+    let json = body.strip_prefix(BOM).unwrap_or(body);
+    let error = |has_answer| upstream_error::in_answer(provider, json, has_answer, key);
+    let members = Members::read(json, &[]).map_err(|_| {
+        error(false).unwrap_or_else(|| whole::invalid(provider, "a body that is not a JSON object"))
+    })?;
+    if !members.get("data").is_some_and(|data| data.value.starts_with('[')) {
+        return Err(error(false).unwrap_or_else(|| whole::invalid(provider, "a JSON object without 'data'")));
     }
-    match error {
-        Some(error) if error.value != "null" => Err(upstream_error::read(provider, 502, true, body, key)),
-        _ => Err(invalid("a JSON object without 'data'")),
+    let is_doubtful = members.get("base_resp").is_some()
+        || members.get("error").is_some_and(|error| !upstream_error::is_nothing(error.value));
+    if is_doubtful && let Some(error) = error(true) {
+        return Err(error);
     }
+    let prompt_tokens = members.all("usage").filter_map(|usage| input_tokens(usage.value)).max();
+    let usage = Usage { prompt_tokens, completion_tokens: Some(0), ..Usage::default() };
+    Ok(Whole { usage, produced: 0, has_bom: json.len() < body.len() })
 }
 
 /// The input tokens: `prompt_tokens`, or `total_tokens` if a provider reports nothing else (Voyage, Jina).
 fn input_tokens(usage: &str) -> Option<u64> {
-    let [prompt, total] = members::pick(usage.as_bytes(), &["prompt_tokens", "total_tokens"]).ok()?;
-    let prompt = prompt.and_then(|member| Usage::count(member.value));
-    prompt.or_else(|| Usage::count(total?.value))
+    let [prompt, input, total] =
+        members::pick(usage.as_bytes(), &["prompt_tokens", "input_tokens", "total_tokens"]).ok()?;
+    let count = |member: Option<members::Member<'_>>| Usage::count(member?.value);
+    count(prompt).max(count(input)).max(count(total))
 }
 
 #[cfg(test)]
@@ -190,11 +195,13 @@ mod tests {
             (r#","usage":{"prompt_tokens":8,"total_tokens":8}"#, Some(8)),
             (r#","usage":{"total_tokens":8}"#, Some(8)),
             (r#","usage":{"prompt_tokens":"x"}"#, None),
+            (r#","usage":{"prompt_tokens":0,"total_tokens":7.5}"#, Some(8)),
+            (r#","usage":{"prompt_tokens":8},"usage":{}"#, Some(8)),
             (r#","usage":null"#, None),
             ("", None),
         ] {
             let body = format!(r#"{{"object":"list","data":[{{"embedding":[0.5]}}]{usage}}}"#);
-            let found = check("acme", body.as_bytes(), None).unwrap();
+            let found = check("acme", body.as_bytes(), None).unwrap().usage;
             assert_eq!(found, Usage { prompt_tokens: expected, ..none }, "{usage}");
         }
     }
@@ -207,6 +214,8 @@ mod tests {
             ("{}", "upstream_invalid_response"),
             (r#"{"choices":[]}"#, "upstream_invalid_response"),
             (r#"{"error":{"message":"m","code":"busy"}}"#, "busy"),
+            (r#"{"data":[],"error":{"message":"m","code":"busy"}}"#, "busy"),
+            ("\u{feff}{\"error\":{\"message\":\"m\",\"code\":\"busy\"}}", "busy"),
         ] {
             let error = check("acme", body.as_bytes(), None).unwrap_err();
             assert_eq!((error.status, error.code()), (502, Some(code)), "{body}");

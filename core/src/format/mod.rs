@@ -14,6 +14,7 @@ pub mod stream;
 pub mod upstream;
 pub mod upstream_error;
 pub mod usage;
+pub mod whole;
 
 use crate::error::Error;
 use crate::key::Secret;
@@ -21,7 +22,7 @@ use crate::operation::{Format, Operation};
 use request::{Inference, Outgoing, Responder};
 use stream::ResponseStream;
 use upstream::Upstream;
-use usage::Usage;
+use whole::Whole;
 
 /// Reads the body of a request.
 pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inference<'a>, Error> {
@@ -32,6 +33,14 @@ pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inferen
 }
 
 impl Inference<'_> {
+    /// The field with the input.
+    pub fn input_field(&self) -> &'static str {
+        match self.operation.format {
+            Format::ChatCompletions => "messages",
+            Format::Embeddings => "input",
+        }
+    }
+
     /// Writes the request for an upstream. If there is an `output_limit`, no choice may have more tokens of output,
     /// even if the caller asked for more.
     pub fn outgoing(&self, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Outgoing {
@@ -43,8 +52,8 @@ impl Inference<'_> {
 }
 
 impl Responder {
-    /// Checks a whole response, and returns its usage. `key`, the gateway's credential, is redacted from errors.
-    pub fn whole(&self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
+    /// Checks a whole response, and returns its usage. `key`, the gateway's credential, is blotted out of errors.
+    pub fn whole(&self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole, Error> {
         match self.format {
             Format::ChatCompletions => openai_chat::response::check(provider, body, key),
             Format::Embeddings => embeddings::check(provider, body, key),
@@ -61,7 +70,14 @@ impl Responder {
     ) -> Option<Box<dyn ResponseStream>> {
         match self.format {
             Format::ChatCompletions => {
-                let stream = openai_chat::stream::ChatStream::new(provider, key, self.hide_usage, max_event);
+                let Responder { hide_usage, ends_without_done, .. } = *self;
+                let stream = openai_chat::stream::ChatStream::new(
+                    provider,
+                    key,
+                    hide_usage,
+                    ends_without_done,
+                    max_event,
+                );
                 Some(Box::new(stream))
             }
             Format::Embeddings => None,

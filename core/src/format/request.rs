@@ -13,6 +13,12 @@ use crate::tier::Tier;
 
 /// The safety margin of the input estimate, in per cent of it.
 const NEEDED_PER_CENT: usize = 120;
+/// A report of less than this part of the estimated input is not believed.
+const LEAST_SHARE: u64 = 16;
+/// The most that an image may count, in tokens.
+const MOST_PER_IMAGE: usize = 16_384;
+/// The most that a provider may add to a prompt, in tokens.
+const ADDED: u64 = 16_384;
 
 /// A request. The fields that the gateway acts on have been checked.
 #[derive(Debug)]
@@ -79,6 +85,19 @@ pub struct Size {
     pub max_output: Option<u64>,
     /// The number of choices, each with an output of its own; 0 if the response has no output tokens.
     pub choices: u64,
+    /// `true` if the prompt embeds audio or files, whose tokens do not follow from their bytes.
+    pub has_media: bool,
+}
+
+/// The bounds of the input tokens that a provider may report for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PromptBounds {
+    /// Fewer are not believed.
+    pub least: u64,
+    /// The number that is charged instead.
+    pub likely: u64,
+    /// More are doubtful.
+    pub most: u64,
 }
 
 /// The request to send upstream.
@@ -100,6 +119,8 @@ pub struct Responder {
     pub format: Format,
     /// `true` if the gateway asked for the usage of a stream without the caller's asking, and so must hide it.
     pub hide_usage: bool,
+    /// `true` if the provider's streams are known to end without `[DONE]`.
+    pub ends_without_done: bool,
 }
 
 impl Inference<'_> {
@@ -126,6 +147,18 @@ impl Size {
     /// The estimated input tokens.
     pub fn input_tokens(&self) -> usize {
         self.text / BYTES_PER_TOKEN + self.images * TOKENS_PER_IMAGE
+    }
+
+    /// The bounds of the input tokens that a provider may report. They are wide: only absurd numbers lie outside.
+    pub fn prompt_bounds(&self) -> PromptBounds {
+        let likely = self.input_tokens() as u64;
+        let bytes = (self.text + self.schema + self.images * MOST_PER_IMAGE) as u64;
+        PromptBounds {
+            least: if self.has_media { 0 } else { likely.div_ceil(LEAST_SHARE) },
+            likely,
+            // A token has at least one byte. Providers add their own instructions.
+            most: if self.has_media { u64::MAX } else { bytes.saturating_mul(2).saturating_add(ADDED) },
+        }
     }
 
     /// The input tokens that a model must accept: the estimate with its safety margin.

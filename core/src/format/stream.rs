@@ -21,11 +21,14 @@ pub trait ResponseStream {
     /// The error that ended the stream, if any.
     fn error(&self) -> Option<&Error>;
 
-    /// The usage that the stream reported last.
+    /// The usage that the stream reported: of several reports the largest numbers.
     fn usage(&self) -> Usage;
 
     /// An estimate of the output tokens received, for streams that end without usage.
     fn produced(&self) -> u64;
+
+    /// The output tokens that the stream has produced at the very least: less than this is not believed.
+    fn surely_produced(&self) -> u64;
 }
 
 /// The progress of a stream.

@@ -10,7 +10,7 @@ const MOST: u64 = 1 << 40;
 
 /// The names of numbers and of objects with further numbers. Objects are read by the same list, because some upstreams
 /// use the names of their numbers at the top level.
-const NAMES: &[&str; 16] = &[
+const NAMES: &[&str; 19] = &[
     "prompt_tokens",
     "input_tokens",
     "completion_tokens",
@@ -32,6 +32,10 @@ const NAMES: &[&str; 16] = &[
     "cache_creation_input_tokens",
     "reasoning_tokens",
     "image_tokens",
+    // llama.cpp's `timings`, where the input excludes what is read from the cache.
+    "prompt_n",
+    "predicted_n",
+    "cache_n",
 ];
 
 /// The tokens of one call. `None` means that the upstream did not report the number: unknown, not zero.
@@ -78,15 +82,36 @@ impl Usage {
         Some(usage)
     }
 
-    /// A number of tokens, parsed; `None` if it is impossible.
+    /// A number of tokens, parsed; `None` if it is impossible. Strings count as numbers, and fractions are rounded up.
     pub fn count(value: &str) -> Option<u64> {
-        value.parse().ok().filter(|tokens| *tokens <= MOST)
+        value.parse().ok().or_else(|| lenient_count(value)).filter(|tokens| *tokens <= MOST)
+    }
+
+    /// The larger of two reports, number by number: a later report of zeros or of nothing erases none.
+    #[must_use]
+    pub fn larger(self, other: Usage) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens.max(other.prompt_tokens),
+            cached_tokens: self.cached_tokens.max(other.cached_tokens),
+            cache_write_tokens: self.cache_write_tokens.max(other.cache_write_tokens),
+            completion_tokens: self.completion_tokens.max(other.completion_tokens),
+            reasoning_tokens: self.reasoning_tokens.max(other.reasoning_tokens),
+            image_tokens: self.image_tokens.max(other.image_tokens),
+        }
     }
 
     /// Returns `true` if both input and output are known.
     pub fn is_known(&self) -> bool {
         self.prompt_tokens.is_some() && self.completion_tokens.is_some()
     }
+}
+
+/// A count from a string or a fraction.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn lenient_count(value: &str) -> Option<u64> {
+    let value = value.trim_matches('"').trim();
+    let number: f64 = value.parse().ok()?;
+    (number.is_finite() && number >= 0.0).then(|| number.ceil() as u64)
 }
 
 /// The numbers in one object: the usage itself, or its details.
@@ -106,19 +131,22 @@ impl Counts<'_> {
         let count = |value: Option<&str>| Usage::count(value?);
         let [prompt, input, completion, output, total, _, _, _, _, cached, hit, cache_read, ..] =
             values.map(count);
-        let [.., written, creation, reasoning_tokens, image_tokens] = values.map(count);
+        let [.., written, creation, reasoning_tokens, image_tokens, prompt_n, predicted_n, cache_n] =
+            values.map(count);
         Some(Counts {
             usage: Usage {
-                prompt_tokens: prompt.or(input),
-                cached_tokens: cached.max(hit).max(cache_read),
+                prompt_tokens: prompt.max(input).or(prompt_n),
+                cached_tokens: cached.max(hit).max(cache_read).max(cache_n),
                 cache_write_tokens: written.max(creation),
-                completion_tokens: completion.or(output),
+                completion_tokens: completion.max(output).or(predicted_n),
                 reasoning_tokens,
                 image_tokens,
             },
             total,
             details: [prompt_details, input_details, completion_details, output_details],
-            cache_apart: prompt.is_none() && input_details.is_none() && cache_read.or(creation).is_some(),
+            cache_apart: prompt.is_none()
+                && input_details.is_none()
+                && (cache_read.or(creation).is_some() || (input.is_none() && prompt_n.is_some())),
         })
     }
 }
@@ -199,6 +227,16 @@ mod tests {
                 [Some(20), n, n, Some(603), n, n],
             ),
             (r#"{"prompt_tokens":21,"total_tokens":81}"#, [Some(21), n, n, Some(60), n, n]),
+            // Both families of names, one of them with zeros.
+            (
+                r#"{"prompt_tokens":0,"completion_tokens":0,"input_tokens":7,"output_tokens":8}"#,
+                [Some(7), n, n, Some(8), n, n],
+            ),
+            // llama.cpp's timings.
+            (
+                r#"{"cache_n":30,"prompt_n":12,"prompt_ms":3.5,"predicted_n":8,"predicted_per_second":55.5}"#,
+                [Some(42), Some(30), n, Some(8), n, n],
+            ),
         ] {
             assert_eq!(counts(text), Some(expected), "{text}");
         }
@@ -209,7 +247,7 @@ mod tests {
         for text in ["null", "7", "[]", "\"odd\"", "", "{", r#"{"prompt_tokens":1,"prompt_tokens":2}"#] {
             assert_eq!(counts(text), None, "{text}");
         }
-        for number in ["-1", "1.5", "1e3", "\"3\"", "null", "[]", "1099511627777", "99999999999999999999999"]
+        for number in ["-1", "\"\"", "\"x\"", "null", "[]", "{}", "1099511627777", "99999999999999999999999"]
         {
             let text = format!(
                 r#"{{"prompt_tokens":{number},"completion_tokens":{number},"total_tokens":{number},"cached_tokens":{number},
@@ -217,14 +255,28 @@ mod tests {
             );
             assert_eq!(counts(&text), Some([None; 6]), "{text}");
         }
+        for (number, tokens) in [("900.0", 900), ("37.25", 38), ("1e3", 1000), ("\"3\"", 3), ("\" 3.5 \"", 4)]
+        {
+            assert_eq!(Usage::count(number), Some(tokens), "{number}");
+        }
         assert!(!Usage::read(r#"{"prompt_tokens":1}"#).unwrap().is_known());
         assert!(Usage::read(r#"{"prompt_tokens":1,"completion_tokens":0}"#).unwrap().is_known());
+    }
+
+    #[test]
+    fn the_larger_of_two_reports_counts() {
+        let usage = |text| Usage::read(text).unwrap();
+        let real = usage(r#"{"prompt_tokens":9,"completion_tokens":12,"cached_tokens":3}"#);
+        for later in [r"{}", r#"{"prompt_tokens":0,"completion_tokens":0}"#, r#"{"prompt_tokens":4}"#] {
+            assert_eq!(real.larger(usage(later)), real, "{later}");
+            assert_eq!(usage(later).larger(real), real, "{later}");
+        }
     }
 
     proptest! {
         /// No numbers overflow, and the cached part of the input never exceeds the input.
         #[test]
-        fn any_numbers_are_read(numbers in proptest::collection::vec(proptest::option::of(0u64..=MOST), 16)) {
+        fn any_numbers_are_read(numbers in proptest::collection::vec(proptest::option::of(0u64..=MOST), 19)) {
             let members: Vec<String> = NAMES
                 .iter()
                 .zip(numbers)

@@ -116,10 +116,12 @@ pub struct Event {
     pub data: Vec<u8>,
 }
 
-/// Reads the fields of one event.
+/// Reads the fields of one event. A byte order mark before it is ignored. `error: …`, which is no field of the standard,
+/// counts as the data of an event with this name.
 pub fn parse(event: &[u8]) -> Event {
     let mut parsed = Event::default();
     let mut has_data = false;
+    let event = event.strip_prefix("\u{feff}".as_bytes()).unwrap_or(event);
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
         if let Some(value) = field(line, b"data") {
             if has_data {
@@ -129,9 +131,43 @@ pub fn parse(event: &[u8]) -> Event {
             parsed.data.extend_from_slice(value);
         } else if let Some(value) = field(line, b"event") {
             parsed.name = value.to_vec();
+        } else if let Some(value) = field(line, b"error") {
+            parsed.name = b"error".to_vec();
+            parsed.data = value.to_vec();
         }
     }
     parsed
+}
+
+/// Writes an event with other data; all other lines stay as they are.
+pub fn write_with_data(event: &[u8], data: &[u8], out: &mut Vec<u8>) {
+    let mut is_written = false;
+    let mut start = 0;
+    while let Some(Line { length, next }) = line(event, start) {
+        let whole = event.get(start..next).unwrap_or_default();
+        let (text, end) = whole.split_at_checked(length).unwrap_or((whole, b"\n"));
+        if !is_data(text) {
+            out.extend_from_slice(whole);
+        } else if !is_written {
+            is_written = true;
+            for part in data.split(|byte| *byte == b'\n') {
+                out.extend_from_slice(b"data: ");
+                out.extend_from_slice(part);
+                out.extend_from_slice(end);
+            }
+        }
+        start = next;
+    }
+}
+
+/// Returns `true` if an event has no fields other than its data; comments are none.
+pub fn is_data_alone(event: &[u8]) -> bool {
+    let mut lines = event.split(|byte| matches!(byte, b'\n' | b'\r'));
+    lines.all(|line| line.is_empty() || line.starts_with(b":") || is_data(line))
+}
+
+fn is_data(line: &[u8]) -> bool {
+    line == b"data" || line.starts_with(b"data:")
 }
 
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
@@ -188,6 +224,29 @@ mod tests {
     fn reads_fields_as_in_the_standard() {
         let event = parse(b"\nevent: error\r\n: comment\r\ndata:  two spaces\r\ndata\ndata:b\r\n\r\n");
         assert_eq!(event, Event { name: b"error".to_vec(), data: b" two spaces\nb".to_vec() });
+    }
+
+    #[test]
+    fn a_field_error_and_a_byte_order_mark_are_understood() {
+        let event = parse("\u{feff}error: {\"message\":\"m\"}\n\n".as_bytes());
+        assert_eq!(event, Event { name: b"error".to_vec(), data: b"{\"message\":\"m\"}".to_vec() });
+    }
+
+    #[test]
+    fn other_lines_stay_when_the_data_is_replaced() {
+        for (event, expected) in [
+            ("data: a\n\n", "data: x\n\n"),
+            (
+                "event: message\nid: 2\ndata: a\ndata: b\nretry:3\n: c\n\n",
+                "event: message\nid: 2\ndata: x\nretry:3\n: c\n\n",
+            ),
+            ("id: 1\r\ndata:a\r\n\r\n", "id: 1\r\ndata: x\r\n\r\n"),
+        ] {
+            let mut out = Vec::new();
+            write_with_data(event.as_bytes(), b"x", &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+            assert_eq!(is_data_alone(event.as_bytes()), event.starts_with("data"), "{event}");
+        }
     }
 
     fn stream() -> impl Strategy<Value = Vec<u8>> {

@@ -1,10 +1,11 @@
 //! The meaning of a failed attempt: for the lane, and for the rest of the call.
 //!
-//! The classes form a table; the methods of [`Class`] are its columns.
+//! The classes form a table; the methods of [`Class`] are its columns. What an upstream's error means is decided by
+//! [`crate::format::upstream_error`], before its status is looked at.
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Error, Source};
+use crate::error::{Code, Error, Meaning};
 
 /// The class of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +29,11 @@ pub enum Class {
     Unreachable,
     /// A response that is incomplete or malformed.
     Broken,
-    /// The input is longer than the model accepts: 413, `context_length_exceeded`.
+    /// The input is longer than the model accepts.
     TooLong,
+    /// The lane cannot serve this request, but another one may: it has no tools, or the request alone is larger than a
+    /// limit by the minute.
+    Unsupported,
     /// The provider rejects the content.
     ContentRefused,
     /// The request is invalid: any other 4xx. Another provider would reject it too.
@@ -58,48 +62,18 @@ impl Failure {
 
 impl Class {
     fn of(error: &Error) -> Class {
-        if error.source() == Source::Gateway {
-            return Class::of_gateway(error);
-        }
-        let code = error.code().unwrap_or_default();
-        let message = error.message.to_ascii_lowercase();
-        let mentions = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
-        if ["context_length_exceeded", "string_above_max_length"].contains(&code)
-            || (error.status == 400
-                && mentions(&[
-                    "context length",
-                    "context window",
-                    "maximum context",
-                    "too many tokens",
-                    "prompt is too long",
-                ]))
-        {
-            return Class::TooLong;
-        }
-        match error.status {
-            402 => Class::QuotaSpent,
-            // 3036 and 4006 are the codes of Workers AI for a used-up daily allocation.
-            429 if ["insufficient_quota", "3036", "4006"].contains(&code)
-                || error.kind() == "insufficient_quota" =>
-            {
-                Class::QuotaSpent
-            }
-            429 => Class::Throttled,
-            401 => Class::CredentialRejected,
-            // Gemini uses status 400 for this.
-            400 if code == "API_KEY_INVALID" || mentions(&["api key not valid", "invalid api key"]) => {
-                Class::CredentialRejected
-            }
-            403 => Class::Forbidden,
-            404 | 410 => Class::ModelGone,
-            413 => Class::TooLong,
-            408 | 409 | 425 | 500.. => Class::ServerError,
-            _ if code.starts_with("content_")
-                || mentions(&["safety", "content filter", "content policy"]) =>
-            {
-                Class::ContentRefused
-            }
-            _ => Class::Refused,
+        let Some(meaning) = error.meaning() else { return Class::of_gateway(error) };
+        match meaning {
+            Meaning::TooLong => Class::TooLong,
+            Meaning::Moderated => Class::ContentRefused,
+            Meaning::Unsupported => Class::Unsupported,
+            Meaning::Refused => Class::Refused,
+            Meaning::ModelUnknown => Class::ModelGone,
+            Meaning::CredentialRejected => Class::CredentialRejected,
+            Meaning::QuotaSpent => Class::QuotaSpent,
+            Meaning::Forbidden => Class::Forbidden,
+            Meaning::Throttled => Class::Throttled,
+            Meaning::Failed => Class::ServerError,
         }
     }
 
@@ -139,7 +113,12 @@ impl Class {
     pub fn is_fault(self) -> bool {
         !matches!(
             self,
-            Class::TooLong | Class::ContentRefused | Class::Refused | Class::Internal | Class::ClientLeft
+            Class::TooLong
+                | Class::Unsupported
+                | Class::ContentRefused
+                | Class::Refused
+                | Class::Internal
+                | Class::ClientLeft
         )
     }
 
@@ -161,9 +140,12 @@ impl Class {
             }
             Class::QuotaSpent | Class::CredentialRejected => doubled(60_000, 3_600_000),
             Class::Forbidden | Class::ModelGone => doubled(60_000, 600_000),
-            Class::TooLong | Class::ContentRefused | Class::Refused | Class::Internal | Class::ClientLeft => {
-                0
-            }
+            Class::TooLong
+            | Class::Unsupported
+            | Class::ContentRefused
+            | Class::Refused
+            | Class::Internal
+            | Class::ClientLeft => 0,
         }
     }
 
@@ -173,7 +155,7 @@ impl Class {
         match self {
             Class::ClientLeft => 9,
             Class::Refused | Class::ContentRefused | Class::Internal => 8,
-            Class::TooLong => 7,
+            Class::TooLong | Class::Unsupported => 7,
             Class::Throttled => 6,
             Class::ServerError | Class::TimedOut | Class::Unreachable | Class::Broken => 5,
             Class::ModelGone => 4,
@@ -189,7 +171,7 @@ impl Class {
             Class::Throttled | Class::ServerError | Class::TimedOut | Class::Unreachable | Class::Broken => {
                 Some(Breakdown::UsageRetriable)
             }
-            Class::TooLong | Class::Refused => Some(Breakdown::InputNonretriable),
+            Class::TooLong | Class::Unsupported | Class::Refused => Some(Breakdown::InputNonretriable),
             Class::QuotaSpent | Class::CredentialRejected | Class::Forbidden | Class::ModelGone => {
                 Some(Breakdown::ProviderFatal)
             }
@@ -210,6 +192,7 @@ impl Class {
             Class::Unreachable => "unreachable",
             Class::Broken => "broken",
             Class::TooLong => "too_long",
+            Class::Unsupported => "unsupported",
             Class::ContentRefused => "content_refused",
             Class::Refused => "refused",
             Class::Internal => "internal",
@@ -236,36 +219,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_status_and_code_has_its_class() {
-        for (status, code, message, class) in [
-            (429, "rate_limit_exceeded", "slow down", Class::Throttled),
-            (429, "insufficient_quota", "pay", Class::QuotaSpent),
-            (429, "3036", "used up", Class::QuotaSpent),
-            (402, "", "pay", Class::QuotaSpent),
-            (401, "", "key", Class::CredentialRejected),
-            (
-                400,
-                "API_KEY_INVALID",
-                "API key not valid. Please pass a valid API key.",
-                Class::CredentialRejected,
-            ),
-            (403, "", "no", Class::Forbidden),
-            (404, "model_not_found", "no", Class::ModelGone),
-            (410, "", "retired", Class::ModelGone),
-            (408, "", "late", Class::ServerError),
-            (500, "", "oops", Class::ServerError),
-            (529, "", "overloaded", Class::ServerError),
-            (413, "", "too large", Class::TooLong),
-            (400, "context_length_exceeded", "m", Class::TooLong),
-            (400, "", "This model's maximum context length is 8192 tokens", Class::TooLong),
-            (400, "content_filter", "m", Class::ContentRefused),
-            (400, "", "blocked by safety settings", Class::ContentRefused),
-            (400, "", "messages: field required", Class::Refused),
-            (422, "", "bad", Class::Refused),
+    fn every_meaning_and_every_error_of_the_gateway_has_its_class() {
+        for (status, class) in [
+            (429, Class::Throttled),
+            (402, Class::QuotaSpent),
+            (401, Class::CredentialRejected),
+            (403, Class::Forbidden),
+            (404, Class::ModelGone),
+            (410, Class::ModelGone),
+            (408, Class::ServerError),
+            (500, Class::ServerError),
+            (529, Class::ServerError),
+            (413, Class::TooLong),
+            (400, Class::Refused),
+            (422, Class::Refused),
         ] {
-            let code = Some(code.to_owned()).filter(|code| !code.is_empty());
-            let error = Error::upstream(status, "t".into(), code, message.into());
-            assert_eq!(Class::of(&error), class, "{status} {message}");
+            let error = Error::upstream(status, "t".into(), None, "m".into());
+            assert_eq!(Class::of(&error), class, "{status}");
+        }
+        for (meaning, class, goes_on) in [
+            (Meaning::TooLong, Class::TooLong, true),
+            (Meaning::Unsupported, Class::Unsupported, true),
+            (Meaning::Moderated, Class::ContentRefused, false),
+            (Meaning::Refused, Class::Refused, false),
+        ] {
+            let error = Error::upstream(429, "t".into(), None, "m".into()).with_meaning(meaning, None);
+            assert_eq!((Class::of(&error), class.goes_on()), (class, goes_on), "{meaning:?}");
+            assert!(!class.is_fault() && class.cooldown_ms(1) == 0, "the caller's request: {meaning:?}");
         }
         for (code, class) in [
             (Code::UpstreamTimeout, Class::TimedOut),

@@ -4,6 +4,7 @@
 //! chat requests in place.
 
 pub mod members;
+pub mod partial;
 pub mod scan;
 
 use std::collections::BTreeMap;

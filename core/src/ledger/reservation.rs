@@ -68,6 +68,8 @@ pub struct Target<'a> {
 pub enum End {
     /// The upstream reported the usage.
     Reported(Usage),
+    /// The upstream reported a usage that cannot be true: this one is charged instead.
+    Corrected(Usage),
     /// The upstream did not report the usage: this many output tokens were received. A limit of money or tokens is
     /// charged as for [`End::AtMost`], because the provider may have billed more than was received.
     Partly(u64),
@@ -260,6 +262,7 @@ impl Reservation {
                 let completion_tokens = Some(usage.completion_tokens.unwrap_or(output));
                 (Usage { prompt_tokens, completion_tokens, ..usage }, true)
             }
+            End::Corrected(usage) => (usage, true),
             End::Partly(completion) => (tokens(estimate.prompt_tokens, completion), true),
             End::Nothing | End::Unknown => (tokens(0, 0), false),
             End::AtMost => (tokens(most.prompt, most.output), true),

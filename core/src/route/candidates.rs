@@ -19,6 +19,7 @@ use crate::order::by_rank;
 
 use super::affinity::Affinity;
 use super::boundary::Boundary;
+use super::needs::Lack;
 use super::preferences::{self, Preferences, Sort};
 use super::reason::{Dropped, Reason, shown};
 use super::score;
@@ -582,6 +583,28 @@ impl<'a> Choice<'_, 'a> {
         Ok(Selection { candidates: self.candidates, dropped: self.dropped, needs: Some(self.needs) })
     }
 
+    /// The error if the input is too long for every model: the caller can only shorten it.
+    fn too_long(&self, name: &str) -> Option<Error> {
+        let lacking = || {
+            self.dropped.iter().filter_map(|dropped| match &dropped.reason {
+                Reason::Lacks(lacks) => Some(lacks.as_slice()),
+                _ => None,
+            })
+        };
+        let context = |lacks: &[Lack]| {
+            lacks.iter().find_map(|lack| if let Lack::Context { has, .. } = lack { Some(*has) } else { None })
+        };
+        let is_reason = lacking().any(|lacks| matches!(lacks, [Lack::Context { .. }]))
+            || lacking().all(|lacks| context(lacks).is_some());
+        let most = lacking().filter_map(context).max().filter(|_| is_reason)?;
+        let message = format!(
+            "The maximum context length of the models that '{name}' resolves to is {most} tokens, but this request needs about {}; shorten it",
+            self.needs.input_tokens
+        );
+        let param = self.query.request.input_field();
+        Some(Error::new(Code::ContextLengthExceeded, message).with_param(param))
+    }
+
     /// The error if no candidate is left: the name, the needs, and the nearest model.
     fn nothing(&self, name: &str) -> Error {
         let name: String = name.chars().take(100).collect();
@@ -624,6 +647,9 @@ impl<'a> Choice<'_, 'a> {
                 self.query.registry.provider(provider).map(|entry| &entry.reachability)
         {
             return not_configured(provider, detail);
+        }
+        if let Some(error) = self.too_long(&name) {
+            return error;
         }
         let lacks = |dropped: &&Dropped| match &dropped.reason {
             Reason::Lacks(lacks) => lacks.len(),

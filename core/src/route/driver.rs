@@ -22,9 +22,10 @@ use super::plan::{LaneIndex, Plan, Step};
 use super::response::{Refusal, client_left};
 use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::format::size::BYTES_PER_TOKEN;
+use crate::format::request::PromptBounds;
 use crate::format::stream::{Outcome as StreamOutcome, ResponseStream, StreamState};
 use crate::format::usage::Usage;
+use crate::format::whole::Whole;
 use crate::health::failure::{Class, Failure};
 use crate::health::{HealthView, quota};
 use crate::ledger::receipt::Outcome;
@@ -502,12 +503,29 @@ fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
     candidate.provider.cancel_stops_billing != Some(false)
 }
 
-/// The charge for a whole response. If it does not report its output, `bytes` is used as an estimate.
-pub fn charge_of_whole(usage: Usage, bytes: u64) -> End {
+/// The charge for a whole response. If it does not report its output, the estimate is used.
+pub fn charge_of_whole(whole: Whole, prompt: PromptBounds) -> End {
+    let Whole { usage, produced, .. } = whole;
     match usage.completion_tokens {
-        Some(_) => End::Reported(usage),
-        None => End::Partly(bytes / BYTES_PER_TOKEN as u64),
+        Some(_) => believed(usage, produced, produced, prompt),
+        None => End::Partly(produced),
     }
+}
+
+/// The charge for a reported usage. Of a number that cannot be true, the larger of it and the estimate is charged.
+/// `produced` is the estimated output, of which at least `surely` is certain.
+fn believed(usage: Usage, produced: u64, surely: u64, prompt: PromptBounds) -> End {
+    let completion = usage.completion_tokens.unwrap_or(0);
+    let told = usage.prompt_tokens.unwrap_or(prompt.likely);
+    let is_too_little = completion.saturating_mul(2) < surely || (completion == 0 && produced > 0);
+    if !is_too_little && (prompt.least..=prompt.most).contains(&told) {
+        return End::Reported(usage);
+    }
+    End::Corrected(Usage {
+        prompt_tokens: Some(if told < prompt.least { prompt.likely } else { told }),
+        completion_tokens: Some(if is_too_little { completion.max(produced) } else { completion }),
+        ..usage
+    })
 }
 
 /// The outcome of a call whose stream has ended. `client_stayed` is `true` if the client was connected when it ended.
@@ -520,24 +538,28 @@ pub fn outcome_of_stream(stream: &dyn ResponseStream, client_stayed: bool) -> Ou
 }
 
 /// The charge for a stream. `cancel_stops_billing` is a property of the provider: it stops charging when a call is
-/// cancelled. `is_metered` is [`Reservation::is_metered`]: then only the usage of a complete stream counts.
+/// cancelled. `is_metered` is [`Reservation::is_metered`]: then only the usage of a complete stream counts. `prompt` are
+/// the bounds of what it may report as input.
 pub fn charge_of_stream(
     stream: &dyn ResponseStream,
     outcome: Outcome,
     cancel_stops_billing: Option<bool>,
     is_metered: bool,
+    prompt: PromptBounds,
 ) -> End {
     let usage = stream.usage();
     let produced = stream.produced();
     // The stream may have been read to its end after the client left.
     let is_complete = stream.state() == StreamState::Over(StreamOutcome::Done);
     match outcome {
-        _ if is_complete && usage.is_known() => End::Reported(usage),
+        _ if is_complete && usage.is_known() => believed(usage, produced, stream.surely_produced(), prompt),
         _ if is_metered => End::AtMost,
         Outcome::ClientLeft if cancel_stops_billing == Some(false) && !is_complete => End::AtMost,
         // Some providers report usage along the way: the last report of a stream that was cut may be behind its
         // content.
-        _ if usage.is_known() && usage.completion_tokens >= Some(produced) => End::Reported(usage),
+        _ if usage.is_known() && usage.completion_tokens >= Some(produced) => {
+            believed(usage, produced, 0, prompt)
+        }
         _ => End::Partly(produced),
     }
 }
@@ -778,6 +800,10 @@ mod tests {
         fn produced(&self) -> u64 {
             self.2
         }
+
+        fn surely_produced(&self) -> u64 {
+            self.2
+        }
     }
 
     #[test]
@@ -802,15 +828,43 @@ mod tests {
         ] {
             let stream = Stream(state, reported, produced);
             assert_eq!(outcome_of_stream(&stream, stayed), outcome, "{state:?} {stayed}");
-            assert_eq!(charge_of_stream(&stream, outcome, stops, false), end, "{state:?} {produced}");
+            assert_eq!(charge_of_stream(&stream, outcome, stops, false, PROMPT), end, "{state:?} {produced}");
             // Of a key with limits of money or tokens, only the usage of a complete stream counts.
             let metered = if state == done && reported != none { end } else { End::AtMost };
-            assert_eq!(charge_of_stream(&stream, outcome, stops, true), metered, "{state:?} {produced}");
+            let charged = charge_of_stream(&stream, outcome, stops, true, PROMPT);
+            assert_eq!(charged, metered, "{state:?} {produced}");
         }
-        assert_eq!(charge_of_whole(none, 40), End::Partly(10));
-        assert_eq!(charge_of_whole(usage(3), 40), End::Reported(usage(3)));
+        let whole = |usage, produced| Whole { usage, produced, has_bom: false };
+        assert_eq!(charge_of_whole(whole(none, 10), PROMPT), End::Partly(10));
+        assert_eq!(charge_of_whole(whole(usage(3), 0), PROMPT), End::Reported(usage(3)));
         let output_alone = Usage { prompt_tokens: None, ..usage(0) };
-        assert_eq!(charge_of_whole(output_alone, 40), End::Reported(output_alone));
+        assert_eq!(charge_of_whole(whole(output_alone, 0), PROMPT), End::Reported(output_alone));
+    }
+
+    const PROMPT: PromptBounds = PromptBounds { least: 1, likely: 12, most: 100 };
+
+    #[test]
+    fn a_usage_that_cannot_be_true_is_corrected_upwards() {
+        let usage = |prompt, completion| Usage {
+            prompt_tokens: Some(prompt),
+            completion_tokens: Some(completion),
+            ..Usage::default()
+        };
+        for (told, produced, charged) in [
+            (usage(9, 5), 7, None),
+            (usage(9, 3), 7, Some(usage(9, 7))),
+            (usage(9, 0), 1, Some(usage(9, 1))),
+            (usage(0, 9), 7, Some(usage(12, 9))),
+            (usage(0, 0), 7, Some(usage(12, 7))),
+            (usage(100, 900), 7, None),
+            (usage(101, 9), 7, Some(usage(101, 9))),
+        ] {
+            let end = charged.map_or(End::Reported(told), End::Corrected);
+            let stream = Stream(StreamState::Over(StreamOutcome::Done), told, produced);
+            assert_eq!(charge_of_stream(&stream, Outcome::Answered, None, false, PROMPT), end, "{told:?}");
+            let whole = Whole { usage: told, produced, has_bom: false };
+            assert_eq!(charge_of_whole(whole, PROMPT), end, "{told:?}");
+        }
     }
 
     #[test]

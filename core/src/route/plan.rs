@@ -271,7 +271,7 @@ impl Plan {
             state.over |= match class {
                 _ if !class.goes_on() => true,
                 Class::QuotaSpent | Class::CredentialRejected => same_key,
-                Class::ModelGone => same_model,
+                Class::ModelGone | Class::Unsupported => same_model,
                 // Continue only with a model that accepts more input, or whose maximum is not known, if this one's is
                 // known.
                 Class::TooLong => {
@@ -381,7 +381,7 @@ mod tests {
     fn the_class_of_a_failure_decides_the_next_lane() {
         use Class::{
             Broken, ClientLeft, ContentRefused, CredentialRejected, Forbidden, ModelGone, QuotaSpent,
-            Refused, ServerError, Throttled, TimedOut, TooLong, Unreachable,
+            Refused, ServerError, Throttled, TimedOut, TooLong, Unreachable, Unsupported,
         };
         let two_of_one_and_another = [(0, Some(8)), (0, Some(16)), (2, Some(8))];
         for (failures, steps) in [
@@ -394,6 +394,7 @@ mod tests {
             (&[(QuotaSpent, None)], "0 2"),
             (&[(TooLong, None)], "0 1"),
             (&[(TooLong, None), (TooLong, None)], "0 1 end"),
+            (&[(Unsupported, None)], "0 1"),
             (&[(Refused, None)], "0 end"),
             (&[(ContentRefused, None)], "0 end"),
             (&[(ClientLeft, None)], "0 end"),

@@ -4,7 +4,7 @@
 use crate::error::{Code, Error};
 use crate::format::request::Responder;
 use crate::format::upstream_error;
-use crate::format::usage::Usage;
+use crate::format::whole::Whole;
 use crate::health::failure::{Class, Failure};
 use crate::key::Secret;
 use crate::ledger::End;
@@ -28,11 +28,9 @@ pub enum Interruption {
 
 /// The head of a response.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrived<'r> {
+pub struct Arrived {
     /// The status.
     pub status: u16,
-    /// `content-type`
-    pub content_type: Option<&'r str>,
     /// `true` if the body is an event stream that has started; otherwise the whole body has arrived.
     pub is_stream: bool,
 }
@@ -79,8 +77,8 @@ impl Refusal {
 /// A response to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed {
-    /// A whole response, and its usage.
-    Whole(Usage),
+    /// A whole response, and what is read of it.
+    Whole(Whole),
     /// A stream.
     Stream,
 }
@@ -97,56 +95,53 @@ pub struct Sent<'r> {
     pub provider: &'r str,
     /// The credential, which is removed from errors.
     pub key: Option<&'r Secret>,
-    /// `true` if the request asked for an event stream.
-    pub stream: bool,
     /// Reads the body.
     pub responder: Responder,
 }
 
 /// Reads a response. `body` returns the whole body, if it has arrived; `header` finds a header by its lower-case name.
+///
+/// The content type is not looked at: many servers state a wrong one, or none. What is neither a stream nor JSON of the
+/// requested kind is an error in any case.
 pub fn read(
     sent: Sent<'_>,
-    arrived: Arrived<'_>,
+    arrived: Arrived,
     body: impl FnOnce() -> Vec<u8>,
     header: impl Fn(&str) -> Option<String>,
 ) -> Result<Passed, Box<Refusal>> {
-    let Arrived { status, content_type, is_stream } = arrived;
-    let Sent { provider, key, stream, responder } = sent;
-    // A body without a content type counts as JSON, and is checked.
-    let is_json = content_type.is_none_or(is_json_type);
-    if status < 200 {
-        // The runtime cannot make a response of it either.
-        let message = format!("{provider} returned HTTP {status}, which ends no request");
-        return Err(Error::new(Code::UpstreamInvalidResponse, message).into());
-    }
-    if !(200..300).contains(&status) {
-        let retry_headers = RETRY_HEADERS
-            .into_iter()
-            .filter_map(|name| Some((name, header(name)?)))
-            .filter(|(_, value)| value.len() <= MAX_RETRY_HEADER)
-            .collect();
-        let error = if (300..400).contains(&status) {
-            Error::new(
-                Code::UpstreamRedirected,
-                format!(
-                    "{provider} returned a redirect (HTTP {status}); the gateway does not follow redirects"
-                ),
-            )
-        } else {
-            let body = if is_stream { Vec::new() } else { body() };
-            upstream_error::read(provider, status, is_json, &body, key)
-        };
-        return Err(Box::new(Refusal { retry_headers, ..Refusal::from(error) }));
-    }
-    match (is_stream, stream) {
-        (true, _) => Ok(Passed::Stream),
-        (false, true) => Err(other_content_type(provider, "an event stream").into()),
-        (false, false) if !is_json => Err(other_content_type(provider, "JSON").into()),
-        (false, false) => match responder.whole(provider, &body(), key) {
-            Ok(usage) => Ok(Passed::Whole(usage)),
-            Err(error) => Err(Box::new(Refusal::from(error).after_success())),
+    let Arrived { status, is_stream } = arrived;
+    let Sent { provider, key, responder } = sent;
+    let error = match status {
+        200..300 if is_stream => return Ok(Passed::Stream),
+        200..300 => match responder.whole(provider, &body(), key) {
+            Ok(whole) => return Ok(Passed::Whole(whole)),
+            Err(error) => return Err(Box::new(refused(error, header).after_success())),
         },
-    }
+        300..400 => Error::new(
+            Code::UpstreamRedirected,
+            format!("{provider} returned a redirect (HTTP {status}); the gateway does not follow redirects"),
+        ),
+        400..600 => {
+            let body = if is_stream { Vec::new() } else { body() };
+            upstream_error::read(provider, status, &body, key)
+        }
+        _ => Error::new(
+            Code::UpstreamInvalidResponse,
+            format!("{provider} returned HTTP {status}, which is not a status"),
+        ),
+    };
+    Err(Box::new(refused(error, header)))
+}
+
+/// The refusal for an error that came with a response; `header` finds a header by its lower-case name.
+pub fn refused(error: Error, header: impl Fn(&str) -> Option<String>) -> Refusal {
+    let retry_headers = RETRY_HEADERS
+        .into_iter()
+        .filter_map(|name| Some((name, header(name)?)))
+        .filter(|(_, value)| value.len() <= MAX_RETRY_HEADER)
+        .collect();
+    let detail = error.told().map(str::to_owned);
+    Refusal { detail, retry_headers, ..Refusal::from(error) }
 }
 
 /// The error of a request that got no response.
@@ -178,13 +173,6 @@ pub fn client_left() -> Error {
     Error::new(Code::ClientClosedRequest, "The client disconnected before the response")
 }
 
-fn other_content_type(provider: &str, requested: &str) -> Error {
-    Error::new(
-        Code::UpstreamInvalidResponse,
-        format!("{provider} returned a content type other than {requested}, which was requested"),
-    )
-}
-
 /// Returns `true` if a content type is JSON.
 pub fn is_json_type(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -196,44 +184,44 @@ mod tests {
     use super::*;
     use crate::operation::Format;
 
-    fn received(
-        status: u16,
-        content_type: Option<&str>,
-        stream: bool,
-        body: &str,
-    ) -> Result<Passed, Box<Refusal>> {
-        let responder = Responder { format: Format::ChatCompletions, hide_usage: false };
-        let sent = Sent { provider: "acme", key: None, stream, responder };
-        let is_stream = content_type == Some("text/event-stream");
+    fn received(status: u16, is_stream: bool, body: &str) -> Result<Passed, Box<Refusal>> {
+        let responder =
+            Responder { format: Format::ChatCompletions, hide_usage: false, ends_without_done: false };
+        let sent = Sent { provider: "acme", key: None, responder };
         let header = |name: &str| (name == "retry-after").then(|| "7".to_owned());
-        read(sent, Arrived { status, content_type, is_stream }, || body.as_bytes().to_vec(), header)
+        read(sent, Arrived { status, is_stream }, || body.as_bytes().to_vec(), header)
     }
 
     #[test]
     fn a_completion_is_passed_on_with_its_usage() {
         let body = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5}}"#;
-        let Ok(Passed::Whole(usage)) = received(200, Some("application/json; charset=utf-8"), false, body)
-        else {
-            panic!("not passed on")
-        };
-        assert_eq!(usage.completion_tokens, Some(5));
-        assert!(received(200, None, false, body).is_ok(), "a body without a content type counts as JSON");
-        assert_eq!(received(200, Some("text/event-stream"), true, "").unwrap(), Passed::Stream);
+        let Ok(Passed::Whole(whole)) = received(200, false, body) else { panic!("not passed on") };
+        assert_eq!(whole.usage.completion_tokens, Some(5));
+        assert_eq!(received(200, true, "").unwrap(), Passed::Stream);
     }
 
     #[test]
-    fn a_response_of_another_kind_than_requested_is_an_error() {
-        for (status, content_type, stream, body, code) in [
-            (200, Some("text/html"), false, "{}", "upstream_invalid_response"),
-            (200, Some("application/json"), true, r#"{"choices":[]}"#, "upstream_invalid_response"),
-            (302, None, false, "", "upstream_redirected"),
-            (101, None, true, "", "upstream_invalid_response"),
-            (401, Some("application/json"), false, "{}", "upstream_credential_rejected"),
-            (200, Some("application/json"), false, r#"{"error":{"message":"m","code":"busy"}}"#, "busy"),
+    fn anything_else_is_an_error() {
+        for (status, body, expected, code) in [
+            (200, "<html>", 502, "upstream_invalid_response"),
+            (200, "", 502, "upstream_invalid_response"),
+            (204, "", 502, "upstream_invalid_response"),
+            (302, "", 502, "upstream_redirected"),
+            (401, "{}", 401, "upstream_credential_rejected"),
+            (200, r#"{"error":{"message":"m","code":"busy"}}"#, 502, "busy"),
+            (200, r#"{"error":{"message":"m","code":429}}"#, 429, "429"),
+            (101, "", 502, "upstream_invalid_response"),
+            (600, r#"{"error":{"message":"m","code":429}}"#, 502, "upstream_invalid_response"),
+            (999, "", 502, "upstream_invalid_response"),
         ] {
-            let refusal = received(status, content_type, stream, body).unwrap_err();
-            assert_eq!(refusal.error.code(), Some(code), "{status} {body}");
-            assert_eq!(refusal.retry_header("retry-after").is_some(), ![101, 200].contains(&status));
+            let refusal = received(status, false, body).unwrap_err();
+            assert_eq!(
+                (refusal.error.status, refusal.error.code()),
+                (expected, Some(code)),
+                "{status} {body}"
+            );
+            assert!(refusal.error.message.contains("acme") || refusal.error.message == "m", "{status}");
+            assert_eq!(refusal.retry_header("retry-after"), Some("7"));
         }
     }
 

@@ -71,6 +71,7 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
         schema,
         rest: bytes.len().saturating_sub(text + schema),
         images: images.count,
+        has_media: has_media(messages),
         tools,
         max_output: requested_output(&body),
         choices: body.find("n").and_then(|member| lenient_count(member.value)).unwrap_or(1).max(1),
@@ -108,6 +109,16 @@ fn messages<'a>(body: &Body<'a>) -> Result<&'a str, Error> {
         _ => Err(Error::new(Code::MissingInput, "'messages' is missing; it must be an array of messages")
             .with_param("messages")),
     }
+}
+
+/// The least prompt that is searched for embedded media, in bytes: shorter ones cannot hold many.
+const LEAST_MEDIA: usize = 16 * 1024;
+
+/// Returns `true` if messages embed audio or files.
+fn has_media(messages: &str) -> bool {
+    let has = |name: &[u8]| memchr::memmem::find(messages.as_bytes(), name).is_some();
+    messages.len() > LEAST_MEDIA
+        && (has(b"\"input_audio\"") || has(b"\"file_data\"") || has(b"\"video_url\""))
 }
 
 /// Returns `true` if the caller asks for the usage of a stream.
@@ -159,6 +170,7 @@ fn output_format(body: &Body<'_>) -> Option<OutputFormat> {
 pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Outgoing {
     let body = &request.body;
     let on_request = upstream.provider.stream_usage == StreamUsage::OnRequest;
+    let may_ask = !upstream.provider.quirks.iter().any(|quirk| quirk.takes("stream_options"));
     let hide_usage = request.stream && !request.wants_usage && on_request;
     let mut edits = body.addressed_to(upstream, &request.model);
     if body.find("reasoning_effort").is_some_and(|member| member.value == "\"auto\"") {
@@ -168,11 +180,13 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     if let Some(limit) = output_limit {
         limit_output(body, &mut edits, limit, upstream);
     }
-    if hide_usage {
+    if hide_usage && may_ask {
         ask_for_usage(body, &mut edits);
     }
     let (body, adjusted) = edits.finish();
-    Outgoing { body, adjusted, responder: Responder { format: Format::ChatCompletions, hide_usage } }
+    let ends_without_done = upstream.provider.ends_without_done;
+    let responder = Responder { format: Format::ChatCompletions, hide_usage, ends_without_done };
+    Outgoing { body, adjusted, responder }
 }
 
 /// Limits the output of each choice. Runs after the quirks, which decide the remaining fields and their names.

@@ -3,6 +3,9 @@
 //! Chunks are forwarded unchanged, with two exceptions: usage that the gateway requested and the caller did not is
 //! hidden, and errors inside the stream are converted to the gateway's error. A stream that ends without `[DONE]` and
 //! without an error gets a typed error event, so that an incomplete response never looks complete.
+//!
+//! The body counts, not its content type: a whole completion where a stream was requested is served as a stream, and a
+//! body that is an error document becomes that error.
 
 use std::ops::Range;
 
@@ -15,82 +18,132 @@ use crate::format::size::BYTES_PER_TOKEN;
 use crate::format::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
 use crate::format::upstream_error;
 use crate::format::usage::Usage;
-use crate::framing::sse::{self, Framed, Framer};
-use crate::json::members::{self, Members, is_empty_array};
+use crate::format::whole::{self, BOM, Whole};
+use crate::framing::sse::{self, Event, Framed, Framer};
+use crate::json::members::{self, Member, Members, is_empty_array};
 use crate::json::scan;
 use crate::key::Secret;
 
+use super::{chunks, response};
+
 /// The state of one stream.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what has been seen of a stream is independent of each other"
+)]
 pub struct ChatStream {
     provider: String,
     key: Option<Secret>,
     hide_usage: bool,
+    /// `true` if the provider's streams are known to end without `[DONE]`.
+    ends_without_done: bool,
     max_event: usize,
     framer: Framer,
     usage: Usage,
     outcome: Option<Outcome>,
+    /// `true` once any byte has arrived.
+    arrived: bool,
+    /// `true` once an event with data has arrived.
+    has_events: bool,
     /// `true` once any content has arrived.
     begun: bool,
+    /// `true` once a finish reason has arrived; only if `ends_without_done`.
+    finished: bool,
     /// The error that ended the stream, instead of `[DONE]`.
     error: Option<Error>,
     /// The amount of content so far.
     content: Content,
+    /// The estimated output of a body that was no stream.
+    produced_whole: Option<u64>,
+    /// The data of the first event with content, if usage is hidden: what a chunk with usage has in common with it is no
+    /// news.
+    usual: Vec<u8>,
 }
 
 impl ChatStream {
-    /// The state for a stream of a provider. `key`, the gateway's credential, is redacted from errors; `max_event` is
+    /// The state for a stream of a provider. `key`, the gateway's credential, is blotted out of errors; `max_event` is
     /// the maximum size of an event in bytes.
-    pub fn new(provider: &str, key: Option<Secret>, hide_usage: bool, max_event: usize) -> ChatStream {
+    pub fn new(
+        provider: &str,
+        key: Option<Secret>,
+        hide_usage: bool,
+        ends_without_done: bool,
+        max_event: usize,
+    ) -> ChatStream {
         ChatStream {
             provider: provider.to_owned(),
             key,
             hide_usage,
+            ends_without_done,
             max_event,
             framer: Framer::default(),
             usage: Usage::default(),
             outcome: None,
+            arrived: false,
+            has_events: false,
             begun: false,
+            finished: false,
             error: None,
             content: Content::default(),
+            produced_whole: None,
+            usual: Vec::new(),
         }
     }
 
-    /// The offset in these events at which content starts, or continues; only looks until the first content has
-    /// arrived.
-    fn find_content(&mut self, events: &[u8]) -> usize {
+    /// Looks for the first content in these events, until it has arrived.
+    fn find_content(&mut self, events: &[u8]) -> Found {
+        let mut found = Found { start: 0, is_doubtful: false };
         if self.begun {
-            return 0;
+            return found;
         }
-        let mut start = 0;
         for event in sse::events(events) {
-            if let Some(bytes) = content_bytes(&sse::parse(event).data) {
-                self.begun = true;
-                self.content = Content::starting_with(event, bytes);
-                break;
+            let parsed = sse::parse(event);
+            self.has_events |= !parsed.data.is_empty();
+            match Glance::of(event, &parsed) {
+                Glance::Content(bytes) => {
+                    self.begun = true;
+                    self.content = Content::starting_with(event, bytes);
+                    if self.hide_usage {
+                        self.usual = parsed.data;
+                    }
+                    break;
+                }
+                Glance::Doubtful => found.is_doubtful = true,
+                Glance::Nothing => {}
             }
-            start += event.len();
+            found.start += event.len();
         }
-        start
+        found
     }
 
-    /// Relays whole events; `content_start` is the offset of the first content.
-    fn relay(&mut self, events: &[u8], content_start: usize) -> Vec<u8> {
+    /// Returns `true` if some of these events must be inspected one by one.
+    fn acts_on(&self, events: &[u8], found: Found) -> bool {
+        found.is_doubtful
+            || needs_inspection(events)
+            || (self.ends_without_done && memmem::find(events, FINISH_REASON).is_some())
+    }
+
+    /// Relays whole events.
+    fn relay(&mut self, events: &[u8], found: Found) -> Vec<u8> {
         let mut out = Vec::with_capacity(events.len());
         let mut at = 0;
         for event in sse::events(events) {
             let mut has_content = true;
-            if let Some(null_usage) = plain_null_usage(event) {
+            let is_doubtful = found.is_doubtful && at < found.start;
+            if let Some(null_usage) =
+                plain_null_usage(event).filter(|_| !self.ends_without_done && !is_doubtful)
+            {
                 let (visible, rest) = event.split_at_checked(null_usage.start).unwrap_or((event, &[]));
                 out.extend_from_slice(visible);
                 let hidden = if self.hide_usage { null_usage.len() } else { 0 };
                 out.extend_from_slice(rest.get(hidden..).unwrap_or_default());
-            } else if needs_inspection(event) {
+            } else if self.acts_on(event, Found { start: 0, is_doubtful }) {
                 has_content = self.relay_event(event, &mut out);
             } else {
                 out.extend_from_slice(event);
             }
-            if self.begun && has_content && at >= content_start {
+            if self.begun && has_content && at >= found.start {
                 self.content.count(event);
             }
             at += event.len();
@@ -104,53 +157,140 @@ impl ChatStream {
     /// Relays one event, and returns `true` if it may have content.
     fn relay_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> bool {
         let parsed = sse::parse(event);
-        if parsed.data == b"[DONE]" {
+        if parsed.data.trim_ascii() == DONE {
             self.outcome = Some(Outcome::Done);
-            out.extend_from_slice(event);
+            // Clients compare it as a whole.
+            out.extend_from_slice(if parsed.data == DONE { event } else { DONE_EVENT });
             return false;
         }
-        if let Some(error) =
-            upstream_error::read_event(&parsed.data, parsed.name == b"error", self.key.as_ref())
-        {
-            out.extend_from_slice(&error.stream_event());
-            self.outcome = Some(Outcome::UpstreamError);
-            self.error = Some(error);
+        if let Some(text) = unframed(event, &parsed) {
+            self.end_with_document(text, out);
+            if self.outcome.is_none() {
+                out.extend_from_slice(event);
+            }
             return false;
         }
-        let Inspected { visible, has_content } = self.usage_of(&parsed.data);
+        if let Some(error) = self.error_in(parsed.data.trim_ascii(), parsed.name == b"error") {
+            self.fail(error, Outcome::UpstreamError, out);
+            return false;
+        }
+        let Inspected { visible, has_content } = self.usage_of(event, &parsed.data);
         match visible {
             Visible::AsIs => out.extend_from_slice(event),
             Visible::Nothing => {}
-            Visible::Instead(data) => {
-                for line in data.split(|byte| *byte == b'\n') {
-                    out.extend_from_slice(b"data: ");
-                    out.extend_from_slice(line);
-                    out.push(b'\n');
-                }
-                out.push(b'\n');
-            }
+            Visible::Instead(data) => sse::write_with_data(event, &data, out),
         }
         has_content
     }
 
+    /// The error in a document, if there is one. It is only parsed if it has a sign of one.
+    fn error_in(&self, document: &[u8], is_named: bool) -> Option<Error> {
+        let mut has_answer = false;
+        if let Ok([choices, error, base_resp]) = members::pick(document, &["choices", "error", "base_resp"]) {
+            let choices = choices.map(|choices| choices.value).filter(|choices| choices.starts_with('['));
+            has_answer = choices.is_some();
+            let is_inside =
+                || choices.is_some_and(|choices| memmem::find(choices.as_bytes(), b"\"error\"").is_some());
+            let is_told = error.is_some_and(|error| !upstream_error::is_nothing(error.value));
+            if !is_named && has_answer && !is_told && base_resp.is_none() && !is_inside() {
+                return None;
+            }
+        } else if !is_named && !document.starts_with(b"[") {
+            return None;
+        }
+        upstream_error::in_event(&self.provider, document, is_named, has_answer, self.key.as_ref())
+    }
+
+    /// Ends the stream with an error.
+    fn fail(&mut self, error: Error, outcome: Outcome, out: &mut Vec<u8>) {
+        out.extend_from_slice(&error.stream_event());
+        self.outcome = Some(outcome);
+        self.error = Some(error);
+    }
+
     /// Stores the usage in a chunk, and decides which part of the chunk the caller sees.
-    fn usage_of(&mut self, data: &[u8]) -> Inspected {
-        let Ok([choices, usage, x_groq]) = members::pick(data, &["choices", "usage", "x_groq"]) else {
-            return Inspected { visible: Visible::AsIs, has_content: true };
+    fn usage_of(&mut self, event: &[u8], data: &[u8]) -> Inspected {
+        let Ok([choices, usage, x_groq, timings]) =
+            members::pick(data, &["choices", "usage", "x_groq", "timings"])
+        else {
+            return Inspected { visible: Visible::AsIs, has_content: !data.is_empty() };
         };
-        let is_empty = choices.is_some_and(|choices| is_empty_array(choices.value));
+        let list = choices.as_ref().map(|choices| choices.value).filter(|choices| choices.starts_with('['));
+        let is_empty = list.is_none_or(is_empty_array);
         let inspected = |visible| Inspected { visible, has_content: !is_empty };
-        self.usage = x_groq.and_then(|x_groq| groq_usage(x_groq.value)).unwrap_or(self.usage);
+        self.finished |= self.ends_without_done && list.is_some_and(has_finish_reason);
+        let reported = usage.as_ref().and_then(|usage| Usage::read(usage.value));
+        let [x_groq, timings] = [x_groq, timings].map(|member| member.map(|member| member.value));
+        self.usage = response::beside(
+            self.usage.larger(reported.unwrap_or_default()),
+            list.unwrap_or_default(),
+            x_groq,
+            timings,
+        );
         let Some(usage) = usage else { return inspected(Visible::AsIs) };
-        let reported = Usage::read(usage.value);
-        self.usage = reported.unwrap_or(self.usage);
         inspected(if !self.hide_usage {
             Visible::AsIs
-        } else if reported.is_some() && is_empty {
+        } else if reported.is_none() {
+            Visible::Instead(members::splice(data, &[(usage.extent, Vec::new())]))
+        } else if is_empty && sse::is_data_alone(event) && says_nothing_else(data, &self.usual) {
             Visible::Nothing
         } else {
-            Visible::Instead(members::splice(data, &[(usage.extent, Vec::new())]))
+            Visible::Instead(without_usage(
+                data,
+                &usage,
+                choices.filter(|_| list.is_none()).as_ref(),
+                list.is_some(),
+            ))
         })
+    }
+
+    /// Ends a stream whose body is, or ends with, a document that is no event: an error, or a whole completion.
+    fn end_with_document(&mut self, document: &[u8], out: &mut Vec<u8>) {
+        if self.begun || self.has_events {
+            if let Some(error) = self.error_in(document, false) {
+                self.fail(error, Outcome::UpstreamError, out);
+            }
+            return;
+        }
+        match response::check(&self.provider, document, self.key.as_ref()) {
+            Ok(Whole { usage, produced, .. }) => {
+                let Some(events) = chunks::of_whole(document, self.hide_usage) else { return };
+                self.usage = usage;
+                self.produced_whole = Some(produced);
+                self.begun = true;
+                self.outcome = Some(Outcome::Done);
+                out.extend_from_slice(&events);
+                out.extend_from_slice(DONE_EVENT);
+            }
+            Err(error) => {
+                let is_told = error.meaning().is_some();
+                self.fail(error, if is_told { Outcome::UpstreamError } else { Outcome::Cut }, out);
+            }
+        }
+    }
+
+    /// The last bytes of a body that has ended properly, with an event that has no empty line behind it.
+    fn end_closed(&mut self) -> Vec<u8> {
+        let rest = self.framer.partial().to_vec();
+        let mut last = Vec::new();
+        let text = rest.strip_prefix(BOM).unwrap_or(&rest).trim_ascii();
+        if text.starts_with(b"{") || text.starts_with(b"[") {
+            self.end_with_document(text, &mut last);
+        } else if is_whole_event(&sse::parse(&rest)) {
+            // Some servers omit the empty line after the last event.
+            let event = [&rest, &b"\n\n"[..]].concat();
+            let found = self.find_content(&event);
+            last = self.relay(&event, Found { is_doubtful: true, ..found });
+        }
+        if self.outcome.is_none() && self.finished && self.usage.is_known() {
+            self.outcome = Some(Outcome::Done);
+            last.extend_from_slice(DONE_EVENT);
+        }
+        if self.outcome.is_none() && !self.has_events && (self.arrived && !text.is_empty()) {
+            let error = whole::invalid(&self.provider, "neither an event stream nor a JSON object");
+            self.fail(error, Outcome::Cut, &mut last);
+        }
+        last
     }
 }
 
@@ -159,21 +299,25 @@ impl ResponseStream for ChatStream {
         if self.outcome.is_some() {
             return Relayed::Instead(Vec::new());
         }
-        let relayed = match self.framer.push(chunk) {
+        // Some servers begin with a byte order mark, which many clients take for a part of the first field.
+        let has_bom = !self.arrived && chunk.starts_with(BOM);
+        let events = if has_bom { chunk.get(BOM.len()..).unwrap_or_default() } else { chunk };
+        self.arrived |= !chunk.is_empty();
+        let relayed = match self.framer.push(events) {
             Framed::Whole(events) => {
-                let start = self.find_content(events);
-                if !needs_inspection(events) {
-                    self.content.count(events.get(start..).unwrap_or_default());
+                let found = self.find_content(events);
+                if !self.acts_on(events, found) && !has_bom {
+                    self.content.count(events.get(found.start..).unwrap_or_default());
                     return Relayed::AsIs;
                 }
-                self.relay(events, start)
+                self.relay(events, found)
             }
             Framed::Joined(events) => {
-                let start = self.find_content(&events);
-                if needs_inspection(&events) {
-                    self.relay(&events, start)
+                let found = self.find_content(&events);
+                if self.acts_on(&events, found) {
+                    self.relay(&events, found)
                 } else {
-                    self.content.count(events.get(start..).unwrap_or_default());
+                    self.content.count(events.get(found.start..).unwrap_or_default());
                     events
                 }
             }
@@ -183,10 +327,9 @@ impl ResponseStream for ChatStream {
                 Code::UpstreamResponseTooLarge,
                 format!("{} sent an event larger than the limit of {} bytes", self.provider, self.max_event),
             );
-            self.outcome = Some(Outcome::Cut);
-            let event = error.stream_event();
-            self.error = Some(error);
-            return Relayed::Instead([relayed, event].concat());
+            let mut last = relayed;
+            self.fail(error, Outcome::Cut, &mut last);
+            return Relayed::Instead(last);
         }
         if relayed == chunk { Relayed::AsIs } else { Relayed::Instead(relayed) }
     }
@@ -195,12 +338,7 @@ impl ResponseStream for ChatStream {
         if self.outcome.is_some() {
             return Vec::new();
         }
-        // Some servers omit the empty line after the last event.
-        let mut last = Vec::new();
-        if ending == Ending::Closed && sse::parse(self.framer.partial()).data == b"[DONE]" {
-            last = [self.framer.partial(), b"\n\n"].concat();
-            last = self.relay(&last, 0);
-        }
+        let mut last = if ending == Ending::Closed { self.end_closed() } else { Vec::new() };
         if self.outcome.is_none() {
             let (code, what) = match ending {
                 Ending::Closed => (Code::UpstreamStreamCut, "ended the stream before it was complete"),
@@ -212,9 +350,7 @@ impl ResponseStream for ChatStream {
                 }
             };
             let error = Error::new(code, format!("{} {what}; the response is incomplete", self.provider));
-            last.extend_from_slice(&error.stream_event());
-            self.outcome = Some(Outcome::Cut);
-            self.error = Some(error);
+            self.fail(error, Outcome::Cut, &mut last);
         }
         last
     }
@@ -248,7 +384,11 @@ impl ResponseStream for ChatStream {
 
     /// An event counts as one token, or more if it is long.
     fn produced(&self) -> u64 {
-        self.content.tokens(self.outcome == Some(Outcome::Done))
+        self.produced_whole.unwrap_or_else(|| self.content.tokens(self.outcome == Some(Outcome::Done)))
+    }
+
+    fn surely_produced(&self) -> u64 {
+        self.produced_whole.unwrap_or_else(|| self.content.least_tokens(self.outcome == Some(Outcome::Done)))
     }
 }
 
@@ -264,6 +404,79 @@ enum Visible {
     AsIs,
     Nothing,
     Instead(Vec<u8>),
+}
+
+/// What was found in events before the first content.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// The offset at which content starts, or continues.
+    start: usize,
+    /// `true` if an event before it is neither content nor the frame of content, and so may be an error.
+    is_doubtful: bool,
+}
+
+/// The data of the last event.
+const DONE: &[u8] = b"[DONE]";
+const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
+/// The name of the field that says that a choice is complete.
+const FINISH_REASON: &[u8] = b"\"finish_reason\"";
+/// The members of a chunk that are only its frame: without choices and usage, they tell the caller nothing.
+const FRAME: [&str; 10] = [
+    "id",
+    "object",
+    "created",
+    "model",
+    "choices",
+    "usage",
+    "system_fingerprint",
+    "service_tier",
+    "provider",
+    "obfuscation",
+];
+
+/// The text of an event that has no fields, if it is JSON.
+fn unframed<'e>(event: &'e [u8], parsed: &Event) -> Option<&'e [u8]> {
+    let text = event.strip_prefix(BOM).unwrap_or(event).trim_ascii();
+    (parsed.data.is_empty() && (text.starts_with(b"{") || text.starts_with(b"["))).then_some(text)
+}
+
+/// Returns `true` if the data of an event that has no empty line behind it is complete.
+fn is_whole_event(event: &Event) -> bool {
+    let data = event.data.trim_ascii();
+    data == DONE || event.name == b"error" || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
+}
+
+/// Returns `true` if a chunk has nothing but its frame, its usage, and what the `usual` chunks have too.
+fn says_nothing_else(data: &[u8], usual: &[u8]) -> bool {
+    let usual = Members::read(usual, &[]).ok();
+    let is_usual = |name: &str, value: &str| {
+        usual.as_ref().and_then(|usual| usual.get(name)).is_some_and(|member| member.value == value)
+    };
+    Members::read(data, &[]).is_ok_and(|members| {
+        members.iter().all(|(name, member)| {
+            FRAME.contains(&name) || upstream_error::is_nothing(member.value) || is_usual(name, member.value)
+        })
+    })
+}
+
+/// A chunk without its usage, and with a list of choices, which clients rely on. `choices` is the member if it is no
+/// list.
+fn without_usage(data: &[u8], usage: &Member<'_>, choices: Option<&Member<'_>>, has_list: bool) -> Vec<u8> {
+    let mut changes = vec![(usage.extent.clone(), Vec::new())];
+    if let Some(choices) = choices {
+        changes.push((choices.place.clone(), b"[]".to_vec()));
+    } else if !has_list && let Ok(members) = Members::read(data, &[]) {
+        let comma = if members.iter().count() > 1 { "," } else { "" };
+        changes.push((members.end..members.end, format!("{comma}\"choices\":[]").into_bytes()));
+    }
+    changes.sort_by_key(|(place, _)| place.start);
+    members::splice(data, &changes)
+}
+
+/// Returns `true` if every choice of a chunk has its finish reason.
+fn has_finish_reason(choices: &str) -> bool {
+    let choices: Vec<Choice<'_>> = serde_json::from_str(choices).unwrap_or_default();
+    !choices.is_empty() && choices.iter().all(|choice| choice.finish().is_some())
 }
 
 /// A usage that is not known yet, as a field that is not the first.
@@ -310,8 +523,17 @@ impl Content {
 
     /// The estimated number of tokens. The last event of a complete stream has the finish reason, but no content.
     fn tokens(&self, is_complete: bool) -> u64 {
+        self.events.saturating_sub(u64::from(is_complete)).max(self.content_tokens())
+    }
+
+    /// The number of tokens that there are at least: several events may be one token, and media are long.
+    fn least_tokens(&self, is_complete: bool) -> u64 {
+        self.events.saturating_sub(u64::from(is_complete)).min(self.content_tokens())
+    }
+
+    fn content_tokens(&self) -> u64 {
         let content = self.bytes.saturating_sub(self.envelope.saturating_mul(self.events));
-        self.events.saturating_sub(u64::from(is_complete)).max(content / BYTES_PER_TOKEN as u64)
+        content / BYTES_PER_TOKEN as u64
     }
 }
 
@@ -325,30 +547,52 @@ fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The number of bytes of content in a chunk, as written; `None` if the chunk has neither content nor the end of the
-/// response. Content is text, a tool call, a refusal or reasoning, but not the role. A chunk with an error has no
-/// content, whatever its other fields are.
-fn content_bytes(data: &[u8]) -> Option<usize> {
-    let [choices, error] = members::pick(data, &["choices", "error"]).ok()?;
-    if error.is_some_and(|error| error.value != "null") {
-        return None;
-    }
-    let choices: Vec<Choice<'_>> =
-        choices.and_then(|choices| serde_json::from_str(choices.value).ok()).unwrap_or_default();
-    let mut sum = None;
-    for choice in choices {
-        if choice.finish_reason.is_some() {
-            sum = sum.or(Some(0));
+/// What a chunk is, as long as there has been no content.
+enum Glance {
+    /// Content, or the end of the response: text, a tool call, a refusal or reasoning, of so many bytes as written.
+    Content(usize),
+    /// A part of the frame, such as the role.
+    Nothing,
+    /// Anything else: it may be an error. A chunk with an error has no content, whatever its other fields are.
+    Doubtful,
+}
+
+impl Glance {
+    fn of(event: &[u8], parsed: &Event) -> Glance {
+        if unframed(event, parsed).is_some() {
+            return Glance::Doubtful;
         }
-        let members = choice.delta.and_then(|delta| Members::read(delta.get().as_bytes(), &["role"]).ok());
-        for (name, member) in members.iter().flat_map(Members::iter) {
-            if name != "role" && !is_nothing(member.value) {
-                let frame = if member.value.starts_with('"') { 2 } else { TOOL_CALL_FRAME };
-                sum = Some(sum.unwrap_or(0) + member.value.len().saturating_sub(frame));
+        let document = parsed.data.trim_ascii();
+        if document.is_empty() {
+            return Glance::Nothing;
+        }
+        let Ok([choices, error]) = members::pick(document, &["choices", "error"]) else {
+            return Glance::Doubtful;
+        };
+        let is_error = error.is_some_and(|error| !upstream_error::is_nothing(error.value));
+        let Some(choices) = choices.filter(|choices| choices.value.starts_with('[') && !is_error) else {
+            return Glance::Doubtful;
+        };
+        let choices: Vec<Choice<'_>> = serde_json::from_str(choices.value).unwrap_or_default();
+        let mut sum = None;
+        for choice in choices {
+            if choice.error.is_some_and(|error| !upstream_error::is_nothing(error.get())) {
+                return Glance::Doubtful;
+            }
+            if choice.finish().is_some_and(|reason| reason != "\"error\"") {
+                sum = sum.or(Some(0));
+            }
+            let members =
+                choice.delta.and_then(|delta| Members::read(delta.get().as_bytes(), &["role"]).ok());
+            for (name, member) in members.iter().flat_map(Members::iter) {
+                if name != "role" && !is_nothing(member.value) {
+                    let frame = if member.value.starts_with('"') { 2 } else { TOOL_CALL_FRAME };
+                    sum = Some(sum.unwrap_or(0) + member.value.len().saturating_sub(frame));
+                }
             }
         }
+        sum.map_or(Glance::Nothing, Glance::Content)
     }
-    sum
 }
 
 fn is_nothing(value: &str) -> bool {
@@ -362,12 +606,23 @@ struct Choice<'a> {
     delta: Option<&'a RawValue>,
     #[serde(borrow, default)]
     finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
-/// Returns `true` if events may contain something to act on. The needles can only be JSON names or SSE fields, because
-/// quotes inside a JSON text are escaped.
+impl<'a> Choice<'a> {
+    /// The finish reason as written. Some servers write an empty text or the word "null" for none.
+    fn finish(&self) -> Option<&'a str> {
+        self.finish_reason
+            .map(RawValue::get)
+            .filter(|reason| !matches!(*reason, "\"\"" | "\"null\"" | "null"))
+    }
+}
+
+/// Returns `true` if events may contain something to act on: usage, an error as a field or as the name of an event, or
+/// the end. Most of the needles can only be JSON names, because quotes inside a JSON text are escaped.
 fn needs_inspection(events: &[u8]) -> bool {
-    [&b"\"usage\""[..], b"\"error\"", b"[DONE]", b"event:"]
+    [&b"\"usage\""[..], b"error", b"[DONE]", b"\"base_resp\"", b"\"timings\""]
         .iter()
         .any(|needle| memmem::find(events, needle).is_some())
 }
@@ -389,12 +644,6 @@ fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
         && !memchr::memchr_iter(b'"', event).any(is_needle)
         && scan::depth_of_comma(object, place - (event.len() - object.len())) == Some(1);
     is_plain.then_some(place..end)
-}
-
-/// Groq reports usage in a field of its own.
-fn groq_usage(x_groq: &str) -> Option<Usage> {
-    let [usage] = members::pick(x_groq.as_bytes(), &["usage"]).ok()?;
-    Usage::read(usage?.value)
 }
 
 #[cfg(test)]
@@ -428,11 +677,11 @@ mod tests {
                 members.insert(place.index(members.len() + 1), choices);
             }
             let event = format!("data: {{{}}}\n\n", members.join(","));
-            let mut slow = ChatStream::new("p", None, hide_usage, 1_000_000);
+            let mut slow = ChatStream::new("p", None, hide_usage, false, 1_000_000);
             let mut expected = Vec::new();
             slow.relay_event(event.as_bytes(), &mut expected);
-            let mut quick = ChatStream::new("p", None, hide_usage, 1_000_000);
-            let relayed = quick.relay(event.as_bytes(), 0);
+            let mut quick = ChatStream::new("p", None, hide_usage, false, 1_000_000);
+            let relayed = quick.relay(event.as_bytes(), Found { start: 0, is_doubtful: false });
             prop_assert_eq!(String::from_utf8(relayed), String::from_utf8(expected));
             prop_assert_eq!(quick.usage, slow.usage);
         }
@@ -452,7 +701,7 @@ mod tests {
     };
 
     fn relay(hide_usage: bool, chunks: &[&[u8]], ending: Ending) -> (String, ChatStream) {
-        let mut stream = ChatStream::new("acme", None, hide_usage, 1000);
+        let mut stream = ChatStream::new("acme", None, hide_usage, false, 1000);
         let mut out = Vec::new();
         for chunk in chunks {
             match stream.push(chunk) {
@@ -569,11 +818,218 @@ mod tests {
             assert_eq!((out, stream.usage()), ([visible, DONE].concat(), REPORTED));
         }
         let preview = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9}}\n\n";
-        assert_eq!(
-            closed(false, &[preview, USAGE, CONTENT, DONE].concat()).1.usage(),
-            REPORTED,
-            "the last report counts"
-        );
+        let nothing = "data: {\"choices\":[],\"usage\":{}}\n\n";
+        let zeros = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\n";
+        for reports in [[preview, USAGE], [USAGE, preview], [USAGE, nothing], [USAGE, zeros], [zeros, USAGE]]
+        {
+            let text = [&reports.concat(), CONTENT, DONE].concat();
+            let most = if reports.contains(&preview) { Some(9) } else { Some(3) };
+            assert_eq!(
+                closed(false, &text).1.usage(),
+                Usage { prompt_tokens: most, ..REPORTED },
+                "the largest numbers count: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn hidden_usage_takes_nothing_else_along_and_leaves_chunks_that_clients_can_read() {
+        let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":5}"#;
+        for (event, visible) in [
+            (format!("data: {{\"id\":\"a\",\"choices\":null,{usage}}}\n\n"), String::new()),
+            (format!("data: {{\"id\":\"a\",{usage}}}\n\n"), String::new()),
+            (format!("data: {{{usage}}}\n\n"), String::new()),
+            ("data: {\"id\":\"a\",\"choices\":[],\"usage\":{}}\n\n".to_owned(), String::new()),
+            // What the usual chunks have too.
+            (format!("data: {{\"vendor\":1,\"choices\":[],{usage}}}\n\n"), String::new()),
+            (
+                format!("data: {{\"id\":\"a\",\"choices\":[],{usage},\"timings\":{{\"x\":1}}}}\n\n"),
+                "data: {\"id\":\"a\",\"choices\":[],\"timings\":{\"x\":1}}\n\n".to_owned(),
+            ),
+            (
+                format!("data: {{\"choices\":null,{usage},\"timings\":{{\"x\":1}}}}\n\n"),
+                "data: {\"choices\":[],\"timings\":{\"x\":1}}\n\n".to_owned(),
+            ),
+            (
+                format!("data: {{{usage},\"timings\":{{\"x\":1}}}}\n\n"),
+                "data: {\"timings\":{\"x\":1},\"choices\":[]}\n\n".to_owned(),
+            ),
+            (
+                format!("event: message\nid: 3\ndata: {{\"choices\":[{{\"delta\":{{}}}}],{usage}}}\n\n"),
+                "event: message\nid: 3\ndata: {\"choices\":[{\"delta\":{}}]}\n\n".to_owned(),
+            ),
+            (
+                format!("id: 3\r\ndata: {{{usage}}}\r\n\r\n"),
+                "id: 3\r\ndata: {\"choices\":[]}\r\n\r\n".to_owned(),
+            ),
+        ] {
+            let first = VISIBLE.replace("}\n\n", ",\"vendor\":1}\n\n");
+            let (out, stream) = closed(true, &[&first, &event, DONE].concat());
+            assert_eq!(out, [&first, &visible, DONE].concat(), "{event}");
+            let reported = if event.contains("{}") && event.contains("usage\":{}") {
+                Usage::default()
+            } else {
+                REPORTED
+            };
+            assert_eq!(stream.usage(), reported, "{event}");
+            assert_eq!(closed(false, &[VISIBLE, &event, DONE].concat()).0, [VISIBLE, &event, DONE].concat());
+        }
+    }
+
+    #[test]
+    fn usage_is_read_from_choices_and_timings() {
+        for chunk in [
+            r#"{"choices":[{"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":3,"completion_tokens":5}}]}"#,
+            r#"{"choices":[],"timings":{"prompt_n":3,"predicted_n":5}}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":"3","completion_tokens":4.25}}"#,
+        ] {
+            let (_, stream) = closed(true, &[CONTENT, "data: ", chunk, "\n\n", DONE].concat());
+            assert_eq!(stream.usage(), REPORTED, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn errors_before_the_content_are_found_in_every_position() {
+        for (text, status, message) in [
+            ("data: {\"error\":{\"message\":\"m\",\"code\":503}}\n\n", 503, "m"),
+            ("\u{feff}data: {\"error\":{\"message\":\"m\",\"code\":503}}\n\n", 503, "m"),
+            ("data: [{\"error\":{\"message\":\"m\",\"code\":429}}]\n\n", 429, "m"),
+            ("error: {\"message\":\"m\",\"code\":429}\n\n", 429, "m"),
+            ("{\"error\":{\"message\":\"m\",\"code\":429}}", 429, "m"),
+            ("{\"error\":{\"message\":\"m\",\"code\":429}}\n\n", 429, "m"),
+            ("\n\n\u{feff}{\"error\":{\"message\":\"m\",\"code\":429}}\n", 429, "m"),
+            ("[{\"error\":{\"message\":\"m\",\"code\":429}}]", 429, "m"),
+            ("{\"message\":\"m\"}", 502, "m"),
+            ("data: {\"error\":{\"message\":\"m\",\"code\":429}}\n", 429, "m"),
+            (
+                "data: {\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\",\"error\":{\"code\":429,\"message\":\"m\"}}]}\n\n",
+                429,
+                "m",
+            ),
+            (
+                "data: {\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"\"}]}\n\ndata: {\"error\":{\"message\":\"m\",\"code\":503}}\n\n",
+                503,
+                "m",
+            ),
+            (
+                "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"null\"}]}\n\ndata: {\"error\":{\"message\":\"m\",\"code\":503}}\n\n",
+                503,
+                "m",
+            ),
+            (
+                "data: {\"choices\":null,\"base_resp\":{\"status_code\":1002,\"status_msg\":\"m\"}}\n\n",
+                429,
+                "m",
+            ),
+            ("data: {\"detail\":\"m\"}\n\n", 502, "m"),
+            ("data: {\"code\":\"odd\",\"msg\":\"m\"}\n\n", 502, "m"),
+            (
+                ": ping\n\nevent: error\ndata: upstream connect error\n\n",
+                502,
+                "acme returned an error without an error message",
+            ),
+            ("<html>", 502, "acme returned neither an event stream nor a JSON object"),
+            ("{\"object\":\"list\"}", 502, "acme returned a JSON object without 'choices'"),
+        ] {
+            for size in [1000, 7, 1] {
+                let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+                let (out, stream) = relay(true, &chunks, Ending::Closed);
+                let error = stream.early_end().unwrap_or_else(|| panic!("{text}: {out}"));
+                assert_eq!((error.status, error.message.as_str()), (status, message), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn errors_after_the_content_are_found_too() {
+        for text in [
+            "data: [{\"error\":{\"message\":\"m\"}}]\n\n",
+            "error: {\"message\":\"m\"}\n\n",
+            "{\"error\":{\"message\":\"m\"}}",
+            "{\"error\":{\"message\":\"m\"}}\n\n",
+            "data: {\"error\":{\"message\":\"m\"}}",
+            "data: {\"choices\":[{\"error\":{\"message\":\"m\"}}]}\n\n",
+            "data: {\"base_resp\":{\"status_code\":1,\"status_msg\":\"m\"}}\n\n",
+        ] {
+            let (_, stream) = closed(true, &[VISIBLE, text].concat());
+            assert_eq!(stream.state(), StreamState::Over(Outcome::UpstreamError), "{text}");
+            assert_eq!(stream.error().unwrap().message, "m", "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_says_nothing_is_none() {
+        for nothing in ["\"\"", "null", "false", "{}", "{\"message\":\"\",\"code\":0}"] {
+            let event = CONTENT.replace("}\n\n", &format!(",\"error\":{nothing}}}\n\n"));
+            let (out, stream) = closed(false, &[&event, USAGE, DONE].concat());
+            assert_eq!(out, [&event, USAGE, DONE].concat());
+            assert_eq!(stream.early_end(), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_whole_completion_is_served_as_a_stream() {
+        let body = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"fine"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":5}}"#;
+        for text in [body.to_owned(), format!("\u{feff}{body}\n"), format!("\n\n  {body}\n\n")] {
+            for (hide_usage, size) in [(true, 2000), (false, 2000), (true, 1), (false, 7)] {
+                let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+                let (out, stream) = relay(hide_usage, &chunks, Ending::Closed);
+                assert_eq!(stream.state(), StreamState::Over(Outcome::Done), "{out}");
+                assert_eq!((stream.early_end(), stream.usage()), (None, REPORTED), "{out}");
+                assert_eq!(out.matches("\"id\":\"c1\"").count(), if hide_usage { 2 } else { 3 }, "{out}");
+                assert_eq!(out.contains("prompt_tokens"), !hide_usage, "{out}");
+                assert!(out.trim_start().starts_with("data: {") && out.ends_with(DONE), "{out}");
+            }
+        }
+        let (_, cut) = relay(true, &[body.as_bytes()], Ending::Broken);
+        assert_eq!(cut.state(), StreamState::Over(Outcome::Cut));
+        let (_, cut) = relay(true, &[&body.as_bytes()[..100]], Ending::Closed);
+        assert!(cut.early_end().unwrap().is(Code::UpstreamInvalidResponse));
+    }
+
+    #[test]
+    fn done_may_have_blanks() {
+        for done in ["data: [DONE] \n\n", "data:  [DONE]\n\n", "data: [DONE]\t", "data: [DONE] \r\n\r\n"] {
+            let (out, stream) = closed(false, &[CONTENT, done].concat());
+            assert_eq!(out, [CONTENT, DONE].concat(), "{done}");
+            assert_eq!(stream.state(), StreamState::Over(Outcome::Done));
+        }
+    }
+
+    #[test]
+    fn without_done_a_stream_is_complete_only_if_its_provider_is_known_for_it() {
+        let finish = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
+        let empty = finish.replace("\"stop\"", "\"\"");
+        for (text, ending, is_complete) in [
+            ([CONTENT, finish, USAGE].concat(), Ending::Closed, true),
+            ([CONTENT, finish, USAGE.trim_end()].concat(), Ending::Closed, true),
+            ([CONTENT, finish, USAGE].concat(), Ending::Broken, false),
+            ([CONTENT, finish].concat(), Ending::Closed, false),
+            ([CONTENT, USAGE].concat(), Ending::Closed, false),
+            ([CONTENT, &empty, USAGE].concat(), Ending::Closed, false),
+        ] {
+            for ends_without_done in [true, false] {
+                let mut stream = ChatStream::new("acme", None, true, ends_without_done, 1000);
+                stream.push(text.as_bytes());
+                let last = stream.end(ending);
+                let is_done = stream.state() == StreamState::Over(Outcome::Done);
+                assert_eq!(is_done, is_complete && ends_without_done, "{text}");
+                assert_eq!(last == DONE_EVENT, is_done, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_least_that_was_produced_is_estimated() {
+        let text = |deltas: &[String]| streamed(deltas, "", "").0;
+        let content = |text: &str| format!("\"content\":\"{text}\"");
+        for (deltas, least) in [
+            (vec![content("word "); 40], 40),
+            (vec![content("w"); 40], 10),
+            (vec![content(&"A".repeat(400)); 1], 1),
+        ] {
+            assert_eq!(closed(true, &text(&deltas)).1.surely_produced(), least, "{deltas:?}");
+        }
     }
 
     #[test]
