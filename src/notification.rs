@@ -5,7 +5,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::webhook::Notification;
 
 use crate::objects::notifier;
-use crate::platform::task;
+use crate::platform::{clock, task};
 use crate::request_context::RequestContext;
 use crate::settings::Settings;
 use crate::store::requests;
@@ -25,7 +25,7 @@ pub async fn prepare<'s>(
         Error::new(Code::StorageUnavailable, "The gateway cannot notify its operator now; try again")
     })?;
     let keys = requests::keys_of(&context.env, &[by_user]).await?.into_iter().map(|(_, key)| key).collect();
-    Ok(Some(Notification { config, keys }))
+    Ok(Some(Notification { config, keys, at_ms: clock::now_ms() }))
 }
 
 /// Wakes the `Notifier` after the transaction and after the response.

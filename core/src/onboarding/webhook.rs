@@ -12,6 +12,7 @@ use super::portal::PortalRequest;
 use crate::config::Config;
 use crate::hash::hmac_sha256;
 use crate::json;
+use crate::time::to_rfc3339;
 
 /// The maximum number of attempts of a notification.
 pub const MAX_ATTEMPTS: u32 = 10;
@@ -38,7 +39,12 @@ impl Event {
 /// The body of a webhook.
 #[derive(Serialize)]
 struct Body<'a> {
-    /// The name of the event.
+    /// The name of the event, as Standard Webhooks names the field.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The time of the event, as RFC 3339.
+    timestamp: String,
+    /// The name of the event, as the gateway names the field.
     event: &'static str,
     /// The request after the event.
     data: PortalRequest<'a>,
@@ -51,6 +57,8 @@ pub struct Notification<'a> {
     pub config: &'a Config,
     /// The current keys of the developer.
     pub keys: Vec<DeveloperKey>,
+    /// The time of the event, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 impl Notification<'_> {
@@ -60,7 +68,12 @@ impl Notification<'_> {
         if let Some(id) = &request.key_id {
             keys.push(DeveloperKey { id: id.clone(), policies: request.draft.policies.clone() });
         }
-        json::to_text(&Body { event: event.name(), data: PortalRequest::of(request, &keys, self.config) })
+        json::to_text(&Body {
+            kind: event.name(),
+            timestamp: to_rfc3339(self.at_ms),
+            event: event.name(),
+            data: PortalRequest::of(request, &keys, self.config),
+        })
     }
 }
 
