@@ -67,21 +67,44 @@ enum Approved {
 
 /// `GET /api/portal/requests?p=&approved=&declined=`
 pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Response, Error> {
-    let flag = |name| context.query(name).and_then(|text| text.parse::<bool>().ok());
-    let state = match (flag("approved"), flag("declined")) {
+    let state = match (flag(context, "approved")?, flag(context, "declined")?) {
         (Some(true), _) => Some(State::Approved),
         (_, Some(true)) => Some(State::Declined),
         (Some(false), _) => Some(State::Pending),
         (None, _) => None,
     };
-    // No page or an invalid number: the first page. Zero and below: all requests, without pages.
-    let page = context.query("p").and_then(|text| text.trim().parse::<i128>().ok()).unwrap_or(1);
+    // No page: the first page. Zero and below: all requests, without pages.
+    let page = match given(context, "p") {
+        None => 1,
+        Some(text) => text.parse::<i128>().map_err(|_| not_understood("p", "a whole number"))?,
+    };
     let page = (page > 0).then(|| u64::try_from(page).unwrap_or(u64::MAX));
     let (found, count) = requests::list(&context.env, state, page).await?;
     let keys = keys_of(context, &found).await?;
     let data = found.iter().map(|request| shown(isolate, request, &keys)).collect();
     let pages = page.map_or(0, |_| count.div_ceil(PAGE_SIZE));
     Ok(Response::json(200, &RequestPage { data, pages }))
+}
+
+/// A query parameter that is not blank.
+fn given(context: &RequestContext<'_>, name: &str) -> Option<String> {
+    let text = context.query(name)?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// A filter that is true or false, as the languages of clients write it: Python sends `True`, forms send `1` and `on`.
+fn flag(context: &RequestContext<'_>, name: &'static str) -> Result<Option<bool>, Error> {
+    let Some(text) = given(context, name) else { return Ok(None) };
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Ok(Some(true)),
+        "false" | "0" | "no" | "off" | "f" | "n" => Ok(Some(false)),
+        _ => Err(not_understood(name, "true or false")),
+    }
+}
+
+/// The error for a filter that is not understood: without it, the list would look complete and would not be.
+fn not_understood(name: &'static str, what: &str) -> Error {
+    Error::new(Code::InvalidValue, format!("'{name}' must be {what}")).with_param(name)
 }
 
 /// `GET /api/portal/requests/{id}`

@@ -205,8 +205,11 @@ suite("portal API, lists", () => {
       const page = await list(query);
       assert.deepEqual([page.pages, page.ids], [3, []], query);
     }
-    for (const query of ["?p=x", "?p=", "?p=1.5", "?p=2e0", "?q=2", "?p=1&p=2"]) {
+    for (const query of ["?p=", "?q=2", "?p=1&p=2", "?p=%201", "?approved=", "?p=01"]) {
       assert.deepEqual((await list(query)).ids, made.toReversed().slice(0, 10), query);
+    }
+    for (const query of ["?p=x", "?p=1.5", "?p=2e0", "?approved=maybe", "?declined=2"]) {
+      assert.equal((await portal("GET", query)).status, 400, query);
     }
   });
 
@@ -218,6 +221,9 @@ suite("portal API, lists", () => {
     for (const id of declined) assert.equal((await portal("PUT", `/decline/${id}`)).status, 200);
     for (const [query, expected] of /** @type {[string, string[]][]} */ ([
       ["approved=true", approved],
+      ["approved=True", approved],
+      ["approved=1", approved],
+      ["approved=TRUE&declined=False", approved],
       ["approved=false", pending],
       ["declined=true", declined],
     ])) {
@@ -230,7 +236,6 @@ suite("portal API, lists", () => {
       assert.deepEqual((await list(`?p=2&${query}`)).ids, newestFirst.slice(10, 20), query);
     }
     assert.deepEqual((await list("?p=-1")).ids, made.toReversed());
-    assert.deepEqual((await list("?p=-1&approved=maybe")).ids, made.toReversed());
     const shown = (await list("?p=-1")).Data;
     assert.deepEqual(
       shown.map((/** @type {any} */ item) => item.approved),
