@@ -13,8 +13,9 @@ use crate::json::members::{self, Member, Members, ReadError, Text};
 
 /// The gateway's own fields, which providers do not know.
 const GATEWAY_FIELDS: [&str; 2] = ["project_id", "min_reasoning_level"];
-/// Fields that the gateway uses itself, unless the provider does its own routing.
-const ROUTING_FIELDS: [&str; 2] = ["models", "provider"];
+/// Fields of `OpenRouter`'s API that the gateway uses itself, or that have no meaning elsewhere, and that other providers
+/// reject. A provider that does its own routing gets them.
+const ROUTING_FIELDS: [&str; 5] = ["models", "provider", "route", "transforms", "usage"];
 
 /// Returns `true` if a field is the gateway's own, and so is removed for an upstream.
 pub fn is_removed(name: &str, upstream: &Upstream<'_>) -> bool {

@@ -27,6 +27,7 @@ const ONCE: &[&str] = &[
     "project_id",
     "models",
     "provider",
+    "usage",
     "tools",
     "functions",
     "response_format",
@@ -44,6 +45,12 @@ const INCLUDE_USAGE: &[u8] = br#"{"include_usage":true}"#;
 #[derive(Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
+}
+
+/// The value of `OpenRouter`'s field `usage`.
+#[derive(Deserialize)]
+struct IncludeUsage {
+    include: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -131,7 +138,13 @@ fn wants_usage(body: &Body<'_>) -> Result<bool, Error> {
     }
     let options =
         body.typed::<StreamOptions>("stream_options", "an object whose include_usage is true or false")?;
-    Ok(options.and_then(|options| options.include_usage).unwrap_or(false))
+    let stated = options.and_then(|options| options.include_usage);
+    // OpenRouter's word for it.
+    let asks = || {
+        let usage: Option<IncludeUsage> = serde_json::from_str(body.value("usage")?).ok();
+        usage?.include
+    };
+    Ok(stated.or_else(asks).unwrap_or(false))
 }
 
 /// Returns `true` if the request offers tools.
@@ -180,7 +193,9 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     if let Some(limit) = output_limit {
         limit_output(body, &mut edits, limit, upstream);
     }
-    if hide_usage && may_ask {
+    // OpenRouter's word for usage has been removed.
+    let is_reworded = request.stream && request.wants_usage && on_request && body.find("usage").is_some();
+    if (hide_usage || is_reworded) && may_ask {
         ask_for_usage(body, &mut edits);
     }
     let (body, adjusted) = edits.finish();
@@ -337,6 +352,10 @@ mod tests {
                 r#"{"model":"m","messages":[]}"#,
             ),
             (
+                r#"{"model":"m","usage":{"include":true},"transforms":[],"route":"fallback","messages":[]}"#,
+                r#"{"model":"m","messages":[]}"#,
+            ),
+            (
                 r#"{"model":"m","messages":[], "min_reasoning_level":"low", "reasoning_effort":"auto"}"#,
                 r#"{"model":"m","messages":[]}"#,
             ),
@@ -349,8 +368,15 @@ mod tests {
         }
         let mut own = provider("", StreamUsage::Always);
         own.own_routing = true;
-        let body = r#"{"models":["a/b"],"provider":{"only":["a"]},"model":"m","messages":[]}"#;
+        let body = r#"{"models":["a/b"],"provider":{"only":["a"]},"usage":{"include":true},"model":"m","messages":[]}"#;
         assert_eq!(sent(body, "m", &own).0, body);
+    }
+
+    #[test]
+    fn openrouters_word_for_usage_is_translated() {
+        let body = r#"{"model":"m","usage":{"include":true},"stream":true,"messages":[]}"#;
+        let expected = r#"{"model":"m","stream":true,"messages":[],"stream_options":{"include_usage":true}}"#;
+        assert_eq!(outgoing(body, "m", StreamUsage::OnRequest), (expected.to_owned(), false));
     }
 
     #[test]
