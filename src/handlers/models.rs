@@ -70,7 +70,11 @@ impl Listed<'_> {
 /// use; with `?task=`, only those for a task.
 pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
     let task = context.query_choice("task", &Task::ALL.map(|task| (task.name(), task)))?;
-    let is_for_task = |listed: &Listed<'_>| task.is_none_or(|task| listed.task() == Some(task));
+    // Clients offer what is listed for chat: what cannot chat is listed only for its own task.
+    let is_for_task = |listed: &Listed<'_>| match task {
+        None => listed.task().is_none_or(|task| task == Task::Chat),
+        Some(task) => listed.task() == Some(task),
+    };
     let key = authentication::known_key(context, isolate).await?;
     let is_allowed = |listed: &Listed<'_>| key.as_deref().is_none_or(|key| listed.is_allowed(isolate, key));
     let list =
