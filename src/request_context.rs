@@ -203,6 +203,7 @@ impl<'a> RequestContext<'a> {
         limits: BodyLimits,
         heartbeat: Option<&Heartbeat>,
     ) -> Result<RequestBody, Error> {
+        self.require_plain()?;
         request::body(self.request, self.declared_size(), limits, heartbeat).await.map_err(
             |error| match error {
                 BodyError::TooLarge => Error::new(
@@ -226,6 +227,19 @@ impl<'a> RequestContext<'a> {
     pub async fn small_body(&self) -> Result<Vec<u8>, Error> {
         let limits = BodyLimits { bytes: MAX_BODY_BYTES, ms: SMALL_BODY_MS };
         Ok(self.body(limits, None).await?.bytes)
+    }
+
+    /// Rejects a body with a content encoding: nothing bounds its size once it is decoded.
+    fn require_plain(&self) -> Result<(), Error> {
+        let Some(given) = self.header("content-encoding") else { return Ok(()) };
+        let is_plain = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("identity");
+        if given.split(',').map(str::trim).all(is_plain) {
+            return Ok(());
+        }
+        let shown: String = given.chars().take(100).collect();
+        let message =
+            format!("Unsupported content encoding '{shown}': send the body without 'Content-Encoding'");
+        Err(Error::new(Code::UnsupportedEncoding, message).with_param("content-encoding"))
     }
 
     /// Rejects a content type other than JSON. Like OpenAI's API, accepts a body without a content type.

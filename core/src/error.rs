@@ -117,6 +117,8 @@ error_table! {
         "The body of the request did not arrive in time (`timeouts.body_ms`).";
     Overloaded, "overloaded", 503, "service_unavailable", Retry::After(2),
         "This instance of the gateway holds as much data of calls as it may (`requests.max_held_bytes`); `retry-after` is the number of seconds to wait.";
+    UnsupportedEncoding, "unsupported_encoding", 415, "invalid_request_error", Retry::Never,
+        "The body has a content encoding, such as gzip; the gateway reads only plain bodies.";
     InvalidJson, "invalid_json", 400, "invalid_request_error", Retry::Never,
         "The body is not valid JSON; the message gives the position.";
     InvalidType, "invalid_type", 400, "invalid_request_error", Retry::Never,

@@ -49,6 +49,10 @@ fn refusal(context: &RequestContext<'_>, error: &Error) -> Response {
     if error.is(Code::MethodNotAllowed) {
         return response.with("allow", routes::allowed_methods(context.path()));
     }
+    if error.is(Code::UnsupportedEncoding) {
+        // RFC 9110, section 15.5.16.
+        return response.with("accept-encoding", "identity");
+    }
     if error.status == 401 && error.source() == Source::Gateway {
         return response.with("www-authenticate", authentication::challenge(context));
     }

@@ -107,13 +107,14 @@ pub async fn body(
 }
 
 /// The headers that are read with every request. Others are read one by one.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     "origin",
     "authorization",
     "x-api-key",
     "x-request-id",
     "content-type",
     "content-length",
+    "content-encoding",
     "x-session-id",
     "x-gateway-project-id",
     "x-gateway-force-provider",
