@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::key::{self, Caller, Digest, IssuedKey, Remembered, Secret, Stored};
+use gatehouse_core::key::{self, Caller, Conflict, Digest, IssuedKey, Remembered, Secret, Stored};
 use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
 use gatehouse_core::onboarding::wrong_keys::MINUTE_MS;
 use worker::Env;
@@ -93,7 +93,7 @@ pub async fn authenticate(
             let message = format!("access denied: You do not have permission to access  {}", context.path());
             Err(Error::new(Code::PermissionDenied, message))
         }
-        _ => Err(failed(context, isolate, &digest, not_valid()).await),
+        _ => Err(failed(context, isolate, &digest, not_valid(&secret)).await),
     }
 }
 
@@ -141,25 +141,36 @@ fn check_configured(isolate: &Isolate, audience: Audience) -> Result<(), Error> 
     Err(Error::new(Code::AuthNotConfigured, message))
 }
 
+/// The headers that carry nothing but a key, beside `Authorization`. Those of Google's and of Azure's clients are read
+/// only if the others are absent: reading a header that `Head` does not have costs a crossing into JavaScript.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
+
 /// The key of the request, from `Authorization: Bearer`; on `/api/portal` also a bare key in `Authorization`; on `/v1`
-/// also `x-api-key`.
+/// also `x-api-key`, `x-goog-api-key` or `api-key`.
 pub fn credential(context: &RequestContext<'_>) -> Result<Option<Secret>, Error> {
-    let authorization = context.header("authorization");
-    let authorization = authorization.as_deref();
-    let bearer = authorization.and_then(|text| text.strip_prefix("Bearer ")).and_then(Secret::new);
+    let authorization = context.header("authorization").unwrap_or_default();
+    let bearer = key::bearer(&authorization).map_err(|Conflict| conflicting("authorization"))?;
     match context.surface() {
         Surface::V0 => Ok(bearer),
-        Surface::Portal => Ok(bearer.or_else(|| authorization.and_then(Secret::new))),
+        Surface::Portal => Ok(bearer.or_else(|| Secret::new(&authorization))),
         Surface::OpenAi => {
-            let api_key = context.header("x-api-key").as_deref().and_then(Secret::new);
-            match (bearer, api_key) {
-                (Some(bearer), Some(api_key)) if bearer.expose() != api_key.expose() => Err(Error::new(
-                    Code::ConflictingCredentials,
-                    "The headers 'Authorization' and 'x-api-key' carry different keys; send one of them",
-                )
-                .with_param("x-api-key")),
-                (bearer, api_key) => Ok(bearer.or(api_key)),
+            let mut found = bearer;
+            for name in KEY_HEADERS {
+                if found.is_some() && name == "x-goog-api-key" {
+                    break;
+                }
+                let value = context.header(name).unwrap_or_default();
+                let key = key::plain(&value).map_err(|Conflict| conflicting(name))?;
+                if let (Some(known), Some(key)) = (&found, &key)
+                    && known.expose() != key.expose()
+                {
+                    let message =
+                        "The headers 'Authorization' and 'x-api-key' carry different keys; send one of them";
+                    return Err(Error::new(Code::ConflictingCredentials, message).with_param(name));
+                }
+                found = found.or(key);
             }
+            Ok(found)
         }
     }
 }
@@ -173,8 +184,10 @@ pub fn challenge(context: &RequestContext<'_>) -> &'static str {
     }
 }
 
-fn not_valid() -> Error {
-    Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here")
+fn conflicting(header: &'static str) -> Error {
+    let message =
+        format!("The header '{header}' was sent more than once, with different keys; send one of them");
+    Error::new(Code::ConflictingCredentials, message).with_param(header)
 }
 
 fn no_credential(context: &RequestContext<'_>) -> Error {
@@ -184,6 +197,13 @@ fn no_credential(context: &RequestContext<'_>) -> Error {
     };
     let message = format!("Unauthorized: {sent}. Send 'Authorization: Bearer <key>' or 'x-api-key: <key>'");
     Error::new(Code::InvalidApiKey, message)
+}
+
+/// The error for a key that is not valid, with what is visibly wrong with it.
+fn not_valid(key: &Secret) -> Error {
+    let fault = key::fault(key.expose());
+    let colon = if fault.is_empty() { "" } else { ": " };
+    Error::new(Code::InvalidApiKey, format!("Unauthorized: this key is not valid here{colon}{fault}"))
 }
 
 /// The issued key with this public id, if the whole key matches.

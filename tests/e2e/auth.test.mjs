@@ -85,7 +85,6 @@ suite("authentication", () => {
       "",
       "Bearer ",
       "Bearer wrong",
-      `bearer ${KEY}`,
       `Basic ${KEY}`,
       KEY,
       `Bearer ${KEY_HASH}`,

@@ -9,6 +9,7 @@ mod format;
 mod issued;
 mod ring;
 mod secret;
+mod sent;
 
 pub use cache::{HARD_MS, KeyCache, Remembered, SOFT_MS, Stored};
 pub use digest::Digest;
@@ -16,3 +17,4 @@ pub use format::{FormatError, KEY_LENGTH, MINT_BYTES, mint, public_id};
 pub use issued::{Boundaries, IssuedKey, binds, covers};
 pub use ring::{Caller, Ring, RingReport};
 pub use secret::Secret;
+pub use sent::{Conflict, bearer, fault, plain};
