@@ -93,7 +93,7 @@ pub async fn authenticate(
             let message = format!("access denied: You do not have permission to access  {}", context.path());
             Err(Error::new(Code::PermissionDenied, message))
         }
-        _ => Err(failed(context, isolate, &digest, not_valid(&secret)).await),
+        _ => Err(failed(context, isolate, &digest, explained(&secret)).await),
     }
 }
 
@@ -199,11 +199,14 @@ fn no_credential(context: &RequestContext<'_>) -> Error {
     Error::new(Code::InvalidApiKey, message)
 }
 
+fn not_valid() -> Error {
+    Error::new(Code::InvalidApiKey, "Unauthorized: this key is not valid here")
+}
+
 /// The error for a key that is not valid, with what is visibly wrong with it.
-fn not_valid(key: &Secret) -> Error {
+fn explained(key: &Secret) -> Error {
     let fault = key::fault(key.expose());
-    let colon = if fault.is_empty() { "" } else { ": " };
-    Error::new(Code::InvalidApiKey, format!("Unauthorized: this key is not valid here{colon}{fault}"))
+    if fault.is_empty() { not_valid() } else { not_valid().with_more(&format!(": {fault}")) }
 }
 
 /// The issued key with this public id, if the whole key matches.

@@ -92,6 +92,14 @@ impl<'a> RequestContext<'a> {
         client_address::client(self.header("cf-connecting-ip").as_deref())
     }
 
+    /// An error with the request id in its message, where the surface leaves messages to the gateway.
+    pub fn with_id(&self, error: Error) -> Error {
+        match self.surface() {
+            Surface::OpenAi => error.with_request_id(&self.id),
+            Surface::Portal | Surface::V0 => error,
+        }
+    }
+
     /// Milliseconds since the request began.
     pub fn elapsed_ms(&self) -> u64 {
         clock::now_ms().saturating_sub(self.began_ms)

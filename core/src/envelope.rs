@@ -115,7 +115,7 @@ impl Error {
                     Origin::Gateway(code) => code.spec().pascal_code,
                     Origin::Upstream(_) => "UpstreamError",
                 },
-                details: match (&self.details, param) {
+                details: match (self.details(), param) {
                     (Some(details), _) => Details::Stated(details),
                     (None, Some(param)) => Details::Param { param },
                     (None, None) => Details::None,

@@ -93,8 +93,8 @@ error_table! {
         "A policy of the key is no longer in the operator's configuration, so its permissions are not known.";
     RateLimitExceeded, "rate_limit_exceeded", 429, "rate_limit_error", Retry::After(1),
         "Too many requests from this address or with this key; `retry-after` is the number of seconds to wait.";
-    InsufficientQuota, "insufficient_quota", 429, "insufficient_quota", Retry::Never,
-        "A budget of the key is spent; the message names the budget and the time at which it resets.";
+    InsufficientQuota, "insufficient_quota", 402, "insufficient_quota", Retry::Never,
+        "A budget of the key, or a limit that lasts longer than a minute, is spent; the message names it and the time at which it resets.";
     PriceUnknown, "price_unknown", 403, "permission_error", Retry::Never,
         "The key has a budget, but the price of the model is not known, so the call cannot be charged.";
     ReceiptNotFound, "receipt_not_found", 404, "not_found_error", Retry::Never,
@@ -211,11 +211,18 @@ pub struct Error {
     pub message: String,
     /// The field or header at fault.
     pub param: Option<Cow<'static, str>>,
-    /// The value of `details` on the `/v0` surface.
-    pub(crate) details: Option<Box<Value>>,
-    /// Seconds until a retry can succeed; overrides the table.
-    retry_after: Option<u32>,
+    /// What few errors have. Boxed, to keep results small.
+    facts: Option<Box<Facts>>,
+    /// The effect of a retry; overrides the table.
+    retry: Option<Retry>,
     pub(crate) origin: Origin,
+}
+
+/// What few errors have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Facts {
+    details: Option<Value>,
+    operator_detail: Option<String>,
 }
 
 /// The source of an error, with its details.
@@ -294,8 +301,8 @@ impl Error {
             status: code.spec().status,
             message: message.into(),
             param: None,
-            details: None,
-            retry_after: None,
+            facts: None,
+            retry: None,
             origin: Origin::Gateway(code),
         }
     }
@@ -304,7 +311,7 @@ impl Error {
     pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
         let meaning = Meaning::of_status(status);
         let origin = Origin::Upstream(Box::new(FromUpstream { kind, code, meaning, told: None }));
-        Error { status, message, param: None, details: None, retry_after: None, origin }
+        Error { status, message, param: None, facts: None, retry: None, origin }
     }
 
     /// The same upstream error with another meaning than that of its status. `told` is the upstream's own message, for
@@ -345,16 +352,59 @@ impl Error {
         Error { message: format!("{place}: {}", self.message), ..self }
     }
 
+    /// The same error with a message that ends with `more`.
+    #[must_use]
+    pub fn with_more(self, more: &str) -> Error {
+        Error { message: format!("{}{more}", self.message), ..self }
+    }
+
     /// The same error with `details` for the `/v0` surface.
     #[must_use]
     pub fn with_details(self, details: Value) -> Error {
-        Error { details: Some(Box::new(details)), ..self }
+        let mut facts = self.facts.unwrap_or_default();
+        facts.details = Some(details);
+        Error { facts: Some(facts), ..self }
+    }
+
+    /// The same error, with the request id in its message if somebody may have to be asked about it: a limit of the
+    /// key, or a failure. Screenshots and logs of clients often have nothing but the message.
+    #[must_use]
+    pub fn with_request_id(self, id: &str) -> Error {
+        let is_for_people = matches!(self.status, 402 | 429) || self.status >= 500;
+        if self.source() == Source::Upstream || !is_for_people {
+            return self;
+        }
+        self.with_more(&format!(" (request {id})"))
     }
 
     /// The same error with the number of seconds after which a retry can succeed.
     #[must_use]
     pub fn with_retry_after(self, seconds: u32) -> Error {
-        Error { retry_after: Some(seconds), ..self }
+        Error { retry: Some(Retry::After(seconds)), ..self }
+    }
+
+    /// The same error, which no automatic retry should repeat.
+    #[must_use]
+    pub fn without_retry(self) -> Error {
+        Error { retry: Some(Retry::Never), ..self }
+    }
+
+    /// The same error with a detail for the operator's log.
+    #[must_use]
+    pub fn with_operator_detail(self, detail: impl Into<String>) -> Error {
+        let mut facts = self.facts.unwrap_or_default();
+        facts.operator_detail = Some(detail.into());
+        Error { facts: Some(facts), ..self }
+    }
+
+    /// The value of `details` on the `/v0` surface.
+    pub(crate) fn details(&self) -> Option<&Value> {
+        self.facts.as_ref()?.details.as_ref()
+    }
+
+    /// What the operator has to know and the caller must not: for logs only.
+    pub fn operator_detail(&self) -> Option<&str> {
+        self.facts.as_ref()?.operator_detail.as_deref()
     }
 
     /// The peer that rejected the request.
@@ -383,14 +433,22 @@ impl Error {
 
     /// The effect of a retry; `None` if the upstream does not state it.
     pub fn retry(&self) -> Option<Retry> {
-        if let Some(seconds) = self.retry_after {
-            return Some(Retry::After(seconds));
+        if self.retry.is_some() {
+            return self.retry;
         }
         match &self.origin {
             Origin::Gateway(code) => Some(code.spec().retry),
             Origin::Upstream(upstream) if upstream.meaning.is_callers() => Some(Retry::Never),
             // Clients of a 429 or 503 expect a `retry-after`; the upstream's own value replaces this one.
             Origin::Upstream(_) => matches!(self.status, 429 | 503).then_some(Retry::After(1)),
+        }
+    }
+
+    /// The path of the error's documentation, for a `link` header; `None` for the error of an upstream.
+    pub fn documentation(&self) -> Option<String> {
+        match self.origin {
+            Origin::Gateway(code) => Some(format!("/docs/errors#{}", code.spec().code)),
+            Origin::Upstream { .. } => None,
         }
     }
 

@@ -258,6 +258,60 @@ pub fn allowed_methods(path: &str) -> String {
     methods.join(", ")
 }
 
+/// The endings of paths of APIs that the gateway does not serve, with their names: what clients try.
+const FOREIGN: &[(&str, &str)] = &[
+    ("/responses", "OpenAI's Responses API"),
+    ("/completions", "OpenAI's legacy Completions API"),
+    ("/messages", "Anthropic's Messages API"),
+    ("/messages/count_tokens", "Anthropic's Messages API"),
+    (":generateContent", "Gemini's API"),
+    (":streamGenerateContent", "Gemini's API"),
+    ("/api/chat", "Ollama's API"),
+    ("/api/generate", "Ollama's API"),
+];
+/// The longest path that an error message repeats, in characters.
+const MAX_SHOWN: usize = 120;
+
+/// The message for a path that does not exist: the path, what is wrong with it, the path that was meant, and the
+/// inference endpoints.
+pub fn nothing_at(method: &str, path: &str) -> String {
+    let shown: String = path.chars().take(MAX_SHOWN).collect();
+    let endpoints: Vec<_> = OPERATIONS.iter().map(|operation| format!("POST {}", operation.path)).collect();
+    let advice = advice(path).map_or_else(String::new, |advice| format!(": {advice}"));
+    format!(
+        "Not found: there is nothing at {method} {shown}{advice}. The endpoints are {}, GET /v1/models; /openapi.json lists all",
+        endpoints.join(", ")
+    )
+}
+
+/// What is wrong with a path that does not exist, and the path that was meant, if one can be recognised.
+fn advice(path: &str) -> Option<String> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let path_of_segments = format!("/{}", segments.join("/"));
+    let known = |path: &str| at(path).next().is_some();
+    if path_of_segments != path && known(&path_of_segments) {
+        return Some(format!("a slash is doubled; use {path_of_segments}"));
+    }
+    // The longest known path below `/v1` with which this path ends.
+    let below_v1 = routes().map(|route| route.path).filter(|path| !path.contains('{'));
+    let tails = below_v1.filter_map(|path| Some((path, path.strip_prefix("/v1")?)));
+    let meant = tails.filter(|(_, tail)| path_of_segments.ends_with(tail)).max_by_key(|(_, tail)| tail.len());
+    let Some((meant, tail)) = meant else {
+        let (_, api) = FOREIGN.iter().find(|(tail, _)| path_of_segments.ends_with(tail))?;
+        return Some(format!("{api} is not served here; set your client to OpenAI's Chat Completions API"));
+    };
+    let before = path_of_segments.strip_suffix(tail).unwrap_or_default();
+    Some(if before.is_empty() {
+        format!("'/v1' is missing; use {meant}, with a base URL that ends in /v1")
+    } else if before.ends_with("/v1/v1") || before == "/v1/v1" {
+        format!("'/v1' is doubled; use {meant}, with a base URL that ends in one /v1")
+    } else if before.ends_with(tail) {
+        format!("'{tail}' is doubled; use {meant}, with a base URL that ends in /v1")
+    } else {
+        format!("use {meant}, with a base URL that ends in /v1 and nothing before it")
+    })
+}
+
 fn at(path: &str) -> impl Iterator<Item = (Route, &str)> {
     let path = path.strip_suffix('/').unwrap_or(path);
     routes().filter_map(move |route| matches(route.path, path).map(|in_braces| (route, in_braces)))
@@ -499,6 +553,55 @@ mod tests {
         ] {
             assert_eq!(find(method, path), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn the_message_for_an_unknown_path_names_what_was_meant() {
+        for (path, advice) in [
+            (
+                "/chat/completions",
+                Some("'/v1' is missing; use /v1/chat/completions, with a base URL that ends in /v1"),
+            ),
+            ("/models", Some("'/v1' is missing; use /v1/models, with a base URL that ends in /v1")),
+            (
+                "/v1/v1/chat/completions",
+                Some("'/v1' is doubled; use /v1/chat/completions, with a base URL that ends in one /v1"),
+            ),
+            ("/v1//chat/completions", Some("a slash is doubled; use /v1/chat/completions")),
+            ("//v1/embeddings", Some("a slash is doubled; use /v1/embeddings")),
+            (
+                "/v1/chat/completions/chat/completions",
+                Some(
+                    "'/chat/completions' is doubled; use /v1/chat/completions, with a base URL that ends in /v1",
+                ),
+            ),
+            (
+                "/openai/v1/chat/completions",
+                Some("use /v1/chat/completions, with a base URL that ends in /v1 and nothing before it"),
+            ),
+            (
+                "/openai/deployments/gpt-5/chat/completions",
+                Some("use /v1/chat/completions, with a base URL that ends in /v1 and nothing before it"),
+            ),
+            (
+                "/v1/messages",
+                Some(
+                    "Anthropic's Messages API is not served here; set your client to OpenAI's Chat Completions API",
+                ),
+            ),
+            (
+                "/v1beta/models/gemini-3:generateContent",
+                Some("Gemini's API is not served here; set your client to OpenAI's Chat Completions API"),
+            ),
+            ("/v1/nothing", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(super::advice(path).as_deref(), advice, "{path}");
+        }
+        let message = nothing_at("POST", &format!("/{}", "x".repeat(500)));
+        assert!(message.starts_with("Not found: there is nothing at POST /xxx") && message.len() < 400);
+        assert!(message.contains("POST /v1/chat/completions, POST /v1/embeddings"), "{message}");
     }
 
     #[test]

@@ -153,9 +153,113 @@ fn error_of(field: Cow<'static, str>, fault: ValidationError) -> Error {
     Error::new(Code::InvalidValue, format!("'{field}' {what}")).with_param(field)
 }
 
+/// The number of characters to insert, delete or replace to get from one text to another, without regard to the case
+/// of ASCII letters; `None` if it is above `limit`.
+fn distance(from: &str, to: &str, limit: usize) -> Option<usize> {
+    let to: Vec<char> = to.chars().collect();
+    if from.chars().count().abs_diff(to.len()) > limit {
+        return None;
+    }
+    // The row of the table for the characters of `from` so far.
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, char) in from.chars().enumerate() {
+        let (mut diagonal, mut left) = (index, index + 1);
+        let mut least = left;
+        let mut cells = row.iter_mut();
+        if let Some(first) = cells.next() {
+            *first = left;
+        }
+        for (cell, other) in cells.zip(&to) {
+            let replaced = diagonal + usize::from(!char.eq_ignore_ascii_case(other));
+            diagonal = *cell;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cell = left;
+            least = least.min(left);
+        }
+        if least > limit {
+            return None;
+        }
+    }
+    row.last().copied().filter(|distance| *distance <= limit)
+}
+
+/// The longest name for which [`Nearest`] searches, in bytes.
+const MAX_SEARCHED: usize = 64;
+
+/// The names that somebody may have meant by a misspelt one: those with the fewest differences.
+#[derive(Debug)]
+pub struct Nearest<'n> {
+    name: &'n str,
+    limit: usize,
+    found: Vec<String>,
+}
+
+impl<'n> Nearest<'n> {
+    /// The maximum number of suggestions.
+    const MAX: usize = 3;
+
+    /// A search for a name. Each four characters may have a difference, up to three.
+    pub fn of(name: &'n str) -> Nearest<'n> {
+        let limit = if name.len() > MAX_SEARCHED { 0 } else { (name.chars().count() / 4).min(3) };
+        Nearest { name, limit, found: Vec::new() }
+    }
+
+    /// Considers `known`; the suggestion for it is `shown`.
+    pub fn consider(&mut self, known: &str, shown: impl FnOnce() -> String) {
+        let Some(distance) = distance(self.name, known, self.limit).filter(|_| self.limit > 0) else {
+            return;
+        };
+        if distance < self.limit {
+            self.limit = distance.max(1);
+            self.found.clear();
+        }
+        if self.found.len() < Nearest::MAX {
+            let shown = shown();
+            if !self.found.contains(&shown) {
+                self.found.push(shown);
+            }
+        }
+    }
+
+    /// A question for an error message, after a blank; empty if nothing is near.
+    pub fn question(&self) -> String {
+        if self.found.is_empty() {
+            return String::new();
+        }
+        let names: Vec<_> = self.found.iter().map(|name| format!("'{name}'")).collect();
+        format!(" Did you mean {}?", names.join(" or "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn suggests_the_names_with_the_fewest_differences() {
+        let known = ["gpt-5-mini", "gpt-5-nano", "gpt-5", "mistral", "Claude-Opus-4-8", "groq", "grok"];
+        for (name, question) in [
+            ("gpt-5-mni", " Did you mean 'gpt-5-mini'?"),
+            ("gpt5-mini", " Did you mean 'gpt-5-mini'?"),
+            ("GPT-5-MINI", " Did you mean 'gpt-5-mini'?"),
+            ("claude-opus-4.8", " Did you mean 'Claude-Opus-4-8'?"),
+            ("mistralai", " Did you mean 'mistral'?"),
+            ("groc", " Did you mean 'groq' or 'grok'?"),
+            ("gpt-99", ""),
+            ("abc", ""),
+            ("", ""),
+        ] {
+            let mut nearest = Nearest::of(name);
+            for known in known {
+                nearest.consider(known, || known.to_owned());
+            }
+            assert_eq!(nearest.question(), question, "{name}");
+        }
+        let long = "a".repeat(65);
+        let mut nearest = Nearest::of(&long);
+        nearest.consider(&long, || long.clone());
+        assert_eq!(nearest.question(), "");
+    }
     use proptest::prelude::*;
 
     #[test]

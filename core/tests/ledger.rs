@@ -628,3 +628,22 @@ fn the_size_of_reports_is_limited() {
         assert!(calls == 1 || report.receipts.len() < 2_000_000);
     }
 }
+
+/// An isolate that knows that a limit is spent refuses a call with the amount that this call needs, not with that of the
+/// call that found out.
+#[test]
+fn a_remembered_refusal_has_the_numbers_of_the_refused_call() {
+    let mut world = World::new();
+    let needs = World::needs(LIMIT + 10, 0)[..1].to_vec();
+    let Reserved::Request(request) = world.leases[0].0.reserve(&needs, world.now_ms) else {
+        panic!("the lease is not empty")
+    };
+    let (response, _) = world.account.request_lease(&request, world.now_ms);
+    let first = world.leases[0].0.apply(&request, response, world.now_ms).unwrap_err().unwrap();
+    assert!(first.is_spent() && first.needed == LIMIT + 10, "{first:?}");
+    let needs = World::needs(LIMIT + 25, 0)[..1].to_vec();
+    match world.leases[0].0.reserve(&needs, world.now_ms) {
+        Reserved::Refused(refusal) => assert_eq!(refusal.needed, LIMIT + 25),
+        other => panic!("{other:?}"),
+    }
+}

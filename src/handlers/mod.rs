@@ -40,12 +40,13 @@ pub async fn answer(context: &RequestContext<'_>) -> Response {
         Ok(isolate) => handle(context, &isolate).await,
         Err(error) => Err(error),
     };
-    answer.unwrap_or_else(|error| refusal(context, &error))
+    answer.unwrap_or_else(|error| refusal(context, error))
 }
 
 /// An error, with the headers that belong to its status.
-fn refusal(context: &RequestContext<'_>, error: &Error) -> Response {
-    let response = Response::error(error, context.surface());
+fn refusal(context: &RequestContext<'_>, error: Error) -> Response {
+    let error = context.with_id(error);
+    let response = Response::error(&error, context.surface());
     if error.is(Code::MethodNotAllowed) {
         return response.with("allow", routes::allowed_methods(context.path()));
     }
@@ -77,7 +78,7 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
         }
         Match::Found(Route { endpoint: Endpoint::Keyed(_, handler), path, .. }, rest) => {
             // The router finds a route with this audience only for callers with a key.
-            let caller = caller.ok_or_else(nothing_here)?;
+            let caller = caller.ok_or_else(|| nothing_here(context))?;
             let response = keyed(context, isolate, handler, rest, &caller).await;
             if let Err(error) = &response {
                 log_refusal(context, path, &caller, error);
@@ -85,7 +86,9 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
             response
         }
         // The runtime serves static files before it calls the Worker, so this path has none.
-        Match::Found(Route { endpoint: Endpoint::Asset, .. }, _) | Match::Nothing => Err(nothing_here()),
+        Match::Found(Route { endpoint: Endpoint::Asset, .. }, _) | Match::Nothing => {
+            Err(nothing_here(context))
+        }
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
             format!(
@@ -129,6 +132,7 @@ fn log_refusal(context: &RequestContext<'_>, path: &str, caller: &Caller, error:
         status: error.status,
         code: error.code(),
         param: error.param.as_deref(),
+        detail: error.operator_detail(),
         total_ms: context.elapsed_ms(),
     });
 }
@@ -204,8 +208,8 @@ async fn on_api_key(
     }
 }
 
-fn nothing_here() -> Error {
-    Error::new(Code::NotFound, "Not found: there is nothing at this path; /openapi.json lists all paths")
+fn nothing_here(context: &RequestContext<'_>) -> Error {
+    Error::new(Code::NotFound, routes::nothing_at(context.method(), context.path()))
 }
 
 /// Handles a CORS preflight, before authentication because browsers send it without credentials. The requested headers

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use gatehouse_core::catalog::{MODELS_AS_OF, ModelObject};
 use gatehouse_core::config::AUTO;
-use gatehouse_core::error::{Code, Error};
+use gatehouse_core::error::Error;
 use gatehouse_core::key::IssuedKey;
 use gatehouse_core::operation::Task;
+use gatehouse_core::route::candidates;
 use gatehouse_core::url;
 use serde::Serialize;
 
@@ -92,12 +93,7 @@ pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
         having.next().is_none().then(|| Listed::Model(model.to_object()))
     });
     found.map(|listed| Response::json(200, &listed)).ok_or_else(|| {
-        let shown: String = id.chars().take(100).collect();
-        Error::new(
-            Code::ModelNotFound,
-            format!("Model '{shown}' is unknown; GET /v1/models lists the known models"),
-        )
-        .with_param("model")
+        candidates::unknown_model(&isolate.settings.config, &isolate.settings.registry, None, &id)
     })
 }
 

@@ -11,7 +11,7 @@ use gatehouse_core::format::request::{Inference, Responder};
 use gatehouse_core::format::whole::{BOM, Whole};
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
-use gatehouse_core::ledger::{Charge, End, Need};
+use gatehouse_core::ledger::{Charge, End, Need, Unreserved};
 use gatehouse_core::route::candidates::Candidate;
 use gatehouse_core::route::driver::{self, Answered, Command, Driver, Exhausted, Send};
 use gatehouse_core::route::plan::LaneIndex;
@@ -107,7 +107,7 @@ impl Attempts<'_> {
             match command {
                 Command::Reserve(needs) => {
                     let held = self.reserve(&needs).await;
-                    driver.reserved(held);
+                    driver.reserved(held, clock::now_ms());
                 }
                 Command::Send(send) => match self.send(send) {
                     Ok(attempt) => in_flight.push(attempt),
@@ -176,7 +176,7 @@ impl Attempts<'_> {
     }
 
     /// Reserves what an attempt needs.
-    async fn reserve(&mut self, needs: &[Need]) -> Result<Vec<Charge>, Error> {
+    async fn reserve(&mut self, needs: &[Need]) -> Result<Vec<Charge>, Unreserved> {
         let accounts = &self.isolate.accounts;
         let (mut held, rest) = self.early.take(needs);
         match accounts.reserve(self.context, self.ledger, &rest).await {

@@ -16,8 +16,8 @@ use worker::worker_sys::Context;
 use crate::isolate::Isolate;
 use crate::isolate::accounts::{self, Accounts};
 use crate::platform::request::SMALL;
-use crate::platform::task;
 use crate::platform::upstream::Heartbeat;
+use crate::platform::{clock, task};
 use crate::request_context::RequestContext;
 
 /// The early part of a reservation; `None` for a small body. What no attempt takes is returned when this is dropped.
@@ -48,7 +48,8 @@ impl Early {
             return Ok(Early(None));
         }
         let (accounts, ledger) = (Rc::clone(&isolate.accounts), accounts::name_of(caller));
-        let charges = accounts.reserve(context, &ledger, &needs).await?;
+        let held = accounts.reserve(context, &ledger, &needs).await;
+        let charges = held.map_err(|unreserved| unreserved.into_error(clock::now_ms()))?;
         let heartbeat = Some(accounts.heartbeat(context, &ledger));
         let execution: Context = JsValue::from(&context.execution).unchecked_into();
         let env = context.env.clone();

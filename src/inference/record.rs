@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatehouse_core::catalog::OTHER;
+use gatehouse_core::error::{Error, Source};
 use gatehouse_core::format::request::PromptBounds;
 use gatehouse_core::health::LaneId;
 use gatehouse_core::health::failure::Failure;
@@ -82,6 +83,22 @@ pub struct Call<'c> {
     pub heartbeat: Option<Heartbeat>,
 }
 
+/// The failure of a call, for its log line.
+#[derive(Clone, Copy)]
+pub struct Failed<'f> {
+    /// The error that is returned; its code and its `param` are logged, which names the limit of a refusal.
+    pub error: &'f Error,
+    /// What the gateway knows beyond the message.
+    pub detail: Option<&'f str>,
+}
+
+impl Failed<'_> {
+    /// The field, header or limit at fault, as the gateway names it. An upstream could write anything there.
+    fn param(&self) -> Option<&str> {
+        self.error.param.as_deref().filter(|_| self.error.source() == Source::Gateway)
+    }
+}
+
 impl Record {
     /// Creates the record of a call whose attempts are over.
     pub fn new(
@@ -153,7 +170,7 @@ impl Record {
         status: u16,
         outcome: Outcome,
         partial: bool,
-        detail: Option<&str>,
+        failed: Option<Failed<'_>>,
     ) -> Option<Receipt> {
         self.heartbeat.replace(None);
         let reservation = self.reservation.take()?;
@@ -174,7 +191,7 @@ impl Record {
         if receipt.is_capped() {
             accounts::capped();
         }
-        self.log(&receipt, detail);
+        self.log(&receipt, failed);
         self.write_point(&receipt);
         let sent = !receipt.attempts.is_empty();
         let text = sent.then(|| receipt.to_text());
@@ -209,7 +226,7 @@ impl Record {
     }
 
     /// Writes the log line, or none for a part of the successful calls.
-    fn log(&self, receipt: &Receipt, detail: Option<&str>) {
+    fn log(&self, receipt: &Receipt, failed: Option<Failed<'_>>) {
         let percent = self.isolate.settings.config.log.calls_percent;
         let is_left_out = percent < 100 && random::chance() % 100 >= u64::from(percent);
         if is_left_out && receipt.outcome == Outcome::Answered && !receipt.is_capped() {
@@ -228,6 +245,8 @@ impl Record {
             stream: self.stream,
             status: receipt.status,
             outcome: receipt.outcome.as_str(),
+            code: failed.as_ref().and_then(|failed| failed.error.code()),
+            param: failed.as_ref().and_then(Failed::param),
             partial: receipt.partial,
             estimated: receipt.is_estimated(),
             capped: receipt.is_capped(),
@@ -237,7 +256,7 @@ impl Record {
             first_token_ms: self.first_token_ms,
             upstream_ms: self.upstream_ms,
             total_ms: receipt.duration_ms,
-            detail,
+            detail: failed.and_then(|failed| failed.detail),
         });
     }
 }

@@ -10,7 +10,7 @@ use gatehouse_core::route::driver::{self, Exhausted, visible_ascii};
 use worker::web_sys::ReadableStream;
 
 use super::attempts::{Received, Success};
-use super::record::Record;
+use super::record::{Failed, Record};
 use crate::authentication;
 use crate::isolate::Isolate;
 use crate::platform::request::SMALL;
@@ -52,11 +52,13 @@ pub fn respond(
         Err(exhausted) => {
             let Exhausted { refusal, .. } = *exhausted;
             let status = refusal.error.status;
-            receipt = record.close(status, Outcome::of_status(status), false, refusal.detail.as_deref());
+            let failure = Failed { error: &refusal.error, detail: refusal.detail.as_deref() };
+            receipt = record.close(status, Outcome::of_status(status), false, Some(failure));
             record.settle_after_response(context, isolate);
-            let mut response = Response::error(&refusal.error, context.surface());
+            let error = context.with_id(refusal.error);
+            let mut response = Response::error(&error, context.surface());
             // The key may have been revoked while the call waited.
-            if status == 401 && refusal.error.source() == Source::Gateway {
+            if status == 401 && error.source() == Source::Gateway {
                 response = response.with("www-authenticate", authentication::challenge(context));
             }
             refusal

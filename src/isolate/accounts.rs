@@ -14,7 +14,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
     Charge, IDLE_MS, LeaseRequest, Limit, LocalLease, Need, RENEW_MS, ReportResponse, Reserved, Settled,
-    headers,
+    Unreserved, headers,
 };
 use worker::Env;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen};
@@ -145,7 +145,7 @@ impl Accounts {
         context: &RequestContext<'_>,
         ledger: &str,
         needs: &[Need],
-    ) -> Result<Vec<Charge>, Error> {
+    ) -> Result<Vec<Charge>, Unreserved> {
         if needs.is_empty() {
             return Ok(Vec::new());
         }
@@ -163,7 +163,7 @@ impl Accounts {
                     }
                     return Ok(charges);
                 }
-                Reserved::Refused(refusal) => return Err(headers::refused(&refusal, clock::now_ms())),
+                Reserved::Refused(refusal) => return Err(Unreserved::Refused(refusal)),
                 Reserved::Request(request) => request,
             };
             // Reports first what ended calls have not used: that may suffice.
@@ -176,9 +176,11 @@ impl Accounts {
                 // The lease was returned in the meantime: nothing has been reserved.
                 Err(None) if requests < MAX_REQUESTS => {}
                 // A call has ended in the meantime: report it and try again.
-                Err(Some(error))
-                    if requests == 1 && error.is(Code::RateLimitExceeded) && self.has_unreported(ledger) => {}
-                Err(error) => return Err(error.unwrap_or_else(limits_unavailable)),
+                Err(Some(Unreserved::Refused(refusal)))
+                    if requests == 1 && !refusal.is_spent() && self.has_unreported(ledger) => {}
+                Err(error) => {
+                    return Err(error.unwrap_or_else(|| Unreserved::Unavailable(limits_unavailable())));
+                }
             }
         }
     }
@@ -194,15 +196,14 @@ impl Accounts {
         env: &Env,
         ledger: &str,
         request: &LeaseRequest,
-    ) -> Result<Vec<Charge>, Option<Error>> {
+    ) -> Result<Vec<Charge>, Option<Unreserved>> {
         let response = key_ledger::request_lease(env, ledger, request).await;
         self.with(ledger, |share, now_ms| {
             let Ok(response) = response else {
                 share.lease.request_failed(request);
-                return Err(Some(limits_unavailable()));
+                return Err(Some(Unreserved::Unavailable(limits_unavailable())));
             };
-            let refused = |refusal: Option<_>| refusal.map(|refusal| headers::refused(&refusal, now_ms));
-            share.lease.apply(request, response, now_ms).map_err(refused)
+            share.lease.apply(request, response, now_ms).map_err(|refusal| refusal.map(Unreserved::Refused))
         })
     }
 

@@ -31,6 +31,8 @@ pub enum Event<'e> {
         stream: bool,
         status: u16,
         outcome: &'e str,
+        code: Option<&'e str>,
+        param: Option<&'e str>,
         partial: bool,
         estimated: bool,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -64,6 +66,8 @@ pub enum Event<'e> {
         status: u16,
         code: Option<&'e str>,
         param: Option<&'e str>,
+        /// What only the operator may know, such as the variable to set.
+        detail: Option<&'e str>,
         total_ms: u64,
     },
     /// A request to an operator's route was denied: with a wrong key, or with a key that does not administer.

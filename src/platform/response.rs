@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use gatehouse_core::envelope::Surface;
-use gatehouse_core::error::{Code, Error, Retry, Source};
+use gatehouse_core::error::{Error, Retry, Source};
 use gatehouse_core::json;
 use serde::Serialize;
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
@@ -67,22 +67,20 @@ impl Response {
             Source::Gateway => "gateway",
             Source::Upstream => "upstream",
         };
-        let response =
+        let mut response =
             Response::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
-        // OpenAI's SDKs retry any 429 too; the reset time of a budget is for people.
-        let response = if error.is(Code::InsufficientQuota) {
-            response.with("x-should-retry", "false")
-        } else {
-            response
-        };
+        if let Some(path) = error.documentation() {
+            response = response.with("link", format!("<{path}>; rel=\"help\""));
+        }
         match error.retry() {
             Some(Retry::After(seconds)) => response.with("retry-after", seconds.to_string()),
-            // OpenAI's SDKs retry any 5xx; their header `x-should-retry` stops that.
+            // Some clients retry whatever they are not told to leave: OpenAI's SDKs any 409 and 5xx, Claude Code a 401
+            // for 90 seconds. OpenAI's header `x-should-retry` stops both.
             Some(Retry::Operator) => response
                 .with("retry-after", operator_retry(surface).to_string())
                 .with("x-should-retry", "false"),
-            Some(Retry::Never) if error.status >= 500 => response.with("x-should-retry", "false"),
-            Some(Retry::Never) | None => response,
+            Some(Retry::Never) => response.with("x-should-retry", "false"),
+            None => response,
         }
     }
 

@@ -169,7 +169,7 @@ test("provider quirks: the provider's key is sent only in the header that the pr
   assert.ok(!("authorization" in headers), JSON.stringify(headers));
 });
 
-test("provider quirks: an incomplete provider address returns 503 with the missing variable", async () => {
+test("provider quirks: an incomplete provider address returns 503, and the log has the missing variable", async () => {
   for (const [model, missing] of /** @type {[string, RegExp][]} */ ([
     ["bedrock/m", /BEDROCK_REGION is not set/],
     ["workers_ai/m", /CLOUDFLARE_ACCOUNT_ID is not set/],
@@ -178,7 +178,13 @@ test("provider quirks: an incomplete provider address returns 503 with the missi
   ])) {
     const answered = await ask(gateway, { model });
     assertRefused(answered, 503, "provider_not_configured");
-    assert.match(answered.error.message, missing);
+    const provider = model.split("/")[0];
+    assert.equal(
+      answered.error.message.split(" (request")[0],
+      `provider '${provider}' is not configured here`,
+    );
+    const line = await gateway.callOf(answered.headers.get("x-request-id") ?? "");
+    assert.match(line.detail, missing);
   }
   const health = await (await fetch(`${gateway.url}/health`)).json();
   assert.deepEqual(health.providers, [
@@ -202,7 +208,8 @@ test("provider quirks: an invalid region cannot change the host", async () => {
   try {
     const answered = await ask(other, { model: "bedrock/m" });
     assertRefused(answered, 503, "provider_not_configured");
-    assert.match(answered.error.message, /BEDROCK_REGION must be letters, digits and '-'/);
+    const line = await other.callOf(answered.headers.get("x-request-id") ?? "");
+    assert.match(line.detail, /BEDROCK_REGION must be letters, digits and '-'/);
   } finally {
     await other.stop();
   }

@@ -286,7 +286,7 @@ suite("request bodies", () => {
         '{"model":"mistral/x","messages":[]}',
         "provider_not_configured",
         "model",
-        /MISTRAL_API_KEY/,
+        /^provider 'mistral' is not configured here \(request \S+\)$/,
       ],
     ])) {
       const response = await chat(gateway, body);

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::limit::{Counter, Kind, Limit};
-use super::message::Refusal;
+use super::message::{Refusal, Unreserved};
 use super::window::{Span, Window};
 use crate::error::{Code, Error};
 use crate::money::usd;
@@ -109,8 +109,27 @@ fn duration(seconds: u64) -> String {
     }
 }
 
+/// The longest `retry-after` of a spent limit, in seconds: the window of limits per minute. Clients sleep as long as
+/// `retry-after` says without showing why, and retry a 429 without one for minutes. A limit that lasts longer is
+/// therefore [`Code::InsufficientQuota`]: coding agents show a 402 at once.
+const MAX_WAIT_S: u32 = 60;
+
+/// The output that what is left of a budget would pay for, in tokens of each choice. 0 if it does not even pay for the
+/// input; `None` if that is not known, or if the call has no output.
+pub type Fit = Option<u64>;
+
+impl Unreserved {
+    /// The error, for a call whose size is not known.
+    pub fn into_error(self, now_ms: u64) -> Error {
+        match self {
+            Unreserved::Refused(refusal) => refused(&refusal, None, now_ms),
+            Unreserved::Unavailable(error) => error,
+        }
+    }
+}
+
 /// The error for a rejected call.
-pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
+pub fn refused(refusal: &Refusal, fit: Fit, now_ms: u64) -> Error {
     let Refusal { counter, limit, needed, left, held, ends_ms } = refusal;
     let Some(limit) = Limit::of_counter(counter, *limit) else {
         return Error::new(
@@ -129,6 +148,11 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
     let window_s = ends_ms
         .map(|ends_ms| u32::try_from(ends_ms.saturating_sub(now_ms).div_ceil(1000)).unwrap_or(u32::MAX));
     let spent = refusal.is_spent();
+    let fit = match fit {
+        None => String::new(),
+        Some(0) => ", more than is left for its input alone".to_owned(),
+        Some(tokens) => format!(", and a 'max_tokens' of up to {tokens} would fit"),
+    };
     let (code, message, retry_s) = match limit.kind {
         Kind::Concurrent => (
             Code::RateLimitExceeded,
@@ -140,16 +164,16 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
         Kind::MicroUsd if spent => (
             Code::InsufficientQuota,
             format!(
-                "this key may spend {what}, of which {} are left; this call needs up to {}{resets}",
+                "this key may spend {what}, of which {} are left; this call needs up to {}{fit}{resets}",
                 amount(left + held),
                 amount(*needed)
             ),
-            window_s,
+            None,
         ),
         Kind::MicroUsd => (
             Code::RateLimitExceeded,
             format!(
-                "this key may spend {what}; {} are left, {} are reserved for calls in progress, and this call needs up to {}. Retry when some of these calls have ended{resets}",
+                "this key may spend {what}; {} are left, {} are reserved for calls in progress, and this call needs up to {}{fit}. Retry when some of these calls have ended{resets}",
                 amount(*left),
                 amount(*held),
                 amount(*needed)
@@ -157,14 +181,20 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
             Some(1),
         ),
         Kind::Requests | Kind::Tokens => {
-            // Most calls in progress use the amount that is reserved for them.
-            let retry_s = if limit.span == Span::Minute || spent { window_s } else { Some(1) };
+            let (code, retry_s) = if limit.span == Span::Minute {
+                (Code::RateLimitExceeded, window_s.map(|seconds| seconds.min(MAX_WAIT_S)))
+            } else if spent {
+                (Code::InsufficientQuota, None)
+            } else {
+                // Most calls in progress use the amount that is reserved for them.
+                (Code::RateLimitExceeded, Some(1))
+            };
             let message = format!(
                 "this key may use {what}, of which {} are left; this call needs {}{resets}",
                 amount(*left),
                 amount(*needed)
             );
-            (Code::RateLimitExceeded, message, retry_s)
+            (code, message, retry_s)
         }
     };
     let error =
@@ -178,6 +208,7 @@ pub fn refused(refusal: &Refusal, now_ms: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Retry;
 
     const NOW_MS: u64 = 1_795_355_101_000;
 
@@ -222,6 +253,18 @@ mod tests {
     }
 
     #[test]
+    fn a_spent_limit_that_lasts_longer_than_a_minute_makes_no_client_wait() {
+        for counter in ["requests_per_day", "tokens_per_day", "usd_per_day", "usd_per_month", "usd_total"] {
+            let ends_ms = Limit::of_counter(counter, 0).unwrap().span.window(NOW_MS).ends_ms;
+            let spent = Refusal { counter: counter.into(), limit: 9, needed: 5, left: 4, held: 0, ends_ms };
+            let error = refused(&spent, None, NOW_MS);
+            assert_eq!((error.status, error.retry()), (402, Some(Retry::Never)), "{counter}");
+            let held = refused(&Refusal { held: 1, ..spent }, None, NOW_MS);
+            assert_eq!((held.status, held.retry()), (429, Some(Retry::After(1))), "{counter}");
+        }
+    }
+
+    #[test]
     fn the_error_names_the_limit_the_amounts_and_the_reset() {
         let ends_ms = Limit::of_counter("usd_per_day", 0).unwrap().span.window(NOW_MS).ends_ms;
         let refusal = Refusal {
@@ -232,34 +275,40 @@ mod tests {
             held: 0,
             ends_ms,
         };
-        let error = refused(&refusal, NOW_MS);
+        let error = refused(&refusal, Some(7), NOW_MS);
         assert!(error.is(Code::InsufficientQuota));
+        assert_eq!((error.status, error.retry()), (402, Some(Retry::Never)));
         assert_eq!(
             error.message,
             "The gateway rejected this call: this key may spend 5 USD per day, of which 0.00002 USD are left; this call needs up \
-             to 0.0001 USD; the limit resets at 2026-11-23T00:00:00Z"
+             to 0.0001 USD, and a 'max_tokens' of up to 7 would fit; the limit resets at 2026-11-23T00:00:00Z"
         );
         assert_eq!(error.param.as_deref(), Some("usd_per_day"));
-        let held = refused(&Refusal { held: 1_000, ..refusal.clone() }, NOW_MS);
+        let input = refused(&refusal, Some(0), NOW_MS);
+        assert!(
+            input.message.contains("more than is left for its input alone; the limit"),
+            "{}",
+            input.message
+        );
+        let held = refused(&Refusal { held: 1_000, ..refusal.clone() }, None, NOW_MS);
         assert!(
             held.is(Code::RateLimitExceeded) && held.message.contains("0.001 USD are reserved"),
             "{}",
             held.message
         );
         let total =
-            refused(&Refusal { counter: "usd_total".into(), ends_ms: None, ..refusal.clone() }, NOW_MS);
+            refused(&Refusal { counter: "usd_total".into(), ends_ms: None, ..refusal.clone() }, None, NOW_MS);
         assert!(total.is(Code::InsufficientQuota) && !total.message.contains("resets"));
         let minute = Refusal {
             counter: "requests_per_minute groq/*".into(),
             limit: 60,
             needed: 1,
             left: 0,
-            ..refusal
+            ends_ms: Some(NOW_MS + 59_000),
+            ..refusal.clone()
         };
-        assert!(
-            refused(&minute, NOW_MS)
-                .message
-                .contains("60 requests per minute for groq/*, of which 0 are left")
-        );
+        let minute = refused(&minute, None, NOW_MS);
+        assert!(minute.message.contains("60 requests per minute for groq/*, of which 0 are left"));
+        assert_eq!((minute.status, minute.retry()), (429, Some(Retry::After(59))));
     }
 }

@@ -191,8 +191,12 @@ impl LocalLease {
             let same = |need: &&Need| {
                 need.counter == refusal.counter && need.limit == refusal.limit && need.least >= refusal.needed
             };
-            if *until_ms > now_ms && needs.iter().any(|need| same(&need)) {
-                return Reserved::Refused(refusal.clone());
+            if *until_ms > now_ms
+                && let Some(need) = needs.iter().find(same)
+            {
+                // The amount that the earlier call needed is not that of this one.
+                let needed = need.least;
+                return Reserved::Refused(Refusal { needed, ..refusal.clone() });
             }
         }
         // Unused parts of past windows are not needed any more, and the account knows that.

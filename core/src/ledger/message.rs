@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::limit::Counter;
 use super::tally::Row;
+use crate::error::Error;
 
 /// The need of an attempt for one counter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -80,6 +81,15 @@ impl Refusal {
     pub fn is_spent(&self) -> bool {
         self.left.saturating_add(self.held) < self.needed
     }
+}
+
+/// The reason why nothing is reserved for an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreserved {
+    /// The account refused.
+    Refused(Refusal),
+    /// The account could not be asked.
+    Unavailable(Error),
 }
 
 /// The response to a [`LeaseRequest`].

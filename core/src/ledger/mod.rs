@@ -31,6 +31,7 @@ pub use lease::{Hold, IDLE_MS, LocalLease, MAX_SETTLED, RENEW_MS, Reserved};
 pub use limit::{Counter, Kind, Limit};
 pub use message::{
     Charge, Closed, Granted, LeaseRequest, LeaseResponse, Need, Refusal, Report, ReportResponse, Settled,
+    Unreserved,
 };
 pub use reservation::{End, Reservation, Target};
 pub use window::{Span, Window};

@@ -2,9 +2,10 @@
 //! final charges.
 
 use super::estimate::Estimate;
+use super::headers;
 use super::lease::Hold;
 use super::limit::{Counter, Kind, Limit};
-use super::message::{Charge, Need};
+use super::message::{Charge, Need, Refusal};
 use super::price::{at_size, cost, has_fees};
 use super::receipt::Attempt;
 use crate::catalog::{Facts, Price};
@@ -187,6 +188,20 @@ impl Reservation {
             }
         }
         Ok(needs)
+    }
+
+    /// The error of an attempt that cannot be reserved.
+    pub fn refused(&self, target: Target<'_>, refusal: &Refusal, now_ms: u64) -> Error {
+        let limit = self.limits.iter().find(|limit| limit.counter() == refusal.counter);
+        let limit = limit.filter(|limit| limit.kind == Kind::MicroUsd && self.estimate.choices > 0);
+        let fit = limit.map(|limit| {
+            let held = if refusal.is_spent() { refusal.held } else { 0 };
+            let left = refusal.left.saturating_add(held).saturating_add(self.free(limit));
+            let estimate = self.estimate.at(target.model);
+            let price = at_size(target.model, target.facts.price, estimate.max_prompt_tokens);
+            estimate.affordable_output(left, &price).unwrap_or(0)
+        });
+        headers::refused(refusal, fit, now_ms)
     }
 
     /// The reserved amount of a limit that is neither used nor held for an attempt in progress.

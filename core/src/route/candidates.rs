@@ -16,6 +16,7 @@ use crate::money::MicroUsd;
 use crate::name::model_name_fault;
 use crate::operation::{OPERATIONS, Operation};
 use crate::order::by_rank;
+use crate::text::Nearest;
 
 use super::affinity::Affinity;
 use super::boundary::Boundary;
@@ -144,7 +145,7 @@ enum Named<'a> {
     /// Several models, in order: a group, or a bare id that several providers have.
     Several(Vec<Candidate<'a>>),
     Auto,
-    Nothing(Error, Reason),
+    Nothing,
 }
 
 /// Finds the candidates for a request.
@@ -198,7 +199,9 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
         dropped: Vec::new(),
     };
     match first {
-        Named::Nothing(error, _) if fallbacks.is_empty() => return Err(error),
+        Named::Nothing if fallbacks.is_empty() => {
+            return Err(unknown_model(query.config, query.registry, query.key, name));
+        }
         Named::Several(found) if is_ambiguous(query, name) && preferences.are_ambiguous(&found) => {
             return Err(ambiguous(name, query.registry));
         }
@@ -282,9 +285,11 @@ fn check_endpoint(operation: &Operation, candidate: &Candidate<'_>) -> Result<()
     Err(Error::new(Code::UnsupportedEndpoint, message).with_param("model"))
 }
 
+/// The error for a provider that cannot be called. Which variable the operator has to set is not the caller's business.
 fn not_configured(provider: &str, reason: &str) -> Error {
-    Error::new(Code::ProviderNotConfigured, format!("provider '{provider}' is not configured: {reason}"))
+    Error::new(Code::ProviderNotConfigured, format!("provider '{provider}' is not configured here"))
         .with_param("model")
+        .with_operator_detail(reason)
 }
 
 /// Checks that a provider named by the caller exists: a misspelt name would silently have no effect.
@@ -292,9 +297,15 @@ fn check_provider(registry: &Registry, name: &str, param: &'static str) -> Resul
     if registry.provider(name).is_some() {
         return Ok(());
     }
-    let name: String = name.chars().take(100).collect();
-    let message =
-        format!("provider '{name}' does not exist; GET /health lists the providers that can be called");
+    let mut nearest = Nearest::of(name);
+    for entry in registry.entries().iter().filter(|entry| entry.is_active()) {
+        nearest.consider(&entry.name, || entry.name.clone());
+    }
+    let shown: String = name.chars().take(100).collect();
+    let message = format!(
+        "provider '{shown}' does not exist.{} GET /health lists the providers that can be called",
+        nearest.question()
+    );
     Err(Error::new(Code::InvalidValue, message).with_param(param))
 }
 
@@ -326,7 +337,7 @@ fn named<'a>(query: &RouteQuery<'a, '_>, name: &str) -> Named<'a> {
             found.push(last);
             Named::Several(found)
         }
-        (_, None) => Named::Nothing(not_found(name), Reason::Unknown),
+        (_, None) => Named::Nothing,
     }
 }
 
@@ -367,13 +378,66 @@ fn ambiguous(name: &str, registry: &Registry) -> Error {
     .with_param("model")
 }
 
-fn not_found(name: &str) -> Error {
-    let name: String = name.chars().take(100).collect();
-    Error::new(
-        Code::ModelNotFound,
-        format!("Model '{name}' is unknown; GET /v1/models lists the known models, and provider/model reaches any other"),
-    )
-    .with_param("model")
+/// The error for a name that resolves to nothing, with what the caller may have meant: a name that its key may use.
+pub fn unknown_model(config: &Config, registry: &Registry, key: Option<&IssuedKey>, name: &str) -> Error {
+    let shown: String = name.chars().take(100).collect();
+    let without_key: Vec<_> = registry
+        .entries()
+        .iter()
+        .filter(|entry| !entry.is_active() && entry.lists(name))
+        .map(|entry| format!("'{}'", entry.name))
+        .collect();
+    let message = if without_key.is_empty() {
+        let question = did_you_mean(config, registry, key, name);
+        format!(
+            "Model '{shown}' is unknown.{question} GET /v1/models lists the known models, and provider/model reaches any other"
+        )
+    } else {
+        let (providers, are) = (without_key.join(", "), if without_key.len() == 1 { "is" } else { "are" });
+        format!(
+            "Model '{shown}' is a model of {providers}, which {are} not configured here; GET /v1/models lists the models that can be called"
+        )
+    };
+    Error::new(Code::ModelNotFound, message).with_param("model")
+}
+
+/// A question that names what a misspelt name may have meant; empty if nothing is near.
+fn did_you_mean(config: &Config, registry: &Registry, key: Option<&IssuedKey>, name: &str) -> String {
+    let is_allowed =
+        |name: &str, address: &str| key.is_none_or(|key| key.check_model(config, name, address).is_ok());
+    let mut nearest = Nearest::of(name);
+    for (alias, address) in &config.aliases {
+        if is_allowed(alias, address) {
+            nearest.consider(alias, || alias.clone());
+        }
+    }
+    for (group, listed) in &config.groups {
+        if listed.models.iter().any(|address| is_allowed(group, address)) {
+            nearest.consider(group, || group.clone());
+        }
+    }
+    // A misspelt provider in front of a model.
+    if let Some((provider, model)) = name.split_once('/') {
+        let mut providers = Nearest::of(provider);
+        for entry in registry.entries().iter().filter(|entry| entry.is_active()) {
+            let address = format!("{}/{model}", entry.name);
+            if is_allowed(&address, &address) {
+                providers.consider(&entry.name, || address.chars().take(100).collect());
+            }
+        }
+        let question = providers.question();
+        if !question.is_empty() {
+            return question;
+        }
+    }
+    for (_, model) in registry.models() {
+        let address = format!("{}/{}", model.provider, model.id);
+        if is_allowed(&address, &address) {
+            nearest.consider(model.id, || address.clone());
+            nearest.consider(&address, || address.clone());
+        }
+    }
+    nearest.question()
 }
 
 /// A candidate for `auto`.
@@ -423,7 +487,8 @@ impl<'a> Choice<'_, 'a> {
                 }
             }
             Named::Auto => self.automatic(name),
-            Named::Nothing(_, reason) => {
+            Named::Nothing => {
+                let reason = Reason::Unknown;
                 self.keep_to(last_segment(name));
                 self.dropped.push(Dropped { model: name.chars().take(100).collect(), reason });
             }
@@ -796,17 +861,20 @@ mod tests {
         for (name, error) in [
             ("secret", "404 model_not_found Model 'secret' is unknown"),
             ("gpt-99", "404 model_not_found Model 'gpt-99' is unknown"),
+            ("smal", "404 model_not_found Model 'smal' is unknown. Did you mean 'acme/small'? GET"),
+            ("qiuck", "404 model_not_found Model 'qiuck' is unknown. GET"),
+            ("quikc", "404 model_not_found Model 'quikc' is unknown. GET"),
+            ("quic", "404 model_not_found Model 'quic' is unknown. Did you mean 'quick'? GET"),
+            (
+                "acmee/small",
+                "404 model_not_found Model 'acmee/small' is unknown. Did you mean 'acme/small'? GET",
+            ),
+            ("gpt-4o-mini", "404 model_not_found Model 'gpt-4o-mini' is a model of "),
             ("acme/", "404 model_not_found"),
             ("/x", "404 model_not_found"),
             ("twin", "400 ambiguous_model several providers have 'twin'; use 'acme/twin' or 'beta/twin'"),
-            (
-                "gone",
-                "503 provider_not_configured provider 'nokey' is not configured: the secret NOKEY_API_KEY",
-            ),
-            (
-                "groq/x",
-                "503 provider_not_configured provider 'groq' is not configured: the secret GROQ_API_KEY",
-            ),
+            ("gone", "503 provider_not_configured provider 'nokey' is not configured here"),
+            ("groq/x", "503 provider_not_configured provider 'groq' is not configured here"),
         ] {
             assert!(world.select(name, "").starts_with(error), "{name}: {}", world.select(name, ""));
         }

@@ -29,7 +29,11 @@ use crate::format::whole::Whole;
 use crate::health::failure::{Class, Failure};
 use crate::health::{HealthView, quota};
 use crate::ledger::receipt::Outcome;
-use crate::ledger::{Charge, End, Need, Reservation, Target};
+use crate::ledger::{Charge, End, Need, Reservation, Target, Unreserved};
+
+/// The longest `retry-after` of a response, in seconds. Clients sleep as long as it says without showing why. Longer
+/// waits are those of limits per hour or per day, for which only a person can wait.
+const MAX_RETRY_AFTER_S: u32 = 300;
 
 /// The number of known latencies from which a percentile decides when to hedge.
 const ENOUGH_LATENCIES: f64 = 20.0;
@@ -251,16 +255,21 @@ impl<'c> Driver<'c> {
     }
 
     /// Reports that an attempt has its reservation, or that the reservation was rejected.
-    pub fn reserved(&mut self, held: Result<Vec<Charge>, Error>) {
+    pub fn reserved(&mut self, held: Result<Vec<Charge>, Unreserved>, now_ms: u64) {
         let State::Reserving(lane) = self.state else { return };
+        let Some(candidate) = self.candidates.get(lane.candidate) else {
+            return self.cannot_begin(no_such_candidate());
+        };
         match held {
             Ok(charges) => {
-                let candidate = self.candidates.get(lane.candidate);
-                let output_limit = candidate
-                    .and_then(|candidate| self.reservation.started(target(candidate, lane), charges));
+                let output_limit = self.reservation.started(target(candidate, lane), charges);
                 self.state = State::Sending(lane, output_limit);
             }
-            Err(error) => self.cannot_begin(error),
+            Err(Unreserved::Refused(refusal)) => {
+                let error = self.reservation.refused(target(candidate, lane), &refusal, now_ms);
+                self.cannot_begin(error);
+            }
+            Err(Unreserved::Unavailable(error)) => self.cannot_begin(error),
         }
     }
 
@@ -316,6 +325,11 @@ impl<'c> Driver<'c> {
             refusal.retry_header("retry-after-ms"),
             now_ms,
         );
+        let mut refusal = refusal;
+        if retry_after_ms.is_some_and(|ms| ms > u64::from(MAX_RETRY_AFTER_S) * 1000) {
+            refusal.retry_headers.clear();
+            refusal.error = refusal.error.without_retry();
+        }
         let failure = Failure::of(&refusal.error, retry_after_ms);
         view.failed(candidate.lane(lane.key), &failure, false, now_ms, chance());
         self.plan.failed(lane, &failure, now_ms, chance());
@@ -338,10 +352,7 @@ impl<'c> Driver<'c> {
     /// The amounts that an attempt needs of the key's limits; `None` if the key has none.
     fn needs(&self, lane: LaneIndex) -> Result<Option<Vec<Need>>, Error> {
         let Some(candidate) = self.candidates.get(lane.candidate) else {
-            return Err(Error::new(
-                Code::InternalError,
-                "The call was routed to a candidate that does not exist",
-            ));
+            return Err(no_such_candidate());
         };
         if self.reservation.is_limited() {
             self.reservation.needs(target(candidate, lane)).map(Some)
@@ -454,7 +465,12 @@ impl<'c> Driver<'c> {
                 "No upstream is available for this request: each is rate-limited, failing or out of quota",
             );
             let seconds = available_ms.map_or(1, |ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
-            let refusal = error.with_retry_after(seconds.max(1)).with_param("model").into();
+            let error = if seconds > MAX_RETRY_AFTER_S {
+                error.with_more(&format!("; the first is available in about {} minutes", seconds / 60))
+            } else {
+                error.with_retry_after(seconds.max(1))
+            };
+            let refusal = error.with_param("model").into();
             let exhausted = Exhausted { lane: None, refusal, class: None, upstream_ms: 0 };
             self.state = State::Over(Err(Box::new(exhausted)));
             return;
@@ -575,6 +591,10 @@ pub fn visible_ascii(text: &str) -> String {
         }
     }
     out
+}
+
+fn no_such_candidate() -> Error {
+    Error::new(Code::InternalError, "The call was routed to a candidate that does not exist")
 }
 
 #[cfg(test)]
@@ -735,6 +755,24 @@ mod tests {
         assert!(error.is(Code::NoCandidate), "{error:?}");
         assert_eq!(error.retry(), Some(crate::error::Retry::After(30)));
         assert_eq!(exhausted.lane, None);
+    }
+
+    #[test]
+    fn no_client_waits_for_a_limit_of_a_day() {
+        for (seconds, passed) in [("300", true), ("301", false), ("85055", false)] {
+            let world = World::new();
+            let mut driver = world.driver(&["a"], false);
+            let mut view = HealthView::default();
+            let Command::Send(send) = driver.next(0, &mut view) else { panic!("not sent") };
+            let error = Error::upstream(429, "rate_limit_error".into(), None, "daily limit".into());
+            let retry_headers = vec![("retry-after", seconds.to_owned())];
+            let refusal = Box::new(Refusal { retry_headers, ..Refusal::from(error) });
+            driver.settled(send.lane, Err(refusal), 1, &mut view, || 0);
+            let Command::Finish(Err(exhausted)) = driver.next(60_000, &mut view) else { panic!("not over") };
+            let Refusal { error, retry_headers, .. } = exhausted.refusal;
+            assert_eq!((error.status, retry_headers.is_empty()), (429, !passed), "{seconds}");
+            assert_eq!(error.retry() == Some(crate::error::Retry::Never), !passed, "{seconds}");
+        }
     }
 
     #[test]

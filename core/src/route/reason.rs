@@ -13,7 +13,7 @@ pub enum Reason {
     NotAllowed,
     /// By this field, the provider would choose what the caller's key may not use or pay.
     FieldNotAllowed(Cow<'static, str>),
-    /// The provider cannot be called, for this reason.
+    /// The provider cannot be called, for this reason, which is for the operator.
     Inactive(String),
     /// No model has this name.
     Unknown,
@@ -62,7 +62,7 @@ impl fmt::Display for Reason {
             Reason::FieldNotAllowed(field) => {
                 write!(formatter, "with '{}', its provider chooses what this key may not use", shown(field))
             }
-            Reason::Inactive(detail) => write!(formatter, "its provider is not configured: {detail}"),
+            Reason::Inactive(_) => formatter.write_str("its provider is not configured here"),
             Reason::Unknown => formatter.write_str("no model has this name"),
             Reason::NotPreferred => {
                 formatter.write_str("'provider' or x-gateway-force-provider excludes its provider")

@@ -6,6 +6,7 @@ use crate::format::request::Responder;
 use crate::format::upstream_error;
 use crate::format::whole::Whole;
 use crate::health::failure::{Class, Failure};
+use crate::health::quota;
 use crate::key::Secret;
 use crate::ledger::End;
 
@@ -138,7 +139,7 @@ pub fn refused(error: Error, header: impl Fn(&str) -> Option<String>) -> Refusal
     let retry_headers = RETRY_HEADERS
         .into_iter()
         .filter_map(|name| Some((name, header(name)?)))
-        .filter(|(_, value)| value.len() <= MAX_RETRY_HEADER)
+        .filter(|(name, value)| value.len() <= MAX_RETRY_HEADER && is_delay(name, value))
         .collect();
     let detail = error.told().map(str::to_owned);
     Refusal { detail, retry_headers, ..Refusal::from(error) }
@@ -173,6 +174,14 @@ pub fn client_left() -> Error {
     Error::new(Code::ClientClosedRequest, "The client disconnected before the response")
 }
 
+/// Returns `true` if the value of a retry header is valid. Clients do the strangest things with `-3`, `Infinity` and
+/// `30s`.
+fn is_delay(name: &str, value: &str) -> bool {
+    let value = Some(value);
+    let (seconds, milliseconds) = if name == "retry-after" { (value, None) } else { (None, value) };
+    quota::retry_after_ms(seconds, milliseconds, 0).is_some()
+}
+
 /// Returns `true` if a content type is JSON.
 pub fn is_json_type(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -198,6 +207,26 @@ mod tests {
         let Ok(Passed::Whole(whole)) = received(200, false, body) else { panic!("not passed on") };
         assert_eq!(whole.usage.completion_tokens, Some(5));
         assert_eq!(received(200, true, "").unwrap(), Passed::Stream);
+    }
+
+    #[test]
+    fn only_valid_delays_are_passed_on() {
+        for (value, valid) in [
+            ("7", true),
+            ("1.5", true),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", true),
+            ("-3", false),
+            ("Infinity", false),
+            ("NaN", false),
+            ("30s", false),
+            ("7, 9", false),
+            ("soon", false),
+            ("", false),
+        ] {
+            assert_eq!(is_delay("retry-after", value), valid, "{value}");
+        }
+        assert!(is_delay("retry-after-ms", "1500") && !is_delay("retry-after-ms", "-1"));
+        assert!(!is_delay("retry-after-ms", "Wed, 21 Oct 2026 07:28:00 GMT"));
     }
 
     #[test]
