@@ -92,12 +92,9 @@ impl<'a> RequestContext<'a> {
         client_address::client(self.header("cf-connecting-ip").as_deref())
     }
 
-    /// An error with the request id in its message, where the surface leaves messages to the gateway.
+    /// An error with the request id in its message, under `/v1`: the messages of the other paths follow other APIs.
     pub fn with_id(&self, error: Error) -> Error {
-        match self.surface() {
-            Surface::OpenAi => error.with_request_id(&self.id),
-            Surface::Portal | Surface::V0 => error,
-        }
+        if self.path().starts_with("/v1/") { error.with_request_id(&self.id) } else { error }
     }
 
     /// Milliseconds since the request began.

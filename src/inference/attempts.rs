@@ -8,6 +8,7 @@ use gatehouse_core::catalog::{AI_BINDING, Reachability};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error, Meaning};
 use gatehouse_core::format::request::{Inference, Responder};
+use gatehouse_core::format::upstream_error;
 use gatehouse_core::format::whole::{BOM, Whole};
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
@@ -164,13 +165,17 @@ impl Attempts<'_> {
     fn tell_operator(&self, lane: LaneIndex, error: &Error) {
         let Some(candidate) = self.candidates.get(lane.candidate) else { return };
         if error.meaning().is_some_and(Meaning::is_operators) {
+            // A provider may name another of its keys than the one that was sent.
+            let said = error.told().unwrap_or(&error.message).to_owned();
+            let keys = candidate.provider.keys().iter();
+            let detail = keys.fold(said, |said, key| upstream_error::blot(&said, key.expose()));
             log::line(&log::Event::Upstream {
                 request_id: &self.context.id,
                 provider: &candidate.provider.name,
                 model: &candidate.model,
                 key: lane.key,
                 class: Failure::of(error, None).class.as_str(),
-                detail: error.told().unwrap_or(&error.message),
+                detail: &detail,
             });
         }
     }

@@ -733,7 +733,6 @@ suite("key API, authorization", () => {
         "",
         "Bearer ",
         OPERATOR_KEY,
-        `bearer ${OPERATOR_KEY}`,
         `Basic ${OPERATOR_KEY}`,
         "Bearer wrong",
         `Bearer ${unknown}`,

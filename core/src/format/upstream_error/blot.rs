@@ -10,7 +10,7 @@ const END: usize = 4;
 const LEAST: usize = 12;
 
 /// Returns the text without the credential and without words that show a part of it: `sk-abc***xyz`, `…wxyz`.
-pub(super) fn blot(text: &str, key: &str) -> String {
+pub fn blot(text: &str, key: &str) -> String {
     let text = if key.is_empty() { text.to_owned() } else { text.replace(key, BLOT) };
     if key.len() < LEAST {
         return text;

@@ -15,6 +15,7 @@ use crate::error::{Code, Error, Meaning};
 use crate::framing::sse;
 use crate::json::partial;
 use crate::key::Secret;
+pub use blot::blot;
 use said::Said;
 
 /// The number of bytes of an error body that are read: the first part of a longer one is enough.
