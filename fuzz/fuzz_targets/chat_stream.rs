@@ -82,7 +82,7 @@ fn check(input: &Input<'_>, events: &[Event], stream: &dyn ResponseStream) {
         assert!(error["error"]["message"].is_string(), "the stream ended with {last:?}");
     }
     let sent = visible_events(input.bytes);
-    if sent.is_empty() {
+    if sent.is_empty() || starts_with_document(input.bytes) {
         // A whole completion, which is served as a stream.
         return;
     }
@@ -95,6 +95,15 @@ fn check(input: &Input<'_>, events: &[Event], stream: &dyn ResponseStream) {
             String::from_utf8_lossy(&event.data)
         );
     }
+}
+
+/// Returns `true` if a JSON document comes before the first event with data.
+fn starts_with_document(bytes: &[u8]) -> bool {
+    let is_document = |event: &[u8]| {
+        let text = event.strip_prefix("\u{feff}".as_bytes()).unwrap_or(event).trim_ascii();
+        text.starts_with(b"{") || text.starts_with(b"[")
+    };
+    sse::events(bytes).take_while(|event| sse::parse(event).data.is_empty()).any(is_document)
 }
 
 fn is_without_usage(event: &Event, sent: &Event) -> bool {

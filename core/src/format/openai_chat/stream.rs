@@ -93,7 +93,7 @@ impl ChatStream {
 
     /// Looks for the first content in these events, until it has arrived.
     fn find_content(&mut self, events: &[u8]) -> Found {
-        let mut found = Found { start: 0, is_doubtful: false };
+        let mut found = Found { start: 0, is_doubtful: false, had_events: self.begun || self.has_events };
         if self.begun {
             return found;
         }
@@ -128,6 +128,7 @@ impl ChatStream {
     fn relay(&mut self, events: &[u8], found: Found) -> Vec<u8> {
         let mut out = Vec::with_capacity(events.len());
         let mut at = 0;
+        let mut had_events = found.had_events;
         for event in sse::events(events) {
             let mut has_content = true;
             let is_doubtful = found.is_doubtful && at < found.start;
@@ -138,14 +139,15 @@ impl ChatStream {
                 out.extend_from_slice(visible);
                 let hidden = if self.hide_usage { null_usage.len() } else { 0 };
                 out.extend_from_slice(rest.get(hidden..).unwrap_or_default());
-            } else if self.acts_on(event, Found { start: 0, is_doubtful }) {
-                has_content = self.relay_event(event, &mut out);
+            } else if self.acts_on(event, Found { start: 0, is_doubtful, had_events }) {
+                has_content = self.relay_event(event, had_events, &mut out);
             } else {
                 out.extend_from_slice(event);
             }
             if self.begun && has_content && at >= found.start {
                 self.content.count(event);
             }
+            had_events = had_events || !sse::parse(event).data.is_empty();
             at += event.len();
             if self.outcome.is_some() {
                 break;
@@ -154,8 +156,9 @@ impl ChatStream {
         out
     }
 
-    /// Relays one event, and returns `true` if it may have content.
-    fn relay_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> bool {
+    /// Relays one event, and returns `true` if it may have content. `had_events` is `true` if an event with data came
+    /// before it.
+    fn relay_event(&mut self, event: &[u8], had_events: bool, out: &mut Vec<u8>) -> bool {
         let parsed = sse::parse(event);
         if parsed.data.trim_ascii() == DONE {
             self.outcome = Some(Outcome::Done);
@@ -164,7 +167,7 @@ impl ChatStream {
             return false;
         }
         if let Some(text) = unframed(event, &parsed) {
-            self.end_with_document(text, out);
+            self.end_with_document(text, had_events, out);
             if self.outcome.is_none() {
                 out.extend_from_slice(event);
             }
@@ -245,8 +248,8 @@ impl ChatStream {
     }
 
     /// Ends a stream whose body is, or ends with, a document that is no event: an error, or a whole completion.
-    fn end_with_document(&mut self, document: &[u8], out: &mut Vec<u8>) {
-        if self.begun || self.has_events {
+    fn end_with_document(&mut self, document: &[u8], had_events: bool, out: &mut Vec<u8>) {
+        if had_events {
             if let Some(error) = self.error_in(document, false) {
                 self.fail(error, Outcome::UpstreamError, out);
             }
@@ -275,7 +278,7 @@ impl ChatStream {
         let mut last = Vec::new();
         let text = rest.strip_prefix(BOM).unwrap_or(&rest).trim_ascii();
         if text.starts_with(b"{") || text.starts_with(b"[") {
-            self.end_with_document(text, &mut last);
+            self.end_with_document(text, self.begun || self.has_events, &mut last);
         } else if is_whole_event(&sse::parse(&rest)) {
             // Some servers omit the empty line after the last event.
             let event = [&rest, &b"\n\n"[..]].concat();
@@ -413,6 +416,8 @@ struct Found {
     start: usize,
     /// `true` if an event before it is neither content nor the frame of content, and so may be an error.
     is_doubtful: bool,
+    /// `true` if an event with data came before all of them.
+    had_events: bool,
 }
 
 /// The data of the last event.
@@ -679,9 +684,9 @@ mod tests {
             let event = format!("data: {{{}}}\n\n", members.join(","));
             let mut slow = ChatStream::new("p", None, hide_usage, false, 1_000_000);
             let mut expected = Vec::new();
-            slow.relay_event(event.as_bytes(), &mut expected);
+            slow.relay_event(event.as_bytes(), false, &mut expected);
             let mut quick = ChatStream::new("p", None, hide_usage, false, 1_000_000);
-            let relayed = quick.relay(event.as_bytes(), Found { start: 0, is_doubtful: false });
+            let relayed = quick.relay(event.as_bytes(), Found { start: 0, is_doubtful: false, had_events: false });
             prop_assert_eq!(String::from_utf8(relayed), String::from_utf8(expected));
             prop_assert_eq!(quick.usage, slow.usage);
         }
