@@ -41,7 +41,8 @@ suite("hostile headers", () => {
     ["an id that is not ASCII", `authorization: Bearer ${KEY}\r\nx-request-id: é😀`, 200],
     ["a project that is not ASCII", `authorization: Bearer ${KEY}\r\nx-gateway-project-id: é`, 400],
     ["a key of 60 KB", `authorization: Bearer ${"x".repeat(60_000)}`, 401],
-    ["two keys in one header", `authorization: Bearer ${KEY}, Bearer ${KEY}`, 401],
+    ["one key twice in one header", `authorization: Bearer ${KEY}, Bearer ${KEY}`, 200],
+    ["two keys in one header", `authorization: Bearer ${KEY}, Bearer ${KEY}x`, 400],
     [
       "200 headers",
       `authorization: Bearer ${KEY}\r\n${Array.from({ length: 200 }, (_, n) => `x-h${n}: v`).join("\r\n")}`,

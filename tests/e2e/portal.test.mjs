@@ -756,7 +756,7 @@ suite("portal API, decisions", () => {
     const id = await create({ apply_policies: ["ghost"] });
     const refused = await portal("PUT", `/approve/${id}`);
     assert.equal(refused.status, 400);
-    assert.match(refused.body.Message, /^Unknown policy 'ghost': /);
+    assert.match(refused.body.Message, /^Unknown policy 'ghost'; /);
     assert.deepEqual([refused.body.Status, refused.body.Meta], ["Error", null]);
     const shown = await read(id);
     assert.deepEqual([shown.state, shown.approved, shown.key_id], ["pending", false, null]);

@@ -147,7 +147,9 @@ pub fn write_with_data(event: &[u8], data: &[u8], out: &mut Vec<u8>) {
         let whole = event.get(start..next).unwrap_or_default();
         let (text, end) = whole.split_at_checked(length).unwrap_or((whole, b"\n"));
         if !is_data(text) {
-            out.extend_from_slice(whole);
+            // Behind a line that ends with CR, an LF alone would be a part of its end, and no empty line.
+            let is_joined = whole == b"\n" && out.ends_with(b"\r");
+            out.extend_from_slice(if is_joined { b"\r" } else { whole });
         } else if !is_written {
             is_written = true;
             for part in data.split(|byte| *byte == b'\n') {
@@ -179,6 +181,19 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_event_with_other_data_keeps_its_empty_line() {
+        for (event, expected) in [
+            ("data: a\nid: 1\n\n", "data: b\nid: 1\n\n"),
+            ("data: a\r\nid: 1\r\n\r\n", "data: b\r\nid: 1\r\n\r\n"),
+            ("data: a\rid: 1\rdata:\n\n", "data: b\rid: 1\r\r"),
+        ] {
+            let mut out = Vec::new();
+            write_with_data(event.as_bytes(), b"b", &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
 
     /// Frames the chunks, and returns the completed events of each push, and the rest.
     fn frame(chunks: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
