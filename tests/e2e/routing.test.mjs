@@ -582,7 +582,11 @@ suite("/v1/routing/explain", () => {
       const explained = await explain(body);
       assert.deepEqual([explained.status, explained.body.error.code], [status, code]);
       const asked = await ask(gateway, body);
-      assert.deepEqual(explained.body, asked.body);
+      // The messages name their own requests.
+      const [one, other] = [explained, asked].map((answer) =>
+        JSON.stringify(answer.body).replace(/ \(request \w{26}\)/, ""),
+      );
+      assert.equal(one, other);
     }
   });
 
