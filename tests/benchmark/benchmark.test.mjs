@@ -61,11 +61,11 @@ test("benchmark: a bar holds up to its limit and fails without a figure", () => 
   const bars = BARS.filter((bar) => bar.name === "whole-ring");
   assert.equal(bars.length, 1);
   assert.deepEqual(
-    judge(of(150), bars).map((bar) => bar.holds),
+    judge(of(170), bars).map((bar) => bar.holds),
     [true],
   );
   assert.deepEqual(
-    judge(of(151), bars).map((bar) => bar.holds),
+    judge(of(171), bars).map((bar) => bar.holds),
     [false],
   );
   assert.deepEqual(

@@ -43,7 +43,7 @@ const RECEIPT = [
 ];
 
 /** @type {Upstream} */ let upstream;
-/** A provider that reports the usage in the request. @type {import("node:http").Server} */ let counting;
+/** A provider that reports what `simulate` of the request has. @type {import("node:http").Server} */ let counting;
 
 before(async () => {
   // No test runs over midnight.
@@ -53,7 +53,7 @@ before(async () => {
   counting = createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
-    const { usage } = JSON.parse(Buffer.concat(chunks).toString());
+    const { simulate: usage } = JSON.parse(Buffer.concat(chunks).toString());
     const message = { role: "assistant", content: "Hi" };
     response.setHeader("content-type", "application/json");
     response.end(
@@ -262,7 +262,7 @@ suite("usage", () => {
       [undefined, "demo/sim-small", 1],
     ])) {
       const counted = { prompt_tokens: 10, completion_tokens: 20 };
-      const body = events === 0 ? { usage: counted } : { simulate: { events } };
+      const body = events === 0 ? { simulate: counted } : { simulate: { events } };
       await recorded(gateway, { model, project_id: project, ...body }, key);
     }
     const account = await usage(gateway, "", key);
@@ -412,7 +412,7 @@ suite("usage", () => {
       name: "cached tokens, cache writes and reasoning",
       body: {
         model: "counted/m",
-        usage: {
+        simulate: {
           prompt_tokens: 1000,
           completion_tokens: 100,
           total_tokens: 1100,
