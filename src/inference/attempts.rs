@@ -8,7 +8,7 @@ use gatehouse_core::catalog::{AI_BINDING, Reachability};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error, Meaning};
 use gatehouse_core::format::request::{Inference, Responder};
-use gatehouse_core::format::upstream_error;
+use gatehouse_core::format::upstream_error::blot;
 use gatehouse_core::format::whole::{BOM, Whole};
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
@@ -124,9 +124,10 @@ impl Attempts<'_> {
                         continue;
                     };
                     let Attempt { lane, flight, adjusted, responder } = in_flight.remove(index);
-                    let result = self.settle(lane, flight, responder).await;
-                    if let Err(refusal) = &result {
-                        self.tell_operator(lane, &refusal.error);
+                    let mut result = self.settle(lane, flight, responder).await;
+                    if let Err(refusal) = &mut result {
+                        self.clear_of_keys(lane, refusal);
+                        self.tell_operator(lane, refusal);
                     }
                     let result = result.map(|received| settled = Some((received, adjusted)));
                     let failure = driver.settled(lane, result, clock::now_ms(), &mut view(), random::chance);
@@ -160,22 +161,26 @@ impl Attempts<'_> {
         }
     }
 
+    /// Removes every key of the provider from what it said, for the log: it may name another one than was sent.
+    fn clear_of_keys(&self, lane: LaneIndex, refusal: &mut Refusal) {
+        let Some(candidate) = self.candidates.get(lane.candidate) else { return };
+        let keys = || candidate.provider.keys().iter();
+        refusal.detail =
+            refusal.detail.take().map(|said| keys().fold(said, |said, key| blot(&said, key.expose())));
+    }
+
     /// Logs an error that only the operator can fix: the caller may never hear of it, because another lane answers. A
     /// lane with such an error has a long cooldown, so there are few of these lines.
-    fn tell_operator(&self, lane: LaneIndex, error: &Error) {
+    fn tell_operator(&self, lane: LaneIndex, Refusal { error, detail, .. }: &Refusal) {
         let Some(candidate) = self.candidates.get(lane.candidate) else { return };
         if error.meaning().is_some_and(Meaning::is_operators) {
-            // A provider may name another of its keys than the one that was sent.
-            let said = error.told().unwrap_or(&error.message).to_owned();
-            let keys = candidate.provider.keys().iter();
-            let detail = keys.fold(said, |said, key| upstream_error::blot(&said, key.expose()));
             log::line(&log::Event::Upstream {
                 request_id: &self.context.id,
                 provider: &candidate.provider.name,
                 model: &candidate.model,
                 key: lane.key,
                 class: Failure::of(error, None).class.as_str(),
-                detail: &detail,
+                detail: detail.as_deref().unwrap_or(&error.message),
             });
         }
     }
