@@ -761,7 +761,7 @@ suite("portal API, decisions", () => {
     const shown = await read(id);
     assert.deepEqual([shown.state, shown.approved, shown.key_id], ["pending", false, null]);
     const worse = await portal("PUT", `/approve/${id}`, { apply_policies: ["small", "phantom"] });
-    assert.match(worse.body.Message, /^Unknown policy 'phantom': /);
+    assert.match(worse.body.Message, /^Unknown policy 'phantom'; /);
     assert.deepEqual(traces(id), NONE);
     const fixed = await portal("PUT", `/approve/${id}`, { apply_policies: ["small"] });
     assert.match(fixed.body.RawKey, RAW_KEY);
