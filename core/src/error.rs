@@ -211,14 +211,14 @@ pub struct Error {
     pub message: String,
     /// The field or header at fault.
     pub param: Option<Cow<'static, str>>,
-    /// What few errors have. Boxed, to keep results small.
+    /// Members that few errors have. Boxed, to keep results small.
     facts: Option<Box<Facts>>,
     /// The effect of a retry; overrides the table.
     retry: Option<Retry>,
     pub(crate) origin: Origin,
 }
 
-/// What few errors have.
+/// Members that few errors have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Facts {
     details: Option<Value>,
@@ -232,7 +232,7 @@ pub(crate) enum Origin {
     Upstream(Box<FromUpstream>),
 }
 
-/// What an upstream's error has beyond its message.
+/// The parts of an upstream's error beyond its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FromUpstream {
     kind: String,
@@ -242,7 +242,7 @@ pub(crate) struct FromUpstream {
     told: Option<String>,
 }
 
-/// What an upstream's error means for the call, whatever its status. `format::upstream_error` decides it.
+/// The meaning of an upstream's error for the call, whatever its status. `format::upstream_error` decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// The input is longer than the model accepts.

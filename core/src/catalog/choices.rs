@@ -3,7 +3,7 @@
 //! A provider that routes calls itself (an aggregator, a proxy) reads such fields, and parts of the model's id, from the
 //! body, which the gateway forwards. `route::boundary` checks them against the policy of the caller's key.
 
-/// What a provider lets a request choose: a column of the provider table.
+/// The choices that a provider leaves to a request: a column of the provider table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
     /// Fields of the body.
@@ -13,7 +13,7 @@ pub struct Choices {
     pub model_parts: &'static [(&'static str, Choice)],
 }
 
-/// What a part of a request chooses.
+/// The effect of a part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Models of the same provider, by their ids: a string or an array of strings.
@@ -80,7 +80,7 @@ pub(super) const NANO_GPT: Choices = Choices {
 pub(super) const VENICE: Choices =
     Choices { fields: &[("venice_parameters", Choice::Services)], model_parts: &[(":", Choice::Services)] };
 
-/// What any compatible endpoint may be: an aggregator, or a proxy that routes. The names are those of `OpenRouter` and
+/// For any compatible endpoint, which may be an aggregator, or a proxy that routes. The names are those of `OpenRouter` and
 /// of `LiteLLM` (<https://docs.litellm.ai/docs/proxy/reliability>).
 pub(super) const ANY: Choices = Choices {
     fields: &[
@@ -110,12 +110,12 @@ pub(super) const ANY: Choices = Choices {
 };
 
 impl Choices {
-    /// What a field chooses. Some upstreams do not distinguish upper and lower case in the names of fields.
+    /// The choice that a field makes. Some upstreams do not distinguish upper and lower case in the names of fields.
     pub fn of_field(&self, name: &str) -> Option<Choice> {
         self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, choice)| *choice)
     }
 
-    /// What the parts of a model's id choose.
+    /// The choices that the parts of a model's id make.
     pub fn of_model(&self, id: &str) -> impl Iterator<Item = Choice> {
         let has = |part: &str| {
             let mut places = id.as_bytes().windows(part.len());

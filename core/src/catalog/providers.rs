@@ -44,7 +44,7 @@ pub struct Provider {
     pub charges_rejections: bool,
     /// `true` if it does its own routing, and so accepts the fields `models` and `provider`.
     pub own_routing: bool,
-    /// What a request lets it choose beyond the model.
+    /// The choices beyond the model that it leaves to a request.
     pub choices: Choices,
     /// `true` if its streams are known to end without `[DONE]`: with a finish reason and usage, they are complete.
     pub ends_without_done: bool,

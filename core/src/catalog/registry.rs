@@ -43,7 +43,7 @@ pub struct Entry {
     pub charges_rejections: bool,
     /// It accepts the fields `models` and `provider` itself.
     pub own_routing: bool,
-    /// What a request lets it choose beyond the model.
+    /// The choices beyond the model that it leaves to a request.
     pub choices: Choices,
     /// Its streams are known to end without `[DONE]`.
     pub ends_without_done: bool,

@@ -6,7 +6,7 @@ use crate::error::{Code, Error};
 /// The byte order mark in UTF-8, which some servers write before their JSON.
 pub const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// What is read of a whole response.
+/// The facts that are read from a whole response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole {
     /// The usage that it reports.

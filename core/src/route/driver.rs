@@ -490,7 +490,7 @@ fn target<'a>(candidate: &'a Candidate<'_>, lane: LaneIndex) -> Target<'a> {
     Target { provider: &provider.name, model, key: lane.key, facts }
 }
 
-/// What a failed attempt used.
+/// The usage of a failed attempt.
 pub fn used_by_failure(refusal: &Refusal, candidate: &Candidate<'_>) -> End {
     if let Some(used) = refusal.used {
         return used;

@@ -45,7 +45,7 @@ pub struct Refusal {
     pub detail: Option<String>,
     /// The upstream's own retry headers: names in lower case, and values.
     pub retry_headers: Vec<(&'static str, String)>,
-    /// What the attempt used, if that does not follow from the class of the failure.
+    /// The usage of the attempt, if that does not follow from the class of the failure.
     pub used: Option<End>,
 }
 

@@ -93,7 +93,7 @@ impl ChatStream {
 
     /// Looks for the first content in these events, until it has arrived.
     fn find_content(&mut self, events: &[u8]) -> Found {
-        let mut found = Found { start: 0, is_doubtful: false, had_events: self.begun || self.has_events };
+        let mut found = Found { start: 0, is_doubtful: false, had_events: self.has_events };
         if self.begun {
             return found;
         }
@@ -277,8 +277,8 @@ impl ChatStream {
         let rest = self.framer.partial().to_vec();
         let mut last = Vec::new();
         let text = rest.strip_prefix(BOM).unwrap_or(&rest).trim_ascii();
-        if text.starts_with(b"{") || text.starts_with(b"[") {
-            self.end_with_document(text, self.begun || self.has_events, &mut last);
+        if is_document(text) {
+            self.end_with_document(text, self.has_events, &mut last);
         } else if is_whole_event(&sse::parse(&rest)) {
             // Some servers omit the empty line after the last event.
             let event = [&rest, &b"\n\n"[..]].concat();
@@ -409,7 +409,7 @@ enum Visible {
     Instead(Vec<u8>),
 }
 
-/// What was found in events before the first content.
+/// The findings in events before the first content.
 #[derive(Clone, Copy, Debug)]
 struct Found {
     /// The offset at which content starts, or continues.
@@ -442,7 +442,12 @@ const FRAME: [&str; 10] = [
 /// The text of an event that has no fields, if it is JSON.
 fn unframed<'e>(event: &'e [u8], parsed: &Event) -> Option<&'e [u8]> {
     let text = event.strip_prefix(BOM).unwrap_or(event).trim_ascii();
-    (parsed.data.is_empty() && (text.starts_with(b"{") || text.starts_with(b"["))).then_some(text)
+    (parsed.data.is_empty() && is_document(text)).then_some(text)
+}
+
+/// Returns `true` if a text starts as a JSON object or array does.
+fn is_document(text: &[u8]) -> bool {
+    text.starts_with(b"{") || text.starts_with(b"[")
 }
 
 /// Returns `true` if the data of an event that has no empty line behind it is complete.
