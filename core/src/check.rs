@@ -80,7 +80,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        // What callers cannot name would be listed in vain.
+        // It would be listed in vain: callers could not name it.
         let listed = self.providers.iter().flat_map(|(provider, settings)| {
             settings.models.iter().map(move |id| ("providers", format!("{provider}/{id}")))
         });

@@ -444,6 +444,14 @@ impl Error {
         }
     }
 
+    /// The seconds after which a retry can succeed, if the error states them itself.
+    pub fn stated_retry_after(&self) -> Option<u32> {
+        match self.retry {
+            Some(Retry::After(seconds)) => Some(seconds),
+            _ => None,
+        }
+    }
+
     /// The path of the error's documentation, for a `link` header; `None` for the error of an upstream.
     pub fn documentation(&self) -> Option<String> {
         match self.origin {

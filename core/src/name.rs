@@ -4,7 +4,7 @@
 /// have about 200.
 pub(crate) const MAX_MODEL_NAME: usize = 512;
 
-/// What is wrong with the name of a model, an alias or a group; `None` if callers can use it. It appears in a header, in
+/// The fault of the name of a model, an alias or a group; `None` if callers can use it. It appears in a header, in
 /// logs and in receipts.
 pub(crate) fn model_name_fault(name: &str) -> Option<String> {
     if name.len() > MAX_MODEL_NAME {

@@ -22,10 +22,6 @@ const RENAMED = {
     bounds: "scaling-limits",
     measured: "measurements",
   },
-  "/docs/performance": {
-    measured: "results",
-    bars: "performance-bars",
-  },
 };
 
 boundIdleWaits();

@@ -668,17 +668,18 @@ export function costsFigure({ seed, assumed, grid: { rows } }) {
   );
 }
 
+/** The figures of performance.json that the figure shows. */
+export const PERFORMANCE_CHARTS = [
+  { load: "whole", figure: "cpu_us", title: "CPU of a small whole response, µs" },
+  { load: "prompt", figure: "cpu_us", title: "CPU of a prompt of 100 KB, µs" },
+  { load: "paced-stream", figure: "cpu_us", title: "CPU of 300 events, one every 2 ms, µs" },
+  { load: "alone", figure: "p50_ms", title: "Time of a single call, median, ms" },
+];
+
 /** The figure of performance.json. @param {Performance} performance */
 export function performanceFigure({ targets, date, machine, figures }) {
   const fills = [colour("grey"), colour("orange")];
-  /** The figures with the largest differences between the Workers. */
-  const charts = /** @type {const} */ ([
-    ["whole", "cpu_us", "CPU of a small whole response, µs"],
-    ["prompt", "cpu_us", "CPU of a prompt of 100 KB, µs"],
-    ["stream", "cpu_us", "CPU of a stream of 300 events, µs"],
-    ["alone", "p50_ms", "Latency of a single call, median, ms"],
-  ]);
-  const drawn = charts.map(([load, name, title]) => {
+  const drawn = PERFORMANCE_CHARTS.map(({ load, figure: name, title }) => {
     const bare = figures[load]?.["bare"]?.[name] ?? NaN;
     const shown = Object.entries(targets).flatMap(([target, text], index) => {
       const value = figures[load]?.[target]?.[name];

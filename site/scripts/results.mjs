@@ -3,6 +3,7 @@
 //! they read no file, and depend on neither time nor machine.
 
 import {
+  PERFORMANCE_CHARTS,
   clock,
   costsFigure,
   keysText,
@@ -19,7 +20,6 @@ import { number, quantity } from "./numbers.mjs";
 /** @typedef {import("./charts.mjs").Policy} Policy */
 /** @typedef {import("./charts.mjs").Costs} Costs */
 /** @typedef {import("../../benchmark/results.mjs").Results} Performance */
-/** @typedef {import("../../benchmark/results.mjs").Profile} Profile */
 /** @typedef {{ items: { id: string, name: string }[] }} Prices */
 
 /** The item that only operators with Analytics Engine pay. */
@@ -44,10 +44,8 @@ export function results({ routing, costs, prices, performance }) {
     ),
     "costs-measured": measuredTable(costs),
     "performance-ratio": text(ratio(performance)),
-    "performance-chart": { html: performanceFigure(performance), markdown: "" },
-    "performance-figures": figureTable(performance),
-    "performance-bars": barTable(performance),
-    ...profileParts(performance),
+    "performance-chart": chart(performanceFigure(performance), figureTable(performance)),
+    "performance-lines": text(lines(performance)),
   };
 }
 
@@ -233,178 +231,46 @@ function measuredTable({ measured, ledger, board }) {
   });
 }
 
+/**
+ * The measured value of a bar, with its unit.
+ *
+ * @param {Performance} performance
+ * @param {string} name
+ */
+function barValue({ bars }, name) {
+  const bar = bars.find((one) => one.name === name);
+  if (bar === undefined) throw new Error(`performance.json has no bar ${name}`);
+  return quantity(bar);
+}
+
 /** @param {Performance} performance */
-function ratio({ bars }) {
-  const [whole, alone] = ["whole-ring", "alone-p50"].map((name) => {
-    const bar = bars.find((one) => one.name === name);
-    if (bar === undefined) throw new Error(`performance.json has no bar ${name}`);
-    return quantity(bar);
-  });
+function ratio(performance) {
+  const [whole, alone] = ["whole-ring", "alone-p50"].map((name) => barValue(performance, name));
   return `In the last run of the benchmark, a small call with a ring key took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
 }
 
-/** The rows of the table of figures: the figure of a load, its name and its unit. */
-const FIGURES = [
-  ["whole", "cpu_us", "CPU of a small whole response", "µs"],
-  ["prompt", "cpu_us", "CPU of a prompt of 100 KB", "µs"],
-  ["stream", "cpu_us", "CPU of a stream of 300 events", "µs"],
-  ["paced-stream", "cpu_us", "the same, its events some 2 ms apart", "µs"],
-  ["long-stream", "cpu_us_per_1000_events", "CPU of 1,000 events of a stream of 3,000", "µs"],
-  ["alone", "p50_ms", "latency of a single small call, median", "ms"],
-  ["alone", "p99_ms", "the same, 99th percentile", "ms"],
-  ["stream-alone", "first_event_p50_ms", "first event of a single stream, median", "ms"],
-  ["whole", "rps", "small calls per second, 32 at once", ""],
-  ["memory", "kb_per_stream", "memory of an open stream", "KB"],
-  ["idle", "resident_mb", "memory of an idle process", "MB"],
-  ["cold", "ms", "start of a process, to its first response", "ms"],
-];
+/** The results that a reader asks for first. @param {Performance} performance */
+function lines(performance) {
+  const value = (/** @type {string} */ name) => barValue(performance, name);
+  return [
+    `- **A small whole response** takes ${value("whole-ring")} the processor time, ${value("whole-limits")} with a key that has limits, and ${value("alone-p50")} more time.`,
+    `- **A stream of 300 events**, as fast as it is read, takes ${value("stream")}, or ${value("stream-with-usage")} if the caller asks for its usage.`,
+    `- **The same stream with an event every 2 ms**, as models write it, takes ${value("paced-stream")} and ${value("paced-stream-with-usage")}. Half of its events arrive within ${value("event-delay")}.`,
+    `- **An open stream** takes ${value("memory")} the memory.`,
+    `- **A new process** returns its first response after ${value("cold")} the time.`,
+  ].join("\n");
+}
 
 /** @param {Performance} performance */
-function figureTable({ targets, date, machine, versions, figures }) {
+function figureTable({ targets, figures }) {
   return table({
     label: "Figures of each Worker under each load",
-    caption: `${date}; ${machine.processor}, ${machine.cores} cores; workerd ${versions.workerd}. CPU of the Worker’s whole process; medians over rounds. The last three are Gatehouse.`,
     columns: ["For a call", ...Object.values(targets)],
-    rows: FIGURES.map(([load = "", figure = "", about = "", unit = ""]) => ({
+    rows: PERFORMANCE_CHARTS.map(({ load, figure, title }) => ({
       cells: [
-        about,
-        ...Object.keys(targets).map((target) => {
-          const value = figures[load]?.[target]?.[figure];
-          return `${number(value)}${value === undefined || unit === "" ? "" : ` ${unit}`}`;
-        }),
+        title,
+        ...Object.keys(targets).map((target) => number(figures[load]?.[target]?.[figure])),
       ],
     })),
   });
-}
-
-/** @param {Performance} performance */
-function barTable({ targets, bars }) {
-  const others = ["bare", "by-hand"];
-  return table({
-    label: "Bars and measurements",
-    columns: [
-      ...["Gatehouse", "measured", "bar", "result"],
-      ...others.map((target) => targets[target] ?? target),
-    ],
-    texts: [3],
-    rows: bars.map((bar) => ({
-      cells: [
-        bar.about,
-        quantity(bar),
-        `${bar.side} ${number(bar.limit)}`,
-        bar.holds ? "holds" : "**does not hold**",
-        ...others.map((target) => {
-          const value = bar.others[target];
-          return value === undefined ? number(value) : quantity({ ...bar, value });
-        }),
-      ],
-    })),
-  });
-}
-
-/**
- * The tables and sentences of the profile.
- *
- * @param {Performance} performance
- * @returns {Record<string, Include>}
- */
-function profileParts({ targets, kinds, causes, profile }) {
-  /**
-   * @param {string} label
-   * @param {string} caption
-   * @param {string} head
-   * @param {Record<string, string>} rows names of the figures
-   * @param {(profile: Profile) => Record<string, Record<string, number>>} choose by target
-   */
-  const part = (label, caption, head, rows, choose) => {
-    if (profile === undefined) return text("The profile has not been measured yet.");
-    const all = choose(profile);
-    return table({
-      label,
-      caption,
-      columns: [head, ...Object.keys(all).map((target) => targets[target] ?? target)],
-      rows: Object.entries(rows).map(([name, about]) => ({
-        cells: [about, ...Object.values(all).map((figures) => number(figures[name]))],
-      })),
-    });
-  };
-  const rows = { ...kinds, total: "**total**" };
-  const made =
-    profile === undefined
-      ? ""
-      : `${profile.date}; ${profile.machine.processor}, ${profile.machine.cores} cores; workerd ${profile.workerd}. `;
-  return {
-    "performance-profile": part(
-      "CPU of a small whole response by kind, for each Worker",
-      `${made}Small calls, 32 at once; µs of CPU for a call. The profiler itself adds a few percent, so the sums differ from those above.`,
-      "For",
-      rows,
-      (of) => of.us_per_call,
-    ),
-    "performance-profile-in-words": text(profile === undefined ? "" : callInWords(kinds, profile)),
-    "performance-alone": part(
-      "CPU of small calls one at a time, by kind, for each Worker",
-      "Small calls, one at a time; µs of CPU for a call, the profiler included.",
-      "For",
-      rows,
-      (of) => of.us_per_call_alone,
-    ),
-    "performance-slowest": part(
-      "The slowest 1 % of these calls, by cause",
-      "The slowest 1 % of these calls: the share of each cause in percent, by the first cause that applies.",
-      "Cause",
-      causes,
-      (of) => of.slowest,
-    ),
-    "performance-stream": part(
-      "CPU of a stream of 300 events by kind, for each Worker",
-      "Streams of 300 events, as fast as they are read, 8 at once; µs of CPU for a stream.",
-      "For",
-      rows,
-      (of) => of.us_per_stream,
-    ),
-    "performance-start": part(
-      "Processor time of a start, by kind",
-      "A start of a fresh process, to its first response; ms of CPU of all its threads, the profiler included.",
-      "For",
-      rows,
-      (of) => of.start_cpu_ms,
-    ),
-    "performance-start-in-words": text(profile === undefined ? "" : startInWords(profile)),
-  };
-}
-
-/**
- * The largest part of a call, and the parts that Gatehouse adds to the gateway by hand.
- *
- * @param {Record<string, string>} kinds
- * @param {Profile} profile
- */
-function callInWords(kinds, { us_per_call: all }) {
-  const [ring = {}, hand = {}] = [all["ring"], all["by-hand"]];
-  const of = (/** @type {string} */ kind) => ring[kind] ?? 0;
-  const beyond = (/** @type {string} */ kind) => of(kind) - (hand[kind] ?? 0);
-  const [most = ""] = Object.keys(kinds).toSorted((a, b) => of(b) - of(a));
-  const share = Math.round((of(most) / of("total")) * 100);
-  const more = Object.keys(kinds)
-    .filter((kind) => beyond(kind) >= beyond("total") / 10)
-    .toSorted((a, b) => beyond(b) - beyond(a))
-    .map((kind) => `${kinds[kind]} (${number(beyond(kind))}\u{a0}µs)`);
-  const largest = `The largest part of a call through Gatehouse is ${kinds[most]}: ${share}\u{a0}%.`;
-  const rest =
-    beyond("total") <= 0
-      ? ""
-      : ` The difference to the gateway by hand, ${number(beyond("total"))}\u{a0}µs, is mainly: ${more.join("; ")}.`;
-  return `${largest}${rest}`;
-}
-
-/** @param {Profile} profile */
-function startInWords({ start_ms, start_cpu_ms }) {
-  const [bare = NaN, wasm = NaN, ring = NaN] = ["bare", "bare with the Wasm", "ring"].map(
-    (name) => start_ms[name],
-  );
-  const ms = (/** @type {number} */ value) => `${number(value)}\u{a0}ms`;
-  const compiling =
-    (start_cpu_ms["ring"]?.["compiling"] ?? NaN) - (start_cpu_ms["bare"]?.["compiling"] ?? NaN);
-  return `A fresh process with the bare Worker returns its first response after ${ms(bare)}. If it also reads and compiles Gatehouse’s Wasm without running it, the first response takes ${ms(wasm)}, ${number(wasm / bare)} times that; Gatehouse itself takes ${ms(ring)}. Of the CPU time beyond the bare Worker, V8 spends ${ms(compiling)} compiling: the Wasm, and then each function of the first call when it first runs.`;
 }

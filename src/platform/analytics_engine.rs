@@ -16,7 +16,7 @@ extern "C" {
 /// A data point. Names and numbers keep their places.
 #[derive(Serialize)]
 pub struct DataPoint<'a> {
-    /// What the point is sampled by.
+    /// The value by which the point is sampled.
     pub indexes: [&'a str; 1],
     /// Names.
     pub blobs: [Option<&'a str>; 5],

@@ -53,7 +53,7 @@ pub enum Event<'e> {
         /// The index of the provider's key.
         key: u8,
         class: &'e str,
-        /// What the provider says, without any part of the key.
+        /// The provider's words, without any part of the key.
         detail: &'e str,
     },
     /// A request of a known caller was rejected.
@@ -66,7 +66,7 @@ pub enum Event<'e> {
         status: u16,
         code: Option<&'e str>,
         param: Option<&'e str>,
-        /// What only the operator may know, such as the variable to set.
+        /// A fact that only the operator may know, such as the variable to set.
         detail: Option<&'e str>,
         total_ms: u64,
     },

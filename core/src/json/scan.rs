@@ -39,7 +39,7 @@ pub fn depth_of_comma(text: &[u8], place: usize) -> Option<u32> {
             b'n' => scan.literal(b"ull")?,
             first => scan.number(first)?,
         }
-        // What follows a value: the ends of objects and arrays, then a comma or the end of the text.
+        // A value is followed by the ends of objects and arrays, then a comma or the end of the text.
         loop {
             scan.space();
             let in_object = levels & 1 == 1;

@@ -64,7 +64,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("github_pat_", "GitHub"),
 ];
 
-/// What is visibly wrong with a key that is not valid; empty if nothing is. Never contains a part of the key.
+/// The visible fault of a key that is not valid; empty if there is none. Never contains a part of the key.
 pub fn fault(key: &str) -> String {
     match public_id(key) {
         Ok(_) => String::new(),

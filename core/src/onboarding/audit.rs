@@ -44,7 +44,7 @@ pub struct Action<'a> {
     pub event: Event<'a>,
 }
 
-/// What an operator decides about a key, as the trail keeps it. Of the metadata, which may be personal, only the SHA-256
+/// The settings of a key, as the trail keeps them. Of the metadata, which may be personal, only the SHA-256
 /// of its JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SettingsNote<'a> {
@@ -58,7 +58,7 @@ pub struct SettingsNote<'a> {
     endpoints: Option<&'a [String]>,
     /// When it ends, in milliseconds since 1970.
     expires_ms: Option<u64>,
-    /// What the operator wants to remember of it.
+    /// The operator's notes, as a digest.
     #[serde(rename = "metadata_sha256", serialize_with = "as_digest")]
     metadata: &'a BTreeMap<String, String>,
 }
@@ -80,7 +80,7 @@ fn as_digest<S: Serializer>(metadata: &BTreeMap<String, String>, serializer: S) 
     serializer.serialize_str(&hex::encode(Sha256::digest(json::to_text(metadata))))
 }
 
-/// What a request asks for, as the trail keeps it: not what its requester said, which can be deleted.
+/// The wishes of a key request, as the trail keeps them: without its requester's words, which can be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RequestNote<'a> {
     /// The policies that it asks for.
@@ -95,30 +95,30 @@ impl<'a> From<&'a KeyRequestDraft> for RequestNote<'a> {
     }
 }
 
-/// What happened to a request or a key, with the facts that the trail keeps: what a change made of it, and what `was`
+/// An event of a request or a key, with the facts that the trail keeps: what a change made of it, and what `was`
 /// before. Never a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Event<'a> {
     /// An operator created a request.
     RequestCreated {
-        /// What it asks for.
+        /// Its wishes.
         #[serde(flatten)]
         now: RequestNote<'a>,
     },
     /// An operator changed a request.
     RequestUpdated {
-        /// What it asks for.
+        /// Its wishes.
         #[serde(flatten)]
         now: RequestNote<'a>,
-        /// What it asked for before.
+        /// Its wishes before.
         was: RequestNote<'a>,
     },
     /// A request was approved.
     RequestApproved {
         /// The key that was issued for it.
         key_id: &'a str,
-        /// What the key may do.
+        /// The settings of the key.
         #[serde(flatten)]
         settings: SettingsNote<'a>,
         /// The first credential of the key.
@@ -136,7 +136,7 @@ pub enum Event<'a> {
     KeyCreated {
         /// The key.
         key_id: &'a str,
-        /// What it may do.
+        /// Its settings.
         #[serde(flatten)]
         settings: SettingsNote<'a>,
         /// Its first credential.
@@ -147,10 +147,10 @@ pub enum Event<'a> {
     KeyUpdated {
         /// The key.
         key_id: &'a str,
-        /// What it may do.
+        /// Its settings.
         #[serde(flatten)]
         settings: SettingsNote<'a>,
-        /// What it could do before.
+        /// Its settings before.
         was: SettingsNote<'a>,
     },
     /// The secret of a key was rotated.
@@ -167,7 +167,7 @@ pub enum Event<'a> {
     KeyRevoked {
         /// The key.
         key_id: &'a str,
-        /// What it could do before.
+        /// Its settings before.
         was: SettingsNote<'a>,
     },
     /// The holder of a claim link got a secret.

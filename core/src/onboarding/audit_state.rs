@@ -22,7 +22,7 @@ pub struct StatedKeys {
 struct StatedKey {
     name: String,
     is_revoked: bool,
-    /// What the last entry that states it says of each setting.
+    /// Each setting as the last entry that states it has it.
     settings: BTreeMap<&'static str, Value>,
     /// Every secret that it has had, by public id, with its noted digest if its entry states that.
     secrets: BTreeMap<String, Option<String>>,
@@ -56,7 +56,7 @@ pub struct Difference {
     pub key_id: String,
     /// Its name.
     pub name: String,
-    /// What differs.
+    /// The differences.
     pub what: String,
 }
 
@@ -148,7 +148,7 @@ pub fn noted_digest(digest: &str) -> String {
 
 impl KeyRow {
     fn setting(&self, name: &str) -> Value {
-        // What cannot be read differs from everything that an entry states.
+        // A value that cannot be read differs from everything that an entry states.
         let list = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from("unreadable"));
         match name {
             "disabled" => (self.disabled != 0).into(),

@@ -1,4 +1,4 @@
-//! What one isolate remembers of wrong keys, by client (an address), so that guessing is slow and costs little.
+//! The wrong keys that one isolate remembers, by client (an address), so that guessing is slow and costs little.
 //!
 //! - A wrong key counts once in a minute, however often a client presents it: a program that keeps using a revoked key
 //!   does not use up the allowance of the others behind its address.

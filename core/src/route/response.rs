@@ -136,11 +136,14 @@ pub fn read(
 
 /// The refusal for an error that came with a response; `header` finds a header by its lower-case name.
 pub fn refused(error: Error, header: impl Fn(&str) -> Option<String>) -> Refusal {
-    let retry_headers = RETRY_HEADERS
+    let mut retry_headers: Vec<_> = RETRY_HEADERS
         .into_iter()
         .filter_map(|name| Some((name, header(name)?)))
         .filter(|(name, value)| value.len() <= MAX_RETRY_HEADER && is_delay(name, value))
         .collect();
+    if let Some(seconds) = error.stated_retry_after().filter(|_| retry_headers.is_empty()) {
+        retry_headers.push(("retry-after", seconds.to_string()));
+    }
     let detail = error.told().map(str::to_owned);
     Refusal { detail, retry_headers, ..Refusal::from(error) }
 }
@@ -251,6 +254,23 @@ mod tests {
             );
             assert!(refusal.error.message.contains("acme") || refusal.error.message == "m", "{status}");
             assert_eq!(refusal.retry_header("retry-after"), Some("7"));
+        }
+    }
+
+    #[test]
+    fn a_delay_that_only_the_body_states_becomes_a_header() {
+        for (details, expected) in [
+            (r#"[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]"#, Some("35")),
+            (r#"[{"reason":"x"},{"retryDelay":"7s"}]"#, Some("7")),
+            (r#"[{"retryDelay":"-7s"}]"#, None),
+            (r#"[{"retryDelay":7}]"#, None),
+            (r#"{"retryDelay":"7s"}"#, None),
+        ] {
+            let body = format!(r#"[{{"error":{{"code":429,"message":"slow","details":{details}}}}}]"#);
+            let error = upstream_error::read("gemini", 429, body.as_bytes(), None);
+            assert_eq!(refused(error.clone(), |_| None).retry_header("retry-after"), expected, "{details}");
+            let stated = refused(error, |name| (name == "retry-after").then(|| "3".to_owned()));
+            assert_eq!(stated.retry_header("retry-after"), Some("3"));
         }
     }
 

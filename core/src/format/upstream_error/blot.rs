@@ -1,6 +1,6 @@
 //! Blots the gateway's credential, whole or in part, out of what an upstream says.
 
-/// What takes the place of a credential.
+/// The text in the place of a credential.
 const BLOT: &str = "…";
 /// The least number of bytes that a word has to share with the start of the credential, to count as a part of it.
 const START: usize = 8;

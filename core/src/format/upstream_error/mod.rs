@@ -123,7 +123,7 @@ fn text(body: &[u8]) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 
-/// What a body that is not JSON says. Markup says nothing.
+/// The message of a body that is not JSON. Markup says nothing.
 fn plain(body: &[u8], key: Option<&Secret>) -> Said {
     let text = text(body);
     if text.starts_with('<') {
@@ -168,7 +168,10 @@ fn into_error(provider: &str, said: Said, status: Option<u16>) -> Error {
             format!("{provider} returned {what}{code} without an error message")
         }
     };
-    let error = Error::upstream(found, kind, code, message).with_meaning(meaning, None);
+    let mut error = Error::upstream(found, kind, code, message).with_meaning(meaning, None);
+    if let Some(seconds) = said.retry_after_s {
+        error = error.with_retry_after(seconds);
+    }
     match said.param {
         Some(param) => error.with_param(param),
         None => error,
@@ -193,7 +196,7 @@ mod tests {
         TooLong, Unsupported,
     };
 
-    /// What is told of an error: status, type, code, message.
+    /// The facts of an error: status, type, code, message.
     fn told(error: &Error) -> (u16, &str, Option<&str>, &str) {
         (error.status, error.kind(), error.code(), error.message.as_str())
     }
@@ -306,7 +309,7 @@ mod tests {
         }
     }
 
-    /// What upstreams said, with the status of the response (0: a 200) and what it means.
+    /// Texts of upstreams, with the status of the response (0: a 200) and what it means.
     #[rustfmt::skip]
     const CASES: &[(u16, &str, Meaning, u16)] = &[
         // The input is too long.

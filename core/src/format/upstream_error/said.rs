@@ -1,4 +1,4 @@
-//! What an error document says, whatever its shape: **the** reader of errors, for whole responses and for streams.
+//! Reads what an error document says, whatever its shape: **the** reader of errors, for whole responses and for streams.
 
 use serde_json::Value;
 
@@ -55,10 +55,12 @@ pub(super) struct Said {
     pub(super) shape: Option<&'static str>,
     /// `true` if the details name a limit by the minute.
     pub(super) by_the_minute: bool,
+    /// The seconds after which a retry can succeed, which Google states in the details and in no header.
+    pub(super) retry_after_s: Option<u32>,
 }
 
 impl Said {
-    /// What a plain text says: it is read for its meaning, but it is not a message for the caller.
+    /// The content of a plain text: it is read for its meaning, but it is not a message for the caller.
     pub(super) fn plain(text: &str) -> Said {
         Said { text: text.chars().take(MAX_MESSAGE).collect(), ..Said::default() }
     }
@@ -104,6 +106,7 @@ impl Said {
             status: status(inner).or_else(|| status(outer)),
             shape: shape(place.copied(), inner),
             by_the_minute: is_by_the_minute(inner),
+            retry_after_s: retry_delay_s(inner),
         };
         if let Some(nested) = nested {
             said.add(nested);
@@ -119,6 +122,7 @@ impl Said {
         self.words.extend(nested.words);
         self.text = nested.text;
         self.by_the_minute |= nested.by_the_minute;
+        self.retry_after_s = self.retry_after_s.or(nested.retry_after_s);
     }
 
     /// Everything that may be a sign, in the order in which it counts.
@@ -286,6 +290,16 @@ fn is_by_the_minute(value: &Value) -> bool {
     let violations = details.filter_map(|detail| detail.get("violations")?.as_array()).flatten();
     let ids = violations.filter_map(|violation| violation.get("quotaId")?.as_str());
     ids.map(|id| id.contains("PerMinute")).reduce(|all, is| all && is).unwrap_or(false)
+}
+
+/// The delay in Google's `RetryInfo`, rounded up: `"retryDelay": "34.4s"`.
+/// <https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto>
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn retry_delay_s(value: &Value) -> Option<u32> {
+    let details = value.get("details")?.as_array()?;
+    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
+    let seconds: f64 = delay.strip_suffix('s')?.parse().ok()?;
+    (seconds.is_finite() && seconds > 0.0).then(|| seconds.ceil() as u32)
 }
 
 /// The text of the upstream behind the upstream: OpenRouter puts its response, as it came, into `metadata.raw`.

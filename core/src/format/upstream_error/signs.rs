@@ -1,4 +1,4 @@
-//! What upstreams say when they fail: **the** table of signs, read before the status.
+//! **The** table of signs that upstreams give when they fail, read before the status.
 //!
 //! The order is: the code, the type, the reasons and the status word against [`SIGNS`]; the message against [`PHRASES`];
 //! the words that several providers use for several things against [`LATER_SIGNS`]; then the status. A new sign is a row.
