@@ -246,14 +246,14 @@ function barValue({ bars }, name) {
 /** @param {Performance} performance */
 function ratio(performance) {
   const [whole, alone] = ["whole-ring", "alone-p50"].map((name) => barValue(performance, name));
-  return `In the last run of the benchmark, a small call with a ring key took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
+  return `In the last run of the benchmark, a small call took ${whole} the processor time of a Worker that only passes it through, and ${alone} longer.`;
 }
 
 /** The results that a reader asks for first. @param {Performance} performance */
 function lines(performance) {
   const value = (/** @type {string} */ name) => barValue(performance, name);
   return [
-    `- **A small whole response** takes ${value("whole-ring")} the processor time, ${value("whole-limits")} with a key that has limits, and ${value("alone-p50")} more time.`,
+    `- **A small call with a key that has limits** takes ${value("whole-limits")} the processor time.`,
     `- **A stream of 300 events**, as fast as it is read, takes ${value("stream")}, or ${value("stream-with-usage")} if the caller asks for its usage.`,
     `- **The same stream with an event every 2 ms**, as models write it, takes ${value("paced-stream")} and ${value("paced-stream-with-usage")}. Half of its events arrive within ${value("event-delay")}.`,
     `- **An open stream** takes ${value("memory")} the memory.`,
