@@ -1,39 +1,108 @@
 //! Compiles `data/models.jsonl` into the static table of `catalog::models`.
+//!
+//! Equal prices, and equal names of successors, are stored once: a row has their index.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Display, Write as _};
 use std::{env, error::Error, fs, path::Path};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Row {
     provider: String,
     id: String,
+    task: Option<Task>,
+    formats: Option<Vec<String>>,
     context: Option<u32>,
     max_output: Option<u32>,
     input_usd_per_mtok: Option<f64>,
     output_usd_per_mtok: Option<f64>,
     cached_input_usd_per_mtok: Option<f64>,
     cache_write_usd_per_mtok: Option<f64>,
+    cache_write_1h_usd_per_mtok: Option<f64>,
+    reasoning_output_usd_per_mtok: Option<f64>,
+    above: Option<Vec<Above>>,
     tools: Option<bool>,
+    tool_choice: Option<bool>,
+    parallel_tools: Option<bool>,
     json_mode: Option<bool>,
     json_schema: Option<bool>,
     vision: Option<bool>,
+    pdf: Option<bool>,
     reasoning: Option<bool>,
+    prompt_cache: Option<bool>,
+    system_messages: Option<bool>,
+    system_turns: Option<bool>,
+    prefill: Option<bool>,
+    adaptive_thinking: Option<bool>,
+    thinking_always_on: Option<bool>,
+    sampling_params: Option<bool>,
+    effort_none: Option<bool>,
+    effort_minimal: Option<bool>,
+    effort_xhigh: Option<bool>,
+    effort_max: Option<bool>,
     tier: Option<Tier>,
     priority: Option<u8>,
     requests_per_day: Option<u32>,
     automatic: Option<bool>,
-    task: Option<Task>,
+    hidden: Option<bool>,
+    deprecation_date: Option<String>,
+    successor: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
 }
 
-/// The values of `operation::Task` in the file.
+/// The fields that no code reads yet, above all those of tasks without an endpoint.
+const LATER: &[&str] = &[
+    "dimensions",
+    "prompt_cache_min_tokens",
+    "audio_input",
+    "audio_output",
+    "web_search",
+    "audio_input_usd_per_mtok",
+    "audio_output_usd_per_mtok",
+    "cached_audio_input_usd_per_mtok",
+    "image_input_usd_per_mtok",
+    "image_output_usd_per_mtok",
+    "cached_image_input_usd_per_mtok",
+    "usd_per_image",
+    "usd_per_input_character",
+    "usd_per_input_image",
+    "usd_per_input_pixel",
+    "usd_per_input_second",
+    "usd_per_output_pixel",
+    "usd_per_output_second",
+    "usd_per_query",
+];
+
+/// The prices of a call whose input is longer than `tokens`.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Above {
+    tokens: u32,
+    input_usd_per_mtok: Option<f64>,
+    output_usd_per_mtok: Option<f64>,
+    cached_input_usd_per_mtok: Option<f64>,
+    cache_write_usd_per_mtok: Option<f64>,
+    cache_write_1h_usd_per_mtok: Option<f64>,
+    #[serde(rename = "audio_input_usd_per_mtok")]
+    _audio_input_usd_per_mtok: Option<IgnoredAny>,
+}
+
+/// The values of `operation::Task` in the file, and the tasks that have no endpoint yet.
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Task {
     Chat,
     Embed,
+    Complete,
+    Image,
+    Moderate,
+    Rerank,
+    Speech,
+    Transcribe,
 }
 
 #[derive(Deserialize)]
@@ -54,40 +123,136 @@ fn main() {
 fn compile() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=data/models.jsonl");
-    let mut table = String::from(
-        "/// All known models: by provider, then by id.\n\
-         #[allow(clippy::unreadable_literal, reason = \"generated\")]\n\
-         static MODELS: &[Models] = &[\n",
-    );
+    let mut models = String::new();
+    let mut tariffs = Distinct::default();
+    let mut successors = Distinct::default();
     let mut last = (String::new(), String::new());
-    // The ids of the provider whose rows are being written.
+    // The provider whose rows are being written, and the ids of these rows.
+    let mut open = None;
     let mut ids = String::new();
     for (line, text) in fs::read_to_string("data/models.jsonl")?.lines().enumerate() {
         let at = |error: &dyn Display| format!("models.jsonl line {}: {error}", line + 1);
         let row: Row = serde_json::from_str(text).map_err(|error| at(&error))?;
+        if let Some(field) = row.others.keys().find(|field| !LATER.contains(&field.as_str())) {
+            return Err(at(&format!("the field '{field}' is unknown")).into());
+        }
         let name = (row.provider.clone(), row.id.clone());
         if name <= last {
             return Err(at(&"not sorted by provider and id").into());
         }
-        if name.0 != last.0 {
-            if line > 0 {
-                writeln!(table, "], ids: {ids:?} }},")?;
+        last = name;
+        let Some(task) = task(&row) else { continue };
+        if open.as_ref() != Some(&row.provider) {
+            if open.is_some() {
+                writeln!(models, "], ids: {ids:?} }},")?;
             }
-            writeln!(table, "Models {{ provider: {:?}, rows: &[", name.0)?;
+            writeln!(models, "Models {{ provider: {:?}, rows: &[", row.provider)?;
+            open = Some(row.provider.clone());
             ids.clear();
         }
         ids.push_str(&row.id);
         let id_end = u16::try_from(ids.len()).map_err(|error| at(&error))?;
-        table.push_str(&packed(&row, id_end).map_err(|error| at(&error))?);
-        last = name;
+        let tariff = tariffs.index(tariff(&row).map_err(|error| at(&error))?)?;
+        let successor = match row.successor.clone() {
+            None => "NONE".to_owned(),
+            Some(id) => successors.index(format!("{id:?}"))?.to_string(),
+        };
+        models.push_str(&packed(&row, task, id_end, tariff, &successor).map_err(|error| at(&error))?);
     }
-    writeln!(table, "], ids: {ids:?} }},\n];")?;
+    writeln!(models, "], ids: {ids:?} }},")?;
+    let table = format!(
+        "/// All known models: by provider, then by id.\n{ALLOW}static MODELS: &[Models] = &[\n{models}];\n\
+         /// The distinct prices.\n{ALLOW}static TARIFFS: &[Tariff] = &[\n{}];\n\
+         /// The distinct successors.\nstatic SUCCESSORS: &[&str] = &[\n{}];\n",
+        tariffs.list, successors.list,
+    );
     fs::write(Path::new(&env::var("OUT_DIR")?).join("models.rs"), table)?;
     Ok(())
 }
 
+const ALLOW: &str = "#[allow(clippy::unreadable_literal, reason = \"generated\")]\n";
+
+/// The task of a row in the syntax of `operation::Task`; `None` if the gateway has no endpoint for it yet.
+fn task(row: &Row) -> Option<&'static str> {
+    match row.task {
+        // Served only in a format that the gateway does not speak.
+        None | Some(Task::Chat) if row.formats.is_some() => None,
+        None | Some(Task::Chat) => Some("Chat"),
+        Some(Task::Embed) => Some("Embed"),
+        Some(
+            Task::Complete | Task::Image | Task::Moderate | Task::Rerank | Task::Speech | Task::Transcribe,
+        ) => None,
+    }
+}
+
+/// Distinct values in the order of their first appearance.
+#[derive(Default)]
+struct Distinct {
+    indexes: HashMap<String, usize>,
+    /// The values, each with a comma.
+    list: String,
+}
+
+impl Distinct {
+    /// The index of a value, which is added if it is new. `u16::MAX` is reserved.
+    fn index(&mut self, value: String) -> Result<usize, Box<dyn Error>> {
+        let next = self.indexes.len();
+        if next >= usize::from(u16::MAX) {
+            return Err("too many distinct values".into());
+        }
+        if let Some(index) = self.indexes.get(&value) {
+            return Ok(*index);
+        }
+        writeln!(self.list, "{value},")?;
+        self.indexes.insert(value, next);
+        Ok(next)
+    }
+}
+
+/// The prices of a row in the syntax of `catalog::models`.
+fn tariff(row: &Row) -> Result<String, String> {
+    let base = [
+        row.input_usd_per_mtok,
+        row.output_usd_per_mtok,
+        row.cached_input_usd_per_mtok,
+        row.cache_write_usd_per_mtok,
+        row.cache_write_1h_usd_per_mtok,
+        row.reasoning_output_usd_per_mtok,
+    ];
+    let mut steps = String::new();
+    let mut last = 0;
+    for step in row.above.iter().flatten() {
+        let prices = [
+            step.input_usd_per_mtok,
+            step.output_usd_per_mtok,
+            step.cached_input_usd_per_mtok,
+            step.cache_write_usd_per_mtok,
+            step.cache_write_1h_usd_per_mtok,
+            None,
+        ];
+        if step.tokens <= last {
+            return Err("the steps of 'above' are not sorted by tokens".to_owned());
+        }
+        if base.iter().zip(prices).any(|(base, price)| price.is_some() && base.is_none()) {
+            return Err("a step of 'above' has a price that the model does not have below it".to_owned());
+        }
+        last = step.tokens;
+        write!(steps, "Step {{ above: {}, rates: {} }}, ", step.tokens, rates(prices)?)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(format!("Tariff {{ base: {}, steps: &[{steps}] }}", rates(base)?))
+}
+
+fn rates(prices: [Option<f64>; 6]) -> Result<String, String> {
+    let mut numbers = Vec::new();
+    for price in prices {
+        numbers.push(number(micro_usd(price)?)?);
+    }
+    Ok(format!("Rates([{}])", numbers.join(", ")))
+}
+
 /// A row in the syntax of `catalog::models`.
-fn packed(row: &Row, id_end: u16) -> Result<String, String> {
+fn packed(row: &Row, task: &str, id_end: u16, tariff: usize, successor: &str) -> Result<String, String> {
     if row.priority.is_some_and(|percent| percent > 100) {
         return Err("the priority must be at most 100".to_owned());
     }
@@ -97,23 +262,39 @@ fn packed(row: &Row, id_end: u16) -> Result<String, String> {
         Some(Tier::Medium) => "Some(Tier::Medium)",
         Some(Tier::High) => "Some(Tier::High)",
     };
-    let capabilities = [row.tools, row.json_mode, row.json_schema, row.vision, row.reasoning];
-    let flags = format!("flags({capabilities:?}, {tier}, {})", row.automatic == Some(false));
+    let capabilities = [
+        row.tools,
+        row.tool_choice,
+        row.parallel_tools,
+        row.json_mode,
+        row.json_schema,
+        row.vision,
+        row.pdf,
+        row.reasoning,
+        row.prompt_cache,
+        row.system_messages,
+        row.system_turns,
+        row.prefill,
+        row.adaptive_thinking,
+        row.thinking_always_on,
+        row.sampling_params,
+        row.effort_none,
+        row.effort_minimal,
+        row.effort_xhigh,
+        row.effort_max,
+    ];
+    let hidden = row.hidden == Some(true);
+    // A model for another task has to be named.
+    let not_automatic = row.automatic == Some(false) || task != "Chat";
     Ok(format!(
-        "Row {{ id_end: {id_end}, context: {}, max_output: {}, input: {}, output: {}, cached_input: {}, cache_write: {}, \
-         requests_per_day: {}, flags: {flags}, priority: {}, task: Task::{} }},\n",
+        "Row {{ flags: flags({capabilities:?}, {tier}, {not_automatic}, {hidden}), context: {}, max_output: {}, \
+         requests_per_day: {}, id_end: {id_end}, tariff: {tariff}, ends: {}, successor: {successor}, priority: {}, \
+         task: Task::{task} }},\n",
         number(row.context)?,
         number(row.max_output)?,
-        number(micro_usd(row.input_usd_per_mtok)?)?,
-        number(micro_usd(row.output_usd_per_mtok)?)?,
-        number(micro_usd(row.cached_input_usd_per_mtok)?)?,
-        number(micro_usd(row.cache_write_usd_per_mtok)?)?,
         number(row.requests_per_day)?,
+        row.deprecation_date.as_deref().map_or(Ok(0), day)?,
         row.priority.map_or_else(|| "UNRATED".to_owned(), |percent| percent.to_string()),
-        match row.task {
-            None | Some(Task::Chat) => "Chat",
-            Some(Task::Embed) => "Embed",
-        },
     ))
 }
 
@@ -134,4 +315,16 @@ fn micro_usd(usd: Option<f64>) -> Result<Option<u32>, String> {
         return Err(format!("{usd} is not a whole number of micro-USD"));
     }
     format!("{micro:.0}").parse().map(Some).map_err(|error| format!("{usd}: {error}"))
+}
+
+/// A date, `2026-11-30`, as days since 1970.
+fn day(date: &str) -> Result<u16, String> {
+    let wrong = || format!("'{date}' is not a date after 1970");
+    let parts: Vec<u32> = date.split('-').filter_map(|part| part.parse().ok()).collect();
+    let [year @ 1971..=2148, month @ 1..=12, day @ 1..=31] = parts[..] else { return Err(wrong()) };
+    // The year begins in March, so that a leap day is its last day.
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
+    // From 0000-03-01 to 1970-01-01.
+    u16::try_from(days - 719_468).map_err(|_| wrong())
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // @ts-check
-// The operator's command line: key requests, issued keys and the audit log of a running gateway, over its
-// HTTP API. Run it with --help for its usage.
+// The operator's command line: key requests, issued keys, run-time settings and the audit log of a running gateway, over
+// its HTTP API. Run it with --help for its usage.
 //
 // It stores nothing: no key, no list, no settings. It does not validate requests or keys either: the gateway
 // does, and its messages are shown unchanged. Static keys, which are in a Worker secret and not in the gateway's
@@ -19,8 +19,11 @@ import {
   listKeys,
   revokeKey,
   rotateKey,
+  setKey,
   showKey,
 } from "./operator/keys.mjs";
+import { coolDownLane, listLanes, listProviders, resumeLane } from "./operator/lanes.mjs";
+import { limitOptions } from "./operator/limits.mjs";
 import {
   approveRequest,
   declineRequest,
@@ -28,6 +31,15 @@ import {
   listRequests,
   showRequest,
 } from "./operator/requests.mjs";
+import {
+  editSetting,
+  listSettings,
+  readMember,
+  removeSetting,
+  setSetting,
+  showConfig,
+  showSetting,
+} from "./operator/settings.mjs";
 
 /**
  * @typedef {object} Options
@@ -52,6 +64,16 @@ import {
  * @property {number} [overlap]
  * @property {number} [after]
  * @property {string} [head]
+ * @property {boolean} [yes]
+ * @property {boolean} [dryRun]
+ * @property {boolean} [all]
+ * @property {number} [seconds]
+ * @property {string} [role]
+ * @property {string} [target]
+ * @property {string} [description]
+ * @property {number[]} [weight]
+ * @property {number} [expiresDays]
+ * @property {[string, unknown][]} [set]
  */
 
 // ---- Values -------------------------------------------------------------------------------------------
@@ -92,7 +114,7 @@ function readHash(text) {
 // ---- The command line ---------------------------------------------------------------------------------
 
 const program = createProgram("node scripts/gateway-operator.mjs")
-  .description("Manages the key requests, issued keys and audit log of a running gateway.")
+  .description("Manages the key requests, keys, settings and audit log of a running gateway.")
   .addOption(
     option("--url URL", `address of the gateway (default: GATEWAY_URL, else ${DEFAULT_URL})`),
   )
@@ -108,6 +130,7 @@ const program = createProgram("node scripts/gateway-operator.mjs")
     }),
   )
   .addOption(option("--json", "print the gateway's JSON, for scripts"))
+  .addOption(option("--yes", "do not ask before a change that loses something"))
   .addHelpText(
     "after",
     `
@@ -118,11 +141,21 @@ Environment:
   GATEWAY_URL        the gateway, unless --url names another`,
   );
 
-const policy = option("--policy NAME", "policy of the key, from gateway.toml", { multiple: true });
+const policy = option("--policy NAME", "policy of the key", { multiple: true });
 const expiresAt = option("--expires-at TIME", "expiry of the key, such as 2027-01-31T00:00:00Z", {
   read: readTime,
 });
 const claim = option("--claim", "create a one-time link that shows the key");
+const model = option("--model PATTERN", "allowed models: provider/model, provider/* or an alias", {
+  multiple: true,
+});
+const endpoint = option("--endpoint PATH", "allowed endpoint, such as /v1/chat/completions", {
+  multiple: true,
+});
+const metadata = option("--metadata NAME=TEXT", "note on the key", {
+  multiple: true,
+  read: readPair,
+});
 
 const requests = program.command("requests").description("key requests");
 requests
@@ -161,15 +194,10 @@ keys
   .description("issue a key without a request and print it once")
   .addOption(option("--name NAME", "name of the key: letters, digits, _ and -", { required: true }))
   .addOption(policy)
-  .addOption(
-    option("--model PATTERN", "allowed models: provider/model, provider/* or an alias", {
-      multiple: true,
-    }),
-  )
-  .addOption(
-    option("--endpoint PATH", "allowed endpoint, such as /v1/chat/completions", { multiple: true }),
-  )
-  .addOption(option("--metadata NAME=TEXT", "note on the key", { multiple: true, read: readPair }))
+  .addOption(model)
+  .addOption(endpoint)
+  .addOption(metadata)
+  .addOption(option("--role ROLE", "read (default) or write; it has no effect"))
   .addOption(expiresAt)
   .addOption(claim)
   .action(action(createKey));
@@ -178,6 +206,19 @@ keys
   .command("show <NAME>")
   .description("show one key, without its secrets")
   .action(action(showKey));
+keys
+  .command("set <NAME>")
+  .description("change the limits, policies and lists of a key")
+  .addOption(policy)
+  .addOption(model)
+  .addOption(endpoint)
+  .addOption(metadata)
+  .addOption(expiresAt)
+  .addHelpText(
+    "after",
+    "\nExample: keys set ci-runner --usd-per-month 50 --requests-per-minute none",
+  )
+  .action(action(setKey));
 keys.command("disable <NAME>").description("disable a key").action(action(disableKey));
 keys.command("enable <NAME>").description("enable a disabled key").action(action(enableKey));
 keys
@@ -193,6 +234,114 @@ keys
   .addOption(claim)
   .action(action(rotateKey));
 keys.command("revoke <NAME>").description("revoke a key permanently").action(action(revokeKey));
+
+const dryRun = option("--dry-run", "change nothing, and show what would change");
+const set = option("--set FIELD=VALUE", "a field of the entry, as JSON or as text", {
+  multiple: true,
+  read: readMember,
+});
+
+/**
+ * The commands of a table of settings.
+ *
+ * @param {import("./operator/settings.mjs").Table} name
+ * @param {string} operands of `set`
+ * @param {string} description
+ * @param {ReturnType<typeof option>[]} options of `set`
+ * @param {string} example
+ */
+function settings(name, operands, description, options, example) {
+  const group = program.command(name).description(description);
+  group
+    .command("list")
+    .description("list the entries")
+    .action(action(listSettings(name)));
+  group
+    .command("show <NAME>")
+    .description("show one entry")
+    .action(action(showSetting(name)));
+  const setter = group.command(`set ${operands}`).description("change fields of an entry");
+  for (const one of [...options, set, dryRun]) setter.addOption(one);
+  setter.addHelpText("after", `\nExample: ${name} set ${example}`).action(action(setSetting(name)));
+  group
+    .command("edit <NAME>")
+    .description("change an entry in the editor of VISUAL or EDITOR")
+    .addOption(dryRun)
+    .action(action(editSetting(name)));
+  group
+    .command("remove <NAME>")
+    .description("remove a run-time setting; the entry of gateway.toml applies again, if any")
+    .addOption(dryRun)
+    .action(action(removeSetting(name)));
+}
+
+settings(
+  "policies",
+  "<NAME>",
+  "policies of keys",
+  [
+    option("--description TEXT", "description for people"),
+    model,
+    endpoint,
+    option("--expires-days DAYS", "lifetime of a key", {
+      read: (text) => readInteger("expires-days", text, 1, 36_500),
+    }),
+    ...limitOptions(),
+  ],
+  'trial --model "groq/*" --usd-per-day 5',
+);
+settings("aliases", "<NAME> <TARGET>", "names for models", [], "fast groq/openai/gpt-oss-20b");
+settings(
+  "groups",
+  "<NAME>",
+  "names for several models",
+  [
+    option("--model MODEL", "provider/model, in the order in which they are tried", {
+      multiple: true,
+    }),
+    option("--weight NUMBER", "weight of the model in the same place", {
+      multiple: true,
+      read: (text) => readInteger("weight", text, 1, 1000),
+    }),
+  ],
+  "cheap --model groq/openai/gpt-oss-20b --weight 3 --model openai/gpt-5-nano --weight 1",
+);
+settings(
+  "models",
+  "<NAME>",
+  "facts about models that override the catalogue",
+  [],
+  "groq/openai/gpt-oss-20b --set input_usd_per_mtok=0.05 --set hidden=false",
+);
+program
+  .command("config")
+  .description("effective configuration, with sources")
+  .action(action(showConfig));
+
+const providers = program.command("providers").description("providers");
+providers
+  .command("list")
+  .description("list the active providers with their last errors")
+  .addOption(option("--all", "also providers that are not configured"))
+  .action(action(listProviders));
+const lanes = program
+  .command("lanes")
+  .description("lanes: each model of a provider, with each of its keys");
+lanes
+  .command("list")
+  .description("list the lanes in use with their last errors")
+  .action(action(listLanes));
+lanes
+  .command("cooldown <ID>")
+  .description("send no call to a lane for some time")
+  .addOption(
+    option("--seconds SECONDS", "length of the cooldown (default: the gateway's, 3600)", {
+      read: (text) => readInteger("seconds", text, 1, 2_592_000),
+    }),
+  )
+  .addHelpText("after", "\nExample: lanes cooldown groq:0/openai/gpt-oss-20b --seconds 600")
+  .action(action(coolDownLane));
+lanes.command("resume <ID>").description("end the cooldown of a lane").action(action(resumeLane));
 
 const audit = program.command("audit").description("audit log");
 audit
@@ -213,6 +362,15 @@ audit
     }),
   )
   .action(action(verifyAudit));
+
+for (const [group, name] of /** @type {const} */ ([
+  [keys, "create"],
+  [keys, "set"],
+  [requests, "approve"],
+])) {
+  const command = group.commands.find((one) => one.name() === name);
+  for (const one of limitOptions()) command?.addOption(one);
+}
 
 await runProgram(program, (argv) =>
   refuseKeys(argv, "Set GATEWAY_ADMIN_KEY, or pass the operator key by --key-stdin"),

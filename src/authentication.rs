@@ -5,7 +5,7 @@
 //! never looked up.
 //!
 //! A call checks its issued key again before each attempt ([`check_again`]): its body may have taken minutes, and so may
-//! an earlier attempt. Ring keys are not checked again, because the settings of an isolate never change.
+//! an earlier attempt. Ring keys are not checked again, because the secrets of an isolate never change.
 //!
 //! Clients that present too many wrong keys are blocked. The client's `RateLimiter` object counts them, each once in a
 //! minute; once it reports that the limit is reached, this isolate blocks the client by itself until there is room again.
@@ -153,7 +153,7 @@ pub fn credential(context: &RequestContext<'_>) -> Result<Option<Secret>, Error>
     match context.surface() {
         Surface::V0 => Ok(bearer),
         Surface::Portal => Ok(bearer.or_else(|| Secret::new(&authorization))),
-        Surface::OpenAi => {
+        Surface::OpenAi | Surface::Anthropic => {
             let mut found = bearer;
             for name in KEY_HEADERS {
                 if found.is_some() && name == "x-goog-api-key" {

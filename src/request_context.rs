@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use gatehouse_core::config::{BaseUrl, Config};
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::format::versions::VERSION;
 use gatehouse_core::onboarding::{MAX_BODY_BYTES, client_address};
 use gatehouse_core::request_id;
 use gatehouse_core::route::response::is_json_type;
@@ -20,11 +21,12 @@ use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, memory, random, request, variables};
 
 /// Response headers that scripts of other origins may read. Sent only to requests with an `Origin`, which browsers set.
-const EXPOSED_HEADERS: &str = "x-request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, x-gateway-route, \
-     x-gateway-dropped-params, x-degraded-mode, x-gateway-error-source, x-gateway-receipt, x-gateway-cost-usd, \
-     x-gateway-tokens, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
-     x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, \
-     retry-after, retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
+const EXPOSED_HEADERS: &str = "x-request-id, request-id, x-gateway-token-count, x-gateway-provider, x-gateway-model, \
+     x-gateway-attempts, x-gateway-route, x-gateway-dropped-params, x-gateway-successor, sunset, x-degraded-mode, \
+     x-gateway-error-source, x-gateway-receipt, x-gateway-cost-usd, x-gateway-tokens, x-ratelimit-limit-requests, \
+     x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
+     x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, retry-after, \
+     retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
 
 /// The longest time that the body of a request about keys may take, in milliseconds.
 const SMALL_BODY_MS: u32 = 30_000;
@@ -80,7 +82,12 @@ impl<'a> RequestContext<'a> {
 
     /// The API surface, which determines the form of errors.
     pub fn surface(&self) -> Surface {
-        Surface::of_path(self.path())
+        if self.is_of_anthropic() { Surface::Anthropic } else { Surface::of_path(self.path()) }
+    }
+
+    /// Returns `true` if a client of Anthropic's API asks for models, whose path is the same in OpenAI's.
+    pub fn is_of_anthropic(&self) -> bool {
+        self.path().starts_with("/v1/models") && self.header(VERSION).is_some()
     }
 
     pub fn header(&self, name: &str) -> Option<String> {
@@ -117,12 +124,15 @@ impl<'a> RequestContext<'a> {
             response.headers.push(("access-control-expose-headers", EXPOSED_HEADERS.into()));
         }
         let surface = self.surface();
-        response.headers.push(("x-request-id", self.id.into()));
+        if surface == Surface::Anthropic {
+            response.headers.push(("request-id", self.id.clone().into()));
+        }
+        response.headers.push(("x-request-id", self.id.clone().into()));
         response.into_response().unwrap_or_else(|error| {
             let message = variables::message(&error);
             log::line(&log::Event::Response { error: &message });
             let error = Error::new(Code::InternalError, "The gateway could not create its response");
-            Response::error(&error, surface).into_response().unwrap_or_default()
+            Response::error(&error, surface, &self.id).into_response().unwrap_or_default()
         })
     }
 

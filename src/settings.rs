@@ -1,5 +1,8 @@
 //! The settings of a deployment: configuration, key rings, secrets and providers, read from the environment once for
-//! each isolate.
+//! each isolate; and the run-time settings over the configuration.
+//!
+//! [`Settings`] is a snapshot: a call uses one from its beginning to its end. A change of run-time settings makes another
+//! snapshot ([`Settings::with`]), which shares everything that did not change.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -11,6 +14,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{Ring, RingReport};
 use gatehouse_core::onboarding::pseudonym::Pseudonyms;
 use gatehouse_core::onboarding::webhook::SigningKey;
+use gatehouse_core::run_time::{self, Layers, Setting};
 use worker::Env;
 
 use crate::platform::analytics_engine::Dataset;
@@ -22,16 +26,20 @@ const BUILT_CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/gateway.json"
 
 /// The settings of a deployment.
 pub struct Settings {
-    /// The operator's configuration.
+    /// The effective configuration.
     pub config: Config,
+    /// The configuration of the deployment, without run-time settings.
+    pub base: Rc<Config>,
+    /// The run-time settings.
+    pub run_time: RunTime,
     /// The ring of inference keys. Issued keys are in D1.
-    pub ring: Ring,
+    pub ring: Rc<Ring>,
     /// The ring of operator keys.
-    pub operators: Ring,
+    pub operators: Rc<Ring>,
     /// Pseudonyms of clients; `None` if the Worker has no secret to derive them from.
-    pub pseudonyms: Option<Pseudonyms>,
+    pub pseudonyms: Option<Rc<Pseudonyms>>,
     /// The key that webhooks are signed with.
-    pub signing_key: Option<SigningKey>,
+    pub signing_key: Option<Rc<SigningKey>>,
     /// Approve requests for keys automatically.
     pub auto_issue: bool,
     /// The providers and models.
@@ -42,6 +50,17 @@ pub struct Settings {
     pub dataset: Option<Dataset>,
 }
 
+/// The run-time settings, as they were read.
+#[derive(Default)]
+pub struct RunTime {
+    /// Their version; `None` before they are read for the first time.
+    pub version: Option<u64>,
+    /// The settings.
+    pub settings: Vec<Setting>,
+    /// Why some of them do not apply.
+    pub faults: Vec<String>,
+}
+
 thread_local! {
     static SETTINGS: OnceCell<Result<Rc<Settings>, Error>> = const { OnceCell::new() };
 }
@@ -50,6 +69,47 @@ thread_local! {
 /// request fails, and the log states what is wrong.
 pub fn of_isolate(env: &Env) -> Result<Rc<Settings>, Error> {
     SETTINGS.with(|settings| settings.get_or_init(|| read(env).map(Rc::new)).clone())
+}
+
+impl Settings {
+    /// The snapshot with other run-time settings over the same configuration.
+    pub fn with(&self, env: &Env, version: u64, settings: Vec<Setting>) -> Settings {
+        let (config, faults) = run_time::apply(&self.base, &settings);
+        for fault in &faults {
+            log::line(&log::Event::Setting { error: "a run-time setting does not apply", detail: fault });
+        }
+        Settings {
+            registry: registry(env, &config),
+            limits: Limits::of(&config),
+            config,
+            base: Rc::clone(&self.base),
+            run_time: RunTime { version: Some(version), settings, faults },
+            ring: Rc::clone(&self.ring),
+            operators: Rc::clone(&self.operators),
+            pseudonyms: self.pseudonyms.clone(),
+            signing_key: self.signing_key.clone(),
+            auto_issue: self.auto_issue,
+            dataset: Dataset::bound(env),
+        }
+    }
+
+    /// The configurations that stand over each other. That of the file alone is read again: only operators see it.
+    pub fn with_layers<T>(&self, show: impl FnOnce(Layers<'_>) -> T) -> Result<T, Error> {
+        let unreadable = |_| Error::new(Code::InternalError, "The built configuration cannot be read");
+        let built = Config::read(BUILT_CONFIG, None).map_err(unreadable)?;
+        let RunTime { settings, .. } = &self.run_time;
+        Ok(show(Layers { built: &built, base: &self.base, effective: &self.config, settings }))
+    }
+}
+
+/// The providers and models of a configuration.
+fn registry(env: &Env, config: &Config) -> Registry {
+    let secret = |name: &str| variables::get(env, name);
+    // `wrangler.toml` has the binding in any case. A separate variable enables it, since its use costs money.
+    let may_use_binding =
+        secret("WORKERS_AI_ENABLED").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
+    let has_binding = may_use_binding && variables::binding(env, AI_BINDING).is_some();
+    Registry::new(config, has_binding, secret)
 }
 
 fn read(env: &Env) -> Result<Settings, Error> {
@@ -66,11 +126,7 @@ fn read(env: &Env) -> Result<Settings, Error> {
     let pseudonyms = Pseudonyms::new([&operator_hashes, &hashes, &primary].map(Option::as_deref));
     let signing_key = secret("GATEWAY_WEBHOOK_SECRET").as_deref().and_then(SigningKey::read);
     let auto_issue = secret("AUTO_ISSUE_KEYS").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    // `wrangler.toml` has the binding in any case. A separate variable enables it, since its use costs money.
-    let may_use_binding =
-        secret("WORKERS_AI_ENABLED").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    let has_binding = may_use_binding && variables::binding(env, AI_BINDING).is_some();
-    let registry = Registry::new(&config, has_binding, secret);
+    let registry = registry(env, &config);
     let limits = Limits::of(&config);
     memory::set_limit(config.requests.max_held_bytes);
     let active = registry.entries().iter().filter(|entry| entry.is_active());
@@ -83,11 +139,13 @@ fn read(env: &Env) -> Result<Settings, Error> {
         providers: active.map(|entry| entry.name.as_str()).collect(),
     });
     Ok(Settings {
+        base: Rc::new(config.clone()),
         config,
-        ring,
-        operators,
-        pseudonyms,
-        signing_key,
+        run_time: RunTime::default(),
+        ring: Rc::new(ring),
+        operators: Rc::new(operators),
+        pseudonyms: pseudonyms.map(Rc::new),
+        signing_key: signing_key.map(Rc::new),
         auto_issue,
         registry,
         limits,

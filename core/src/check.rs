@@ -100,6 +100,7 @@ impl Config {
                 return fail("aliases has an empty name; name the alias".to_owned());
             }
             self.check_address(&format!("aliases.{alias}"), target)?;
+            self.check_alias_ends(alias, target)?;
         }
         for (name, group) in &self.groups {
             if name.trim().is_empty() || name == AUTO || self.aliases.contains_key(name) {
@@ -135,6 +136,26 @@ impl Config {
             {
                 return fail(format!("models.\"{address}\".like is '{like}', which is not in the catalogue"));
             }
+        }
+        Ok(())
+    }
+
+    /// Rejects an alias that leads back to itself by way of others: names of aliases may look like those of models.
+    fn check_alias_ends(&self, alias: &str, target: &str) -> Result<(), ConfigError> {
+        let mut chain = vec![alias];
+        let mut next = Some(target);
+        while let Some(name) = next {
+            chain.push(name);
+            if name == alias {
+                let chain = chain.join("' -> '");
+                return Err(ConfigError(format!("aliases.{alias} leads back to itself: '{chain}'")));
+            }
+            // A loop of others has an error of its own.
+            next = self
+                .aliases
+                .get(name)
+                .map(String::as_str)
+                .filter(|name| *name == alias || !chain.contains(name));
         }
         Ok(())
     }
@@ -229,7 +250,7 @@ impl Config {
 }
 
 /// Rejects limits of 0: the key could do nothing, so 0 is most likely a mistake.
-fn check_limits(place: &str, limits: &Limits) -> Result<(), ConfigError> {
+pub(crate) fn check_limits(place: &str, limits: &Limits) -> Result<(), ConfigError> {
     match table(limits).into_iter().find(|(.., amount)| *amount == Some(0)) {
         Some((name, ..)) => Err(ConfigError(format!("{place}.{name} must be greater than 0"))),
         None => Ok(()),
@@ -291,6 +312,10 @@ mod tests {
             (r#"{"aliases":{"a":"gpt-4"}}"#, "aliases.a is 'gpt-4'; it must be provider/model"),
             (r#"{"aliases":{"a":"nowhere/x"}}"#, "no provider 'nowhere'"),
             (r#"{"aliases":{"":"groq/x"}}"#, "empty name"),
+            (
+                r#"{"aliases":{"groq/a":"groq/b","groq/b":"groq/c","groq/c":"groq/a"}}"#,
+                "aliases.groq/a leads back to itself: 'groq/a' -> 'groq/b' -> 'groq/c' -> 'groq/a'",
+            ),
             (r#"{"providers":{"Acme":{"base_url":"https://a.example"}}}"#, "lower-case letters"),
             (r#"{"providers":{"openai":{"base_url":"https://a.example"}}}"#, "OPENAI_BASE_URL"),
             (r#"{"providers":{"acme":{"base_url":"https://user@a.example"}}}"#, "user name"),

@@ -109,6 +109,8 @@ error_table! {
         "There is nothing at this path.";
     MethodNotAllowed, "method_not_allowed", 405, "invalid_request_error", Retry::Never,
         "The path does not support this method; the `allow` header lists the methods that it supports.";
+    WebSocketNotSupported, "websocket_not_supported", 426, "invalid_request_error", Retry::Never,
+        "The gateway does not serve this path over WebSocket; send the request with `POST`.";
     UnsupportedContentType, "unsupported_content_type", 400, "invalid_request_error", Retry::Never,
         "The content type of the body is not JSON.";
     BodyTooLarge, "body_too_large", 413, "invalid_request_error", Retry::Never,
@@ -127,6 +129,8 @@ error_table! {
         "A required field of the body is missing or null.";
     InvalidValue, "invalid_value", 400, "invalid_request_error", Retry::Never,
         "A field, parameter or header has an invalid value; the message names the valid ones.";
+    UnsupportedParameter, "unsupported_parameter", 400, "invalid_request_error", Retry::Never,
+        "The request has to be translated for the model's provider, and a field that changes its meaning cannot be; `param` names the field.";
     UnknownMember, "unknown_member", 400, "invalid_request_error", Retry::Never,
         "The body has a field that would have no effect.";
     DuplicateMember, "duplicate_member", 400, "invalid_request_error", Retry::Never,
@@ -159,6 +163,14 @@ error_table! {
         "The name of a key is longer than 100 bytes.";
     NameDoesNotMatchPattern, "name_does_not_match_pattern", 400, "invalid_request_error", Retry::Never,
         "The name of a key has characters other than letters, digits, `_` and `-`.";
+    OwnerAdminNotMintableAsApiKey, "owner_admin_not_mintable_as_api_key", 403, "permission_error", Retry::Never,
+        "A key has the role `read` or `write`; the roles `admin` and `owner` cannot be given to a key.";
+    UnknownSetting, "unknown_setting", 404, "not_found_error", Retry::Never,
+        "There is no run-time setting of this name.";
+    SettingInUse, "setting_in_use", 409, "invalid_request_error", Retry::Never,
+        "Keys or other settings need the setting as it is; the message names them, and `details.keys` lists the keys.";
+    SettingInFile, "setting_in_file", 409, "invalid_request_error", Retry::Never,
+        "The setting is part of the deployment's configuration: it can be overridden, but only a deployment removes it.";
     StorageUnavailable, "storage_unavailable", 503, "storage_error", Retry::After(5),
         "The gateway's database does not respond. If the request was a change, it may or may not have been made.";
     ModelNotFound, "model_not_found", 404, "not_found_error", Retry::Never,
@@ -223,6 +235,7 @@ pub struct Error {
 struct Facts {
     details: Option<Value>,
     operator_detail: Option<String>,
+    tokens: Option<[u64; 2]>,
 }
 
 /// The source of an error, with its details.
@@ -395,6 +408,20 @@ impl Error {
         let mut facts = self.facts.unwrap_or_default();
         facts.operator_detail = Some(detail.into());
         Error { facts: Some(facts), ..self }
+    }
+
+    /// The same error for a prompt that needs more tokens than there can be: the two numbers, for the clients that read
+    /// them.
+    #[must_use]
+    pub fn with_tokens(self, needed_and_most: [u64; 2]) -> Error {
+        let mut facts = self.facts.unwrap_or_default();
+        facts.tokens = Some(needed_and_most);
+        Error { facts: Some(facts), ..self }
+    }
+
+    /// The tokens that a prompt needs and the most that there can be, if that is the error.
+    pub(crate) fn tokens(&self) -> Option<[u64; 2]> {
+        self.facts.as_ref()?.tokens
     }
 
     /// The value of `details` on the `/v0` surface.

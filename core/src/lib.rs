@@ -9,8 +9,10 @@
 //! | [`operation`], [`routes`] | the endpoints that exist, and who may call them |
 //! | [`key`], [`onboarding`] | the identity and permissions of a caller; how a person gets a key |
 //! | [`config`], [`check`] | the schema of `gateway.toml` and its validation |
+//! | [`run_time`] | settings that operators change while the gateway runs |
 //! | [`catalog`] | the providers and models that exist |
 //! | [`mod@format`], [`framing`] | how requests, responses, streams and upstream errors are read and rewritten |
+//! | [`conversation`], [`usage`] | the neutral form between two formats; the tokens of a call |
 //! | [`route`], [`health`] | the lanes that a call tries, and their health |
 //! | [`ledger`] | the limits, holds, costs and receipts of calls |
 //! | [`report`] | reports on health, usage and metrics |
@@ -24,6 +26,7 @@
 pub mod catalog;
 pub mod check;
 pub mod config;
+pub mod conversation;
 pub mod envelope;
 pub mod error;
 pub mod format;
@@ -42,7 +45,9 @@ pub mod report;
 pub mod request_id;
 pub mod route;
 pub mod routes;
+pub mod run_time;
 pub mod text;
 pub mod tier;
 pub mod time;
 pub mod url;
+pub mod usage;

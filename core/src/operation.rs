@@ -14,6 +14,21 @@ pub struct Operation {
     pub task: Task,
     /// The wire format of requests and responses.
     pub format: Format,
+    /// The shape of errors.
+    pub surface: Surface,
+}
+
+/// The shape of errors under a URL prefix. [`crate::envelope`] writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// `/v1`, `/access`, `/usage`, `/health` and everything else.
+    OpenAi,
+    /// `/v1/messages`, and `/v1/models` for Anthropic's clients.
+    Anthropic,
+    /// `/api/portal`.
+    Portal,
+    /// `/v0`.
+    V0,
 }
 
 /// A task that a model can support.
@@ -32,8 +47,44 @@ pub enum Task {
 pub enum Format {
     /// OpenAI Chat Completions.
     ChatCompletions,
+    /// Anthropic Messages.
+    Messages,
+    /// OpenAI Responses.
+    Responses,
     /// OpenAI Embeddings.
     Embeddings,
+}
+
+impl Surface {
+    /// The surface of a URL path.
+    pub fn of_path(path: &str) -> Surface {
+        let under = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let operation = || OPERATIONS.iter().find(|operation| under(operation.path));
+        if under("/api/portal") {
+            Surface::Portal
+        } else if under("/v0") {
+            Surface::V0
+        } else {
+            operation().map_or(Surface::OpenAi, |operation| operation.surface)
+        }
+    }
+
+    /// What a client of a stream gets while the upstream is silent. It detects that the client has disconnected, and keeps
+    /// proxies from closing the connection.
+    pub const fn ping(self) -> &'static str {
+        match self {
+            // Its clients expect events, and some count their silence by them.
+            Surface::Anthropic => "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+            Surface::OpenAi | Surface::Portal | Surface::V0 => ": ping\n\n",
+        }
+    }
+}
+
+impl Format {
+    /// The formats of conversations, which can be translated into each other, in the order of preference.
+    pub const CONVERSATIONS: [Format; 3] = [Format::ChatCompletions, Format::Messages, Format::Responses];
 }
 
 impl Task {
@@ -73,12 +124,35 @@ impl Task {
 }
 
 /// All inference endpoints.
-pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS, &EMBEDDINGS];
+pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS, &MESSAGES, &RESPONSES, &EMBEDDINGS];
 
 /// `POST /v1/chat/completions`
-pub static CHAT_COMPLETIONS: Operation =
-    Operation { path: "/v1/chat/completions", task: Task::Chat, format: Format::ChatCompletions };
+pub static CHAT_COMPLETIONS: Operation = Operation {
+    path: "/v1/chat/completions",
+    task: Task::Chat,
+    format: Format::ChatCompletions,
+    surface: Surface::OpenAi,
+};
 
+/// `POST /v1/messages`
+pub static MESSAGES: Operation = Operation {
+    path: "/v1/messages",
+    task: Task::Chat,
+    format: Format::Messages,
+    surface: Surface::Anthropic,
+};
+
+/// `POST /v1/responses`
+pub static RESPONSES: Operation = Operation {
+    path: "/v1/responses",
+    task: Task::Chat,
+    format: Format::Responses,
+    surface: Surface::OpenAi,
+};
 /// `POST /v1/embeddings`
-pub static EMBEDDINGS: Operation =
-    Operation { path: "/v1/embeddings", task: Task::Embed, format: Format::Embeddings };
+pub static EMBEDDINGS: Operation = Operation {
+    path: "/v1/embeddings",
+    task: Task::Embed,
+    format: Format::Embeddings,
+    surface: Surface::OpenAi,
+};

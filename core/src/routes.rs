@@ -4,7 +4,7 @@
 //! The router, CORS, 405 responses, the endpoint lists of keys and policies, and the check of `openapi.json` read the
 //! table.
 
-use crate::operation::{OPERATIONS, Operation};
+use crate::operation::{OPERATIONS, Operation, Surface};
 
 /// The callers of a route that is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub enum Public {
     ShowClaim,
     /// `handlers::claims::redeem`
     RedeemClaim,
+    /// `handlers::hello`
+    Hello,
 }
 
 /// The handlers for a caller with a key.
@@ -56,6 +58,8 @@ pub enum Public {
 pub enum Keyed {
     /// `inference::create`
     Inference(&'static Operation),
+    /// `inference::count_tokens::create`
+    CountTokens,
     /// `inference::explain`
     ExplainRouting,
     /// `handlers::usage::get`
@@ -86,6 +90,18 @@ pub enum Keyed {
     CreateApiKey,
     /// A handler of the issued key that the path names.
     ApiKey(OnApiKey),
+    /// `handlers::lanes::list_providers`
+    ListProviders,
+    /// `handlers::lanes::list`
+    ListLanes,
+    /// `handlers::lanes::cool_down`
+    CoolDownLane,
+    /// `handlers::lanes::resume`
+    ResumeLane,
+    /// `handlers::settings::config`
+    GetConfig,
+    /// A handler of a table of run-time settings.
+    Settings(Table, OnSettings),
     /// `handlers::audit::list`
     ListAudit,
     /// `handlers::audit::verify`
@@ -103,6 +119,48 @@ pub enum OnApiKey {
     Revoke,
     /// `handlers::api_keys::rotate`
     Rotate,
+}
+
+/// A table of `gateway.toml` whose entries operators can change while the gateway runs: those that others refer to come
+/// first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// `[aliases]`
+    Aliases,
+    /// `[groups]`
+    Groups,
+    /// `[models]`
+    Models,
+    /// `[policies]`
+    Policies,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Table; 4] = [Table::Aliases, Table::Groups, Table::Models, Table::Policies];
+
+    /// The name in `gateway.toml`, in paths and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Aliases => "aliases",
+            Table::Groups => "groups",
+            Table::Models => "models",
+            Table::Policies => "policies",
+        }
+    }
+}
+
+/// An operation on a table of run-time settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSettings {
+    /// `handlers::settings::list`
+    List,
+    /// `handlers::settings::get`
+    Get,
+    /// `handlers::settings::change`, with a new entry.
+    Put,
+    /// `handlers::settings::change`, without one.
+    Delete,
 }
 
 /// One route.
@@ -155,6 +213,7 @@ const fn asset(path: &'static str) -> Route {
 /// The routes other than the inference endpoints.
 #[rustfmt::skip]
 static OTHERS: &[Route] = &[
+    inference("POST",   "/v1/messages/count_tokens",         Keyed::CountTokens),
     inference("POST",   "/v1/routing/explain",               Keyed::ExplainRouting),
     public   ("GET",    "/v1/routing/status",                Public::RoutingStatus),
     public   ("GET",    "/v1/stats/providers",               Public::ProviderStats),
@@ -165,6 +224,7 @@ static OTHERS: &[Route] = &[
     holder   ("GET",    "/usage/requests",                   Keyed::ListReceipts),
     holder   ("GET",    "/usage/requests/{id}",              Keyed::GetReceipt),
     public   ("GET",    "/health",                           Public::Health),
+    public   ("GET",    "/api/hello",                        Public::Hello),
     operator ("GET",    "/metrics",                          Keyed::Metrics),
     public   ("POST",   "/access/request-key",               Public::RequestKey),
     public   ("GET",    "/access/claim",                     Public::ShowClaim),
@@ -182,6 +242,27 @@ static OTHERS: &[Route] = &[
     operator ("PATCH",  "/v0/api_keys/{name}",               Keyed::ApiKey(OnApiKey::Update)),
     operator ("DELETE", "/v0/api_keys/{name}",               Keyed::ApiKey(OnApiKey::Revoke)),
     operator ("POST",   "/v0/api_keys/{name}/rotate",        Keyed::ApiKey(OnApiKey::Rotate)),
+    operator ("GET",    "/v0/config",                        Keyed::GetConfig),
+    operator ("GET",    "/v0/policies",                      Keyed::Settings(Table::Policies, OnSettings::List)),
+    operator ("GET",    "/v0/policies/{name}",               Keyed::Settings(Table::Policies, OnSettings::Get)),
+    operator ("PUT",    "/v0/policies/{name}",               Keyed::Settings(Table::Policies, OnSettings::Put)),
+    operator ("DELETE", "/v0/policies/{name}",               Keyed::Settings(Table::Policies, OnSettings::Delete)),
+    operator ("GET",    "/v0/aliases",                       Keyed::Settings(Table::Aliases, OnSettings::List)),
+    operator ("GET",    "/v0/aliases/{name…}",               Keyed::Settings(Table::Aliases, OnSettings::Get)),
+    operator ("PUT",    "/v0/aliases/{name…}",               Keyed::Settings(Table::Aliases, OnSettings::Put)),
+    operator ("DELETE", "/v0/aliases/{name…}",               Keyed::Settings(Table::Aliases, OnSettings::Delete)),
+    operator ("GET",    "/v0/groups",                        Keyed::Settings(Table::Groups, OnSettings::List)),
+    operator ("GET",    "/v0/groups/{name…}",                Keyed::Settings(Table::Groups, OnSettings::Get)),
+    operator ("PUT",    "/v0/groups/{name…}",                Keyed::Settings(Table::Groups, OnSettings::Put)),
+    operator ("DELETE", "/v0/groups/{name…}",                Keyed::Settings(Table::Groups, OnSettings::Delete)),
+    operator ("GET",    "/v0/models",                        Keyed::Settings(Table::Models, OnSettings::List)),
+    operator ("GET",    "/v0/models/{id…}",                  Keyed::Settings(Table::Models, OnSettings::Get)),
+    operator ("PUT",    "/v0/models/{id…}",                  Keyed::Settings(Table::Models, OnSettings::Put)),
+    operator ("DELETE", "/v0/models/{id…}",                  Keyed::Settings(Table::Models, OnSettings::Delete)),
+    operator ("GET",    "/v0/providers",                     Keyed::ListProviders),
+    operator ("GET",    "/v0/lanes",                         Keyed::ListLanes),
+    operator ("POST",   "/v0/lanes/{id…}/cooldown",          Keyed::CoolDownLane),
+    operator ("POST",   "/v0/lanes/{id…}/resume",            Keyed::ResumeLane),
     operator ("GET",    "/v0/audit",                         Keyed::ListAudit),
     operator ("GET",    "/v0/audit/verify",                  Keyed::VerifyAudit),
     asset("/openapi.json"),
@@ -260,10 +341,9 @@ pub fn allowed_methods(path: &str) -> String {
 
 /// The endings of paths of APIs that the gateway does not serve, with their names: what clients try.
 const FOREIGN: &[(&str, &str)] = &[
-    ("/responses", "OpenAI's Responses API"),
+    ("/conversations", "OpenAI's Conversations API"),
     ("/completions", "OpenAI's legacy Completions API"),
-    ("/messages", "Anthropic's Messages API"),
-    ("/messages/count_tokens", "Anthropic's Messages API"),
+    ("/messages/batches", "Anthropic's Message Batches API"),
     (":generateContent", "Gemini's API"),
     (":streamGenerateContent", "Gemini's API"),
     ("/api/chat", "Ollama's API"),
@@ -292,6 +372,14 @@ fn advice(path: &str) -> Option<String> {
     if path_of_segments != path && known(&path_of_segments) {
         return Some(format!("a slash is doubled; use {path_of_segments}"));
     }
+    if let Some(below) = path_of_segments.strip_prefix("/v1/responses/")
+        && !below.ends_with("responses")
+    {
+        return Some(match below {
+            "compact" | "input_tokens" => format!("'{below}' is not served here; use POST /v1/responses"),
+            _ => "the gateway stores no responses; keep the conversation, and send all of it in 'input' of POST /v1/responses".to_owned(),
+        });
+    }
     // The longest known path below `/v1` with which this path ends.
     let below_v1 = routes().map(|route| route.path).filter(|path| !path.contains('{'));
     let tails = below_v1.filter_map(|path| Some((path, path.strip_prefix("/v1")?)));
@@ -301,14 +389,19 @@ fn advice(path: &str) -> Option<String> {
         return Some(format!("{api} is not served here; set your client to OpenAI's Chat Completions API"));
     };
     let before = path_of_segments.strip_suffix(tail).unwrap_or_default();
+    // Anthropic's clients append `/v1` to the base URL themselves.
+    let is_anthropic = Surface::of_path(meant) == Surface::Anthropic;
+    let base = if is_anthropic { "without a path" } else { "that ends in /v1" };
     Some(if before.is_empty() {
-        format!("'/v1' is missing; use {meant}, with a base URL that ends in /v1")
-    } else if before.ends_with("/v1/v1") || before == "/v1/v1" {
-        format!("'/v1' is doubled; use {meant}, with a base URL that ends in one /v1")
+        format!("'/v1' is missing; use {meant}, with a base URL {base}")
+    } else if before.ends_with("/v1/v1") {
+        let base = if is_anthropic { base } else { "that ends in one /v1" };
+        format!("'/v1' is doubled; use {meant}, with a base URL {base}")
     } else if before.ends_with(tail) {
-        format!("'{tail}' is doubled; use {meant}, with a base URL that ends in /v1")
+        format!("'{tail}' is doubled; use {meant}, with a base URL {base}")
     } else {
-        format!("use {meant}, with a base URL that ends in /v1 and nothing before it")
+        let nothing = if is_anthropic { "" } else { " and nothing before it" };
+        format!("use {meant}, with a base URL {base}{nothing}")
     })
 }
 
@@ -336,6 +429,7 @@ mod tests {
     #[expect(clippy::too_many_lines, reason = "a line for each route")]
     fn find_returns_every_route_of_the_table() {
         let keyed = Endpoint::Keyed;
+        let settings = |table, on| keyed(Audience::Operator, Keyed::Settings(table, on));
         for (method, path, endpoint, rest) in [
             (
                 "POST",
@@ -472,6 +566,19 @@ mod tests {
                 keyed(Audience::Operator, Keyed::ApiKey(OnApiKey::Rotate)),
                 "rotate",
             ),
+            ("GET", "/v0/lanes", keyed(Audience::Operator, Keyed::ListLanes), ""),
+            (
+                "POST",
+                "/v0/lanes/groq:0/openai/x/cooldown",
+                keyed(Audience::Operator, Keyed::CoolDownLane),
+                "groq:0/openai/x",
+            ),
+            ("GET", "/v0/config", keyed(Audience::Operator, Keyed::GetConfig), ""),
+            ("GET", "/v0/policies", settings(Table::Policies, OnSettings::List), ""),
+            ("PUT", "/v0/policies/a", settings(Table::Policies, OnSettings::Put), "a"),
+            ("GET", "/v0/aliases/a/b", settings(Table::Aliases, OnSettings::Get), "a/b"),
+            ("DELETE", "/v0/groups/a%2Fb", settings(Table::Groups, OnSettings::Delete), "a%2Fb"),
+            ("PUT", "/v0/models/groq/openai/x/", settings(Table::Models, OnSettings::Put), "groq/openai/x"),
             ("GET", "/v0/audit", keyed(Audience::Operator, Keyed::ListAudit), ""),
             ("HEAD", "/v0/audit/", keyed(Audience::Operator, Keyed::ListAudit), ""),
             ("GET", "/v0/audit/verify", keyed(Audience::Operator, Keyed::VerifyAudit), ""),
@@ -548,6 +655,8 @@ mod tests {
             ("POST", "/v0/api_keys/a/b/rotate", Match::Nothing),
             ("POST", "/v0/api_keys/a/rotate/x", Match::Nothing),
             ("GET", "/v0/api_keys/a/b", Match::Nothing),
+            ("GET", "/v0/policies/a/b", Match::Nothing),
+            ("POST", "/v0/policies/a", Match::WrongMethod),
             ("GET", "/v0/audit/x", Match::Nothing),
             ("GET", "/v0/audit/verify/x", Match::Nothing),
         ] {
@@ -583,15 +692,26 @@ mod tests {
                 "/openai/deployments/gpt-5/chat/completions",
                 Some("use /v1/chat/completions, with a base URL that ends in /v1 and nothing before it"),
             ),
+            ("/v1/v1/messages", Some("'/v1' is doubled; use /v1/messages, with a base URL without a path")),
             (
-                "/v1/messages",
-                Some(
-                    "Anthropic's Messages API is not served here; set your client to OpenAI's Chat Completions API",
-                ),
+                "/anthropic/v1/messages/count_tokens",
+                Some("use /v1/messages/count_tokens, with a base URL without a path"),
             ),
+            ("/messages", Some("'/v1' is missing; use /v1/messages, with a base URL without a path")),
             (
                 "/v1beta/models/gemini-3:generateContent",
                 Some("Gemini's API is not served here; set your client to OpenAI's Chat Completions API"),
+            ),
+            (
+                "/v1/responses/resp_1/cancel",
+                Some(
+                    "the gateway stores no responses; keep the conversation, and send all of it in 'input' of POST /v1/responses",
+                ),
+            ),
+            ("/v1/responses/compact", Some("'compact' is not served here; use POST /v1/responses")),
+            (
+                "/v1/responses/responses",
+                Some("'/responses' is doubled; use /v1/responses, with a base URL that ends in /v1"),
             ),
             ("/v1/nothing", None),
             ("/", None),
@@ -601,7 +721,12 @@ mod tests {
         }
         let message = nothing_at("POST", &format!("/{}", "x".repeat(500)));
         assert!(message.starts_with("Not found: there is nothing at POST /xxx") && message.len() < 400);
-        assert!(message.contains("POST /v1/chat/completions, POST /v1/embeddings"), "{message}");
+        assert!(
+            message.contains(
+                "POST /v1/chat/completions, POST /v1/messages, POST /v1/responses, POST /v1/embeddings"
+            ),
+            "{message}"
+        );
     }
 
     #[test]
@@ -683,6 +808,7 @@ mod tests {
             ("/v0/api_keys", "GET, POST, HEAD, OPTIONS"),
             ("/v0/api_keys/a", "GET, PATCH, DELETE, HEAD, OPTIONS"),
             ("/v0/api_keys/a/rotate", "POST, OPTIONS"),
+            ("/v0/policies/a", "GET, PUT, DELETE, HEAD, OPTIONS"),
             ("/v0/audit", "GET, HEAD, OPTIONS"),
             ("/v0/audit/verify", "GET, HEAD, OPTIONS"),
             ("/v0/nothing", ""),

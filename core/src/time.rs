@@ -22,6 +22,29 @@ pub fn keep_rfc3339(text: &str) -> Option<String> {
     DateTime::parse_from_rfc3339(text).is_ok().then(|| tidy(&text.to_ascii_uppercase().replace(' ', "T")))
 }
 
+/// A day as a date: `2026-11-30`. `day` counts days since 1970.
+pub fn to_date(day: u16) -> String {
+    let mut date = to_rfc3339(u64::from(day) * DAY_MS);
+    date.truncate("2026-11-30".len());
+    date
+}
+
+/// The beginning of a day, UTC, as HTTP writes dates (RFC 9110, § 5.6.7): `Mon, 30 Nov 2026 00:00:00 GMT`.
+pub fn to_http_date(day: u16) -> String {
+    let date = to_date(day);
+    let mut parts = date.split('-');
+    let year = parts.next().unwrap_or_default();
+    let month = parts.next().and_then(|month| month.parse::<usize>().ok()).unwrap_or(1);
+    let month = MONTHS.get(month.saturating_sub(1)).unwrap_or(&"Jan");
+    // 1970-01-01 was a Thursday.
+    let weekday = WEEKDAYS.get(usize::from(day) % WEEKDAYS.len()).unwrap_or(&"Thu");
+    format!("{weekday}, {} {month} {year} 00:00:00 GMT", parts.next().unwrap_or_default())
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+
 /// The date that Go writes for an unset date.
 pub const GO_ZERO: &str = "0001-01-01T00:00:00Z";
 
@@ -53,6 +76,18 @@ mod tests {
         assert_eq!(from_rfc3339("2015-05-08T04:49:20.992-04:00"), from_rfc3339("2015-05-08T08:49:20.992Z"));
         for text in ["", "2015-05-08", "2015-05-08T04:49:20", "2015-13-08T04:49:20Z", "yesterday", GO_ZERO] {
             assert_eq!(from_rfc3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn writes_days() {
+        for (day, date, http) in [
+            (0, "1970-01-01", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (11_016, "2000-02-29", "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (20_787, "2026-11-30", "Mon, 30 Nov 2026 00:00:00 GMT"),
+            (u16::MAX, "2149-06-06", "Fri, 06 Jun 2149 00:00:00 GMT"),
+        ] {
+            assert_eq!((to_date(day).as_str(), to_http_date(day).as_str()), (date, http));
         }
     }
 

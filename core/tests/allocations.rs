@@ -110,7 +110,7 @@ impl World {
         let config = Config::read("{}", Some(CONFIG)).unwrap();
         let key = json!({
             "id": "key_1", "name": "limited", "disabled": 0, "key_expires_ms": null, "secret_expires_ms": null,
-            "policies": "[\"limited\"]", "models": null, "endpoints": null,
+            "policies": "[\"limited\"]", "models": null, "endpoints": null, "limits": "{}",
         });
         World {
             registry: Registry::new(&config, false, |name| {
@@ -175,8 +175,8 @@ impl World {
             Reserved::Refused(refusal) => panic!("{refusal:?}"),
         };
         let output_limit = steps.run("Reservation::started", || reservation.started(target, charges));
-        let outgoing =
-            steps.run("Inference::outgoing", || request.outgoing(&candidate.upstream(), output_limit));
+        let outgoing = steps
+            .run("Inference::outgoing", || request.outgoing(&candidate.upstream(), output_limit).unwrap());
         assert!(outgoing.body.is_some());
         let id = candidate.lane(lane.key);
         let secret = candidate.provider.keys().first();
@@ -236,12 +236,45 @@ fn stream(usage_null: bool, hide_usage: bool) -> Value {
     events.push(event(r#""choices":[],"usage":{"prompt_tokens":9,"completion_tokens":300}"#));
     events.push("data: [DONE]\n\n".to_owned());
 
-    let responder = Responder { format: Format::ChatCompletions, hide_usage, ends_without_done: false };
+    let responder = Responder {
+        format: Format::ChatCompletions,
+        hide_usage,
+        ends_without_done: false,
+        translation: None,
+    };
+    pushed(&responder, &events, if hide_usage { EVENTS + 3 } else { 0 })
+}
+
+/// The same for a message: nothing of it is changed.
+fn messages_stream() -> Value {
+    let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
+    let start = r#","message":{"id":"a","content":[],"usage":{"input_tokens":9,"output_tokens":1}}"#;
+    let text = r#","index":0,"delta":{"type":"text_delta","text":" word"}"#;
+    let mut events = vec![
+        event("message_start", start),
+        event("content_block_start", r#","index":0,"content_block":{"type":"text","text":""}"#),
+    ];
+    events.resize(EVENTS + 2, event("content_block_delta", text));
+    events.push(event("content_block_stop", r#","index":0"#));
+    events
+        .push(event("message_delta", r#","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":300}"#));
+    events.push(event("message_stop", ""));
+    let responder = Responder {
+        format: Format::Messages,
+        hide_usage: false,
+        ends_without_done: false,
+        translation: None,
+    };
+    pushed(&responder, &events, 0)
+}
+
+/// Counts the allocations of a stream, of which so many events are changed.
+fn pushed(responder: &Responder, events: &[String], changed: usize) -> Value {
     let mut stream = responder.stream("demo", Secret::new("sk-provider-secret"), 1_000_000).unwrap();
     let mut relayed = Vec::with_capacity(events.len());
     let mut allocations = 0;
     let mut allocating = 0;
-    for event in &events {
+    for event in events {
         let (result, count) = counted(|| stream.push(event.as_bytes()));
         relayed.push(result);
         allocations += count;
@@ -249,8 +282,7 @@ fn stream(usage_null: bool, hide_usage: bool) -> Value {
     }
     assert_eq!(stream.state(), StreamState::Over(StreamOutcome::Done));
     assert!(stream.usage().is_known());
-    let changed = relayed.iter().filter(|result| **result != Relayed::AsIs).count();
-    assert_eq!(changed, if hide_usage { EVENTS + 3 } else { 0 });
+    assert_eq!(relayed.iter().filter(|result| **result != Relayed::AsIs).count(), changed);
     json!({ "allocations": allocations, "events_that_allocate": allocating })
 }
 
@@ -266,6 +298,7 @@ fn a_call_and_a_stream_allocate_no_more_than_before() {
         "stream of 300 events, usage hidden": stream(true, true),
         "stream of 300 events, usage asked for": stream(true, false),
         "stream of 300 events, usage only at the end": stream(false, false),
+        "stream of 300 events of a message": messages_stream(),
     });
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/counts.json");

@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 const CORE: &[&[&str]] = &[
     &["error", "hash", "money", "name", "operation", "order", "tier", "time", "url"],
     &["framing", "json", "request_id", "routes", "text"],
-    &["config", "envelope"],
-    &["key"],
+    &["config", "envelope", "usage"],
+    &["conversation", "key"],
     &["catalog"],
     &["format"],
     &["health", "ledger"],
     &["check", "route"],
-    &["onboarding", "report"],
+    &["onboarding", "report", "run_time"],
 ];
 
 /// The modules of `src`, from the lowest layer up.

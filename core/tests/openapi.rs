@@ -260,6 +260,21 @@ fn check_error(surface: Surface, status: &str, example: &Value) {
                 assert_eq!(spec.status.to_string(), status, "{example}");
             }
         }
+        Surface::Anthropic => {
+            assert_eq!(names(example), set(&["type", "error", "request_id"]), "{example}");
+            assert_eq!(example["type"], "error", "{example}");
+            let code = Code::ALL.iter().find(|code| example["error"]["code"] == code.spec().code);
+            let error = code.map(|code| gatehouse_core::error::Error::new(*code, "m"));
+            // Without a code of the gateway, the error is a provider's.
+            let of_upstream =
+                |status| gatehouse_core::error::Error::upstream(status, "x".into(), None, "m".into());
+            let error = error.unwrap_or_else(|| of_upstream(status.parse().unwrap_or(418)));
+            if status != "default" {
+                assert_eq!(error.status_on(surface).to_string(), status, "{example}");
+            }
+            let written = serde_json::to_value(error.envelope(surface)).unwrap();
+            assert_eq!(written["error"]["type"], example["error"]["type"], "{example}");
+        }
         Surface::Portal => {
             assert_eq!(names(example), set(&["Message", "Meta", "Status"]), "{example}");
             assert_eq!((&example["Status"], &example["Meta"]), (&"Error".into(), &Value::Null), "{example}");
@@ -280,7 +295,7 @@ fn check_error(surface: Surface, status: &str, example: &Value) {
 #[test]
 fn examples_of_errors_have_the_envelope_and_agree_with_the_error_table() {
     let document = document();
-    let mut checked = [0, 0, 0];
+    let mut checked = [0, 0, 0, 0];
     for operation in operations(&document) {
         let surface = Surface::of_path(operation.path);
         for (status, response) in responses(&document, &operation) {
@@ -296,35 +311,56 @@ fn examples_of_errors_have_the_envelope_and_agree_with_the_error_table() {
     assert!(checked.iter().all(|count| *count > 10), "{checked:?}");
 }
 
+/// The last event of an example of a stream: its name, or `done` for `[DONE]`.
+fn ending(text: &str) -> &'static str {
+    let mut ending = "";
+    for event in text.strip_suffix("\n\n").unwrap_or_else(|| panic!("{text}")).split("\n\n") {
+        assert_eq!(ending, "", "{text}: nothing follows the end");
+        let (name, data) = match event.split_once('\n') {
+            Some((name, data)) => (name.strip_prefix("event: ").unwrap_or_else(|| panic!("{event}")), data),
+            None => ("", event),
+        };
+        let data = data.strip_prefix("data: ").unwrap_or_else(|| panic!("{event}"));
+        if data == "[DONE]" {
+            ending = "done";
+            continue;
+        }
+        let data: Value = serde_json::from_str(data).unwrap();
+        if data["error"]["message"].is_string() {
+            ending = "error";
+        } else if name == "message_stop" {
+            ending = "message_stop";
+        } else if name == "response.completed" {
+            ending = "completed";
+        } else if name == "response.failed" {
+            ending = "failed";
+        } else {
+            assert!(data["choices"].is_array() || data["type"] == name, "{event}");
+        }
+    }
+    ending
+}
+
 #[test]
-fn examples_of_streams_end_with_done_or_with_an_error() {
+fn examples_of_streams_end_as_their_format_does_or_with_an_error() {
     let document = document();
     let mut endings = BTreeSet::new();
     for operation in operations(&document) {
         for (_, response) in responses(&document, &operation) {
             for example in examples(&document, response, Some("text/event-stream")) {
-                let text = example.as_str().unwrap();
-                assert!(text.ends_with("\n\n"), "{text}");
-                let data: Vec<_> = text
-                    .split_terminator("\n\n")
-                    .map(|event| event.strip_prefix("data: ").unwrap_or_else(|| panic!("{event}")))
-                    .collect();
-                let (last, chunks) = data.split_last().unwrap();
-                for chunk in chunks {
-                    let chunk: Value = serde_json::from_str(chunk).unwrap();
-                    assert!(chunk["choices"].is_array(), "{chunk}");
-                }
-                if *last == "[DONE]" {
-                    endings.insert("done");
-                } else {
-                    let event: Value = serde_json::from_str(last).unwrap();
-                    assert!(event["error"]["message"].is_string(), "{event}");
-                    endings.insert("error");
-                }
+                endings.insert((operation.path, ending(example.as_str().unwrap())));
             }
         }
     }
-    assert_eq!(endings, BTreeSet::from(["done", "error"]));
+    let expected = [
+        ("/v1/chat/completions", "done"),
+        ("/v1/chat/completions", "error"),
+        ("/v1/messages", "error"),
+        ("/v1/messages", "message_stop"),
+        ("/v1/responses", "completed"),
+        ("/v1/responses", "failed"),
+    ];
+    assert_eq!(endings, BTreeSet::from(expected));
 }
 
 #[test]

@@ -30,6 +30,7 @@ fuzz_target!(|body: &[u8]| {
     for usage in [StreamUsage::OnRequest, StreamUsage::Always] {
         provider.stream_usage = usage;
         let outgoing = request.outgoing(&Upstream { provider: &provider, model: "m", own_routing: false }, None);
+        let Ok(outgoing) = outgoing else { panic!("a request in the provider's own format is always written") };
         assert_eq!(
             outgoing.responder.hide_usage,
             request.stream && !request.wants_usage && usage == StreamUsage::OnRequest

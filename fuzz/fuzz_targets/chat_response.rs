@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
 const RESPONDER: Responder =
-    Responder { format: Format::ChatCompletions, hide_usage: false, ends_without_done: false };
+    Responder { format: Format::ChatCompletions, hide_usage: false, ends_without_done: false, translation: None };
 
 fuzz_target!(|body: &[u8]| match RESPONDER.whole("acme", body, None) {
     Ok(_) => {

@@ -48,7 +48,7 @@ fuzz_target!(|input: Input<'_>| {
 
 fn relay(input: &Input<'_>, chunks: &[&[u8]], max_event: usize) -> (Vec<u8>, Box<dyn ResponseStream>) {
     let Input { hide_usage, ends_without_done, .. } = *input;
-    let responder = Responder { format: Format::ChatCompletions, hide_usage, ends_without_done };
+    let responder = Responder { format: Format::ChatCompletions, hide_usage, ends_without_done, translation: None };
     let Some(mut stream) = responder.stream("acme", None, max_event) else { panic!("no stream") };
     let mut out = Vec::new();
     for chunk in chunks {

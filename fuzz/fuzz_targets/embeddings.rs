@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 fuzz_target!(|body: &[u8]| {
-    let responder = Responder { format: Format::Embeddings, hide_usage: false, ends_without_done: false };
+    let responder = Responder { format: Format::Embeddings, hide_usage: false, ends_without_done: false, translation: None };
     if let Err(error) = responder.whole("acme", body, None) {
         assert!(error.message.chars().count() <= 2100);
     }
@@ -29,6 +29,7 @@ fuzz_target!(|body: &[u8]| {
     let registry = Registry::new(&Config::read("{}", Some(config)).unwrap_or_default(), false, |_| None);
     let Some(provider) = registry.provider("acme") else { panic!("no provider") };
     let outgoing = request.outgoing(&Upstream { provider, model: "m", own_routing: false }, Some(1));
+    let Ok(outgoing) = outgoing else { panic!("a request in the provider's own format is always written") };
     let sent = outgoing.body.as_deref().unwrap_or(body);
     let (sent, given) = (fields(sent), fields(body));
     assert_eq!(sent["model"].get(), "\"m\"");

@@ -4,7 +4,9 @@
 import { call, expectFields, segment } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
 import { UsageError } from "../lib/terminal.mjs";
+import { confirm } from "./confirm.mjs";
 import { gatewayOf } from "./connection.mjs";
+import { changedLimits, describeLimits } from "./limits.mjs";
 import {
   deliveryLines,
   enumerate,
@@ -29,6 +31,8 @@ import {
  * @property {string[]} policies
  * @property {string[] | null} models
  * @property {string[] | null} endpoints
+ * @property {Record<string, number>} [limits]
+ * @property {string} [role]
  * @property {Record<string, string> | null} metadata
  * @property {string} created_at
  * @property {string} created_by
@@ -56,8 +60,11 @@ export async function createKey(options) {
   const names = (metadata ?? []).map(([member]) => member);
   const twice = names.find((member, at) => names.indexOf(member) !== at);
   if (twice !== undefined) throw new UsageError(`--metadata ${twice}=... is given more than once`);
+  const limits = changedLimits({}, options);
   const body = {
     name,
+    ...(limits ? { limits } : {}),
+    ...(options.role ? { role: options.role } : {}),
     ...(policy ? { policies: policy } : {}),
     ...(model ? { models: model } : {}),
     ...(endpoint ? { endpoints: endpoint } : {}),
@@ -107,6 +114,7 @@ function describeKey(key) {
       ["policies", enumerate(key.policies)],
       ["models", key.models ? enumerate(key.models) : "no limit of its own"],
       ["endpoints", key.endpoints ? enumerate(key.endpoints) : "no limit of its own"],
+      ["limits", describeLimits(key.limits)],
       ["created", `${moment(key.created_at)} by ${key.created_by}`],
       ["expires", key.expires_at ? moment(key.expires_at) : "never"],
       ...optional("request", key.request_id),
@@ -115,6 +123,33 @@ function describeKey(key) {
     ...(metadata.length > 0 ? ["", "Metadata:"] : []),
     ...details(metadata).map((line) => `  ${line}`),
   ];
+}
+
+/**
+ * Changes what the options name; the rest stays.
+ *
+ * @param {Options} options
+ */
+export async function setKey(options) {
+  const { name, policy, model, endpoint, metadata } = options;
+  const gateway = await gatewayOf(options);
+  const [key] = (await call(gateway, "GET", keyPath(name))) ?? [];
+  expectFields(key, { name: "string" });
+  const limits = changedLimits(key.limits ?? {}, options);
+  const body = {
+    ...(limits ? { limits } : {}),
+    ...(policy ? { policies: policy } : {}),
+    ...(model ? { models: model } : {}),
+    ...(endpoint ? { endpoints: endpoint } : {}),
+    ...(metadata ? { metadata: { ...key.metadata, ...Object.fromEntries(metadata) } } : {}),
+    ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
+  };
+  if (Object.keys(body).length === 0) throw new UsageError("Name at least one thing to change");
+  const data = await call(gateway, "PATCH", keyPath(name), body);
+  await report(options, data, () => {
+    expectFields(data, { id: "string", name: "string", state: "string", secrets: "array" });
+    return [`Changed the key ${name}: it takes effect ${EVERYWHERE}.`, ...describeKey(data)];
+  });
 }
 
 /** @param {Options} options */
@@ -159,6 +194,7 @@ export async function rotateKey(options) {
 /** @param {Options} options */
 export async function revokeKey(options) {
   const { name } = options;
+  await confirm(options, `Revoke the key ${name}? This cannot be undone.`);
   const data = await call(await gatewayOf(options), "DELETE", keyPath(name));
   await report(options, data, () => [
     `Revoked the key ${name}: it is rejected ${EVERYWHERE}, and its name is free again.`,

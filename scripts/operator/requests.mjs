@@ -5,6 +5,7 @@ import { call, expectFields, segment } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
 import { Failure } from "../lib/terminal.mjs";
 import { gatewayOf } from "./connection.mjs";
+import { changedLimits } from "./limits.mjs";
 import {
   claimLines,
   enumerate,
@@ -102,8 +103,10 @@ export async function showRequest(options) {
 /** @param {Options} options */
 export async function approveRequest(options) {
   const { id, policy, claim, email } = options;
+  const limits = changedLimits({}, options);
   const body = {
     delivery: claim ? "claim" : email ? "email" : "key",
+    ...(limits ? { limits } : {}),
     ...(policy ? { apply_policies: policy } : {}),
     ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
   };

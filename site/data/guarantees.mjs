@@ -89,7 +89,7 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/budgets.test.mjs",
-        "budget: a thousand concurrent calls over ${ISOLATES} isolate(s), whole and streamed, do not overrun it",
+        "budget: a thousand concurrent calls of ${path} over ${ISOLATES} isolate(s), whole and streamed, do not overrun it",
       ],
       [
         "tests/e2e/limits.test.mjs",

@@ -56,6 +56,8 @@ function errors() {
  * @property {boolean} [vision]
  * @property {boolean} [reasoning]
  * @property {string} [task]
+ * @property {string} [deprecation_date]
+ * @property {{ tokens: number, input_usd_per_mtok: number, output_usd_per_mtok: number }[]} [above]
  */
 
 /** @returns {Model[]} */
@@ -63,7 +65,12 @@ const models = () =>
   read("core/data/models.jsonl")
     .trim()
     .split("\n")
-    .map((line) => JSON.parse(line));
+    .map((line) => JSON.parse(line))
+    // The file also has models that are not listed, and models for tasks without an endpoint.
+    .filter(
+      ({ hidden, formats, task = "chat" }) =>
+        !hidden && !formats && ["chat", "embed"].includes(task),
+    );
 
 /** @returns {Include} */
 function providers() {
@@ -107,6 +114,22 @@ function embeddingProviders() {
   return { html: markdown, markdown };
 }
 
+/**
+ * The providers that serve a format, as a sentence.
+ *
+ * @param {string} format
+ * @param {string} title
+ * @returns {Include}
+ */
+function providersOf(format, title) {
+  /** @type {{ name: string, serves: string[] }[]} */
+  const rows = json("site/data/providers.json");
+  const names = rows.filter(({ serves }) => serves.includes(format));
+  const list = names.map(({ name }) => `\`${name}\``).join(", ");
+  const markdown = `These built-in providers serve ${title}: ${list}.`;
+  return { html: markdown, markdown };
+}
+
 /** @returns {Include} */
 const providerCount = () => {
   const count = String(json("site/data/providers.json").length);
@@ -125,8 +148,14 @@ function catalogue() {
   }
   /** @param {number | undefined} count */
   const tokens = (count) => (count === undefined ? "" : count.toLocaleString("en"));
-  /** @param {number | undefined} price */
-  const usd = (price) => (price === undefined ? "" : `$${price}`);
+  /** @param {Model} model @param {"input_usd_per_mtok" | "output_usd_per_mtok"} kind */
+  const usd = (model, kind) => {
+    const price = model[kind];
+    const steps = (model.above ?? []).map(
+      (step) => `, $${step[kind]} above ${tokens(step.tokens)}`,
+    );
+    return price === undefined ? "" : `$${price}${steps.join("")}`;
+  };
   /** @param {Model} model */
   const abilities = (model) =>
     [
@@ -135,6 +164,7 @@ function catalogue() {
       model.json_schema && "JSON schema",
       model.vision && "images",
       model.reasoning && "reasoning",
+      model.deprecation_date && `ends ${model.deprecation_date}`,
     ]
       .filter(Boolean)
       .join(", ");
@@ -146,8 +176,8 @@ function catalogue() {
       model.id,
       tokens(model.context),
       tokens(model.max_output),
-      usd(model.input_usd_per_mtok),
-      usd(model.output_usd_per_mtok),
+      usd(model, "input_usd_per_mtok"),
+      usd(model, "output_usd_per_mtok"),
       abilities(model),
     ]);
     const cells = rows.map(
@@ -187,6 +217,8 @@ export function includes() {
     errors: errors(),
     providers: providers(),
     "embedding-providers": embeddingProviders(),
+    "messages-providers": providersOf("messages", "Messages"),
+    "responses-providers": providersOf("responses", "Responses"),
     "provider-count": providerCount(),
     catalogue: catalogue(),
     guarantees: guarantees(),

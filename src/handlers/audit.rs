@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
-use crate::store::audit;
+use crate::store::audit::{self, Tables};
 
 /// The default and the maximum number of entries of a page.
 const USUAL: u64 = 100;
@@ -88,7 +88,7 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
         if !entries.is_empty() {
             continue;
         }
-        let (last, keys, secrets) = audit::tables(&context.env).await?;
+        let Tables { last, keys, secrets, settings } = audit::tables(&context.env).await?;
         // Another change was made meanwhile: its entry is to be read too, if it can be read.
         if last > head.seq {
             rereads += 1;
@@ -100,13 +100,17 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
                 Verified::Broken { intact: false, entries: head.seq, broken_at: head.seq + 1, reason };
             return Ok(Response::json(200, &broken));
         }
-        let differences = stated.compare(&keys, &secrets);
+        let mut differences = stated.compare(&keys, &secrets);
+        differences.extend(stated.compare_settings(&settings));
         let (entries, head) = (head.seq, head.hash.as_str());
         let Some(first) = differences.first() else {
             return Ok(Response::json(200, &Verified::Intact { intact: true, entries, head }));
         };
-        let reason =
-            format!("the tables of keys were changed without it: the key '{}' {}", first.name, first.what);
+        let what = match first.key_id {
+            Some(_) => "the tables of keys were changed without it: the key",
+            None => "the table of run-time settings was changed without it: the setting",
+        };
+        let reason = format!("{what} '{}' {}", first.name, first.what);
         let differences = differences.get(..SHOWN).unwrap_or(&differences);
         return Ok(Response::json(
             200,

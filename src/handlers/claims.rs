@@ -99,7 +99,7 @@ fn fault(context: &RequestContext<'_>, error: Error) -> Result<Response, Error> 
     };
     let shown = page(error.status, title, |_| rejection(&error.message))?;
     // The headers of the error stay: its source, and the time to wait.
-    let headers = Response::error(&error, Surface::OpenAi).headers.into_iter();
+    let headers = Response::error(&error, Surface::OpenAi, "").headers.into_iter();
     Ok(headers
         .filter(|(name, _)| *name != "content-type")
         .fold(shown, |response, (name, value)| response.with(name, value)))

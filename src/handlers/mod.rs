@@ -6,10 +6,12 @@ mod api_keys;
 mod audit;
 mod claims;
 mod health;
+mod lanes;
 mod metrics;
 mod models;
 mod portal;
 mod routing;
+mod settings;
 mod usage;
 
 use std::borrow::Cow;
@@ -29,15 +31,15 @@ use crate::{authentication, inference};
 
 /// Request headers that a preflight may send if it does not name any.
 const USUAL_HEADERS: &str = "authorization, content-type, idempotency-key, x-api-key, x-request-id, x-gateway-project-id, x-session-id, \
-     x-gateway-force-provider, x-gateway-force-model";
+     anthropic-version, anthropic-beta, x-gateway-force-provider, x-gateway-force-model";
 
 /// Handles a request.
 pub async fn answer(context: &RequestContext<'_>) -> Response {
     if context.method() == "OPTIONS" {
         return preflight(context);
     }
-    let answer = match isolate::of(&context.env) {
-        Ok(isolate) => handle(context, &isolate).await,
+    let answer = match isolate::of(context).await {
+        Ok(isolate) => handle(context, isolate).await,
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(|error| refusal(context, error))
@@ -46,7 +48,7 @@ pub async fn answer(context: &RequestContext<'_>) -> Response {
 /// An error, with the headers that belong to its status.
 fn refusal(context: &RequestContext<'_>, error: Error) -> Response {
     let error = context.with_id(error);
-    let response = Response::error(&error, context.surface());
+    let response = Response::error(&error, context.surface(), &context.id);
     if error.is(Code::MethodNotAllowed) {
         return response.with("allow", routes::allowed_methods(context.path()));
     }
@@ -60,18 +62,24 @@ fn refusal(context: &RequestContext<'_>, error: Error) -> Response {
     response
 }
 
-async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
+async fn handle(context: &RequestContext<'_>, mut isolate: Rc<Isolate>) -> Result<Response, Error> {
     let found = routes::find(context.method(), context.path());
     let caller = match routes::audience(&found, context.path()) {
         None => None,
         Some(audience) => {
-            let authenticated = authentication::authenticate(context, isolate, audience).await;
+            let authenticated = authentication::authenticate(context, &isolate, audience).await;
             if let (Audience::Operator, Err(error)) = (audience, &authenticated) {
                 note_denial(context, &found, error);
             }
-            Some(authenticated?)
+            let caller = authenticated?;
+            if audience == Audience::Operator {
+                // Operators see each other's changes at once. If the settings cannot be read, those known stay in use.
+                isolate = isolate::refresh(&context.env).await.unwrap_or(isolate);
+            }
+            Some(caller)
         }
     };
+    let isolate = &isolate;
     match found {
         Match::Found(Route { endpoint: Endpoint::Public(handler), .. }, rest) => {
             public(context, isolate, handler, rest).await
@@ -89,6 +97,11 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
         Match::Found(Route { endpoint: Endpoint::Asset, .. }, _) | Match::Nothing => {
             Err(nothing_here(context))
         }
+        // Codex tries a WebSocket first, and continues with HTTP at once after this status alone.
+        Match::WrongMethod if is_websocket(context) => Err(Error::new(
+            Code::WebSocketNotSupported,
+            format!("{} is not served over WebSocket; send the request with POST", context.path()),
+        )),
         Match::WrongMethod => Err(Error::new(
             Code::MethodNotAllowed,
             format!(
@@ -98,6 +111,11 @@ async fn handle(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<R
             ),
         )),
     }
+}
+
+/// Returns `true` if the client asks for a WebSocket.
+fn is_websocket(context: &RequestContext<'_>) -> bool {
+    context.header("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
 }
 
 /// Counts and logs a failed login of an operator, or a request with a key that does not administer. Neither the key nor a
@@ -151,7 +169,8 @@ fn public<'a>(
     match handler {
         Public::Analytics => Box::pin(analytics::get(context, isolate)),
         Public::ListModels => Box::pin(models::list(context, isolate)),
-        Public::GetModel => Box::pin(ready(models::get(isolate, rest))),
+        Public::GetModel => Box::pin(ready(models::get(context, isolate, rest))),
+        Public::Hello => Box::pin(ready(Ok(hello()))),
         Public::Health => Box::pin(health::get(context, isolate)),
         Public::RoutingStatus => Box::pin(async { Ok(routing::status(context, isolate).await) }),
         Public::ProviderStats => Box::pin(async { Ok(routing::provider_stats(context, isolate).await) }),
@@ -171,6 +190,7 @@ fn keyed<'a>(
 ) -> Answering<'a> {
     match handler {
         Keyed::Inference(operation) => Box::pin(inference::create(context, isolate, caller, operation)),
+        Keyed::CountTokens => Box::pin(inference::count_tokens::create(context, isolate, caller)),
         Keyed::ExplainRouting => Box::pin(inference::explain(context, isolate, caller)),
         Keyed::GetUsage => Box::pin(usage::get(context, isolate, caller)),
         Keyed::ListReceipts => Box::pin(usage::list_receipts(context, isolate, caller)),
@@ -186,6 +206,12 @@ fn keyed<'a>(
         Keyed::CreateApiKey => Box::pin(api_keys::create(context, isolate, caller)),
         Keyed::ApiKey(on) => Box::pin(on_api_key(context, isolate, on, rest, caller)),
         Keyed::Metrics => Box::pin(metrics::get(context, isolate)),
+        Keyed::ListProviders => Box::pin(async { Ok(lanes::list_providers(context, isolate).await) }),
+        Keyed::ListLanes => Box::pin(async { Ok(lanes::list(context, isolate).await) }),
+        Keyed::CoolDownLane => Box::pin(lanes::cool_down(context, isolate, caller, rest)),
+        Keyed::ResumeLane => Box::pin(lanes::resume(context, isolate, caller, rest)),
+        Keyed::GetConfig => Box::pin(ready(settings::config(isolate))),
+        Keyed::Settings(table, on) => Box::pin(settings::on_table(context, isolate, caller, table, on, rest)),
         Keyed::ListAudit => Box::pin(audit::list(context)),
         Keyed::VerifyAudit => Box::pin(audit::verify(context)),
     }
@@ -206,6 +232,11 @@ async fn on_api_key(
         OnApiKey::Revoke => api_keys::revoke(context, isolate, caller, name).await,
         OnApiKey::Rotate => api_keys::rotate(context, isolate, caller, name).await,
     }
+}
+
+/// `GET /api/hello`, by which Claude Code checks that it can reach the host.
+fn hello() -> Response {
+    Response::json_text(200, r#"{"message":"hello"}"#)
 }
 
 fn nothing_here(context: &RequestContext<'_>) -> Error {

@@ -1,14 +1,16 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`: the model names for calls.
+//! `GET /v1/models` and `GET /v1/models/{id}`: the model names for calls, one list in two shapes. Clients that send
+//! `anthropic-version` get Anthropic's, in pages; all others get OpenAI's.
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use gatehouse_core::catalog::{MODELS_AS_OF, ModelObject};
 use gatehouse_core::config::AUTO;
-use gatehouse_core::error::Error;
+use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::IssuedKey;
 use gatehouse_core::operation::Task;
 use gatehouse_core::route::candidates;
+use gatehouse_core::time::to_rfc3339;
 use gatehouse_core::url;
 use serde::Serialize;
 
@@ -23,6 +25,32 @@ struct ModelList<'a> {
     object: &'static str,
     data: Vec<Listed<'a>>,
 }
+
+/// A page of models in Anthropic's shape.
+#[derive(Serialize)]
+struct Page<'a> {
+    data: Vec<AnthropicModel<'a>>,
+    has_more: bool,
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
+}
+
+/// A model in Anthropic's shape. `None` (`null` in JSON) is unknown.
+#[derive(Serialize)]
+struct AnthropicModel<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    display_name: &'a str,
+    created_at: String,
+    max_input_tokens: Option<u32>,
+    max_tokens: Option<u32>,
+    lifecycle: &'static str,
+}
+
+/// The number of models in a page of Anthropic's shape, and the most that a client can ask for.
+const PAGE: usize = 20;
+const MAX_PAGE: u32 = 1_000;
 
 /// A model name for calls.
 #[derive(Serialize)]
@@ -43,6 +71,31 @@ const OBJECT: &str = "model";
 const GATEWAY: &str = "gatehouse";
 
 impl Listed<'_> {
+    /// The name for calls.
+    fn id(&self) -> &str {
+        match self {
+            Listed::Model(model) => &model.id,
+            Listed::UnlistedAlias { id, .. } | Listed::Group { id, .. } | Listed::Auto { id, .. } => id,
+        }
+    }
+
+    /// The same in Anthropic's shape.
+    fn to_anthropic(&self) -> AnthropicModel<'_> {
+        let (max_input_tokens, max_tokens) = match self {
+            Listed::Model(model) => (model.context_length, model.max_output_tokens),
+            Listed::UnlistedAlias { .. } | Listed::Group { .. } | Listed::Auto { .. } => (None, None),
+        };
+        AnthropicModel {
+            kind: OBJECT,
+            id: self.id(),
+            display_name: self.id(),
+            created_at: to_rfc3339(MODELS_AS_OF * 1000),
+            max_input_tokens,
+            max_tokens,
+            lifecycle: "active",
+        }
+    }
+
     /// The task of a listed model.
     fn task(&self) -> Option<Task> {
         match self {
@@ -78,13 +131,42 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result
     };
     let key = authentication::known_key(context, isolate).await?;
     let is_allowed = |listed: &Listed<'_>| key.as_deref().is_none_or(|key| listed.is_allowed(isolate, key));
-    let list =
-        ModelList { object: "list", data: all(isolate).filter(is_for_task).filter(is_allowed).collect() };
-    Ok(Response::json(200, &list).with("vary", "authorization, x-api-key"))
+    let data: Vec<_> = all(isolate).filter(is_for_task).filter(is_allowed).collect();
+    let response = if context.is_of_anthropic() {
+        Response::json(200, &page(context, &data)?)
+    } else {
+        Response::json(200, &ModelList { object: "list", data })
+    };
+    Ok(response.with("vary", "authorization, x-api-key, anthropic-version"))
+}
+
+/// The part of the list that `limit`, `after_id` and `before_id` select.
+fn page<'a>(context: &RequestContext<'_>, all: &'a [Listed<'a>]) -> Result<Page<'a>, Error> {
+    let limit = context.query_number("limit", MAX_PAGE)?.map_or(PAGE, |limit| limit as usize);
+    let place = |name: &'static str| {
+        let Some(id) = context.query(name) else { return Ok(None) };
+        let found = all.iter().position(|listed| listed.id() == id);
+        found.map(Some).ok_or_else(|| {
+            let message = format!("'{name}' must be the id of a listed model");
+            Error::new(Code::InvalidValue, message).with_param(name)
+        })
+    };
+    let start = place("after_id")?.map_or(0, |place| place + 1);
+    let (found, has_more) = if let Some(end) = place("before_id")? {
+        // The last ones before it.
+        let begin = end.saturating_sub(limit).max(start);
+        (all.get(begin..end), begin > start)
+    } else {
+        let end = all.len().min(start + limit);
+        (all.get(start..end), end < all.len())
+    };
+    let data: Vec<_> = found.unwrap_or_default().iter().map(Listed::to_anthropic).collect();
+    let (first_id, last_id) = (data.first().map(|model| model.id), data.last().map(|model| model.id));
+    Ok(Page { data, has_more, first_id, last_id })
 }
 
 /// One of them, by its listed id or by another name for calls. Ids may have slashes, encoded or not.
-pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
+pub fn get(context: &RequestContext<'_>, isolate: &Isolate, id: &str) -> Result<Response, Error> {
     let id = url::percent_decode(id);
     let found = by_id(isolate, &id).or_else(|| {
         // A bare id that only one provider has.
@@ -92,9 +174,15 @@ pub fn get(isolate: &Isolate, id: &str) -> Result<Response, Error> {
         let (_, model) = having.next()?;
         having.next().is_none().then(|| Listed::Model(model.to_object()))
     });
-    found.map(|listed| Response::json(200, &listed)).ok_or_else(|| {
+    let listed = found.ok_or_else(|| {
         candidates::unknown_model(&isolate.settings.config, &isolate.settings.registry, None, &id)
-    })
+    })?;
+    let response = if context.is_of_anthropic() {
+        Response::json(200, &listed.to_anthropic())
+    } else {
+        Response::json(200, &listed)
+    };
+    Ok(response.with("vary", "anthropic-version"))
 }
 
 fn all(isolate: &Isolate) -> impl Iterator<Item = Listed<'_>> {

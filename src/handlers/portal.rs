@@ -202,6 +202,7 @@ pub async fn approve(
         let settings = Settings {
             expires_ms: expiry(&isolate.settings.config, &policies, approval.expires_ms, now_ms),
             policies: policies.clone(),
+            limits: approval.limits.clone(),
             ..Settings::default()
         };
         let request = KeyRequest {

@@ -4,12 +4,14 @@
 
 use std::rc::Rc;
 
-use gatehouse_core::catalog::{AI_BINDING, Reachability};
+use gatehouse_core::catalog::{AI_BINDING, Endpoint, Reachability};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error, Meaning};
 use gatehouse_core::format::request::{Inference, Responder};
 use gatehouse_core::format::upstream_error::blot;
+use gatehouse_core::format::versions::Versions;
 use gatehouse_core::format::whole::{BOM, Whole};
+use gatehouse_core::health::LastError;
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
 use gatehouse_core::ledger::{Charge, End, Need, Unreserved};
@@ -38,6 +40,8 @@ pub struct Attempts<'c> {
     pub isolate: &'c Rc<Isolate>,
     /// The parsed request.
     pub request: &'c Inference<'c>,
+    /// The versions of the format that the caller names.
+    pub versions: &'c Versions,
     /// The bytes of the request.
     pub bytes: &'c [u8],
     /// The same bytes as a buffer of the runtime, if they are few.
@@ -129,8 +133,12 @@ impl Attempts<'_> {
                         self.clear_of_keys(lane, refusal);
                         self.tell_operator(lane, refusal);
                     }
+                    let said = result.as_ref().err().and_then(|refusal| self.last_error(lane, refusal));
                     let result = result.map(|received| settled = Some((received, adjusted)));
                     let failure = driver.settled(lane, result, clock::now_ms(), &mut view(), random::chance);
+                    if let (Some(said), Some(candidate)) = (said, self.candidates.get(lane.candidate)) {
+                        view().keep_error(candidate.lane(lane.key), said);
+                    }
                     if failure.is_some() {
                         // Other isolates should not have to wait until this call ends.
                         self.isolate.health.publish_after_response(self.context);
@@ -167,6 +175,14 @@ impl Attempts<'_> {
         let keys = || candidate.provider.keys().iter();
         refusal.detail =
             refusal.detail.take().map(|said| keys().fold(said, |said, key| blot(&said, key.expose())));
+    }
+
+    /// The failure of a lane as operators see it; `None` if it was the caller's.
+    fn last_error(&self, lane: LaneIndex, Refusal { error, detail, .. }: &Refusal) -> Option<LastError> {
+        let candidate = self.candidates.get(lane.candidate)?;
+        let said = detail.as_deref().or(error.told()).unwrap_or(&error.message).to_owned();
+        let said = candidate.provider.keys().iter().fold(said, |said, key| blot(&said, key.expose()));
+        LastError::of(error, &said, clock::now_ms())
     }
 
     /// Logs an error that only the operator can fix: the caller may never hear of it, because another lane answers. A
@@ -210,14 +226,14 @@ impl Attempts<'_> {
         let candidate = self.candidate(lane)?;
         let provider = candidate.provider;
         let key = self.key(lane);
-        let outgoing = self.request.outgoing(&candidate.upstream(), output_limit);
+        let outgoing = self.request.outgoing(&candidate.upstream(), output_limit)?;
+        let outgoing = outgoing.created_at(clock::now_ms() / 1000);
         let target = match &provider.reachability {
-            Reachability::Active { auth, .. } => {
-                let format = outgoing.responder.format;
-                let url = provider.url(format).ok_or_else(|| {
+            Reachability::Active { .. } => {
+                let endpoint = provider.endpoint(outgoing.responder.format).ok_or_else(|| {
                     Error::new(Code::InternalError, "A call was routed to a provider without its endpoint")
                 })?;
-                Target::Http(url, key.and_then(|key| header(auth, key)))
+                Target::Http(&endpoint.url, headers(endpoint, key, self.versions))
             }
             Reachability::Binding => {
                 let binding = variables::binding(&self.context.env, AI_BINDING).ok_or_else(|| {
@@ -307,7 +323,9 @@ impl Attempts<'_> {
         let passed = response::read(sent, arrived, bytes, |name| response.header(name));
         if response.late {
             let used = match passed {
-                Ok(Passed::Whole(whole)) => driver::charge_of_whole(whole, self.request.size.prompt_bounds()),
+                Ok(Passed::Whole(whole)) => {
+                    driver::charge_of_whole(&whole, self.request.size.prompt_bounds())
+                }
                 Ok(Passed::Stream) => End::AtMost,
                 Err(refusal) => driver::used_by_failure(&refusal, candidate),
             };
@@ -320,7 +338,11 @@ impl Attempts<'_> {
             (UpstreamBody::Whole(body), Passed::Whole(whole)) => {
                 let body = body.unwrap_or_default();
                 let bom = u32::try_from(BOM.len()).unwrap_or(0);
-                let body = if whole.has_bom { body.subarray(bom, body.length()) } else { body };
+                let body = match &whole.translated {
+                    Some(translated) => Uint8Array::from(translated.as_slice()),
+                    None if whole.has_bom => body.subarray(bom, body.length()),
+                    None => body,
+                };
                 Received::Whole { status, body, ticket, whole }
             }
             (UpstreamBody::Whole(_), Passed::Stream) => return Err(Box::new(nothing_received().refusal)),
@@ -341,10 +363,16 @@ fn nothing_received() -> Exhausted {
     Exhausted { lane: None, refusal: error.into(), class: None, upstream_ms: 0 }
 }
 
-fn header<'a>(auth: &'a Auth, key: &Secret) -> Option<(&'a str, String)> {
-    match auth {
+/// The headers of a request that depend on the upstream: the key, and the versions of the format.
+pub fn headers<'a>(
+    endpoint: &'a Endpoint,
+    key: Option<&Secret>,
+    versions: &Versions,
+) -> Vec<(&'a str, String)> {
+    let key = key.and_then(|key| match &endpoint.auth {
         Auth::Bearer => Some(("authorization", format!("Bearer {}", key.expose()))),
-        Auth::Header(name) => Some((name, key.expose().to_owned())),
+        Auth::Header(name) => Some((&**name, key.expose().to_owned())),
         Auth::None => None,
-    }
+    });
+    key.into_iter().chain(versions.headers(endpoint.format)).collect()
 }

@@ -1,7 +1,9 @@
 //! The pipeline of a call: receive, select, reserve, attempt, respond, and record after the response. Also `POST
-//! /v1/routing/explain`, which returns the plan of a call without sending it.
+//! /v1/routing/explain`, which returns the plan of a call without sending it, and the count of a prompt's tokens
+//! ([`count_tokens`]).
 
 mod attempts;
+pub mod count_tokens;
 mod early;
 mod permission;
 mod record;
@@ -15,6 +17,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format;
 use gatehouse_core::format::project_id;
 use gatehouse_core::format::request::Inference;
+use gatehouse_core::format::versions::Versions;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Reservation};
@@ -54,6 +57,7 @@ pub async fn create(
     let mut early = Early::reserve(context, isolate, caller).await?;
     let body = context.body(body_limits(config), early.heartbeat()).await?;
     let request = format::read(operation, &body.bytes)?;
+    let versions = Versions::read(operation.format, |name| context.header(name))?;
     let header = context.header(project_id::HEADER);
     let project = project_id::choose(header, request.project_id.clone(), config.requests.project_id)?;
     refreshed.await;
@@ -76,6 +80,7 @@ pub async fn create(
         context,
         isolate,
         request: &request,
+        versions: &versions,
         bytes: &body.bytes,
         body: body.buffer.as_ref(),
         candidates: &candidates,
@@ -138,7 +143,7 @@ pub async fn explain(
     context.require_json()?;
     let operations: Vec<_> = OPERATIONS.iter().map(|operation| (operation.path, *operation)).collect();
     let operation = context.query_choice("endpoint", &operations)?.unwrap_or(&CHAT_COMPLETIONS);
-    check_explain_limit(context, caller).await?;
+    check_limit(context, caller, "explain", EXPLAIN_PER_MINUTE).await?;
     let refreshed = isolate.health.refresh(context);
     let body = context.body(body_limits(&isolate.settings.config), None).await?;
     let request = format::read(operation, &body.bytes)?;
@@ -153,18 +158,24 @@ pub async fn explain(
     Ok(Response::json(200, &routing::explain(&query, &selection, &plan)))
 }
 
-/// Counts an explanation: it costs as much as a call, and no limit of a key counts it.
-async fn check_explain_limit(context: &RequestContext<'_>, caller: &Caller) -> Result<(), Error> {
-    let take = Take { limit: EXPLAIN_PER_MINUTE, span_ms: MINUTE_MS, name: None };
-    let who = format!("explain {}", accounts::name_of(caller));
+/// Counts a request for `what`, of which a key may send so many in a minute: it costs as much as a call, and no limit of
+/// a key counts it.
+async fn check_limit(
+    context: &RequestContext<'_>,
+    caller: &Caller,
+    what: &str,
+    per_minute: u32,
+) -> Result<(), Error> {
+    let take = Take { limit: per_minute, span_ms: MINUTE_MS, name: None };
+    let who = format!("{what} {}", accounts::name_of(caller));
     match rate_limiter::take(&context.env, &who, take).await {
         Ok(Verdict::Refused(wait_ms)) => {
-            let message = format!("A key may have {EXPLAIN_PER_MINUTE} decisions explained in a minute");
+            let message = format!("A key may send {per_minute} requests for '{what}' in a minute");
             Err(Error::new(Code::RateLimitExceeded, message).with_retry_after(seconds(wait_ms)))
         }
         Ok(Verdict::Allowed | Verdict::Repeated) | Err(ObjectError::NotBound) => Ok(()),
         Err(ObjectError::Failed(_)) => {
-            Err(Error::new(Code::StorageUnavailable, "The gateway cannot count explanations now; try again"))
+            Err(Error::new(Code::StorageUnavailable, "The gateway cannot count requests now; try again"))
         }
     }
 }

@@ -35,6 +35,10 @@ pub struct Record {
     pub provider: Option<String>,
     /// The provider's id of the model.
     pub model: Option<String>,
+    /// The day on which the provider ends the model, in days since 1970.
+    pub ends: Option<u16>,
+    /// The id of the model that the provider recommends instead.
+    pub successor: Option<&'static str>,
     /// True if `GET /v1/models` lists the model.
     pub listed: bool,
     /// True if the provider stops charging when a call is cancelled; `None` if unknown.
@@ -117,6 +121,8 @@ impl Record {
             project: call.project,
             provider: candidate.map(|candidate| candidate.provider.name.clone()),
             model: candidate.map(|candidate| candidate.model.to_string()),
+            ends: candidate.and_then(|candidate| candidate.facts.ends),
+            successor: candidate.and_then(|candidate| candidate.facts.successor),
             listed: candidate.is_some_and(|candidate| candidate.listed),
             cancel_stops_billing: candidate.and_then(|candidate| candidate.provider.cancel_stops_billing),
             key: call.key,

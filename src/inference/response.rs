@@ -7,6 +7,7 @@ use gatehouse_core::health::failure::Failure;
 use gatehouse_core::ledger::receipt::{Outcome, Receipt};
 use gatehouse_core::money::usd;
 use gatehouse_core::route::driver::{self, Exhausted, visible_ascii};
+use gatehouse_core::time::to_http_date;
 use worker::web_sys::ReadableStream;
 
 use super::attempts::{Received, Success};
@@ -35,7 +36,7 @@ pub fn respond(
     let mut receipt = None;
     let response = match ended {
         Ok(Success { received: Received::Whole { status, body, ticket, whole }, adjusted, .. }) => {
-            record.ended(driver::charge_of_whole(whole, record.prompt));
+            record.ended(driver::charge_of_whole(&whole, record.prompt));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
             let body = if body.length() <= SMALL {
@@ -56,7 +57,7 @@ pub fn respond(
             receipt = record.close(status, Outcome::of_status(status), false, Some(failure));
             record.settle_after_response(context, isolate);
             let error = context.with_id(refusal.error);
-            let mut response = Response::error(&error, context.surface());
+            let mut response = Response::error(&error, context.surface(), &context.id);
             // The key may have been revoked while the call waited.
             if status == 401 && error.source() == Source::Gateway {
                 response = response.with("www-authenticate", authentication::challenge(context));
@@ -78,7 +79,8 @@ fn relay(
 ) -> Result<ReadableStream, Error> {
     let ping_ms = record.isolate.settings.config.timeouts.ping_ms;
     let env = context.env.clone();
-    upstream::relay_stream(&context.execution, events, ping_ms, async move |stream, client_stayed| {
+    let ping = context.surface().ping();
+    upstream::relay_stream(&context.execution, events, ping, ping_ms, async move |stream, client_stayed| {
         let outcome = driver::outcome_of_stream(stream, client_stayed);
         if let (Outcome::Failed, Some(error)) = (outcome, stream.error()) {
             record.broke(&Failure::of(error, None));
@@ -122,6 +124,14 @@ fn with_route(response: Response, record: &Record, route: String) -> Response {
     }
     if let Some(model) = &record.model {
         response = response.with("x-gateway-model", visible_ascii(model));
+    }
+    if let Some(day) = record.ends {
+        // RFC 8594. When the provider announced the end, which would be the date of `deprecation` (RFC 9745), is not
+        // known.
+        response = response.with("sunset", to_http_date(day));
+    }
+    if let (Some(provider), Some(successor)) = (&record.provider, record.successor) {
+        response = response.with("x-gateway-successor", format!("{provider}/{successor}"));
     }
     if record.attempts > 1 {
         // More than one attempt means that some lane is not healthy.

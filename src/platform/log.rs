@@ -82,6 +82,8 @@ pub enum Event<'e> {
     Response { error: &'e str },
     /// A statement of the database failed.
     Database { error: &'e str },
+    /// A run-time setting has a fault.
+    Setting { error: &'e str, detail: &'e str },
     /// A ledger failed, or a report to one did, with how many calls.
     Ledger {
         error: &'e str,

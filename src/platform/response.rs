@@ -41,7 +41,7 @@ pub enum Body {
 const fn operator_retry(surface: Surface) -> u32 {
     match surface {
         Surface::V0 => 5,
-        Surface::OpenAi | Surface::Portal => 60,
+        Surface::OpenAi | Surface::Anthropic | Surface::Portal => 60,
     }
 }
 
@@ -61,14 +61,15 @@ impl Response {
         Response { status, headers: vec![("content-type", Cow::Borrowed(content_type))], body }
     }
 
-    /// An error response in the envelope of a surface.
-    pub fn error(error: &Error, surface: Surface) -> Response {
+    /// An error response in the envelope of a surface, for the request with this id.
+    pub fn error(error: &Error, surface: Surface, request_id: &str) -> Response {
         let source = match error.source() {
             Source::Gateway => "gateway",
             Source::Upstream => "upstream",
         };
+        let envelope = error.envelope(surface).of_request(request_id);
         let mut response =
-            Response::json(error.status, &error.envelope(surface)).with("x-gateway-error-source", source);
+            Response::json(error.status_on(surface), &envelope).with("x-gateway-error-source", source);
         if let Some(path) = error.documentation() {
             response = response.with("link", format!("<{path}>; rel=\"help\""));
         }

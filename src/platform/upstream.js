@@ -163,8 +163,7 @@ class Watch {
  *
  * @param {AbortSignal} client aborted when the client disconnects
  * @param {string} url of the endpoint; for the binding, the model
- * @param {string | undefined} header the name of the header with the credential
- * @param {string | undefined} credential
+ * @param {string} headers lines: the names and values of headers beyond those of every request
  * @param {Binding | undefined} binding to use instead of HTTP
  * @param {Uint8Array} body
  * @param {Limits} limits
@@ -181,8 +180,7 @@ class Watch {
 export function send(
   client,
   url,
-  header,
-  credential,
+  headers,
   binding,
   body,
   limits,
@@ -201,7 +199,7 @@ export function send(
   const pending = watch.isAlone
     ? undefined
     : binding === undefined
-      ? post(url, header, credential, body, hooks !== undefined, signal)
+      ? post(url, headers, body, hooks !== undefined, signal)
       : run(binding, url, body, signal);
   return {
     settled: exchange(watch, pending, limits, stallMs, hooks, ticket),
@@ -288,14 +286,13 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
 
 /**
  * @param {string} url
- * @param {string | undefined} header
- * @param {string | undefined} credential
+ * @param {string} lines the names and values of further headers
  * @param {Uint8Array} body
  * @param {boolean} stream
  * @param {AbortSignal} signal
  */
-function post(url, header, credential, body, stream, signal) {
-  // The complete list: none of the caller's headers reaches an upstream.
+function post(url, lines, body, stream, signal) {
+  // The complete list: none of the caller's headers reaches an upstream as it is.
   /** @type {Record<string, string>} */
   const headers = {
     "content-type": "application/json",
@@ -304,7 +301,9 @@ function post(url, header, credential, body, stream, signal) {
     "accept-encoding": "identity",
     "user-agent": "gatehouse",
   };
-  if (header !== undefined) headers[header] = credential ?? "";
+  const parts = lines.split("\n");
+  for (let index = 1; index < parts.length; index += 2)
+    headers[/** @type {string} */ (parts[index - 1])] = /** @type {string} */ (parts[index]);
   return fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
 }
 
@@ -471,14 +470,15 @@ async function start(stream, limit, onProgress) {
  * Relays the event stream of an exchange to the client.
  *
  * @param {Exchange} exchange
- * @param {number} pingMs time without an event after which the client gets a comment
+ * @param {string} ping an event or a comment without meaning
+ * @param {number} pingMs time without an event after which the client gets it
  * @returns {{ readable: ReadableStream, finished: Promise<boolean> }} finished: true if the client was connected when
  * the stream ended
  */
-export function relay(exchange, pingMs) {
+export function relay(exchange, ping, pingMs) {
   const { source, hooks } = exchange;
   if (source === undefined || hooks === undefined) throw new Error("this exchange is no stream");
-  const client = new Client(exchange.watch, pingMs);
+  const client = new Client(exchange.watch, ping, pingMs);
   return { readable: client.readable, finished: pump(exchange, source, hooks, client) };
 }
 
@@ -586,9 +586,10 @@ async function empty(reader, ready) {
 class Client {
   /**
    * @param {Watch} watch
+   * @param {string} ping
    * @param {number} pingMs
    */
-  constructor(watch, pingMs) {
+  constructor(watch, ping, pingMs) {
     /** @type {Uint8Array[]} written, but not yet taken by the runtime */
     this.queue = [];
     /** Size of the queue, in bytes. */
@@ -619,7 +620,7 @@ class Client {
     this.watch = watch;
     this.pings = setInterval(() => {
       const isSilent = this.isAsking && Date.now() - this.wroteAt >= pingMs;
-      if (isSilent) this.write(PING);
+      if (isSilent) this.write(new TextEncoder().encode(ping));
     }, pingMs);
     if (watch.isAlone) this.leave();
   }
@@ -690,7 +691,6 @@ class Client {
 }
 
 const GONE = new Error("the client has left");
-const PING = new TextEncoder().encode(": ping\n\n");
 
 /**
  * The time between two reads of a stream that is gathered, in milliseconds. An event that comes later than that after
@@ -707,7 +707,7 @@ const QUICK_EVENTS = 2;
 /** The number of bytes waiting for a slow client above which the upstream is not read. */
 const MAX_WAITING = 65_536;
 
-/** The time that an upstream has to end its body after [DONE], in milliseconds. */
+/** The time that an upstream has to end its body after its last event, in milliseconds. */
 const DRAIN_MS = 1000;
 
 /**

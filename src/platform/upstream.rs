@@ -22,8 +22,7 @@ extern "C" {
     fn send(
         client: &web_sys::AbortSignal,
         url: &str,
-        header: Option<&str>,
-        credential: Option<&str>,
+        headers: &str,
         binding: &JsValue,
         body: &js_sys::Uint8Array,
         limits: &js_sys::Object,
@@ -45,7 +44,7 @@ extern "C" {
     fn timer(ms: f64) -> js_sys::Promise;
 
     #[wasm_bindgen(catch)]
-    fn relay(exchange: &JsExchange, ping_ms: f64) -> Result<JsRelay, JsValue>;
+    fn relay(exchange: &JsExchange, ping: &str, ping_ms: f64) -> Result<JsRelay, JsValue>;
 
     type JsFlight;
     #[wasm_bindgen(method, getter)]
@@ -141,8 +140,8 @@ impl UpstreamResponse {
 
 /// The destination of a request.
 pub enum Target<'a> {
-    /// An HTTP endpoint: the URL, and the header with the credential.
-    Http(&'a str, Option<(&'a str, String)>),
+    /// An HTTP endpoint: the URL, and the headers beyond those of every request, with their values.
+    Http(&'a str, Vec<(&'a str, String)>),
     /// The binding `AI`: the model.
     Binding(JsValue, &'a str),
 }
@@ -198,7 +197,7 @@ impl Hooks {
                 if let Err(error) = kept.pushed(bytes.len(), &relayed, stream.state()) {
                     let has_begun = stream.state() != StreamState::Held;
                     overload.set(if has_begun { Overload::Late } else { Overload::Early });
-                    return js_sys::Uint8Array::from(error.stream_event().as_slice()).into();
+                    return js_sys::Uint8Array::from(stream.failure(&error).as_slice()).into();
                 }
                 match relayed {
                     Relayed::AsIs if !matches!(stream.state(), StreamState::Over(_)) => JsValue::UNDEFINED,
@@ -335,8 +334,8 @@ pub struct Flight {
     ticket: Ticket,
 }
 
-/// Sends a request. `stream` reads an event stream; `None` if none was requested. If it `drains`, the response is read on
-/// for its usage when the client disconnects, for a while.
+/// Sends a request. `stream` reads an event stream; `None` if none was requested. If it
+/// `drains`, the response is read on for its usage when the client disconnects, for a while.
 #[expect(clippy::too_many_arguments, reason = "each is a fact of the exchange")]
 pub fn begin(
     client: &web_sys::AbortSignal,
@@ -348,19 +347,17 @@ pub fn begin(
     drains: bool,
     heartbeat: Option<&Heartbeat>,
 ) -> Flight {
-    let (url, credential, binding) = match target {
-        Target::Http(url, credential) => (url, credential, JsValue::UNDEFINED),
-        Target::Binding(binding, model) => (model, None, binding),
+    let (url, headers, binding) = match target {
+        Target::Http(url, headers) => (url, headers, JsValue::UNDEFINED),
+        Target::Binding(binding, model) => (model, Vec::new(), binding),
     };
-    let (header, credential) = credential.unzip();
     let hooks = stream.map(Hooks::new);
     let ticket = Ticket::new();
     let AttemptLimits { first_byte_ms, stall_ms, total_ms } = attempt;
     let sent = send(
         client,
         url,
-        header,
-        credential.as_deref(),
+        &lines(&headers),
         &binding,
         body,
         &limits.0,
@@ -374,6 +371,11 @@ pub fn begin(
         ticket.number(),
     );
     Flight { sent, hooks, ticket }
+}
+
+/// The lines of headers: name and value in turn.
+fn lines(headers: &[(&str, String)]) -> String {
+    headers.iter().flat_map(|(name, value)| [name, "\n", value, "\n"]).collect()
 }
 
 impl Flight {
@@ -445,16 +447,17 @@ pub async fn sleep(ms: u32) {
     let _ = task::settled(timer(ms.into())).await;
 }
 
-/// Relays an event stream. Returns the stream for the client, which gets a comment after each `ping_ms` without an
+/// Relays an event stream. Returns the stream for the client, which gets the `ping` after each `ping_ms` without an
 /// event. When the stream has ended, in whatever way, calls `finished` with a flag that is true if the client stayed
 /// connected.
 pub fn relay_stream(
     context: &Context,
     EventStream { exchange, hooks }: EventStream,
+    ping: &str,
     ping_ms: u32,
     finished: impl AsyncFnOnce(&dyn ResponseStream, bool) + 'static,
 ) -> Result<web_sys::ReadableStream, JsValue> {
-    let relayed = relay(&exchange, ping_ms.into())?;
+    let relayed = relay(&exchange, ping, ping_ms.into())?;
     let promise = relayed.finished();
     task::after_response(context, async move {
         let stayed = task::settled(promise).await.is_ok_and(|stayed| stayed.is_truthy());

@@ -2,7 +2,7 @@
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::audit::{Entry, Head};
-use gatehouse_core::onboarding::audit_state::{KeyRow, SecretRow};
+use gatehouse_core::onboarding::audit_state::{KeyRow, SecretRow, SettingRow};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,20 +40,33 @@ pub async fn after(env: &Env, seq: u64, limit: u64) -> Result<Vec<Entry>, Error>
         .collect())
 }
 
-/// The number of the last entry, and the keys and secrets at the same moment.
-pub async fn tables(env: &Env) -> Result<(u64, Vec<KeyRow>, Vec<SecretRow>), Error> {
+/// The tables that the trail implies, at one moment.
+pub struct Tables {
+    /// The number of the last entry.
+    pub last: u64,
+    /// The keys.
+    pub keys: Vec<KeyRow>,
+    /// Their secrets.
+    pub secrets: Vec<SecretRow>,
+    /// The run-time settings.
+    pub settings: Vec<SettingRow>,
+}
+
+/// Reads the tables and the number of the last entry.
+pub async fn tables(env: &Env) -> Result<Tables, Error> {
     let statements = [
         "SELECT coalesce(max(seq), 0) AS seq FROM audit_log",
-        "SELECT id, name, disabled, policies, models, endpoints, expires_ms, revoked_ms FROM issued_keys",
+        "SELECT id, name, disabled, policies, models, endpoints, limits, role, expires_ms, revoked_ms FROM issued_keys",
         "SELECT key_id, public_id, digest FROM key_secrets",
+        "SELECT kind, name, value FROM settings",
     ];
     let mut outcomes = run(env, &statements.map(|sql| Statement::new(sql, []))).await?.into_iter();
     let mut next = || outcomes.next().unwrap_or_default().rows;
-    let seq = next().first().and_then(|row| row.get("seq")?.as_u64()).unwrap_or_default();
-    Ok((seq, read(&next())?, read(&next())?))
+    let last = next().first().and_then(|row| row.get("seq")?.as_u64()).unwrap_or_default();
+    Ok(Tables { last, keys: read(&next())?, secrets: read(&next())?, settings: read(&next())? })
 }
 
 fn read<T: DeserializeOwned>(rows: &[Value]) -> Result<Vec<T>, Error> {
-    let unreadable = |_| Error::new(Code::InternalError, "A stored key cannot be read");
+    let unreadable = |_| Error::new(Code::InternalError, "A stored key or setting cannot be read");
     rows.iter().map(|row| T::deserialize(row).map_err(unreadable)).collect()
 }

@@ -152,6 +152,8 @@ impl Draft<'_> {
             ("policies", text(&self.settings.policies)),
             ("models", list(self.settings.models.as_ref())),
             ("endpoints", list(self.settings.endpoints.as_ref())),
+            ("limits", text(&self.settings.limits)),
+            ("role", self.settings.role.name().into()),
             ("metadata", text(&self.settings.metadata)),
             ("by_user", self.by_user.into()),
             ("request_id", self.request_id.into()),
@@ -170,7 +172,7 @@ fn list(items: Option<&Vec<String>>) -> Value {
 /// The key with a secret of this public id, for the call path: `None` if there is none, or it is revoked.
 pub async fn find_by_public_id(env: &Env, public_id: &str) -> Result<Stored, Error> {
     const SQL: &str = "SELECT k.id, k.name, k.disabled, k.expires_ms AS key_expires_ms, s.expires_ms AS secret_expires_ms, \
-        k.policies, k.models, k.endpoints, s.digest, s.public_id \
+        k.policies, k.models, k.endpoints, k.limits, s.digest, s.public_id \
         FROM key_secrets s JOIN issued_keys k ON k.id = s.key_id WHERE s.public_id = ?1 AND k.revoked_ms IS NULL";
     match database::run(env, &[Statement::new(SQL, [public_id.into()])]).await {
         Ok(outcomes) => Ok(outcomes.first().and_then(|outcome| outcome.rows.first()).and_then(|row| {
@@ -197,14 +199,14 @@ pub async fn public_ids(env: &Env, most: u32) -> Result<Option<BTreeSet<String>>
 /// The key of an id, revoked or not, or of a name: for reading its usage.
 pub async fn find_by_name_or_id(env: &Env, name: &str) -> Result<IssuedKey, Error> {
     const SQL: &str = "SELECT id, name, disabled, expires_ms AS key_expires_ms, NULL AS secret_expires_ms, policies, models, \
-        endpoints FROM issued_keys WHERE id = ?1 OR (name = ?1 AND revoked_ms IS NULL) ORDER BY revoked_ms LIMIT 1";
+        endpoints, limits FROM issued_keys WHERE id = ?1 OR (name = ?1 AND revoked_ms IS NULL) ORDER BY revoked_ms LIMIT 1";
     let found = rows(env, SQL, [name.into()]).await?;
     found.first().and_then(IssuedKey::from_row).ok_or_else(|| api_key::unknown(name))
 }
 
 /// All keys that are not revoked, sorted by name; or the key of a name.
 pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Error> {
-    const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.metadata, k.expires_ms, \
+    const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.limits, k.role, k.metadata, k.expires_ms, \
         k.request_id, k.created_ms, k.created_by, k.version, \
         (SELECT json_group_array(json_object('public_id', s.public_id, 'created_ms', s.created_ms, 'expires_ms', s.expires_ms)) \
          FROM key_secrets s WHERE s.key_id = k.id) AS secrets \
@@ -254,6 +256,7 @@ pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -
         ("policies = ?", text(&settings.policies)),
         ("models = ?", list(settings.models.as_ref())),
         ("endpoints = ?", list(settings.endpoints.as_ref())),
+        ("limits = ?", text(&settings.limits)),
         ("metadata = ?", text(&settings.metadata)),
         ("expires_ms = ?", settings.expires_ms.into()),
         ("version = ?", (key.version + 1).into()),

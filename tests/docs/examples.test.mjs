@@ -24,6 +24,14 @@ import {
 /** Examples that cannot succeed here, as there is no binding for e-mail, and their responses. */
 const REFUSED = { ApprovalEmail: 400 };
 
+/** An entry of each table of run-time settings. */
+const SETTINGS = /** @type {const} */ ({
+  "/v0/policies/{name}": ["spare", {}],
+  "/v0/aliases/{name}": ["spare", { model: "demo/sim-small" }],
+  "/v0/groups/{name}": ["spares", { models: ["demo/sim-small"] }],
+  "/v0/models/{id}": ["demo/spare", {}],
+});
+
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
 
@@ -39,6 +47,8 @@ before(async () => {
     GROQ_BASE_URL: `${upstream.url}/v1`,
     OPENAI_API_KEY: PROVIDER_KEY,
     OPENAI_BASE_URL: `${upstream.url}/v1`,
+    ANTHROPIC_API_KEY: PROVIDER_KEY,
+    ANTHROPIC_BASE_URL: `${upstream.url}/v1`,
     GATEWAY_CONFIG: JSON.stringify({
       providers: {
         demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
@@ -99,6 +109,12 @@ async function receipt(key) {
  * @returns {Promise<string[]>} values to try one after the other
  */
 async function prepared(path, query) {
+  if (path.startsWith("/v0/lanes/")) return ["groq:0/openai/gpt-oss-20b", "groq:0"];
+  if (path in SETTINGS) {
+    const [name, entry] = SETTINGS[/** @type {keyof typeof SETTINGS} */ (path)];
+    await operate(gateway, "PUT", path.replace(/\{.*\}/, name), entry);
+    return [name];
+  }
   const named = path.includes("{name}") || query === "?key=ci-runner" ? await issued() : undefined;
   if (path === "/v0/api_keys") await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
   if (path.startsWith("/v1/models/")) return ["groq/openai/gpt-oss-20b", "fast"];

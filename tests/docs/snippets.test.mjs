@@ -48,6 +48,8 @@ const variables = (config) => ({
   OPENAI_BASE_URL: `${upstream.url}/v1`,
   GROQ_API_KEY: "sk-simulated",
   GROQ_BASE_URL: `${upstream.url}/v1`,
+  ANTHROPIC_API_KEY: "sk-simulated",
+  ANTHROPIC_BASE_URL: `${upstream.url}/v1`,
   GATEWAY_CONFIG: config,
 });
 
@@ -170,6 +172,18 @@ suite("snippets of callers", () => {
   test("snippets of callers: calls with curl, streamed", async () => {
     for (const { text } of of("stream")) {
       assert.match(await shell(filled(text)), /data: \[DONE\]/);
+    }
+  });
+
+  test("snippets of callers: messages with curl", async () => {
+    for (const { text } of of("messages")) {
+      assert.equal(JSON.parse(await shell(filled(text))).type, "message");
+    }
+  });
+
+  test("snippets of callers: responses with curl", async () => {
+    for (const { text } of of("responses")) {
+      assert.equal(JSON.parse(await shell(filled(text))).object, "response");
     }
   });
 
@@ -310,6 +324,25 @@ suite("snippets of operators", () => {
       }
       if (/delete|DELETE/.test(snippet.text)) assert.equal(declined, undefined, place(snippet));
     }
+  });
+
+  test("snippets of operators: run-time settings", async () => {
+    await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner" });
+    for (const snippet of of("settings")) {
+      await shell(filled(snippet.text)).catch((error) => {
+        throw new Error(place(snippet), { cause: error });
+      });
+    }
+    const limited = await operate(gateway, "GET", "/v0/api_keys/ci-runner");
+    const [key] = /** @type {any} */ (await limited.json());
+    assert.deepEqual(key.limits, { usd_per_month: 50 });
+    await operate(gateway, "DELETE", "/v0/policies/trial");
+    await operate(gateway, "DELETE", "/v0/groups/cheap");
+    await operate(gateway, "DELETE", "/v0/models/groq/openai/gpt-oss-20b");
+  });
+
+  test("snippets of operators: failing providers", async () => {
+    for (const { text } of of("lanes")) await shell(filled(text));
   });
 
   test("snippets of operators: creating, changing and revoking keys", async () => {

@@ -181,10 +181,12 @@ suite("key API, creating", () => {
         id: body.id,
         name: "my-api-key",
         scopes: ["Read", "Write"],
+        role: "read",
         state: "active",
         policies: [],
         models: null,
         endpoints: null,
+        limits: {},
         metadata: {},
         created_at: createdAt,
         created_by: OPERATOR_LABEL,
@@ -245,7 +247,7 @@ suite("key API, creating", () => {
       ["[]", "InvalidJson"],
       ['{"name":"a"', "InvalidJson"],
       ['{"name":"a","name":"b"}', "DuplicateMember"],
-      [{ name: "a", role: "admin" }, "UnknownMember"],
+      [{ name: "a", role: "auditor" }, "InvalidValue"],
       [{ name: "a", expires: "2030-01-01T00:00:00Z" }, "UnknownMember"],
     ])) {
       await refused(await keys("POST", "", body), 400, code);
@@ -928,6 +930,8 @@ suite("audit log", () => {
       policies: [],
       models: ["demo/*"],
       endpoints: null,
+      limits: {},
+      role: "read",
       expires_ms: null,
       metadata_sha256: sha256("{}"),
     };

@@ -1,6 +1,7 @@
 // @ts-check
 //! Budgets hold to the last micro-USD: the real cost at the simulated provider is compared with the budget of a key, with
-//! a thousand concurrent clients, and with isolates that die while they hold leases.
+//! a thousand concurrent clients, and with isolates that die while they hold leases. Chat completions and messages have
+//! the same fields and the same cost here.
 
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
@@ -32,6 +33,9 @@ const request = (/** @type {object} */ body = {}) =>
 const HOLD =
   (request({ stream: false, simulate: { events: TOKENS } }).length + 256) * INPUT + TOKENS * OUTPUT;
 const FOR_CALLS = 100;
+/** The endpoints of calls. */
+const CHAT = "/v1/chat/completions";
+const PATHS = [CHAT, "/v1/messages"];
 const BUDGET = FOR_CALLS * COST;
 /** The time in milliseconds for which a client retries. */
 const PATIENCE_MS = 180_000;
@@ -46,6 +50,13 @@ after(() => upstream?.stop());
 /** The configuration, with a budget in micro-USD. */
 const configured = (micro = BUDGET) =>
   variables(upstream, {
+    providers: {
+      demo: {
+        base_url: `${upstream.url}/v1`,
+        models: ["sim-small"],
+        formats: ["chat_completions", "messages"],
+      },
+    },
     models: { "demo/sim-small": PRICE },
     policies: { budget: { limits: { usd_total: micro / 1_000_000 } } },
   });
@@ -64,9 +75,10 @@ async function issue(gateway) {
  * @param {Gateway} gateway
  * @param {string} key
  * @param {object} body
+ * @param {string} path
  */
-async function once(gateway, key, body) {
-  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+async function once(gateway, key, body, path) {
+  const response = await fetch(`${gateway.url}${path}`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
     body: request(body),
@@ -85,11 +97,12 @@ async function once(gateway, key, body) {
  * @param {Gateway} gateway
  * @param {string} key
  * @param {object} body
+ * @param {string} [path]
  */
-async function client(gateway, key, body) {
+async function client(gateway, key, body, path = CHAT) {
   const until = Date.now() + PATIENCE_MS;
   for (let tries = 1; ; tries += 1) {
-    const { what, retry } = await once(gateway, key, body).catch(() => ({
+    const { what, retry } = await once(gateway, key, body, path).catch(() => ({
       what: "lost",
       retry: 0,
     }));
@@ -128,8 +141,9 @@ function counted(ends) {
 }
 
 suite("budget under load", () => {
-  for (const ISOLATES of [1, 10]) {
-    test(`budget: a thousand concurrent calls over ${ISOLATES} isolate(s), whole and streamed, do not overrun it`, async (t) => {
+  const cases = [{ path: CHAT, ISOLATES: 1 }, ...PATHS.map((path) => ({ path, ISOLATES: 10 }))];
+  for (const { path, ISOLATES } of cases) {
+    test(`budget: a thousand concurrent calls of ${path} over ${ISOLATES} isolate(s), whole and streamed, do not overrun it`, async (t) => {
       await upstream.forget();
       const isolates = await Isolates.start(ISOLATES, configured());
       try {
@@ -139,7 +153,7 @@ suite("budget under load", () => {
         const ends = await Promise.all(
           Array.from({ length: 1000 }, (_, index) => {
             const stream = index % 3 === 0;
-            return client(isolates.at(index % ISOLATES), key, { stream, simulate });
+            return client(isolates.at(index % ISOLATES), key, { stream, simulate }, path);
           }),
         );
         const cost = await realCost();
@@ -175,12 +189,15 @@ suite("budget, sequential calls", () => {
   });
   after(() => isolates?.stop());
 
-  for (const stream of [false, true]) {
-    test(`budget: no sequential call is rejected before the budget is spent (${stream ? "streamed" : "whole"})`, async () => {
+  const cases = PATHS.flatMap((path) => [false, true].map((stream) => ({ path, stream })));
+  for (const { path, stream } of cases) {
+    const how = `${path}, ${stream ? "streamed" : "whole"}`;
+    test(`budget: no sequential call is rejected before the budget is spent (${how})`, async () => {
       const { name, key } = await issue(isolates.at(0));
       const ends = [];
       for (let calls = 0; calls < 25; calls += 1) {
-        ends.push(await once(isolates.at(0), key, { stream, simulate: { events: TOKENS } }));
+        const simulate = { events: TOKENS };
+        ends.push(await once(isolates.at(0), key, { stream, simulate }, path));
       }
       assert.deepEqual(
         ends.map(({ what }) => what),
@@ -190,12 +207,12 @@ suite("budget, sequential calls", () => {
       assert.deepEqual([used, held, remaining], [20 * COST, 0, EXACT - 20 * COST]);
     });
 
-    test(`budget: two isolates answer as many sequential calls as one (${stream ? "streamed" : "whole"})`, async (t) => {
+    test(`budget: two isolates answer as many sequential calls as one (${how})`, async (t) => {
       const { key } = await issue(isolates.at(0));
       const ends = [];
       for (let calls = 0; calls < 25; calls += 1) {
         const simulate = { events: TOKENS };
-        ends.push(await client(isolates.at(calls % 2), key, { stream, simulate }));
+        ends.push(await client(isolates.at(calls % 2), key, { stream, simulate }, path));
       }
       t.diagnostic(`tries: ${ends.map(({ tries }) => tries).join(" ")}`);
       assert.deepEqual(counted(ends), { answered: 20, spent: 5 });

@@ -9,11 +9,13 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 const spec = JSON.parse(readFileSync(new URL("../../openapi.json", import.meta.url), "utf8"));
 const ajv = new Ajv2020({ strict: false, validateFormats: false }).addSchema(spec, "openapi.json");
 
-/** Path templates as regular expressions; the id of a model may have slashes. */
+/** Paths with a name that has slashes: those of models, aliases, groups and lanes. */
+const WITH_SLASHES = /^(\/v1\/models|\/v0\/(?:models|aliases|groups|lanes))\/\{[^}]+\}(.*)$/;
+/** Path templates as regular expressions. */
 const templates = Object.keys(spec.paths).map((path) => ({
   path,
   pattern: new RegExp(
-    `^${path.replace("/v1/models/{id}", "/v1/models/.+").replace(/\{[^}]+\}/g, "[^/]+")}/?$`,
+    `^${path.replace(WITH_SLASHES, "$1/.+$2").replace(/\{[^}]+\}/g, "[^/]+")}/?$`,
   ),
 }));
 

@@ -23,6 +23,8 @@ export class FakeGateway {
   requests = [];
   /** @type {Map<string, any>} */
   keys = new Map();
+  /** @type {Map<string, any>} Run-time settings, by table and name. */
+  settings = new Map();
   /** @type {{ seq: number, entry: string, hash: string }[]} */
   audit = [];
   /** @type {object | null} what it finds in its tables, other than the audit log says */
@@ -146,7 +148,41 @@ export class FakeGateway {
     } else if (route === "GET /v0/audit") this.#auditPage(searchParams, response);
     else if (first === "v0" && words[0] === "api_keys")
       this.#apiKeys(call, words.slice(1), response);
+    else if (["policies", "aliases", "groups", "models"].includes(words[0] ?? ""))
+      this.#setting(call, String(words[0]), words.slice(1).join("/"), searchParams, response);
     else json(response, 404, { error: { message: "There is no such route", code: "not_found" } });
+  }
+
+  /**
+   * @param {Call} call
+   * @param {string} table
+   * @param {string} name
+   * @param {URLSearchParams} query
+   * @param {ServerResponse} response
+   */
+  #setting({ method, body }, table, name, query, response) {
+    const document = (/** @type {string} */ key) => ({
+      name: key.slice(table.length + 1),
+      source: "database",
+      value: this.settings.get(key),
+      overrides: null,
+      keys: null,
+      version: 1,
+      changed_at: CREATED,
+      changed_by: "ops",
+    });
+    const key = `${table}/${name}`;
+    if (method === "GET") {
+      const keys = [...this.settings.keys()].filter((one) => one.startsWith(`${table}/`));
+      return json(response, 200, name === "" ? keys.map(document) : document(key));
+    }
+    const was = this.settings.get(key) ?? null;
+    const isDry = query.get("dry_run") === "true";
+    if (!isDry && method === "PUT") this.settings.set(key, body);
+    if (!isDry && method === "DELETE") this.settings.delete(key);
+    const value = method === "PUT" ? body : null;
+    const change = { name, dry_run: isDry, was, value, affected_keys: 3, version: 2 };
+    return json(response, 200, change);
   }
 
   /**
@@ -239,7 +275,8 @@ export class FakeGateway {
     }
     if (method === "GET") return json(response, 200, [key]);
     if (method === "PATCH") {
-      key.state = body.disabled ? "disabled" : "active";
+      const { disabled = false, ...others } = body;
+      Object.assign(key, others, { state: disabled ? "disabled" : "active" });
       return json(response, 200, key);
     }
     this.keys.delete(name);

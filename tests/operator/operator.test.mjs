@@ -444,6 +444,7 @@ suite("operator CLI, keys", PARALLEL, () => {
       "policies   -",
       "models     groq/*, auto",
       "endpoints  no limit of its own",
+      "limits     -",
       "created    2026-11-22 07:11 UTC by ops",
       "expires    never",
       "request    kreq_a",
@@ -460,6 +461,65 @@ suite("operator CLI, keys", PARALLEL, () => {
     const text = await succeed("keys show web --json");
     assert.deepEqual(JSON.parse(text), [gateway.keys.get("web")]);
     await refuse("keys show absent", "Unknown API key 'absent' (HTTP 404, request id req-of-test)");
+  });
+
+  test("operator CLI: keys set changes what it names and keeps the rest", async (context) => {
+    const { gateway, succeed, misuse, called } = await setUp(context);
+    gateway.addKey("web", { limits: { usd_per_month: 5, concurrent: 2 }, metadata: { team: "a" } });
+    const text = await succeed("keys set web --usd-per-month 50 --concurrent none --metadata b=c");
+    assert.match(text, /^Changed the key web: it takes effect everywhere within 10 seconds\.\n/);
+    assert.match(text, /\nlimits +50 usd_per_month\n/);
+    assert.deepEqual(gateway.calls.at(-1)?.body, {
+      limits: { usd_per_month: 50 },
+      metadata: { team: "a", b: "c" },
+    });
+    assert.deepEqual(called(), ["GET /v0/api_keys/web", "PATCH /v0/api_keys/web"]);
+    await succeed("keys create --name new --requests-per-day 3 --role write");
+    assert.deepEqual(gateway.calls.at(-1)?.body.limits, { requests_per_day: 3 });
+    called();
+    await misuse("keys set web --usd-per-day five", '--usd-per-day must be a number, or "none"');
+  });
+
+  test("operator CLI: settings are set over the fields that they have", async (context) => {
+    const { gateway, succeed, called } = await setUp(context);
+    gateway.settings.set("policies/trial", { description: "d", limits: { concurrent: 2 } });
+    const dry = await succeed("policies set trial --usd-per-day 5 --dry-run");
+    assert.match(dry, /A dry run: nothing was changed\. The change would concern 3 keys\.\n$/);
+    const value = { description: "d", limits: { concurrent: 2, usd_per_day: 5 } };
+    assert.deepEqual(gateway.calls.at(-1)?.body, value);
+    assert.equal(gateway.settings.get("policies/trial").limits.usd_per_day, undefined);
+    await succeed(["policies", "set", "trial", "--model", "groq/*", "--set", "expires_days=3"]);
+    assert.deepEqual(gateway.settings.get("policies/trial").models, ["groq/*"]);
+    assert.equal(gateway.settings.get("policies/trial").expires_days, 3);
+    called();
+    await succeed("aliases set team/fast groq/a");
+    assert.deepEqual(called(), ["GET /v0/aliases", "PUT /v0/aliases/team%2Ffast"]);
+    assert.deepEqual(gateway.settings.get("aliases/team/fast"), { model: "groq/a" });
+    await succeed("groups set g --model groq/a --weight 3 --model groq/b --weight 1");
+    const group = { models: ["groq/a", "groq/b"], weights: [3, 1] };
+    assert.deepEqual(gateway.settings.get("groups/g"), group);
+    await succeed("models set groq/a --set hidden=true --set like=groq/b");
+    assert.deepEqual(gateway.settings.get("models/groq/a"), { hidden: true, like: "groq/b" });
+    assert.match(await succeed("groups list"), /^NAME +VALUE .*\ng +\{"models":\["groq\/a"/);
+    assert.match(await succeed("groups show g"), /^name +g\nsource +database\n/);
+    const env = { EDITOR: "sed -i s,groq.a,groq/z," };
+    await succeed("aliases edit team/fast", { env });
+    assert.deepEqual(gateway.settings.get("aliases/team/fast"), { model: "groq/z" });
+    await succeed("aliases remove team/fast --yes");
+    assert.equal(gateway.settings.has("aliases/team/fast"), false);
+  });
+
+  test("operator CLI: a setting is not changed if the editor changes nothing or fails", async (context) => {
+    const { gateway, refuse } = await setUp(context);
+    gateway.settings.set("aliases/a", { model: "groq/a" });
+    await refuse("aliases edit a", "Set VISUAL or EDITOR to your editor", {
+      env: { EDITOR: "", VISUAL: "" },
+    });
+    const unchanged = "The entry was not edited; nothing was changed";
+    await refuse("aliases edit a", unchanged, { env: { EDITOR: "true", VISUAL: "" } });
+    const failed = "The editor failed; nothing was changed";
+    await refuse("aliases edit a", failed, { env: { EDITOR: "false", VISUAL: "" } });
+    assert.ok(gateway.calls.every(({ method }) => method === "GET"));
   });
 
   test("operator CLI: keys disable and keys enable", async (context) => {

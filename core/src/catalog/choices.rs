@@ -52,6 +52,10 @@ pub(super) const OPENROUTER: Choices = Choices {
     ],
 };
 
+/// A refusal goes to the models that this field names. <https://docs.claude.com/en/api/messages>
+pub(super) const ANTHROPIC: Choices =
+    Choices { fields: &[("fallbacks", Choice::Services)], model_parts: &[] };
+
 /// A suffix names the host or the order of hosts. <https://huggingface.co/docs/inference-providers>
 pub(super) const HUGGING_FACE: Choices =
     Choices { fields: &[("provider", Choice::Price)], model_parts: &[(":", Choice::Price)] };

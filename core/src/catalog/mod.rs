@@ -9,12 +9,12 @@ mod providers;
 mod registry;
 
 pub use choices::{Choice, Choices};
-pub use models::{Facts, MODELS_AS_OF, Price, facts, of_provider};
+pub use models::{Efforts, Facts, MODELS_AS_OF, Price, Steps, facts, of_provider};
 pub use providers::{
     LimitHeader, PROVIDERS, Provider, Quirk, Resource, StreamUsage, Window, api_key_variable,
     base_url_variable,
 };
 pub use registry::{
-    AI_BINDING, Architecture, Capabilities, Entry, ListedModel, ModelObject, OTHER, Pricing, Reachability,
-    Registry, WORKERS_AI,
+    AI_BINDING, Architecture, Capabilities, Endpoint, Entry, ListedModel, ModelObject, OTHER, Pricing,
+    PricingStep, Reachability, Registry, WORKERS_AI,
 };

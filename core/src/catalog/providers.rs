@@ -6,8 +6,9 @@
 //!
 //! Providers without such an endpoint are not listed: Reka, Snowflake Cortex (a format of their own), Oracle OCI and
 //! `SageMaker` (signed requests), Replicate (jobs that are polled), Vertex AI (tokens that expire after an hour and
-//! must be signed for), Nomic (an embeddings format of its own), `ModelScope` (no known URL). Anthropic, Gemini,
-//! Cohere, Bedrock and Workers AI are called through their compatible endpoints. Any other compatible endpoint can be
+//! must be signed for), Nomic (an embeddings format of its own), `ModelScope` (no known URL). Gemini, Cohere, Bedrock
+//! and Workers AI are called through their compatible endpoints. A row lists Messages only if the provider serves all
+//! of its chat models so. Any other compatible endpoint can be
 //! configured (see [`crate::config::CustomProvider`]).
 
 use std::borrow::Cow;
@@ -20,16 +21,20 @@ use crate::operation::Format;
 
 /// The built-in properties of a provider.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the columns are independent of each other")]
 pub struct Provider {
     /// The name in `provider/model`, and, in upper case, in the names of its variables. Lower case, `_` between words.
     pub name: &'static str,
     /// The base URL, without a final slash. May have placeholders, each the name of a variable in braces:
     /// `https://{AZURE_RESOURCE}.openai.azure.com/openai/v1`.
     pub base_url: &'static str,
-    /// The formats that it serves, each with the path that is appended to the base URL.
+    /// The formats that it serves, each with the path that is appended to the base URL. Each `../` at its beginning takes
+    /// a segment off the base URL first.
     pub serves: &'static [(Format, &'static str)],
     /// How the gateway authenticates to it.
     pub auth: Auth,
+    /// The header that has the key in requests for Messages, if it is another one.
+    pub messages_key_header: Option<&'static str>,
     /// Further names of the secret with its key, in addition to `<NAME>_API_KEY`; the first that is set counts.
     pub key_variables: &'static [&'static str],
     /// When its streams report usage.
@@ -48,6 +53,9 @@ pub struct Provider {
     pub choices: Choices,
     /// `true` if its streams are known to end without `[DONE]`: with a finish reason and usage, they are complete.
     pub ends_without_done: bool,
+    /// `true` if it serves OpenAI's own models as OpenAI does: it keeps responses, conversations and prompts, and its
+    /// reasoning models call tools best through Responses; the newest ones reject tools in Chat Completions.
+    pub is_openai: bool,
 }
 
 /// When a provider's streams report usage.
@@ -234,13 +242,30 @@ const TOGETHER_LIMITS: &[LimitHeader] = &[
 pub(super) const fn usual_path(format: Format) -> &'static str {
     match format {
         Format::ChatCompletions => "/chat/completions",
+        Format::Messages => "/messages",
+        Format::Responses => "/responses",
         Format::Embeddings => "/embeddings",
     }
+}
+
+/// The address of a format, from the base URL and the path of the table.
+pub(super) fn address(base_url: &str, path: &str) -> String {
+    let (mut base, mut path) = (base_url, path);
+    while let Some(rest) = path.strip_prefix("../") {
+        // The host is no segment.
+        let host = base.find("://").map_or(0, |scheme| scheme + 3);
+        base = base.rsplit_once('/').map_or(base, |(above, _)| if above.len() > host { above } else { base });
+        path = rest;
+    }
+    let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+    format!("{base}{slash}{path}")
 }
 
 const CHAT_AND_EMBEDDINGS: &[(Format, &str)] = &[CHAT, EMBEDDINGS];
 const EMBEDDINGS: (Format, &str) = (Format::Embeddings, usual_path(Format::Embeddings));
 const CHAT: (Format, &str) = (Format::ChatCompletions, usual_path(Format::ChatCompletions));
+const MESSAGES: (Format, &str) = (Format::Messages, usual_path(Format::Messages));
+const RESPONSES: (Format, &str) = (Format::Responses, usual_path(Format::Responses));
 
 /// A typical provider: the key is a bearer token, nothing else is special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {
@@ -258,6 +283,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
         base_url,
         serves: &[CHAT],
         auth,
+        messages_key_header: None,
         key_variables: &[],
         stream_usage: StreamUsage::OnRequest,
         quirks: &[],
@@ -267,6 +293,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
         own_routing: false,
         choices: Choices { fields: &[], model_parts: &[] },
         ends_without_done: false,
+        is_openai: false,
     }
 }
 
@@ -274,6 +301,12 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
 impl Provider {
     const fn serves(mut self, formats: &'static [(Format, &'static str)]) -> Provider {
         self.serves = formats;
+        self
+    }
+
+    /// The provider takes the key for Messages in Anthropic's header.
+    const fn x_api_key(mut self) -> Provider {
+        self.messages_key_header = Some("x-api-key");
         self
     }
 
@@ -317,6 +350,11 @@ impl Provider {
         self
     }
 
+    const fn openai(mut self) -> Provider {
+        self.is_openai = true;
+        self
+    }
+
     const fn ends_without_done(mut self) -> Provider {
         self.ends_without_done = true;
         self
@@ -328,9 +366,10 @@ impl Provider {
 pub static PROVIDERS: &[Provider] = &[
     provider("ai21", "https://api.ai21.com/studio/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("ai302", "https://api.302.ai/v1").choices(choices::ANY),
-    provider("anthropic", "https://api.anthropic.com/v1").limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
-    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(CHAT_AND_EMBEDDINGS)
-        .keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true).charges_rejections(),
+    provider("anthropic", "https://api.anthropic.com/v1").serves(&[CHAT, MESSAGES]).x_api_key()
+        .choices(choices::ANTHROPIC).limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
+    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(&[CHAT, RESPONSES, EMBEDDINGS])
+        .openai().keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true).charges_rejections(),
     provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS)
         .charges_rejections(),
     provider("baseten", "https://inference.baseten.co/v1"),
@@ -346,9 +385,10 @@ pub static PROVIDERS: &[Provider] = &[
     provider("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1").serves(CHAT_AND_EMBEDDINGS)
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("deepinfra", "https://api.deepinfra.com/v1/openai").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("deepseek", "https://api.deepseek.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("deepseek", "https://api.deepseek.com/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages"), (Format::Responses, "../responses")])
+        .x_api_key().quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("featherless", "https://api.featherless.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("fireworks", "https://api.fireworks.ai/inference/v1").serves(CHAT_AND_EMBEDDINGS)
+    provider("fireworks", "https://api.fireworks.ai/inference/v1").serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS])
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("friendli", "https://api.friendli.ai/serverless/v1")
         .keys(&["FRIENDLI_TOKEN"]).cancel_stops_billing(true),
@@ -356,7 +396,7 @@ pub static PROVIDERS: &[Provider] = &[
         .keys(&["GOOGLE_API_KEY"]).cancel_stops_billing(false),
     provider("github_models", "https://models.github.ai/inference").serves(CHAT_AND_EMBEDDINGS).keys(&["GITHUB_TOKEN"]),
     provider("gmi", "https://api.gmi-serving.com/v1").ends_without_done(),
-    provider("groq", "https://api.groq.com/openai/v1").quirks(GROQ).limits(GROQ_LIMITS)
+    provider("groq", "https://api.groq.com/openai/v1").serves(&[CHAT, RESPONSES]).quirks(GROQ).limits(GROQ_LIMITS)
         .choices(choices::GROQ).cancel_stops_billing(false),
     provider("huggingface", "https://router.huggingface.co/v1")
         .keys(&["HF_TOKEN"]).quirks(ONLY_MAX_TOKENS).choices(choices::HUGGING_FACE).cancel_stops_billing(false),
@@ -373,7 +413,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("minimax", "https://api.minimax.chat/v1").cancel_stops_billing(false).ends_without_done(),
     provider("mistral", "https://api.mistral.ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
-    provider("moonshot", "https://api.moonshot.ai/v1"),
+    provider("moonshot", "https://api.moonshot.ai/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages")]),
     provider("nano_gpt", "https://nano-gpt.com/api/v1").keys(&["NANOGPT_API_KEY"])
         .quirks(ONLY_MAX_TOKENS).choices(choices::NANO_GPT),
     provider("nebius", "https://api.studio.nebius.ai/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
@@ -381,8 +421,8 @@ pub static PROVIDERS: &[Provider] = &[
     provider("nscale", "https://inference.api.nscale.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("nvidia", "https://integrate.api.nvidia.com/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     with_auth("ollama", "http://localhost:11434/v1", Auth::None).serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
-    provider("openai", "https://api.openai.com/v1").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS).cancel_stops_billing(true),
-    provider("openrouter", "https://openrouter.ai/api/v1").serves(CHAT_AND_EMBEDDINGS)
+    provider("openai", "https://api.openai.com/v1").serves(&[CHAT, RESPONSES, EMBEDDINGS]).openai().limits(OPENAI_LIMITS).cancel_stops_billing(true),
+    provider("openrouter", "https://openrouter.ai/api/v1").serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS])
         .own_routing().choices(choices::OPENROUTER),
     provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
     provider("perplexity", "https://api.perplexity.ai").serves(&[CHAT, (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY).cancel_stops_billing(false).ends_without_done(),
@@ -405,9 +445,9 @@ pub static PROVIDERS: &[Provider] = &[
     provider("workers_ai", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["CLOUDFLARE_WORKERS_AI_API_KEY", "CLOUDFLARE_API_TOKEN"])
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("xai", "https://api.x.ai/v1").cancel_stops_billing(true),
-    provider("zai", "https://api.z.ai/api/paas/v4").quirks(ONLY_MAX_TOKENS),
-    provider("zhipu", "https://open.bigmodel.cn/api/paas/v4").quirks(ONLY_MAX_TOKENS),
+    provider("xai", "https://api.x.ai/v1").serves(&[CHAT, RESPONSES]).cancel_stops_billing(true),
+    provider("zai", "https://api.z.ai/api/paas/v4").serves(&[CHAT, (Format::Messages, "../../anthropic/v1/messages")]).quirks(ONLY_MAX_TOKENS),
+    provider("zhipu", "https://open.bigmodel.cn/api/paas/v4").serves(&[CHAT, (Format::Messages, "../../anthropic/v1/messages")]).quirks(ONLY_MAX_TOKENS),
 ];
 
 /// The Worker secret with a provider's key: `my-llm` → `MY_LLM_API_KEY`.
@@ -471,11 +511,27 @@ mod tests {
             filled += rest;
             assert_eq!(BaseUrl::parse(&filled).unwrap().as_str(), filled);
             for (index, (format, path)) in provider.serves.iter().enumerate() {
-                assert!(path.is_empty() || path.starts_with('/'), "{}", provider.name);
+                let (address, path) = (address(&filled, path), path.trim_start_matches("../"));
+                assert!(path.is_empty() || !path.trim_start_matches('/').is_empty(), "{}", provider.name);
+                assert_eq!(BaseUrl::parse(&address).map(|url| url.as_str().to_owned()), Ok(address));
                 assert!(provider.serves.iter().skip(index + 1).all(|(other, _)| other != format), "{filled}");
             }
         }
         assert_eq!(placeholders, ["AZURE_RESOURCE", "BEDROCK_REGION", "CLOUDFLARE_ACCOUNT_ID"]);
+    }
+
+    #[test]
+    fn a_path_may_begin_above_the_base_url() {
+        for (base_url, path, expected) in [
+            ("https://a.example/v1", "/messages", "https://a.example/v1/messages"),
+            ("https://a.example/v1", "", "https://a.example/v1"),
+            ("https://a.example/v1", "../x/messages", "https://a.example/x/messages"),
+            ("https://a.example/b/v1", "../x/messages", "https://a.example/b/x/messages"),
+            ("https://a.example/api/paas/v4", "../../x", "https://a.example/api/x"),
+            ("https://a.example", "../x", "https://a.example/x"),
+        ] {
+            assert_eq!(address(base_url, path), expected, "{base_url} {path}");
+        }
     }
 
     #[test]
@@ -511,6 +567,7 @@ mod tests {
             if let Auth::Header(name) = &provider.auth {
                 assert!(!name.is_empty() && is_header(name), "{name}");
             }
+            assert!(provider.messages_key_header.is_none_or(is_header), "{}", provider.name);
             for headers in provider.limit_headers {
                 assert!(!headers.remaining.is_empty(), "{}", provider.name);
                 for name in [headers.limit, headers.remaining, headers.reset] {

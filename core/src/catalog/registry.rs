@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::choices::{self, Choices};
-use super::models::{self, Facts, MODELS_AS_OF};
+use super::models::{self, Facts, MODELS_AS_OF, Price};
 use super::providers::{
-    LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, api_key_variable, base_url_variable, usual_path,
+    LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, address, api_key_variable, base_url_variable,
+    usual_path,
 };
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::key::Secret;
 use crate::money::usd;
 use crate::operation::{Format, Task};
+use crate::time::to_date;
 
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
@@ -28,6 +30,7 @@ const MAX_KEYS: usize = 16;
 
 /// A provider in this deployment.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the columns are independent of each other")]
 pub struct Entry {
     /// The name of the provider.
     pub name: String,
@@ -47,6 +50,8 @@ pub struct Entry {
     pub choices: Choices,
     /// Its streams are known to end without `[DONE]`.
     pub ends_without_done: bool,
+    /// As in [`Provider::is_openai`].
+    pub is_openai: bool,
     /// The way to call it, or the reason why it cannot be called.
     pub reachability: Reachability,
     /// The operator's settings of its models, by id.
@@ -58,10 +63,8 @@ pub struct Entry {
 pub enum Reachability {
     /// Reachable over HTTP.
     Active {
-        /// The addresses of the formats that it serves.
-        urls: Vec<(Format, String)>,
-        /// The header of the key, and its form.
-        auth: Auth,
+        /// The formats that it serves.
+        endpoints: Vec<Endpoint>,
         /// Its keys: at least one, unless it needs none.
         keys: Vec<Secret>,
     },
@@ -71,17 +74,28 @@ pub enum Reachability {
     Inactive(String),
 }
 
+/// The way to call a provider in one format.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The format.
+    pub format: Format,
+    /// The address.
+    pub url: String,
+    /// The header of the key, and its form.
+    pub auth: Auth,
+}
+
 impl Entry {
     /// Returns true if it can be called.
     pub fn is_active(&self) -> bool {
         !matches!(self.reachability, Reachability::Inactive(_))
     }
 
-    /// The address for requests of a format; `None` if the provider does not serve it over HTTP.
-    pub fn url(&self, format: Format) -> Option<&str> {
+    /// The way to call it in a format; `None` if the provider does not serve it over HTTP.
+    pub fn endpoint(&self, format: Format) -> Option<&Endpoint> {
         match &self.reachability {
-            Reachability::Active { urls, .. } => {
-                urls.iter().find(|(known, _)| *known == format).map(|(_, url)| url.as_str())
+            Reachability::Active { endpoints, .. } => {
+                endpoints.iter().find(|endpoint| endpoint.format == format)
             }
             Reachability::Binding | Reachability::Inactive(_) => None,
         }
@@ -91,8 +105,33 @@ impl Entry {
     pub fn serves(&self, format: Format) -> bool {
         match self.reachability {
             Reachability::Binding => format == BINDING_FORMAT,
-            Reachability::Active { .. } | Reachability::Inactive(_) => self.url(format).is_some(),
+            Reachability::Active { .. } | Reachability::Inactive(_) => self.endpoint(format).is_some(),
         }
+    }
+
+    /// The format in which a call in this format is sent to it: the same if it serves that; otherwise, for a
+    /// conversation, another one, into which the call is translated. `None` if there is none.
+    pub fn format_for(&self, format: Format) -> Option<Format> {
+        if self.serves(format) {
+            return Some(format);
+        }
+        let formats = Format::CONVERSATIONS;
+        formats.into_iter().find(|other| formats.contains(&format) && self.serves(*other))
+    }
+
+    /// [`Entry::format_for`] for one of its models and a call that offers tools or not: a translated call with tools goes
+    /// to OpenAI's reasoning models as Responses, because the newest of them reject tools in Chat Completions.
+    pub fn format_for_model(&self, format: Format, model: &str, has_tools: bool) -> Option<Format> {
+        let usual = self.format_for(format)?;
+        let prefers_responses = || {
+            self.is_openai
+                && self.serves(Format::Responses)
+                && self.facts(model).is_some_and(|facts| facts.reasoning == Some(true))
+        };
+        if usual != format && has_tools && prefers_responses() {
+            return Some(Format::Responses);
+        }
+        Some(usual)
     }
 
     /// Its keys; empty if it needs none.
@@ -117,25 +156,27 @@ impl Entry {
         }
     }
 
-    /// Its models, by id, without those that the operator hides.
+    /// Its models, by id, without those that the operator or the catalogue hides.
     pub fn models(&self) -> impl Iterator<Item = (&str, Facts)> {
         let listed = models::of_provider(&self.name).map(|(id, facts): (&str, Facts)| (id, facts));
-        let listed = listed.filter(|(id, _)| !self.settings.contains_key(*id));
+        let listed = listed.filter(|(id, facts)| !facts.hidden && !self.settings.contains_key(*id));
         let set = self.settings.iter().filter(|(_, settings)| !settings.hidden);
         listed.chain(set.map(|(id, _)| (id.as_str(), self.facts(id).unwrap_or_default())))
     }
 
     /// Returns true if it lists a model of this id.
     pub fn lists(&self, id: &str) -> bool {
-        self.settings
-            .get(id)
-            .map_or_else(|| models::facts(&self.name, id).is_some(), |settings| !settings.hidden)
+        match self.settings.get(id) {
+            None => models::facts(&self.name, id).is_some_and(|facts| !facts.hidden),
+            Some(settings) => !settings.hidden,
+        }
     }
 }
 
+/// The facts of the model that the settings name. When that model ends says nothing about this one.
 fn like(settings: &ModelSettings) -> Option<Facts> {
     let (provider, id) = settings.like.as_deref()?.split_once('/')?;
-    models::facts(provider, id)
+    Some(Facts { ends: None, successor: None, ..models::facts(provider, id)? })
 }
 
 /// All providers of this deployment.
@@ -172,6 +213,7 @@ impl Registry {
                 own_routing: provider.own_routing,
                 choices: provider.choices,
                 ends_without_done: provider.ends_without_done,
+                is_openai: provider.is_openai,
                 reachability: match built_in_reachability(provider, &variable) {
                     Reachability::Inactive(_) if has_binding && provider.name == WORKERS_AI => {
                         Reachability::Binding
@@ -192,11 +234,12 @@ impl Registry {
                 own_routing: false,
                 choices: choices::ANY,
                 ends_without_done: provider.ends_without_done,
+                is_openai: false,
                 reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),
                     &provider.formats.iter().map(|format| (*format, usual_path(*format))).collect::<Vec<_>>(),
-                    &provider.auth,
+                    |_| provider.auth.clone(),
                     &[],
                     &variable,
                 ),
@@ -264,7 +307,11 @@ fn built_in_reachability(provider: &Provider, variable: &impl Fn(&str) -> Option
         Err(missing) if variable(&address).is_none() => return Reachability::Inactive(missing),
         Err(_) => Err("has no default"),
     };
-    reachability(provider.name, default, provider.serves, &provider.auth, provider.key_variables, variable)
+    let auth = |format| match (format, provider.messages_key_header) {
+        (Format::Messages, Some(header)) => Auth::Header(Cow::Borrowed(header)),
+        _ => provider.auth.clone(),
+    };
+    reachability(provider.name, default, provider.serves, auth, provider.key_variables, variable)
 }
 
 /// An address whose placeholders are replaced by the variables that they name; the error names a missing variable. The
@@ -291,19 +338,19 @@ fn reachability(
     name: &str,
     default: Result<BaseUrl, &'static str>,
     serves: &[(Format, &str)],
-    auth: &Auth,
+    auth: impl Fn(Format) -> Auth,
     key_variables: &[&str],
     variable: &impl Fn(&str) -> Option<String>,
 ) -> Reachability {
-    let address = match (default, variable(&base_url_variable(name))) {
+    let base_url = match (default, variable(&base_url_variable(name))) {
         (default, None) => default,
         (default, Some(text)) => BaseUrl::parse(&text).map(|address| match &default {
             Ok(default) => address.with_path_of(default),
             Err(_) => address,
         }),
     };
-    let base_url = match address {
-        Ok(address) => address,
+    let base_url = match base_url {
+        Ok(base_url) => base_url,
         Err(why) => return Reachability::Inactive(format!("{} {why}", base_url_variable(name))),
     };
     let secret =
@@ -315,16 +362,19 @@ fn reachability(
         .filter_map(Secret::new)
         .take(MAX_KEYS)
         .collect();
-    let auth = match auth {
-        Auth::None if !keys.is_empty() => Auth::Bearer,
-        auth if *auth != Auth::None && keys.is_empty() => {
-            return Reachability::Inactive(format!("the secret {} is not set", api_key_variable(name)));
-        }
-        auth => auth.clone(),
+    if keys.is_empty() && serves.iter().any(|(format, _)| auth(*format) != Auth::None) {
+        return Reachability::Inactive(format!("the secret {} is not set", api_key_variable(name)));
+    }
+    let endpoint = |(format, path): &(Format, &str)| Endpoint {
+        format: *format,
+        url: address(base_url.as_str(), path),
+        auth: match auth(*format) {
+            Auth::None if !keys.is_empty() => Auth::Bearer,
+            auth => auth,
+        },
     };
-    let urls =
-        serves.iter().map(|(format, path)| (*format, format!("{}{path}", base_url.as_str()))).collect();
-    Reachability::Active { urls, auth, keys }
+    let endpoints = serves.iter().map(endpoint).collect();
+    Reachability::Active { endpoints, keys }
 }
 
 /// A model object of `GET /v1/models`: OpenAI's four fields, then the facts. `None` (`null` in JSON) is unknown.
@@ -350,6 +400,12 @@ pub struct ModelObject<'a> {
     pub capabilities: Option<Capabilities>,
     /// Its prices; `None` if the prices of input and output are unknown.
     pub pricing: Option<Pricing>,
+    /// The day on which the provider ends the model: `2026-11-30`. Only a model with a known end has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecation_date: Option<String>,
+    /// The model that the provider recommends instead, as `provider/model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
     /// The target of an alias, as `provider/model`; only an alias has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias_of: Option<&'a str>,
@@ -392,13 +448,62 @@ pub struct Pricing {
     pub cached_input: Option<String>,
     /// Input written to the provider's prompt cache.
     pub cache_write: Option<String>,
+    /// Input written to the provider's prompt cache for an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<String>,
+    /// The prices of calls with a longer input, in ascending order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<PricingStep>,
+}
+
+/// The prices of a whole call whose input is longer than `tokens`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PricingStep {
+    /// The input tokens, cached or not.
+    pub tokens: u32,
+    /// Input.
+    pub input: Option<String>,
+    /// Output.
+    pub output: Option<String>,
+    /// Input read from the provider's prompt cache.
+    pub cached_input: Option<String>,
+    /// Input written to the provider's prompt cache.
+    pub cache_write: Option<String>,
+    /// Input written to the provider's prompt cache for an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<String>,
+}
+
+impl Pricing {
+    fn of(facts: &Facts) -> Option<Pricing> {
+        let Price { input, output, cached_input, cache_write, cache_write_1h, .. } = facts.price;
+        let step = |tokens: u32| {
+            let price = facts.price_at(u64::from(tokens) + 1);
+            PricingStep {
+                tokens,
+                input: price.input.map(usd),
+                output: price.output.map(usd),
+                cached_input: price.cached_input.map(usd),
+                cache_write: price.cache_write.map(usd),
+                cache_write_1h: price.cache_write_1h.map(usd),
+            }
+        };
+        (input.is_some() || output.is_some()).then(|| Pricing {
+            unit: "USD per million tokens",
+            input: input.map(usd),
+            output: output.map(usd),
+            cached_input: cached_input.map(usd),
+            cache_write: cache_write.map(usd),
+            cache_write_1h: cache_write_1h.map(usd),
+            above: facts.steps.tokens().map(step).collect(),
+        })
+    }
 }
 
 impl<'a> ListedModel<'a> {
     /// The model object of `GET /v1/models`.
     pub fn to_object(&self) -> ModelObject<'a> {
-        let Facts { context, max_output, price, tools, json_mode, json_schema, vision, reasoning, .. } =
-            self.facts;
+        let Facts { context, max_output, tools, json_mode, json_schema, vision, reasoning, .. } = self.facts;
         let architecture = vision.map(|vision| Architecture {
             input_modalities: if vision { &["text", "image"] } else { &["text"] },
             output_modalities: &["text"],
@@ -411,13 +516,6 @@ impl<'a> ListedModel<'a> {
             vision,
             reasoning,
         });
-        let pricing = (price.input.is_some() || price.output.is_some()).then(|| Pricing {
-            unit: "USD per million tokens",
-            input: price.input.map(usd),
-            output: price.output.map(usd),
-            cached_input: price.cached_input.map(usd),
-            cache_write: price.cache_write.map(usd),
-        });
         ModelObject {
             id: Cow::Owned(format!("{}/{}", self.provider, self.id)),
             object: "model",
@@ -428,7 +526,9 @@ impl<'a> ListedModel<'a> {
             max_output_tokens: max_output,
             architecture,
             capabilities,
-            pricing,
+            pricing: Pricing::of(&self.facts),
+            deprecation_date: self.facts.ends.map(to_date),
+            successor: self.facts.successor.map(|id| format!("{}/{id}", self.provider)),
             alias_of: None,
         }
     }
@@ -488,7 +588,7 @@ mod tests {
             let entry = registry.provider(name).unwrap();
             match &entry.reachability {
                 Reachability::Inactive(why) => why.clone(),
-                _ => entry.url(Format::ChatCompletions).unwrap().to_owned(),
+                _ => entry.endpoint(Format::ChatCompletions).unwrap().url.clone(),
             }
         };
         assert_eq!(url("openai"), "http://127.0.0.1:1/v9/chat/completions");
@@ -496,6 +596,88 @@ mod tests {
         assert_eq!(url("xai"), "XAI_BASE_URL must begin with https:// or http://");
         assert_eq!(url("my-llm"), "http://a.example/x/chat/completions");
         assert!(registry.models().any(|(_, model)| (model.provider, model.id) == ("my-llm", "m")));
+    }
+
+    #[test]
+    fn each_format_has_its_address_and_its_header_for_the_key() {
+        let registry = registry(
+            r#"{"providers":{"chat":{"base_url":"http://a.example/x"},
+            "both":{"base_url":"http://a.example/x","formats":["messages","chat_completions"],"auth":"x-key"}}}"#,
+            &[
+                ("ANTHROPIC_API_KEY", "k"),
+                ("DEEPSEEK_API_KEY", "k"),
+                ("ZAI_API_KEY", "k"),
+                ("CHAT_API_KEY", "k"),
+                ("BOTH_API_KEY", "k"),
+                ("JINA_API_KEY", "k"),
+            ],
+        );
+        let x_api_key = Auth::Header(Cow::Borrowed("x-api-key"));
+        for (name, format, url, auth) in [
+            ("anthropic", Format::Messages, "https://api.anthropic.com/v1/messages", &x_api_key),
+            (
+                "anthropic",
+                Format::ChatCompletions,
+                "https://api.anthropic.com/v1/chat/completions",
+                &Auth::Bearer,
+            ),
+            ("deepseek", Format::Messages, "https://api.deepseek.com/anthropic/v1/messages", &x_api_key),
+            ("zai", Format::Messages, "https://api.z.ai/api/anthropic/v1/messages", &Auth::Bearer),
+            ("both", Format::Messages, "http://a.example/x/messages", &Auth::Header(Cow::Borrowed("x-key"))),
+        ] {
+            let endpoint = registry.provider(name).unwrap().endpoint(format).unwrap();
+            assert_eq!((endpoint.url.as_str(), &endpoint.auth), (url, auth), "{name}");
+        }
+        let format_for = |name: &str, format| registry.provider(name).unwrap().format_for(format);
+        assert_eq!(format_for("both", Format::Messages), Some(Format::Messages));
+        assert_eq!(format_for("chat", Format::Messages), Some(Format::ChatCompletions));
+        assert_eq!(format_for("chat", Format::Embeddings), None);
+        assert_eq!(format_for("jina", Format::Messages), None);
+    }
+
+    #[test]
+    fn lists_the_end_of_a_model_its_successor_and_the_prices_of_long_inputs() {
+        let registry = registry("{}", &[("OPENAI_API_KEY", "sk"), ("ANTHROPIC_API_KEY", "sk")]);
+        let find = |id: &str| registry.models().find(|(_, model)| model.id == id).unwrap().1.to_object();
+        let sonnet = find("claude-sonnet-4-5");
+        assert_eq!(sonnet.deprecation_date.as_deref(), Some("2026-11-30"));
+        assert_eq!(sonnet.successor.as_deref(), Some("anthropic/claude-sonnet-5-5"));
+        let pricing = sonnet.pricing.unwrap();
+        assert_eq!(
+            (pricing.cache_write.as_deref(), pricing.cache_write_1h.as_deref()),
+            (Some("3.75"), Some("6"))
+        );
+        assert!(pricing.above.is_empty());
+        let sol = serde_json::to_value(find("gpt-6-sol")).unwrap();
+        assert_eq!(
+            sol["pricing"]["above"],
+            serde_json::json!([{"tokens": 272_000, "input": "4", "output": "15", "cached_input": "0.4", "cache_write": "5"}])
+        );
+        assert!(sol.get("deprecation_date").is_none() && sol.get("successor").is_none());
+    }
+
+    /// Neither a listing nor a bare name finds a hidden model, but its facts apply to its address.
+    #[test]
+    fn hidden_models_are_known_but_not_listed() {
+        let registry = registry(
+            r#"{"models":{"azure/gpt-5-mini":{},"azure/mine":{"like":"openai/gpt-4o"},
+                "azure/eu":{"like":"azure/eu/gpt-5-mini","output_usd_per_mtok":1}}}"#,
+            &[("AZURE_API_KEY", "k"), ("AZURE_RESOURCE", "r"), ("OPENAI_API_KEY", "sk")],
+        );
+        let openai = registry.provider("openai").unwrap();
+        let ended = openai.facts("gpt-4").unwrap();
+        assert_eq!((ended.price.input, ended.hidden), (Some(30_000_000), true));
+        assert!(!openai.lists("gpt-4") && openai.models().all(|(id, _)| id != "gpt-4"));
+        let azure = registry.provider("azure").unwrap();
+        let listed: Vec<_> = azure.models().map(|(id, _)| id).collect();
+        assert_eq!(listed, ["eu", "gpt-5-mini", "mine"]);
+        assert!(azure.lists("gpt-5-mini") && !azure.lists("gpt-5") && azure.facts("gpt-5").is_some());
+        assert_eq!(azure.facts("gpt-5-mini").unwrap().price.input, Some(250_000));
+        let eu = azure.facts("eu").unwrap().price;
+        assert_eq!((eu.input, eu.output), (Some(275_000), Some(1_000_000)));
+        // OpenAI's end of a model says nothing about a deployment.
+        let mine = azure.facts("mine").unwrap();
+        assert_eq!((mine.price.input, mine.ends, mine.successor), (Some(2_500_000), None, None));
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub struct ModelSettings {
     /// US dollars per million input tokens written to the provider's prompt cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_usd_per_mtok: Option<MicroUsd>,
+    /// US dollars per million input tokens written to the provider's prompt cache for an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h_usd_per_mtok: Option<MicroUsd>,
     /// Support for tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<bool>,
@@ -103,6 +106,15 @@ pub struct ModelSettings {
     /// `true` if the model reasons before it responds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<bool>,
+    /// Support for reasoning as much as the model sees fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_thinking: Option<bool>,
+    /// Support for `temperature`, `top_p` and `top_k`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling_params: Option<bool>,
+    /// Support for a last message of the assistant, which the response continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill: Option<bool>,
     /// The capability of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,

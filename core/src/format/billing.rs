@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use memchr::memmem;
 use serde::Deserialize;
 
+use super::anthropic_messages::blocks;
 use super::request::Inference;
+use crate::operation::Format;
 
 /// A part of a request that changes what a provider bills.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,12 +32,18 @@ pub struct Extra {
 enum Found {
     /// The field has a value other than `null` and these, as JSON.
     Value(&'static [&'static str]),
-    /// A tool is neither a function nor a custom tool.
+    /// A tool runs at the provider.
     HostedTool,
+    /// An edit of the conversation other than taking parts out of it.
+    Edit,
     /// The field has a member of one of these names, at any depth.
     Member(&'static [&'static str]),
-    /// The field has a member of this name whose value is a text other than this one, at any depth.
-    Text(&'static str, &'static str),
+    /// The field has a member of this name whose value is a text other than these, at any depth.
+    Text(&'static str, &'static [&'static str]),
+    /// The field asks for an hour in the prompt cache, at any depth.
+    HourInCache,
+    /// The field has an object of one of these types, at any depth.
+    Kind(&'static [&'static str]),
     /// A name or a text in the field is written with escaped letters, so that its members cannot be found.
     EscapedLetter,
 }
@@ -78,23 +86,51 @@ const EXTRAS: &[Extra] = &[
     extra("data_sources", Found::Value(&["[]"]), "what is found in data sources is added to the prompt", true),
     extra("mcp_servers", Found::Value(&["[]"]), "hosted tools add to the prompt", true),
     extra("container", Found::Value(&[]), "a container is billed by time", true),
+    extra("inference_geo", Found::Value(&["\"global\""]), "a region has prices of its own", false),
+    extra("fallbacks", Found::Value(&["[]"]), "a fallback model has prices of its own, and is billed in addition", true),
+    // A summary of the conversation is written before the response.
+    extra("compaction", Found::Value(&[]), "a summary of the conversation is billed in addition", true),
+    extra("context_management", Found::Edit, "a summary of the conversation is billed in addition", true),
+    extra("thread", Found::Value(&[]), "a stored conversation is added to the prompt", true),
     // A cached content is part of the prompt, of any size.
     extra("cached_content", Found::Value(&[]), "cached content is added to the prompt", true),
     extra("extra_body", Found::Value(&["{}"]), "a field inside of it may add to the prompt", true),
+    // What the provider keeps is added to the prompt.
+    extra("previous_response_id", Found::Value(&[]), "an earlier response is added to the prompt", true),
+    extra("conversation", Found::Value(&[]), "a stored conversation is added to the prompt", true),
+    extra("prompt", Found::Value(&[]), "a stored prompt is added to the prompt", true),
+    // The gateway does not see the usage of a response that nobody waits for.
+    extra("background", Found::Value(&["false"]), "the usage of a background response is not known", true),
     extra("tools", Found::HostedTool, "a hosted tool is billed for each use", true),
     extra("tools", Found::EscapedLetter, "escaped letters hide the names of fields", true),
     extra("messages", Found::EscapedLetter, "escaped letters hide the names of fields", true),
+    extra("input", Found::EscapedLetter, "escaped letters hide the names of fields", true),
+    extra("input", Found::Kind(&["item_reference", "compaction"]), "what the provider keeps is added to the prompt", true),
+    extra("input", Found::Kind(HOSTED), "a hosted tool is billed for each use", true),
+    extra("input", Found::Member(&["file_id", "file_url", "file_data"]), "a file has a number of tokens that the gateway does not know", true),
+    extra("input", Found::Member(&["input_audio"]), "audio input has prices of its own", true),
+    extra("system", Found::EscapedLetter, "escaped letters hide the names of fields", true),
     // The size of what is read from a file, a video or a recording is not that of its bytes.
-    extra("messages", Found::Member(&["file", "file_id", "file_url", "file_data", "file_uri", "fileData", "document", "document_url"]),
+    extra("messages", Found::Member(&["file", "file_id", "file_url", "file_data", "file_uri", "fileData", "document", "document_url", "container_upload"]),
         "a file has a number of tokens that the gateway does not know", true),
     extra("messages", Found::Member(&["video", "video_url", "input_video"]),
         "a video has a number of tokens that the gateway does not know", true),
     extra("messages", Found::Member(&["audio", "audio_url", "input_audio"]), "audio input has prices of its own", true),
     // Five minutes is the default; a longer time costs more.
-    extra("messages", Found::Text("ttl", "\"5m\""), "a longer time in the prompt cache has a price of its own", false),
-    extra("tools", Found::Text("ttl", "\"5m\""), "a longer time in the prompt cache has a price of its own", false),
-    extra("cache_control", Found::Text("ttl", "\"5m\""), "a longer time in the prompt cache has a price of its own", false),
+    extra("messages", Found::HourInCache, LONGER_IN_CACHE, false),
+    extra("messages", Found::Text("ttl", CACHE_TIMES), LONGER_IN_CACHE, false),
+    extra("system", Found::HourInCache, LONGER_IN_CACHE, false),
+    extra("system", Found::Text("ttl", CACHE_TIMES), LONGER_IN_CACHE, false),
+    extra("tools", Found::HourInCache, LONGER_IN_CACHE, false),
+    extra("tools", Found::Text("ttl", CACHE_TIMES), LONGER_IN_CACHE, false),
+    extra("cache_control", Found::HourInCache, LONGER_IN_CACHE, false),
+    extra("cache_control", Found::Text("ttl", CACHE_TIMES), LONGER_IN_CACHE, false),
 ];
+
+const LONGER_IN_CACHE: &str = "a longer time in the prompt cache has a price of its own";
+/// The times in the prompt cache that the gateway can price: the default, and [`Found::HourInCache`].
+const CACHE_TIMES: &[&str] = &["\"5m\"", HOUR];
+const HOUR: &str = "\"1h\"";
 
 /// The names of the members of messages that are images. One of them is in each image.
 const IMAGES: &[&str] = &["image_url", "image", "source"];
@@ -105,14 +141,33 @@ impl Extra {
         !self.free_at.contains(&provider)
     }
 
-    fn is_in(&self, value: &str) -> bool {
+    /// Returns `true` if it asks for an hour in the prompt cache, which can be charged if its price is known.
+    pub fn writes_1h(&self) -> bool {
+        self.found == Found::HourInCache
+    }
+
+    fn is_in(&self, value: &str, format: Format) -> bool {
+        let in_blocks = format == Format::Messages && self.field == "messages";
         match &self.found {
             Found::Value(free) => value != "null" && !free.contains(&value),
-            Found::HostedTool => has_hosted_tool(value),
-            Found::Member(names) => names.iter().any(|name| members(value, name).next().is_some()),
-            Found::Text(name, free) => {
-                members(value, name).any(|rest| rest.starts_with('"') && !rest.starts_with(free))
+            Found::HostedTool => has_hosted_tool(value, format),
+            Found::Edit => has_other_edit(value),
+            // Anything may be in the input of a tool: only the blocks themselves count.
+            Found::Member(kinds) if in_blocks => {
+                let mut is_in = false;
+                blocks::each(value, &mut |block| is_in |= kinds.contains(&&*block.kind));
+                is_in
             }
+            Found::Text("ttl", free) if in_blocks => has_cache_time(value, |ttl| !free.contains(&ttl)),
+            Found::HourInCache if in_blocks => has_cache_time(value, |ttl| ttl == HOUR),
+            Found::Member(names) => names.iter().any(|name| members(value, name).next().is_some()),
+            Found::Text(name, free) => members(value, name)
+                .any(|rest| rest.starts_with('"') && !free.iter().any(|free| rest.starts_with(free))),
+            Found::HourInCache => members(value, "ttl").any(|rest| rest.starts_with(HOUR)),
+            Found::Kind(kinds) => members(value, "type").any(|rest| {
+                let kind = rest.strip_prefix('"').and_then(|rest| rest.split('"').next());
+                kind.is_some_and(|kind| kinds.contains(&kind))
+            }),
             Found::EscapedLetter => has_escaped_letter(value),
         }
     }
@@ -121,10 +176,26 @@ impl Extra {
 impl Inference<'_> {
     /// What the request has that changes its bill.
     pub fn billing(&self) -> Billing {
-        let is_in = |extra: &&Extra| self.body.all(extra.field).any(|member| extra.is_in(member.value));
-        let images = IMAGES.iter().map(|name| members(self.prompt, name).count()).sum::<usize>();
+        let format = self.operation.format;
+        let is_in = |extra: &&Extra| {
+            let is_list_of_items = format == Format::Responses || extra.field != "input";
+            is_list_of_items && self.body.all(extra.field).any(|member| extra.is_in(member.value, format))
+        };
+        let images = match format {
+            Format::Messages | Format::Responses => self.size.images,
+            _ => IMAGES.iter().map(|name| members(self.prompt, name).count()).sum(),
+        };
         Billing { extras: EXTRAS.iter().filter(is_in).collect(), images: images as u64 }
     }
+}
+
+/// Returns `true` if a block of messages asks for such a time in the prompt cache, as JSON.
+fn has_cache_time(messages: &str, is_such: impl Fn(&str) -> bool) -> bool {
+    let mut has = false;
+    blocks::each(messages, &mut |block| {
+        has |= block.cache_ttl().is_some_and(|ttl| is_such(&format!("\"{ttl}\"")));
+    });
+    has
 }
 
 #[derive(Deserialize)]
@@ -135,16 +206,63 @@ struct Tool<'a> {
     function: Option<&'a serde_json::value::RawValue>,
 }
 
-fn has_hosted_tool(tools: &str) -> bool {
+/// The beginnings of the types of tools that Anthropic defines and the caller runs. Each goes on with a date.
+const CLIENT_TOOLS: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
+
+/// The types of tools in Responses that the caller runs, other than functions.
+const OWN_TOOLS: [&str; 4] = ["namespace", "local_shell", "apply_patch", "tool_search"];
+/// The types of the usual hosted tools in Responses, which an item of the input can offer too.
+const HOSTED: &[&str] = &[
+    "web_search",
+    "web_search_preview",
+    "file_search",
+    "code_interpreter",
+    "image_generation",
+    "mcp",
+    "computer",
+    "computer_use_preview",
+    "shell",
+];
+
+/// Returns `true` if a tool of this type runs at the caller and not at the provider. In Messages a tool without a type is
+/// the caller's own.
+pub fn runs_at_caller(kind: Option<&str>, format: Format) -> bool {
+    match (kind, format) {
+        (Some("function" | "custom"), _) | (None, Format::Messages) => true,
+        (Some(kind), Format::Responses) => OWN_TOOLS.contains(&kind),
+        (Some(kind), Format::Messages) => CLIENT_TOOLS.iter().any(|start| kind.starts_with(start)),
+        _ => false,
+    }
+}
+
+fn has_hosted_tool(tools: &str, format: Format) -> bool {
     if tools == "null" {
         return false;
     }
-    let is_own = |tool: &Tool<'_>| match tool.kind.as_deref() {
-        Some("function" | "custom") => true,
-        Some(_) => false,
-        None => tool.function.is_some(),
+    let is_own = |tool: &Tool<'_>| {
+        runs_at_caller(tool.kind.as_deref(), format) || (tool.kind.is_none() && tool.function.is_some())
     };
     serde_json::from_str::<Vec<Tool<'_>>>(tools).is_ok_and(|tools| !tools.iter().all(is_own))
+}
+
+#[derive(Deserialize)]
+struct ContextManagement<'a> {
+    #[serde(borrow, default)]
+    edits: Vec<Edit<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Edit<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+/// Returns `true` unless all edits only take parts out of the conversation: `clear_tool_uses_…`, `clear_thinking_…`.
+fn has_other_edit(value: &str) -> bool {
+    let only_clears = |management: ContextManagement<'_>| {
+        management.edits.iter().all(|edit| edit.kind.starts_with("clear_"))
+    };
+    value != "null" && !serde_json::from_str(value).is_ok_and(only_clears)
 }
 
 /// The values of all members of a name, at any depth, each as the rest of the text. Between bare quotes a name can only
@@ -203,9 +321,79 @@ mod tests {
             (r#""messages":[{"content":[{"type":"file","file":{"file_id":"f"}}]}]"#, "messages"),
             (r#""messages":[{"content":[{"type":"video_url", "video_url" : {"url":"u"}}]}]"#, "messages"),
             (r#""messages":[{"content":[{"cache_control":{"ttl":"1h"}}]}]"#, "messages"),
+            (r#""messages":[{"content":[{"cache_control":{"ttl":"24h"}}]}]"#, "messages"),
+            (r#""system":[{"type":"text","cache_control":{"ttl":"1h"}}],"messages":[]"#, "system"),
             (r#""messages":[{"content":[{"\u0074ype":"x"}]}]"#, "messages"),
         ] {
             assert_eq!(fields(rest), [found], "{rest}");
+        }
+    }
+
+    /// The fields with something that cannot be priced in a request for a message.
+    fn of_message(rest: &str) -> Vec<&'static str> {
+        let body = format!(r#"{{"model":"m","max_tokens":9,{rest}}}"#);
+        let request = crate::format::read(&crate::operation::MESSAGES, body.as_bytes()).unwrap();
+        let mut fields: Vec<_> = request.billing().extras.iter().map(|extra| extra.field).collect();
+        fields.dedup();
+        fields
+    }
+
+    #[test]
+    fn finds_what_cannot_be_priced_in_messages() {
+        let with = |block: &str| format!(r#""messages":[{{"role":"user","content":[{block}]}}]"#);
+        for (rest, found) in [
+            (
+                r#""messages":[],"tools":[{"name":"f"},{"type":"web_search_20250305","name":"web_search"}]"#,
+                "tools",
+            ),
+            (
+                r#""messages":[],"tools":[{"type":"code_execution_20250825","name":"code_execution"}]"#,
+                "tools",
+            ),
+            (r#""messages":[],"tools":[{"type":"mcp_toolset","mcp_server_name":"x"}]"#, "tools"),
+            (r#""messages":[],"mcp_servers":[{"url":"u"}]"#, "mcp_servers"),
+            (r#""messages":[],"container":"c""#, "container"),
+            (r#""messages":[],"speed":"fast""#, "speed"),
+            (r#""messages":[],"service_tier":"priority""#, "service_tier"),
+            (r#""messages":[],"inference_geo":"us""#, "inference_geo"),
+            (
+                r#""messages":[],"context_management":{"edits":[{"type":"compact_20260112"}]}"#,
+                "context_management",
+            ),
+            (r#""messages":[],"context_management":{"edits":7}"#, "context_management"),
+            (
+                r#""messages":[],"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral","ttl":"1h"}}]"#,
+                "system",
+            ),
+            (&with(r#"{"type":"document","source":{"type":"url","url":"u"}}"#), "messages"),
+            (&with(r#"{"type":"tool_result","content":[{"type":"document"}]}"#), "messages"),
+            (&with(r#"{"type":"container_upload","file_id":"f"}"#), "messages"),
+            (&with(r#"{"type":"text","text":"a","cache_control":{"ttl":"1h"}}"#), "messages"),
+            (&with(r#"{"\u0074ype":"document"}"#), "messages"),
+        ] {
+            assert_eq!(of_message(rest), [found], "{rest}");
+        }
+        for rest in [
+            r#""messages":[{"role":"user","content":"a"}]"#,
+            r#""messages":[],"tools":[{"name":"f","input_schema":{}},{"type":"custom","name":"g"},{"type":"bash_20250124","name":"bash"},{"type":"text_editor_20250728","name":"e"}]"#,
+            r#""messages":[],"context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"}]}"#,
+            r#""messages":[],"service_tier":"standard_only","speed":"standard","inference_geo":"global""#,
+            &with(r#"{"type":"tool_use","input":{"type":"document","file":1,"ttl":"1h","video":{}}}"#),
+            &with(r#"{"type":"text","text":"a","cache_control":{"type":"ephemeral","ttl":"5m"}}"#),
+            &with(r#"{"type":"image","source":{"type":"url","url":"u"}}"#),
+        ] {
+            assert_eq!(of_message(rest), [""; 0], "{rest}");
+        }
+    }
+
+    #[test]
+    fn an_hour_in_the_cache_is_told_from_other_times() {
+        for (ttl, writes_1h) in [("1h", true), ("24h", false), ("1hour", false)] {
+            let [extra] = billing(&format!(r#""messages":[],"cache_control":{{"ttl":"{ttl}"}}"#)).extras[..]
+            else {
+                panic!("one")
+            };
+            assert_eq!(extra.writes_1h(), writes_1h, "{ttl}");
         }
     }
 

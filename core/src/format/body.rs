@@ -12,10 +12,10 @@ use crate::error::{Code, Error};
 use crate::json::members::{self, Member, Members, ReadError, Text};
 
 /// The gateway's own fields, which providers do not know.
-const GATEWAY_FIELDS: [&str; 2] = ["project_id", "min_reasoning_level"];
+pub(super) const GATEWAY_FIELDS: [&str; 2] = ["project_id", "min_reasoning_level"];
 /// Fields of `OpenRouter`'s API that the gateway uses itself, or that have no meaning elsewhere, and that other providers
 /// reject. A provider that does its own routing gets them.
-const ROUTING_FIELDS: [&str; 5] = ["models", "provider", "route", "transforms", "usage"];
+pub(super) const ROUTING_FIELDS: [&str; 5] = ["models", "provider", "route", "transforms", "usage"];
 
 /// Returns `true` if a field is the gateway's own, and so is removed for an upstream.
 pub fn is_removed(name: &str, upstream: &Upstream<'_>) -> bool {
@@ -53,6 +53,11 @@ impl<'a> Body<'a> {
             }
         })?;
         Ok(Body { bytes, members, once })
+    }
+
+    /// The whole body.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The value of a field, as written, unless it is absent or `null`.
@@ -122,6 +127,18 @@ impl<'a> Body<'a> {
             )
             .with_param("model")
         })
+    }
+
+    /// A field that must be an array, of `items`; as written.
+    pub fn array(&self, name: &'static str, items: &str) -> Result<&'a str, Error> {
+        match self.find(name) {
+            Some(member) if member.value.starts_with('[') => Ok(member.value),
+            Some(member) if member.value != "null" => Err(self.wrong_type(name, member, "an array")),
+            _ => {
+                let message = format!("'{name}' is missing; it must be an array of {items}");
+                Err(Error::new(Code::MissingInput, message).with_param(name))
+            }
+        }
     }
 
     /// `project_id`

@@ -12,11 +12,11 @@ use crate::format::body::Body;
 use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
 use crate::format::upstream::Upstream;
 use crate::format::upstream_error;
-use crate::format::usage::Usage;
 use crate::format::whole::{self, BOM, Whole};
 use crate::json::members::{self, Members};
 use crate::key::Secret;
 use crate::operation::{Format, Operation};
+use crate::usage::Usage;
 
 /// The fields that the gateway acts on; each may appear only once.
 const ONCE: &[&str] =
@@ -92,7 +92,12 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>) -> Outgoing {
     Outgoing {
         body,
         adjusted,
-        responder: Responder { format: Format::Embeddings, hide_usage: false, ends_without_done: false },
+        responder: Responder {
+            format: Format::Embeddings,
+            hide_usage: false,
+            ends_without_done: false,
+            translation: None,
+        },
     }
 }
 
@@ -114,7 +119,7 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole,
     }
     let prompt_tokens = members.all("usage").filter_map(|usage| input_tokens(usage.value)).max();
     let usage = Usage { prompt_tokens, completion_tokens: Some(0), ..Usage::default() };
-    Ok(Whole { usage, produced: 0, has_bom: json.len() < body.len() })
+    Ok(Whole { usage, produced: 0, has_bom: json.len() < body.len(), translated: None })
 }
 
 /// The input tokens: `prompt_tokens`, or `total_tokens` if a provider reports nothing else (Voyage, Jina).

@@ -3,22 +3,28 @@
 //! Works on bytes, not trees: only the fields that the gateway acts on are read, and a changed request consists of the
 //! caller's own bytes with those fields spliced in. Everything else is forwarded byte for byte.
 
+pub mod anthropic_messages;
 pub mod billing;
 pub mod body;
 pub mod embeddings;
+pub mod event_relay;
+mod list;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod project_id;
 pub mod request;
 pub mod size;
 pub mod stream;
+pub mod target;
+pub mod translate;
 pub mod upstream;
 pub mod upstream_error;
-pub mod usage;
+pub mod versions;
 pub mod whole;
 
 use crate::error::Error;
 use crate::key::Secret;
-use crate::operation::{Format, Operation};
+use crate::operation::{Format, MESSAGES, Operation};
 use request::{Inference, Outgoing, Responder};
 use stream::ResponseStream;
 use upstream::Upstream;
@@ -28,25 +34,63 @@ use whole::Whole;
 pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inference<'a>, Error> {
     match operation.format {
         Format::ChatCompletions => openai_chat::request::read(operation, body),
+        Format::Messages => anthropic_messages::request::read(operation, body),
+        Format::Responses => openai_responses::request::read(operation, body),
         Format::Embeddings => embeddings::read(operation, body),
     }
 }
 
+/// Reads the body of a request for the number of tokens in its prompt.
+pub fn read_prompt(body: &[u8]) -> Result<Inference<'_>, Error> {
+    anthropic_messages::request::read_prompt(&MESSAGES, body)
+}
+
 impl Inference<'_> {
+    /// An estimate of the prompt's tokens that is rather too high, for a count that no upstream makes.
+    pub fn high_estimate(&self) -> u64 {
+        anthropic_messages::request::high_estimate(self)
+    }
+
     /// The field with the input.
     pub fn input_field(&self) -> &'static str {
         match self.operation.format {
-            Format::ChatCompletions => "messages",
-            Format::Embeddings => "input",
+            Format::ChatCompletions | Format::Messages => "messages",
+            Format::Responses | Format::Embeddings => "input",
         }
     }
 
-    /// Writes the request for an upstream. If there is an `output_limit`, no choice may have more tokens of output,
-    /// even if the caller asked for more.
-    pub fn outgoing(&self, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Outgoing {
-        match self.operation.format {
-            Format::ChatCompletions => openai_chat::request::outgoing(self, upstream, output_limit),
-            Format::Embeddings => embeddings::outgoing(self, upstream),
+    /// Writes the request for an upstream, in the caller's format if the upstream serves it. If there is an
+    /// `output_limit`, no choice may have more tokens of output, even if the caller asked for more. Fails if the request
+    /// has to be translated and cannot be.
+    pub fn outgoing(&self, upstream: &Upstream<'_>, output_limit: Option<u64>) -> Result<Outgoing, Error> {
+        let format = self.operation.format;
+        match self.format_at(upstream) {
+            Some(other) if other != format => translate::outgoing(self, upstream, other, output_limit),
+            _ => match format {
+                Format::ChatCompletions => Ok(openai_chat::request::outgoing(self, upstream, output_limit)),
+                Format::Messages => Ok(anthropic_messages::request::outgoing(self, upstream, output_limit)),
+                Format::Responses => openai_responses::request::outgoing(self, upstream, output_limit),
+                Format::Embeddings => Ok(embeddings::outgoing(self, upstream)),
+            },
+        }
+    }
+
+    /// The format in which the request is sent to an upstream; `None` if the upstream serves none that fits.
+    pub fn format_at(&self, upstream: &Upstream<'_>) -> Option<Format> {
+        let format = self.operation.format;
+        upstream.provider.format_for_model(format, upstream.model, self.needs.tools)
+    }
+
+    /// Checks that the request can be sent to an upstream: that it passes as it is, or can be translated. Returns the
+    /// fields that a translation drops.
+    pub fn check_translation(&self, upstream: &Upstream<'_>) -> Result<Vec<String>, Error> {
+        let format = self.operation.format;
+        match self.format_at(upstream) {
+            Some(other) if other != format => translate::loss(self, upstream, other),
+            _ if format == Format::Responses => {
+                openai_responses::request::check(self, upstream).map(|()| Vec::new())
+            }
+            _ => Ok(Vec::new()),
         }
     }
 }
@@ -54,8 +98,13 @@ impl Inference<'_> {
 impl Responder {
     /// Checks a whole response, and returns its usage. `key`, the gateway's credential, is blotted out of errors.
     pub fn whole(&self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole, Error> {
+        if let Some(translation) = &self.translation {
+            return translate::whole(self, translation, provider, body, key);
+        }
         match self.format {
             Format::ChatCompletions => openai_chat::response::check(provider, body, key),
+            Format::Messages => anthropic_messages::response::check(provider, body, key),
+            Format::Responses => openai_responses::response::check(provider, body, key),
             Format::Embeddings => embeddings::check(provider, body, key),
         }
     }
@@ -68,6 +117,9 @@ impl Responder {
         key: Option<Secret>,
         max_event: usize,
     ) -> Option<Box<dyn ResponseStream>> {
+        if let Some(translation) = &self.translation {
+            return translate::stream(self, translation, provider, key, max_event);
+        }
         match self.format {
             Format::ChatCompletions => {
                 let Responder { hide_usage, ends_without_done, .. } = *self;
@@ -78,6 +130,14 @@ impl Responder {
                     ends_without_done,
                     max_event,
                 );
+                Some(Box::new(stream))
+            }
+            Format::Messages => {
+                let stream = anthropic_messages::stream::MessagesStream::new(provider, key, max_event);
+                Some(Box::new(stream))
+            }
+            Format::Responses => {
+                let stream = openai_responses::stream::ResponsesStream::new(provider, key, max_event);
                 Some(Box::new(stream))
             }
             Format::Embeddings => None,

@@ -1,13 +1,17 @@
 //! The properties of a request that routing, limits and receipts use, in any format.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use serde::Serialize;
 
 use super::body::{Body, RoutingFields, is_removed};
+use super::openai_responses::deltas::Echo;
 use super::size::{BYTES_PER_TOKEN, TOKENS_PER_IMAGE};
 use super::upstream::Upstream;
 use crate::catalog::Quirk;
+use crate::conversation::carrier::Maker;
+use crate::conversation::names::Aliases;
 use crate::operation::{Format, Operation};
 use crate::tier::Tier;
 
@@ -113,7 +117,7 @@ pub struct Outgoing {
 }
 
 /// Reads the response to a request, and converts it for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Responder {
     /// The format of the upstream's response.
     pub format: Format,
@@ -121,6 +125,40 @@ pub struct Responder {
     pub hide_usage: bool,
     /// `true` if the provider's streams are known to end without `[DONE]`.
     pub ends_without_done: bool,
+    /// The translation into the caller's format; `None` if the upstream serves it and bytes pass.
+    pub translation: Option<Rc<Translation>>,
+}
+
+/// What the response of a translated call needs of its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The format of the response to the caller.
+    pub caller: Format,
+    /// The lane that responds, as the maker of reasoning.
+    pub maker: Maker,
+    /// The provider's id of the model, for a response that does not name its model.
+    pub model: String,
+    /// The id of a response to which the upstream gives none, without the prefix of a format.
+    pub id: String,
+    /// `true` if the caller asked for the usage of a stream.
+    pub wants_usage: bool,
+    /// The time of the call, in seconds since 1970, for formats that state it. Whoever has a clock sets it.
+    pub created: u64,
+    /// The tools whose names the upstream does not accept.
+    pub aliases: Aliases,
+    /// The parts of the request that a response of OpenAI Responses repeats; `None` for other callers.
+    pub echo: Option<Rc<Echo>>,
+}
+
+impl Outgoing {
+    /// States the time of the call, in seconds since 1970, which the response to a translated call has.
+    #[must_use]
+    pub fn created_at(mut self, seconds: u64) -> Outgoing {
+        if let Some(translation) = self.responder.translation.as_mut().and_then(Rc::get_mut) {
+            translation.created = seconds;
+        }
+        self
+    }
 }
 
 impl Inference<'_> {

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-use super::usage::Usage;
+use crate::usage::Usage;
 
 /// The state of one streamed response.
 pub trait ResponseStream {
@@ -20,6 +20,9 @@ pub trait ResponseStream {
 
     /// The error that ended the stream, if any.
     fn error(&self) -> Option<&Error>;
+
+    /// The last event of a stream that the gateway ends with this error.
+    fn failure(&mut self, error: &Error) -> Vec<u8>;
 
     /// The usage that the stream reported: of several reports the largest numbers.
     fn usage(&self) -> Usage;

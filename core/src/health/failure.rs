@@ -42,6 +42,8 @@ pub enum Class {
     Internal,
     /// The client disconnected.
     ClientLeft,
+    /// An operator has put the lane into cooldown. No failure has this class.
+    Operator,
 }
 
 /// A failed attempt.
@@ -85,6 +87,9 @@ impl Class {
             Class::Unreachable
         } else if is(Code::ClientClosedRequest) {
             Class::ClientLeft
+        } else if is(Code::UnsupportedParameter) {
+            // The request cannot be translated for this lane.
+            Class::Unsupported
         } else if error.kind() == Code::UpstreamUnreachable.spec().kind {
             Class::Broken
         } else {
@@ -145,7 +150,8 @@ impl Class {
             | Class::ContentRefused
             | Class::Refused
             | Class::Internal
-            | Class::ClientLeft => 0,
+            | Class::ClientLeft
+            | Class::Operator => 0,
         }
     }
 
@@ -159,7 +165,7 @@ impl Class {
             Class::Throttled => 6,
             Class::ServerError | Class::TimedOut | Class::Unreachable | Class::Broken => 5,
             Class::ModelGone => 4,
-            Class::Forbidden | Class::QuotaSpent | Class::CredentialRejected => 3,
+            Class::Forbidden | Class::QuotaSpent | Class::CredentialRejected | Class::Operator => 3,
         }
     }
 
@@ -175,7 +181,7 @@ impl Class {
             Class::QuotaSpent | Class::CredentialRejected | Class::Forbidden | Class::ModelGone => {
                 Some(Breakdown::ProviderFatal)
             }
-            Class::Internal | Class::ClientLeft => None,
+            Class::Internal | Class::ClientLeft | Class::Operator => None,
         }
     }
 
@@ -197,6 +203,7 @@ impl Class {
             Class::Refused => "refused",
             Class::Internal => "internal",
             Class::ClientLeft => "client_left",
+            Class::Operator => "operator",
         }
     }
 }
@@ -254,6 +261,7 @@ mod tests {
             (Code::UpstreamStreamCut, Class::Broken),
             (Code::UpstreamRedirected, Class::Broken),
             (Code::ClientClosedRequest, Class::ClientLeft),
+            (Code::UnsupportedParameter, Class::Unsupported),
             (Code::InternalError, Class::Internal),
         ] {
             assert_eq!(Class::of(&Error::new(code, "m")), class);

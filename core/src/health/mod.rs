@@ -13,7 +13,7 @@ mod view;
 use serde::{Deserialize, Serialize};
 
 pub use shared::{Report, Shared, Update};
-pub use stats::{Cooldown, LaneStats, Totals, day_end_ms};
+pub use stats::{Cooldown, LaneStats, LastError, Totals, day_end_ms};
 pub use view::{Availability, HealthView, REFRESH_MS, STALE_MS, Token};
 
 /// The id of a lane: one model of one provider, reached with one of its keys.
@@ -74,6 +74,12 @@ impl Lanes {
             .map(|record| (record.model.as_str(), record.key, &record.lane))
     }
 
+    /// The statistics of the keys of a provider themselves: the index of the key, and what applies to all its models.
+    pub fn of_keys(&self, provider: &str) -> impl Iterator<Item = (u8, &LaneStats)> {
+        let of_key = move |record: &&Record| record.provider == provider && record.model.is_empty();
+        self.0.iter().filter(of_key).map(|record| (record.key, &record.lane))
+    }
+
     /// Returns `true` if no lane has statistics.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -120,8 +126,9 @@ impl Lanes {
     /// A copy without counts: the part that can be applied twice.
     fn without_counts(&self) -> Lanes {
         let without_counts = |record: &Record| {
-            let LaneStats { cooldown, quota, .. } = &record.lane;
-            let lane = LaneStats { cooldown: *cooldown, quota: quota.clone(), ..LaneStats::default() };
+            let LaneStats { cooldown, quota, last_error, .. } = &record.lane;
+            let (quota, last_error) = (quota.clone(), last_error.clone());
+            let lane = LaneStats { cooldown: *cooldown, quota, last_error, ..LaneStats::default() };
             Record { lane, ..record.clone() }
         };
         Lanes(self.0.iter().map(without_counts).collect())

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::failure::Class;
+use crate::error::Error;
+use crate::health::failure::{Class, Failure};
 use crate::health::quota::Reading;
 use crate::time::DAY_MS;
 
@@ -38,6 +39,41 @@ pub struct LaneStats {
     pub quota: Vec<Reading>,
     /// The numbers of attempts between throttles.
     pub spacing: Spacing,
+    /// The last failure that was not the caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Box<LastError>>,
+}
+
+/// The last failure of a lane, for operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// The time, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The class of the failure.
+    pub class: Class,
+    /// The status that the error has: the provider's, or that of the gateway's error if there was no response.
+    pub status: u16,
+    /// The code of the error.
+    pub code: Option<String>,
+    /// The first [`LastError::MAX_MESSAGE`] characters of the message, without any part of a key.
+    pub message: String,
+}
+
+impl LastError {
+    /// The maximum length of a message, in characters.
+    pub const MAX_MESSAGE: usize = 300;
+
+    /// The failure behind an error. `None` if it was the caller's: the message could repeat the caller's words.
+    pub fn of(error: &Error, message: &str, now_ms: u64) -> Option<LastError> {
+        let class = Failure::of(error, None).class;
+        class.is_fault().then(|| LastError {
+            at_ms: now_ms,
+            class,
+            status: error.status,
+            code: error.code().map(str::to_owned),
+            message: message.chars().take(LastError::MAX_MESSAGE).collect(),
+        })
+    }
 }
 
 /// Counts that do not decay.
@@ -161,6 +197,10 @@ impl LaneStats {
         for reading in &other.quota {
             self.take_reading(*reading);
         }
+        let at_ms = |error: &Option<Box<LastError>>| error.as_ref().map(|error| error.at_ms);
+        if at_ms(&other.last_error) > at_ms(&self.last_error) {
+            self.last_error.clone_from(&other.last_error);
+        }
     }
 
     /// Stores a reading of limit headers, unless a later one is known.
@@ -240,6 +280,11 @@ pub(super) fn later(mine: Option<Cooldown>, theirs: Option<Cooldown>) -> Option<
     let (Some(mine), Some(theirs)) = (mine, theirs) else { return mine.or(theirs) };
     let age = |cooldown: Cooldown| (cooldown.since_ms, cooldown.until_ms);
     let (earlier, later) = if age(mine) > age(theirs) { (theirs, mine) } else { (mine, theirs) };
+    // What an operator has decided holds, whatever calls observe that do not know of it.
+    let is_decided = earlier.cause == Class::Operator && earlier.until_ms > later.since_ms;
+    if is_decided && later.cause != Class::Operator {
+        return Some(earlier);
+    }
     let is_estimate = later.streak > 0 && !later.stated;
     if is_estimate && earlier.stated && earlier.until_ms > later.since_ms {
         return Some(Cooldown { streak: earlier.streak.max(later.streak), ..earlier });

@@ -1,7 +1,7 @@
 //! The health of all lanes as one isolate knows it.
 
 use super::shared::{Report, Update};
-use super::stats::{self, Cooldown, LaneStats, Recent, Today, Totals};
+use super::stats::{self, Cooldown, LaneStats, LastError, Recent, Today, Totals};
 use super::{LaneId, Lanes};
 use crate::catalog::{LimitHeader, OTHER};
 use crate::health::failure::{Breakdown, Class, Failure};
@@ -209,6 +209,26 @@ impl HealthView {
         self.add(id, &lane, key);
     }
 
+    /// Keeps the last failure of a lane, for operators.
+    pub fn keep_error(&mut self, id: LaneId<'_>, error: LastError) {
+        self.add(id, &LaneStats { last_error: Some(Box::new(error)), ..LaneStats::default() }, None);
+    }
+
+    /// Puts a lane, or a key (with an empty model), into cooldown until a time, or ends its cooldown with `None`, because
+    /// an operator says so. No success ends such a cooldown early.
+    pub fn set_cooldown(&mut self, id: LaneId<'_>, until_ms: Option<u64>, now_ms: u64) {
+        let cooldown = Cooldown {
+            until_ms: until_ms.unwrap_or(0),
+            since_ms: now_ms,
+            streak: 0,
+            cause: Class::Operator,
+            stated: until_ms.is_some(),
+        };
+        self.probes.retain(|probe| !probe.is_of(id));
+        self.add(id, &LaneStats { cooldown: Some(cooldown), ..LaneStats::default() }, None);
+        self.urgent = true;
+    }
+
     /// Reads the provider's limits from the headers of a response. Of successful responses, only some are read, which
     /// is enough. `header` finds a header by its lower-case name.
     pub fn observe_limits(
@@ -339,6 +359,7 @@ fn cooldown(known: Option<Cooldown>, failure: &Failure, now_ms: u64, chance: u64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::health::Shared;
     use proptest::prelude::*;
 
@@ -386,6 +407,62 @@ mod tests {
         assert!(!is_available(&view, A, 1500), "a call that was sent earlier proves nothing");
         view.answered(B, 1001, 1600);
         assert!(is_available(&view, A, 1600));
+    }
+
+    #[test]
+    fn what_an_operator_decides_about_a_lane_holds_until_its_end() {
+        let mut view = HealthView::default();
+        view.set_cooldown(A, Some(60_000), 1000);
+        view.failed(A, &failure(Class::ServerError, None), false, 1100, 0);
+        view.failed(A, &failure(Class::Throttled, Some(10)), false, 1200, 0);
+        view.answered(A, 1050, 1300);
+        assert_eq!(
+            view.availability(A, None, 59_999),
+            Availability::CoolingDown { until_ms: 60_000, why: "operator", stated: true }
+        );
+        assert!(is_available(&view, A, 60_000) && is_available(&view, B, 1000));
+        view.set_cooldown(A, None, 2000);
+        assert!(is_available(&view, A, 2000), "the operator resumes it");
+        view.set_cooldown(A.of_key(), Some(60_000), 3000);
+        assert!(!is_available(&view, A, 3000) && !is_available(&view, B, 3000), "a key with all its models");
+        view.failed(B, &failure(Class::ServerError, None), false, 70_000, 0);
+        view.set_cooldown(B, None, 70_001);
+        assert!(is_available(&view, B, 70_002), "a cooldown after a failure can be ended too");
+    }
+
+    #[test]
+    fn a_success_in_an_isolate_that_does_not_know_of_a_decision_does_not_end_it() {
+        let (mut one, mut other, mut shared) =
+            (HealthView::default(), HealthView::default(), Shared::new(1, Lanes::default()));
+        other.failed(A, &failure(Class::ServerError, None), false, 1000, 0);
+        exchange(&mut other, &mut shared, 1000);
+        one.set_cooldown(A, Some(60_000), 5000);
+        exchange(&mut one, &mut shared, 5000);
+        other.answered(A, 5100, 5200);
+        exchange(&mut other, &mut shared, 5300);
+        exchange(&mut one, &mut shared, 5400);
+        assert!(!is_available(&one, A, 6000) && !is_available(&other, A, 6000));
+    }
+
+    #[test]
+    fn the_last_error_reaches_the_other_isolates() {
+        let (mut one, mut other, mut shared) =
+            (HealthView::default(), HealthView::default(), Shared::new(1, Lanes::default()));
+        let error = |status, at_ms| {
+            let error = Error::upstream(status, "t".into(), Some("c".into()), "m".into());
+            LastError::of(&error, &"é".repeat(400), at_ms)
+        };
+        assert_eq!(error(400, 5), None, "a caller's mistake is not kept");
+        one.keep_error(A, error(500, 10).unwrap());
+        one.keep_error(A, error(503, 20).unwrap());
+        exchange(&mut one, &mut shared, 1000);
+        other.keep_error(A, error(500, 15).unwrap());
+        exchange(&mut other, &mut shared, 1000);
+        for view in [&one, &other] {
+            let last = view.lane(A).and_then(|lane| lane.last_error.as_deref()).unwrap();
+            assert_eq!((last.status, last.at_ms, last.code.as_deref()), (503, 20, Some("c")));
+            assert_eq!(last.message.chars().count(), LastError::MAX_MESSAGE);
+        }
     }
 
     #[test]

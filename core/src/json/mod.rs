@@ -71,6 +71,11 @@ impl Object {
         }
     }
 
+    /// The whole object, for a reader that is derived from a type.
+    pub fn into_value(self) -> Value {
+        Value::Object(self.0)
+    }
+
     /// Returns true if a field is present, even if it is null.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

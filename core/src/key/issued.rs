@@ -1,8 +1,8 @@
 //! Issued keys on the path of a call: validity and permissions.
 //!
-//! The permissions of a key are its own lists and its policies together. Its own lists restrict further; of several
-//! policies, a model or endpoint that any of them allows is allowed, and the strictest limits count. Policies are
-//! looked up for each call, so a deployment that changes a policy changes all keys that have it.
+//! The permissions of a key are its own lists and limits and its policies together. Its own lists restrict further; of
+//! several policies, a model or endpoint that any of them allows is allowed, and the strictest limits count, of the
+//! policies and of the key. Policies are looked up for each call, so a change of a policy changes all keys that have it.
 
 use serde::Deserialize;
 
@@ -29,6 +29,8 @@ pub struct IssuedKey {
     pub models: Option<Vec<String>>,
     /// The endpoints that it may call; `None` for all.
     pub endpoints: Option<Vec<String>>,
+    /// Its own limits.
+    pub limits: Limits,
 }
 
 /// A row of the database: lists are JSON texts, flags are 0 or 1.
@@ -44,6 +46,7 @@ struct Row {
     policies: String,
     models: Option<String>,
     endpoints: Option<String>,
+    limits: String,
 }
 
 impl IssuedKey {
@@ -60,12 +63,16 @@ impl IssuedKey {
             policies: json::read(&row.policies).ok()?,
             models: list(row.models)?,
             endpoints: list(row.endpoints)?,
+            limits: json::read(&row.limits).ok()?,
         })
     }
 
     /// Returns `true` if another state of the key has the same permissions and limits.
     pub fn has_permissions_of(&self, other: &IssuedKey) -> bool {
-        (&self.policies, &self.models, &self.endpoints) == (&other.policies, &other.models, &other.endpoints)
+        self.policies == other.policies
+            && self.models == other.models
+            && self.endpoints == other.endpoints
+            && self.limits == other.limits
     }
 
     /// Checks that the key is neither disabled nor expired.
@@ -131,7 +138,11 @@ impl IssuedKey {
             models: self.models.is_some() || all_have(|policy| policy.models.is_some()),
             endpoints: self.endpoints.is_some() || all_have(|policy| policy.endpoints.is_some()),
             model_limits: model_limits().next().is_some(),
-            money: policies().map(|policy| &policy.limits).chain(model_limits()).any(has_money),
+            money: policies()
+                .map(|policy| &policy.limits)
+                .chain(model_limits())
+                .chain([&self.limits])
+                .any(has_money),
         }
     }
 
@@ -233,7 +244,7 @@ mod tests {
     #[test]
     fn reads_a_row_of_the_database() {
         let row = json!({"id": "1", "name": "n", "disabled": 1, "key_expires_ms": 20, "secret_expires_ms": 10,
-            "policies": "[\"small\"]", "models": null, "endpoints": "[]", "digest": "…"});
+            "policies": "[\"small\"]", "models": null, "endpoints": "[]", "limits": "{}", "digest": "…"});
         let read = IssuedKey::from_row(&row).unwrap();
         assert_eq!((read.disabled, read.expires_ms), (true, Some(10)));
         assert_eq!((read.models, read.endpoints), (None, Some(vec![])));
@@ -250,6 +261,7 @@ mod tests {
         for changed in [
             IssuedKey { models: None, ..old.clone() },
             IssuedKey { endpoints: Some(vec![]), ..old.clone() },
+            IssuedKey { limits: Limits { concurrent: Some(1), ..Limits::default() }, ..old.clone() },
             IssuedKey { policies: vec!["big".into()], ..old.clone() },
         ] {
             assert!(!old.has_permissions_of(&changed), "{changed:?}");
@@ -330,6 +342,8 @@ mod tests {
             Boundaries { models: true, endpoints: true, model_limits: true, money: true }
         );
         assert!(of(&IssuedKey { endpoints: Some(vec![]), ..key(&["open"]) }).endpoints);
+        let budget = Limits { usd_total: Some(crate::money::MicroUsd(1)), ..Limits::default() };
+        assert!(of(&IssuedKey { limits: budget, ..key(&["open"]) }).money);
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl Estimate {
     }
 
     /// The maximum cost of an attempt, in micro-USD, if each choice has at most this many output tokens. `None` if the
-    /// price of the input or of the output is not known.
+    /// price of the input or of the output is not known. The price must be the highest that the attempt can reach:
+    /// [`Facts::highest_price`].
     pub fn most(&self, output_tokens_per_choice: u64, price: &Price) -> Option<u64> {
         let (input, output) = self.sums(price)?;
         Some(whole(input.saturating_add(output.saturating_mul(output_tokens_per_choice.into()))))
@@ -98,10 +99,14 @@ impl Estimate {
     /// The cost of the input, as if all of it were of the most expensive kind, and the cost of one output token of each
     /// choice; both in micro-USD times a million.
     fn sums(&self, price: &Price) -> Option<(u128, u128)> {
-        let input = price.input?.max(price.cached_input.unwrap_or(0)).max(price.cache_write.unwrap_or(0));
+        let Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output } = *price;
+        let highest =
+            |price: u64, others: &[Option<u64>]| others.iter().flatten().fold(price, |a, b| a.max(*b));
+        let input = highest(input?, &[cached_input, cache_write, cache_write_1h]);
         let product = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
         // Without output, no price for it is needed.
-        let output = if self.choices == 0 { 0 } else { product(self.choices, price.output?) };
+        let output =
+            if self.choices == 0 { 0 } else { product(self.choices, highest(output?, &[reasoning_output])) };
         Some((product(self.max_prompt_tokens, input), output))
     }
 }
@@ -109,8 +114,8 @@ impl Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::usage::Usage;
     use crate::ledger::price::cost;
+    use crate::usage::Usage;
     use proptest::prelude::*;
 
     fn estimate(rest: &str) -> Estimate {
@@ -219,15 +224,18 @@ mod tests {
             max_output: None,
             choices: 128,
         };
-        let dear = Price { input: Some(most), output: Some(most), cached_input: None, cache_write: None };
+        let dear = Price { input: Some(most), output: Some(most), ..Price::default() };
         assert_eq!(huge.most(most, &dear), Some(most));
         assert_eq!(huge.affordable_output(most, &dear), None);
     }
 
     prop_compose! {
-        fn any_price()(input in 0u64..200_000_000, cached_input in proptest::option::of(0u64..200_000_000),
-            cache_write in proptest::option::of(0u64..200_000_000), output in 0u64..200_000_000)
-            -> Price { Price { input: Some(input), output: Some(output), cached_input, cache_write } }
+        fn any_price()(input in 0u64..200_000_000, output in 0u64..200_000_000,
+            [cached_input, cache_write, cache_write_1h, reasoning_output]
+                in proptest::array::uniform4(proptest::option::of(0u64..200_000_000)))
+            -> Price {
+                Price { input: Some(input), output: Some(output), cached_input, cache_write, cache_write_1h, reasoning_output }
+            }
     }
 
     proptest! {
@@ -242,7 +250,7 @@ mod tests {
             let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, images: 0, max_output: None, choices };
             match estimate.affordable_output(money, &price) {
                 None => prop_assert!(estimate.most(0, &price).unwrap() > money),
-                Some(u64::MAX) => prop_assert_eq!(price.output, Some(0)),
+                Some(u64::MAX) => prop_assert_eq!(price.output.max(price.reasoning_output), Some(0)),
                 Some(tokens) => {
                     prop_assert!(estimate.most(tokens, &price).unwrap() <= money);
                     prop_assert!(estimate.most(tokens + 1, &price).unwrap() > money);
@@ -256,7 +264,7 @@ mod tests {
             max_prompt_tokens in 0u64..1 << 24,
             choices in 1u64..=128,
             output in 0u64..1 << 20,
-            parts: [u8; 4],
+            parts: [u8; 6],
             price in any_price(),
         ) {
             let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, images: 0, max_output: None, choices };
@@ -267,17 +275,21 @@ mod tests {
                 cached_tokens: part(prompt.unwrap(), parts[1]),
                 cache_write_tokens: part(prompt.unwrap(), parts[2]),
                 completion_tokens: part(output * choices, parts[3]),
-                ..Usage::default()
+                cache_write_1h_tokens: part(prompt.unwrap(), parts[4]),
+                reasoning_tokens: part(output * choices, parts[5]),
+                image_tokens: None,
             };
-            prop_assert!(cost(&used, &price).unwrap() <= estimate.most(output, &price).unwrap());
+            let most = estimate.most(output, &price).unwrap();
+            let is_priced = price.cache_write_1h.is_some() || price.cache_write.is_none() || parts[4] == 0;
+            prop_assert!(cost(&used, &price).map_or(!is_priced, |cost| cost <= most));
         }
 
         #[test]
-        fn any_numbers_are_bounded(numbers: [u64; 6], prices: [Option<u64>; 4]) {
+        fn any_numbers_are_bounded(numbers: [u64; 6], prices: [Option<u64>; 6]) {
             let [prompt_tokens, max_prompt_tokens, max_output, choices, money, output_tokens] = numbers;
             let estimate = Estimate { prompt_tokens, max_prompt_tokens, images: 0, max_output: Some(max_output), choices };
-            let [input, output, cached_input, cache_write] = prices;
-            let price = Price { input, output, cached_input, cache_write };
+            let [input, output, cached_input, cache_write, cache_write_1h, reasoning_output] = prices;
+            let price = Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output };
             let _ = (estimate.most(output_tokens, &price), estimate.affordable_output(money, &price));
             let _ = estimate.output_bound(&Facts::default());
         }

@@ -1,4 +1,4 @@
-//! The limits of a policy.
+//! The limits of keys: of their policies, and of their own.
 
 use std::borrow::Cow;
 
@@ -77,9 +77,10 @@ impl Limit {
         Some(Limit { name, kind, span, models, behind: Vec::new(), amount })
     }
 
-    /// The limits of a key. If several policies have a limit of one kind, the strictest counts.
+    /// The limits of a key: its own and those of its policies. Of several limits of one kind, the strictest counts.
     pub fn of_key(key: &IssuedKey, config: &Config) -> Result<Vec<Limit>, Error> {
         let mut limits = Vec::new();
+        Limit::gather(&mut limits, &key.limits, None);
         for policy in key.policies(config)? {
             Limit::gather(&mut limits, &policy.limits, None);
             for (models, stated) in &policy.model_limits {
@@ -146,6 +147,11 @@ mod tests {
         assert_eq!(of(&[]), []);
         let both = [("requests_per_minute".to_owned(), 5), ("usd_per_day groq/*".to_owned(), 500_000)];
         assert_eq!(of(&["small", "big"]), both);
+        let own = Limits { requests_per_minute: Some(7), tokens_per_day: Some(9), ..Limits::default() };
+        let key = IssuedKey { policies: vec!["small".to_owned()], limits: own, ..IssuedKey::default() };
+        let limits = Limit::of_key(&key, &config).unwrap();
+        let found: Vec<_> = limits.iter().map(|limit| (limit.name, limit.amount)).collect();
+        assert_eq!(found, [("requests_per_minute", 7), ("tokens_per_day", 9)]);
     }
 
     #[test]

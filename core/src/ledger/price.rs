@@ -3,70 +3,10 @@
 //! [`super::estimate`] computes the cost that a call may have before it is sent.
 
 use crate::catalog::Price;
-use crate::format::usage::Usage;
+use crate::usage::Usage;
 
 /// The number of tokens to which prices refer.
 pub(super) const TOKENS_OF_PRICE: u128 = 1_000_000;
-
-/// A price step: of a call with a long input, all tokens cost more.
-struct Step {
-    /// The beginning of the model's name, without its maker.
-    model: &'static str,
-    /// The input tokens above which the step applies.
-    above: u64,
-    /// The price of input, cached or not, in per cent of the base price.
-    input_percent: u64,
-    /// The price of output, likewise.
-    output_percent: u64,
-}
-
-const fn step(model: &'static str, above: u64, input_percent: u64, output_percent: u64) -> Step {
-    Step { model, above, input_percent, output_percent }
-}
-
-/// The price steps, of any provider: a model costs about the same wherever it is. The first row that matches counts.
-/// State: November 2026, from the price table that `core/data/README.md` names.
-#[rustfmt::skip]
-const STEPS: &[Step] = &[
-    step("claude-haiku-5-5", 100_000, 500, 500),
-    step("gemini-2.5-pro",   200_000, 200, 150),
-    step("gemini-3-pro",     200_000, 200, 150),
-    step("gemini-3.1-pro",   200_000, 200, 150),
-    step("gemini-pro-latest", 200_000, 200, 150),
-    step("grok-4.",          200_000, 200, 200),
-    step("grok-build",       200_000, 200, 200),
-    step("grok-code-fast",   200_000, 200, 200),
-    step("gpt-5.4-mini",     u64::MAX, 100, 100),
-    step("gpt-5.4-nano",     u64::MAX, 100, 100),
-    step("gpt-5.4",          272_000, 200, 150),
-    step("gpt-5.5",          272_000, 200, 150),
-    step("gpt-5.6",          272_000, 200, 150),
-    step("gpt-6",            272_000, 200, 150),
-    step("daybreak-",        272_000, 200, 150),
-    step("MiniMax-M3",       512_000, 200, 200),
-];
-/// The smallest step.
-const LEAST_STEP: u64 = 100_000;
-
-/// The prices of a model for a call with this many input tokens.
-pub fn at_size(model: &str, price: Price, prompt_tokens: u64) -> Price {
-    if prompt_tokens <= LEAST_STEP {
-        return price;
-    }
-    match STEPS.iter().find(|step| name(model).starts_with(step.model)) {
-        Some(Step { above, input_percent, output_percent, .. }) if prompt_tokens > *above => {
-            let scaled =
-                |price: Option<u64>, percent: u64| Some(price?.saturating_mul(percent).div_ceil(100));
-            Price {
-                input: scaled(price.input, *input_percent),
-                output: scaled(price.output, *output_percent),
-                cached_input: scaled(price.cached_input, *input_percent),
-                cache_write: scaled(price.cache_write, *input_percent),
-            }
-        }
-        _ => price,
-    }
-}
 
 /// The name of a model without that of its maker: `openai/gpt-6-sol`, `openai.gpt-6-sol`.
 fn name(model: &str) -> &str {
@@ -86,17 +26,24 @@ pub fn has_fees(provider: &str, model: &str) -> bool {
 /// The cost of a usage, in micro-USD: the exact sum, rounded up once. `None` if the tokens are not known, or if a price
 /// that is needed is not known. The price of a kind of token that was not used is not needed.
 ///
-/// Tokens read from or written to the cache cost as much as other input if they have no price of their own.
+/// Tokens read from the cache or written to it, and tokens of the reasoning, cost as much as other tokens if they have no
+/// price of their own. Those written for an hour cost more than those written for five minutes: if only the latter have
+/// a price, the cost is not known.
 pub fn cost(usage: &Usage, price: &Price) -> Option<u64> {
     let (prompt, completion) = (usage.prompt_tokens?, usage.completion_tokens?);
     let cached = usage.cached_tokens.unwrap_or(0).min(prompt);
     let written = usage.cache_write_tokens.unwrap_or(0).min(prompt - cached);
+    let written_1h = usage.cache_write_1h_tokens.unwrap_or(0).min(written);
     let fresh = prompt - cached - written;
+    let price_1h = price.cache_write_1h.or(if price.cache_write.is_none() { price.input } else { None });
+    let reasoning = usage.reasoning_tokens.unwrap_or(0).min(completion);
     let parts = [
         (fresh, price.input),
         (cached, price.cached_input.or(price.input)),
-        (written, price.cache_write.or(price.input)),
-        (completion, price.output),
+        (written - written_1h, price.cache_write.or(price.input)),
+        (written_1h, price_1h),
+        (completion - reasoning, price.output),
+        (reasoning, price.reasoning_output.or(price.output)),
     ];
     let mut sum = 0_u128;
     for (tokens, price) in parts {
@@ -115,6 +62,7 @@ pub(super) fn whole(sum: u128) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::facts;
     use proptest::prelude::*;
 
     fn usage(prompt: u64, cached: u64, written: u64, completion: u64) -> Usage {
@@ -128,7 +76,13 @@ mod tests {
     }
 
     fn price(input: u64, cached: Option<u64>, written: Option<u64>, output: u64) -> Price {
-        Price { input: Some(input), output: Some(output), cached_input: cached, cache_write: written }
+        Price {
+            input: Some(input),
+            output: Some(output),
+            cached_input: cached,
+            cache_write: written,
+            ..Price::default()
+        }
     }
 
     #[test]
@@ -149,6 +103,67 @@ mod tests {
             (usage(5, 0, 0, 5), price(0, None, None, 0), 0),
         ] {
             assert_eq!(cost(&used, &price), Some(micro_usd), "{used:?} {price:?}");
+        }
+    }
+
+    /// Anthropic's prices of Claude Opus 5.5, with usage as Anthropic reports it.
+    #[test]
+    fn the_usage_of_messages_is_priced_to_the_micro_usd() {
+        let price = facts("anthropic", "claude-opus-5-5").unwrap().price;
+        assert_eq!(
+            price,
+            Price {
+                input: Some(4_000_000),
+                output: Some(20_000_000),
+                cached_input: Some(200_000),
+                cache_write: Some(5_000_000),
+                cache_write_1h: Some(8_000_000),
+                reasoning_output: None,
+            }
+        );
+        for (usage, micro_usd) in [
+            (r#"{"input_tokens":11,"output_tokens":7}"#, 44 + 140),
+            // Reasoning is output.
+            (
+                r#"{"input_tokens":11,"output_tokens":70,"output_tokens_details":{"thinking_tokens":60}}"#,
+                44 + 1_400,
+            ),
+            // 3 tokens read at 0.2 micro-USD are rounded up to one.
+            (
+                r#"{"input_tokens":0,"cache_read_input_tokens":3,"cache_creation_input_tokens":0,"output_tokens":0}"#,
+                1,
+            ),
+            (
+                r#"{"input_tokens":10,"cache_read_input_tokens":1000,"cache_creation_input_tokens":300,"output_tokens":1}"#,
+                40 + 200 + 1_500 + 20,
+            ),
+            (
+                r#"{"input_tokens":10,"cache_read_input_tokens":1000,"cache_creation_input_tokens":300,"output_tokens":1,
+                "cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200}}"#,
+                40 + 200 + 500 + 1_600 + 20,
+            ),
+            (
+                r#"{"input_tokens":10,"cache_creation_input_tokens":300,"output_tokens":1,
+                "cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":300}}"#,
+                40 + 2_400 + 20,
+            ),
+        ] {
+            assert_eq!(cost(&Usage::read(usage).unwrap(), &price), Some(micro_usd), "{usage}");
+        }
+        let hour = Usage { cache_write_1h_tokens: Some(1), ..usage(1, 0, 1, 0) };
+        assert_eq!(cost(&hour, &Price { cache_write_1h: None, ..price }), None);
+        let plain = Price { cache_write_1h: None, cache_write: None, ..price };
+        assert_eq!(cost(&hour, &plain), Some(4));
+    }
+
+    #[test]
+    fn reasoning_may_have_a_price_of_its_own() {
+        let price = Price { reasoning_output: Some(4_000_000), ..price(0, None, None, 1_200_000) };
+        let with = |reasoning| Usage { reasoning_tokens: reasoning, ..usage(5, 0, 0, 10) };
+        for (reasoning, micro_usd) in [(None, 12), (Some(0), 12), (Some(4), 7 + 16), (Some(90), 40)] {
+            // 6 tokens at 1.2 micro-USD are 7.2, rounded up with the rest.
+            let expected = if reasoning == Some(4) { micro_usd + 1 } else { micro_usd };
+            assert_eq!(cost(&with(reasoning), &price), Some(expected), "{reasoning:?}");
         }
     }
 
@@ -218,6 +233,7 @@ mod tests {
                 output: up(price.output),
                 cached_input: up(price.cached_input),
                 cache_write: up(price.cache_write),
+                ..price
             };
             prop_assert!(cost(&used, &dearer).unwrap() >= before);
         }
@@ -230,11 +246,20 @@ mod tests {
         }
 
         #[test]
-        fn any_numbers_are_priced(numbers: [Option<u64>; 8]) {
-            let [prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, input, output, cached_input, cache_write] =
+        fn any_numbers_are_priced(numbers: [Option<u64>; 6], prices: [Option<u64>; 6]) {
+            let [prompt_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens] =
                 numbers;
-            let used = Usage { prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, ..Usage::default() };
-            let _ = cost(&used, &Price { input, output, cached_input, cache_write });
+            let [input, output, cached_input, cache_write, cache_write_1h, reasoning_output] = prices;
+            let used = Usage {
+                prompt_tokens,
+                cached_tokens,
+                cache_write_tokens,
+                cache_write_1h_tokens,
+                completion_tokens,
+                reasoning_tokens,
+                image_tokens: None,
+            };
+            let _ = cost(&used, &Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output });
         }
     }
 }

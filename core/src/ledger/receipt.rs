@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::tally::{Row, Slice, Tally};
 use crate::catalog::{OTHER, Price, Registry};
-use crate::format::usage::Usage;
 use crate::json;
 use crate::key::Digest;
 use crate::time::{DAY_MS, to_rfc3339};
+use crate::usage::Usage;
 
 /// The hash before the first receipt.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -129,6 +129,8 @@ struct ReceiptText<'r> {
     prompt_tokens: Option<u64>,
     cached_tokens: Option<u64>,
     cache_write_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_1h_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     reasoning_tokens: Option<u64>,
     image_tokens: Option<u64>,
@@ -171,16 +173,22 @@ struct PriceText {
     input: Option<u64>,
     cached_input: Option<u64>,
     cache_write: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_1h: Option<u64>,
     output: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_output: Option<u64>,
 }
 
 impl AttemptText<'_> {
     fn of(attempt: &Attempt) -> AttemptText<'_> {
-        let price = attempt.price.map(|Price { input, output, cached_input, cache_write }| PriceText {
-            input,
-            cached_input,
-            cache_write,
-            output,
+        let price = attempt.price.map(|price| PriceText {
+            input: price.input,
+            cached_input: price.cached_input,
+            cache_write: price.cache_write,
+            cache_write_1h: price.cache_write_1h,
+            output: price.output,
+            reasoning_output: price.reasoning_output,
         });
         AttemptText {
             provider: &attempt.provider,
@@ -227,6 +235,7 @@ impl Receipt {
             prompt_tokens: self.sum(|usage| usage.prompt_tokens),
             cached_tokens: self.sum(|usage| usage.cached_tokens),
             cache_write_tokens: self.sum(|usage| usage.cache_write_tokens),
+            cache_write_1h_tokens: self.sum(|usage| usage.cache_write_1h_tokens),
             completion_tokens: self.sum(|usage| usage.completion_tokens),
             reasoning_tokens: self.sum(|usage| usage.reasoning_tokens),
             image_tokens: self.sum(|usage| usage.image_tokens),
@@ -260,6 +269,7 @@ impl Receipt {
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
             cache_write_tokens: usage.cache_write_tokens,
+            cache_write_1h_tokens: usage.cache_write_1h_tokens,
             completion_tokens: usage.completion_tokens,
             reasoning_tokens: usage.reasoning_tokens,
             image_tokens: usage.image_tokens,
@@ -462,6 +472,43 @@ mod tests {
         assert_eq!(chain.head, previous);
     }
 
+    /// The fields of the longer time in the cache come only with such tokens, so that other receipts keep their text.
+    #[test]
+    fn tokens_written_for_an_hour_are_part_of_the_chain() {
+        let usage = r#"{"input_tokens":1,"output_tokens":2,"cache_creation_input_tokens":30,
+            "cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20}}"#;
+        let receipt = Receipt {
+            id: "rcpt_1".to_owned(),
+            request_id: "r".to_owned(),
+            at_ms: 0,
+            project: None,
+            stream: false,
+            status: 200,
+            outcome: Outcome::Answered,
+            first_token_ms: None,
+            duration_ms: 1,
+            partial: false,
+            attempts: vec![Attempt {
+                provider: "anthropic".to_owned(),
+                model: "claude-opus-5-5".to_owned(),
+                outcome: "ok",
+                duration_ms: 1,
+                usage: Usage::read(usage).unwrap(),
+                estimated: false,
+                cost_micro_usd: Some(254),
+                price: crate::catalog::facts("anthropic", "claude-opus-5-5").map(|facts| facts.price),
+                reported: None,
+            }],
+        };
+        let text = receipt.to_text();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&value["cache_write_tokens"], &value["cache_write_1h_tokens"]), (&30.into(), &20.into()));
+        assert_eq!(value["attempts"][0]["price"]["cache_write_1h"], 8_000_000);
+        let mut value: Value = serde_json::from_str(&Chain::default().add(&text, Totals::default())).unwrap();
+        let hash = value.as_object_mut().unwrap().remove("hash").unwrap();
+        assert_eq!(hash, Digest::of(value.to_string().as_bytes()).to_hex());
+    }
+
     #[test]
     fn is_written_with_its_fields_in_their_order() {
         let attempt = |outcome, usage, price, cost_micro_usd| Attempt {
@@ -482,7 +529,7 @@ mod tests {
             ..Usage::default()
         };
         let price =
-            Price { input: Some(50_000), output: Some(80_000), cached_input: Some(0), cache_write: None };
+            Price { input: Some(50_000), output: Some(80_000), cached_input: Some(0), ..Price::default() };
         let receipt = Receipt {
             id: "rcpt_1".to_owned(),
             request_id: "req-é\u{1}".to_owned(),

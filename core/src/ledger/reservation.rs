@@ -6,14 +6,14 @@ use super::headers;
 use super::lease::Hold;
 use super::limit::{Counter, Kind, Limit};
 use super::message::{Charge, Need, Refusal};
-use super::price::{at_size, cost, has_fees};
+use super::price::{cost, has_fees};
 use super::receipt::Attempt;
 use crate::catalog::{Facts, Price};
 use crate::config::UnknownPrice;
 use crate::error::{Code, Error};
 use crate::format::billing::{Billing, Extra};
-use crate::format::usage::Usage;
 use crate::key::binds;
+use crate::usage::Usage;
 
 /// The smallest output that is worth paying for, in tokens of each choice, if the hold cannot pay for all of the
 /// requested output.
@@ -154,11 +154,13 @@ impl Reservation {
         let Target { provider, model, facts, .. } = target;
         let estimate = self.estimate.at(model);
         let output = estimate.output_bound(facts);
-        let price = at_size(model, facts.price, estimate.max_prompt_tokens);
+        let price = self.highest_price(facts, &estimate);
         let mut needs = Vec::new();
         for limit in self.limits_of(provider, model) {
             let counter = limit.counter();
-            if let Some(extra) = self.extras.iter().find(|extra| is_billed(extra, limit.kind, provider)) {
+            if let Some(extra) =
+                self.extras.iter().find(|extra| is_billed(extra, limit.kind, provider, &price))
+            {
                 return Err(not_priced(limit, extra, provider));
             }
             let (least, most) = match limit.kind {
@@ -190,6 +192,14 @@ impl Reservation {
         Ok(needs)
     }
 
+    /// The highest price of each kind of token that an attempt can reach.
+    fn highest_price(&self, facts: &Facts, estimate: &Estimate) -> Price {
+        let price = facts.highest_price(estimate.max_prompt_tokens);
+        let writes_1h = self.extras.iter().any(|extra| extra.writes_1h());
+        // Without a request for it, nothing is written to the cache for an hour.
+        Price { cache_write_1h: price.cache_write_1h.filter(|_| writes_1h), ..price }
+    }
+
     /// The error of an attempt that cannot be reserved.
     pub fn refused(&self, target: Target<'_>, refusal: &Refusal, now_ms: u64) -> Error {
         let limit = self.limits.iter().find(|limit| limit.counter() == refusal.counter);
@@ -198,7 +208,7 @@ impl Reservation {
             let held = if refusal.is_spent() { refusal.held } else { 0 };
             let left = refusal.left.saturating_add(held).saturating_add(self.free(limit));
             let estimate = self.estimate.at(target.model);
-            let price = at_size(target.model, target.facts.price, estimate.max_prompt_tokens);
+            let price = self.highest_price(target.facts, &estimate);
             estimate.affordable_output(left, &price).unwrap_or(0)
         });
         headers::refused(refusal, fit, now_ms)
@@ -218,7 +228,7 @@ impl Reservation {
         let Target { provider, model, key, facts } = target;
         self.hold.charges.extend(charges);
         let estimate = self.estimate.at(model);
-        let price = at_size(model, facts.price, estimate.max_prompt_tokens);
+        let price = self.highest_price(facts, &estimate);
         let bound = estimate.output_bound(facts);
         let mut shares = Vec::new();
         let mut limited: Option<u64> = None;
@@ -254,7 +264,7 @@ impl Reservation {
             prompt: estimate.max_prompt_tokens,
             output: output.saturating_mul(estimate.choices),
             cost: {
-                let price = at_size(model, facts.price, estimate.max_prompt_tokens);
+                let price = self.highest_price(facts, &estimate);
                 estimate.most(output, &price).filter(|_| is_metered)
             },
         };
@@ -283,7 +293,7 @@ impl Reservation {
             End::AtMost => (tokens(most.prompt, most.output), true),
         };
         let cost_of = |usage: &Usage| {
-            let price = at_size(model, facts.price, usage.prompt_tokens.unwrap_or(0));
+            let price = facts.price_at(usage.prompt_tokens.unwrap_or(0));
             (cost(usage, &price), price)
         };
         let (cost, price) = cost_of(&usage);
@@ -302,6 +312,8 @@ impl Reservation {
             End::Nothing => attempt.cost_micro_usd = Some(0),
             // The input may have been of the most expensive kind.
             End::AtMost => attempt.cost_micro_usd = most.cost.or(cost),
+            // A kind of token without a price was used.
+            _ if cost.is_none() && most.cost.is_some() => attempt.cost_micro_usd = most.cost,
             _ if is_metered && most.is_exceeded(&usage, cost) => {
                 attempt.reported = Some(usage);
                 attempt.usage = most.bounded(&usage);
@@ -372,6 +384,7 @@ impl Most {
             prompt_tokens: Some(prompt),
             cached_tokens: part(usage.cached_tokens, prompt),
             cache_write_tokens: part(usage.cache_write_tokens, prompt),
+            cache_write_1h_tokens: part(usage.cache_write_1h_tokens, prompt),
             completion_tokens: Some(completion),
             reasoning_tokens: part(usage.reasoning_tokens, completion),
             image_tokens: part(usage.image_tokens, bound),
@@ -384,9 +397,9 @@ fn tokens_of(usage: &Usage) -> u64 {
 }
 
 /// Returns `true` if a limit cannot hold for a call with this part.
-fn is_billed(extra: &Extra, kind: Kind, provider: &str) -> bool {
+fn is_billed(extra: &Extra, kind: Kind, provider: &str, price: &Price) -> bool {
     let counts = match kind {
-        Kind::MicroUsd => true,
+        Kind::MicroUsd => !(extra.writes_1h() && price.cache_write_1h.is_some()),
         Kind::Tokens => extra.adds_tokens,
         Kind::Requests | Kind::Concurrent => false,
     };
@@ -421,30 +434,23 @@ fn price_unknown(limit: &Limit, provider: &str, model: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
-    const PRICED: Price =
-        Price { input: Some(1_000_000), output: Some(10_000_000), cached_input: None, cache_write: None };
-    const SMALL: Facts = facts(PRICED, 1_000);
+    const PRICED: Price = Price {
+        input: Some(1_000_000),
+        output: Some(10_000_000),
+        cached_input: None,
+        cache_write: None,
+        cache_write_1h: None,
+        reasoning_output: None,
+    };
 
-    const fn facts(price: Price, max_output: u32) -> Facts {
-        Facts {
-            context: None,
-            max_output: Some(max_output),
-            price,
-            tools: None,
-            json_mode: None,
-            json_schema: None,
-            vision: None,
-            reasoning: None,
-            tier: None,
-            priority: None,
-            requests_per_day: None,
-            not_automatic: false,
-            task: None,
-        }
+    fn facts(price: Price, max_output: u32) -> Facts {
+        Facts { max_output: Some(max_output), price, ..Facts::default() }
     }
 
     fn target(provider: &str) -> Target<'_> {
+        static SMALL: LazyLock<Facts> = LazyLock::new(|| facts(PRICED, 1_000));
         Target { provider, model: "m", key: 0, facts: &SMALL }
     }
 
@@ -600,18 +606,74 @@ mod tests {
         assert_eq!(costs, [Some(2_660), Some(10_100)]);
     }
 
+    /// The steps of the catalogue, and those steps under an operator's price that is half of the catalogue's.
     #[test]
     fn a_long_prompt_is_held_and_charged_at_its_own_price() {
-        let target = Target { model: "openai/gpt-6-sol", ..target("a") };
-        for (tokens, input, output) in [(100, 1, 10), (200_000, 1, 10), (272_000, 1, 10), (272_001, 2, 15)] {
-            let mut reservation = reservation(&[("usd_total", 1)]);
-            reservation.estimate.max_prompt_tokens = tokens;
-            let most = tokens * input + 1_000 * output;
-            assert_eq!(reservation.needs(target).unwrap()[0].most, most);
-            reservation.started(target, charges(&[("usd_total", most)]));
-            reservation.ended(target, "ok", 1, reported(tokens, 1_000));
-            assert_eq!(used(reservation), [("usd_total".into(), most)]);
+        let known = crate::catalog::facts("openai", "gpt-6-sol").unwrap();
+        let price = (known.price.input, known.price.output, known.price.cache_write);
+        assert_eq!(price, (Some(2_000_000), Some(10_000_000), Some(2_500_000)));
+        let half = crate::config::ModelSettings {
+            input_usd_per_mtok: Some(crate::money::MicroUsd(1_000_000)),
+            output_usd_per_mtok: Some(crate::money::MicroUsd(5_000_000)),
+            cache_write_usd_per_mtok: Some(crate::money::MicroUsd(1_250_000)),
+            ..Default::default()
+        };
+        for (tokens, [input, written, output]) in [
+            (100, [8, 10, 40]),
+            (200_000, [8, 10, 40]),
+            (272_000, [8, 10, 40]),
+            (272_001, [16, 20, 60]),
+            (1_000_000, [16, 20, 60]),
+        ] {
+            for (facts, part) in [(known, 4), (known.with(&half), 8)] {
+                let facts = Facts { max_output: Some(1_000), ..facts };
+                let target = Target { model: "gpt-6-sol", facts: &facts, ..target("openai") };
+                let mut reservation = reservation(&[("usd_total", 1)]);
+                reservation.estimate.max_prompt_tokens = tokens;
+                let whole = |sum: u64| sum.div_ceil(part);
+                // All of the input may be written to the cache.
+                let most = whole(tokens * written + 1_000 * output);
+                assert_eq!(reservation.needs(target).unwrap()[0].most, most);
+                reservation.started(target, charges(&[("usd_total", most)]));
+                reservation.ended(target, "ok", 1, reported(tokens, 1_000));
+                assert_eq!(used(reservation), [("usd_total".into(), whole(tokens * input + 1_000 * output))]);
+            }
         }
+    }
+
+    #[test]
+    fn an_hour_in_the_cache_is_held_and_charged_where_it_has_a_price() {
+        let body = br#"{"model":"m","messages":[{"content":[{"cache_control":{"ttl":"1h"}}]}]}"#;
+        let request = crate::format::read(&crate::operation::CHAT_COMPLETIONS, body).unwrap();
+        let with = || reservation(&[("usd_total", 1)]).billed(request.billing());
+        let error = with().needs(target("a")).unwrap_err();
+        assert!(error.is(Code::PriceUnknown));
+        assert_eq!(error.param.as_deref(), Some("messages"));
+        let price = Price { cache_write: Some(1_250_000), cache_write_1h: Some(2_000_000), ..PRICED };
+        let priced = facts(price, 1_000);
+        let target = Target { facts: &priced, ..target("a") };
+        // 100 tokens of input at 2, 1000 of output at 10 micro-USD.
+        assert_eq!(with().needs(target).unwrap()[0].most, 200 + 10_000);
+        assert_eq!(reservation(&[("usd_total", 1)]).needs(target).unwrap()[0].most, 125 + 10_000);
+        let mut reservation = with();
+        reservation.started(target, charges(&[("usd_total", 10_200)]));
+        let usage = r#"{"input_tokens":10,"cache_creation_input_tokens":90,"output_tokens":5,
+            "cache_creation":{"ephemeral_5m_input_tokens":30,"ephemeral_1h_input_tokens":60}}"#;
+        reservation.ended(target, "ok", 1, End::Reported(Usage::read(usage).unwrap()));
+        // 30 × 1.25 = 37.5
+        assert_eq!(used(reservation), [("usd_total".into(), 10 + 38 + 120 + 50)]);
+    }
+
+    #[test]
+    fn a_kind_of_token_without_a_price_is_charged_as_the_most() {
+        let priced = facts(Price { cache_write: Some(1_250_000), ..PRICED }, 1_000);
+        let target = Target { facts: &priced, ..target("a") };
+        let mut reservation = reservation(&[("usd_total", 1)]);
+        reservation.started(target, charges(&[("usd_total", 10_125)]));
+        let hour = Usage { cache_write_tokens: Some(9), cache_write_1h_tokens: Some(9), ..Usage::default() };
+        let usage = Usage { prompt_tokens: Some(9), completion_tokens: Some(1), ..hour };
+        reservation.ended(target, "ok", 1, End::Reported(usage));
+        assert_eq!(used(reservation), [("usd_total".into(), 10_125)]);
     }
 
     #[test]
@@ -667,7 +729,7 @@ mod tests {
 
     #[test]
     fn without_a_price_a_call_cannot_be_charged_to_a_budget() {
-        let free = Facts { price: Price::default(), ..SMALL };
+        let free = facts(Price::default(), 1_000);
         let target = Target { provider: "a", model: "m", key: 0, facts: &free };
         let mut reservation = reservation(&[("usd_total", 1)]);
         let error = reservation.needs(target).unwrap_err();

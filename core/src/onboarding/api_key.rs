@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use validator::{Validate, ValidateArgs as _, ValidationError};
 
-use super::approval::{Delivery, check_known_policies, is_ahead};
-use crate::config::Config;
+use super::approval::{Delivery, check_known_policies, is_ahead, limits};
+use crate::config::{Config, Limits};
 use crate::error::{Code, Error};
 use crate::json;
 use crate::json::Object;
@@ -72,6 +72,41 @@ pub fn duplicate() -> Error {
     Error::new(Code::DuplicateName, "An entity with this name already exists")
 }
 
+/// The role of a key in the API that this one follows. It has no effect here: a key never administers, and its policies
+/// say what it may call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The default.
+    #[default]
+    Read,
+    /// The other one.
+    Write,
+}
+
+impl Role {
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Read => "read",
+            Role::Write => "write",
+        }
+    }
+
+    /// Reads the field `role`.
+    fn read(object: &Object) -> Result<Role, Error> {
+        match object.string("role")? {
+            None | Some("read") => Ok(Role::Read),
+            Some("write") => Ok(Role::Write),
+            Some(role @ ("admin" | "owner")) => {
+                let message = format!("The role '{role}' cannot be given to a key; use 'read' or 'write'");
+                Err(Error::new(Code::OwnerAdminNotMintableAsApiKey, message))
+            }
+            Some(_) => Err(invalid("role", "must be 'read' or 'write'")),
+        }
+    }
+}
+
 /// The settings of a key, which an operator decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -83,6 +118,10 @@ pub struct Settings {
     pub models: Option<Vec<String>>,
     /// Endpoints that the key may call; `None` is all.
     pub endpoints: Option<Vec<String>>,
+    /// Limits of the key itself, beside those of its policies.
+    pub limits: Limits,
+    /// The role, from its creation on.
+    pub role: Role,
     /// The operator's notes.
     pub metadata: BTreeMap<String, String>,
     /// The expiry, in milliseconds since 1970.
@@ -106,7 +145,7 @@ struct Changes {
 }
 
 /// The order in which faults are reported.
-const SETTINGS: [&str; 5] = ["policies", "models", "endpoints", "metadata", "expires_at"];
+const SETTINGS: [&str; 6] = ["policies", "models", "endpoints", "limits", "metadata", "expires_at"];
 
 /// The context of the checks of settings.
 struct Rules<'c> {
@@ -164,6 +203,7 @@ impl Settings {
             metadata: object.string_map("metadata")?,
             expires_at: object.time("expires_at")?,
         };
+        let limits = limits(object)?;
         checked(changes.validate_with_args(&Rules { config, now_ms }), &SETTINGS)?;
         if object.has("policies") {
             self.policies = changes.policies.unwrap_or_default();
@@ -173,6 +213,9 @@ impl Settings {
         }
         if object.has("endpoints") {
             self.endpoints = changes.endpoints;
+        }
+        if object.has("limits") {
+            self.limits = limits.unwrap_or_default();
         }
         if object.has("metadata") {
             self.metadata = changes.metadata.unwrap_or_default();
@@ -208,13 +251,15 @@ impl NewKey {
     /// Reads a body. It rejects unknown fields: a misspelt `expires_at` would create a key that never expires.
     pub fn read(body: &[u8], config: &Config, now_ms: u64) -> Result<NewKey, Error> {
         let object = Object::read(body)?;
+        let role = Role::read(&object)?;
         let name = object.required_string("name")?;
         check_name(name)?;
-        object.only(&[&["name", "delivery"][..], &SETTINGS].concat())?;
+        object.only(&[&["name", "role", "delivery"][..], &SETTINGS].concat())?;
+        let settings = Settings { role, ..Settings::default() };
         Ok(NewKey {
             name: name.to_owned(),
             delivery: Delivery::read(&object, &[Delivery::Key, Delivery::Claim])?,
-            settings: Settings::default().changed(&object, config, now_ms)?,
+            settings: settings.changed(&object, config, now_ms)?,
         })
     }
 }
@@ -283,6 +328,8 @@ struct Row {
     policies: String,
     models: Option<String>,
     endpoints: Option<String>,
+    limits: String,
+    role: Role,
     metadata: String,
     expires_ms: Option<u64>,
     request_id: Option<String>,
@@ -305,6 +352,8 @@ impl ApiKey {
                 policies: json::read(&row.policies).ok()?,
                 models: list(row.models)?,
                 endpoints: list(row.endpoints)?,
+                limits: json::read(&row.limits).ok()?,
+                role: row.role,
                 metadata: json::read(&row.metadata).ok()?,
                 expires_ms: row.expires_ms,
             },
@@ -318,7 +367,8 @@ impl ApiKey {
 
     /// The document of the key in `/v0/api_keys`.
     pub fn document(&self, now_ms: u64) -> ApiKeyDocument<'_> {
-        let Settings { disabled, policies, models, endpoints, metadata, expires_ms } = &self.settings;
+        let Settings { disabled, policies, models, endpoints, limits, role, metadata, expires_ms } =
+            &self.settings;
         let state = if *disabled {
             "disabled"
         } else if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
@@ -333,10 +383,12 @@ impl ApiKey {
             id: &self.id,
             name: &self.name,
             scopes: ["Read", "Write"],
+            role: *role,
             state,
             policies,
             models: models.as_deref(),
             endpoints: endpoints.as_deref(),
+            limits,
             metadata,
             created_at: time::to_rfc3339(self.created_ms),
             created_by: &self.created_by,
@@ -356,6 +408,8 @@ pub struct ApiKeyDocument<'a> {
     pub name: &'a str,
     /// Constant, for clients of this API: every key may read and write.
     pub scopes: [&'static str; 2],
+    /// The role that it was created with.
+    pub role: Role,
     /// `active`, `disabled` or `expired`.
     pub state: &'static str,
     /// Names of its policies.
@@ -364,6 +418,8 @@ pub struct ApiKeyDocument<'a> {
     pub models: Option<&'a [String]>,
     /// Endpoints that the key may call; `None` is all.
     pub endpoints: Option<&'a [String]>,
+    /// Its own limits.
+    pub limits: &'a Limits,
     /// The operator's notes.
     pub metadata: &'a BTreeMap<String, String>,
     /// The time of creation.
@@ -471,6 +527,11 @@ mod tests {
             (json!({"name": "a", "metadata": {"": "x"}}), "invalid_value"),
             (json!({"name": "a", "metadata": {"a": 1}}), "invalid_type"),
             (json!({"name": "a", "delivery": "email"}), "invalid_value"),
+            (json!({"name": "a", "limits": {"usd_per_hour": 1}}), "invalid_value"),
+            (json!({"name": "a", "limits": {"usd_per_day": 0}}), "invalid_value"),
+            (json!({"name": "a", "limits": 5}), "invalid_value"),
+            (json!({"name": "a b", "role": "owner"}), "owner_admin_not_mintable_as_api_key"),
+            (json!({"name": "a", "role": "reader"}), "invalid_value"),
         ] {
             assert_eq!(new_key(&body).unwrap_err().code(), Some(code), "{body}");
         }
@@ -498,6 +559,10 @@ mod tests {
             settings.clone().patched(br#"{"disabled":true,"models":null}"#, &config(), NOW).unwrap();
         assert_eq!(patched, Settings { disabled: true, models: None, ..settings.clone() });
         assert_eq!(settings.clone().patched(b"{}", &config(), NOW).unwrap(), settings);
+        let limited =
+            settings.clone().patched(br#"{"limits":{"requests_per_day":3}}"#, &config(), NOW).unwrap();
+        assert_eq!(limited.limits.requests_per_day, Some(3));
+        assert_eq!(limited.patched(br#"{"limits":null}"#, &config(), NOW).unwrap(), settings);
         assert!(
             settings.clone().patched(br#"{"name":"b"}"#, &config(), NOW).unwrap_err().is(Code::UnknownMember)
         );
@@ -516,14 +581,14 @@ mod tests {
     #[test]
     fn the_document_has_no_secrets() {
         let row = json!({"id": "1", "name": "n", "disabled": 0, "policies": "[]", "models": null, "endpoints": null,
-            "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops", "version": 1,
+            "limits": "{\"usd_per_month\":50}", "role": "write", "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops", "version": 1,
             "secrets": "[{\"public_id\":\"gw_b\",\"created_ms\":2,\"expires_ms\":null},{\"public_id\":\"gw_a\",\"created_ms\":1,\"expires_ms\":5}]"});
         let key = ApiKey::from_row(&row).unwrap();
         assert_eq!(
             json::to_text(&key.document(3)),
             concat!(
-                r#"{"id":"1","name":"n","scopes":["Read","Write"],"state":"active","policies":[],"models":null,"#,
-                r#""endpoints":null,"metadata":{},"created_at":"1970-01-01T00:00:00Z","created_by":"ops","#,
+                r#"{"id":"1","name":"n","scopes":["Read","Write"],"role":"write","state":"active","policies":[],"models":null,"#,
+                r#""endpoints":null,"limits":{"usd_per_month":50.0},"metadata":{},"created_at":"1970-01-01T00:00:00Z","created_by":"ops","#,
                 r#""expires_at":"2023-11-14T22:13:20Z","request_id":null,"secrets":[{"public_id":"gw_a","#,
                 r#""created_at":"1970-01-01T00:00:00.001Z","expires_at":"1970-01-01T00:00:00.005Z"},"#,
                 r#"{"public_id":"gw_b","created_at":"1970-01-01T00:00:00.002Z","expires_at":null}]}"#,

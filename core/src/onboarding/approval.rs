@@ -1,8 +1,10 @@
 //! Approvals: the delivery, the policies and the expiry of a key, which an operator decides.
 
+use serde::Deserialize as _;
 use validator::{Validate, ValidateArgs as _, ValidationError};
 
-use crate::config::Config;
+use crate::check::check_limits;
+use crate::config::{Config, Limits};
 use crate::error::{Code, Error};
 use crate::json::Object;
 use crate::text::{checked, invalid, within};
@@ -52,6 +54,8 @@ pub struct Approval {
     /// Policies in place of those of the request.
     #[validate(custom(function = "are_policy_names"))]
     pub policies: Option<Vec<String>>,
+    /// Limits of the key itself.
+    pub limits: Limits,
     /// The expiry of the key, in milliseconds since 1970.
     #[validate(custom(function = "is_ahead", use_context))]
     pub expires_ms: Option<u64>,
@@ -61,15 +65,26 @@ impl Approval {
     /// Reads a body, which may be missing.
     pub fn read(body: &[u8], now_ms: u64) -> Result<Approval, Error> {
         let object = Object::read_optional(body)?;
-        object.only(&["delivery", "apply_policies", "expires_at"])?;
+        object.only(&["delivery", "apply_policies", "limits", "expires_at"])?;
         let approval = Approval {
             policies: object.strings("apply_policies")?,
+            limits: limits(&object)?.unwrap_or_default(),
             expires_ms: object.time("expires_at")?,
             delivery: Delivery::read(&object, &[Delivery::Key, Delivery::Claim, Delivery::Email])?,
         };
         checked(approval.validate_with_args(&now_ms), &["policies", "expires_ms"])?;
         Ok(approval)
     }
+}
+
+/// Reads the field `limits`, whose members are those of a policy's limits.
+pub(super) fn limits(object: &Object) -> Result<Option<Limits>, Error> {
+    let Some(value) = object.get("limits") else { return Ok(None) };
+    let limits =
+        Limits::deserialize(value).map_err(|what| invalid("limits", &format!("is not valid: {what}")))?;
+    check_limits("limits", &limits)
+        .map_err(|what| Error::new(Code::InvalidValue, what.to_string()).with_param("limits"))?;
+    Ok(Some(limits))
 }
 
 /// Rejects an expiry in the past.
@@ -122,8 +137,9 @@ mod tests {
     fn reads_approvals_and_declines() {
         assert_eq!(Approval::read(b"", NOW).unwrap(), Approval::default());
         assert_eq!(Approval::read(b"null", NOW).unwrap_err().code(), Some("invalid_json"));
-        let body = br#"{"delivery":"claim","apply_policies":["open"],"expires_at":"2030-01-01T00:00:00Z"}"#;
+        let body = br#"{"delivery":"claim","apply_policies":["open"],"limits":{"usd_total":5},"expires_at":"2030-01-01T00:00:00Z"}"#;
         let approval = Approval::read(body, NOW).unwrap();
+        assert_eq!(approval.limits.usd_total, Some(crate::money::MicroUsd(5_000_000)));
         assert_eq!((approval.delivery, approval.expires_ms.is_some()), (Delivery::Claim, true));
         assert!(Approval::read(br#"{"expires_at":"2020-01-01T00:00:00Z"}"#, NOW).is_err());
         assert!(Approval::read(br#"{"deliver":"claim"}"#, NOW).unwrap_err().is(Code::UnknownMember));

@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::api_key::Settings;
+use super::api_key::{Role, Settings};
 use super::key_request::KeyRequestDraft;
+use crate::config::Limits;
 use crate::json;
 use crate::time;
 
@@ -56,6 +58,10 @@ pub struct SettingsNote<'a> {
     models: Option<&'a [String]>,
     /// Endpoints that it may call; `None` is all.
     endpoints: Option<&'a [String]>,
+    /// Its own limits.
+    limits: &'a Limits,
+    /// The role that it was created with.
+    role: Role,
     /// When it ends, in milliseconds since 1970.
     expires_ms: Option<u64>,
     /// The operator's notes, as a digest.
@@ -70,6 +76,8 @@ impl<'a> From<&'a Settings> for SettingsNote<'a> {
             policies: &settings.policies,
             models: settings.models.as_deref(),
             endpoints: settings.endpoints.as_deref(),
+            limits: &settings.limits,
+            role: settings.role,
             expires_ms: settings.expires_ms,
             metadata: &settings.metadata,
         }
@@ -170,6 +178,24 @@ pub enum Event<'a> {
         /// Its settings before.
         was: SettingsNote<'a>,
     },
+    /// An operator set a run-time setting, or removed it.
+    Setting {
+        /// The table of `gateway.toml`.
+        table: &'a str,
+        /// The name in it.
+        name: &'a str,
+        /// The version of all settings with this change.
+        version: u64,
+        /// The stored entry; `None` if the setting was removed.
+        value: Option<&'a Value>,
+        /// The entry that applied before.
+        was: Option<&'a Value>,
+    },
+    /// An operator put a lane into cooldown, or ended its cooldown.
+    Lane {
+        /// The end of the cooldown, in milliseconds since 1970; `None` if it was ended.
+        until_ms: Option<u64>,
+    },
     /// The holder of a claim link got a secret.
     KeyClaimed {
         /// The key.
@@ -195,6 +221,10 @@ impl Event<'_> {
             Event::KeyRotated { .. } => "key.rotated",
             Event::KeyRevoked { .. } => "key.revoked",
             Event::KeyClaimed { .. } => "key.claimed",
+            Event::Lane { until_ms: Some(_) } => "lane.cooldown",
+            Event::Lane { until_ms: None } => "lane.resume",
+            Event::Setting { value: Some(_), .. } => "setting.changed",
+            Event::Setting { value: None, .. } => "setting.removed",
         }
     }
 }
@@ -312,8 +342,8 @@ mod tests {
         let now = SettingsNote::from(&settings);
         let before =
             Settings { disabled: true, models: Some(vec![]), expires_ms: Some(7), ..Settings::default() };
-        let of_now = r#""disabled":false,"policies":["basic"],"models":null,"endpoints":null,"expires_ms":null,"metadata_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a""#;
-        let of_before = r#""disabled":true,"policies":[],"models":[],"endpoints":null,"expires_ms":7,"metadata_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a""#;
+        let of_now = r#""disabled":false,"policies":["basic"],"models":null,"endpoints":null,"limits":{},"role":"read","expires_ms":null,"metadata_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a""#;
+        let of_before = r#""disabled":true,"policies":[],"models":[],"endpoints":null,"limits":{},"role":"read","expires_ms":7,"metadata_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a""#;
         let secret = CredentialNote::Secret { public_id: "gw_a", sha256: "0f" };
         for (event, text) in [
             (Event::RequestDeleted {}, "{}"),

@@ -1,5 +1,5 @@
-//! The keys as the audit trail states them, compared with the keys as the tables have them: a change that was made in the
-//! tables alone, such as a revoked key that is restored, shows here though the chain is intact.
+//! The keys and run-time settings as the audit trail states them, compared with those of the tables: a change that was made
+//! in the tables alone, such as a revoked key that is restored, shows here though the chain is intact.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,14 @@ use sha2::{Digest as _, Sha256};
 use crate::json;
 
 /// The settings that are compared. Entries of earlier versions state fewer of them.
-const SETTINGS: [&str; 5] = ["disabled", "policies", "models", "endpoints", "expires_ms"];
+const SETTINGS: [&str; 7] = ["disabled", "policies", "models", "endpoints", "limits", "role", "expires_ms"];
 
 /// All keys of a trail.
 #[derive(Debug, Default)]
 pub struct StatedKeys {
     keys: BTreeMap<String, StatedKey>,
+    /// The run-time settings, by table and name.
+    settings: BTreeMap<(String, String), Value>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ pub struct KeyRow {
     policies: String,
     models: Option<String>,
     endpoints: Option<String>,
+    limits: String,
+    role: String,
     expires_ms: Option<u64>,
     revoked_ms: Option<u64>,
 }
@@ -49,11 +53,19 @@ pub struct SecretRow {
     digest: String,
 }
 
-/// A key of which the tables say something else than the trail.
+/// A row of the table of run-time settings.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SettingRow {
+    kind: String,
+    name: String,
+    value: String,
+}
+
+/// A key or a run-time setting of which the tables say something else than the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Its id.
-    pub key_id: String,
+    /// The id of the key; `None` for a setting.
+    pub key_id: Option<String>,
     /// Its name.
     pub name: String,
     /// The differences.
@@ -71,6 +83,10 @@ impl StatedKeys {
     /// Follows the trail by the text of an entry.
     pub fn follow(&mut self, text: &str) {
         let Ok(EntryText { action, subject, detail }) = json::read::<EntryText>(text) else { return };
+        if action.starts_with("setting.") {
+            self.follow_setting(&detail);
+            return;
+        }
         let Some(id) = detail.get("key_id").and_then(Value::as_str) else { return };
         let key = self.keys.entry(id.to_owned()).or_default();
         key.name = subject;
@@ -91,11 +107,44 @@ impl StatedKeys {
         }
     }
 
+    fn follow_setting(&mut self, detail: &Map<String, Value>) {
+        let text = |name: &str| detail.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (Some(table), Some(name)) = (text("table"), text("name")) else { return };
+        match detail.get("value").filter(|value| !value.is_null()) {
+            Some(value) => drop(self.settings.insert((table, name), value.clone())),
+            None => drop(self.settings.remove(&(table, name))),
+        }
+    }
+
+    /// The settings of which the table says something else.
+    pub fn compare_settings(&self, rows: &[SettingRow]) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut differs = |(table, name): (&str, &str), what: &str| {
+            let name = format!("{table}.{name}");
+            found.push(Difference { key_id: None, name, what: what.to_owned() });
+        };
+        let mut rest: Vec<_> = self.settings.keys().collect();
+        for SettingRow { kind, name, value } in rows {
+            rest.retain(|(table, known)| (table, known) != (kind, name));
+            match self.settings.get(&(kind.clone(), name.clone())) {
+                None => differs((kind, name), "is in the table, but no entry set it"),
+                Some(stated) if serde_json::from_str::<Value>(value).ok().as_ref() != Some(stated) => {
+                    differs((kind, name), "has another value in the table than its last entry");
+                }
+                Some(_) => {}
+            }
+        }
+        for (table, name) in rest {
+            differs((table, name), "is in the trail, but not in the table");
+        }
+        found
+    }
+
     /// The keys of which the tables say something else.
     pub fn compare(&self, rows: &[KeyRow], secrets: &[SecretRow]) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut differs = |id: &str, name: &str, what: String| {
-            found.push(Difference { key_id: id.to_owned(), name: name.to_owned(), what });
+            found.push(Difference { key_id: Some(id.to_owned()), name: name.to_owned(), what });
         };
         let rows: BTreeMap<&str, &KeyRow> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
         for (id, row) in &rows {
@@ -155,6 +204,8 @@ impl KeyRow {
             "policies" => list(&self.policies),
             "models" => self.models.as_deref().map_or(Value::Null, list),
             "endpoints" => self.endpoints.as_deref().map_or(Value::Null, list),
+            "limits" => list(&self.limits),
+            "role" => self.role.as_str().into(),
             _ => self.expires_ms.map_or(Value::Null, Value::from),
         }
     }
@@ -200,11 +251,11 @@ mod tests {
 
     fn rows() -> (Value, Value) {
         let keys = json!([
-            {"id": "1", "name": "a", "disabled": 1, "policies": "[\"q\"]", "models": "[\"m\"]", "endpoints": null,
+            {"id": "1", "name": "a", "disabled": 1, "policies": "[\"q\"]", "models": "[\"m\"]", "endpoints": null, "limits": "{}", "role": "read",
                 "expires_ms": null, "revoked_ms": null},
-            {"id": "2", "name": "b", "disabled": 0, "policies": "[]", "models": "[\"x\"]", "endpoints": null,
+            {"id": "2", "name": "b", "disabled": 0, "policies": "[]", "models": "[\"x\"]", "endpoints": null, "limits": "{}", "role": "read",
                 "expires_ms": 9, "revoked_ms": null},
-            {"id": "3", "name": "c", "disabled": 0, "policies": "[]", "models": null, "endpoints": null,
+            {"id": "3", "name": "c", "disabled": 0, "policies": "[]", "models": null, "endpoints": null, "limits": "{}", "role": "read",
                 "expires_ms": null, "revoked_ms": 5},
         ]);
         let secrets = json!([
@@ -220,7 +271,40 @@ mod tests {
         let keys: Vec<KeyRow> = serde_json::from_value(keys).unwrap();
         let secrets: Vec<SecretRow> = serde_json::from_value(secrets).unwrap();
         let found = stated().compare(&keys, &secrets);
-        found.into_iter().map(|one| format!("{} {} {}", one.key_id, one.name, one.what)).collect()
+        found
+            .into_iter()
+            .map(|one| format!("{} {} {}", one.key_id.unwrap_or_default(), one.name, one.what))
+            .collect()
+    }
+
+    #[test]
+    fn every_change_of_a_setting_in_the_table_alone_shows() {
+        let mut stated = StatedKeys::default();
+        for (action, name, value) in [
+            ("setting.changed", "a", json!({"expires_days": 1})),
+            ("setting.changed", "b", json!({})),
+            ("setting.changed", "a", json!({"expires_days": 2})),
+            ("setting.removed", "b", Value::Null),
+        ] {
+            let detail =
+                json!({"table": "policies", "name": name, "version": 1, "value": value, "was": null});
+            stated.follow(&json!({"action": action, "subject": "s", "detail": detail}).to_string());
+        }
+        let differences = |rows: Value| {
+            let rows: Vec<SettingRow> = serde_json::from_value(rows).unwrap();
+            let found = stated.compare_settings(&rows);
+            found.into_iter().map(|one| format!("{} {}", one.name, one.what)).collect::<Vec<_>>()
+        };
+        let row = |name: &str, value: &str| json!({"kind": "policies", "name": name, "value": value});
+        assert_eq!(differences(json!([row("a", "{ \"expires_days\": 2 }")])), [""; 0]);
+        assert_eq!(
+            differences(json!([row("a", "{}"), row("b", "{}")])),
+            [
+                "policies.a has another value in the table than its last entry",
+                "policies.b is in the table, but no entry set it",
+            ]
+        );
+        assert_eq!(differences(json!([])), ["policies.a is in the trail, but not in the table"]);
     }
 
     #[test]

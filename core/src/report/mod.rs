@@ -3,6 +3,7 @@
 //! A report is computed from values. Other modules read these values and decide who may see the report.
 
 pub mod cache;
+pub mod lanes;
 pub mod metrics;
 pub mod routing;
 pub mod usage;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::metrics::ProviderState;
 use crate::catalog::{Entry, Facts, ListedModel, Registry, Resource, Window};
 use crate::config::Config;
+use crate::operation::Format;
 use crate::order::by_rank;
 use crate::tier::Tier;
 use crate::time::to_rfc3339;
@@ -663,6 +664,10 @@ pub struct CandidateReport<'a> {
     pub context: Option<u32>,
     /// The maximum output, in tokens.
     pub max_output: Option<u32>,
+    /// The format in which the request would be sent.
+    pub format: Format,
+    /// The request would pass as it is, apart from the dropped parameters; otherwise it would be translated.
+    pub passes: bool,
     /// The parameters that would be dropped or changed for the provider.
     pub dropped_params: Vec<String>,
 }
@@ -746,7 +751,10 @@ fn planned_lanes(query: &RouteQuery<'_, '_>, selection: &Selection<'_>, plan: &P
 }
 
 fn candidate_report<'r>(query: &RouteQuery<'_, '_>, candidate: &'r Candidate<'_>) -> CandidateReport<'r> {
+    let operation = query.request.operation;
+    // A candidate whose request cannot be translated has been skipped.
     let outgoing = query.request.outgoing(&candidate.upstream(), None);
+    let format = query.request.format_at(&candidate.upstream()).unwrap_or(operation.format);
     let facts = &candidate.facts;
     CandidateReport {
         id: candidate.address(),
@@ -758,7 +766,9 @@ fn candidate_report<'r>(query: &RouteQuery<'_, '_>, candidate: &'r Candidate<'_>
         usd_per_mtok: score::usd_per_mtok(&facts.price).map(|usd| rounded(usd, 6)),
         context: facts.context,
         max_output: facts.max_output,
-        dropped_params: outgoing.adjusted,
+        format,
+        passes: candidate.passes(operation),
+        dropped_params: outgoing.map(|outgoing| outgoing.adjusted).unwrap_or_default(),
     }
 }
 

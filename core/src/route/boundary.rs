@@ -10,9 +10,11 @@ use serde::Deserialize;
 
 use crate::catalog::Choice;
 use crate::config::Config;
+use crate::format::billing::runs_at_caller;
 use crate::format::request::Inference;
 use crate::format::upstream::Upstream;
 use crate::key::{Boundaries, IssuedKey};
+use crate::operation::Format;
 
 /// The boundary of one key.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,11 @@ impl<'a> Boundary<'a> {
                 return true;
             }
             let choice = upstream.provider.choices.of_field(name);
-            choice.is_some_and(|choice| !is_empty(value) && self.is_crossed(choice, value, upstream))
+            let crosses = |choice| match choice {
+                Choice::Tools => self.rules.any() && !are_callers(value, request.operation.format),
+                choice => self.is_crossed(choice, value, upstream),
+            };
+            choice.is_some_and(|choice| !is_empty(value) && crosses(choice))
         };
         let field = request.forwarded(upstream).find(crosses)?;
         Some(Cow::Owned(field.0.to_owned()))
@@ -69,7 +75,7 @@ impl<'a> Boundary<'a> {
         match choice {
             Choice::Price => money,
             Choice::Services => models || endpoints || model_limits || money,
-            Choice::Tools => self.rules.any() && !are_functions(value),
+            Choice::Tools => self.rules.any(),
             Choice::AnyModel => money || model_limits || !self.allows("*", upstream),
             Choice::Models => {
                 let Some(Ids(ids)) = serde_json::from_str(value).ok() else { return true };
@@ -95,15 +101,15 @@ fn is_empty(value: &str) -> bool {
     ["null", "false", "[]", "{}", "\"\""].into_iter().any(is)
 }
 
-/// Returns `true` if all tools are functions of the caller.
-fn are_functions(value: &str) -> bool {
+/// Returns `true` if all tools run at the caller.
+fn are_callers(value: &str, format: Format) -> bool {
     #[derive(Deserialize)]
     struct Tool<'a> {
         #[serde(borrow, rename = "type")]
-        kind: Cow<'a, str>,
+        kind: Option<Cow<'a, str>>,
     }
     let tools: Result<Vec<Tool<'_>>, _> = serde_json::from_str(value);
-    tools.is_ok_and(|tools| tools.iter().all(|tool| matches!(&*tool.kind, "function" | "custom")))
+    tools.is_ok_and(|tools| tools.iter().all(|tool| runs_at_caller(tool.kind.as_deref(), format)))
 }
 
 /// One id or several.
@@ -131,7 +137,7 @@ impl From<OneOrMore> for Ids {
 mod tests {
     use super::*;
     use crate::catalog::Registry;
-    use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS, Operation};
+    use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS, MESSAGES, Operation};
     use serde_json::json;
 
     fn config() -> Config {
@@ -215,6 +221,22 @@ mod tests {
             }
             assert_eq!(crossed("calls", "openrouter/a/b", &format!(",{field}")), None, "{field}");
         }
+    }
+
+    #[test]
+    fn tools_of_messages_are_the_callers_unless_their_type_is_one_of_the_provider() {
+        for (rest, field) in [
+            (r#""tools":[{"name":"f","input_schema":{}},{"type":"bash_20250124","name":"bash"}]"#, None),
+            (r#""tools":[{"type":"web_search_20250305","name":"web_search"}]"#, Some("tools")),
+            (r#""fallbacks":[{"model":"claude-x"}]"#, Some("fallbacks")),
+        ] {
+            let rest = format!(r#","max_tokens":9,{rest}"#);
+            let found = crossed_at("all", "openrouter/a/b", &rest, &MESSAGES);
+            assert_eq!(found.as_deref(), field, "{rest}");
+        }
+        let fallbacks = r#","max_tokens":9,"fallbacks":[{"model":"claude-x"}]"#;
+        let at_anthropic = crossed_at("one", "anthropic/claude-y", fallbacks, &MESSAGES);
+        assert_eq!(at_anthropic.as_deref(), Some("fallbacks"));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A model name is an alias, a group, `auto`, `provider/model`, or a bare id. If there is a choice, each model is
 //! checked against the permissions of the key, the caller's preferences, and the needs of the call ([`Needs`]). Health
 //! affects only the order of `auto`; [`super::plan`] decides which lanes are available.
+//!
+//! A provider that does not serve the caller's format is a candidate if the request can be translated. Among models that
+//! are equal otherwise, those that get the request as it is come first.
 
 use std::borrow::Cow;
 
@@ -28,6 +31,9 @@ use crate::health::{Availability, HealthView, LaneId, LaneStats};
 
 /// The maximum number of candidates of a plan.
 const MAX_CANDIDATES: usize = 32;
+/// The number of candidates for which a translation is tried when they are selected: it costs as much as the translation
+/// itself. Whether the others can be reached shows if they are needed.
+const TRIED_TRANSLATIONS: usize = 4;
 
 /// A model that can serve the call.
 #[derive(Clone, Debug)]
@@ -71,8 +77,13 @@ impl<'a> Candidate<'a> {
     fn mismatch(&self, operation: &Operation) -> Option<Reason> {
         match self.facts.task {
             Some(task) if task != operation.task => Some(Reason::OtherTask(task)),
-            _ => (!self.provider.serves(operation.format)).then_some(Reason::NoEndpoint),
+            _ => self.provider.format_for(operation.format).is_none().then_some(Reason::NoEndpoint),
         }
+    }
+
+    /// Returns `true` if requests of an operation pass as they are, without translation.
+    pub fn passes(&self, operation: &Operation) -> bool {
+        self.provider.serves(operation.format)
     }
 
     /// The id of the model without a maker prefix, which is the same at every provider.
@@ -140,6 +151,13 @@ pub struct RouteQuery<'a, 'b> {
 }
 
 /// The resolution of a name.
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(
+        clippy::large_enum_variant,
+        reason = "it lives for a moment; a box would be an allocation in each call"
+    )
+)]
 enum Named<'a> {
     One(Candidate<'a>),
     /// Several models, in order: a group, or a bare id that several providers have.
@@ -185,6 +203,7 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
         }
         check_active(&candidate)?;
         check_endpoint(query.request.operation, &candidate)?;
+        query.request.check_translation(&candidate.upstream())?;
         return Ok(Selection { candidates: vec![candidate], dropped: Vec::new(), needs: None });
     }
 
@@ -272,7 +291,8 @@ fn check_endpoint(operation: &Operation, candidate: &Candidate<'_>) -> Result<()
             format!("'{}' is {}: send it to {}", candidate.address(), task.model(), task.endpoints())
         }
         Some(_) => {
-            let served = OPERATIONS.iter().filter(|other| candidate.provider.serves(other.format));
+            let served =
+                OPERATIONS.iter().filter(|other| candidate.provider.format_for(other.format).is_some());
             let served: Vec<_> = served.map(|other| format!("POST {}", other.path)).collect();
             let provider = &candidate.provider.name;
             format!(
@@ -331,6 +351,7 @@ fn named<'a>(query: &RouteQuery<'a, '_>, name: &str) -> Named<'a> {
         .filter(|entry| entry.is_active() && entry.lists(name))
         .map(|entry| Candidate::of(entry, name))
         .collect();
+    found.sort_by_key(|candidate| !candidate.passes(query.request.operation));
     match (found.len(), found.pop()) {
         (1, Some(one)) => Named::One(one),
         (_, Some(last)) => {
@@ -606,7 +627,11 @@ impl<'a> Choice<'_, 'a> {
                 // Tiers are small whole numbers.
                 (one.tier - tier).abs() < 0.5 && best - one.score <= score::MARGIN && is_available(one)
             };
-            found = by_rank(found, |one| if is_equal(one) { [0.0, one.rank] } else { [1.0, 0.0] });
+            let operation = self.query.request.operation;
+            let is_translated = |one: &Scored<'_>| f64::from(u8::from(!one.candidate.passes(operation)));
+            found = by_rank(found, |one| {
+                if is_equal(one) { [0.0, is_translated(one), one.rank] } else { [1.0, 0.0, 0.0] }
+            });
         }
         let first = self.candidates.is_empty();
         for Scored { candidate, .. } in found {
@@ -624,7 +649,37 @@ impl<'a> Choice<'_, 'a> {
         self.candidates.iter().any(is_same)
     }
 
+    /// Skips candidates for which the request cannot be translated. Of many, some are left to be tried.
+    fn skip_untranslatable(&mut self) {
+        let RouteQuery { request, explain, .. } = *self.query;
+        let [mut found, mut failed] = [0; 2];
+        for candidate in std::mem::take(&mut self.candidates) {
+            let is_tried = explain || (found < TRIED_TRANSLATIONS && failed < MAX_CANDIDATES);
+            let is_tried = is_tried && !candidate.passes(request.operation);
+            let upstream = candidate.upstream();
+            let result = if is_tried { request.check_translation(&upstream) } else { Ok(Vec::new()) };
+            match result {
+                Ok(dropped) if self.preferences.require_parameters && !dropped.is_empty() => {
+                    let reason = Reason::WouldDrop(dropped.join("', '"));
+                    self.dropped.push(Dropped { model: candidate.address(), reason });
+                }
+                Ok(_) => {
+                    found += usize::from(is_tried);
+                    self.candidates.push(candidate);
+                }
+                Err(error) => {
+                    failed += 1;
+                    let reason = Reason::NotTranslatable(Box::new(error));
+                    self.dropped.push(Dropped { model: candidate.address(), reason });
+                }
+            }
+        }
+    }
+
     fn finish(mut self, name: &str) -> Result<Selection<'a>, Error> {
+        if self.candidates.iter().any(|candidate| !candidate.passes(self.query.request.operation)) {
+            self.skip_untranslatable();
+        }
         if self.candidates.is_empty() {
             return Err(self.nothing(name));
         }
@@ -667,7 +722,8 @@ impl<'a> Choice<'_, 'a> {
             self.needs.input_tokens
         );
         let param = self.query.request.input_field();
-        Some(Error::new(Code::ContextLengthExceeded, message).with_param(param))
+        let tokens = [self.needs.input_tokens, most.into()];
+        Some(Error::new(Code::ContextLengthExceeded, message).with_param(param).with_tokens(tokens))
     }
 
     /// The error if no candidate is left: the name, the needs, and the nearest model.
@@ -689,6 +745,20 @@ impl<'a> Choice<'_, 'a> {
             {
                 let provider = model.split('/').next().unwrap_or_default();
                 return field_not_allowed(provider, field.clone(), self.param);
+            }
+            let untranslatable = self.dropped.iter().find_map(|dropped| match &dropped.reason {
+                Reason::NotTranslatable(error) => Some(&**error),
+                _ => None,
+            });
+            // The other reasons are none that the caller could change.
+            let is_given = |reason: &Reason| {
+                let is_of_provider = matches!(reason, Reason::Inactive(_) | Reason::NoEndpoint);
+                is_of_provider || matches!(reason, Reason::NotTranslatable(_) | Reason::OtherTask(_))
+            };
+            if let Some(error) = untranslatable
+                && self.dropped.iter().all(|dropped| is_given(&dropped.reason))
+            {
+                return error.clone();
             }
             if let Reason::Inactive(detail) = &first.reason
                 && self.dropped.iter().all(|dropped| matches!(dropped.reason, Reason::Inactive(_)))
@@ -762,7 +832,7 @@ mod tests {
     use super::*;
     use crate::health::failure::{Class, Failure};
     use crate::name::MAX_MODEL_NAME;
-    use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS};
+    use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS, MESSAGES};
     use crate::route::affinity::AffinitySource;
 
     const CONFIG: &str = r#"{
@@ -841,6 +911,47 @@ mod tests {
                 Err(error) => {
                     format!("{} {} {}", error.status, error.code().unwrap_or_default(), error.message)
                 }
+            }
+        }
+    }
+
+    /// `words` serves chat completions alone, `claude` messages.
+    const FORMATS: &str = r#"{
+        "groups": {"mixed": {"models": ["claude/m", "words/m"]}, "claudes": {"models": ["claude/m", "claude/n"]}},
+        "routing": {"auto": ["words/*", "claude/*"]},
+        "providers": {
+            "claude": {"base_url": "http://c.example", "auth": "none", "models": ["m", "n"], "formats": ["messages"]},
+            "words": {"base_url": "http://w.example", "auth": "none", "models": ["m"]},
+            "vectors": {"base_url": "http://v.example", "auth": "none", "models": ["v"], "formats": ["embeddings"]}
+        }
+    }"#;
+
+    #[test]
+    fn a_model_for_which_a_request_cannot_be_translated_is_skipped() {
+        let world = World::of(FORMATS, &CHAT_COMPLETIONS);
+        for (model, found) in [
+            ("words/m", "words/m"),
+            ("mixed", "words/m -claude/m:not_translatable"),
+            ("claude/m", "400 unsupported_parameter "),
+            ("claudes", "400 unsupported_parameter "),
+            (
+                "vectors/v",
+                "400 unsupported_endpoint provider 'vectors' does not serve POST /v1/chat/completions; it serves POST /v1/embeddings",
+            ),
+        ] {
+            // Messages have one choice.
+            let selected = world.select(model, r#","n":2"#);
+            assert!(selected.starts_with(found), "{model}: {selected}");
+        }
+    }
+
+    #[test]
+    fn among_equals_those_that_get_the_request_as_it_is_come_first() {
+        for (operation, first) in [(&CHAT_COMPLETIONS, "words/"), (&MESSAGES, "claude/")] {
+            for seed in 0..20 {
+                let selected =
+                    World { seed, ..World::of(FORMATS, operation) }.select("auto", r#","max_tokens":9"#);
+                assert!(selected.starts_with(first), "{seed}: {selected}");
             }
         }
     }

@@ -24,12 +24,12 @@ use crate::config::Config;
 use crate::error::{Code, Error};
 use crate::format::request::PromptBounds;
 use crate::format::stream::{Outcome as StreamOutcome, ResponseStream, StreamState};
-use crate::format::usage::Usage;
 use crate::format::whole::Whole;
 use crate::health::failure::{Class, Failure};
 use crate::health::{HealthView, quota};
 use crate::ledger::receipt::Outcome;
 use crate::ledger::{Charge, End, Need, Reservation, Target, Unreserved};
+use crate::usage::Usage;
 
 /// The longest `retry-after` of a response, in seconds. Clients sleep as long as it says without showing why. Longer
 /// waits are those of limits per hour or per day, for which only a person can wait.
@@ -520,8 +520,8 @@ fn may_be_hedged(candidate: &Candidate<'_>) -> bool {
 }
 
 /// The charge for a whole response. If it does not report its output, the estimate is used.
-pub fn charge_of_whole(whole: Whole, prompt: PromptBounds) -> End {
-    let Whole { usage, produced, .. } = whole;
+pub fn charge_of_whole(whole: &Whole, prompt: PromptBounds) -> End {
+    let Whole { usage, produced, .. } = *whole;
     match usage.completion_tokens {
         Some(_) => believed(usage, produced, produced, prompt),
         None => End::Partly(produced),
@@ -831,6 +831,10 @@ mod tests {
             None
         }
 
+        fn failure(&mut self, _: &Error) -> Vec<u8> {
+            Vec::new()
+        }
+
         fn usage(&self) -> Usage {
             self.1
         }
@@ -872,11 +876,11 @@ mod tests {
             let charged = charge_of_stream(&stream, outcome, stops, true, PROMPT);
             assert_eq!(charged, metered, "{state:?} {produced}");
         }
-        let whole = |usage, produced| Whole { usage, produced, has_bom: false };
-        assert_eq!(charge_of_whole(whole(none, 10), PROMPT), End::Partly(10));
-        assert_eq!(charge_of_whole(whole(usage(3), 0), PROMPT), End::Reported(usage(3)));
+        let whole = |usage, produced| Whole { usage, produced, has_bom: false, translated: None };
+        assert_eq!(charge_of_whole(&whole(none, 10), PROMPT), End::Partly(10));
+        assert_eq!(charge_of_whole(&whole(usage(3), 0), PROMPT), End::Reported(usage(3)));
         let output_alone = Usage { prompt_tokens: None, ..usage(0) };
-        assert_eq!(charge_of_whole(whole(output_alone, 0), PROMPT), End::Reported(output_alone));
+        assert_eq!(charge_of_whole(&whole(output_alone, 0), PROMPT), End::Reported(output_alone));
     }
 
     const PROMPT: PromptBounds = PromptBounds { least: 1, likely: 12, most: 100 };
@@ -900,8 +904,8 @@ mod tests {
             let end = charged.map_or(End::Reported(told), End::Corrected);
             let stream = Stream(StreamState::Over(StreamOutcome::Done), told, produced);
             assert_eq!(charge_of_stream(&stream, Outcome::Answered, None, false, PROMPT), end, "{told:?}");
-            let whole = Whole { usage: told, produced, has_bom: false };
-            assert_eq!(charge_of_whole(whole, PROMPT), end, "{told:?}");
+            let whole = Whole { usage: told, produced, has_bom: false, translated: None };
+            assert_eq!(charge_of_whole(&whole, PROMPT), end, "{told:?}");
         }
     }
 

@@ -84,6 +84,8 @@ struct Cooldown {
     until_ms: u64,
     /// `true` if the provider stated the end: the lane is not tried before it.
     stated: bool,
+    /// `true` if an operator decided it: the lane is not tried before its end, even if it is the only one.
+    decided: bool,
 }
 
 /// One lane and its state.
@@ -133,7 +135,9 @@ impl LaneState {
 fn cooldown_of(view: &HealthView, candidate: &Candidate<'_>, key: u8, now_ms: u64) -> Cooldown {
     match view.availability(candidate.lane(key), candidate.facts.requests_per_day, now_ms) {
         Availability::Available => Cooldown::default(),
-        Availability::CoolingDown { until_ms, stated, .. } => Cooldown { until_ms, stated },
+        Availability::CoolingDown { until_ms, stated, why } => {
+            Cooldown { until_ms, stated, decided: why == Class::Operator.as_str() }
+        }
     }
 }
 
@@ -262,7 +266,8 @@ impl Plan {
             // Between half and all of it, so that calls that failed together do not retry together.
             let jittered = doubled / 2 + doubled / 2 * (chance % 1000) / 1000;
             let until_ms = now_ms + failure.retry_after_ms.unwrap_or(jittered).max(1);
-            state.own_cooldown = Cooldown { until_ms, stated: failure.retry_after_ms.is_some() };
+            state.own_cooldown =
+                Cooldown { until_ms, stated: failure.retry_after_ms.is_some(), ..Cooldown::default() };
             state.known_cooldown = Cooldown::default();
         }
         for state in &mut self.states {
@@ -304,9 +309,10 @@ impl Plan {
             return Ok((index, 0));
         }
         // A lane whose cooldown is only an estimate: better than no response. If there is only one lane, a stated
-        // cooldown does not matter either: its provider decides.
-        let estimated = left()
-            .filter(|(_, state)| state.tries == 0 && (state.stated_ms() <= now_ms || self.states.len() == 1));
+        // cooldown does not matter either, unless an operator decided it: its provider decides.
+        let is_alone = |state: &LaneState| self.states.len() == 1 && !state.known_cooldown.decided;
+        let estimated =
+            left().filter(|(_, state)| state.tries == 0 && (state.stated_ms() <= now_ms || is_alone(state)));
         if let Some((index, _)) = estimated.min_by_key(|(_, state)| state.ready_ms()) {
             return Ok((index, 0));
         }
@@ -474,7 +480,7 @@ mod tests {
     #[test]
     fn lanes_in_cooldown_are_the_last_resort_unless_the_provider_stated_the_end() {
         let cool_down = |index: usize, plan: &mut Plan, ready_ms, stated| {
-            plan.states[index].known_cooldown = Cooldown { until_ms: ready_ms, stated };
+            plan.states[index].known_cooldown = Cooldown { until_ms: ready_ms, stated, decided: false };
         };
         let mut plan = plan(&[(0, None), (1, None), (2, None)]);
         cool_down(0, &mut plan, 60_000, true);
@@ -485,7 +491,10 @@ mod tests {
         assert_eq!(run(&mut plan, &[timed_out, timed_out]), "2 1 +500 0");
         let mut only = super::tests::plan(&[(0, None)]);
         cool_down(0, &mut only, 60_000, true);
+        let mut decided = only.clone();
+        decided.states[0].known_cooldown.decided = true;
         assert_eq!(run(&mut only, &[]), "0", "the only lane is always tried");
+        assert_eq!(run(&mut decided, &[]), "end+60000", "unless an operator has decided otherwise");
     }
 
     #[test]

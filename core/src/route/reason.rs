@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::needs::Lack;
+use crate::error::Error;
 use crate::operation::Task;
 
 /// The reason why a model is skipped.
@@ -23,6 +24,8 @@ pub enum Reason {
     OtherTask(Task),
     /// The provider does not serve the endpoint.
     NoEndpoint,
+    /// The request would have to be translated and cannot be; the error names the field.
+    NotTranslatable(Box<Error>),
     /// The results of the model cannot be mixed with those of the model that is named first.
     OtherModel,
     /// The price is above the caller's maximum, or is not known.
@@ -46,6 +49,7 @@ impl Reason {
             Reason::NotPreferred => "not_preferred",
             Reason::OtherTask(_) => "other_task",
             Reason::NoEndpoint => "no_endpoint",
+            Reason::NotTranslatable(_) => "not_translatable",
             Reason::OtherModel => "other_model",
             Reason::TooExpensive => "too_expensive",
             Reason::WouldDrop(_) => "would_drop_parameter",
@@ -71,6 +75,7 @@ impl fmt::Display for Reason {
                 write!(formatter, "it is {}, for {}", task.model(), task.endpoints())
             }
             Reason::NoEndpoint => formatter.write_str("its provider does not serve this endpoint"),
+            Reason::NotTranslatable(error) => formatter.write_str(&error.message),
             Reason::OtherModel => {
                 formatter.write_str("its results cannot be mixed with those of the first model")
             }

@@ -76,7 +76,7 @@ impl Refusal {
 }
 
 /// A response to pass on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passed {
     /// A whole response, and what is read of it.
     Whole(Whole),
@@ -90,7 +90,7 @@ const RETRY_HEADERS: [&str; 2] = ["retry-after", "retry-after-ms"];
 const MAX_RETRY_HEADER: usize = 64;
 
 /// The request that a response belongs to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sent<'r> {
     /// The provider.
     pub provider: &'r str,
@@ -197,8 +197,12 @@ mod tests {
     use crate::operation::Format;
 
     fn received(status: u16, is_stream: bool, body: &str) -> Result<Passed, Box<Refusal>> {
-        let responder =
-            Responder { format: Format::ChatCompletions, hide_usage: false, ends_without_done: false };
+        let responder = Responder {
+            format: Format::ChatCompletions,
+            hide_usage: false,
+            ends_without_done: false,
+            translation: None,
+        };
         let sent = Sent { provider: "acme", key: None, responder };
         let header = |name: &str| (name == "retry-after").then(|| "7".to_owned());
         read(sent, Arrived { status, is_stream }, || body.as_bytes().to_vec(), header)

@@ -34,6 +34,7 @@ targets! {
     key_ring "../../fuzz_targets/key_ring.rs"
     new_key "../../fuzz_targets/new_key.rs"
     submission "../../fuzz_targets/submission.rs"
+    translated_stream "../../fuzz_targets/translated_stream.rs"
     upstream_error "../../fuzz_targets/upstream_error.rs"
 }
 

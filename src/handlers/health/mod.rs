@@ -12,7 +12,7 @@ use gatehouse_core::report::routing::{self, ModelHealth};
 use serde::Serialize;
 use worker::Env;
 
-use crate::isolate::Isolate;
+use crate::isolate::{self, Isolate};
 use crate::platform::clock;
 use crate::platform::database::{self, DatabaseState};
 use crate::platform::email;
@@ -70,6 +70,12 @@ async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState 
         }
         DatabaseState::Unreachable => problems.push("the database does not respond"),
         DatabaseState::NotBound => problems.push("there is no database binding GATEWAY_DB"),
+    }
+    if isolate::settings_are_unread(env) {
+        problems.push("the run-time settings cannot be read: those last known stay in use");
+    }
+    if !isolate.settings.run_time.faults.is_empty() {
+        problems.push("some run-time settings do not apply, because they are not valid with this deployment: GET /v0/config has them");
     }
     if !isolate.settings.registry.entries().iter().any(Entry::is_active) {
         problems.push("no provider is configured, so no model can be called");

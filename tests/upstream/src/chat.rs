@@ -3,15 +3,11 @@
 
 use serde_json::Value;
 
+use crate::rejection::Rejection;
+use crate::reply::{Ask, Turn, words};
+use crate::script::{self, Author, Step};
 use crate::simulate::{Simulate, Wanted};
 use crate::when::Caller;
-
-/// The error for a request body that is rejected with status 400.
-#[derive(Debug)]
-pub(crate) struct Rejection {
-    pub(crate) message: String,
-    pub(crate) param: Option<&'static str>,
-}
 
 /// The parameters of a chat request.
 #[expect(clippy::struct_excessive_bools, reason = "the switches are independent of each other on the wire")]
@@ -27,21 +23,11 @@ pub(crate) struct Chat {
     /// True if the content of the response must be JSON.
     pub(crate) json: bool,
     pub(crate) prompt_tokens: u64,
-    pub(crate) turn: Turn,
+    turn: Turn,
+    has_tools: bool,
+    earlier_calls: u64,
+    stops: Vec<String>,
     pub(crate) simulate: Simulate,
-}
-
-/// The last turn of the conversation.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// The last user message has this text.
-    User(String),
-    /// A tool returned this result.
-    ToolResult(String),
-    /// The model should call this tool.
-    ToolCall(String),
-    /// There is no user message.
-    Nothing,
 }
 
 /// The tokens around each message, if a prompt has a token for each byte.
@@ -52,31 +38,25 @@ const MAX_CHOICES: u64 = 128;
 impl Chat {
     /// Reads a request body. The caller only determines which faults apply.
     pub(crate) fn read(body: &[u8], caller: &Caller<'_>) -> Result<Self, Rejection> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| Rejection {
-            message: format!("We could not parse the JSON body of your request: {error}"),
-            param: None,
-        })?;
-        if !value.is_object() {
-            return Err(Rejection { message: "The body must be a JSON object.".to_owned(), param: None });
-        }
+        let value = object(body)?;
         let truth = |name: &str| value.get(name).and_then(Value::as_bool).unwrap_or(false);
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
         let stream = truth("stream");
         let wanted = if stream { Wanted::Stream } else { Wanted::Whole };
-        let simulates = Simulate::read(value.get("simulate").unwrap_or(&Value::Null), wanted)
-            .map_err(|message| Rejection { message, param: Some("simulate") })?;
+        let messages: &[Value] = value.get("messages").and_then(Value::as_array).map_or(&[], Vec::as_slice);
+        let texts: Vec<(Author, String)> =
+            messages.iter().map(|message| (author(message), text(message))).collect();
+        let step = script::next_step(texts.iter().map(|(author, text)| (*author, text.as_str())))
+            .map_err(|message| Rejection::new(message, Some("messages")))?;
+        let simulates = simulates(&value, &step, wanted)?;
         let n = number("n").unwrap_or(1);
         if !(1..=MAX_CHOICES).contains(&n) {
-            return Err(Rejection {
-                message: format!("n must be from 1 to {MAX_CHOICES}, not {n}"),
-                param: Some("n"),
-            });
+            return Err(Rejection::new(format!("n must be from 1 to {MAX_CHOICES}, not {n}"), Some("n")));
         }
-        // After everything that can reject the request, since this counts it.
-        let simulate = Simulate::choose(simulates, caller, value.get("model").and_then(Value::as_str));
-        let messages: &[Value] = value.get("messages").and_then(Value::as_array).map_or(&[], Vec::as_slice);
-        let format = value.pointer("/response_format/type").and_then(Value::as_str);
         let model = value.get("model").and_then(Value::as_str);
+        // After everything that can reject the request, since this counts it.
+        let simulate = chosen(simulates, step, caller, model, stream);
+        let format = value.pointer("/response_format/type").and_then(Value::as_str);
         Ok(Self {
             model: model.unwrap_or("simulated").to_owned(),
             stream,
@@ -95,11 +75,38 @@ impl Chat {
                 messages.iter().map(|message| words(&text(message))).sum()
             },
             turn: turn(&value, messages),
+            has_tools: value.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty()),
+            earlier_calls: messages
+                .iter()
+                .filter_map(|message| message.get("tool_calls")?.as_array())
+                .map(|calls| calls.len() as u64)
+                .sum(),
+            stops: match value.get("stop") {
+                Some(Value::String(text)) => vec![text.clone()],
+                Some(Value::Array(stops)) => {
+                    stops.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+                }
+                _ => Vec::new(),
+            },
             simulate,
         })
     }
 
-    /// The reasoning tokens of one choice.
+    /// The properties that determine the reply.
+    pub(crate) fn ask(&self) -> Ask<'_> {
+        Ask {
+            simulate: &self.simulate,
+            turn: &self.turn,
+            has_tools: self.has_tools,
+            earlier_calls: self.earlier_calls,
+            json: self.json.then_some("answer"),
+            limit: self.content_limit(),
+            stops: &self.stops,
+            thinks: false,
+        }
+    }
+
+    /// The reasoning tokens of one choice, without those of scripted thinking.
     pub(crate) fn reasoning_tokens(&self) -> u64 {
         let reasoning = self.simulate.bill.map_or(0, |bill| bill.reasoning);
         reasoning.min(self.limit.unwrap_or(u64::MAX))
@@ -122,14 +129,48 @@ impl Chat {
     }
 }
 
-/// The number of tokens of a text: its words between white space.
-pub(crate) fn words(text: &str) -> u64 {
-    text.split_whitespace().count() as u64
+/// A request body, which must be a JSON object.
+pub(crate) fn object(body: &[u8]) -> Result<Value, Rejection> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        Rejection::new(format!("We could not parse the JSON body of your request: {error}"), None)
+    })?;
+    if value.is_object() { Ok(value) } else { Err(Rejection::new("The body must be a JSON object.", None)) }
+}
+
+/// The faults of a request: those of its field `simulate`, otherwise those of the script in its prompt.
+pub(crate) fn simulates(request: &Value, step: &Step, wanted: Wanted) -> Result<Vec<Simulate>, Rejection> {
+    let value = request.get("simulate").unwrap_or(&step.simulate);
+    Simulate::read(value, wanted).map_err(|message| Rejection::new(message, Some("simulate")))
+}
+
+/// The faults that apply, with the calls of the script.
+pub(crate) fn chosen(
+    simulates: Vec<Simulate>,
+    step: Step,
+    caller: &Caller<'_>,
+    model: Option<&str>,
+    stream: bool,
+) -> Simulate {
+    let mut simulate = Simulate::choose(simulates, caller, model, stream);
+    if simulate.calls.is_empty() {
+        simulate.calls = step.calls;
+    }
+    simulate
+}
+
+fn author(message: &Value) -> Author {
+    match message.get("role").and_then(Value::as_str) {
+        Some("user") => Author::User,
+        Some("assistant") => Author::Assistant,
+        _ => Author::Other,
+    }
 }
 
 fn turn(request: &Value, messages: &[Value]) -> Turn {
     let role = |message: &Value| message.get("role").and_then(Value::as_str).map(str::to_owned);
-    let last = messages.last();
+    // A system message in the middle is nobody's turn.
+    let is_turn = |message: &&Value| !matches!(role(message).as_deref(), Some("system" | "developer"));
+    let last = messages.iter().rfind(is_turn);
     match last.and_then(role).as_deref() {
         Some("tool") => return Turn::ToolResult(last.map(text).unwrap_or_default()),
         Some("user") => {
@@ -141,7 +182,7 @@ fn turn(request: &Value, messages: &[Value]) -> Turn {
     }
     let user = messages.iter().rfind(|message| role(message).as_deref() == Some("user")).map(text);
     match user {
-        Some(text) if !text.is_empty() => Turn::User(text),
+        Some(text) if !text.is_empty() => Turn::User(script::without(&text)),
         _ => Turn::Nothing,
     }
 }
@@ -161,7 +202,7 @@ fn chosen_tool(request: &Value) -> Option<String> {
 }
 
 /// The text of a message: its string content, or its text parts with a blank between them.
-fn text(message: &Value) -> String {
+pub(crate) fn text(message: &Value) -> String {
     match message.get("content") {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(parts)) => {
@@ -196,6 +237,9 @@ mod tests {
         assert_eq!(read(&named).turn, Turn::ToolCall("b".into()));
         let result = json!({"messages": [{"role": "tool", "content": "21 C"}], "tools": tool});
         assert_eq!(read(&result).turn, Turn::ToolResult("21 C".into()));
+        let system = json!({"role": "system", "content": "be brief"});
+        let followed = json!({"messages": [{"role": "tool", "content": "21 C"}, system]});
+        assert_eq!(read(&followed).turn, Turn::ToolResult("21 C".into()));
         assert_eq!(read(&json!({})).turn, Turn::Nothing);
     }
 

@@ -11,6 +11,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use crate::faults::Wire;
 use crate::provider::Provider;
 use crate::record::{Entry, Received, Recorder, Totals};
 use crate::response::Response;
@@ -37,7 +38,7 @@ pub(crate) async fn respond(provider: &Provider, request: &Parts, body: &[u8]) -
                     let described = entries.iter().skip(skip).map(|entry| describe(entry)).collect();
                     Response::json(StatusCode::OK, Value::Array(described).to_string())
                 }
-                Err(message) => Response::error(StatusCode::BAD_REQUEST, &message, Some("last")),
+                Err(message) => error(StatusCode::BAD_REQUEST, &message, Some("last")),
             }
         }
         (&Method::DELETE, "/_requests") => {
@@ -46,7 +47,7 @@ pub(crate) async fn respond(provider: &Provider, request: &Parts, body: &[u8]) -
         }
         (&Method::POST, "/_throttle") => match provider.throttles.add(body, Instant::now()) {
             Ok(()) => Response::json(StatusCode::OK, "{\"throttled\":true}"),
-            Err(message) => Response::error(StatusCode::BAD_REQUEST, &message, None),
+            Err(message) => error(StatusCode::BAD_REQUEST, &message, None),
         },
         (&Method::DELETE, "/_throttle") => {
             provider.throttles.clear();
@@ -57,13 +58,16 @@ pub(crate) async fn respond(provider: &Provider, request: &Parts, body: &[u8]) -
             let n: Option<u64> = path.strip_prefix("/_requests/").and_then(|n| n.parse().ok());
             match recorder.entries().iter().find(|entry| Some(entry.n) == n) {
                 Some(entry) => Response::json(StatusCode::OK, describe(entry).to_string()),
-                None => Response::error(StatusCode::NOT_FOUND, "No such request is recorded.", None),
+                None => error(StatusCode::NOT_FOUND, "No such request is recorded.", None),
             }
         }
-        _ => {
-            Response::error(StatusCode::METHOD_NOT_ALLOWED, "Control routes do not accept this method.", None)
-        }
+        _ => error(StatusCode::METHOD_NOT_ALLOWED, "Control routes do not accept this method.", None),
     }
+}
+
+/// An error of a control route, none of which belongs to a request of the API.
+fn error(status: StatusCode, message: &str, param: Option<&str>) -> Response {
+    Response::error(Wire::Openai, 0, status, message, param)
 }
 
 async fn settle(recorder: &Recorder) {
@@ -101,6 +105,7 @@ fn stats(totals: &Totals) -> Value {
         "billed_prompt": get(&totals.billed_prompt),
         "billed_cached": get(&totals.billed_cached),
         "billed_written": get(&totals.billed_written),
+        "billed_written_1h": get(&totals.billed_written_1h),
         "billed_completion": get(&totals.billed_completion),
         "open": requests.saturating_sub(completed + cancelled + cut),
     })

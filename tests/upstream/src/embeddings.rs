@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::chat::{Rejection, words};
 use crate::json;
+use crate::rejection::Rejection;
+use crate::reply::words;
 use crate::simulate::{Simulate, UsageMode, Wanted};
 use crate::when::Caller;
 use crate::whole::EXTRA_MEMBERS;
@@ -36,23 +37,20 @@ struct Input {
 impl Embeddings {
     /// Reads a request body. The caller decides only which faults apply.
     pub(crate) fn read(body: &[u8], caller: &Caller<'_>) -> Result<Self, Rejection> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| Rejection {
-            message: format!("We could not parse the JSON body of your request: {error}"),
-            param: None,
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            Rejection::new(format!("We could not parse the JSON body of your request: {error}"), None)
         })?;
         let simulates = Simulate::read(value.get("simulate").unwrap_or(&Value::Null), Wanted::Vectors)
-            .map_err(|message| Rejection { message, param: Some("simulate") })?;
-        let inputs = inputs(value.get("input")).ok_or_else(|| Rejection {
-            message: "input must be a string, an array of strings, or tokens".to_owned(),
-            param: Some("input"),
+            .map_err(|message| Rejection::new(message, Some("simulate")))?;
+        let inputs = inputs(value.get("input")).ok_or_else(|| {
+            Rejection::new("input must be a string, an array of strings, or tokens".to_owned(), Some("input"))
         })?;
         let dimensions = match value.get("dimensions") {
             None | Some(Value::Null) => Some(DIMENSIONS),
             Some(value) => value.as_u64().filter(|length| (1..=MAX_DIMENSIONS).contains(length)),
         };
-        let dimensions = dimensions.ok_or_else(|| Rejection {
-            message: format!("dimensions must be from 1 to {MAX_DIMENSIONS}"),
-            param: Some("dimensions"),
+        let dimensions = dimensions.ok_or_else(|| {
+            Rejection::new(format!("dimensions must be from 1 to {MAX_DIMENSIONS}"), Some("dimensions"))
         })?;
         let base64 = match value.get("encoding_format") {
             None | Some(Value::Null) => false,
@@ -60,7 +58,7 @@ impl Embeddings {
             Some(format) if format == "base64" => true,
             Some(format) => {
                 let message = format!("encoding_format must be \"float\" or \"base64\", not {format}");
-                return Err(Rejection { message, param: Some("encoding_format") });
+                return Err(Rejection::new(message, Some("encoding_format")));
             }
         };
         let model = value.get("model").and_then(Value::as_str);
@@ -71,7 +69,7 @@ impl Embeddings {
             dimensions,
             base64,
             // After all validation, since this counts the request.
-            simulate: Simulate::choose(simulates, caller, model),
+            simulate: Simulate::choose(simulates, caller, model, false),
         })
     }
 

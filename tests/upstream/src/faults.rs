@@ -3,10 +3,23 @@
 use serde_json::{Value, json};
 
 use crate::json;
-use crate::simulate::{ErrorShape, EventShape};
+use crate::simulate::{ErrorShape, EventShape, Simulate};
+
+/// The API whose errors are imitated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Wire {
+    #[default]
+    Openai,
+    Anthropic,
+}
 
 /// The content of an error.
+#[derive(Default)]
 pub(crate) struct Fault<'a> {
+    /// The API, which has its own usual messages.
+    pub(crate) wire: Wire,
+    /// The number of the request.
+    pub(crate) n: u64,
     /// The HTTP status; 200 inside a stream.
     pub(crate) status: u16,
     /// The message; none: the usual message of the status.
@@ -15,6 +28,8 @@ pub(crate) struct Fault<'a> {
     pub(crate) code: Option<&'a str>,
     /// The request field that is wrong.
     pub(crate) param: Option<&'a str>,
+    /// The type; none: the usual type of the status.
+    pub(crate) kind: Option<&'a str>,
 }
 
 /// An error body with its content type, which an empty body does not have.
@@ -25,9 +40,45 @@ pub(crate) struct ErrorBody {
 
 const JSON: Option<&str> = Some("application/json");
 
-impl Fault<'_> {
+impl<'a> Fault<'a> {
+    /// The error that a request asks for, with this status.
+    pub(crate) fn of(simulate: &'a Simulate, status: u16, wire: Wire, n: u64) -> Self {
+        Self {
+            wire,
+            n,
+            status,
+            message: simulate.message.as_deref(),
+            code: simulate.code.as_deref(),
+            param: None,
+            kind: simulate.error_type.as_deref(),
+        }
+    }
+
     fn message(&self) -> &str {
-        self.message.unwrap_or(match self.status {
+        let usual = match self.wire {
+            Wire::Openai => self.openai_message(),
+            Wire::Anthropic => self.anthropic_message(),
+        };
+        self.message.unwrap_or(usual)
+    }
+
+    fn anthropic_message(&self) -> &'static str {
+        match self.status {
+            200 | 503 | 529 => "Overloaded",
+            401 => "invalid x-api-key",
+            402 => "Your credit balance is too low to access the Anthropic API.",
+            403 => "Your API key does not have permission to use the specified resource.",
+            404 => "model: no-such-model",
+            408 | 504 => "Request timed out.",
+            413 => "Request exceeds the maximum size",
+            429 => "This request would exceed your organization's rate limit.",
+            400..=499 => "Error",
+            _ => "Internal server error",
+        }
+    }
+
+    fn openai_message(&self) -> &'static str {
+        match self.status {
             200 => "The simulated provider failed while responding.",
             401 => "Incorrect API key provided.",
             402 => "Insufficient balance.",
@@ -39,7 +90,7 @@ impl Fault<'_> {
             400..=499 => "The simulated provider rejects this request.",
             503 | 529 => "The simulated provider is overloaded.",
             _ => "The simulated provider had an error.",
-        })
+        }
     }
 
     fn code(&self) -> Option<&str> {
@@ -54,39 +105,47 @@ impl Fault<'_> {
         })
     }
 
-    fn kind(&self) -> &'static str {
-        match (self.status, self.code) {
+    fn kind(&self) -> &str {
+        self.kind.unwrap_or(match (self.status, self.code) {
             (_, Some("insufficient_quota")) => "insufficient_quota",
             (429, _) => "rate_limit_error",
             (403, _) => "permission_error",
             (300..=499, _) => "invalid_request_error",
             (503 | 529, _) => "overloaded_error",
             _ => "server_error",
-        }
+        })
     }
 
     /// `OpenAI`'s error object, written by hand to keep the usual order of fields.
-    pub(crate) fn object(&self) -> String {
+    fn object(&self) -> String {
         let optional = |text: Option<&str>| text.map_or_else(|| "null".to_owned(), json::quoted);
         format!(
-            "{{\"message\":{},\"type\":\"{}\",\"param\":{},\"code\":{}}}",
+            "{{\"message\":{},\"type\":{},\"param\":{},\"code\":{}}}",
             json::quoted(self.message()),
-            self.kind(),
+            json::quoted(self.kind()),
             optional(self.param),
             optional(self.code())
         )
     }
 
     /// `OpenAI`'s envelope.
-    pub(crate) fn envelope(&self) -> String {
+    fn openai(&self) -> String {
         format!("{{\"error\":{}}}", self.object())
+    }
+
+    /// The envelope of the API.
+    pub(crate) fn envelope(&self) -> String {
+        match self.wire {
+            Wire::Openai => self.openai(),
+            Wire::Anthropic => self.anthropic(),
+        }
     }
 
     /// The whole body of an error response.
     pub(crate) fn body(&self, shape: ErrorShape) -> ErrorBody {
         let message = self.message();
         let (content_type, text) = match shape {
-            ErrorShape::Openai => (JSON, self.envelope()),
+            ErrorShape::Openai => (JSON, self.openai()),
             ErrorShape::Flat => (JSON, self.flat()),
             ErrorShape::Message => (JSON, json!({"message": message}).to_string()),
             ErrorShape::Detail => (JSON, json!({"detail": message}).to_string()),
@@ -99,13 +158,9 @@ impl Fault<'_> {
                 JSON,
                 json!({"fault": {"faultstring": message, "detail": {"errorcode": self.code()}}}).to_string(),
             ),
-            ErrorShape::Array => (JSON, format!("[{}]", self.envelope())),
+            ErrorShape::Array => (JSON, format!("[{}]", self.openai())),
             ErrorShape::Cloudflare => (JSON, self.cloudflare()),
-            ErrorShape::Anthropic => (
-                JSON,
-                json!({"type": "error", "error": {"type": self.anthropic_kind(), "message": message}})
-                    .to_string(),
-            ),
+            ErrorShape::Anthropic => (JSON, self.anthropic()),
             ErrorShape::Html => (Some("text/html; charset=UTF-8"), self.html()),
             ErrorShape::Empty => (None, String::new()),
             ErrorShape::Text => (Some("text/plain; charset=utf-8"), message.to_owned()),
@@ -128,17 +183,29 @@ impl Fault<'_> {
         json!({"success": false, "errors": errors, "messages": [], "result": Value::Null}).to_string()
     }
 
-    fn anthropic_kind(&self) -> &'static str {
-        match self.status {
+    /// Anthropic's envelope.
+    pub(crate) fn anthropic(&self) -> String {
+        let (kind, message) = (self.anthropic_kind(), self.message());
+        let error = match self.code {
+            Some(code) => json!({"type": kind, "message": message, "details": {"error_code": code}}),
+            None => json!({"type": kind, "message": message}),
+        };
+        json!({"type": "error", "error": error, "request_id": format!("req_sim_{}", self.n)}).to_string()
+    }
+
+    fn anthropic_kind(&self) -> &str {
+        self.kind.unwrap_or(match self.status {
             401 => "authentication_error",
+            402 => "billing_error",
             403 => "permission_error",
             404 => "not_found_error",
+            408 | 504 => "timeout_error",
             413 => "request_too_large",
             429 => "rate_limit_error",
-            529 => "overloaded_error",
+            200 | 529 => "overloaded_error",
             300..=499 => "invalid_request_error",
             _ => "api_error",
-        }
+        })
     }
 
     fn html(&self) -> String {
@@ -154,7 +221,12 @@ impl Fault<'_> {
     /// from its choices and the fields before them.
     pub(crate) fn event_lines(&self, shape: EventShape, chunk: impl Fn(&str, &str) -> String) -> Vec<String> {
         match shape {
-            EventShape::Openai => vec![format!("data: {}", self.envelope())],
+            EventShape::Anthropic => {
+                // Inside a stream there is no `request_id`.
+                let error = json!({"type": self.anthropic_kind(), "message": self.message()});
+                vec!["event: error".to_owned(), format!("data: {}", json!({"type": "error", "error": error}))]
+            }
+            EventShape::Openai => vec![format!("data: {}", self.openai())],
             EventShape::Text => vec![format!("data: {}", json!({"error": self.message()}))],
             EventShape::Named => {
                 vec!["event: error".to_owned(), format!("data: {}", json!({"message": self.message()}))]

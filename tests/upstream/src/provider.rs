@@ -1,5 +1,6 @@
 //! The state of the simulated provider that outlives a request.
 
+use crate::args::Options;
 use crate::record::Recorder;
 use crate::throttle::Throttles;
 use crate::when::Times;
@@ -12,12 +13,19 @@ pub(crate) struct Provider {
     pub(crate) times: Times,
     /// The throttled paths.
     pub(crate) throttles: Throttles,
+    /// The key that requests to `…/messages` must have; none: they need no key.
+    pub(crate) messages_key: Option<String>,
 }
 
 impl Provider {
-    /// Creates a state that records up to `capacity` requests.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { recorder: Recorder::new(capacity), times: Times::default(), throttles: Throttles::default() }
+    /// Creates the state of a server with these options.
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            recorder: Recorder::new(options.record),
+            times: Times::default(),
+            throttles: Throttles::default(),
+            messages_key: options.messages_key,
+        }
     }
 
     /// Deletes all records and restarts the counts. Throttles stay: they end by themselves.

@@ -45,8 +45,10 @@ pub(crate) struct Billed {
     pub(crate) prompt: u64,
     /// Tokens of the prompt that were read from the cache.
     pub(crate) cached: u64,
-    /// Tokens of the prompt that were written to the cache.
+    /// Tokens of the prompt that were written to the cache for five minutes.
     pub(crate) written: u64,
+    /// Tokens of the prompt that were written to the cache for an hour.
+    pub(crate) written_1h: u64,
     /// Completion tokens, reasoning included.
     pub(crate) completion: u64,
 }
@@ -63,6 +65,7 @@ pub(crate) struct Totals {
     pub(crate) billed_prompt: AtomicU64,
     pub(crate) billed_cached: AtomicU64,
     pub(crate) billed_written: AtomicU64,
+    pub(crate) billed_written_1h: AtomicU64,
     pub(crate) billed_completion: AtomicU64,
     /// Responses that are handed to hyper as a whole but not yet to the operating system.
     pub(crate) leaving: AtomicU64,
@@ -240,12 +243,13 @@ impl Ticket {
 
     /// Bills a call. Whatever becomes of the connection, the provider does what it was asked for.
     pub(crate) fn bill(&self, billed: Billed) {
-        let Billed { prompt, cached, written, completion } = billed;
+        let Billed { prompt, cached, written, written_1h, completion } = billed;
         let totals = &self.totals;
         for (sum, tokens) in [
             (&totals.billed_prompt, prompt),
             (&totals.billed_cached, cached),
             (&totals.billed_written, written),
+            (&totals.billed_written_1h, written_1h),
             (&totals.billed_completion, completion),
         ] {
             sum.fetch_add(tokens, Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! Decides the content of the simulated model: deterministic text or a tool call. Does not write the wire format:
-//! `whole` and `stream` do.
+//! Decides the content of the simulated model: deterministic text, tool calls, and thinking if asked for. Does not write
+//! a wire format: `whole` and `stream`, and `messages::write`, do.
 
-use crate::chat::{Chat, Turn, words};
 use crate::json;
+use crate::simulate::{ScriptedCall, Simulate};
 
 /// The largest number of characters that are quoted back.
 const MAX_QUOTED: usize = 200;
@@ -10,9 +10,47 @@ const MAX_QUOTED: usize = 200;
 const TOK: &str = "tok ";
 /// One piece of generated content of a given size: 64 bytes, the last of which is a space.
 const FILLER: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567890 ";
+/// The thinking of a request that turns thinking on and scripts none.
+const THOUGHT: &str = "The user wants a reply.";
 
-/// The content of the model's reply.
-pub(crate) enum Content {
+/// The last turn of a conversation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The last user message has this text.
+    User(String),
+    /// A tool returned this result.
+    ToolResult(String),
+    /// The model should call this tool.
+    ToolCall(String),
+    /// There is no user message.
+    Nothing,
+}
+
+/// The properties of a request that determine the reply to it, in whatever format it came.
+pub(crate) struct Ask<'a> {
+    pub(crate) simulate: &'a Simulate,
+    pub(crate) turn: &'a Turn,
+    /// True if the request offers tools; without them there are no calls.
+    pub(crate) has_tools: bool,
+    /// The number of tool calls in the conversation so far, from which the ids continue.
+    pub(crate) earlier_calls: u64,
+    /// The field that holds the text if the content must be JSON.
+    pub(crate) json: Option<&'a str>,
+    /// The largest number of words.
+    pub(crate) limit: Option<u64>,
+    /// Texts that end the reply.
+    pub(crate) stops: &'a [String],
+    /// True if the model thinks before it replies.
+    pub(crate) thinks: bool,
+}
+
+/// A part of the model's reply.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// Thoughts.
+    Thinking(String),
+    /// Thoughts that nobody may read.
+    Redacted,
     /// Text, to be streamed in pieces.
     Text {
         /// All of it.
@@ -20,78 +58,194 @@ pub(crate) enum Content {
         /// The size of each piece in bytes; none: one word each.
         piece: Option<usize>,
     },
-    /// A call of the tool of this name.
-    Call(String),
+    /// A call of a tool.
+    Call(Call),
+    /// A web search that the provider runs itself and has not ended.
+    Search,
+    /// A part of a kind that no client knows.
+    Unknown,
 }
 
-/// The arguments of every tool call, in the pieces in which they are streamed.
-pub(crate) const ARGUMENTS: [&str; 5] = ["{\"", "location", "\":\"", "Paris", "\"}"];
+/// A call of a tool.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The number of the call in the conversation, from 1.
+    pub(crate) n: u64,
+    pub(crate) name: String,
+    /// The arguments as JSON text, in the pieces in which they are streamed; none: a call without arguments.
+    pub(crate) input: Vec<String>,
+}
 
-/// One choice of the response; all choices are alike.
+impl Call {
+    /// The name is a token, and so are all arguments together.
+    fn tokens(&self) -> u64 {
+        1 + u64::from(!self.input.is_empty())
+    }
+
+    /// The arguments as JSON text.
+    pub(crate) fn arguments(&self) -> String {
+        if self.input.is_empty() { "{}".to_owned() } else { self.input.concat() }
+    }
+}
+
+/// The arguments of every tool call that no script names.
+const ARGUMENTS: [&str; 5] = ["{\"", "location", "\":\"", "Paris", "\"}"];
+/// The size of the pieces of scripted arguments, in bytes.
+const ARGUMENT_PIECE: usize = 12;
+
+/// The reason for which the reply ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// The model has nothing more to say.
+    End,
+    /// The limit is reached.
+    Length,
+    /// The model waits for the results of its calls.
+    Calls,
+    /// This text of the request's stop sequences came next.
+    Stop(String),
+    /// The reason that `simulate.stop_reason` names.
+    Named(String),
+}
+
+/// The reply of the model, or one choice of it; all choices are alike.
+#[derive(Debug)]
 pub(crate) struct Reply {
-    pub(crate) content: Content,
-    pub(crate) finish: &'static str,
-    /// Completion tokens of one choice.
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) finish: Finish,
+    /// Completion tokens of one choice, those of its thinking included.
     pub(crate) tokens: u64,
 }
 
 impl Reply {
     /// The reply to a request.
-    pub(crate) fn to(chat: &Chat) -> Self {
-        let reply = Self::unlimited(chat);
+    pub(crate) fn to(ask: &Ask<'_>) -> Self {
+        let simulate = ask.simulate;
+        let mut blocks = Vec::new();
+        if simulate.redacted_thinking {
+            blocks.push(Block::Redacted);
+        }
+        if let Some(thinking) = simulate.thinking.as_deref().or(ask.thinks.then_some(THOUGHT)) {
+            blocks.push(Block::Thinking(thinking.to_owned()));
+        }
+        if simulate.unknown_blocks {
+            blocks.push(Block::Unknown);
+        }
+        let (content, mut finish) = content(ask);
+        blocks.extend(content);
+        match simulate.stop_reason.as_deref() {
+            Some("refusal") => blocks.clear(),
+            Some("pause_turn") => blocks.push(Block::Search),
+            _ => {}
+        }
+        if let Some(reason) = &simulate.stop_reason {
+            finish = Finish::Named(reason.clone());
+        }
+        let tokens = blocks.iter().map(Block::tokens).sum();
+        let is_scripted = simulate.content.is_some()
+            || simulate.content_bytes.is_some()
+            || simulate.events.is_some()
+            || blocks.iter().any(|block| matches!(block, Block::Call(_)));
+        let reply = Self { blocks, finish, tokens };
         // An honest provider bills no more than it was asked for.
-        let generated = chat.simulate.content.is_some()
-            || chat.simulate.content_bytes.is_some()
-            || chat.simulate.events.is_some()
-            || matches!(reply.content, Content::Call(_));
-        if generated && chat.simulate.bill.is_none() { reply } else { reply.limited(chat.content_limit()) }
+        if is_scripted && simulate.bill.is_none() { reply } else { reply.limited(ask.limit) }
     }
 
-    fn unlimited(chat: &Chat) -> Self {
-        let simulate = &chat.simulate;
-        if let Some(content) = &simulate.content {
-            return Self::text(content.clone(), None);
-        }
-        if let Some(size) = simulate.content_bytes {
-            let mut text = FILLER.repeat(size.div_ceil(FILLER.len()));
-            text.truncate(size);
-            return Self::text(text, None);
-        }
-        if let Some(events) = simulate.events {
-            return Self::text(TOK.repeat(events), Some(TOK.len()));
-        }
-        let text = match &chat.turn {
-            Turn::ToolCall(name) => {
-                let tokens = 1 + words(&ARGUMENTS.concat());
-                return Self { content: Content::Call(name.clone()), finish: "tool_calls", tokens };
-            }
-            Turn::User(text) => format!("You said: {}", quotable(text)),
-            Turn::ToolResult(text) => format!("The tool said: {}", quotable(text)),
-            Turn::Nothing => "Hello from the simulated provider.".to_owned(),
-        };
-        let text = if chat.json { format!("{{\"answer\":{}}}", json::quoted(&text)) } else { text };
-        Self::text(text, None)
-    }
-
-    fn text(text: String, piece: Option<usize>) -> Self {
-        Self { tokens: words(&text), content: Content::Text { text, piece }, finish: "stop" }
+    /// The tokens of the thinking.
+    pub(crate) fn thinking_tokens(&self) -> u64 {
+        let thinking = |block: &&Block| matches!(block, Block::Thinking(_) | Block::Redacted);
+        self.blocks.iter().filter(thinking).map(Block::tokens).sum()
     }
 
     fn limited(mut self, limit: Option<u64>) -> Self {
         let Some(limit) = limit.filter(|limit| self.tokens > *limit) else { return self };
-        if let Content::Text { text, piece } = &mut self.content {
-            let keep = pieces(text, *piece)
-                .scan(0, |used, piece| {
-                    *used += words(piece);
-                    (*used <= limit).then_some(piece.len())
-                })
-                .sum();
-            text.truncate(keep);
+        let mut left = limit;
+        for block in &mut self.blocks {
+            let piece = if let Block::Text { piece, .. } = block { *piece } else { None };
+            if let Block::Text { text, .. } | Block::Thinking(text) = block {
+                let keep = pieces(text, piece)
+                    .scan(0, |used, piece| {
+                        *used += words(piece);
+                        (*used <= left).then_some(piece.len())
+                    })
+                    .sum();
+                text.truncate(keep);
+            }
+            left = left.saturating_sub(block.tokens());
         }
         self.tokens = limit;
-        self.finish = "length";
+        self.finish = Finish::Length;
         self
     }
+}
+
+impl Block {
+    fn tokens(&self) -> u64 {
+        match self {
+            Self::Thinking(text) | Self::Text { text, .. } => words(text),
+            Self::Call(call) => call.tokens(),
+            Self::Redacted | Self::Search => 1,
+            Self::Unknown => 0,
+        }
+    }
+}
+
+/// The text or the calls.
+fn content(ask: &Ask<'_>) -> (Vec<Block>, Finish) {
+    let simulate = ask.simulate;
+    let text = |text: String, piece| vec![Block::Text { text, piece }];
+    let generated = if let Some(content) = &simulate.content {
+        Some(text(content.clone(), None))
+    } else if let Some(size) = simulate.content_bytes {
+        let mut filler = FILLER.repeat(size.div_ceil(FILLER.len()));
+        filler.truncate(size);
+        Some(text(filler, None))
+    } else {
+        simulate.events.map(|events| text(TOK.repeat(events), Some(TOK.len())))
+    };
+    if ask.has_tools && !simulate.calls.is_empty() {
+        let numbered = (ask.earlier_calls + 1..).zip(&simulate.calls);
+        let calls = numbered.map(|(n, call)| Block::Call(scripted(n, call)));
+        return (generated.into_iter().flatten().chain(calls).collect(), Finish::Calls);
+    }
+    if let Some(generated) = generated {
+        return (generated, Finish::End);
+    }
+    let said = match ask.turn {
+        Turn::ToolCall(name) => {
+            let input = ARGUMENTS.map(str::to_owned).to_vec();
+            let call = Call { n: ask.earlier_calls + 1, name: name.clone(), input };
+            return (vec![Block::Call(call)], Finish::Calls);
+        }
+        Turn::User(text) => format!("You said: {}", quotable(text)),
+        Turn::ToolResult(text) => format!("The tool said: {}", quotable(text)),
+        Turn::Nothing => "Hello from the simulated provider.".to_owned(),
+    };
+    let stop = ask.stops.iter().filter_map(|stop| Some((said.find(stop.as_str())?, stop))).min();
+    let (said, finish) = match stop {
+        Some((at, stop)) => (said.get(..at).unwrap_or_default().to_owned(), Finish::Stop(stop.clone())),
+        None => (said, Finish::End),
+    };
+    let said = match ask.json {
+        Some(field) => format!("{{{}:{}}}", json::quoted(field), json::quoted(&said)),
+        None => said,
+    };
+    (text(said, None), finish)
+}
+
+fn scripted(n: u64, call: &ScriptedCall) -> Call {
+    let input = if call.input.is_empty() {
+        Vec::new()
+    } else {
+        let text = serde_json::Value::Object(call.input.clone()).to_string();
+        pieces(&text, Some(ARGUMENT_PIECE)).map(str::to_owned).collect()
+    };
+    Call { n, name: call.name.clone(), input }
+}
+
+/// The number of tokens of a text: its words between white space.
+pub(crate) fn words(text: &str) -> u64 {
+    text.split_whitespace().count() as u64
 }
 
 fn quotable(text: &str) -> &str {
@@ -120,14 +274,17 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::chat::Chat;
 
-    fn reply(value: &Value) -> (String, &'static str, u64) {
-        let reply = Reply::to(&Chat::read_alone(value.to_string().as_bytes()).unwrap());
-        let text = match reply.content {
-            Content::Text { text, .. } => text,
-            Content::Call(name) => format!("call {name}"),
-        };
-        (text, reply.finish, reply.tokens)
+    fn reply(value: &Value) -> (String, Finish, u64) {
+        let chat = Chat::read_alone(value.to_string().as_bytes()).unwrap();
+        let reply = Reply::to(&chat.ask());
+        let texts = reply.blocks.iter().map(|block| match block {
+            Block::Text { text, .. } => text.clone(),
+            Block::Call(call) => format!("call {} {} {}", call.n, call.name, call.arguments()),
+            other => format!("{other:?}"),
+        });
+        (texts.collect::<Vec<_>>().join(", "), reply.finish, reply.tokens)
     }
 
     #[test]
@@ -150,16 +307,36 @@ mod tests {
     fn the_limit_counts_words() {
         let ask =
             |limit: u64| json!({"max_tokens": limit, "messages": [{"role": "user", "content": "a b c"}]});
-        assert_eq!(reply(&ask(3)), ("You said: a".to_owned(), "length", 3));
-        assert_eq!(reply(&ask(5)), ("You said: a b c".to_owned(), "stop", 5));
-        assert_eq!(reply(&ask(0)), (String::new(), "length", 0));
+        assert_eq!(reply(&ask(3)), ("You said: a".to_owned(), Finish::Length, 3));
+        assert_eq!(reply(&ask(5)), ("You said: a b c".to_owned(), Finish::End, 5));
+        assert_eq!(reply(&ask(0)), (String::new(), Finish::Length, 0));
     }
 
     #[test]
     fn generated_content_has_the_requested_size() {
         assert_eq!(reply(&json!({"simulate": {"content_bytes": 1000}})).0.len(), 1000);
-        assert_eq!(reply(&json!({"simulate": {"events": 3}})), ("tok tok tok ".to_owned(), "stop", 3));
+        assert_eq!(reply(&json!({"simulate": {"events": 3}})), ("tok tok tok ".to_owned(), Finish::End, 3));
         let json_text = reply(&json!({"response_format": {"type": "json_object"}})).0;
         assert!(serde_json::from_str::<Value>(&json_text).unwrap()["answer"].is_string());
+    }
+
+    #[test]
+    fn a_script_decides_the_calls_of_a_request_with_tools() {
+        let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+        let user = |text: &str| json!([{"role": "user", "content": text}]);
+        let prompt = user("go [[call f {\"a\":\"b c\"}]] [[call g]] on");
+        let called = "call 1 f {\"a\":\"b c\"}, call 2 g {}".to_owned();
+        assert_eq!(reply(&json!({"tools": tools, "messages": prompt})), (called, Finish::Calls, 3));
+        assert_eq!(reply(&json!({"messages": prompt})).0, "You said: go   on");
+        let ask = json!({"tools": tools, "messages": user("a"),
+            "simulate": {"content": "I call:", "thinking": "so", "calls": [{"name": "f"}]}});
+        assert_eq!(reply(&ask), ("Thinking(\"so\"), I call:, call 1 f {}".to_owned(), Finish::Calls, 4));
+    }
+
+    #[test]
+    fn a_stop_sequence_ends_the_text_before_it() {
+        let ask =
+            json!({"stop": ["zz", "two", "One two"], "messages": [{"role": "user", "content": "One two"}]});
+        assert_eq!(reply(&ask), ("You said: ".to_owned(), Finish::Stop("One two".to_owned()), 2));
     }
 }

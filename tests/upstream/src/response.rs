@@ -10,19 +10,31 @@ use hyper::header::{
 };
 
 use crate::body::{Comments, Ending, Frames, Mark, Script};
-use crate::chat::{Chat, Rejection};
 use crate::embeddings::Embeddings;
-use crate::faults::Fault;
+use crate::faults::{Fault, Wire};
 use crate::record::Billed;
-use crate::reply::Reply;
-use crate::simulate::{BodyShape, Chunking, ContentType, Cut, Hang, Simulate};
-use crate::stream;
+use crate::rejection::Rejection;
+use crate::simulate::{BodyShape, Chunking, ContentType, Cut, ErrorShape, Hang, Simulate};
+use crate::stream::Events;
 use crate::throttle::Throttled;
-use crate::whole::{Head, completion};
 
 const JSON: &str = "application/json";
 /// The number of frames of a whole response that is sent slowly.
 const DRIPS: usize = 10;
+
+/// A response that is generated for a request, in whatever format, before its faults happen.
+pub(crate) struct Generated<'a> {
+    pub(crate) simulate: &'a Simulate,
+    pub(crate) wire: Wire,
+    /// The whole response as JSON text.
+    pub(crate) whole: &'a dyn Fn() -> String,
+    /// The events of the stream, with an error event if one is asked for; none: the request wants a whole response.
+    pub(crate) events: Option<&'a dyn Fn() -> Events>,
+    pub(crate) prompt_tokens: u64,
+    /// The completion tokens of the whole response.
+    pub(crate) tokens: u64,
+    pub(crate) bill: Billed,
+}
 
 /// A response, ready to be sent.
 pub(crate) struct Response {
@@ -43,51 +55,58 @@ impl Response {
         Self { status, headers, script: Script::plain(text), prompt_tokens: 0, bill: Billed::default() }
     }
 
-    /// An error in `OpenAI`'s envelope.
-    pub(crate) fn error(status: StatusCode, message: &str, param: Option<&str>) -> Self {
-        let fault = Fault { status: status.as_u16(), message: Some(message), code: None, param };
+    /// An error in the envelope of an API.
+    pub(crate) fn error(wire: Wire, n: u64, status: StatusCode, message: &str, param: Option<&str>) -> Self {
+        let fault =
+            Fault { wire, n, status: status.as_u16(), message: Some(message), param, ..Fault::default() };
         Self::json(status, fault.envelope())
     }
 
+    /// The response to a request that is rejected.
+    pub(crate) fn rejection(wire: Wire, n: u64, rejection: &Rejection) -> Self {
+        let status = StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut response = Self::error(wire, n, status, &rejection.message, rejection.param);
+        if wire == Wire::Anthropic {
+            // The names and the values are constants, so there is nothing that can be rejected again.
+            let _ = shape_headers(&mut response.headers, status, &Simulate::default(), wire, n);
+        }
+        response
+    }
+
     /// The response to a request whose path is throttled.
-    pub(crate) fn throttled(throttled: Throttled, n: u64) -> Result<Self, Rejection> {
+    pub(crate) fn throttled(throttled: Throttled, wire: Wire, n: u64) -> Result<Self, Rejection> {
         let status = StatusCode::TOO_MANY_REQUESTS;
-        let fault = Fault { status: status.as_u16(), message: None, code: None, param: None };
+        let fault = Fault { wire, n, status: status.as_u16(), ..Fault::default() };
         let mut response = Self::json(status, fault.envelope());
-        shape_headers(&mut response.headers, &Simulate::default(), n)?;
+        shape_headers(&mut response.headers, status, &Simulate::default(), wire, n)?;
         if let Some(after) = throttled.retry_after {
             response.headers.insert(RETRY_AFTER, after);
         }
         Ok(response)
     }
 
-    /// The response to a chat request.
-    pub(crate) fn to(chat: &Chat, head: &Head) -> Result<Self, Rejection> {
-        let simulate = &chat.simulate;
-        let mut response = if !simulate.streams() {
-            Self::unusual(simulate, || completion(chat, &Reply::to(chat), head))?
-        } else if chat.stream {
-            Self::stream(chat, head)
-        } else {
-            let reply = Reply::to(chat);
-            let text = completion(chat, &reply, head);
-            let mut response = Self::json(StatusCode::OK, text);
-            let end = response.script.bytes.len();
-            response.script.marks = vec![Mark { end, is_event: false, tokens: reply.tokens * chat.n }];
-            response.prompt_tokens = chat.prompt_tokens;
-            response
+    /// The response to a request for something that is generated.
+    pub(crate) fn to(generated: &Generated<'_>, n: u64) -> Result<Self, Rejection> {
+        let Generated { simulate, wire, .. } = *generated;
+        let is_stream = generated.events.is_some() && simulate.streams();
+        let mut response = match &generated.events {
+            Some(events) if is_stream => Self::stream(simulate, events()),
+            _ if simulate.generates() => {
+                let mut response = Self::json(StatusCode::OK, (generated.whole)());
+                let end = response.script.bytes.len();
+                response.script.marks = vec![Mark { end, is_event: false, tokens: generated.tokens }];
+                response
+            }
+            _ => Self::unusual(simulate, wire, n, generated.whole)?,
         };
-        if !(chat.stream && simulate.streams()) {
+        if !is_stream {
             shape_whole(&mut response.script, simulate);
         }
-        if let Some(bill) = simulate.bill.filter(|_| simulate.streams()) {
-            let cached = bill.cached.min(chat.prompt_tokens);
-            let written = bill.cache_write.min(chat.prompt_tokens - cached);
-            let completion = chat.completion_tokens(Reply::to(chat).tokens);
-            response.bill =
-                Billed { prompt: chat.prompt_tokens - cached - written, cached, written, completion };
+        if simulate.generates() {
+            response.prompt_tokens = generated.prompt_tokens;
+            response.bill = generated.bill;
         }
-        response.finished(simulate, head.n)
+        response.finished(simulate, wire, n)
     }
 
     /// The response to an embeddings request.
@@ -98,31 +117,31 @@ impl Response {
             response.prompt_tokens = embeddings.prompt_tokens;
             response
         } else {
-            Self::unusual(simulate, || embeddings.response())?
+            Self::unusual(simulate, Wire::Openai, n, &|| embeddings.response())?
         };
         shape_whole(&mut response.script, simulate);
-        response.finished(simulate, n)
+        response.finished(simulate, Wire::Openai, n)
     }
 
     /// The response with the headers and the faults that do not depend on its content.
-    fn finished(mut self, simulate: &Simulate, n: u64) -> Result<Self, Rejection> {
+    fn finished(mut self, simulate: &Simulate, wire: Wire, n: u64) -> Result<Self, Rejection> {
         if simulate.hang == Some(Hang::Body) {
             self.script.bytes.clear();
             self.script.comments = Comments::default();
             self.script.ending = Ending::Hang;
         }
-        shape_headers(&mut self.headers, simulate, n)?;
+        shape_headers(&mut self.headers, self.status, simulate, wire, n)?;
         Ok(self)
     }
 
     /// A redirect, an error status, or a 200 that is not the usual response, which `whole` builds.
-    fn unusual(simulate: &Simulate, whole: impl Fn() -> String) -> Result<Self, Rejection> {
-        let fault = |status| Fault {
-            status,
-            message: simulate.message.as_deref(),
-            code: simulate.code.as_deref(),
-            param: None,
-        };
+    fn unusual(
+        simulate: &Simulate,
+        wire: Wire,
+        n: u64,
+        whole: &dyn Fn() -> String,
+    ) -> Result<Self, Rejection> {
+        let fault = |status| Fault::of(simulate, status, wire, n);
         if let Some(location) = &simulate.redirect {
             let status = simulate.status.and_then(|status| StatusCode::from_u16(status).ok());
             let mut headers = HeaderMap::new();
@@ -138,7 +157,11 @@ impl Response {
         if let Some(code) = simulate.status {
             let status = StatusCode::from_u16(code)
                 .map_err(|error| rejected(format!("simulate: status {code}: {error}")))?;
-            let error = fault(code).body(simulate.error_shape.unwrap_or_default());
+            let usual = match wire {
+                Wire::Openai => ErrorShape::Openai,
+                Wire::Anthropic => ErrorShape::Anthropic,
+            };
+            let error = fault(code).body(simulate.error_shape.unwrap_or(usual));
             // These statuses have no body in HTTP.
             let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
             let mut response = Self::json(status, if has_body { error.text } else { String::new() });
@@ -163,10 +186,7 @@ impl Response {
         Ok(Self::json(StatusCode::OK, text))
     }
 
-    fn stream(chat: &Chat, head: &Head) -> Self {
-        let simulate = &chat.simulate;
-        let mut events = stream::events(chat, &Reply::to(chat), head);
-        let after = simulate.after_events.unwrap_or(0);
+    fn stream(simulate: &Simulate, mut events: Events) -> Self {
         let ending = match (simulate.cut, simulate.hang) {
             (Some(Cut::Stream), _) => Ending::Break { reset: simulate.reset },
             (Some(Cut::Clean), _) => Ending::CleanCut,
@@ -174,7 +194,7 @@ impl Response {
             _ => Ending::Complete,
         };
         if ending != Ending::Complete {
-            events.truncate(after);
+            events.truncate(simulate.kept_events(events.count()));
         }
         let (text, marks) = events.into_parts();
         let mut headers = HeaderMap::new();
@@ -198,13 +218,7 @@ impl Response {
             stamped: simulate.stamped,
             ending,
         };
-        Self {
-            status: StatusCode::OK,
-            headers,
-            script,
-            prompt_tokens: chat.prompt_tokens,
-            bill: Billed::default(),
-        }
+        Self { status: StatusCode::OK, headers, script, prompt_tokens: 0, bill: Billed::default() }
     }
 }
 
@@ -223,8 +237,23 @@ fn shape_whole(script: &mut Script, simulate: &Simulate) {
     }
 }
 
-fn shape_headers(headers: &mut HeaderMap, simulate: &Simulate, n: u64) -> Result<(), Rejection> {
-    headers.insert(HeaderName::from_static("x-request-id"), value("x-request-id", &format!("req-sim-{n}"))?);
+fn shape_headers(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    simulate: &Simulate,
+    wire: Wire,
+    n: u64,
+) -> Result<(), Rejection> {
+    let (name, id) = match wire {
+        Wire::Openai => ("x-request-id", format!("req-sim-{n}")),
+        Wire::Anthropic => ("request-id", format!("req_sim_{n}")),
+    };
+    headers.insert(HeaderName::from_static(name), value(name, &id)?);
+    if wire == Wire::Anthropic && (status.is_client_error() || status.is_server_error()) {
+        let again = status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 429);
+        let again = HeaderValue::from_static(if again { "true" } else { "false" });
+        headers.insert(HeaderName::from_static("x-should-retry"), again);
+    }
     if let Some(after) = &simulate.retry_after {
         headers.insert(RETRY_AFTER, value("retry_after", &after.to_string())?);
     }
@@ -254,5 +283,5 @@ fn value(name: &str, text: &str) -> Result<HeaderValue, Rejection> {
 }
 
 fn rejected(message: String) -> Rejection {
-    Rejection { message, param: Some("simulate") }
+    Rejection::new(message, Some("simulate"))
 }

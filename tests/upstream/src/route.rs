@@ -12,16 +12,21 @@ use hyper::{Method, Request, Response as HttpResponse, StatusCode};
 use tokio::time::Instant;
 
 use crate::body::{Cut, ScriptBody};
-use crate::chat::{Chat, Rejection};
+use crate::chat::Chat;
 use crate::control;
 use crate::embeddings::Embeddings;
+use crate::faults::Wire;
+use crate::messages;
 use crate::provider::Provider;
-use crate::record::{Outcome, Ticket};
-use crate::response::Response;
+use crate::record::{Billed, Outcome, Ticket};
+use crate::rejection::Rejection;
+use crate::reply::Reply;
+use crate::response::{Generated, Response};
 use crate::simulate::{Cut as CutAt, Hang, Simulate};
 use crate::socket::Connection;
+use crate::stream;
 use crate::when::Caller;
-use crate::whole::Head;
+use crate::whole::{self, Head};
 
 /// The largest request body that is read, in bytes.
 const MAX_BODY: usize = 64 << 20;
@@ -47,7 +52,8 @@ pub(crate) async fn respond(
     let body = match read(incoming).await {
         Ok(body) => body,
         Err(Unread::TooLarge) => {
-            let response = Response::error(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.", None);
+            let (status, message) = (StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.");
+            let response = Response::error(wire(&parts), ticket.n(), status, message, None);
             return Ok(begin(response, Some(ticket), connection));
         }
         Err(Unread::Broken(body)) => {
@@ -56,15 +62,30 @@ pub(crate) async fn respond(
         }
     };
     recorder.record_body(&ticket, &body);
+    let (wire, n) = (wire(&parts), ticket.n());
     let response = match kind(&parts) {
         Ok(Kind::Call(read)) => match call(read, &provider, &parts, &body, &mut ticket, &connection).await? {
             Ok(response) => response,
-            Err(rejection) => Response::error(StatusCode::BAD_REQUEST, &rejection.message, rejection.param),
+            Err(rejection) => Response::rejection(wire, n, &rejection),
         },
-        Ok(Kind::Models) => Response::json(StatusCode::OK, MODELS),
-        Err((status, message)) => Response::error(status, &message, None),
+        Ok(Kind::Models) => match wire {
+            Wire::Openai => Response::json(StatusCode::OK, MODELS),
+            Wire::Anthropic => Response::json(StatusCode::OK, messages::models()),
+        },
+        Err((status, message)) => Response::error(wire, n, status, &message, None),
     };
     Ok(begin(response, Some(ticket), connection))
+}
+
+/// The API that a request is for: Anthropic's by its path, or by the header that its other endpoints need.
+fn wire(parts: &Parts) -> Wire {
+    let path = parts.uri.path();
+    let is_messages = path.ends_with("/messages") || path.ends_with("/messages/count_tokens");
+    if is_messages || parts.headers.contains_key("anthropic-version") {
+        Wire::Anthropic
+    } else {
+        Wire::Openai
+    }
 }
 
 enum Kind {
@@ -82,6 +103,10 @@ fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
         (Kind::Call(chat), Method::POST)
     } else if path.ends_with("/embeddings") {
         (Kind::Call(embeddings), Method::POST)
+    } else if path.ends_with("/messages") {
+        (Kind::Call(messages::message), Method::POST)
+    } else if path.ends_with("/messages/count_tokens") {
+        (Kind::Call(messages::count), Method::POST)
     } else if path.ends_with("/models") {
         (Kind::Models, Method::GET)
     } else {
@@ -98,7 +123,27 @@ fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
 
 fn chat(body: &[u8], caller: &Caller<'_>, head: &Head) -> Result<(Response, Simulate), Rejection> {
     let chat = Chat::read(body, caller)?;
-    Ok((Response::to(&chat, head)?, chat.simulate))
+    let reply = Reply::to(&chat.ask());
+    let whole = || whole::completion(&chat, &reply, head);
+    let events = || stream::events(&chat, &reply, head);
+    let tokens = chat.completion_tokens(reply.tokens);
+    let bill = chat.simulate.bill.map(|bill| {
+        let cached = bill.cached.min(chat.prompt_tokens);
+        let written = bill.cache_write.min(chat.prompt_tokens - cached);
+        let prompt = chat.prompt_tokens - cached - written;
+        Billed { prompt, cached, written, completion: tokens, ..Billed::default() }
+    });
+    let generated = Generated {
+        simulate: &chat.simulate,
+        wire: Wire::Openai,
+        whole: &whole,
+        events: if chat.stream { Some(&events) } else { None },
+        prompt_tokens: chat.prompt_tokens,
+        tokens: reply.tokens * chat.n,
+        bill: bill.unwrap_or_default(),
+    };
+    let response = Response::to(&generated, head.n)?;
+    Ok((response, chat.simulate))
 }
 
 fn embeddings(body: &[u8], caller: &Caller<'_>, head: &Head) -> Result<(Response, Simulate), Rejection> {
@@ -115,13 +160,17 @@ async fn call(
     connection: &Connection,
 ) -> Result<Result<Response, Rejection>, Cut> {
     let path = request.uri.path();
+    let wire = wire(request);
+    let caller = Caller::new(path, &request.headers, &provider.times);
+    if let Some(rejection) = unauthorised(provider, wire, &caller) {
+        return Ok(Err(rejection));
+    }
     if let Some(throttled) = provider.throttles.find(path, Instant::now()) {
-        return Ok(Response::throttled(throttled, ticket.n()));
+        return Ok(Response::throttled(throttled, wire, ticket.n()));
     }
     // 0 for a clock before 1970.
     #[expect(clippy::disallowed_methods, reason = "the rule is for Wasm; this is a native program")]
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let caller = Caller::new(path, &request.headers, &provider.times);
     // Before any delay, so that an invalid `simulate` is rejected at once.
     let (response, simulate) = match read(body, &caller, &Head { n: ticket.n(), created }) {
         Ok(read) => read,
@@ -144,6 +193,17 @@ async fn call(
     }
     ticket.prompt(response.prompt_tokens);
     Ok(Ok(response))
+}
+
+/// The rejection of a request that has not the key that the program was started with.
+fn unauthorised(provider: &Provider, wire: Wire, caller: &Caller<'_>) -> Option<Rejection> {
+    let key = provider.messages_key.as_deref().filter(|_| wire == Wire::Anthropic)?;
+    let message = match caller.keys.as_slice() {
+        [] => "x-api-key header is required",
+        keys if keys.contains(&key) => return None,
+        _ => "invalid x-api-key",
+    };
+    Some(Rejection { status: 401, message: message.to_owned(), param: None })
 }
 
 fn begin(

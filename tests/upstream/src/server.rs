@@ -34,7 +34,7 @@ impl Server {
     pub async fn bind(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, provider: Arc::new(Provider::new(options.record)) })
+        Ok(Self { listener, address, provider: Arc::new(Provider::new(options)) })
     }
 
     /// The address that it listens on.

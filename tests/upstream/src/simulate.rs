@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::when::{Caller, When};
 
@@ -26,6 +26,7 @@ pub(crate) struct Simulate {
     pub(crate) error_shape: Option<ErrorShape>,
     pub(crate) message: Option<String>,
     pub(crate) code: Option<String>,
+    pub(crate) error_type: Option<String>,
     pub(crate) retry_after: Option<HeaderText>,
     pub(crate) retry_after_ms: Option<HeaderText>,
     pub(crate) redirect: Option<String>,
@@ -35,6 +36,7 @@ pub(crate) struct Simulate {
     pub(crate) cut: Option<Cut>,
     pub(crate) reset: bool,
     pub(crate) after_events: Option<usize>,
+    pub(crate) before_end: Option<usize>,
     pub(crate) error_event: bool,
     pub(crate) error_event_shape: Option<EventShape>,
     pub(crate) drip_ms: Option<u64>,
@@ -46,19 +48,53 @@ pub(crate) struct Simulate {
     pub(crate) comments: bool,
     pub(crate) comments_ms: Option<u64>,
     pub(crate) done: Option<bool>,
+    pub(crate) pings: Option<bool>,
+    pub(crate) unknown_events: bool,
+    pub(crate) interleave: bool,
     pub(crate) usage: UsageMode,
     // Content.
     pub(crate) events: Option<usize>,
     pub(crate) content: Option<String>,
     pub(crate) content_bytes: Option<usize>,
+    pub(crate) calls: Vec<ScriptedCall>,
+    pub(crate) thinking: Option<String>,
+    pub(crate) redacted_thinking: bool,
+    pub(crate) signature: Signature,
+    pub(crate) unknown_blocks: bool,
+    pub(crate) stop_reason: Option<String>,
     // Shape of 200 responses.
     pub(crate) body: Option<BodyShape>,
+    pub(crate) whole: bool,
     pub(crate) content_type: ContentType,
     pub(crate) no_content_length: bool,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) extra_members: bool,
     // Money.
     pub(crate) bill: Option<Bill>,
+    // The request.
+    pub(crate) lenient: bool,
+}
+
+/// One tool call of a scripted reply.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScriptedCall {
+    /// The name of the tool.
+    pub(crate) name: String,
+    /// The arguments; empty: a call without arguments.
+    #[serde(default)]
+    pub(crate) input: Map<String, Value>,
+}
+
+/// The signature of a thinking block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Signature {
+    /// One that is accepted with the next turn.
+    #[default]
+    Issued,
+    /// None: no delta with a signature, and no such field in a whole response.
+    None,
 }
 
 /// What the call costs at the provider: see the README.
@@ -71,8 +107,10 @@ pub(crate) struct Bill {
     pub(crate) reasoning: u64,
     /// Tokens of the prompt that are read from the cache.
     pub(crate) cached: u64,
-    /// Tokens of the prompt that are written to the cache.
+    /// Tokens of the prompt that are written to the cache for five minutes.
     pub(crate) cache_write: u64,
+    /// Tokens of the prompt that are written to the cache for an hour.
+    pub(crate) cache_write_1h: u64,
     /// The output tokens that are reported, if not the right number.
     pub(crate) reported: Option<u64>,
 }
@@ -144,6 +182,7 @@ pub(crate) enum EventShape {
     Openrouter,
     Text,
     Named,
+    Anthropic,
 }
 
 /// The point at which nothing more happens.
@@ -218,6 +257,26 @@ pub(crate) enum Wanted {
     Stream,
     /// Embeddings.
     Vectors,
+    /// A whole message.
+    Message,
+    /// A streamed message.
+    MessageStream,
+    /// The number of tokens of a prompt.
+    Count,
+}
+
+impl Wanted {
+    fn is_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::MessageStream)
+    }
+
+    fn is_message(self) -> bool {
+        matches!(self, Self::Message | Self::MessageStream)
+    }
+
+    fn is_chat(self) -> bool {
+        matches!(self, Self::Whole | Self::Stream)
+    }
 }
 
 /// The place of the usage in a response.
@@ -232,6 +291,8 @@ pub(crate) enum UsageMode {
     XGroq,
     Preview,
     TotalOnly,
+    AtEnd,
+    AtStart,
 }
 
 /// A 200 response that is not a completion.
@@ -274,29 +335,44 @@ impl Simulate {
     }
 
     /// Returns the first one that applies to this request; none: the usual response.
-    pub(crate) fn choose(all: Vec<Self>, caller: &Caller<'_>, model: Option<&str>) -> Self {
+    pub(crate) fn choose(all: Vec<Self>, caller: &Caller<'_>, model: Option<&str>, stream: bool) -> Self {
         let mut all = all.into_iter();
-        all.find(|one| one.when.as_ref().is_none_or(|when| when.matches(caller, model))).unwrap_or_default()
+        all.find(|one| one.when.as_ref().is_none_or(|when| when.matches(caller, model, stream)))
+            .unwrap_or_default()
     }
 
     /// True if the response to a request for a stream is an event stream.
     pub(crate) fn streams(&self) -> bool {
+        self.status.is_none() && self.redirect.is_none() && self.body.is_none() && !self.whole
+    }
+
+    /// True if the response is generated: not an error, not a redirect, and not malformed.
+    pub(crate) fn generates(&self) -> bool {
         self.status.is_none() && self.redirect.is_none() && self.body.is_none()
     }
 
-    /// The mistake in a combination of faults that cannot happen.
+    /// The number of events that are kept of so many, before a cut, a hang or an error event.
+    pub(crate) fn kept_events(&self, all: usize) -> usize {
+        self.before_end.map_or(self.after_events.unwrap_or(0), |end| all.saturating_sub(end))
+    }
+
+    /// The mistake in faults that cannot happen.
     fn fault(&self, wanted: Wanted) -> Option<&'static str> {
-        let stream = wanted == Wanted::Stream && self.streams();
-        let vectors = wanted == Wanted::Vectors;
-        let content = [self.content.is_some(), self.content_bytes.is_some(), self.events.is_some()]
-            .iter()
-            .filter(|set| **set)
-            .count();
+        let of_any = self.impossible(wanted);
+        of_any.or_else(|| self.misplaced(wanted)).or_else(|| self.when.as_ref()?.fault())
+    }
+
+    /// The mistake in a combination of faults.
+    fn impossible(&self, wanted: Wanted) -> Option<&'static str> {
+        // A condition on the kind of the response also says which faults can happen in it.
+        let stream =
+            self.when.as_ref().and_then(When::stream).unwrap_or(wanted.is_stream()) && self.streams();
+        let count = |set: &[bool]| set.iter().filter(|set| **set).count();
+        let content = count(&[self.content.is_some(), self.content_bytes.is_some(), self.events.is_some()]);
         let in_stream = matches!(self.cut, Some(Cut::Stream | Cut::Clean))
             || self.hang == Some(Hang::Stream)
             || self.error_event;
-        let faults =
-            [self.cut.is_some(), self.hang.is_some(), self.error_event].iter().filter(|set| **set).count();
+        let faults = count(&[self.cut.is_some(), self.hang.is_some(), self.error_event]);
         let rules = [
             (in_stream && !stream, "this cut, hang or error_event needs a response that is a stream"),
             (
@@ -309,8 +385,12 @@ impl Simulate {
                 "reset needs cut \"headers\", \"stream\" or \"body\"",
             ),
             (
-                self.after_events.is_some() && !in_stream,
-                "after_events needs cut or hang in the stream, or error_event",
+                (self.after_events.is_some() || self.before_end.is_some()) && !in_stream,
+                "after_events and before_end need cut or hang in the stream, or error_event",
+            ),
+            (
+                self.after_events.is_some() && self.before_end.is_some(),
+                "only one of after_events and before_end can be the place",
             ),
             (self.error_event_shape.is_some() && !self.error_event, "error_event_shape needs error_event"),
             (
@@ -319,6 +399,8 @@ impl Simulate {
             ),
             (self.error_shape.is_some() && self.status.is_none(), "error_shape needs status"),
             (self.body.is_some() && self.status.is_some(), "body needs a 200 response, not status"),
+            (self.whole && !self.generates(), "whole needs a 200 response, not status, redirect or body"),
+            (self.whole && !wanted.is_stream(), "whole needs a request for a stream"),
             (
                 self.redirect.is_some() && self.status.is_some_and(|status| !(300..=399).contains(&status)),
                 "redirect needs a status of 300 to 399, or none (307)",
@@ -326,16 +408,73 @@ impl Simulate {
             (self.content_bytes.is_some_and(|bytes| bytes > MAX_CONTENT), "content_bytes is too large"),
             (self.events.is_some_and(|events| events > MAX_EVENTS), "events is too large"),
             (content > 1, "only one of content, content_bytes and events can be the content"),
-            (vectors && content > 0, "embeddings have no content"),
-            (vectors && self.bill.is_some(), "bill is for completions"),
+        ];
+        rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule)
+    }
+
+    /// The mistake in a field that responses of this kind do not have.
+    fn misplaced(&self, wanted: Wanted) -> Option<&'static str> {
+        let generates = wanted.is_chat() || wanted.is_message();
+        let has_content = self.content.is_some()
+            || self.content_bytes.is_some()
+            || self.events.is_some()
+            || self.thinking.is_some()
+            || self.redacted_thinking
+            || !self.calls.is_empty()
+            || self.stop_reason.is_some();
+        let rules = [
+            (!generates && has_content, "embeddings and counts of tokens have no content"),
+            (!generates && self.bill.is_some(), "bill is for completions and messages"),
             (
-                vectors && !matches!(self.usage, UsageMode::Normal | UsageMode::None | UsageMode::TotalOnly),
+                wanted == Wanted::Vectors
+                    && !matches!(self.usage, UsageMode::Normal | UsageMode::None | UsageMode::TotalOnly),
                 "embeddings have usage \"normal\", \"none\" or \"total_only\"",
             ),
-            (!vectors && self.usage == UsageMode::TotalOnly, "usage \"total_only\" is for embeddings"),
+            (
+                wanted != Wanted::Vectors && self.usage == UsageMode::TotalOnly,
+                "usage \"total_only\" is for embeddings",
+            ),
+            (
+                wanted.is_message()
+                    && !matches!(
+                        self.usage,
+                        UsageMode::Normal
+                            | UsageMode::None
+                            | UsageMode::Preview
+                            | UsageMode::AtEnd
+                            | UsageMode::AtStart
+                    ),
+                "messages have usage \"normal\", \"none\", \"preview\", \"at_start\" or \"at_end\"",
+            ),
+            (
+                !wanted.is_message() && matches!(self.usage, UsageMode::AtEnd | UsageMode::AtStart),
+                "usage \"at_start\" and \"at_end\" are for messages",
+            ),
+            (
+                !wanted.is_chat() && self.error_event_shape == Some(EventShape::Openrouter),
+                "error_event_shape \"openrouter\" is for chat completions",
+            ),
+            (
+                !wanted.is_message()
+                    && (self.pings.is_some()
+                        || self.unknown_events
+                        || self.unknown_blocks
+                        || self.redacted_thinking
+                        || self.signature != Signature::Issued
+                        || self.bill.is_some_and(|bill| bill.cache_write_1h > 0)),
+                "pings, unknown_events, unknown_blocks, redacted_thinking, signature and bill.cache_write_1h are for \
+                 messages",
+            ),
+            (
+                !wanted.is_chat() && self.interleave,
+                "interleave is for chat completions: the blocks of a message follow each other",
+            ),
+            (
+                self.lenient && !wanted.is_message() && wanted != Wanted::Count,
+                "lenient is for messages; nothing else is strict",
+            ),
         ];
-        let broken = rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule);
-        broken.or_else(|| self.when.as_ref()?.fault())
+        rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule)
     }
 }
 
@@ -362,6 +501,24 @@ mod tests {
         assert!(wrong(&json!({"usage": "total_only"}), false).contains("for embeddings"));
         let vectors = Simulate::read(&json!({"usage": "x_groq"}), Wanted::Vectors).unwrap_err();
         assert!(vectors.contains("total_only"));
+        let message = Simulate::read(&json!({"usage": "x_groq"}), Wanted::MessageStream).unwrap_err();
+        assert!(message.contains("at_end"));
+        for (simulate, part) in [
+            (json!({"usage": "at_end"}), "for messages"),
+            (json!({"pings": true}), "for messages"),
+            (json!({"lenient": true}), "for messages"),
+            (json!({"cut": "stream", "after_events": 1, "before_end": 1}), "only one"),
+            (json!({"cut": "stream", "when": {"stream": false}}), "needs a response that is a stream"),
+            (json!({"whole": true, "status": 500}), "200"),
+            (json!({"calls": [{"nme": "f"}]}), "`nme`"),
+        ] {
+            assert!(wrong(&simulate, true).contains(part), "{simulate}: {}", wrong(&simulate, true));
+        }
+        // A condition that the request does not meet makes the fault possible elsewhere.
+        let elsewhere = json!({"cut": "stream", "when": {"stream": true}});
+        assert!(Simulate::read(&elsewhere, Wanted::Message).is_ok());
+        let counted = Simulate::read(&json!({"content": "a"}), Wanted::Count).unwrap_err();
+        assert!(counted.contains("no content"));
         assert!(wrong(&json!({"when": {"pth": "/"}}), true).contains("`pth`"));
         assert!(wrong(&json!({"when": {"times": 1}}), true).contains("when.id"));
         assert!(wrong(&json!({"when": ["/"]}), true).contains("must be an object"));

@@ -2,12 +2,12 @@
 //! in the right pieces.
 
 use crate::body::Mark;
-use crate::chat::{Chat, words};
-use crate::faults::Fault;
+use crate::chat::Chat;
+use crate::faults::{Fault, Wire};
 use crate::json;
-use crate::reply::{ARGUMENTS, Content, Reply, pieces};
-use crate::simulate::UsageMode;
-use crate::whole::{Head, logprobs, usage};
+use crate::reply::{Call, Reply, pieces, words};
+use crate::simulate::{EventShape, Simulate, UsageMode};
+use crate::whole::{Head, call_head, calls, finish_reason, logprobs, said, thought, usage};
 
 /// A stream under construction.
 pub(crate) struct Events {
@@ -18,6 +18,26 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    /// A stream without any event.
+    pub(crate) fn new(simulate: &Simulate) -> Self {
+        Self {
+            text: String::with_capacity(4096),
+            marks: Vec::new(),
+            newline: simulate.newline.unwrap_or_default().text(),
+            comments: simulate.comments,
+        }
+    }
+
+    /// The end of a line.
+    pub(crate) fn newline(&self) -> &'static str {
+        self.newline
+    }
+
+    /// The number of events.
+    pub(crate) fn count(&self) -> usize {
+        self.marks.iter().filter(|mark| mark.is_event).count()
+    }
+
     /// The bytes and their marks.
     pub(crate) fn into_parts(self) -> (String, Vec<Mark>) {
         (self.text, self.marks)
@@ -43,7 +63,8 @@ impl Events {
         self.lines(tokens, ["data: ", data]);
     }
 
-    fn lines<'a>(&mut self, tokens: u64, line: impl IntoIterator<Item = &'a str>) {
+    /// Appends one event with this many completion tokens: all of its lines but the last line end, in parts.
+    pub(crate) fn lines<'a>(&mut self, tokens: u64, line: impl IntoIterator<Item = &'a str>) {
         if self.comments && !self.marks.is_empty() {
             self.text.push_str(": keep-alive");
             self.end(false, 0);
@@ -70,12 +91,17 @@ struct UsagePlan {
 }
 
 impl UsagePlan {
-    fn new(chat: &Chat, completion_tokens: u64) -> Self {
-        let right = format!(",\"usage\":{}", usage(chat, completion_tokens));
+    fn new(chat: &Chat, reply: &Reply) -> Self {
+        let (completion, thinking) = (chat.completion_tokens(reply.tokens), reply.thinking_tokens());
+        let right = format!(",\"usage\":{}", usage(chat, completion, thinking));
         let mode = chat.simulate.usage;
         let is_requested = match mode {
             UsageMode::Always | UsageMode::Preview => true,
-            UsageMode::None | UsageMode::XGroq | UsageMode::TotalOnly => false,
+            UsageMode::None
+            | UsageMode::XGroq
+            | UsageMode::TotalOnly
+            | UsageMode::AtStart
+            | UsageMode::AtEnd => false,
             UsageMode::Normal | UsageMode::WithChoices => chat.include_usage,
         };
         let otherwise = if is_requested { ",\"usage\":null" } else { "" };
@@ -87,18 +113,18 @@ impl UsagePlan {
         };
         match mode {
             UsageMode::Normal if !is_requested => plan,
-            UsageMode::None | UsageMode::TotalOnly => plan,
+            UsageMode::None | UsageMode::TotalOnly | UsageMode::AtStart | UsageMode::AtEnd => plan,
             UsageMode::Normal | UsageMode::Always => Self { last: right, ..plan },
             UsageMode::WithChoices => Self { finish: right, ..plan },
             UsageMode::Preview => {
-                let preview = format!(",\"usage\":{}", usage(chat, 1));
+                let preview = format!(",\"usage\":{}", usage(chat, 1, thinking));
                 Self { first: preview, last: right, ..plan }
             }
             UsageMode::XGroq => Self {
                 first: ",\"x_groq\":{\"id\":\"req_sim\"}".to_owned(),
                 finish: format!(
                     ",\"x_groq\":{{\"id\":\"req_sim\",\"usage\":{}}}",
-                    usage(chat, completion_tokens)
+                    usage(chat, completion, thinking)
                 ),
                 ..plan
             },
@@ -148,10 +174,37 @@ impl Writer<'_> {
         self.chunk(tokens, index, delta, "null", None, &usage);
     }
 
-    fn text(&mut self, text: &str, piece: Option<usize>) {
+    /// The first chunk of each choice, with its role. That of a reply without text has its first call.
+    fn begin(&mut self, reply: &Reply) {
+        let (tokens, delta) = match calls(reply).next() {
+            Some(call) if said(reply).is_none() && thought(reply).is_none() => (
+                1,
+                format!(
+                    "\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{{\"index\":0,{}\"\"}}}}],\"refusal\":null",
+                    call_head(call)
+                ),
+            ),
+            _ => (0, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null".to_owned()),
+        };
         for index in 0..self.chat.n {
-            self.first(0, index, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null");
+            self.first(tokens, index, &delta);
         }
+    }
+
+    /// A delta of every choice.
+    fn each(&mut self, tokens: u64, delta: &str, logprobs: &str) {
+        for index in 0..self.chat.n {
+            self.middle(tokens, index, delta, logprobs);
+        }
+    }
+
+    fn thinking(&mut self, text: &str) {
+        for piece in pieces(text, None) {
+            self.each(words(piece), &format!("\"reasoning_content\":{}", json::quoted(piece)), "null");
+        }
+    }
+
+    fn text(&mut self, text: &str, piece: Option<usize>) {
         for piece in pieces(text, piece) {
             let delta = format!("\"content\":{}", json::quoted(piece));
             let mut probable = "null".to_owned();
@@ -159,30 +212,36 @@ impl Writer<'_> {
                 probable.clear();
                 logprobs(&mut probable, std::iter::once(piece));
             }
-            for index in 0..self.chat.n {
-                self.middle(words(piece), index, &delta, &probable);
-            }
+            self.each(words(piece), &delta, &probable);
         }
     }
 
-    fn call(&mut self, name: &str) {
-        let head = format!(
-            "\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{{\"index\":0,\"id\":\"call_sim_1\",\
-             \"type\":\"function\",\"function\":{{\"name\":{},\"arguments\":\"\"}}}}],\"refusal\":null",
-            json::quoted(name)
-        );
-        for index in 0..self.chat.n {
-            self.first(1, index, &head);
-        }
-        for (at, fragment) in ARGUMENTS.into_iter().enumerate() {
-            let delta = format!(
-                "\"tool_calls\":[{{\"index\":0,\"function\":{{\"arguments\":{}}}}}]",
-                json::quoted(fragment)
-            );
-            for index in 0..self.chat.n {
-                // The arguments count as one word.
-                self.middle(u64::from(at == 0), index, &delta, "null");
+    /// The calls that are not in the first chunk, and the arguments of all.
+    fn calls(&mut self, reply: &Reply) {
+        let is_begun = said(reply).is_none() && thought(reply).is_none();
+        let all: Vec<(usize, &Call)> = calls(reply).enumerate().collect();
+        let mut deltas: Vec<(usize, u64, String)> = Vec::new();
+        for (index, call) in &all {
+            if *index > 0 || !is_begun {
+                deltas.push((0, 1, format!("\"index\":{index},{}\"\"}}", call_head(call))));
             }
+            // A call without arguments has an empty object, as at `OpenAI`.
+            let empty = ["{}".to_owned()];
+            let input = if call.input.is_empty() { &empty[..] } else { call.input.as_slice() };
+            for (at, fragment) in input.iter().enumerate() {
+                // All arguments of a call count as one word.
+                let tokens = u64::from(at == 0 && !call.input.is_empty());
+                let fragment = json::quoted(fragment);
+                let delta = format!("\"index\":{index},\"function\":{{\"arguments\":{fragment}}}");
+                deltas.push((at + 1, tokens, delta));
+            }
+        }
+        if self.chat.simulate.interleave {
+            // All names, then the first fragment of each call, the second of each, …
+            deltas.sort_by_key(|(at, ..)| *at);
+        }
+        for (_, tokens, delta) in deltas {
+            self.each(tokens, &format!("\"tool_calls\":[{{{delta}}}]"), "null");
         }
     }
 
@@ -190,7 +249,7 @@ impl Writer<'_> {
         for index in 0..self.chat.n {
             let is_last = index + 1 == self.chat.n;
             let usage = if is_last { self.usage.finish.clone() } else { self.usage.otherwise.to_owned() };
-            self.chunk(0, index, "", "null", Some(reply.finish), &usage);
+            self.chunk(0, index, "", "null", Some(finish_reason(&reply.finish)), &usage);
         }
         if !self.usage.last.is_empty() {
             self.events.lines(0, ["data: ", &self.open, ",\"choices\":[]", &self.usage.last, "}"]);
@@ -203,45 +262,34 @@ pub(crate) fn events(chat: &Chat, reply: &Reply, head: &Head) -> Events {
     let simulate = &chat.simulate;
     let mut open = String::new();
     head.open(&mut open, "chat.completion.chunk", chat);
-    let mut writer = Writer {
-        chat,
-        events: Events {
-            text: String::with_capacity(4096),
-            marks: Vec::new(),
-            newline: simulate.newline.unwrap_or_default().text(),
-            comments: simulate.comments,
-        },
-        open,
-        usage: UsagePlan::new(chat, chat.completion_tokens(reply.tokens)),
-    };
-    match &reply.content {
-        Content::Text { text, piece } => writer.text(text, *piece),
-        Content::Call(name) => writer.call(name),
+    let mut writer = Writer { chat, events: Events::new(simulate), open, usage: UsagePlan::new(chat, reply) };
+    writer.begin(reply);
+    if let Some(thinking) = thought(reply) {
+        writer.thinking(thinking);
     }
+    if let Some((text, piece)) = said(reply) {
+        writer.text(text, piece);
+    }
+    writer.calls(reply);
     writer.end(reply);
     if simulate.error_event {
-        writer.events.truncate(simulate.after_events.unwrap_or(0));
-        error_event(&mut writer);
+        writer.events.truncate(simulate.kept_events(writer.events.count()));
+        error_event(&mut writer, head.n);
     } else if simulate.done != Some(false) {
         writer.events.data(0, "[DONE]");
     }
     writer.events
 }
 
-fn error_event(writer: &mut Writer<'_>) {
+fn error_event(writer: &mut Writer<'_>, n: u64) {
     let simulate = &writer.chat.simulate;
-    let fault = Fault {
-        status: 200,
-        message: simulate.message.as_deref(),
-        code: simulate.code.as_deref(),
-        param: None,
-    };
+    let fault = Fault::of(simulate, 200, Wire::Openai, n);
     let shape = simulate.error_event_shape.unwrap_or_default();
     let lines =
         fault.event_lines(shape, |members, choice| format!("{}{}", writer.open, with(members, choice)));
     let newline = writer.events.newline;
     writer.events.lines(0, [lines.join(newline).as_str()]);
-    if shape == crate::simulate::EventShape::Openrouter {
+    if shape == EventShape::Openrouter {
         writer.events.data(0, "[DONE]");
     }
 }
@@ -256,7 +304,7 @@ mod tests {
 
     fn build(body: &str) -> Events {
         let chat = Chat::read_alone(body.as_bytes()).unwrap();
-        events(&chat, &Reply::to(&chat), &Head { n: 7, created: 1 })
+        events(&chat, &Reply::to(&chat.ask()), &Head { n: 7, created: 1 })
     }
 
     #[test]
@@ -280,10 +328,12 @@ mod tests {
             "{\"n\":2,\"messages\":[{\"role\":\"user\",\"content\":\"a b\"}]}",
             "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[{\"function\":{\"name\":\"f\"}}]}",
             "{\"simulate\":{\"content_bytes\":1000}}",
+            "{\"tools\":[{}],\"simulate\":{\"thinking\":\"a b\",\"content\":\"c\",\"interleave\":true,\
+              \"calls\":[{\"name\":\"f\",\"input\":{\"a\":\"b c\"}},{\"name\":\"g\"}]}}",
         ] {
             let chat = Chat::read_alone(body.as_bytes()).unwrap();
             let total: u64 = build(body).marks.iter().map(|mark| mark.tokens).sum();
-            assert_eq!(total, Reply::to(&chat).tokens * chat.n);
+            assert_eq!(total, Reply::to(&chat.ask()).tokens * chat.n);
         }
     }
 }

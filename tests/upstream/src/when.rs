@@ -20,6 +20,8 @@ pub(crate) struct When {
     model: Option<String>,
     /// The credential, exactly.
     key: Option<String>,
+    /// True for a request for a stream, false for any other.
+    stream: Option<bool>,
     /// The number of requests that may meet the other conditions.
     times: Option<u64>,
     /// The name under which those are counted.
@@ -41,14 +43,20 @@ impl When {
         rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule)
     }
 
+    /// The kind of response that the request must want; none: any.
+    pub(crate) fn stream(&self) -> Option<bool> {
+        self.stream
+    }
+
     /// Tests a request against the conditions. With `times`, a request that meets them is counted.
-    pub(crate) fn matches(&self, caller: &Caller<'_>, model: Option<&str>) -> bool {
+    pub(crate) fn matches(&self, caller: &Caller<'_>, model: Option<&str>, stream: bool) -> bool {
         let given = |condition: &Option<String>, holds: &dyn Fn(&str) -> bool| {
             condition.as_ref().is_none_or(|text| holds(text))
         };
         given(&self.path, &|path| caller.path.starts_with(path))
             && given(&self.model, &|wanted| model == Some(wanted))
             && given(&self.key, &|key| caller.keys.contains(&key))
+            && self.stream.is_none_or(|wanted| wanted == stream)
             // Last, so that only requests that meet all other conditions are counted.
             && match (self.times, &self.id) {
                 (Some(times), Some(id)) => caller.times.take(id, times),
@@ -61,7 +69,8 @@ impl When {
 pub(crate) struct Caller<'a> {
     path: &'a str,
     /// Bare credentials; a request may have several.
-    keys: Vec<&'a str>,
+    pub(crate) keys: Vec<&'a str>,
+    pub(crate) headers: &'a HeaderMap,
     times: &'a Times,
 }
 
@@ -74,7 +83,7 @@ impl<'a> Caller<'a> {
             scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start())
         });
         let bare = KEY_HEADERS.into_iter().flat_map(|name| headers.get_all(name)).filter_map(text);
-        Self { path, keys: bearer.chain(bare).collect(), times }
+        Self { path, keys: bearer.chain(bare).collect(), headers, times }
     }
 }
 
@@ -134,11 +143,13 @@ mod tests {
             (json!({"path": "/first", "model": "m", "key": "sk-1"}), true),
             (json!({"path": "/first", "model": "m", "key": "sk-3"}), false),
         ] {
-            assert_eq!(when(conditions.clone()).matches(&caller, Some("m")), met, "{conditions}");
+            assert_eq!(when(conditions.clone()).matches(&caller, Some("m"), true), met, "{conditions}");
         }
-        assert!(!when(json!({"model": ""})).matches(&caller, None));
+        assert!(!when(json!({"model": ""})).matches(&caller, None, false));
+        assert!(when(json!({"stream": true})).matches(&caller, None, true));
+        assert!(!when(json!({"stream": true})).matches(&caller, None, false));
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic sk-1"));
-        assert!(!when(json!({"key": "sk-1"})).matches(&Caller::new("/", &headers, &times), None));
+        assert!(!when(json!({"key": "sk-1"})).matches(&Caller::new("/", &headers, &times), None, false));
     }
 
     #[test]
@@ -146,8 +157,11 @@ mod tests {
         let times = Times::default();
         let headers = HeaderMap::new();
         let ask = |path, id: &str| {
-            when(json!({"path": "/a", "times": 2, "id": id}))
-                .matches(&Caller::new(path, &headers, &times), None)
+            when(json!({"path": "/a", "times": 2, "id": id})).matches(
+                &Caller::new(path, &headers, &times),
+                None,
+                false,
+            )
         };
         assert_eq!(["/a", "/b", "/a", "/a"].map(|path| ask(path, "x")), [true, false, true, false]);
         assert!(ask("/a", "y"));

@@ -3,7 +3,7 @@
 
 use crate::chat::Chat;
 use crate::json;
-use crate::reply::{ARGUMENTS, Content, Reply, pieces};
+use crate::reply::{Block, Call, Finish, Reply, pieces};
 use crate::simulate::UsageMode;
 
 /// Fields unknown to every client, with numbers in spellings that a careless rewriting would change.
@@ -33,8 +33,9 @@ impl Head {
     }
 }
 
-/// The usage object, with so many completion tokens, unless the request wants others to be reported.
-pub(crate) fn usage(chat: &Chat, completion: u64) -> String {
+/// The usage object, with so many completion tokens, unless the request wants others to be reported, and so many tokens of
+/// scripted thinking in each choice.
+pub(crate) fn usage(chat: &Chat, completion: u64, thinking: u64) -> String {
     let prompt = chat.prompt_tokens;
     let bill = chat.simulate.bill.unwrap_or_default();
     let completion = bill.reported.unwrap_or(completion);
@@ -48,7 +49,7 @@ pub(crate) fn usage(chat: &Chat, completion: u64) -> String {
          \"prompt_tokens_details\":{{\"cached_tokens\":{cached}{written}}},\
          \"completion_tokens_details\":{{\"reasoning_tokens\":{}}}}}",
         prompt + completion,
-        chat.reasoning_tokens() * chat.n
+        (chat.reasoning_tokens() + thinking) * chat.n
     )
 }
 
@@ -70,6 +71,50 @@ pub(crate) fn logprobs<'a>(out: &mut String, tokens: impl Iterator<Item = &'a st
     out.push_str("],\"refusal\":null}");
 }
 
+/// The text of a reply and the size of its pieces.
+pub(crate) fn said(reply: &Reply) -> Option<(&str, Option<usize>)> {
+    reply.blocks.iter().find_map(|block| match block {
+        Block::Text { text, piece } => Some((text.as_str(), *piece)),
+        _ => None,
+    })
+}
+
+/// The thinking of a reply, which goes into `reasoning_content`.
+pub(crate) fn thought(reply: &Reply) -> Option<&str> {
+    reply.blocks.iter().find_map(|block| match block {
+        Block::Thinking(text) => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+/// The tool calls of a reply.
+pub(crate) fn calls(reply: &Reply) -> impl Iterator<Item = &Call> {
+    reply.blocks.iter().filter_map(|block| match block {
+        Block::Call(call) => Some(call),
+        _ => None,
+    })
+}
+
+/// The fields of a tool call up to the value of its arguments.
+pub(crate) fn call_head(call: &Call) -> String {
+    let mut out = String::new();
+    json::number(&mut out, "\"id\":\"call_sim_", call.n);
+    out.push_str("\",\"type\":\"function\",\"function\":{\"name\":");
+    json::quote(&mut out, &call.name);
+    out.push_str(",\"arguments\":");
+    out
+}
+
+/// The `finish_reason` of a choice.
+pub(crate) fn finish_reason(finish: &Finish) -> &str {
+    match finish {
+        Finish::End | Finish::Stop(_) => "stop",
+        Finish::Length => "length",
+        Finish::Calls => "tool_calls",
+        Finish::Named(name) => name,
+    }
+}
+
 /// The chat completion as JSON text.
 pub(crate) fn completion(chat: &Chat, reply: &Reply, head: &Head) -> String {
     let mut out = String::with_capacity(768);
@@ -78,35 +123,35 @@ pub(crate) fn completion(chat: &Chat, reply: &Reply, head: &Head) -> String {
     for index in 0..chat.n {
         json::number(&mut out, if index > 0 { ",{\"index\":" } else { "{\"index\":" }, index);
         out.push_str(",\"message\":{\"role\":\"assistant\",\"content\":");
-        match &reply.content {
-            Content::Text { text, .. } => {
-                json::quote(&mut out, text);
-                out.push_str(",\"refusal\":null}");
-            }
-            Content::Call(name) => {
-                out.push_str(
-                    "null,\"refusal\":null,\"tool_calls\":[{\"id\":\"call_sim_1\",\"type\":\"function\",",
-                );
-                out.push_str("\"function\":{\"name\":");
-                json::quote(&mut out, name);
-                out.push_str(",\"arguments\":");
-                json::quote(&mut out, &ARGUMENTS.concat());
-                out.push_str("}}]}");
-            }
+        match said(reply) {
+            Some((text, _)) => json::quote(&mut out, text),
+            None => out.push_str("null"),
         }
+        out.push_str(",\"refusal\":null");
+        if let Some(thinking) = thought(reply) {
+            out.push_str(",\"reasoning_content\":");
+            json::quote(&mut out, thinking);
+        }
+        for (at, call) in calls(reply).enumerate() {
+            out.push_str(if at > 0 { ",{" } else { ",\"tool_calls\":[{" });
+            out.push_str(&call_head(call));
+            json::quote(&mut out, &call.arguments());
+            out.push_str("}}");
+        }
+        out.push_str(if calls(reply).next().is_some() { "]}" } else { "}" });
         out.push_str(",\"logprobs\":");
-        match &reply.content {
-            Content::Text { text, piece } if chat.logprobs => logprobs(&mut out, pieces(text, *piece)),
+        match said(reply) {
+            Some((text, piece)) if chat.logprobs => logprobs(&mut out, pieces(text, piece)),
             _ => out.push_str("null"),
         }
-        out.push_str(",\"finish_reason\":\"");
-        out.push_str(reply.finish);
-        out.push_str("\"}");
+        out.push_str(",\"finish_reason\":");
+        json::quote(&mut out, finish_reason(&reply.finish));
+        out.push('}');
     }
     out.push(']');
     if chat.simulate.usage != UsageMode::None {
         out.push_str(",\"usage\":");
-        out.push_str(&usage(chat, chat.completion_tokens(reply.tokens)));
+        out.push_str(&usage(chat, chat.completion_tokens(reply.tokens), reply.thinking_tokens()));
     }
     out.push('}');
     out

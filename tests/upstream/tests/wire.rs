@@ -12,6 +12,7 @@
 )]
 
 mod client;
+mod messages;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
@@ -705,7 +706,8 @@ fn counting_continues_without_records() {
         get(server, "/_stats"),
         json!({"requests": 2, "completed": 1, "cancelled": 0, "cut": 1, "open": 0,
         "prompt_tokens": 12, "completion_tokens": 7,
-        "billed_prompt": 0, "billed_cached": 0, "billed_written": 0, "billed_completion": 0})
+        "billed_prompt": 0, "billed_cached": 0, "billed_written": 0, "billed_written_1h": 0,
+        "billed_completion": 0})
     );
 }
 

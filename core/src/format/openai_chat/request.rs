@@ -6,15 +6,18 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::catalog::{Quirk, StreamUsage};
-use crate::error::{Code, Error};
+use crate::conversation::carrier;
+use crate::error::Error;
 use crate::format::body::{Body, Edits, json_number};
 use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
 use crate::format::size::Images;
 use crate::format::upstream::Upstream;
-use crate::json::members::{self, is_empty_array};
+use crate::json::members::{self, Members, is_empty_array};
 use crate::operation::{Format, Operation};
 use crate::tier::Tier;
 
@@ -40,6 +43,8 @@ const ONCE: &[&str] = &[
 ];
 /// The fields that limit the output, in tokens.
 const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+/// The fields of a message in which clients echo reasoning.
+const REASONING: [&str; 4] = ["reasoning_details", "thinking_blocks", "reasoning_content", "reasoning"];
 const INCLUDE_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
 #[derive(Deserialize)]
@@ -63,7 +68,7 @@ struct ResponseFormat<'a> {
 pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Inference<'a>, Error> {
     let body = Body::read(bytes, ONCE)?;
     let model = body.model()?;
-    let messages = messages(&body)?;
+    let messages = body.array("messages", "messages")?;
     let stream = body.typed::<bool>("stream", "true or false")?.unwrap_or(false);
     let wants_usage = wants_usage(&body)?;
     let project_id = body.project_id()?;
@@ -107,15 +112,6 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
         prompt: messages,
         body,
     })
-}
-
-fn messages<'a>(body: &Body<'a>) -> Result<&'a str, Error> {
-    match body.find("messages") {
-        Some(member) if member.value.starts_with('[') => Ok(member.value),
-        Some(member) if member.value != "null" => Err(body.wrong_type("messages", member, "an array")),
-        _ => Err(Error::new(Code::MissingInput, "'messages' is missing; it must be an array of messages")
-            .with_param("messages")),
-    }
 }
 
 /// The least prompt that is searched for embedded media, in bytes: shorter ones cannot hold many.
@@ -190,6 +186,12 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
         // A value of the gateway, which no provider knows.
         edits.remove("reasoning_effort");
     }
+    if let Some(messages) = body.find("messages")
+        && let Some(changed) = without_carried_reasoning(messages.value)
+    {
+        edits.replace(messages, changed);
+        edits.adjusted.push("reasoning".to_owned());
+    }
     if let Some(limit) = output_limit {
         limit_output(body, &mut edits, limit, upstream);
     }
@@ -200,8 +202,34 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     }
     let (body, adjusted) = edits.finish();
     let ends_without_done = upstream.provider.ends_without_done;
-    let responder = Responder { format: Format::ChatCompletions, hide_usage, ends_without_done };
+    let responder =
+        Responder { format: Format::ChatCompletions, hide_usage, ends_without_done, translation: None };
     Outgoing { body, adjusted, responder }
+}
+
+/// The messages without the reasoning that the gateway has carried from a lane of another format ([`carrier`]), which
+/// providers reject; `None` if there is none. Its text goes too: it is not this provider's.
+fn without_carried_reasoning(messages: &str) -> Option<Vec<u8>> {
+    let is_marked = |text: &str| memmem::find(text.as_bytes(), carrier::MARK.as_bytes()).is_some();
+    if !is_marked(messages) {
+        return None;
+    }
+    let all: Vec<&RawValue> = serde_json::from_str(messages).ok()?;
+    let mut is_changed = false;
+    let written: Vec<Vec<u8>> = all
+        .into_iter()
+        .map(|message| {
+            let bytes = message.get().as_bytes();
+            let Ok(members) = Members::read(bytes, &[]) else { return bytes.to_vec() };
+            let reasoning = || REASONING.iter().flat_map(|name| members.all(name));
+            if !reasoning().any(|member| is_marked(member.value)) {
+                return bytes.to_vec();
+            }
+            is_changed = true;
+            members::splice(bytes, &members::removals(bytes, reasoning().collect()))
+        })
+        .collect();
+    is_changed.then(|| [b"[", &*written.join(&b","[..]), b"]"].concat())
 }
 
 /// Limits the output of each choice. Runs after the quirks, which decide the remaining fields and their names.
@@ -405,6 +433,25 @@ mod tests {
         }
         let (first, _) = sent(r#"{"seed":7,"model":"m","messages":[]}"#, "m", &acme);
         assert_eq!(first, r#"{"random_seed":7,"model":"m","messages":[]}"#);
+    }
+
+    #[test]
+    fn reasoning_of_other_formats_is_not_sent() {
+        let mark =
+            r#"[{"type":"reasoning.text","text":"t","signature":"gatehouse:signature:0:s","index":0}]"#;
+        let marked = format!(
+            r#"{{"role":"assistant","reasoning_content":"t","content":"a", "reasoning_details":{mark}}}"#
+        );
+        let own = r#"{"role":"assistant","content":"gatehouse: b","reasoning_content":"t"}"#;
+        let acme = provider("", StreamUsage::Always);
+        let (found, out) = sent(&format!(r#"{{"model":"m","messages":[{marked}, {own}]}}"#), "m", &acme);
+        assert_eq!(
+            found,
+            format!(r#"{{"model":"m","messages":[{{"role":"assistant","content":"a"}},{own}]}}"#)
+        );
+        assert_eq!(out.adjusted, ["reasoning"]);
+        let unmarked = format!(r#"{{"model":"m","messages":[{own}]}}"#);
+        assert_eq!(written(&read(&unmarked).unwrap(), "m", &acme, None).body, None);
     }
 
     fn renaming(old: &'static str, new: &'static str) -> Quirk {

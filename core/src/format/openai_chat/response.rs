@@ -6,15 +6,13 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::format::size::BYTES_PER_TOKEN;
 use crate::format::upstream_error;
-use crate::format::usage::Usage;
 use crate::format::whole::{self, BOM, Whole};
-use crate::json::members::{self, Members, ReadError};
+use crate::json::members;
 use crate::key::Secret;
+use crate::usage::Usage;
 
 /// The members that the gateway reads.
 const NAMES: &[&str; 6] = &["choices", "usage", "x_groq", "timings", "error", "base_resp"];
-/// A response with more bytes than this for each token that it reports is looked at closely.
-const BYTES_PER_TOLD_TOKEN: u64 = 64;
 
 /// Checks a whole response to a chat completion, whatever its content type.
 ///
@@ -23,19 +21,10 @@ const BYTES_PER_TOLD_TOKEN: u64 = 64;
 pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole, Error> {
     let json = body.strip_prefix(BOM).unwrap_or(body);
     let error = |has_answer| upstream_error::in_answer(provider, json, has_answer, key);
-    let (values, usage) = match members::pick(json, NAMES) {
-        Ok(found) => {
-            let values = found.map(|member| member.map(|member| member.value));
-            let [_, usage, ..] = values;
-            (values, usage.and_then(Usage::read).unwrap_or_default())
-        }
-        // A complete response is not asked and paid for twice because of this.
-        Err(ReadError::Duplicate(_)) => duplicated(json),
-        Err(ReadError::Malformed(_)) => {
-            return Err(
-                error(false).unwrap_or_else(|| whole::invalid(provider, "a body that is not a JSON object"))
-            );
-        }
+    let Some((values, usage)) = whole::read(json, NAMES, Usage::read) else {
+        return Err(
+            error(false).unwrap_or_else(|| whole::invalid(provider, "a body that is not a JSON object"))
+        );
     };
     let [choices, _, x_groq, timings, failed, base_resp] = values;
     let Some(choices) = choices.filter(|choices| choices.starts_with('[')) else {
@@ -50,17 +39,12 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole,
         return Err(error);
     }
     let usage = beside(usage, choices, x_groq, timings);
-    Ok(Whole { usage, produced: produced(&usage, choices), has_bom: json.len() < body.len() })
-}
-
-/// The values of an object in which a member that the gateway reads appears twice: the last ones, and the largest usage.
-fn duplicated(json: &[u8]) -> ([Option<&str>; 6], Usage) {
-    let Ok(members) = Members::read(json, &[]) else { return ([None; 6], Usage::default()) };
-    // The texts live as long as the body.
-    let value = |name: &str| members.all(name).last().map(|member| member.place.clone());
-    let values = NAMES.map(|name| value(name).and_then(|place| std::str::from_utf8(json.get(place)?).ok()));
-    let reports = members.all("usage").filter_map(|member| Usage::read(member.value));
-    (values, reports.fold(Usage::default(), Usage::larger))
+    Ok(Whole {
+        usage,
+        produced: produced(&usage, choices),
+        has_bom: json.len() < body.len(),
+        translated: None,
+    })
 }
 
 /// The usage, also where it stands beside `usage` or inside of the choices.
@@ -83,8 +67,7 @@ fn of_groq(x_groq: &str) -> Option<Usage> {
 
 /// An estimate of the output tokens, if the usage does not say them, or says suspiciously few; otherwise 0.
 fn produced(usage: &Usage, choices: &str) -> u64 {
-    let told = usage.completion_tokens.unwrap_or(0);
-    if told.saturating_mul(BYTES_PER_TOLD_TOKEN) >= choices.len() as u64 {
+    if whole::is_plausible(usage, choices.len()) {
         return 0;
     }
     let choices: Vec<Value> = serde_json::from_str(choices).unwrap_or_default();

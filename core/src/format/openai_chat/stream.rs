@@ -1,11 +1,7 @@
-//! A streamed response on its way to the caller.
+//! A streamed chat completion: the grammar of its chunks.
 //!
-//! Chunks are forwarded unchanged, with two exceptions: usage that the gateway requested and the caller did not is
-//! hidden, and errors inside the stream are converted to the gateway's error. A stream that ends without `[DONE]` and
-//! without an error gets a typed error event, so that an incomplete response never looks complete.
-//!
-//! The body counts, not its content type: a whole completion where a stream was requested is served as a stream, and a
-//! body that is an error document becomes that error.
+//! Two things are changed: usage that the gateway requested and the caller did not is hidden, and errors inside the
+//! stream are converted to the gateway's error. [`EventRelay`] does the rest.
 
 use std::ops::Range;
 
@@ -13,49 +9,30 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::error::{Code, Error};
-use crate::format::size::BYTES_PER_TOKEN;
-use crate::format::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
+use crate::error::Error;
+use crate::format::event_relay::{EventRelay, Glance, Grammar};
 use crate::format::upstream_error;
-use crate::format::usage::Usage;
-use crate::format::whole::{self, BOM, Whole};
-use crate::framing::sse::{self, Event, Framed, Framer};
+use crate::format::whole::Whole;
+use crate::framing::sse::{self, Event};
 use crate::json::members::{self, Member, Members, is_empty_array};
 use crate::json::scan;
 use crate::key::Secret;
+use crate::operation::Surface;
+use crate::usage::Usage;
 
 use super::{chunks, response};
 
 /// The state of one stream.
+pub type ChatStream = EventRelay<Chat>;
+
+/// The part of the state that only chat completions have.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "what has been seen of a stream is independent of each other"
-)]
-pub struct ChatStream {
-    provider: String,
-    key: Option<Secret>,
+pub struct Chat {
     hide_usage: bool,
     /// `true` if the provider's streams are known to end without `[DONE]`.
     ends_without_done: bool,
-    max_event: usize,
-    framer: Framer,
-    usage: Usage,
-    outcome: Option<Outcome>,
-    /// `true` once any byte has arrived.
-    arrived: bool,
-    /// `true` once an event with data has arrived.
-    has_events: bool,
-    /// `true` once any content has arrived.
-    begun: bool,
     /// `true` once a finish reason has arrived; only if `ends_without_done`.
     finished: bool,
-    /// The error that ended the stream, instead of `[DONE]`.
-    error: Option<Error>,
-    /// The amount of content so far.
-    content: Content,
-    /// The estimated output of a body that was no stream.
-    produced_whole: Option<u64>,
     /// The data of the first event with content, if usage is hidden: what a chunk with usage has in common with it is no
     /// news.
     usual: Vec<u8>,
@@ -71,123 +48,54 @@ impl ChatStream {
         ends_without_done: bool,
         max_event: usize,
     ) -> ChatStream {
-        ChatStream {
-            provider: provider.to_owned(),
-            key,
-            hide_usage,
-            ends_without_done,
-            max_event,
-            framer: Framer::default(),
-            usage: Usage::default(),
-            outcome: None,
-            arrived: false,
-            has_events: false,
-            begun: false,
-            finished: false,
-            error: None,
-            content: Content::default(),
-            produced_whole: None,
-            usual: Vec::new(),
+        let chat = Chat { hide_usage, ends_without_done, finished: false, usual: Vec::new() };
+        EventRelay::of(provider, key, max_event, chat)
+    }
+}
+
+impl Grammar for Chat {
+    const SURFACE: Surface = Surface::OpenAi;
+
+    fn glance(_event: &[u8], parsed: &Event) -> Glance {
+        let document = parsed.data.trim_ascii();
+        if document.is_empty() {
+            return Glance::Nothing;
+        }
+        glance(document).unwrap_or(Glance::Doubtful)
+    }
+
+    fn began(&mut self, first: Event) {
+        if self.hide_usage {
+            self.usual = first.data;
         }
     }
 
-    /// Looks for the first content in these events, until it has arrived.
-    fn find_content(&mut self, events: &[u8]) -> Found {
-        let mut found = Found { start: 0, is_doubtful: false, had_events: self.has_events };
-        if self.begun {
-            return found;
-        }
-        for event in sse::events(events) {
-            let parsed = sse::parse(event);
-            self.has_events |= !parsed.data.is_empty();
-            match Glance::of(event, &parsed) {
-                Glance::Content(bytes) => {
-                    self.begun = true;
-                    self.content = Content::starting_with(event, bytes);
-                    if self.hide_usage {
-                        self.usual = parsed.data;
-                    }
-                    break;
-                }
-                Glance::Doubtful => found.is_doubtful = true,
-                Glance::Nothing => {}
-            }
-            found.start += event.len();
-        }
-        found
+    /// Most of the needles can only be JSON names, because quotes inside a JSON text are escaped.
+    fn needs_inspection(&self, events: &[u8]) -> bool {
+        let has = |needle: &[u8]| memmem::find(events, needle).is_some();
+        [&b"\"usage\""[..], b"error", b"[DONE]", b"\"base_resp\"", b"\"timings\""].into_iter().any(has)
+            || (self.ends_without_done && has(FINISH_REASON))
     }
 
-    /// Returns `true` if some of these events must be inspected one by one.
-    fn acts_on(&self, events: &[u8], found: Found) -> bool {
-        found.is_doubtful
-            || needs_inspection(events)
-            || (self.ends_without_done && memmem::find(events, FINISH_REASON).is_some())
-    }
-
-    /// Relays whole events.
-    fn relay(&mut self, events: &[u8], found: Found) -> Vec<u8> {
-        let mut out = Vec::with_capacity(events.len());
-        let mut at = 0;
-        let mut had_events = found.had_events;
-        for event in sse::events(events) {
-            let mut has_content = true;
-            let is_doubtful = found.is_doubtful && at < found.start;
-            if let Some(null_usage) =
-                plain_null_usage(event).filter(|_| !self.ends_without_done && !is_doubtful)
-            {
-                let (visible, rest) = event.split_at_checked(null_usage.start).unwrap_or((event, &[]));
-                out.extend_from_slice(visible);
-                let hidden = if self.hide_usage { null_usage.len() } else { 0 };
-                out.extend_from_slice(rest.get(hidden..).unwrap_or_default());
-            } else if self.acts_on(event, Found { start: 0, is_doubtful, had_events }) {
-                has_content = self.relay_event(event, had_events, &mut out);
-            } else {
-                out.extend_from_slice(event);
-            }
-            if self.begun && has_content && at >= found.start {
-                self.content.count(event);
-            }
-            had_events = had_events || !sse::parse(event).data.is_empty();
-            at += event.len();
-            if self.outcome.is_some() {
-                break;
-            }
-        }
-        out
-    }
-
-    /// Relays one event, and returns `true` if it may have content. `had_events` is `true` if an event with data came
-    /// before it.
-    fn relay_event(&mut self, event: &[u8], had_events: bool, out: &mut Vec<u8>) -> bool {
-        let parsed = sse::parse(event);
-        if parsed.data.trim_ascii() == DONE {
-            self.outcome = Some(Outcome::Done);
-            // Clients compare it as a whole.
-            out.extend_from_slice(if parsed.data == DONE { event } else { DONE_EVENT });
+    fn relay_plain(&self, event: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(null_usage) = plain_null_usage(event).filter(|_| !self.ends_without_done) else {
             return false;
-        }
-        if let Some(text) = unframed(event, &parsed) {
-            self.end_with_document(text, had_events, out);
-            if self.outcome.is_none() {
-                out.extend_from_slice(event);
-            }
-            return false;
-        }
-        if let Some(error) = self.error_in(parsed.data.trim_ascii(), parsed.name == b"error") {
-            self.fail(error, Outcome::UpstreamError, out);
-            return false;
-        }
-        let Inspected { visible, has_content } = self.usage_of(event, &parsed.data);
-        match visible {
-            Visible::AsIs => out.extend_from_slice(event),
-            Visible::Nothing => {}
-            Visible::Instead(data) => sse::write_with_data(event, &data, out),
-        }
-        has_content
+        };
+        let (visible, rest) = event.split_at_checked(null_usage.start).unwrap_or((event, &[]));
+        out.extend_from_slice(visible);
+        let hidden = if self.hide_usage { null_usage.len() } else { 0 };
+        out.extend_from_slice(rest.get(hidden..).unwrap_or_default());
+        true
     }
 
-    /// The error in a document, if there is one. It is only parsed if it has a sign of one.
-    fn error_in(&self, document: &[u8], is_named: bool) -> Option<Error> {
+    fn last<'e>(event: &'e [u8], parsed: &Event) -> Option<&'e [u8]> {
+        // Clients compare it as a whole.
+        let is_exact = parsed.data == DONE;
+        (parsed.data.trim_ascii() == DONE).then_some(if is_exact { event } else { DONE_EVENT })
+    }
+
+    /// A document is only parsed if it has a sign of an error.
+    fn error_in(provider: &str, document: &[u8], is_named: bool, key: Option<&Secret>) -> Option<Error> {
         let mut has_answer = false;
         if let Ok([choices, error, base_resp]) = members::pick(document, &["choices", "error", "base_resp"]) {
             let choices = choices.map(|choices| choices.value).filter(|choices| choices.starts_with('['));
@@ -201,18 +109,38 @@ impl ChatStream {
         } else if !is_named && !document.starts_with(b"[") {
             return None;
         }
-        upstream_error::in_event(&self.provider, document, is_named, has_answer, self.key.as_ref())
+        upstream_error::in_event(provider, document, is_named, has_answer, key)
     }
 
-    /// Ends the stream with an error.
-    fn fail(&mut self, error: Error, outcome: Outcome, out: &mut Vec<u8>) {
-        out.extend_from_slice(&error.stream_event());
-        self.outcome = Some(outcome);
-        self.error = Some(error);
+    fn inspect(&mut self, event: &[u8], data: &[u8], usage: &mut Usage, out: &mut Vec<u8>) -> bool {
+        let Inspected { visible, has_content } = self.usage_of(event, data, usage);
+        match visible {
+            Visible::AsIs => out.extend_from_slice(event),
+            Visible::Nothing => {}
+            Visible::Instead(data) => sse::write_with_data(event, &data, out),
+        }
+        has_content
     }
 
+    fn of_whole(
+        &self,
+        provider: &str,
+        document: &[u8],
+        key: Option<&Secret>,
+    ) -> Result<Option<(Vec<u8>, Whole)>, Error> {
+        let whole = response::check(provider, document, key)?;
+        let events = chunks::of_whole(document, self.hide_usage);
+        Ok(events.map(|events| ([&events, DONE_EVENT].concat(), whole)))
+    }
+
+    fn completion(&self, usage: &Usage) -> Option<&'static [u8]> {
+        (self.finished && usage.is_known()).then_some(DONE_EVENT)
+    }
+}
+
+impl Chat {
     /// Stores the usage in a chunk, and decides which part of the chunk the caller sees.
-    fn usage_of(&mut self, event: &[u8], data: &[u8]) -> Inspected {
+    fn usage_of(&mut self, event: &[u8], data: &[u8], known: &mut Usage) -> Inspected {
         let Ok([choices, usage, x_groq, timings]) =
             members::pick(data, &["choices", "usage", "x_groq", "timings"])
         else {
@@ -224,8 +152,8 @@ impl ChatStream {
         self.finished |= self.ends_without_done && list.is_some_and(has_finish_reason);
         let reported = usage.as_ref().and_then(|usage| Usage::read(usage.value));
         let [x_groq, timings] = [x_groq, timings].map(|member| member.map(|member| member.value));
-        self.usage = response::beside(
-            self.usage.larger(reported.unwrap_or_default()),
+        *known = response::beside(
+            known.larger(reported.unwrap_or_default()),
             list.unwrap_or_default(),
             x_groq,
             timings,
@@ -246,153 +174,6 @@ impl ChatStream {
             ))
         })
     }
-
-    /// Ends a stream whose body is, or ends with, a document that is no event: an error, or a whole completion.
-    fn end_with_document(&mut self, document: &[u8], had_events: bool, out: &mut Vec<u8>) {
-        if had_events {
-            if let Some(error) = self.error_in(document, false) {
-                self.fail(error, Outcome::UpstreamError, out);
-            }
-            return;
-        }
-        match response::check(&self.provider, document, self.key.as_ref()) {
-            Ok(Whole { usage, produced, .. }) => {
-                let Some(events) = chunks::of_whole(document, self.hide_usage) else { return };
-                self.usage = usage;
-                self.produced_whole = Some(produced);
-                self.begun = true;
-                self.outcome = Some(Outcome::Done);
-                out.extend_from_slice(&events);
-                out.extend_from_slice(DONE_EVENT);
-            }
-            Err(error) => {
-                let is_told = error.meaning().is_some();
-                self.fail(error, if is_told { Outcome::UpstreamError } else { Outcome::Cut }, out);
-            }
-        }
-    }
-
-    /// The last bytes of a body that has ended properly, with an event that has no empty line behind it.
-    fn end_closed(&mut self) -> Vec<u8> {
-        let rest = self.framer.partial().to_vec();
-        let mut last = Vec::new();
-        let text = rest.strip_prefix(BOM).unwrap_or(&rest).trim_ascii();
-        if is_document(text) {
-            self.end_with_document(text, self.has_events, &mut last);
-        } else if is_whole_event(&sse::parse(&rest)) {
-            // Some servers omit the empty line after the last event.
-            let event = [&rest, &b"\n\n"[..]].concat();
-            let found = self.find_content(&event);
-            last = self.relay(&event, Found { is_doubtful: true, ..found });
-        }
-        if self.outcome.is_none() && self.finished && self.usage.is_known() {
-            self.outcome = Some(Outcome::Done);
-            last.extend_from_slice(DONE_EVENT);
-        }
-        if self.outcome.is_none() && !self.has_events && (self.arrived && !text.is_empty()) {
-            let error = whole::invalid(&self.provider, "neither an event stream nor a JSON object");
-            self.fail(error, Outcome::Cut, &mut last);
-        }
-        last
-    }
-}
-
-impl ResponseStream for ChatStream {
-    fn push(&mut self, chunk: &[u8]) -> Relayed {
-        if self.outcome.is_some() {
-            return Relayed::Instead(Vec::new());
-        }
-        // Some servers begin with a byte order mark, which many clients take for a part of the first field.
-        let has_bom = !self.arrived && chunk.starts_with(BOM);
-        let events = if has_bom { chunk.get(BOM.len()..).unwrap_or_default() } else { chunk };
-        self.arrived |= !chunk.is_empty();
-        let relayed = match self.framer.push(events) {
-            Framed::Whole(events) => {
-                let found = self.find_content(events);
-                if !self.acts_on(events, found) && !has_bom {
-                    self.content.count(events.get(found.start..).unwrap_or_default());
-                    return Relayed::AsIs;
-                }
-                self.relay(events, found)
-            }
-            Framed::Joined(events) => {
-                let found = self.find_content(&events);
-                if self.acts_on(&events, found) {
-                    self.relay(&events, found)
-                } else {
-                    self.content.count(events.get(found.start..).unwrap_or_default());
-                    events
-                }
-            }
-        };
-        if self.outcome.is_none() && self.framer.partial().len() > self.max_event {
-            let error = Error::new(
-                Code::UpstreamResponseTooLarge,
-                format!("{} sent an event larger than the limit of {} bytes", self.provider, self.max_event),
-            );
-            let mut last = relayed;
-            self.fail(error, Outcome::Cut, &mut last);
-            return Relayed::Instead(last);
-        }
-        if relayed == chunk { Relayed::AsIs } else { Relayed::Instead(relayed) }
-    }
-
-    fn end(&mut self, ending: Ending) -> Vec<u8> {
-        if self.outcome.is_some() {
-            return Vec::new();
-        }
-        let mut last = if ending == Ending::Closed { self.end_closed() } else { Vec::new() };
-        if self.outcome.is_none() {
-            let (code, what) = match ending {
-                Ending::Closed => (Code::UpstreamStreamCut, "ended the stream before it was complete"),
-                Ending::Broken => {
-                    (Code::UpstreamStreamCut, "closed the connection in the middle of the stream")
-                }
-                Ending::Silent => {
-                    (Code::UpstreamTimeout, "sent nothing for too long in the middle of the stream")
-                }
-            };
-            let error = Error::new(code, format!("{} {what}; the response is incomplete", self.provider));
-            self.fail(error, Outcome::Cut, &mut last);
-        }
-        last
-    }
-
-    fn state(&self) -> StreamState {
-        match self.outcome {
-            Some(outcome) => StreamState::Over(outcome),
-            None if self.begun => StreamState::Begun,
-            None => StreamState::Held,
-        }
-    }
-
-    fn early_end(&self) -> Option<Error> {
-        match self.outcome {
-            Some(Outcome::Done) if !self.begun => Some(Error::new(
-                Code::UpstreamInvalidResponse,
-                format!("{} ended its stream without any content", self.provider),
-            )),
-            Some(_) if !self.begun => self.error.clone(),
-            _ => None,
-        }
-    }
-
-    fn error(&self) -> Option<&Error> {
-        self.error.as_ref()
-    }
-
-    fn usage(&self) -> Usage {
-        self.usage
-    }
-
-    /// An event counts as one token, or more if it is long.
-    fn produced(&self) -> u64 {
-        self.produced_whole.unwrap_or_else(|| self.content.tokens(self.outcome == Some(Outcome::Done)))
-    }
-
-    fn surely_produced(&self) -> u64 {
-        self.produced_whole.unwrap_or_else(|| self.content.least_tokens(self.outcome == Some(Outcome::Done)))
-    }
 }
 
 /// The result of inspecting a chunk.
@@ -407,17 +188,6 @@ enum Visible {
     AsIs,
     Nothing,
     Instead(Vec<u8>),
-}
-
-/// The findings in events before the first content.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    /// The offset at which content starts, or continues.
-    start: usize,
-    /// `true` if an event before it is neither content nor the frame of content, and so may be an error.
-    is_doubtful: bool,
-    /// `true` if an event with data came before all of them.
-    had_events: bool,
 }
 
 /// The data of the last event.
@@ -438,23 +208,6 @@ const FRAME: [&str; 10] = [
     "provider",
     "obfuscation",
 ];
-
-/// The text of an event that has no fields, if it is JSON.
-fn unframed<'e>(event: &'e [u8], parsed: &Event) -> Option<&'e [u8]> {
-    let text = event.strip_prefix(BOM).unwrap_or(event).trim_ascii();
-    (parsed.data.is_empty() && is_document(text)).then_some(text)
-}
-
-/// Returns `true` if a text starts as a JSON object or array does.
-fn is_document(text: &[u8]) -> bool {
-    text.starts_with(b"{") || text.starts_with(b"[")
-}
-
-/// Returns `true` if the data of an event that has no empty line behind it is complete.
-fn is_whole_event(event: &Event) -> bool {
-    let data = event.data.trim_ascii();
-    data == DONE || event.name == b"error" || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
-}
 
 /// Returns `true` if a chunk has nothing but its frame, its usage, and what the `usual` chunks have too.
 fn says_nothing_else(data: &[u8], usual: &[u8]) -> bool {
@@ -497,112 +250,29 @@ const NO_CHOICES: &[u8] = b"\"choices\":[]";
 /// The part of a tool call's first event that is not the call itself, in bytes: field names and an id.
 const TOOL_CALL_FRAME: usize = 90;
 
-/// The amount of content so far, estimated by the size of events. Events are not parsed for it, because they pass a
-/// chunk at a time.
-#[derive(Debug, Default)]
-struct Content {
-    /// The number of events with content, and of all later ones.
-    events: u64,
-    /// The total bytes of their data.
-    bytes: u64,
-    /// The bytes of one event's data that are not content.
-    envelope: u64,
-}
-
-impl Content {
-    /// The initial value, from the first event with content and the number of bytes of its content.
-    fn starting_with(event: &[u8], content_bytes: usize) -> Content {
-        let mut first = Content::default();
-        first.count(event);
-        Content { envelope: first.bytes.saturating_sub(content_bytes as u64), ..Content::default() }
-    }
-
-    /// Counts whole events, ignoring comments and all fields other than `data`.
-    fn count(&mut self, events: &[u8]) {
-        let mut was_data = false;
-        for line in lines(events) {
-            let is_data = line.starts_with(b"data:");
-            if is_data {
-                self.bytes += line.len() as u64;
-                // The data of an event may span several lines.
-                self.events += u64::from(!was_data);
-            }
-            was_data = is_data;
+/// What a chunk is, as long as there has been no content; `None` if it is none.
+fn glance(document: &[u8]) -> Option<Glance> {
+    let [choices, error] = members::pick(document, &["choices", "error"]).ok()?;
+    let is_error = error.is_some_and(|error| !upstream_error::is_nothing(error.value));
+    let choices = choices.filter(|choices| choices.value.starts_with('[') && !is_error)?;
+    let choices: Vec<Choice<'_>> = serde_json::from_str(choices.value).unwrap_or_default();
+    let mut sum = None;
+    for choice in choices {
+        if choice.error.is_some_and(|error| !upstream_error::is_nothing(error.get())) {
+            return None;
         }
-    }
-
-    /// The estimated number of tokens. The last event of a complete stream has the finish reason, but no content.
-    fn tokens(&self, is_complete: bool) -> u64 {
-        self.events.saturating_sub(u64::from(is_complete)).max(self.content_tokens())
-    }
-
-    /// The number of tokens that there are at least: several events may be one token, and media are long.
-    fn least_tokens(&self, is_complete: bool) -> u64 {
-        self.events.saturating_sub(u64::from(is_complete)).min(self.content_tokens())
-    }
-
-    fn content_tokens(&self) -> u64 {
-        let content = self.bytes.saturating_sub(self.envelope.saturating_mul(self.events));
-        content / BYTES_PER_TOKEN as u64
-    }
-}
-
-/// The lines of whole events.
-fn lines(events: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut start = 0;
-    memchr::memchr2_iter(b'\n', b'\r', events).map(move |end| {
-        let line = events.get(start..end).unwrap_or_default();
-        start = end + 1;
-        line
-    })
-}
-
-/// What a chunk is, as long as there has been no content.
-enum Glance {
-    /// Content, or the end of the response: text, a tool call, a refusal or reasoning, of so many bytes as written.
-    Content(usize),
-    /// A part of the frame, such as the role.
-    Nothing,
-    /// Anything else: it may be an error. A chunk with an error has no content, whatever its other fields are.
-    Doubtful,
-}
-
-impl Glance {
-    fn of(event: &[u8], parsed: &Event) -> Glance {
-        if unframed(event, parsed).is_some() {
-            return Glance::Doubtful;
+        if choice.finish().is_some_and(|reason| reason != "\"error\"") {
+            sum = sum.or(Some(0));
         }
-        let document = parsed.data.trim_ascii();
-        if document.is_empty() {
-            return Glance::Nothing;
-        }
-        let Ok([choices, error]) = members::pick(document, &["choices", "error"]) else {
-            return Glance::Doubtful;
-        };
-        let is_error = error.is_some_and(|error| !upstream_error::is_nothing(error.value));
-        let Some(choices) = choices.filter(|choices| choices.value.starts_with('[') && !is_error) else {
-            return Glance::Doubtful;
-        };
-        let choices: Vec<Choice<'_>> = serde_json::from_str(choices.value).unwrap_or_default();
-        let mut sum = None;
-        for choice in choices {
-            if choice.error.is_some_and(|error| !upstream_error::is_nothing(error.get())) {
-                return Glance::Doubtful;
-            }
-            if choice.finish().is_some_and(|reason| reason != "\"error\"") {
-                sum = sum.or(Some(0));
-            }
-            let members =
-                choice.delta.and_then(|delta| Members::read(delta.get().as_bytes(), &["role"]).ok());
-            for (name, member) in members.iter().flat_map(Members::iter) {
-                if name != "role" && !is_nothing(member.value) {
-                    let frame = if member.value.starts_with('"') { 2 } else { TOOL_CALL_FRAME };
-                    sum = Some(sum.unwrap_or(0) + member.value.len().saturating_sub(frame));
-                }
+        let members = choice.delta.and_then(|delta| Members::read(delta.get().as_bytes(), &["role"]).ok());
+        for (name, member) in members.iter().flat_map(Members::iter) {
+            if name != "role" && !is_nothing(member.value) {
+                let frame = if member.value.starts_with('"') { 2 } else { TOOL_CALL_FRAME };
+                sum = Some(sum.unwrap_or(0) + member.value.len().saturating_sub(frame));
             }
         }
-        sum.map_or(Glance::Nothing, Glance::Content)
     }
+    Some(sum.map_or(Glance::Nothing, Glance::Content))
 }
 
 fn is_nothing(value: &str) -> bool {
@@ -629,14 +299,6 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Returns `true` if events may contain something to act on: usage, an error as a field or as the name of an event, or
-/// the end. Most of the needles can only be JSON names, because quotes inside a JSON text are escaped.
-fn needs_inspection(events: &[u8]) -> bool {
-    [&b"\"usage\""[..], b"error", b"[DONE]", b"\"base_resp\"", b"\"timings\""]
-        .iter()
-        .any(|needle| memmem::find(events, needle).is_some())
-}
-
 /// The place of `"usage":null` in an event with content and nothing else to inspect. Providers that are asked for usage
 /// send it in all events but the last. The fields of such events are not read, which saves 5 µs for each. An event that
 /// is not one line with JSON is never plain: it passes unchanged.
@@ -659,6 +321,9 @@ fn plain_null_usage(event: &[u8]) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
+    use crate::format::event_relay::Found;
+    use crate::format::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
     use proptest::prelude::*;
 
     proptest! {
@@ -705,6 +370,7 @@ mod tests {
         prompt_tokens: Some(3),
         cached_tokens: None,
         cache_write_tokens: None,
+        cache_write_1h_tokens: None,
         completion_tokens: Some(5),
         reasoning_tokens: None,
         image_tokens: None,

@@ -13,12 +13,21 @@ use serde_json::{Value, json};
 
 /// Starts a server for one test, so that request numbers start at 1.
 pub(crate) fn start_with(record: usize) -> SocketAddr {
+    start_as(Options { port: 0, record, messages_key: None })
+}
+
+/// The same with a key that requests for messages must have.
+pub(crate) fn start_with_key(key: &str) -> SocketAddr {
+    start_as(Options { port: 0, record: 100, messages_key: Some(key.to_owned()) })
+}
+
+fn start_as(options: Options) -> SocketAddr {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let server = Server::bind(Options { port: 0, record }).await.unwrap();
+            let server = Server::bind(options).await.unwrap();
             sender.send(server.address()).unwrap();
             server.run_until(std::future::pending()).await;
         });

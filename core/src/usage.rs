@@ -10,7 +10,7 @@ const MOST: u64 = 1 << 40;
 
 /// The names of numbers and of objects with further numbers. Objects are read by the same list, because some upstreams
 /// use the names of their numbers at the top level.
-const NAMES: &[&str; 19] = &[
+const NAMES: &[&str; 23] = &[
     "prompt_tokens",
     "input_tokens",
     "completion_tokens",
@@ -31,7 +31,13 @@ const NAMES: &[&str; 19] = &[
     // Anthropic.
     "cache_creation_input_tokens",
     "reasoning_tokens",
+    // Anthropic, inside of the details.
+    "thinking_tokens",
     "image_tokens",
+    // Anthropic: an object with the two numbers below, which are the parts of `cache_creation_input_tokens`.
+    "cache_creation",
+    "ephemeral_5m_input_tokens",
+    "ephemeral_1h_input_tokens",
     // llama.cpp's `timings`, where the input excludes what is read from the cache.
     "prompt_n",
     "predicted_n",
@@ -47,6 +53,8 @@ pub struct Usage {
     pub cached_tokens: Option<u64>,
     /// Input tokens that were written to the provider's prompt cache.
     pub cache_write_tokens: Option<u64>,
+    /// The part of `cache_write_tokens` that was written for an hour instead of five minutes.
+    pub cache_write_1h_tokens: Option<u64>,
     /// Output tokens, including reasoning.
     pub completion_tokens: Option<u64>,
     /// Output tokens of the reasoning.
@@ -64,6 +72,7 @@ impl Usage {
             // The same number may appear in two places; a 0 in one of them does not override the other.
             usage.cached_tokens = usage.cached_tokens.max(more.cached_tokens);
             usage.cache_write_tokens = usage.cache_write_tokens.max(more.cache_write_tokens);
+            usage.cache_write_1h_tokens = usage.cache_write_1h_tokens.max(more.cache_write_1h_tokens);
             usage.reasoning_tokens = usage.reasoning_tokens.max(more.reasoning_tokens);
             // These are different images: input images and generated ones.
             usage.image_tokens = match (usage.image_tokens, more.image_tokens) {
@@ -94,6 +103,7 @@ impl Usage {
             prompt_tokens: self.prompt_tokens.max(other.prompt_tokens),
             cached_tokens: self.cached_tokens.max(other.cached_tokens),
             cache_write_tokens: self.cache_write_tokens.max(other.cache_write_tokens),
+            cache_write_1h_tokens: self.cache_write_1h_tokens.max(other.cache_write_1h_tokens),
             completion_tokens: self.completion_tokens.max(other.completion_tokens),
             reasoning_tokens: self.reasoning_tokens.max(other.reasoning_tokens),
             image_tokens: self.image_tokens.max(other.image_tokens),
@@ -119,7 +129,7 @@ struct Counts<'a> {
     usage: Usage,
     total: Option<u64>,
     /// The objects with details.
-    details: [Option<&'a str>; 4],
+    details: [Option<&'a str>; 5],
     /// `true` if the input excludes the tokens read from and written to the cache, as in Anthropic's own format.
     cache_apart: bool,
 }
@@ -131,22 +141,40 @@ impl Counts<'_> {
         let count = |value: Option<&str>| Usage::count(value?);
         let [prompt, input, completion, output, total, _, _, _, _, cached, hit, cache_read, ..] =
             values.map(count);
-        let [.., written, creation, reasoning_tokens, image_tokens, prompt_n, predicted_n, cache_n] =
-            values.map(count);
+        let [
+            ..,
+            written,
+            creation,
+            reasoning,
+            thinking,
+            image_tokens,
+            _,
+            for_minutes,
+            for_an_hour,
+            prompt_n,
+            predicted_n,
+            cache_n,
+        ] = values.map(count);
+        let [.., cache_creation, _, _, _, _, _] = values;
+        let by_lifetime =
+            for_minutes.or(for_an_hour).map(|_| for_minutes.unwrap_or(0) + for_an_hour.unwrap_or(0));
         Some(Counts {
             usage: Usage {
                 prompt_tokens: prompt.max(input).or(prompt_n),
                 cached_tokens: cached.max(hit).max(cache_read).max(cache_n),
-                cache_write_tokens: written.max(creation),
+                cache_write_tokens: written.max(creation).max(by_lifetime),
+                cache_write_1h_tokens: for_an_hour,
                 completion_tokens: completion.max(output).or(predicted_n),
-                reasoning_tokens,
+                reasoning_tokens: reasoning.max(thinking),
                 image_tokens,
             },
             total,
-            details: [prompt_details, input_details, completion_details, output_details],
+            details: [prompt_details, input_details, completion_details, output_details, cache_creation],
             cache_apart: prompt.is_none()
                 && input_details.is_none()
-                && (cache_read.or(creation).is_some() || (input.is_none() && prompt_n.is_some())),
+                && (cache_read.or(creation).is_some()
+                    || cache_creation.is_some()
+                    || (input.is_none() && prompt_n.is_some())),
         })
     }
 }
@@ -197,8 +225,20 @@ mod tests {
             ),
             // Anthropic's own format, where the input excludes the cache.
             (
-                r#"{"input_tokens":100,"output_tokens":5,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}"#,
-                [Some(190), Some(60), Some(30), Some(5), n, n],
+                r#"{"input_tokens":100,"output_tokens":5,"cache_read_input_tokens":60,"cache_creation_input_tokens":30,
+                "output_tokens_details":{"thinking_tokens":4}}"#,
+                [Some(190), Some(60), Some(30), Some(5), Some(4), n],
+            ),
+            // The same with both lifetimes of the cache, and with the tokens of the reasoning.
+            (
+                r#"{"input_tokens":100,"cache_creation_input_tokens":30,"cache_read_input_tokens":60,
+                "cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20},"output_tokens":5,
+                "output_tokens_details":{"thinking_tokens":4},"service_tier":"standard"}"#,
+                [Some(190), Some(60), Some(30), Some(5), Some(4), n],
+            ),
+            (
+                r#"{"input_tokens":100,"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20}}"#,
+                [Some(130), n, Some(30), n, n, n],
             ),
             (
                 r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":115,"cache_read_input_tokens":100}"#,
@@ -264,6 +304,20 @@ mod tests {
     }
 
     #[test]
+    fn the_part_of_the_cache_that_is_written_for_an_hour_is_known() {
+        for (text, hour) in [
+            (
+                r#"{"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20}}"#,
+                Some(20),
+            ),
+            (r#"{"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":0}}"#, Some(0)),
+            (r#"{"cache_creation_input_tokens":30,"cache_creation":null}"#, None),
+        ] {
+            assert_eq!(Usage::read(text).unwrap().cache_write_1h_tokens, hour, "{text}");
+        }
+    }
+
+    #[test]
     fn the_larger_of_two_reports_counts() {
         let usage = |text| Usage::read(text).unwrap();
         let real = usage(r#"{"prompt_tokens":9,"completion_tokens":12,"cached_tokens":3}"#);
@@ -276,11 +330,11 @@ mod tests {
     proptest! {
         /// No numbers overflow, and the cached part of the input never exceeds the input.
         #[test]
-        fn any_numbers_are_read(numbers in proptest::collection::vec(proptest::option::of(0u64..=MOST), 19)) {
+        fn any_numbers_are_read(numbers in proptest::collection::vec(proptest::option::of(0u64..=MOST), 23)) {
             let members: Vec<String> = NAMES
                 .iter()
                 .zip(numbers)
-                .filter(|(name, _)| !name.ends_with("details"))
+                .filter(|(name, _)| !name.ends_with("details") && **name != "cache_creation")
                 .filter_map(|(name, number)| Some(format!("\"{name}\":{}", number?)))
                 .collect();
             let members = members.join(",");

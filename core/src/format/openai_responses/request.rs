@@ -1,0 +1,397 @@
+//! Responses requests: reads the caller's, and writes the upstream's.
+//!
+//! Changes: `model` becomes the provider's own id, the gateway's fields are removed, the output is limited if a budget
+//! requires it, and reasoning that the gateway has carried from a lane of another format is taken out. Every other field,
+//! known or not, is forwarded unchanged.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::conversation::STATE;
+use crate::conversation::carrier::{self, Blob, Kind, Maker};
+use crate::error::{Code, Error};
+use crate::format::body::{Body, Edits, json_text};
+use crate::format::list::{items, place, removals};
+use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
+use crate::format::size::Images;
+use crate::format::upstream::Upstream;
+use crate::json::members::{self, is_empty_array};
+use crate::operation::{Format, Operation};
+use crate::tier::Tier;
+
+/// The fields that the gateway acts on; each may appear only once.
+const ONCE: &[&str] = &[
+    "model",
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "stream",
+    "project_id",
+    "models",
+    "provider",
+    "tools",
+    "text",
+    "reasoning",
+    "prompt_cache_key",
+    "previous_response_id",
+    "conversation",
+    "prompt",
+    "background",
+    "min_reasoning_level",
+];
+/// The fields of [`STATE`] that only a provider that keeps responses accepts, and that any other may ignore.
+const KEPT: [&str; 4] = ["previous_response_id", "conversation", "prompt", "background"];
+/// The fields without `input` of which a request has its prompt at the provider.
+const INSTEAD_OF_INPUT: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
+/// Parts of a request whose tokens do not follow from their bytes: files, audio, and what hosted tools find.
+const OTHER_MEDIA: [&[u8]; 2] = [b"\"input_file\"", b"\"input_audio\""];
+const HOSTED_TOOLS: [&[u8]; 5] =
+    [b"\"web_search", b"\"file_search\"", b"\"code_interpreter\"", b"\"mcp\"", b"\"shell\""];
+/// Instructions shorter than this do not decide the affinity of a call: providers do not cache them by themselves.
+const LONG_INSTRUCTIONS: usize = 4_096;
+
+/// Reads a body.
+pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Inference<'a>, Error> {
+    let body = Body::read(bytes, ONCE)?;
+    let model = body.model()?;
+    let input = input(&body)?;
+    let stream = body.typed::<bool>("stream", "true or false")?.unwrap_or(false);
+    let max_output = body.typed::<u64>("max_output_tokens", "a whole number of tokens")?;
+    let project_id = body.project_id()?;
+    let min_tier = body.typed::<Tier>("min_reasoning_level", "\"low\", \"medium\" or \"high\"")?;
+    let tools = body.value("tools").unwrap_or_default();
+    let instructions = body.value("instructions").unwrap_or_default();
+    let images = images(input);
+    let has =
+        |text: &str, words: &[&[u8]]| words.iter().any(|word| memmem::find(text.as_bytes(), word).is_some());
+    let text = input.len() + instructions.len() + tools.len();
+    let schema = body.size("text");
+    let format = output_format(&body);
+    let size = Size {
+        text: text.saturating_sub(images.bytes),
+        schema,
+        rest: bytes.len().saturating_sub(text + schema),
+        images: images.count,
+        has_media: has(input, &OTHER_MEDIA) || has(tools, &HOSTED_TOOLS) || kept(&body).is_some(),
+        tools: tools.starts_with('[') && !is_empty_array(tools),
+        max_output,
+        choices: 1,
+    };
+    Ok(Inference {
+        operation,
+        model,
+        stream,
+        // The last event of a stream always has the usage.
+        wants_usage: true,
+        project_id,
+        routing: body.routing(),
+        needs: Needs {
+            tools: size.tools,
+            json_mode: format.as_deref() == Some("json_object"),
+            json_schema: format.as_deref() == Some("json_schema"),
+            vision: images.count > 0,
+            input_tokens: size.needed_tokens(),
+            output_tokens: max_output,
+            effort: effort(&body),
+            min_tier,
+        },
+        size,
+        session: body.value("prompt_cache_key"),
+        prompt: if instructions.len() < LONG_INSTRUCTIONS { input } else { instructions },
+        body,
+    })
+}
+
+/// `input` as written: a text, or a list of items. Only a request whose prompt is at the provider may have none.
+fn input<'a>(body: &Body<'a>) -> Result<&'a str, Error> {
+    match body.find("input") {
+        Some(member) if member.value.starts_with(['"', '[']) => Ok(member.value),
+        Some(member) if member.value != "null" => {
+            Err(body.wrong_type("input", member, "a string or an array of items"))
+        }
+        _ if INSTEAD_OF_INPUT.iter().any(|name| body.value(name).is_some()) => Ok(""),
+        _ => {
+            let message = "'input' is missing; it must be a string or an array of items";
+            Err(Error::new(Code::MissingInput, message).with_param("input"))
+        }
+    }
+}
+
+/// Counts the images: unlike in Chat Completions, each has the word `image_url` once, or only the id of a file.
+fn images(input: &str) -> Images {
+    let count = |word: &[u8]| memmem::find_iter(input.as_bytes(), word).count();
+    let images = Images::of(input.as_bytes());
+    Images { count: images.count.max(count(b"\"image_url\"")).max(count(b"\"input_image\"")), ..images }
+}
+
+/// The field of a request that refers to what only the provider has, or asks for a response that it has to keep.
+fn kept(body: &Body<'_>) -> Option<&'static str> {
+    KEPT.into_iter().find(|name| body.value(name).is_some_and(|value| value != "false"))
+}
+
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+}
+
+/// The type of `text.format`.
+fn output_format<'a>(body: &Body<'a>) -> Option<Cow<'a, str>> {
+    let [format] = members::pick(body.value("text")?.as_bytes(), &["format"]).ok()?;
+    serde_json::from_str::<Typed<'a>>(format?.value).ok()?.kind
+}
+
+/// The tier for `reasoning.effort`.
+fn effort(body: &Body<'_>) -> Option<Tier> {
+    let [effort] = members::pick(body.value("reasoning")?.as_bytes(), &["effort"]).ok()?;
+    match effort?.value.trim_matches('"') {
+        "none" | "minimal" | "low" => Some(Tier::Low),
+        "medium" => Some(Tier::Medium),
+        "high" | "xhigh" | "max" => Some(Tier::High),
+        _ => None,
+    }
+}
+
+/// Checks that an upstream of this format accepts a request: what refers to a kept response passes only to providers that
+/// keep responses. Others may ignore the field, and then answer without the conversation.
+pub fn check(request: &Inference<'_>, upstream: &Upstream<'_>) -> Result<(), Error> {
+    if upstream.provider.is_openai {
+        return Ok(());
+    }
+    let Some(field) = kept(&request.body) else { return Ok(()) };
+    let what = STATE.iter().find(|(name, _)| *name == field).map_or("", |(_, what)| what);
+    Err(Error::new(Code::UnsupportedParameter, format!("'{field}' {what}")).with_param(field))
+}
+
+/// Writes a request for an upstream. Fails as [`check`] does.
+pub fn outgoing(
+    request: &Inference<'_>,
+    upstream: &Upstream<'_>,
+    output_limit: Option<u64>,
+) -> Result<Outgoing, Error> {
+    check(request, upstream)?;
+    let body = &request.body;
+    let mut edits = body.addressed_to(upstream, &request.model);
+    if let Some(input) = body.find("input") {
+        let lane = Maker::of(&upstream.provider.name, upstream.model);
+        remove_foreign_reasoning(input.value, lane, |place, replacement| {
+            edits.replace_in(input, place, replacement);
+        });
+    }
+    if let Some(limit) = output_limit
+        && request.size.max_output.is_none_or(|most| most > limit)
+    {
+        limit_output(body, &mut edits, limit);
+    }
+    let (body, adjusted) = edits.finish();
+    let responder = Responder {
+        format: Format::Responses,
+        hide_usage: false,
+        ends_without_done: false,
+        translation: None,
+    };
+    Ok(Outgoing { body, adjusted, responder })
+}
+
+fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64) {
+    let text = limit.to_string();
+    edits.adjusted.push(format!("max_output_tokens={text}"));
+    match body.find("max_output_tokens") {
+        Some(member) => edits.replace(member, text.into_bytes()),
+        None => edits.insert("max_output_tokens", text.as_bytes()),
+    }
+}
+
+/// An item with reasoning.
+#[derive(Deserialize)]
+struct Reasoning<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    encrypted_content: Option<&'a RawValue>,
+}
+
+/// Takes reasoning out of the input that the gateway has carried from another lane ([`carrier`]). A lane gets its own
+/// blob back as it was.
+fn remove_foreign_reasoning(
+    input: &str,
+    lane: Maker,
+    mut replace: impl FnMut(std::ops::Range<usize>, Vec<u8>),
+) {
+    if memmem::find(input.as_bytes(), carrier::MARK.as_bytes()).is_none() {
+        return;
+    }
+    let items = items(input);
+    let mut is_foreign = Vec::with_capacity(items.len());
+    for item in &items {
+        let reasoning = serde_json::from_str::<Reasoning<'_>>(item).ok();
+        let reasoning = reasoning.filter(|item| item.kind == "reasoning");
+        let value = reasoning.and_then(|item| item.encrypted_content).map(RawValue::get);
+        let text: Cow<'_, str> = value.and_then(|value| serde_json::from_str(value).ok()).unwrap_or_default();
+        let is_marked = text.starts_with(carrier::MARK);
+        let own = Blob::read(&text).filter(|blob| blob.kind == Kind::Encrypted && blob.maker == lane);
+        if let (Some(value), Some(blob)) = (value, &own) {
+            replace(place(input, value), json_text(&blob.data));
+        }
+        is_foreign.push(is_marked && own.is_none());
+    }
+    for (place, replacement) in removals(input, &items, &is_foreign) {
+        replace(place, replacement);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Entry, Registry};
+    use crate::config::Config;
+    use crate::operation::RESPONSES;
+    use serde_json::{Value, json};
+
+    fn read(body: &str) -> Result<Inference<'_>, Error> {
+        super::read(&RESPONSES, body.as_bytes())
+    }
+
+    /// A provider of the operator's, or a built-in one with a key.
+    fn provider(name: &str) -> Entry {
+        let config =
+            r#"{"providers":{"acme":{"base_url":"http://a.example","auth":"none","formats":["responses"]}}}"#;
+        let key = |name: &str| name.ends_with("_API_KEY").then(|| "sk-x".to_owned());
+        let registry = Registry::new(&Config::read("{}", Some(config)).unwrap(), false, key);
+        registry.into_entries().into_iter().find(|entry| entry.name == name).unwrap()
+    }
+
+    fn sent(body: &str, provider: &Entry, limit: Option<u64>) -> Result<(String, Vec<String>), Error> {
+        let upstream = Upstream { provider, model: "up", own_routing: false };
+        let request = read(body)?;
+        assert_eq!(check(&request, &upstream).is_ok(), outgoing(&request, &upstream, limit).is_ok());
+        let Outgoing { body: changed, adjusted, responder } = outgoing(&request, &upstream, limit)?;
+        assert_eq!((responder.format, responder.translation), (Format::Responses, None));
+        Ok((changed.map_or_else(|| body.to_owned(), |body| String::from_utf8(body).unwrap()), adjusted))
+    }
+
+    #[test]
+    fn reads_what_routing_needs() {
+        let input = r#"[{"role":"user","content":[{"type":"input_text","text":"hi"},{"type":"input_image","image_url":"u"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"}]}]"#;
+        let body = format!(
+            r#"{{"model":"m","input":{input},"stream":true,"max_output_tokens":50,"tools":[{{"type":"function","name":"f"}}],"text":{{"format":{{"type":"json_schema","schema":{{}}}}}},"reasoning":{{"effort":"high"}},"prompt_cache_key":"k","project_id":"p"}}"#
+        );
+        let request = read(&body).unwrap();
+        let needs = Needs {
+            tools: true,
+            json_schema: true,
+            vision: true,
+            input_tokens: request.size.needed_tokens(),
+            output_tokens: Some(50),
+            effort: Some(Tier::High),
+            ..Needs::default()
+        };
+        assert_eq!(request.needs, needs);
+        assert!(request.stream && request.wants_usage);
+        assert_eq!((request.session, request.prompt), (Some("\"k\""), input));
+        let Size { images, max_output, choices, has_media, .. } = request.size;
+        assert_eq!((images, max_output, choices, has_media), (2, Some(50), 1, false));
+        assert!(request.size.text < input.len() + 40);
+        let long = format!("\"{}\"", "x".repeat(5_000));
+        let body = format!(r#"{{"model":"m","input":"hi","instructions":{long}}}"#);
+        assert_eq!(read(&body).unwrap().prompt, long);
+    }
+
+    #[test]
+    fn media_and_kept_conversations_have_an_unknown_size() {
+        for (rest, expected) in [
+            (r#""input":"hi","background":false,"previous_response_id":null"#, false),
+            (r#""input":[{"role":"user","content":[{"type":"input_file","file_url":"u"}]}]"#, true),
+            (r#""input":"hi","tools":[{"type":"web_search"}]"#, true),
+            (r#""previous_response_id":"resp_1""#, true),
+            (r#""prompt":{"id":"p"}"#, true),
+            (r#""input":"hi","background":true"#, true),
+        ] {
+            let body = format!(r#"{{"model":"m",{rest}}}"#);
+            assert_eq!(read(&body).unwrap().size.has_media, expected, "{rest}");
+        }
+    }
+
+    #[test]
+    fn rejects_what_it_cannot_act_on() {
+        for (body, code, param) in [
+            (r#"{"input":"a"}"#, "missing_model", "model"),
+            (r#"{"model":"m"}"#, "missing_input", "input"),
+            (r#"{"model":"m","input":null}"#, "missing_input", "input"),
+            (r#"{"model":"m","input":{}}"#, "invalid_type", "input"),
+            (r#"{"model":"m","input":"a","stream":1}"#, "invalid_type", "stream"),
+            (r#"{"model":"m","input":"a","max_output_tokens":"9"}"#, "invalid_type", "max_output_tokens"),
+            (r#"{"model":"m","input":"a","input":"b"}"#, "duplicate_member", "input"),
+        ] {
+            let error = read(body).unwrap_err();
+            assert_eq!((error.code(), error.param.as_deref()), (Some(code), Some(param)), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_the_gateways_own_fields_change() {
+        let acme = provider("acme");
+        let body = r#"{"project_id":"p","model":"m", "input" : "hi","x":1.50, "models":["a"]}"#;
+        assert_eq!(sent(body, &acme, None).unwrap().0, r#"{"model":"up", "input" : "hi","x":1.50}"#);
+        let same = r#"{ "model":"up","input":[],"store":false }"#;
+        assert_eq!(sent(same, &acme, None).unwrap(), (same.to_owned(), vec![]));
+    }
+
+    #[test]
+    fn a_budget_limits_the_output() {
+        let acme = provider("acme");
+        for (rest, limit, expected, adjusted) in [
+            ("", 20, r#","max_output_tokens":20"#, true),
+            (r#","max_output_tokens":null"#, 20, r#","max_output_tokens":20"#, true),
+            (r#","max_output_tokens":50"#, 20, r#","max_output_tokens":20"#, true),
+            (r#","max_output_tokens":10"#, 20, r#","max_output_tokens":10"#, false),
+        ] {
+            let (sent, names) =
+                sent(&format!(r#"{{"model":"up","input":"a"{rest}}}"#), &acme, Some(limit)).unwrap();
+            assert_eq!(sent, format!(r#"{{"model":"up","input":"a"{expected}}}"#));
+            let expected: &[&str] = if adjusted { &["max_output_tokens=20"] } else { &[] };
+            assert_eq!(names, expected, "{rest}");
+        }
+    }
+
+    #[test]
+    fn kept_responses_pass_only_to_providers_that_keep_them() {
+        for (field, value) in [
+            ("previous_response_id", json!("resp_1")),
+            ("conversation", json!({"id": "conv_1"})),
+            ("prompt", json!({"id": "p"})),
+            ("background", json!(true)),
+        ] {
+            let body = json!({"model": "up", "input": "a", field: value}).to_string();
+            let error = sent(&body, &provider("acme"), None).unwrap_err();
+            assert_eq!((error.code(), error.param.as_deref()), (Some("unsupported_parameter"), Some(field)));
+            assert_eq!(sent(&body, &provider("openai"), None).unwrap().0, body);
+            assert_eq!(sent(&body, &provider("azure"), None).unwrap().0, body);
+        }
+    }
+
+    #[test]
+    fn reasoning_of_other_lanes_is_taken_out_and_own_reasoning_is_unmarked() {
+        let acme = provider("acme");
+        let blob = |maker, kind| Blob { kind, maker, data: "d".to_owned() }.to_text();
+        let own = blob(Maker::of("acme", "up"), Kind::Encrypted);
+        let foreign = blob(Maker::of("acme", "other"), Kind::Encrypted);
+        let signature = blob(Maker::of("acme", "up"), Kind::Signature);
+        let reasoning = |text: &str| json!({"type": "reasoning", "summary": [], "encrypted_content": text});
+        let said = json!({"role": "user", "content": "gatehouse:encrypted:0:x"});
+        let request = |input: &[Value]| json!({"model": "up", "input": input}).to_string();
+        for (input, expected) in [
+            (vec![reasoning(&foreign), said.clone()], vec![said.clone()]),
+            (vec![said.clone(), reasoning(&signature)], vec![said.clone()]),
+            (vec![reasoning(&own), said.clone()], vec![reasoning("d"), said.clone()]),
+            (vec![reasoning("gAAAA"), said.clone()], vec![reasoning("gAAAA"), said.clone()]),
+            (vec![reasoning(&foreign)], vec![]),
+        ] {
+            let (sent, _) = sent(&request(&input), &acme, None).unwrap();
+            assert_eq!(sent, request(&expected));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Diagnosis of providers for operators: `GET /v0/providers` and `GET /v0/lanes`, with the last error of each lane.
+//!
+//! A lane has the id `provider:key/model`, where `key` is the index of the provider's key; `provider:key` is the key itself.
+//! Times are RFC 3339, latencies milliseconds, and `None` (`null` in JSON) is unknown. No part of a key is shown.
+
+use serde::Serialize;
+
+use crate::catalog::{Entry, OTHER, Reachability, Registry};
+use crate::health::failure::Class;
+use crate::health::{Availability, HealthView, LaneId, LaneStats, LastError};
+use crate::operation::Format;
+use crate::time;
+
+/// A provider in `GET /v0/providers`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProviderDocument<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// It can be called.
+    pub active: bool,
+    /// Why it cannot be called.
+    pub inactive_reason: Option<&'a str>,
+    /// The formats that it serves over HTTP.
+    pub formats: Vec<Format>,
+    /// Its keys, by index.
+    pub keys: Vec<KeyDocument>,
+    /// The number of models that it lists.
+    pub models: usize,
+    /// Attempts sent to all its lanes.
+    pub attempts: u64,
+    /// The last error of all its lanes, with the id of the lane.
+    pub last_error: Option<ErrorDocument<'a>>,
+}
+
+/// A key of a provider.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyDocument {
+    /// The id of the key as a lane.
+    pub id: String,
+    /// The cooldown of the key, which applies to all models that are reached with it.
+    pub cooldown: Option<CooldownDocument>,
+}
+
+/// A lane in `GET /v0/lanes`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneDocument<'a> {
+    /// The id.
+    pub id: String,
+    /// The provider.
+    pub provider: &'a str,
+    /// The provider's id of the model; `other` for all that are not listed.
+    pub model: &'a str,
+    /// The index of the provider's key.
+    pub key: u8,
+    /// Its cooldown, or that of its key; `None` if it is available.
+    pub cooldown: Option<CooldownDocument>,
+    /// Attempts sent.
+    pub attempts: u64,
+    /// Attempts that were throttled.
+    pub throttles: u64,
+    /// The recent share of successful calls, 0 to 1.
+    pub success_rate: Option<f64>,
+    /// The recent mean latency.
+    pub avg_latency_ms: Option<f64>,
+    /// The last error.
+    pub last_error: Option<ErrorDocument<'a>>,
+}
+
+/// A cooldown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CooldownDocument {
+    /// The end.
+    pub until: String,
+    /// The reason.
+    pub reason: &'static str,
+}
+
+/// The last error of a lane.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorDocument<'a> {
+    /// The id of the lane.
+    pub lane: String,
+    /// The time.
+    pub at: String,
+    /// The class of the failure.
+    pub class: &'static str,
+    /// The status.
+    pub status: u16,
+    /// The code.
+    pub code: Option<&'a str>,
+    /// The beginning of the provider's message.
+    pub message: &'a str,
+}
+
+/// The id of a lane in `/v0`.
+pub fn id_of(LaneId { provider, model, key }: LaneId<'_>) -> String {
+    if model.is_empty() { format!("{provider}:{key}") } else { format!("{provider}:{key}/{model}") }
+}
+
+/// The lane of an id; `None` if this deployment has no such provider, key or model.
+pub fn find<'a>(registry: &'a Registry, id: &'a str) -> Option<LaneId<'a>> {
+    let (lane, model) = id.split_once('/').unwrap_or((id, ""));
+    let (provider, key) = lane.rsplit_once(':')?;
+    let entry = registry.provider(provider)?;
+    let key = key.parse().ok().filter(|key| entry.key_places().any(|place| place == *key))?;
+    let is_known = model.is_empty() || model == OTHER || entry.facts(model).is_some();
+    is_known.then_some(LaneId { provider: &entry.name, model, key })
+}
+
+fn last_error<'a>(id: LaneId<'_>, lane: &'a LaneStats) -> Option<ErrorDocument<'a>> {
+    let LastError { at_ms, class, status, code, message } = lane.last_error.as_deref()?;
+    Some(ErrorDocument {
+        lane: id_of(id),
+        at: time::to_rfc3339(*at_ms),
+        class: Class::as_str(*class),
+        status: *status,
+        code: code.as_deref(),
+        message,
+    })
+}
+
+fn cooldown(
+    view: &HealthView,
+    id: LaneId<'_>,
+    per_day: Option<u32>,
+    now_ms: u64,
+) -> Option<CooldownDocument> {
+    match view.availability(id, per_day, now_ms) {
+        Availability::Available => None,
+        Availability::CoolingDown { until_ms, why, .. } => {
+            Some(CooldownDocument { until: time::to_rfc3339(until_ms), reason: why })
+        }
+    }
+}
+
+/// All providers, active or not, by name.
+pub fn providers<'a>(view: &'a HealthView, registry: &'a Registry, now_ms: u64) -> Vec<ProviderDocument<'a>> {
+    registry.entries().iter().map(|entry| provider(view, entry, now_ms)).collect()
+}
+
+fn provider<'a>(view: &'a HealthView, entry: &'a Entry, now_ms: u64) -> ProviderDocument<'a> {
+    let name = entry.name.as_str();
+    let key = |key: u8| {
+        let id = LaneId { provider: name, model: "", key };
+        KeyDocument { id: id_of(id), cooldown: cooldown(view, id, None, now_ms) }
+    };
+    let lanes = || {
+        let lanes = view.lanes().of_provider(name);
+        lanes.map(|(model, key, lane)| (LaneId { provider: name, model, key }, lane))
+    };
+    let last = lanes().max_by_key(|(_, lane)| lane.last_error.as_ref().map(|error| error.at_ms));
+    let (formats, inactive_reason) = match &entry.reachability {
+        Reachability::Active { endpoints, .. } => {
+            (endpoints.iter().map(|endpoint| endpoint.format).collect(), None)
+        }
+        Reachability::Binding => (Vec::new(), None),
+        Reachability::Inactive(reason) => (Vec::new(), Some(reason.as_str())),
+    };
+    ProviderDocument {
+        name,
+        active: entry.is_active(),
+        inactive_reason,
+        formats,
+        keys: (0..entry.keys().len()).filter_map(|index| u8::try_from(index).ok()).map(key).collect(),
+        models: entry.models().count(),
+        attempts: lanes().map(|(_, lane)| lane.totals.attempts).sum(),
+        last_error: last.and_then(|(id, lane)| last_error(id, lane)),
+    }
+}
+
+/// The lanes that have been used, by provider, model and key; of one id, or all.
+pub fn lanes<'a>(
+    view: &'a HealthView,
+    registry: &'a Registry,
+    only: Option<LaneId<'_>>,
+    now_ms: u64,
+) -> Vec<LaneDocument<'a>> {
+    let of_entry = |entry: &'a Entry| {
+        let lanes = view.lanes().of_provider(&entry.name);
+        lanes.map(move |(model, key, lane)| (entry, LaneId { provider: &entry.name, model, key }, lane))
+    };
+    let all = registry.entries().iter().flat_map(of_entry);
+    let wanted = all.filter(|(_, id, _)| only.is_none_or(|only| only == *id));
+    let document = |(entry, id, lane): (&'a Entry, LaneId<'a>, &'a LaneStats)| {
+        let per_day = entry.facts(id.model).and_then(|facts| facts.requests_per_day);
+        LaneDocument {
+            id: id_of(id),
+            provider: id.provider,
+            model: id.model,
+            key: id.key,
+            cooldown: cooldown(view, id, per_day, now_ms),
+            attempts: lane.totals.attempts,
+            throttles: lane.totals.throttles,
+            success_rate: lane.success_rate(),
+            avg_latency_ms: lane.latency_ms(),
+            last_error: last_error(id, lane),
+        }
+    };
+    wanted.map(document).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::error::Error;
+
+    #[test]
+    fn lanes_have_ids_that_name_them_and_their_last_errors() {
+        let config: Config = serde_json::from_value(serde_json::json!({"providers": {
+            "acme": {"base_url": "https://a.example", "models": ["org/m"]},
+        }}))
+        .unwrap();
+        let registry = Registry::new(&config, false, |name| {
+            (name == "ACME_API_KEY").then(|| "sk-one,sk-two".to_owned())
+        });
+        let lane = LaneId { provider: "acme", model: "org/m", key: 1 };
+        assert_eq!(id_of(lane), "acme:1/org/m");
+        assert_eq!(find(&registry, "acme:1/org/m"), Some(lane));
+        assert_eq!(find(&registry, "acme:1"), Some(lane.of_key()));
+        for unknown in ["acme:2", "acme:1/nothing", "nobody:0", "acme", "acme:x/org/m", ""] {
+            assert_eq!(find(&registry, unknown), None, "{unknown}");
+        }
+        let mut view = HealthView::default();
+        let error = Error::upstream(503, "t".into(), Some("overloaded".into()), "no room".into());
+        view.keep_error(lane, LastError::of(&error, "no room", 7).unwrap());
+        view.set_cooldown(lane.of_key(), Some(9_000), 8);
+        let lanes = lanes(&view, &registry, Some(lane), 10);
+        let shown = serde_json::to_value(&lanes).unwrap();
+        assert_eq!(shown[0]["last_error"]["message"], "no room");
+        assert_eq!(shown[0]["cooldown"]["reason"], "operator");
+        let providers = serde_json::to_value(providers(&view, &registry, 10)).unwrap();
+        let acme = providers.as_array().unwrap().iter().find(|one| one["name"] == "acme").unwrap();
+        assert_eq!(acme["last_error"]["lane"], "acme:1/org/m");
+        assert_eq!(acme["keys"][1]["cooldown"]["until"], "1970-01-01T00:00:09Z");
+        assert!(acme["keys"][0]["cooldown"].is_null());
+        assert!(!providers.to_string().contains("sk-"));
+    }
+}

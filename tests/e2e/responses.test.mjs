@@ -1,0 +1,468 @@
+// @ts-check
+//! `POST /v1/responses` in the real runtime: bytes in both directions at a provider that serves Responses, translation to
+//! providers of Chat Completions and Messages, ends of streams, errors, budgets, and what clients ask for beside it.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import { after, before, suite, test } from "node:test";
+import OpenAI from "openai";
+import { Gateway, KEY, Upstream, call, eventually, variables } from "./harness.mjs";
+import { lane } from "./lanes.mjs";
+import { issue, receipts } from "./ledgers.mjs";
+
+const MODEL = "native/gpt-small";
+
+/**
+ * An event of a stream.
+ *
+ * @param {string} type
+ * @param {object} members
+ */
+const event = (type, members) =>
+  `event: ${type}\ndata: ${JSON.stringify({ type, ...members })}\n\n`;
+
+const ITEM = {
+  id: "msg_1",
+  type: "message",
+  status: "completed",
+  role: "assistant",
+  content: [{ type: "output_text", text: "Hello!", annotations: [] }],
+};
+const CALL = {
+  id: "fc_1",
+  type: "function_call",
+  status: "completed",
+  call_id: "call_1",
+  name: "weather",
+  arguments: '{"city":"Oslo"}',
+};
+const USAGE = {
+  input_tokens: 20,
+  input_tokens_details: { cached_tokens: 10 },
+  output_tokens: 7,
+  output_tokens_details: { reasoning_tokens: 2 },
+  total_tokens: 27,
+};
+
+/** @param {object[]} output */
+const response = (output, status = "completed") => ({
+  id: "resp_upstream_1",
+  object: "response",
+  created_at: 1_795_000_000,
+  status,
+  error: null,
+  incomplete_details: null,
+  model: "gpt-small",
+  output,
+  parallel_tool_calls: true,
+  tool_choice: "auto",
+  tools: [],
+  usage: status === "in_progress" ? null : USAGE,
+});
+
+/**
+ * The events of a stream with this item.
+ *
+ * @param {any} item
+ */
+function stream(item) {
+  const place = { item_id: item.id, output_index: 0 };
+  const begun = response([], "in_progress");
+  const parts =
+    item.type === "message"
+      ? [
+          event("response.output_item.added", {
+            sequence_number: 2,
+            output_index: 0,
+            item: { ...item, content: [] },
+          }),
+          event("response.content_part.added", {
+            sequence_number: 3,
+            ...place,
+            content_index: 0,
+            part: { ...item.content[0], text: "" },
+          }),
+          event("response.output_text.delta", {
+            sequence_number: 4,
+            ...place,
+            content_index: 0,
+            delta: "Hello!",
+          }),
+          event("response.output_text.done", {
+            sequence_number: 5,
+            ...place,
+            content_index: 0,
+            text: "Hello!",
+          }),
+        ]
+      : [
+          event("response.output_item.added", {
+            sequence_number: 2,
+            output_index: 0,
+            item: { ...item, arguments: "" },
+          }),
+          event("response.function_call_arguments.delta", {
+            sequence_number: 3,
+            ...place,
+            delta: item.arguments,
+          }),
+          event("response.function_call_arguments.done", {
+            sequence_number: 4,
+            ...place,
+            arguments: item.arguments,
+          }),
+        ];
+  return [
+    event("response.created", { sequence_number: 0, response: begun }),
+    event("response.in_progress", { sequence_number: 1, response: begun }),
+    ...parts,
+    event("response.output_item.done", { sequence_number: 6, output_index: 0, item }),
+    event("response.completed", { sequence_number: 7, response: response([item]) }),
+  ];
+}
+
+/**
+ * A small provider of Responses: what it does is in the request's `metadata.do`.
+ *
+ * @returns {Promise<{ url: string, sent: { path: string, body: string, headers: any }[], close: () => void }>}
+ */
+async function responsesProvider() {
+  /** @type {{ path: string, body: string, headers: any }[]} */
+  const sent = [];
+  const server = createServer(async (incoming, answer) => {
+    let body = "";
+    for await (const chunk of incoming) body += chunk;
+    sent.push({ path: incoming.url ?? "", body, headers: incoming.headers });
+    const asked = JSON.parse(body);
+    const what = asked.metadata?.do ?? "";
+    const first = incoming.url?.startsWith("/first");
+    const item = what === "tool" ? CALL : ITEM;
+    if (what === "busy" || (what === "busy-first" && first)) {
+      answer.writeHead(503, { "content-type": "application/json" });
+      answer.end('{"error":{"message":"no room","type":"server_error","code":"busy"}}');
+    } else if (asked.stream !== true || what === "whole") {
+      answer.writeHead(200, { "content-type": "application/json" });
+      answer.end(JSON.stringify(response([item])));
+    } else {
+      answer.writeHead(200, { "content-type": "text/event-stream" });
+      const events = stream(item);
+      const error = { code: "server_error", message: "it broke" };
+      const failed = event("response.failed", {
+        sequence_number: 2,
+        response: { ...response([], "failed"), error },
+      });
+      if (what === "cut") answer.end(events.slice(0, 5).join(""));
+      else if (what === "fail") answer.end(events.slice(0, 5).join("") + failed);
+      else if (what === "fail-first" && first) answer.end(events.slice(0, 2).join("") + failed);
+      else answer.end(events.join("") + (what === "done" ? "data: [DONE]\n\n" : ""));
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  return { url: `http://127.0.0.1:${port}`, sent, close: () => server.close() };
+}
+
+/** @type {Awaited<ReturnType<typeof responsesProvider>>} */ let provider;
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+/** @type {OpenAI} */ let client;
+
+before(async () => {
+  [upstream, provider] = await Promise.all([Upstream.start(), responsesProvider()]);
+  const native = (/** @type {string} */ name) => ({
+    base_url: `${provider.url}/${name}/v1`,
+    auth: "none",
+    formats: ["responses"],
+    models: ["gpt-small"],
+  });
+  gateway = await Gateway.start(
+    variables(upstream, {
+      aliases: {},
+      groups: { pair: { models: ["first/gpt-small", "second/gpt-small"] } },
+      providers: {
+        native: native("native"),
+        first: native("first"),
+        second: native("second"),
+        talker: lane(upstream, "talker", { models: ["sim-small"] }),
+        claude: lane(upstream, "claude", { formats: ["messages"], models: ["sim-small"] }),
+      },
+      models: {
+        [MODEL]: {
+          input_usd_per_mtok: 2,
+          output_usd_per_mtok: 10,
+          cached_input_usd_per_mtok: 1,
+          max_output: 1000,
+          tools: true,
+        },
+      },
+      routing: { backoff_ms: 10, retries: 0 },
+      timeouts: { first_byte_ms: 2000, idle_ms: 1500 },
+      policies: { budget: { limits: { usd_total: 1 } }, small: { limits: { usd_total: 0.004 } } },
+    }),
+  );
+  client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: KEY, maxRetries: 0 });
+});
+after(() => Promise.all([gateway?.stop(), upstream?.stop(), provider?.close()]));
+
+/**
+ * The response to a request, read to its end.
+ *
+ * @param {object | string} body an object is completed, a text is sent as it is
+ * @param {string} [key]
+ */
+async function ask(body, key = KEY) {
+  const whole =
+    typeof body === "string" ? body : JSON.stringify({ model: MODEL, input: "Hi", ...body });
+  const answered = await call(`${gateway.url}/v1/responses`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: whole,
+  });
+  const text = await answered.text();
+  const isStream = answered.headers.get("content-type")?.startsWith("text/event-stream");
+  const json = isStream ? undefined : JSON.parse(text);
+  return { status: answered.status, headers: answered.headers, text, json, error: json?.error };
+}
+
+/**
+ * The data of the events of a stream, each of whose names is its type.
+ *
+ * @param {string} text
+ * @returns {any[]}
+ */
+const events = (text) =>
+  text
+    .split("\n\n")
+    .filter((one) => one !== "")
+    .map((one) => {
+      const [, name, data] = /^event: (.*)\ndata: (.*)$/.exec(one) ?? [];
+      const json = JSON.parse(data ?? "null");
+      assert.equal(json?.type, name, one);
+      return json;
+    });
+
+suite("responses that pass", () => {
+  test("responses: the body and the response pass byte for byte, and no header of the caller does", async () => {
+    const rest = '"input":[ {"role":"user","content":"Hi é"} ],"store" : false,"new":{"x":1.50}}';
+    const answered = await ask(`{"project_id":"p","model":"${MODEL}", ${rest}`);
+    assert.equal(answered.status, 200, answered.text);
+    assert.equal(answered.text, JSON.stringify(response([ITEM])));
+    const { path, body, headers } = provider.sent.at(-1) ?? assert.fail();
+    assert.deepEqual([path, body], ["/native/v1/responses", `{"model":"gpt-small", ${rest}`]);
+    assert.equal(headers.authorization, undefined);
+  });
+
+  test("responses: a stream passes byte for byte, with or without [DONE] behind its end", async () => {
+    for (const what of ["", "done"]) {
+      const answered = await ask({ stream: true, metadata: { do: what } });
+      assert.equal(answered.text, stream(ITEM).join(""));
+    }
+    const whole = await ask({ stream: true, metadata: { do: "whole" } });
+    const last = events(whole.text).at(-1);
+    assert.deepEqual([last.type, last.response.id], ["response.completed", "resp_upstream_1"]);
+    assert.match(whole.text, /response\.output_text\.delta/);
+  });
+
+  test("responses: a stream that breaks ends with response.failed, with the id of the response", async () => {
+    for (const [what, message] of [
+      ["cut", /incomplete/],
+      ["fail", /it broke/],
+    ]) {
+      const answered = await ask({ stream: true, metadata: { do: what } });
+      const last = events(answered.text).at(-1);
+      assert.equal(last.type, "response.failed", answered.text);
+      assert.deepEqual([last.response.id, last.response.status], ["resp_upstream_1", "failed"]);
+      assert.equal(last.response.error.code, "server_error");
+      assert.match(last.response.error.message, /** @type {RegExp} */ (message));
+    }
+  });
+
+  test("responses: what fails before its first content goes to the next lane", async () => {
+    for (const [what, isStream] of [
+      ["busy-first", false],
+      ["busy-first", true],
+      ["fail-first", true],
+    ]) {
+      const answered = await ask({ model: "pair", stream: isStream, metadata: { do: what } });
+      assert.equal(answered.status, 200, answered.text);
+      assert.equal(answered.headers.get("x-gateway-provider"), "second");
+    }
+    const busy = await ask({ metadata: { do: "busy" }, stream: true });
+    assert.deepEqual([busy.status, busy.error.code], [503, "busy"]);
+  });
+
+  test("responses: a receipt has the tokens, whole and streamed", async () => {
+    const { key } = await issue(gateway, "metered");
+    for (const isStream of [false, true]) await ask({ stream: isStream }, key);
+    const found = await eventually(async () => {
+      const list = await receipts(gateway, key);
+      return list.length === 2 && list;
+    });
+    for (const one of found) {
+      assert.deepEqual(
+        [one.prompt_tokens, one.cached_tokens, one.completion_tokens, one.cost_micro_usd],
+        [20, 10, 7, 10 * 2 + 10 * 1 + 7 * 10],
+      );
+    }
+  });
+
+  test("responses: a budget limits the output, and what has no known price is rejected", async () => {
+    const { key: poor } = await issue(gateway, "poor", { policies: ["small"] });
+    const limited = await ask({}, poor);
+    assert.equal(limited.status, 200, limited.text);
+    const { max_output_tokens: most } = JSON.parse(provider.sent.at(-1)?.body ?? "");
+    assert.ok(most > 0 && most < 1000, `${most}`);
+    assert.equal(limited.headers.get("x-gateway-dropped-params"), `max_output_tokens=${most}`);
+    const { key } = await issue(gateway, "careful", { policies: ["budget"] });
+    for (const [field, value] of [
+      ["tools", [{ type: "web_search" }]],
+      ["background", true],
+      ["previous_response_id", "resp_1"],
+      ["input", [{ type: "item_reference", id: "msg_1" }]],
+      ["input", [{ type: "additional_tools", tools: [{ type: "code_interpreter" }] }]],
+    ]) {
+      const refused = await ask({ [/** @type {string} */ (field)]: value }, key);
+      assert.notEqual(refused.status, 200, refused.text);
+      assert.equal(refused.error.param, field, refused.text);
+    }
+    const tools = [
+      { type: "function", name: "f" },
+      { type: "custom", name: "apply_patch" },
+      { type: "namespace", name: "n", tools: [] },
+    ];
+    assert.equal((await ask({ tools }, key)).status, 200);
+  });
+});
+
+suite("responses that are translated", () => {
+  for (const model of ["talker/sim-small", "claude/sim-small"]) {
+    test(`responses: ${model} answers whole and streamed, with the same text`, async () => {
+      const input = [
+        { type: "message", role: "user", content: [{ type: "input_text", text: "one two" }] },
+      ];
+      const whole = await ask({ model, instructions: "Be kind", input });
+      assert.equal(whole.status, 200, whole.text);
+      const { object, status, output, usage, instructions } = whole.json;
+      assert.deepEqual([object, status, instructions], ["response", "completed", "Be kind"]);
+      assert.equal(output[0].content[0].text, "You said: one two");
+      assert.ok(usage.input_tokens > 0 && usage.output_tokens > 0, whole.text);
+      const streamed = await ask({ model, input, stream: true });
+      const all = events(streamed.text);
+      assert.deepEqual(
+        all.map(({ sequence_number: number }) => number),
+        all.map((_, index) => index),
+      );
+      assert.deepEqual(all.at(-1).response.output[0].content, output[0].content);
+      assert.equal(all.at(-1).type, "response.completed");
+    });
+
+    test(`responses: ${model} fails with response.failed behind the content, and with an error before it`, async () => {
+      const cut = 'one two three [[simulate {"cut": "clean", "after_events": 4}]]';
+      const answered = await ask({ model, input: cut, stream: true });
+      const last = events(answered.text).at(-1);
+      assert.equal(last.type, "response.failed", answered.text);
+      assert.equal(last.response.status, "failed");
+      const early = await ask({ model, stream: true, input: '[[simulate {"status": 500}]]' });
+      assert.equal(early.status >= 500, true, early.text);
+    });
+  }
+
+  test("responses: what refers to a stored response is rejected with advice", async () => {
+    for (const model of ["talker/sim-small", MODEL]) {
+      for (const body of [
+        { previous_response_id: "resp_1" },
+        { conversation: "conv_1" },
+        { prompt: { id: "p" } },
+        { background: true },
+      ]) {
+        const refused = await ask({ model, ...body });
+        assert.deepEqual(
+          [refused.status, refused.error.code, refused.error.param],
+          [400, "unsupported_parameter", Object.keys(body)[0]],
+          refused.text,
+        );
+      }
+    }
+  });
+
+  test("responses: explain says in which format each candidate gets the request", async () => {
+    for (const [model, format] of [
+      [MODEL, "responses"],
+      ["talker/sim-small", "chat_completions"],
+      ["claude/sim-small", "messages"],
+    ]) {
+      const url = `${gateway.url}/v1/routing/explain?endpoint=/v1/responses`;
+      const explained = await call(url, {
+        method: "POST",
+        headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+        body: JSON.stringify({ model, input: "Hi" }),
+      });
+      const { candidates } = await explained.json();
+      assert.deepEqual([candidates[0].format, candidates[0].passes], [format, model === MODEL]);
+    }
+  });
+});
+
+suite("clients of responses", () => {
+  test("responses: OpenAI's SDK creates, streams and calls tools", async () => {
+    for (const model of [MODEL, "talker/sim-small", "claude/sim-small"]) {
+      const created = await client.responses.create({ model, input: "one two" });
+      assert.match(created.output_text, /^(Hello!|You said: one two)$/);
+      const run = client.responses.stream({ model, input: "one two" });
+      let text = "";
+      run.on("response.output_text.delta", ({ delta }) => (text += delta));
+      const final = await run.finalResponse();
+      assert.deepEqual([text, final.status], [created.output_text, "completed"]);
+    }
+    const run = client.responses.stream({
+      model: MODEL,
+      input: "weather?",
+      metadata: { do: "tool" },
+    });
+    const [item] = (await run.finalResponse()).output;
+    assert.ok(item?.type === "function_call");
+    assert.deepEqual([item.name, item.arguments], ["weather", '{"city":"Oslo"}']);
+  });
+
+  test("responses: a WebSocket gets 426 at once, and nothing is stored", async () => {
+    const headers = { authorization: `Bearer ${KEY}` };
+    const get = await fetch(`${gateway.url}/v1/responses`, { headers });
+    assert.equal(get.status, 405);
+    for (const [method, path] of [
+      ["GET", "resp_1"],
+      ["DELETE", "resp_1"],
+      ["POST", "resp_1/cancel"],
+      ["GET", "resp_1/input_items"],
+    ]) {
+      const missing = await fetch(`${gateway.url}/v1/responses/${path}`, { method, headers });
+      const { error } = await missing.json();
+      assert.deepEqual([missing.status, error.code], [404, "not_found"]);
+      assert.match(error.message, /stores no responses/);
+    }
+    const url = new URL(gateway.url);
+    const probe = request({
+      host: url.hostname,
+      port: url.port,
+      path: "/v1/responses",
+      headers: {
+        ...headers,
+        connection: "Upgrade",
+        upgrade: "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "openai-beta": "responses_websockets=2026-02-06",
+      },
+    });
+    probe.end();
+    const [answered] = await once(probe, "response");
+    let text = "";
+    for await (const chunk of answered) text += chunk;
+    assert.deepEqual(
+      [answered.statusCode, JSON.parse(text).error.code],
+      [426, "websocket_not_supported"],
+      text,
+    );
+  });
+});
