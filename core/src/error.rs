@@ -429,7 +429,7 @@ impl Error {
         self.facts.as_ref()?.details.as_ref()
     }
 
-    /// What the operator has to know and the caller must not: for logs only.
+    /// The facts for the operator that the caller must not see: for logs only.
     pub fn operator_detail(&self) -> Option<&str> {
         self.facts.as_ref()?.operator_detail.as_deref()
     }

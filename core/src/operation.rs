@@ -71,7 +71,7 @@ impl Surface {
         }
     }
 
-    /// What a client of a stream gets while the upstream is silent. It detects that the client has disconnected, and keeps
+    /// The bytes for a client of a stream while the upstream is silent. Sending them detects that the client has disconnected, and keeps
     /// proxies from closing the connection.
     pub const fn ping(self) -> &'static str {
         match self {

@@ -364,7 +364,7 @@ pub fn nothing_at(method: &str, path: &str) -> String {
     )
 }
 
-/// What is wrong with a path that does not exist, and the path that was meant, if one can be recognised.
+/// The fault of a path that does not exist, and the path that was meant, if one can be recognised.
 fn advice(path: &str) -> Option<String> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let path_of_segments = format!("/{}", segments.join("/"));

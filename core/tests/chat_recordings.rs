@@ -357,7 +357,7 @@ fn recorded_requests_are_read_and_what_is_written_is_read_the_same() {
     println!("{read} requests; rejected: {rejected:#?}");
 }
 
-/// What a round trip keeps: roles, texts joined, calls and results, tools, without reasoning of unknown makers.
+/// The parts that a round trip keeps: roles, texts joined, calls and results, tools, without reasoning of unknown makers.
 fn essence(conversation: &Conversation) -> Vec<String> {
     let mut found = Vec::new();
     for turn in &conversation.turns {

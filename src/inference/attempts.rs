@@ -52,7 +52,7 @@ pub struct Attempts<'c> {
     pub permission: Permission<'c>,
     /// The name of the key's ledger.
     pub ledger: &'c str,
-    /// What has been reserved before the body was read.
+    /// The reservation from before the body was read.
     pub early: Early,
     /// Reports to the ledger that the call is in flight, once something is reserved for it.
     pub heartbeat: Option<Heartbeat>,

@@ -1,4 +1,4 @@
-//! What a call holds of its key's limits while a large body arrives.
+//! The hold of a call on its key's limits while a large body arrives.
 //!
 //! Requests and places of concurrent calls do not depend on the body. If a key has none left, a large body is not read:
 //! it would only take memory. Small bodies arrive with the head, and their calls reserve everything at once.

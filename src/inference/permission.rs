@@ -27,7 +27,7 @@ pub async fn of_caller(
     Ok(Caller { label: Rc::clone(&caller.label), key: Some(now) })
 }
 
-/// What was decided about a call with the permissions that its key had then.
+/// The decisions about a call with the permissions that its key had then.
 pub struct Permission<'c> {
     /// The HTTP request.
     pub context: &'c RequestContext<'c>,

@@ -92,7 +92,7 @@ pub struct Call<'c> {
 pub struct Failed<'f> {
     /// The error that is returned; its code and its `param` are logged, which names the limit of a refusal.
     pub error: &'f Error,
-    /// What the gateway knows beyond the message.
+    /// The gateway's knowledge beyond the message.
     pub detail: Option<&'f str>,
 }
 

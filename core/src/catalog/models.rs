@@ -603,7 +603,7 @@ mod tests {
         assert!(count > 1000);
     }
 
-    /// What people decided is in the table: otherwise `scripts/models` was not run.
+    /// The decisions of people are in the table: otherwise `scripts/models` was not run.
     #[test]
     fn the_file_has_what_people_decided() {
         let rows: HashMap<_, Value> = include_str!("../../data/models.jsonl")

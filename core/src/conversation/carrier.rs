@@ -12,7 +12,7 @@ pub const MARK: &str = "gatehouse:";
 /// A blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The lane that can read it.
     pub maker: Maker,
@@ -20,7 +20,7 @@ pub struct Blob {
     pub data: String,
 }
 
-/// What a blob is.
+/// The kinds of blobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The signature of reasoning whose text is beside it: Anthropic's `signature`, Google's `thoughtSignature`.

@@ -35,7 +35,7 @@ pub struct Conversation {
     pub stop: Vec<String>,
     /// The shape of the output; `None` for text.
     pub output: Option<Output>,
-    /// How much the model thinks before it answers.
+    /// The amount of thinking before the answer.
     pub thinking: Option<Thinking>,
     /// The end user, as the caller names them.
     pub user: Option<String>,
@@ -43,12 +43,12 @@ pub struct Conversation {
     pub dropped: Vec<String>,
 }
 
-/// What one participant says, without a change of participant.
+/// The words of one participant, without a change of participant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
     /// The participant.
     pub role: Role,
-    /// What is said, in order.
+    /// Its pieces, in order.
     pub parts: Vec<Part>,
 }
 
@@ -144,7 +144,7 @@ pub enum Media {
 pub struct Document {
     /// The name of the file, or the title.
     pub name: Option<String>,
-    /// What is in it.
+    /// Its content.
     pub content: DocumentContent,
 }
 
@@ -162,7 +162,7 @@ pub enum DocumentContent {
 pub struct Tool {
     /// The name.
     pub name: String,
-    /// What it does.
+    /// Its purpose.
     pub description: Option<String>,
     /// The JSON Schema of the arguments, an object.
     pub parameters: Map<String, Value>,
@@ -220,7 +220,7 @@ pub enum Output {
     },
 }
 
-/// How much a model thinks before it answers.
+/// The amount of thinking before an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
     /// Not at all.

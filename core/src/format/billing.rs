@@ -48,7 +48,7 @@ enum Found {
     EscapedLetter,
 }
 
-/// What a request has that changes its bill.
+/// The parts of a request that change its bill.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Billing {
     /// The parts.
@@ -174,7 +174,7 @@ impl Extra {
 }
 
 impl Inference<'_> {
-    /// What the request has that changes its bill.
+    /// The parts of the request that change its bill.
     pub fn billing(&self) -> Billing {
         let format = self.operation.format;
         let is_in = |extra: &&Extra| {

@@ -24,7 +24,7 @@ pub trait Grammar: fmt::Debug {
     /// The form of the error that ends a stream.
     const SURFACE: Surface;
 
-    /// What an event is, as long as there has been no content.
+    /// Classifies an event, as long as there has been no content.
     fn glance(event: &[u8], parsed: &Event) -> Glance;
 
     /// Takes note of events on their way to the caller. They are not parsed for it: this runs for every chunk.
@@ -79,7 +79,7 @@ pub trait Grammar: fmt::Debug {
     }
 }
 
-/// What an event is, as long as there has been no content.
+/// The class of an event, as long as there has been no content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glance {
     /// Content, or the end of the response: text, a tool call, a refusal or reasoning, of so many bytes as written.

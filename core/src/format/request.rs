@@ -129,7 +129,7 @@ pub struct Responder {
     pub translation: Option<Rc<Translation>>,
 }
 
-/// What the response of a translated call needs of its request.
+/// The facts about a request that the response of a translated call needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// The format of the response to the caller.
@@ -142,7 +142,7 @@ pub struct Translation {
     pub id: String,
     /// `true` if the caller asked for the usage of a stream.
     pub wants_usage: bool,
-    /// The time of the call, in seconds since 1970, for formats that state it. Whoever has a clock sets it.
+    /// The time of the call, in seconds since 1970, for formats that state it. The Worker, which has a clock, sets it.
     pub created: u64,
     /// The tools whose names the upstream does not accept.
     pub aliases: Aliases,

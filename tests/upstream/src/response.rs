@@ -28,7 +28,7 @@ pub(crate) struct Generated<'a> {
     pub(crate) wire: Wire,
     /// The whole response as JSON text.
     pub(crate) whole: &'a dyn Fn() -> String,
-    /// The events of the stream, with an error event if one is asked for; none: the request wants a whole response.
+    /// The events of the stream, with an error event if one is requested; none: the request wants a whole response.
     pub(crate) events: Option<&'a dyn Fn() -> Events>,
     pub(crate) prompt_tokens: u64,
     /// The completion tokens of the whole response.

@@ -17,7 +17,7 @@ use crate::format::list::{items, place, removals};
 use crate::format::size::Images;
 use crate::json::members;
 
-/// How deep lists of blocks are searched: a tool result has a list, and a document in it may have another one.
+/// The depth to which lists of blocks are searched: a tool result has a list, and a document in it may have another one.
 const DEPTH: u8 = 3;
 
 /// A block.
@@ -84,7 +84,7 @@ fn content_of(message: &str) -> Option<&str> {
     serde_json::from_str::<Message<'_>>(message).ok()?.content.map(RawValue::get)
 }
 
-/// What messages have that is not text.
+/// The parts of messages that are not text.
 pub(super) struct Media {
     /// The images.
     pub(super) images: Images,
@@ -139,7 +139,7 @@ pub(super) fn without_foreign_reasoning(messages: &str, lane: Maker) -> Vec<(Ran
     changes
 }
 
-/// What a block carries for the gateway.
+/// The blob that a block carries for the gateway.
 enum Carried<'a> {
     /// Nothing.
     Nothing,

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::json;
 
-/// The object that a text of arguments stands for. No arguments are an empty object. A text that is not a JSON object
-/// stays readable as the only member of one: whoever called the tool got an error for it, and the model learns from the
+/// The object that a text of arguments means. No arguments are an empty object. A text that is not a JSON object
+/// stays readable as the only member of one: the caller of the tool got an error for it, and the model learns from the
 /// two.
 pub(super) fn of(arguments: &str) -> Box<RawValue> {
     if arguments.trim_start().starts_with('{')

@@ -111,7 +111,7 @@ fn user_id<'a>(body: &Body<'a>) -> Option<&'a str> {
     user.map(|user| user.value).filter(|user| *user != "null")
 }
 
-/// What a request asks of the output.
+/// The wishes of a request for the output.
 struct Output {
     has_schema: bool,
     effort: Option<Tier>,

@@ -250,7 +250,7 @@ const NO_CHOICES: &[u8] = b"\"choices\":[]";
 /// The part of a tool call's first event that is not the call itself, in bytes: field names and an id.
 const TOOL_CALL_FRAME: usize = 90;
 
-/// What a chunk is, as long as there has been no content; `None` if it is none.
+/// The class of a chunk, as long as there has been no content; `None` if it is none.
 fn glance(document: &[u8]) -> Option<Glance> {
     let [choices, error] = members::pick(document, &["choices", "error"]).ok()?;
     let is_error = error.is_some_and(|error| !upstream_error::is_nothing(error.value));

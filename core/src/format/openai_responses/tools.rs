@@ -113,7 +113,7 @@ impl Tools {
     }
 }
 
-/// The description and the parameters of the function that stands for a `custom` tool.
+/// The description and the parameters of the function in place of a `custom` tool.
 fn custom(
     description: Option<String>,
     format: Option<&Map<String, Value>>,
@@ -145,7 +145,7 @@ fn no_parameters() -> Map<String, Value> {
     parameters
 }
 
-/// The arguments of the function that stands for a `custom` tool.
+/// The arguments of the function in place of a `custom` tool.
 pub(super) fn custom_arguments(input: &str) -> String {
     json!({ INPUT: input }).to_string()
 }

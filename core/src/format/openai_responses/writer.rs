@@ -539,7 +539,7 @@ pub(super) fn failure(error: &Error) -> (&'static str, String) {
     (code, message)
 }
 
-/// The text of a custom call, while the arguments of the function that stands for it arrive: `{"input":"…"}`.
+/// The text of a custom call, while the arguments of the function in its place arrive: `{"input":"…"}`.
 #[derive(Debug, Default)]
 struct CustomInput {
     /// The number of bytes of the arguments that are in `written`; 0 before the text begins.

@@ -117,7 +117,7 @@ pub fn stream(
     Some(Box::new(TranslatedStream::new(upstream, provider, reader, Rc::clone(translation))))
 }
 
-/// What reads the response in the upstream's own format.
+/// The responder for the upstream's own format.
 fn native(responder: &Responder) -> Responder {
     Responder { translation: None, ..responder.clone() }
 }

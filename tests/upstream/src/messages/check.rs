@@ -477,7 +477,7 @@ mod tests {
     const OLDER: &str = "claude-haiku-4-5-20251001";
     const NEWER: &str = "claude-opus-4-8";
 
-    /// The message for a request with these fields besides the usual ones.
+    /// The message for a request with these fields in addition to the usual ones.
     fn rejected(fields: &Value) -> Option<String> {
         let mut value =
             json!({"model": OLDER, "max_tokens": 2000, "messages": [{"role": "user", "content": "a"}]});

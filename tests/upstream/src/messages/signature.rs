@@ -1,4 +1,4 @@
-//! What only the provider can read: the signature of a thinking block and the data of a redacted one. Both are bound to
+//! The parts that only the provider can read: the signature of a thinking block and the data of a redacted one. Both are bound to
 //! the model, a signature also to the text, and both are verified without any state.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

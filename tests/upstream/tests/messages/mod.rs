@@ -18,7 +18,7 @@ fn post(server: SocketAddr, path: &str, headers: &str, body: &Value) -> Response
     parse(&bytes, end)
 }
 
-/// Posts a request for a message; the fields come besides the usual ones.
+/// Posts a request for a message; the fields are added to the usual ones.
 fn message(server: SocketAddr, fields: &Value) -> Response {
     post(server, "/v1/messages", VERSION, &request(fields))
 }

@@ -23,7 +23,7 @@ use crate::json;
 
 /// The least budget for thinking that Anthropic accepts, in tokens.
 const LEAST_BUDGET: u64 = 1024;
-/// The budgets for thinking that stand for an effort, in tokens.
+/// The budgets for thinking that correspond to an effort, in tokens.
 const BUDGETS: [(Effort, u64); 6] = [
     (Effort::Minimal, 1024),
     (Effort::Low, 2048),
@@ -558,7 +558,7 @@ impl<'a> Messages<'a> {
         self.push("assistant", blocks);
     }
 
-    /// The id of a call, with a number if an earlier call has the same: some models begin anew with each response, and
+    /// The id of a call, with a number if an earlier call has the same: some models count from the start in each response, and
     /// Anthropic rejects ids that are not unique.
     fn unique(&mut self, id: &str) -> String {
         let numbered = (2..).map(|number| format!("{id}_{number}"));
@@ -658,12 +658,12 @@ fn lacks_its_thinking(messages: &[Message<'_>]) -> bool {
     returns_results && called.is_some_and(|message| !message.content.first().is_some_and(is_thinking))
 }
 
-/// The budget for thinking that stands for an effort.
+/// The budget for thinking that corresponds to an effort.
 fn budget_of(effort: Effort) -> u64 {
     BUDGETS.into_iter().find(|(known, _)| *known == effort).map_or(LEAST_BUDGET, |(_, budget)| budget)
 }
 
-/// The effort that stands for a budget: the most whose budget is not larger.
+/// The effort that corresponds to a budget: the most whose budget is not larger.
 fn effort_of(budget: u64) -> Effort {
     let fitting = BUDGETS.into_iter().rev().find(|(_, known)| *known <= budget);
     fitting.map_or(Effort::Low, |(effort, _)| effort)

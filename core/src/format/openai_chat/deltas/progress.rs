@@ -1,4 +1,4 @@
-//! How far the arguments of a call have arrived.
+//! The progress of the arguments of a call.
 
 /// The state of a JSON text that arrives in pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
