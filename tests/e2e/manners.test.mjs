@@ -84,7 +84,8 @@ suite("manners: unknown paths", () => {
     ["/v1/v1/chat/completions", /'\/v1' is doubled; use \/v1\/chat\/completions/],
     ["/v1//chat/completions", /a slash is doubled; use \/v1\/chat\/completions/],
     ["/openai/deployments/m/chat/completions", /use \/v1\/chat\/completions/],
-    ["/v1/messages?beta=true", /Anthropic's Messages API is not served here/],
+    ["/messages?beta=true", /'\/v1' is missing; use \/v1\/messages/],
+    ["/v1beta/models/m:generateContent", /Gemini's API is not served here/],
     ["/v1/nothing", /at POST \/v1\/nothing\. The endpoints are POST \/v1\/chat\/completions, /],
   ])) {
     test(`manners: POST ${path} names the path that was meant`, async () => {
