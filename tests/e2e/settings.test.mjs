@@ -291,7 +291,7 @@ suite("run-time settings in several isolates", () => {
   after(() => Promise.all([isolates?.stop(), upstream?.stop()]));
 
   test("settings: a change under load takes effect in every isolate within the bound, and no call fails", async () => {
-    const { key } = await issue(isolates.at(0), "busy", { policies: ["basic"] });
+    const { key } = await issue(isolates.at(0), "busy");
     /** @type {Set<string>} */
     const others = new Set();
     let running = true;
