@@ -43,7 +43,7 @@ pub struct Conversation {
     pub dropped: Vec<String>,
 }
 
-/// The words of one participant, without a change of participant.
+/// The contribution of one participant, until another one speaks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
     /// The participant.

@@ -641,7 +641,7 @@ fn ending(stop: &Stop, refusal: &str) -> Value {
     ending
 }
 
-/// The usage in the words of Messages, whose input excludes what is read from and written to the cache. Unknown numbers
+/// The usage as Messages state it: their input excludes what is read from and written to the cache. Unknown numbers
 /// are 0, because clients add them up.
 fn usage(usage: &Usage) -> Value {
     let read = usage.cached_tokens.unwrap_or(0);

@@ -992,7 +992,7 @@ fn pieces() -> impl Strategy<Value = Piece> {
     ]
 }
 
-/// An event of an upstream that knows the words of the grammar, but not the order.
+/// An event of an upstream that knows the events of the grammar, but not their order.
 fn upstream_events() -> impl Strategy<Value = Value> {
     let kinds = prop_oneof![
         Just("message"),

@@ -946,7 +946,7 @@ mod tests {
         assert!(super::read(b"[]").unwrap_err().is(Code::InvalidType));
     }
 
-    /// JSON that has the words of the format in unusual places.
+    /// JSON that has names and values of the format in unusual places.
     fn any_json() -> impl Strategy<Value = Value> {
         const WORDS: [&str; 24] = [
             "type",

@@ -38,7 +38,7 @@ const LONGEST_USER: usize = 256;
 const OPENING: &str = ".";
 
 /// Writes a Messages request (JSON) for a model. Returns it with the names of the fields that were dropped or changed,
-/// in the words of OpenAI's formats, which the callers of other formats know: `seed`, `temperature=1`. The fields in
+/// with the names of OpenAI's formats, which the callers of other formats know: `seed`, `temperature=1`. The fields in
 /// [`Conversation::dropped`] are not among them. The error is a 400: the model does not accept what the conversation
 /// asks for.
 pub fn write(conversation: &Conversation, target: &Target<'_>) -> Result<(Vec<u8>, Vec<String>), Error> {

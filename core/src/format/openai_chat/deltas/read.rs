@@ -249,7 +249,7 @@ impl Reader {
         out.push(Delta::Begin { id, model: stated(model) });
     }
 
-    /// Reads a message, or a part of one. The calls of a whole message are told apart by their places.
+    /// Reads a message, or a part of one. The calls of a whole message are identified by their places.
     fn message(&mut self, message: &Message<'_>, is_whole: bool, out: &mut Vec<Delta>) {
         self.reasoning(message, out);
         match message.content {

@@ -128,7 +128,7 @@ struct OutputCounts {
 }
 
 impl Counts {
-    /// The usage in the words of this format; `None` if nothing is known.
+    /// The usage as this format states it; `None` if nothing is known.
     fn of(usage: &Usage) -> Option<Counts> {
         let Usage { cached_tokens, cache_write_tokens, reasoning_tokens, .. } = *usage;
         usage.prompt_tokens.or(usage.completion_tokens)?;
