@@ -108,7 +108,7 @@ export const BARS = [
   {
     name: "wasm",
     about: "the Wasm, gzipped",
-    ...{ load: "wasm", figure: "gzipped", of: "ring", unit: "bytes", atMost: 900_000 },
+    ...{ load: "wasm", figure: "gzipped", of: "ring", unit: "bytes", atMost: 1_300_000 },
   },
   {
     name: "cold",

@@ -371,6 +371,18 @@ suite("the body, not its label", () => {
     });
   }
 
+  for (const headers of ["content-type: application/json\r\n", undefined]) {
+    test(`the body, not its label: a stream ${headers ? "as JSON " : ""}is the whole response that was requested`, async () => {
+      const body = events(ROLE, HELLO, STOP, { choices: [], usage: USAGE }, "[DONE]");
+      const { status, body: whole } = await got(sse(body, headers));
+      assert.equal(status, 200);
+      assert.equal(whole.object, "chat.completion");
+      assert.equal(whole.choices[0].message.content, "Hello");
+      assert.equal(whole.choices[0].finish_reason, "stop");
+      assert.equal(whole.usage.total_tokens, USAGE.total_tokens);
+    });
+  }
+
   test("the body, not its label: a byte order mark and usage that appears twice do no harm", async () => {
     const twice = `{"choices":[{"index":0,"message":{"content":"x"}}],"usage":{"prompt_tokens":1},"usage":{}}`;
     assert.equal((await got(json(twice))).content, "x");

@@ -98,6 +98,9 @@ impl Inference<'_> {
 impl Responder {
     /// Checks a whole response, and returns its usage. `key`, the gateway's credential, is blotted out of errors.
     pub fn whole(&self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole, Error> {
+        if let Some(folded) = translate::fold(self, provider, body, key) {
+            return folded;
+        }
         if let Some(translation) = &self.translation {
             return translate::whole(self, translation, provider, body, key);
         }

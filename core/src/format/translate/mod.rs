@@ -4,8 +4,11 @@
 //! Knows no pair of formats: it joins the reader of one format with the writer of another. A call in the upstream's own
 //! format never comes here.
 
+mod fold;
 mod formats;
 mod stream;
+
+pub use fold::fold;
 
 use std::rc::Rc;
 

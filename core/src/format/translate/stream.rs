@@ -73,12 +73,7 @@ impl TranslatedStream {
     fn events(&mut self, events: &[u8], out: &mut Vec<u8>) {
         let mut deltas = std::mem::take(&mut self.deltas);
         for event in sse::events(events) {
-            if let Some((name, data)) = plain_fields(event) {
-                self.reader.event(name, data, &mut deltas);
-            } else {
-                let event = sse::parse(event);
-                self.reader.event(&event.name, &event.data, &mut deltas);
-            }
+            read_event(&mut self.reader, event, &mut deltas);
             for delta in deltas.drain(..) {
                 self.write(delta, out);
             }
@@ -173,6 +168,16 @@ impl ResponseStream for TranslatedStream {
 
     fn surely_produced(&self) -> u64 {
         self.upstream.surely_produced()
+    }
+}
+
+/// Reads an event into deltas.
+pub(super) fn read_event(reader: &mut Reader, event: &[u8], deltas: &mut Vec<Delta>) {
+    if let Some((name, data)) = plain_fields(event) {
+        reader.event(name, data, deltas);
+    } else {
+        let event = sse::parse(event);
+        reader.event(&event.name, &event.data, deltas);
     }
 }
 
