@@ -1,0 +1,79 @@
+// @ts-check
+//! Clients that generators make from openapi.json, against a gateway: each parses a list of models, a completion, an error,
+//! keys, key requests and providers. scripts/generated-clients makes the clients and runs this file.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import {
+  Gateway,
+  KEY,
+  OPERATOR_KEY,
+  Upstream,
+  requestKey,
+  root,
+  variables,
+} from "../e2e/harness.mjs";
+
+const home = `${root}.tools/generated`;
+const python = `${home}/venv/bin/python`;
+/** @type {[name: string, command: string, args: string[], path: string][]} */
+const CLIENTS = [
+  [
+    "openapi-python-client",
+    python,
+    [`${root}tests/generated/client_typed.py`],
+    `${home}/python-typed`,
+  ],
+  ["openapi-generator for Python", python, [`${root}tests/generated/client.py`], `${home}/python`],
+  ["openapi-generator for TypeScript", process.execPath, [`${home}/client.mjs`], ""],
+  ["openapi-generator for Go", `${home}/client-go`, [], ""],
+];
+
+/** @type {Upstream} */ let upstream;
+/** @type {Gateway} */ let gateway;
+
+before(async () => {
+  upstream = await Upstream.start();
+  gateway = await Gateway.start(variables(upstream));
+  const submitted = await requestKey(gateway, {
+    email: "dev@example.com",
+    use_case: "Generated clients",
+  });
+  assert.equal(submitted.status, 202);
+});
+after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
+
+for (const [index, [name, command, args, path]] of CLIENTS.entries()) {
+  const skip = existsSync(command) ? false : `${command} is missing`;
+  test(`${name} parses the gateway's responses`, { skip }, async () => {
+    const own = `generated-${index}`;
+    const { stdout } = await promisify(execFile)(command, args, {
+      env: {
+        ...process.env,
+        PYTHONPATH: path,
+        GATEWAY: gateway.url,
+        CALLER_KEY: KEY,
+        OPERATOR_KEY,
+        NAME: own,
+      },
+      timeout: 60_000,
+    });
+    const found = JSON.parse(stdout);
+    assert.deepEqual(
+      { ...found, names: found.names.includes(own) },
+      {
+        model: "demo/sim-small",
+        content: "You said: Hi",
+        tokens: 3,
+        error: "model_not_found",
+        created: own,
+        names: true,
+        requests: 1,
+        provider: "ai21",
+      },
+    );
+  });
+}
