@@ -15,6 +15,7 @@ struct Row {
     id: String,
     task: Option<Task>,
     formats: Option<Vec<String>>,
+    chat_tools: Option<ChatTools>,
     context: Option<u32>,
     max_output: Option<u32>,
     input_usd_per_mtok: Option<f64>,
@@ -105,6 +106,14 @@ enum Task {
     Transcribe,
 }
 
+/// The values of `catalog::ChatTools` in the file.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ChatTools {
+    WithoutEffort,
+    WithoutReasoning,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Tier {
@@ -176,12 +185,21 @@ const ALLOW: &str = "#[allow(clippy::unreadable_literal, reason = \"generated\")
 fn task(row: &Row) -> Option<&'static str> {
     match row.task {
         // Served only in a format that the gateway does not speak.
-        None | Some(Task::Chat) if row.formats.is_some() => None,
+        None | Some(Task::Chat) if row.formats.is_some() && only_format(row).is_none() => None,
         None | Some(Task::Chat) => Some("Chat"),
         Some(Task::Embed) => Some("Embed"),
         Some(
             Task::Complete | Task::Image | Task::Moderate | Task::Rerank | Task::Speech | Task::Transcribe,
         ) => None,
+    }
+}
+
+/// The only format of a model in the syntax of `operation::Format`, if the gateway speaks it.
+fn only_format(row: &Row) -> Option<&'static str> {
+    match row.formats.as_deref()? {
+        [format] if format == "chat_completions" => Some("ChatCompletions"),
+        [format] if format == "responses" => Some("Responses"),
+        _ => None,
     }
 }
 
@@ -284,10 +302,18 @@ fn packed(row: &Row, task: &str, id_end: u16, tariff: usize, successor: &str) ->
         row.effort_max,
     ];
     let hidden = row.hidden == Some(true);
-    // A model for another task has to be named.
-    let not_automatic = row.automatic == Some(false) || task != "Chat";
+    let only = only_format(row);
+    // A model for another task has to be named, and so has one that most calls would have to be translated for.
+    let not_automatic = row.automatic == Some(false) || task != "Chat" || only == Some("Responses");
+    let only = only.map_or_else(|| "None".to_owned(), |format| format!("Some(Format::{format})"));
+    let chat_tools = match row.chat_tools {
+        None => "Any",
+        Some(ChatTools::WithoutEffort) => "WithoutEffort",
+        Some(ChatTools::WithoutReasoning) => "WithoutReasoning",
+    };
     Ok(format!(
-        "Row {{ flags: flags({capabilities:?}, {tier}, {not_automatic}, {hidden}), context: {}, max_output: {}, \
+        "Row {{ flags: flags({capabilities:?}, {tier}, {not_automatic}, {hidden}, {only}, ChatTools::{chat_tools}), \
+         context: {}, max_output: {}, \
          requests_per_day: {}, id_end: {id_end}, tariff: {tariff}, ends: {}, successor: {successor}, priority: {}, \
          task: Task::{task} }},\n",
         number(row.context)?,

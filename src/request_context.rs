@@ -141,6 +141,11 @@ impl<'a> RequestContext<'a> {
         url::query(self.head.url(), name).next()
     }
 
+    /// As in [`url::query_of`].
+    pub fn query_of(&self, names: &[&str]) -> String {
+        url::query_of(self.head.url(), names)
+    }
+
     /// A query parameter that may occur once, decoded.
     pub fn query_once(&self, name: &str) -> Result<Option<Cow<'_, str>>, Repeated> {
         let mut values = url::query(self.head.url(), name);

@@ -99,6 +99,10 @@ error_table! {
         "The key has a budget, but the price of the model is not known, so the call cannot be charged.";
     ReceiptNotFound, "receipt_not_found", 404, "not_found_error", Retry::Never,
         "The key has no receipt with this id, or the receipt has been deleted.";
+    ResponseNotFound, "response_not_found", 404, "not_found_error", Retry::Never,
+        "The key has made no response with this id in the last 30 days that its provider still keeps.";
+    PreviousResponseNotFound, "previous_response_not_found", 400, "invalid_request_error", Retry::Never,
+        "`previous_response_id` is not the id of a response that the key has made in the last 30 days and that its provider keeps.";
     ConflictingCredentials, "conflicting_credentials", 400, "invalid_request_error", Retry::Never,
         "`Authorization` and `x-api-key` carry different keys.";
     AuthNotConfigured, "auth_not_configured", 503, "configuration_error", Retry::Operator,

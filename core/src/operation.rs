@@ -51,6 +51,8 @@ pub enum Format {
     Messages,
     /// OpenAI Responses.
     Responses,
+    /// Compactions of OpenAI Responses: a conversation in, a shorter one out.
+    Compaction,
     /// OpenAI Embeddings.
     Embeddings,
 }
@@ -118,13 +120,16 @@ impl Task {
 
     /// The endpoints for this task, in a sentence: `POST /v1/chat/completions`.
     pub fn endpoints(self) -> String {
-        let paths = OPERATIONS.iter().filter(|operation| operation.task == self);
+        // A compaction continues no conversation.
+        let is_meant =
+            |operation: &&&Operation| operation.task == self && operation.format != Format::Compaction;
+        let paths = OPERATIONS.iter().filter(is_meant);
         paths.map(|operation| format!("POST {}", operation.path)).collect::<Vec<_>>().join(" or ")
     }
 }
 
 /// All inference endpoints.
-pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS, &MESSAGES, &RESPONSES, &EMBEDDINGS];
+pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS, &MESSAGES, &RESPONSES, &EMBEDDINGS, &COMPACTIONS];
 
 /// `POST /v1/chat/completions`
 pub static CHAT_COMPLETIONS: Operation = Operation {
@@ -149,6 +154,15 @@ pub static RESPONSES: Operation = Operation {
     format: Format::Responses,
     surface: Surface::OpenAi,
 };
+
+/// `POST /v1/responses/compact`
+pub static COMPACTIONS: Operation = Operation {
+    path: "/v1/responses/compact",
+    task: Task::Chat,
+    format: Format::Compaction,
+    surface: Surface::OpenAi,
+};
+
 /// `POST /v1/embeddings`
 pub static EMBEDDINGS: Operation = Operation {
     path: "/v1/embeddings",

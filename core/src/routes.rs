@@ -4,7 +4,7 @@
 //! The router, CORS, 405 responses, the endpoint lists of keys and policies, and the check of `openapi.json` read the
 //! table.
 
-use crate::operation::{OPERATIONS, Operation, Surface};
+use crate::operation::{MESSAGES, OPERATIONS, Operation, RESPONSES, Surface};
 
 /// The callers of a route that is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,10 @@ pub enum Public {
 pub enum Keyed {
     /// `inference::create`
     Inference(&'static Operation),
-    /// `inference::count_tokens::create`
-    CountTokens,
+    /// `inference::count_tokens::create`, for prompts of this operation.
+    CountTokens(&'static Operation),
+    /// A handler of a response that its provider keeps.
+    KeptResponse(OnResponse),
     /// `inference::explain`
     ExplainRouting,
     /// `handlers::usage::get`
@@ -106,6 +108,19 @@ pub enum Keyed {
     ListAudit,
     /// `handlers::audit::verify`
     VerifyAudit,
+}
+
+/// An operation on a response that its provider keeps: `inference::kept_responses::create`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnResponse {
+    /// The response.
+    Get,
+    /// Its deletion.
+    Delete,
+    /// Its cancellation, while it is made in the background.
+    Cancel,
+    /// The items of its input.
+    ListInput,
 }
 
 /// An operation on one issued key.
@@ -213,7 +228,12 @@ const fn asset(path: &'static str) -> Route {
 /// The routes other than the inference endpoints.
 #[rustfmt::skip]
 static OTHERS: &[Route] = &[
-    inference("POST",   "/v1/messages/count_tokens",         Keyed::CountTokens),
+    inference("POST",   "/v1/messages/count_tokens",         Keyed::CountTokens(&MESSAGES)),
+    inference("POST",   "/v1/responses/input_tokens",        Keyed::CountTokens(&RESPONSES)),
+    inference("GET",    "/v1/responses/{response_id}",       Keyed::KeptResponse(OnResponse::Get)),
+    inference("DELETE", "/v1/responses/{response_id}",       Keyed::KeptResponse(OnResponse::Delete)),
+    inference("POST",   "/v1/responses/{response_id}/cancel", Keyed::KeptResponse(OnResponse::Cancel)),
+    inference("GET",    "/v1/responses/{response_id}/input_items", Keyed::KeptResponse(OnResponse::ListInput)),
     inference("POST",   "/v1/routing/explain",               Keyed::ExplainRouting),
     public   ("GET",    "/v1/routing/status",                Public::RoutingStatus),
     public   ("GET",    "/v1/stats/providers",               Public::ProviderStats),
@@ -280,7 +300,10 @@ pub fn routes() -> impl Iterator<Item = Route> {
 /// The endpoints to which a key or a policy can be restricted: those for callers with an inference key.
 pub fn inference_endpoints() -> Vec<&'static str> {
     let of_inference = routes().filter(|route| route.audience() == Some(Audience::Inference));
-    of_inference.map(|route| route.path).collect()
+    let mut paths: Vec<_> = of_inference.map(|route| route.path).collect();
+    // Several methods of one path follow each other.
+    paths.dedup();
+    paths
 }
 
 /// Prefixes under which every path needs a key, including paths that do not exist, so that nobody without a key learns
@@ -372,14 +395,6 @@ fn advice(path: &str) -> Option<String> {
     if path_of_segments != path && known(&path_of_segments) {
         return Some(format!("a slash is doubled; use {path_of_segments}"));
     }
-    if let Some(below) = path_of_segments.strip_prefix("/v1/responses/")
-        && !below.ends_with("responses")
-    {
-        return Some(match below {
-            "compact" | "input_tokens" => format!("'{below}' is not served here; use POST /v1/responses"),
-            _ => "the gateway stores no responses; keep the conversation, and send all of it in 'input' of POST /v1/responses".to_owned(),
-        });
-    }
     // The longest known path below `/v1` with which this path ends.
     let below_v1 = routes().map(|route| route.path).filter(|path| !path.contains('{'));
     let tails = below_v1.filter_map(|path| Some((path, path.strip_prefix("/v1")?)));
@@ -410,25 +425,33 @@ fn at(path: &str) -> impl Iterator<Item = (Route, &str)> {
     routes().filter_map(move |route| matches(route.path, path).map(|in_braces| (route, in_braces)))
 }
 
+/// Returns `true` if a path is one of a route with this pattern.
+pub fn is_path_of(pattern: &str, path: &str) -> bool {
+    matches(pattern, path).is_some()
+}
+
 /// The part of the path that the braces of a pattern match, or the empty text if the pattern has none. `None` if the
 /// path does not match.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     let Some((prefix, rest)) = pattern.split_once('{') else { return (pattern == path).then_some("") };
     let (name, suffix) = rest.split_once('}')?;
     let in_braces = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
-    let fits = !in_braces.is_empty() && (name.ends_with('…') || !in_braces.contains('/'));
+    // A client whose base URL is that of an endpoint.
+    let is_doubled = name == "response_id" && in_braces == "responses";
+    let fits = !is_doubled && !in_braces.is_empty() && (name.ends_with('…') || !in_braces.contains('/'));
     fits.then_some(in_braces)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::CHAT_COMPLETIONS;
+    use crate::operation::{CHAT_COMPLETIONS, COMPACTIONS};
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a line for each route")]
     fn find_returns_every_route_of_the_table() {
         let keyed = Endpoint::Keyed;
+        let kept = |on| keyed(Audience::Inference, Keyed::KeptResponse(on));
         let settings = |table, on| keyed(Audience::Operator, Keyed::Settings(table, on));
         for (method, path, endpoint, rest) in [
             (
@@ -443,6 +466,17 @@ mod tests {
                 keyed(Audience::Inference, Keyed::Inference(&CHAT_COMPLETIONS)),
                 "",
             ),
+            ("POST", "/v1/responses/compact", keyed(Audience::Inference, Keyed::Inference(&COMPACTIONS)), ""),
+            (
+                "POST",
+                "/v1/responses/input_tokens/",
+                keyed(Audience::Inference, Keyed::CountTokens(&RESPONSES)),
+                "",
+            ),
+            ("GET", "/v1/responses/resp_1", kept(OnResponse::Get), "resp_1"),
+            ("DELETE", "/v1/responses/resp_1/", kept(OnResponse::Delete), "resp_1"),
+            ("POST", "/v1/responses/resp_1/cancel", kept(OnResponse::Cancel), "resp_1"),
+            ("GET", "/v1/responses/resp_1/input_items", kept(OnResponse::ListInput), "resp_1"),
             ("POST", "/v1/routing/explain", keyed(Audience::Inference, Keyed::ExplainRouting), ""),
             ("GET", "/v1/routing/status", Endpoint::Public(Public::RoutingStatus), ""),
             ("HEAD", "/v1/stats/providers/", Endpoint::Public(Public::ProviderStats), ""),
@@ -597,6 +631,9 @@ mod tests {
         for (method, path, expected) in [
             ("GET", "/v1/chat/completions", Match::WrongMethod),
             ("HEAD", "/v1/chat/completions", Match::WrongMethod),
+            ("POST", "/v1/responses/resp_1", Match::WrongMethod),
+            ("POST", "/v1/responses/responses", Match::Nothing),
+            ("POST", "/v1/responses/resp_1/x", Match::Nothing),
             ("GET", "/v1/routing/explain", Match::WrongMethod),
             ("POST", "/v1/routing/status", Match::WrongMethod),
             ("GET", "/v1/routing", Match::Nothing),
@@ -702,13 +739,6 @@ mod tests {
                 "/v1beta/models/gemini-3:generateContent",
                 Some("Gemini's API is not served here; set your client to OpenAI's Chat Completions API"),
             ),
-            (
-                "/v1/responses/resp_1/cancel",
-                Some(
-                    "the gateway stores no responses; keep the conversation, and send all of it in 'input' of POST /v1/responses",
-                ),
-            ),
-            ("/v1/responses/compact", Some("'compact' is not served here; use POST /v1/responses")),
             (
                 "/v1/responses/responses",
                 Some("'/responses' is doubled; use /v1/responses, with a base URL that ends in /v1"),

@@ -27,8 +27,19 @@ pub fn host(url: &str) -> &str {
 
 /// The parameters of a name in the query, decoded.
 pub fn query<'u>(url: &'u str, name: &str) -> impl Iterator<Item = Cow<'u, str>> {
+    parameters(url).filter(move |(known, _)| known == name).map(|(_, value)| value)
+}
+
+/// The parameters of some names as a query of another URL, with its `?` and encoded anew; empty if there are none.
+pub fn query_of(url: &str, names: &[&str]) -> String {
+    let kept = parameters(url).filter(|(name, _)| names.contains(&&**name));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish();
+    if query.is_empty() { query } else { format!("?{query}") }
+}
+
+fn parameters(url: &str) -> form_urlencoded::Parse<'_> {
     let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
-    form_urlencoded::parse(query.as_bytes()).filter(move |(known, _)| known == name).map(|(_, value)| value)
+    form_urlencoded::parse(query.as_bytes())
 }
 
 /// A part of a path, percent-decoded. Text that is not UTF-8 when decoded is returned as it is.
@@ -51,6 +62,14 @@ mod tests {
         for url in ["https://gateway.test", "https://gateway.test?x=/y"] {
             assert_eq!(path(url).split('/').next(), Some(""), "{url}");
         }
+    }
+
+    #[test]
+    fn copies_the_parameters_of_some_names_into_another_query() {
+        assert_eq!(query_of(URL, &["days", "flag"]), "?days=7&days=8&flag=");
+        let url = "http://a.test/x?include%5B%5D=a%26b=c&x=%0d%0a/../&include[]=d#include[]=e";
+        assert_eq!(query_of(url, &["include[]"]), "?include%5B%5D=a%26b%3Dc&include%5B%5D=d");
+        assert_eq!(query_of(url, &["none"]), "");
     }
 
     #[test]

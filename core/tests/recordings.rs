@@ -65,7 +65,7 @@ fn recorded_requests_are_read_and_pass_as_they_are() {
         }
         let body = request["body"].to_string();
         if request["path"].as_str().unwrap().contains("count_tokens") {
-            let prompt = format::read_prompt(body.as_bytes()).unwrap();
+            let prompt = format::read_prompt(&MESSAGES, body.as_bytes()).unwrap();
             let counted = exchange["response"]["body"]["input_tokens"].as_u64().unwrap();
             let estimate = prompt.high_estimate();
             assert!(estimate >= counted, "{name}: {estimate} < {counted}");

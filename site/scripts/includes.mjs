@@ -60,6 +60,9 @@ function errors() {
  * @property {{ tokens: number, input_usd_per_mtok: number, output_usd_per_mtok: number }[]} [above]
  */
 
+/** The formats in which alone a listed model may be served. */
+const FORMATS = ["chat_completions", "responses"];
+
 /** @returns {Model[]} */
 const models = () =>
   read("core/data/models.jsonl")
@@ -69,7 +72,7 @@ const models = () =>
     // The file also has models that are not listed, and models for tasks without an endpoint.
     .filter(
       ({ hidden, formats, task = "chat" }) =>
-        !hidden && !formats && ["chat", "embed"].includes(task),
+        !hidden && (!formats || FORMATS.includes(formats[0])) && ["chat", "embed"].includes(task),
     );
 
 /** @returns {Include} */

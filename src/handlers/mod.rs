@@ -190,7 +190,12 @@ fn keyed<'a>(
 ) -> Answering<'a> {
     match handler {
         Keyed::Inference(operation) => Box::pin(inference::create(context, isolate, caller, operation)),
-        Keyed::CountTokens => Box::pin(inference::count_tokens::create(context, isolate, caller)),
+        Keyed::CountTokens(operation) => {
+            Box::pin(inference::count_tokens::create(context, isolate, caller, operation))
+        }
+        Keyed::KeptResponse(on) => {
+            Box::pin(inference::kept_responses::create(context, isolate, caller, on, rest))
+        }
         Keyed::ExplainRouting => Box::pin(inference::explain(context, isolate, caller)),
         Keyed::GetUsage => Box::pin(usage::get(context, isolate, caller)),
         Keyed::ListReceipts => Box::pin(usage::list_receipts(context, isolate, caller)),

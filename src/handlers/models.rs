@@ -1,5 +1,5 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: the model names for calls, one list in two shapes. Clients that send
-//! `anthropic-version` get Anthropic's, in pages; all others get OpenAI's.
+//! `anthropic-version` get Anthropic's, in pages; all others get OpenAI's, Codex with its own list beside it.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -24,7 +24,14 @@ use crate::request_context::RequestContext;
 struct ModelList<'a> {
     object: &'static str,
     data: Vec<Listed<'a>>,
+    /// Codex's own catalogue, which it requires here. It is empty: each entry would have to bring instructions, with which
+    /// Codex replaces its own. With an empty one it uses those, and its own facts about each model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<[(); 0]>,
 }
+
+/// The query parameter by which Codex asks.
+const CODEX_VERSION: &str = "client_version";
 
 /// A page of models in Anthropic's shape.
 #[derive(Serialize)]
@@ -135,7 +142,8 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result
     let response = if context.is_of_anthropic() {
         Response::json(200, &page(context, &data)?)
     } else {
-        Response::json(200, &ModelList { object: "list", data })
+        let models = context.query(CODEX_VERSION).map(|_| []);
+        Response::json(200, &ModelList { object: "list", data, models })
     };
     Ok(response.with("vary", "authorization, x-api-key, anthropic-version"))
 }

@@ -2,12 +2,14 @@
 //!
 //! `gatehouse_core::route::driver` decides what to do next, `route::response` how to read a response.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use gatehouse_core::catalog::{AI_BINDING, Endpoint, Reachability};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error, Meaning};
 use gatehouse_core::format::request::{Inference, Responder};
+use gatehouse_core::format::response_id::response_id;
 use gatehouse_core::format::upstream_error::blot;
 use gatehouse_core::format::versions::Versions;
 use gatehouse_core::format::whole::{BOM, Whole};
@@ -71,9 +73,21 @@ pub enum Received {
         ticket: Ticket,
         /// What is read of it.
         whole: Whole,
+        /// The id of a response that its provider may keep.
+        id: Option<String>,
     },
     /// An event stream of which only the held part has been read.
     Stream(EventStream),
+}
+
+impl Received {
+    /// The id of a response that its provider may keep.
+    pub fn response_id(&self) -> Option<String> {
+        match self {
+            Received::Whole { id, .. } => id.clone(),
+            Received::Stream(events) => events.response_id(),
+        }
+    }
 }
 
 /// The successful attempt.
@@ -227,7 +241,7 @@ impl Attempts<'_> {
         let provider = candidate.provider;
         let key = self.key(lane);
         let outgoing = self.request.outgoing(&candidate.upstream(), output_limit)?;
-        let outgoing = outgoing.created_at(clock::now_ms() / 1000);
+        let outgoing = outgoing.created_at(clock::now_ms() / 1000, random::id_bytes);
         let target = match &provider.reachability {
             Reachability::Active { .. } => {
                 let endpoint = provider.endpoint(outgoing.responder.format).ok_or_else(|| {
@@ -313,11 +327,17 @@ impl Attempts<'_> {
             |name| response.header(name),
             clock::now_ms(),
         );
+        let has_id = self.request.is_stored() && responder.is_own_response();
+        let id = Cell::new(None);
         let sent = Sent { provider, key: self.key(lane), responder };
         let arrived =
             Arrived { status: response.status, is_stream: matches!(response.body, UpstreamBody::Stream(_)) };
         let bytes = || match &response.body {
-            UpstreamBody::Whole(Some(body)) => body.to_vec(),
+            UpstreamBody::Whole(Some(body)) => {
+                let bytes = body.to_vec();
+                id.set(if has_id { response_id(&bytes) } else { None });
+                bytes
+            }
             UpstreamBody::Whole(None) | UpstreamBody::Stream(_) => Vec::new(),
         };
         let passed = response::read(sent, arrived, bytes, |name| response.header(name));
@@ -343,7 +363,7 @@ impl Attempts<'_> {
                     None if whole.has_bom => body.subarray(bom, body.length()),
                     None => body,
                 };
-                Received::Whole { status, body, ticket, whole }
+                Received::Whole { status, body, ticket, whole, id: id.take() }
             }
             (UpstreamBody::Whole(_), Passed::Stream) => return Err(Box::new(nothing_received().refusal)),
         })

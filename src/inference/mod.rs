@@ -1,19 +1,21 @@
 //! The pipeline of a call: receive, select, reserve, attempt, respond, and record after the response. Also `POST
-//! /v1/routing/explain`, which returns the plan of a call without sending it, and the count of a prompt's tokens
-//! ([`count_tokens`]).
+//! /v1/routing/explain`, which returns the plan of a call without sending it, the count of a prompt's tokens
+//! ([`count_tokens`]), and the requests about responses that a provider keeps ([`kept_responses`]).
 
 mod attempts;
 pub mod count_tokens;
 mod early;
+pub mod kept_responses;
 mod permission;
 mod record;
+mod request_limit;
 mod response;
 mod selection;
 
 use std::rc::Rc;
 
 use gatehouse_core::config::Config;
-use gatehouse_core::error::{Code, Error};
+use gatehouse_core::error::Error;
 use gatehouse_core::format;
 use gatehouse_core::format::project_id;
 use gatehouse_core::format::request::Inference;
@@ -21,21 +23,18 @@ use gatehouse_core::format::versions::Versions;
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Reservation};
-use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
-use gatehouse_core::onboarding::wrong_keys::MINUTE_MS;
 use gatehouse_core::operation::{CHAT_COMPLETIONS, OPERATIONS, Operation};
 use gatehouse_core::report::routing;
 use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
-use gatehouse_core::route::driver::{Driver, Ended};
+use gatehouse_core::route::driver::{Answered, Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 use gatehouse_core::route::preferences;
 
 use crate::isolate::{Isolate, accounts};
-use crate::objects::{ObjectError, rate_limiter};
 use crate::platform::request::BodyLimits;
 use crate::platform::response::Response;
-use crate::request_context::{RequestContext, seconds};
-use attempts::Attempts;
+use crate::request_context::RequestContext;
+use attempts::{Attempts, Success};
 use early::Early;
 use permission::Permission;
 use record::Record;
@@ -63,9 +62,13 @@ pub async fn create(
     refreshed.await;
     let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
-    let (candidates, plan) = plan(context, isolate, caller, &request, &forced)?;
+    let (candidates, mut plan) = plan(context, isolate, caller, &request, &forced)?;
     let candidates: Rc<[Candidate<'_>]> = candidates.into();
     let ledger = accounts::name_of(caller);
+    if let Some(id) = request.previous_response_id()? {
+        let maker = kept_responses::find_previous(context, &ledger, &id).await?;
+        kept_responses::keep_to_maker(&maker, &candidates, &mut plan)?;
+    }
     let reservation = reservation(
         isolate,
         caller,
@@ -105,6 +108,12 @@ pub async fn create(
         Ok(success) => Some(success.answered.lane),
         Err(exhausted) => exhausted.lane,
     };
+    if let Ok(Success { answered: Answered { lane, .. }, received, .. }) = &ended
+        && request.is_stored()
+        && let (Some(candidate), Some(id)) = (candidates.get(lane.candidate), received.response_id())
+    {
+        kept_responses::remember(context, &ledger, candidate, lane.key, id);
+    }
     let Ended { reservation, sent, route } = driver.into_ended();
     let record = Rc::new(Record::new(
         context,
@@ -143,41 +152,30 @@ pub async fn explain(
     context.require_json()?;
     let operations: Vec<_> = OPERATIONS.iter().map(|operation| (operation.path, *operation)).collect();
     let operation = context.query_choice("endpoint", &operations)?.unwrap_or(&CHAT_COMPLETIONS);
-    check_limit(context, caller, "explain", EXPLAIN_PER_MINUTE).await?;
+    request_limit::check(context, caller, "explain", EXPLAIN_PER_MINUTE).await?;
     let refreshed = isolate.health.refresh(context);
     let body = context.body(body_limits(&isolate.settings.config), None).await?;
     let request = format::read(operation, &body.bytes)?;
     refreshed.await;
     let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
+    let maker = match request.previous_response_id()? {
+        None => None,
+        Some(id) => {
+            // As in a call, a model that cannot continue any response is an error of its own.
+            plan(context, isolate, caller, &request, &forced)?;
+            Some(kept_responses::find_previous(context, &accounts::name_of(caller), &id).await?)
+        }
+    };
     let view = isolate.health.view.borrow();
     let query = RouteQuery { explain: true, ..query(context, isolate, caller, &request, &forced, &view) };
     let selection = candidates::select(&query)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&selection.candidates, &view, query.affinity, limits, query.now_ms);
-    Ok(Response::json(200, &routing::explain(&query, &selection, &plan)))
-}
-
-/// Counts a request for `what`, of which a key may send so many in a minute: it costs as much as a call, and no limit of
-/// a key counts it.
-async fn check_limit(
-    context: &RequestContext<'_>,
-    caller: &Caller,
-    what: &str,
-    per_minute: u32,
-) -> Result<(), Error> {
-    let take = Take { limit: per_minute, span_ms: MINUTE_MS, name: None };
-    let who = format!("{what} {}", accounts::name_of(caller));
-    match rate_limiter::take(&context.env, &who, take).await {
-        Ok(Verdict::Refused(wait_ms)) => {
-            let message = format!("A key may send {per_minute} requests for '{what}' in a minute");
-            Err(Error::new(Code::RateLimitExceeded, message).with_retry_after(seconds(wait_ms)))
-        }
-        Ok(Verdict::Allowed | Verdict::Repeated) | Err(ObjectError::NotBound) => Ok(()),
-        Err(ObjectError::Failed(_)) => {
-            Err(Error::new(Code::StorageUnavailable, "The gateway cannot count requests now; try again"))
-        }
+    let mut plan = Plan::new(&selection.candidates, &view, query.affinity, limits, query.now_ms);
+    if let Some(maker) = maker {
+        kept_responses::keep_to_maker(&maker, &selection.candidates, &mut plan)?;
     }
+    Ok(Response::json(200, &routing::explain(&query, &selection, &plan)))
 }
 
 /// The limits of a call's body.

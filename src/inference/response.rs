@@ -35,7 +35,7 @@ pub fn respond(
 ) -> Result<Response, Error> {
     let mut receipt = None;
     let response = match ended {
-        Ok(Success { received: Received::Whole { status, body, ticket, whole }, adjusted, .. }) => {
+        Ok(Success { received: Received::Whole { status, body, ticket, whole, .. }, adjusted, .. }) => {
             record.ended(driver::charge_of_whole(&whole, record.prompt));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);

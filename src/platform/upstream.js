@@ -211,6 +211,32 @@ export function send(
 }
 
 /**
+ * Sends a request without a body, and collects the whole response. `settled` as for `send`.
+ *
+ * @param {AbortSignal} client aborted when the client disconnects
+ * @param {string} method
+ * @param {string} url
+ * @param {string} headers lines: the names and values of headers beyond those of every request
+ * @param {Limits} limits
+ * @param {number} totalMs until the whole response has arrived
+ * @param {number} ticket of the budget
+ * @returns {{ settled: Promise<Exchange>, cancel: () => void }}
+ */
+export function ask(client, method, url, headers, limits, totalMs, ticket) {
+  const watch = new Watch(client, false, totalMs, totalMs, limits.idleMs, undefined);
+  const { signal } = watch.controller;
+  const init = { method, headers: httpHeaders(headers, false), redirect: "manual", signal };
+  const pending = watch.isAlone ? undefined : fetch(url, /** @type {RequestInit} */ (init));
+  return {
+    settled: exchange(watch, pending, limits, totalMs, undefined, ticket),
+    cancel: () => {
+      watch.stop();
+      watch.controller.abort();
+    },
+  };
+}
+
+/**
  * @param {Watch} watch
  * @param {Promise<Response> | undefined} pending undefined: nothing is sent
  * @param {Limits} limits
@@ -292,10 +318,21 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
  * @param {AbortSignal} signal
  */
 function post(url, lines, body, stream, signal) {
+  const headers = httpHeaders(lines, stream);
+  headers["content-type"] = "application/json";
+  return fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
+}
+
+/**
+ * The headers of a request, but for those of its body.
+ *
+ * @param {string} lines the names and values of further headers
+ * @param {boolean} stream
+ */
+function httpHeaders(lines, stream) {
   // The complete list: none of the caller's headers reaches an upstream as it is.
   /** @type {Record<string, string>} */
   const headers = {
-    "content-type": "application/json",
     accept: stream ? "text/event-stream" : "application/json",
     // The runtime would decode and encode again the bytes that are read here.
     "accept-encoding": "identity",
@@ -304,7 +341,7 @@ function post(url, lines, body, stream, signal) {
   const parts = lines.split("\n");
   for (let index = 1; index < parts.length; index += 2)
     headers[/** @type {string} */ (parts[index - 1])] = /** @type {string} */ (parts[index]);
-  return fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
+  return headers;
 }
 
 /** Errors of the binding that mean "not now": the daily allocation is used up, or no capacity is left. */

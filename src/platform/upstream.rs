@@ -36,6 +36,17 @@ extern "C" {
         ticket: u32,
     ) -> JsFlight;
 
+    #[wasm_bindgen(js_name = ask)]
+    fn send_without_body(
+        client: &web_sys::AbortSignal,
+        method: &str,
+        url: &str,
+        headers: &str,
+        limits: &js_sys::Object,
+        total_ms: f64,
+        ticket: u32,
+    ) -> JsFlight;
+
     fn first(flights: &js_sys::Array, ms: f64) -> js_sys::Promise;
 
     fn pause(client: &web_sys::AbortSignal, ms: f64) -> js_sys::Promise;
@@ -130,6 +141,13 @@ pub enum UpstreamBody {
 pub struct EventStream {
     exchange: JsExchange,
     hooks: Hooks,
+}
+
+impl EventStream {
+    /// As in [`ResponseStream::response_id`].
+    pub fn response_id(&self) -> Option<String> {
+        self.hooks.stream.borrow().response_id()
+    }
 }
 
 impl UpstreamResponse {
@@ -371,6 +389,21 @@ pub fn begin(
         ticket.number(),
     );
     Flight { sent, hooks, ticket }
+}
+
+/// Sends a request without a body, whose whole response must arrive within `total_ms`.
+pub fn ask(
+    client: &web_sys::AbortSignal,
+    method: &str,
+    url: &str,
+    headers: &[(&str, String)],
+    limits: &Limits,
+    total_ms: u32,
+) -> Flight {
+    let ticket = Ticket::new();
+    let sent =
+        send_without_body(client, method, url, &lines(headers), &limits.0, total_ms.into(), ticket.number());
+    Flight { sent, hooks: None, ticket }
 }
 
 /// The lines of headers: name and value in turn.

@@ -20,6 +20,7 @@ import {
   newClient,
   operate,
 } from "../e2e/harness.mjs";
+import { keeper } from "../e2e/keeper.mjs";
 
 /** Examples that cannot succeed here, as there is no binding for e-mail, and their responses. */
 const REFUSED = { ApprovalEmail: 400 };
@@ -32,11 +33,13 @@ const SETTINGS = /** @type {const} */ ({
   "/v0/models/{id}": ["demo/spare", {}],
 });
 
+/** @type {Awaited<ReturnType<typeof keeper>>} */ let openai;
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
 
 before(async () => {
   upstream = await Upstream.start();
+  openai = await keeper(upstream.url);
   const policy = { models: ["groq/*", "demo/*"] };
   gateway = await Gateway.start({
     GATEWAY_API_KEY_HASHES: `staging:${KEY_HASH}`,
@@ -46,7 +49,7 @@ before(async () => {
     GROQ_API_KEY: PROVIDER_KEY,
     GROQ_BASE_URL: `${upstream.url}/v1`,
     OPENAI_API_KEY: PROVIDER_KEY,
-    OPENAI_BASE_URL: `${upstream.url}/v1`,
+    OPENAI_BASE_URL: `${openai.url}/v1`,
     ANTHROPIC_API_KEY: PROVIDER_KEY,
     ANTHROPIC_BASE_URL: `${upstream.url}/v1`,
     GATEWAY_CONFIG: JSON.stringify({
@@ -59,7 +62,7 @@ before(async () => {
     }),
   });
 });
-after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop(), openai?.close()]));
 
 /** @param {Response} response */
 const json = async (response) => /** @type {any} */ (await response.json());
@@ -101,6 +104,16 @@ async function receipt(key) {
   });
 }
 
+/** The id of a response that a provider keeps. */
+async function stored() {
+  const response = await call(`${gateway.url}/v1/responses`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+    body: JSON.stringify({ model: "openai/gpt-5.6-luna", input: "Hi" }),
+  });
+  return (await json(response)).id;
+}
+
 /**
  * Creates what a request needs, and returns the value for the brace of its path.
  *
@@ -119,6 +132,7 @@ async function prepared(path, query) {
   if (path === "/v0/api_keys") await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
   if (path.startsWith("/v1/models/")) return ["groq/openai/gpt-oss-20b", "fast"];
   if (path === "/usage/requests/{id}") return [await receipt(named ?? KEY)];
+  if (path.includes("{response_id}")) return [await stored()];
   if (path.includes("{name}")) return ["ci-runner"];
   return path.includes("{id}") ? [await pending()] : [""];
 }

@@ -9,6 +9,7 @@ import {
   PROVIDER_KEY,
   Gateway,
   Upstream,
+  call,
   chat,
   contents,
   embed,
@@ -16,6 +17,7 @@ import {
   freshState,
   variables,
 } from "./harness.mjs";
+import { keeper } from "./keeper.mjs";
 
 const PROMPT = "prompt-that-nobody-keeps";
 const ANSWER = "answer-that-nobody-keeps";
@@ -24,6 +26,7 @@ const CALLER_KEY = "sk-caller-key-that-nobody-keeps";
 test("privacy: after a run neither logs nor stored state contain content or secrets", async () => {
   const state = await freshState();
   const upstream = await Upstream.start();
+  const xai = await keeper(upstream.url);
   const providers = {
     demo: {
       base_url: `${upstream.url}/v1`,
@@ -32,7 +35,12 @@ test("privacy: after a run neither logs nor stored state contain content or secr
     },
   };
   const gateway = await Gateway.start(
-    { ...variables(upstream, { providers }), GATEWAY_API_KEY: CALLER_KEY },
+    {
+      ...variables(upstream, { providers }),
+      GATEWAY_API_KEY: CALLER_KEY,
+      XAI_API_KEY: PROVIDER_KEY,
+      XAI_BASE_URL: `${xai.url}/v1`,
+    },
     [],
     state,
   );
@@ -64,6 +72,17 @@ test("privacy: after a run neither logs nor stored state contain content or secr
       const response = await embed(gateway, body, headers);
       said.push(JSON.stringify([...response.headers]), await response.text());
     }
+    // Of a response that its provider keeps, the ledger remembers the id.
+    const input = [{ role: "user", content: PROMPT }];
+    const kept = await call(`${gateway.url}/v1/responses`, {
+      method: "POST",
+      headers: { ...headers, "content-type": "application/json" },
+      body: JSON.stringify({ model: "xai/grok-4.5", input }),
+    });
+    const { id } = await kept.json();
+    const read = await call(`${gateway.url}/v1/responses/${id}`, { headers });
+    assert.equal(read.status, 200);
+    said.push(await read.text());
     const wrong = await chat(gateway, { messages }, { authorization: `Bearer ${CALLER_KEY}x` });
     said.push(JSON.stringify([...wrong.headers]), await wrong.text());
     await fetch(`${gateway.url}/health`);
@@ -80,7 +99,7 @@ test("privacy: after a run neither logs nor stored state contain content or secr
       assert.ok(!said.join("\n").includes(secret), `${secret} in a reply`);
     }
   } finally {
-    await Promise.all([gateway.stop(), upstream.stop()]);
+    await Promise.all([gateway.stop(), upstream.stop(), xai.close()]);
     await rm(state, { recursive: true });
   }
 });

@@ -1,6 +1,7 @@
 // @ts-check
 //! `POST /v1/responses` in the real runtime: bytes in both directions at a provider that serves Responses, translation to
-//! providers of Chat Completions and Messages, ends of streams, errors, budgets, and what clients ask for beside it.
+//! providers of Chat Completions and Messages, ends of streams, errors, budgets, what clients ask for beside it, and the
+//! responses that a provider keeps. Chat completions that are sent as Responses are here too.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -8,6 +9,7 @@ import { createServer, request } from "node:http";
 import { after, before, suite, test } from "node:test";
 import OpenAI from "openai";
 import { Gateway, KEY, Upstream, call, eventually, variables } from "./harness.mjs";
+import { keeper } from "./keeper.mjs";
 import { lane } from "./lanes.mjs";
 import { issue, receipts } from "./ledgers.mjs";
 
@@ -138,7 +140,11 @@ async function responsesProvider() {
     const what = asked.metadata?.do ?? "";
     const first = incoming.url?.startsWith("/first");
     const item = what === "tool" ? CALL : ITEM;
-    if (what === "busy" || (what === "busy-first" && first)) {
+    if (incoming.url?.endsWith("/chat/completions")) {
+      answer.writeHead(200, { "content-type": "application/json" });
+      const message = { role: "assistant", content: "Hello!" };
+      answer.end(JSON.stringify({ choices: [{ index: 0, message, finish_reason: "stop" }] }));
+    } else if (what === "busy" || (what === "busy-first" && first)) {
       answer.writeHead(503, { "content-type": "application/json" });
       answer.end('{"error":{"message":"no room","type":"server_error","code":"busy"}}');
     } else if (asked.stream !== true || what === "whole") {
@@ -165,26 +171,30 @@ async function responsesProvider() {
 }
 
 /** @type {Awaited<ReturnType<typeof responsesProvider>>} */ let provider;
+/** @type {Awaited<ReturnType<typeof keeper>>} */ let openai;
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
 /** @type {OpenAI} */ let client;
 
 before(async () => {
   [upstream, provider] = await Promise.all([Upstream.start(), responsesProvider()]);
+  openai = await keeper(upstream.url);
   const native = (/** @type {string} */ name) => ({
     base_url: `${provider.url}/${name}/v1`,
     auth: "none",
     formats: ["responses"],
     models: ["gpt-small"],
   });
-  gateway = await Gateway.start(
-    variables(upstream, {
+  gateway = await Gateway.start({
+    ...variables(upstream, {
       aliases: {},
       groups: { pair: { models: ["first/gpt-small", "second/gpt-small"] } },
       providers: {
         native: native("native"),
         first: native("first"),
         second: native("second"),
+        // It gives its responses no ids.
+        nameless: { ...native("nameless"), formats: ["chat_completions"] },
         talker: lane(upstream, "talker", { models: ["sim-small"] }),
         claude: lane(upstream, "claude", { formats: ["messages"], models: ["sim-small"] }),
       },
@@ -201,10 +211,14 @@ before(async () => {
       timeouts: { first_byte_ms: 2000, idle_ms: 1500 },
       policies: { budget: { limits: { usd_total: 1 } }, small: { limits: { usd_total: 0.004 } } },
     }),
-  );
+    OPENAI_API_KEY: "sk-one,sk-two",
+    OPENAI_BASE_URL: `${openai.url}/v1`,
+    XAI_API_KEY: "sk-xai",
+    XAI_BASE_URL: `${openai.url}/x/v1`,
+  });
   client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: KEY, maxRetries: 0 });
 });
-after(() => Promise.all([gateway?.stop(), upstream?.stop(), provider?.close()]));
+after(() => Promise.all([gateway?.stop(), upstream?.stop(), provider?.close(), openai?.close()]));
 
 /**
  * The response to a request, read to its end.
@@ -426,21 +440,10 @@ suite("clients of responses", () => {
     assert.deepEqual([item.name, item.arguments], ["weather", '{"city":"Oslo"}']);
   });
 
-  test("responses: a WebSocket gets 426 at once, and nothing is stored", async () => {
+  test("responses: a WebSocket gets 426 at once", async () => {
     const headers = { authorization: `Bearer ${KEY}` };
     const get = await fetch(`${gateway.url}/v1/responses`, { headers });
     assert.equal(get.status, 405);
-    for (const [method, path] of [
-      ["GET", "resp_1"],
-      ["DELETE", "resp_1"],
-      ["POST", "resp_1/cancel"],
-      ["GET", "resp_1/input_items"],
-    ]) {
-      const missing = await fetch(`${gateway.url}/v1/responses/${path}`, { method, headers });
-      const { error } = await missing.json();
-      assert.deepEqual([missing.status, error.code], [404, "not_found"]);
-      assert.match(error.message, /stores no responses/);
-    }
     const url = new URL(gateway.url);
     const probe = request({
       host: url.hostname,
@@ -464,5 +467,302 @@ suite("clients of responses", () => {
       [426, "websocket_not_supported"],
       text,
     );
+  });
+});
+
+/**
+ * The response to a request about a kept response, or to another one beside `POST /v1/responses`.
+ *
+ * @param {string} method
+ * @param {string} path
+ * @param {string} key
+ * @param {object} [body]
+ */
+async function about(method, path, key, body) {
+  const answered = await call(`${gateway.url}/v1/responses/${path}`, {
+    method,
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const json = /** @type {any} */ (await answered.json());
+  return { status: answered.status, headers: answered.headers, json, error: json.error };
+}
+
+/**
+ * A response that openai keeps for a key.
+ *
+ * @param {string} key
+ * @param {object} [body]
+ * @returns {Promise<{ id: string, account: string }>}
+ */
+async function stored(key, body = {}) {
+  const made = await ask({ model: "openai/gpt-5.6-luna", ...body }, key);
+  assert.equal(made.status, 200, made.text);
+  const id = made.json?.id ?? events(made.text)[0].response.id;
+  return { id, account: openai.sent.at(-1)?.account ?? assert.fail() };
+}
+
+suite("responses that a provider keeps", () => {
+  /** @type {string} */ let key;
+  /** @type {string} */ let other;
+  before(async () => {
+    [{ key }, { key: other }] = await Promise.all([issue(gateway, "one"), issue(gateway, "other")]);
+  });
+
+  test("stored responses: a continued conversation stays with the account that made its beginning", async () => {
+    const accounts = new Set();
+    for (let turn = 0; turn < 12; turn += 1) {
+      const first = await stored(key, { stream: turn % 2 === 0, input: `Hi ${turn}` });
+      const second = await stored(key, { previous_response_id: first.id, input: "And?" });
+      assert.equal(second.account, first.account);
+      accounts.add(first.account);
+    }
+    // Without affinity, half of the turns would have failed.
+    assert.deepEqual([...accounts].sort(), ["sk-one", "sk-two"]);
+  });
+
+  test("stored responses: GET, input_items, cancel and DELETE go to the account that made the response", async () => {
+    for (const stream of [false, true]) {
+      const { id, account } = await stored(key, { stream, background: !stream });
+      const got = await about("GET", `${id}?include[]=a%26b&secret=1`, key);
+      assert.deepEqual([got.status, got.json.id], [200, id], JSON.stringify(got.json));
+      assert.equal(got.headers.get("x-gateway-provider"), "openai");
+      const last = openai.sent.at(-1) ?? assert.fail();
+      assert.equal(last.path, `/v1/responses/${id}?include%5B%5D=a%26b`);
+      const items = await about("GET", `${id}/input_items?limit=1&order=asc`, key);
+      assert.deepEqual([items.status, items.json.data.length], [200, 1]);
+      const cancelled = await about("POST", `${id}/cancel`, key);
+      assert.deepEqual([cancelled.status, cancelled.json.status], [200, "cancelled"]);
+      const deleted = await about("DELETE", id, key);
+      assert.deepEqual([deleted.status, deleted.json.deleted], [200, true]);
+      assert.ok(openai.sent.slice(-4).every((one) => one.account === account));
+      const gone = await about("GET", id, key);
+      assert.deepEqual([gone.status, gone.error.code], [404, "response_not_found"]);
+    }
+  });
+
+  test("stored responses: another key, an unknown id and store false get 404, and nothing is sent", async () => {
+    const { id } = await stored(key);
+    const { id: unstored } = await stored(key, { store: false });
+    const before = openai.sent.length;
+    for (const [method, path, who] of [
+      ["GET", id, other],
+      ["DELETE", id, other],
+      ["POST", `${id}/cancel`, other],
+      ["GET", `${id}/input_items`, other],
+      ["GET", id, KEY],
+      ["GET", unstored, key],
+      ["GET", "resp_unknown", key],
+      ["GET", "..%2Fmodels", key],
+    ]) {
+      const missing = await about(`${method}`, `${path}`, `${who}`);
+      assert.deepEqual([missing.status, missing.error.code], [404, "response_not_found"]);
+    }
+    for (const who of [other, KEY]) {
+      const refused = await ask({ model: "openai/gpt-5.6-luna", previous_response_id: id }, who);
+      const { code, param } = refused.error;
+      assert.deepEqual(
+        [refused.status, code, param],
+        [400, "previous_response_not_found", "previous_response_id"],
+      );
+    }
+    assert.equal(openai.sent.length, before);
+    assert.equal((await about("GET", id, key)).status, 200);
+    const streamed = await about("GET", `${id}?stream=true`, key);
+    assert.deepEqual([streamed.status, streamed.error.param], [400, "stream"]);
+  });
+
+  test("stored responses: a provider without an endpoint, or another provider, is named", async () => {
+    const { id } = await stored(key, { model: "xai/grok-4.5" });
+    assert.equal((await about("GET", id, key)).status, 200);
+    for (const [method, path] of [
+      ["POST", `${id}/cancel`],
+      ["GET", `${id}/input_items`],
+    ]) {
+      const refused = await about(`${method}`, `${path}`, key);
+      assert.deepEqual([refused.status, refused.error.code], [400, "unsupported_endpoint"]);
+    }
+    const crossed = await ask({ model: "openai/gpt-5.6-luna", previous_response_id: id }, key);
+    assert.deepEqual([crossed.status, crossed.error.code], [400, "unsupported_parameter"]);
+    assert.match(crossed.error.message, /'xai'/);
+    const background = await ask({ model: "xai/grok-4.5", background: true }, key);
+    assert.deepEqual([background.status, background.error.param], [400, "background"]);
+    assert.equal((await about("DELETE", id, key)).status, 200);
+  });
+
+  test("stored responses: OpenAI's SDK retrieves, lists, counts, compacts and deletes", async () => {
+    const model = "openai/gpt-5.6-luna";
+    const sdk = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key, maxRetries: 0 });
+    const { id } = await sdk.responses.create({ model, input: "Hi" });
+    assert.equal((await sdk.responses.retrieve(id)).id, id);
+    assert.equal((await sdk.responses.inputItems.list(id)).data.length, 1);
+    assert.equal((await sdk.responses.cancel(id)).status, "cancelled");
+    await sdk.responses.delete(id);
+    const count = await sdk.responses.inputTokens.count({ model, input: "Hi you" });
+    assert.deepEqual([count.object, count.input_tokens], ["response.input_tokens", 8]);
+    const compacted = await sdk.responses.compact({ model: "openai/gpt-5.6-luna", input: "Hi" });
+    assert.equal(compacted.output[0]?.type, "compaction");
+  });
+
+  test("compactions: a compaction has a receipt, and needs a provider that compacts and a key without a budget", async () => {
+    const { key: fresh } = await issue(gateway, "compacting");
+    const body = { model: "openai/gpt-5.6-luna", input: "Hi" };
+    const made = await about("POST", "compact", fresh, body);
+    assert.equal(made.status, 200, JSON.stringify(made.json));
+    assert.equal(made.headers.get("x-gateway-tokens"), "prompt=20, cached=0, completion=7");
+    assert.equal(openai.sent.at(-1)?.path, "/v1/responses/compact");
+    const [receipt] = await eventually(async () => {
+      const list = await receipts(gateway, fresh);
+      return list.length > 0 && list;
+    });
+    assert.equal(receipt.completion_tokens, 7);
+    for (const model of ["talker/sim-small", MODEL, "xai/grok-4.5"]) {
+      const refused = await about("POST", "compact", fresh, { ...body, model });
+      assert.deepEqual([refused.status, refused.error.code], [400, "unsupported_endpoint"], model);
+    }
+    const { key: poor } = await issue(gateway, "compacting-poor", { policies: ["budget"] });
+    const unpriced = await about("POST", "compact", poor, body);
+    assert.deepEqual([unpriced.status, unpriced.error.code], [403, "price_unknown"]);
+    const streamed = await about("POST", "compact", fresh, { ...body, stream: true });
+    assert.deepEqual([streamed.status, streamed.error.param], [400, "stream"]);
+  });
+
+  test("input_tokens: the provider counts if it can, the maker of an earlier response if there is one; others are estimated", async () => {
+    const { id, account } = await stored(key);
+    const model = "openai/gpt-5.6-luna";
+    const counted = await about("POST", "input_tokens", key, {
+      model,
+      input: "Hi",
+      previous_response_id: id,
+    });
+    assert.deepEqual([counted.status, counted.json.input_tokens], [200, 4]);
+    assert.equal(counted.headers.get("x-gateway-token-count"), "upstream");
+    assert.equal(openai.sent.at(-1)?.account, account);
+    for (const other of [MODEL, "talker/sim-small"]) {
+      const guessed = await about("POST", "input_tokens", key, { model: other, input: "Hi you" });
+      assert.equal(guessed.status, 200, JSON.stringify(guessed.json));
+      assert.equal(guessed.headers.get("x-gateway-token-count"), "estimated");
+      assert.equal(guessed.json.object, "response.input_tokens");
+      assert.ok(guessed.json.input_tokens >= 2);
+    }
+    // A prompt of Messages that would be sent as Responses is counted as one.
+    const messages = await call(`${gateway.url}/v1/messages/count_tokens`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: JSON.stringify({
+        model,
+        messages: [{ role: "user", content: "Hi" }],
+        tools: [{ name: "f", input_schema: { type: "object", properties: {} } }],
+      }),
+    });
+    const { input_tokens: tokens, ...rest } = await messages.json();
+    assert.ok(tokens > 0);
+    assert.deepEqual([rest, messages.headers.get("x-gateway-token-count")], [{}, "upstream"]);
+    const { body } = openai.sent.at(-1) ?? assert.fail();
+    assert.deepEqual(Object.keys(body).sort(), ["input", "model", "tools"]);
+  });
+});
+
+suite("chat completions that are sent as Responses", () => {
+  const TOOLS = [
+    { type: "function", function: { name: "f", parameters: { type: "object", properties: {} } } },
+  ];
+  const messages = [{ role: "user", content: "Hi" }];
+
+  /** @param {object} body @param {string} [key] */
+  async function complete(body, key = KEY) {
+    const answered = await call(`${gateway.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: JSON.stringify({ messages, ...body }),
+    });
+    const text = await answered.text();
+    return { status: answered.status, headers: answered.headers, text };
+  }
+
+  test("chat: a model that is served only as Responses answers whole and streamed", async () => {
+    for (const model of ["openai/gpt-5.4-pro", "xai/grok-4.20-multi-agent"]) {
+      const whole = await complete({ model, reasoning_effort: "high" });
+      assert.equal(whole.status, 200, whole.text);
+      const { object, choices, usage } = JSON.parse(whole.text);
+      assert.equal(object, "chat.completion");
+      assert.match(choices[0].message.content, /^said \d+$/);
+      assert.deepEqual([usage.prompt_tokens, usage.completion_tokens], [20, 7]);
+      const { path, body } = openai.sent.at(-1) ?? assert.fail();
+      assert.match(path, /\/v1\/responses$/);
+      assert.deepEqual([body.store, body.reasoning], [false, { effort: "high" }]);
+      const streamed = await complete({
+        model,
+        stream: true,
+        stream_options: { include_usage: true },
+      });
+      assert.match(streamed.text, /"content":"said \d+"/);
+      assert.match(streamed.text, /"prompt_tokens":20/);
+      assert.ok(streamed.text.endsWith("data: [DONE]\n\n"));
+      const tooMuch = await complete({ model, n: 2 });
+      const { error } = JSON.parse(tooMuch.text);
+      assert.deepEqual(
+        [tooMuch.status, error.code, error.param],
+        [400, "unsupported_parameter", "n"],
+      );
+    }
+  });
+
+  test("chat: tools go as Responses only to models that reject them in Chat Completions", async () => {
+    for (const [model, rest, format] of [
+      ["openai/gpt-5.6-sol", {}, "responses"],
+      ["openai/gpt-5.6-sol", { reasoning_effort: "low" }, "responses"],
+      ["openai/gpt-5.6-sol", { reasoning_effort: "none" }, "chat_completions"],
+      ["openai/gpt-5.4", { reasoning_effort: "low" }, "responses"],
+      ["openai/gpt-5.4", {}, "chat_completions"],
+      ["openai/gpt-5", { reasoning_effort: "low" }, "chat_completions"],
+    ]) {
+      const body = { model, messages, tools: TOOLS, .../** @type {object} */ (rest) };
+      const explained = await call(`${gateway.url}/v1/routing/explain`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      const { candidates } = await explained.json();
+      const { format: found, passes } = candidates[0];
+      assert.deepEqual([found, passes], [format, format === "chat_completions"], `${model}`);
+      const without = await call(`${gateway.url}/v1/routing/explain`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+        body: JSON.stringify({ model, messages }),
+      });
+      assert.equal((await without.json()).candidates[0].passes, true, `${model}`);
+    }
+    const called = await complete({ model: "openai/gpt-5.6-sol", tools: TOOLS });
+    const [choice] = JSON.parse(called.text).choices;
+    assert.equal(choice.finish_reason, "tool_calls");
+    assert.deepEqual(choice.message.tool_calls[0].function, { name: "f", arguments: "{}" });
+  });
+
+  test("chat: a budget limits the output of a call that is sent as a response", async () => {
+    const { key: poor } = await issue(gateway, "chat-poor", { policies: ["small"] });
+    const limited = await complete({ model: "openai/gpt-5.6-luna", tools: TOOLS }, poor);
+    assert.equal(limited.status, 200, limited.text);
+    const { max_output_tokens: most } = openai.sent.at(-1)?.body ?? assert.fail();
+    assert.ok(most > 0 && most < 5000, `${most}`);
+    assert.match(`${limited.headers.get("x-gateway-dropped-params")}`, /max_output_tokens=/);
+  });
+
+  test("responses: two translated responses of one moment have different ids", async () => {
+    const body = { model: "nameless/gpt-small", input: "Hi" };
+    const made = await Promise.all([ask(body), ask(body), ask(body)]);
+    const ids = made.map(({ json }) => json?.id);
+    assert.equal(new Set(ids).size, 3, `${ids}`);
+    assert.ok(ids.every((id) => /^resp_.{16,}$/.test(id)));
+  });
+});
+
+suite("Codex", () => {
+  test("models: Codex gets an empty catalogue of its own beside the list", async () => {
+    const list = async (/** @type {string} */ query) =>
+      /** @type {any} */ (await (await call(`${gateway.url}/v1/models${query}`)).json());
+    const [ordinary, codex] = [await list(""), await list("?client_version=0.171.0")];
+    assert.equal(ordinary.models, undefined);
+    assert.deepEqual(codex, { ...ordinary, models: [] });
   });
 });

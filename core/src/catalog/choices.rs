@@ -56,6 +56,10 @@ pub(super) const OPENROUTER: Choices = Choices {
 pub(super) const ANTHROPIC: Choices =
     Choices { fields: &[("fallbacks", Choice::Services)], model_parts: &[] };
 
+/// A preset chooses the model, its instructions and its tools. <https://docs.perplexity.ai/docs/agent-api/presets>
+pub(super) const PERPLEXITY: Choices =
+    Choices { fields: &[("preset", Choice::Services), ("models", Choice::Models)], model_parts: &[] };
+
 /// A suffix names the host or the order of hosts. <https://huggingface.co/docs/inference-providers>
 pub(super) const HUGGING_FACE: Choices =
     Choices { fields: &[("provider", Choice::Price)], model_parts: &[(":", Choice::Price)] };

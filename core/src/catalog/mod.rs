@@ -9,9 +9,9 @@ mod providers;
 mod registry;
 
 pub use choices::{Choice, Choices};
-pub use models::{Efforts, Facts, MODELS_AS_OF, Price, Steps, facts, of_provider};
+pub use models::{ChatTools, Efforts, Facts, MODELS_AS_OF, Price, Steps, ToolUse, facts, of_provider};
 pub use providers::{
-    LimitHeader, PROVIDERS, Provider, Quirk, Resource, StreamUsage, Window, api_key_variable,
+    Kept, LimitHeader, PROVIDERS, Provider, Quirk, Resource, StreamUsage, Window, api_key_variable,
     base_url_variable,
 };
 pub use registry::{

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use crate::config::ModelSettings;
 use crate::conversation::Effort;
 use crate::money::MicroUsd;
-use crate::operation::Task;
+use crate::operation::{Format, Task};
 use crate::tier::Tier;
 
 /// The known facts about a model. `None` means unknown: not zero, not false.
@@ -64,6 +64,10 @@ pub struct Facts {
     pub not_automatic: bool,
     /// `true` if the model is not listed: it has ended, or its name is that of a deployment.
     pub hidden: bool,
+    /// The only format in which the provider serves the model; `None` if it serves it in all of its formats.
+    pub only_format: Option<Format>,
+    /// The calls with tools that the model accepts in Chat Completions.
+    pub chat_tools: ChatTools,
     /// The task.
     pub task: Option<Task>,
     /// The day on which the provider ends the model, in days since 1970.
@@ -83,6 +87,40 @@ pub struct Efforts {
     pub xhigh: Option<bool>,
     /// `max`
     pub max: Option<bool>,
+}
+
+/// The calls with tools that a model accepts in Chat Completions. OpenAI's models from GPT-5.4 on reject the others with
+/// "Function tools with `reasoning_effort` are not supported"; through Responses they accept them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChatTools {
+    /// All.
+    #[default]
+    Any,
+    /// Those that ask for no effort, or for the effort `none`.
+    WithoutEffort,
+    /// Those that ask for the effort `none`: without an effort, the model reasons.
+    WithoutReasoning,
+}
+
+/// The parts of a call that decide whether Chat Completions accepts its tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToolUse {
+    /// `true` if the call offers tools.
+    pub has_tools: bool,
+    /// `true` if the call asks for an effort, `false` if it asks for the effort `none`.
+    pub reasons: Option<bool>,
+}
+
+impl ChatTools {
+    /// Returns `true` if Chat Completions rejects such a call.
+    pub fn reject(self, ToolUse { has_tools, reasons }: ToolUse) -> bool {
+        has_tools
+            && match self {
+                ChatTools::Any => false,
+                ChatTools::WithoutEffort => reasons == Some(true),
+                ChatTools::WithoutReasoning => reasons != Some(false),
+            }
+    }
 }
 
 impl Facts {
@@ -379,13 +417,15 @@ const UNRATED: u8 = u8::MAX;
 const CAPABILITIES: usize = 19;
 const TIER_SHIFT: usize = 2 * CAPABILITIES;
 
-/// Packs everything that is not a number: two bits for each capability and for the tier, where 0 is unknown, and one
-/// bit each for `not_automatic` and `hidden`.
+/// Packs everything that is not a number: two bits for each capability and for the tier, where 0 is unknown, one bit
+/// each for `not_automatic` and `hidden`, and two bits each for the only format and for [`ChatTools`].
 const fn flags(
     capabilities: [Option<bool>; CAPABILITIES],
     tier: Option<Tier>,
     not_automatic: bool,
     hidden: bool,
+    only_format: Option<Format>,
+    chat_tools: ChatTools,
 ) -> u64 {
     let tier = match tier {
         None => 0,
@@ -393,7 +433,14 @@ const fn flags(
         Some(Tier::Medium) => 2,
         Some(Tier::High) => 3,
     };
-    let mut flags = (tier | (not_automatic as u64) << 2 | (hidden as u64) << 3) << TIER_SHIFT;
+    let only_format = match only_format {
+        Some(Format::ChatCompletions) => 1,
+        Some(Format::Responses) => 2,
+        // `core/build.rs` writes no other.
+        _ => 0,
+    };
+    let rest = tier | (not_automatic as u64) << 2 | (hidden as u64) << 3;
+    let mut flags = (rest | only_format << 4 | (chat_tools as u64) << 6) << TIER_SHIFT;
     let mut rest: &[Option<bool>] = &capabilities;
     while let [before @ .., capability] = rest {
         flags |= capability_bits(*capability) << (2 * before.len());
@@ -479,6 +526,16 @@ impl Row {
             requests_per_day: number(self.requests_per_day),
             not_automatic: rest >> 2 & 1 == 1,
             hidden: rest >> 3 & 1 == 1,
+            only_format: match rest >> 4 & 3 {
+                1 => Some(Format::ChatCompletions),
+                2 => Some(Format::Responses),
+                _ => None,
+            },
+            chat_tools: match rest >> 6 & 3 {
+                1 => ChatTools::WithoutEffort,
+                2 => ChatTools::WithoutReasoning,
+                _ => ChatTools::Any,
+            },
             task: Some(self.task),
             ends: (self.ends != 0).then_some(self.ends),
             successor: SUCCESSORS.get(usize::from(self.successor)).copied(),
@@ -522,7 +579,12 @@ mod tests {
 
     /// The file has rows that no endpoint serves yet.
     fn is_served(row: &Value) -> bool {
-        row.get("formats").is_none() && row.get("task").is_none_or(|task| task == "embed")
+        let is_spoken = only_format(row).is_some() || row.get("formats").is_none();
+        is_spoken && row.get("task").is_none_or(|task| task == "embed")
+    }
+
+    fn only_format(row: &Value) -> Option<Format> {
+        serde_json::from_value(row["formats"].get(0)?.clone()).ok()
     }
 
     fn micro(row: &Value, field: &str) -> Option<u64> {
@@ -584,8 +646,16 @@ mod tests {
                 tier: row.get("tier").map(|tier| serde_json::from_value(tier.clone()).unwrap()),
                 priority: number("priority").map(|value| value.try_into().unwrap()),
                 requests_per_day: number("requests_per_day").map(|value| value.try_into().unwrap()),
-                not_automatic: capability("automatic") == Some(false) || row.get("task").is_some(),
+                not_automatic: capability("automatic") == Some(false)
+                    || row.get("task").is_some()
+                    || only_format(&row) == Some(Format::Responses),
                 hidden: capability("hidden") == Some(true),
+                only_format: only_format(&row),
+                chat_tools: match row["chat_tools"].as_str() {
+                    Some("without_effort") => ChatTools::WithoutEffort,
+                    Some("without_reasoning") => ChatTools::WithoutReasoning,
+                    _ => ChatTools::Any,
+                },
                 task: Some(
                     row.get("task").map_or(Task::Chat, |task| serde_json::from_value(task.clone()).unwrap()),
                 ),

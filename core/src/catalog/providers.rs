@@ -53,9 +53,27 @@ pub struct Provider {
     pub choices: Choices,
     /// `true` if its streams are known to end without `[DONE]`: with a finish reason and usage, they are complete.
     pub ends_without_done: bool,
-    /// `true` if it serves OpenAI's own models as OpenAI does: it keeps responses, conversations and prompts, and its
-    /// reasoning models call tools best through Responses; the newest ones reject tools in Chat Completions.
+    /// `true` if it serves OpenAI's own models as OpenAI does: its reasoning models call tools best through Responses.
     pub is_openai: bool,
+    /// The parts of Responses for which a provider has to keep something. It rejects or ignores the others.
+    pub keeps: &'static [Kept],
+}
+
+/// A part of Responses that only some providers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It keeps responses: `previous_response_id`, and `GET` and `DELETE` of a response.
+    Responses,
+    /// It lists the input of a response.
+    InputItems,
+    /// It makes responses in the background, and cancels them.
+    Background,
+    /// It keeps conversations.
+    Conversations,
+    /// It keeps prompts.
+    Prompts,
+    /// It counts the tokens of an input.
+    InputTokens,
 }
 
 /// When a provider's streams report usage.
@@ -244,6 +262,7 @@ pub(super) const fn usual_path(format: Format) -> &'static str {
         Format::ChatCompletions => "/chat/completions",
         Format::Messages => "/messages",
         Format::Responses => "/responses",
+        Format::Compaction => "/responses/compact",
         Format::Embeddings => "/embeddings",
     }
 }
@@ -266,6 +285,7 @@ const EMBEDDINGS: (Format, &str) = (Format::Embeddings, usual_path(Format::Embed
 const CHAT: (Format, &str) = (Format::ChatCompletions, usual_path(Format::ChatCompletions));
 const MESSAGES: (Format, &str) = (Format::Messages, usual_path(Format::Messages));
 const RESPONSES: (Format, &str) = (Format::Responses, usual_path(Format::Responses));
+const COMPACTION: (Format, &str) = (Format::Compaction, usual_path(Format::Compaction));
 
 /// A typical provider: the key is a bearer token, nothing else is special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {
@@ -294,6 +314,7 @@ const fn with_auth(name: &'static str, base_url: &'static str, auth: Auth) -> Pr
         choices: Choices { fields: &[], model_parts: &[] },
         ends_without_done: false,
         is_openai: false,
+        keeps: &[],
     }
 }
 
@@ -350,8 +371,21 @@ impl Provider {
         self
     }
 
+    /// <https://platform.openai.com/docs/api-reference/responses>
     const fn openai(mut self) -> Provider {
         self.is_openai = true;
+        self.keeps(&[
+            Kept::Responses,
+            Kept::InputItems,
+            Kept::Background,
+            Kept::Conversations,
+            Kept::Prompts,
+            Kept::InputTokens,
+        ])
+    }
+
+    const fn keeps(mut self, kept: &'static [Kept]) -> Provider {
+        self.keeps = kept;
         self
     }
 
@@ -368,7 +402,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("ai302", "https://api.302.ai/v1").choices(choices::ANY),
     provider("anthropic", "https://api.anthropic.com/v1").serves(&[CHAT, MESSAGES]).x_api_key()
         .choices(choices::ANTHROPIC).limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
-    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(&[CHAT, RESPONSES, EMBEDDINGS])
+    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS])
         .openai().keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true).charges_rejections(),
     provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS)
         .charges_rejections(),
@@ -389,7 +423,7 @@ pub static PROVIDERS: &[Provider] = &[
         .x_api_key().quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("featherless", "https://api.featherless.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("fireworks", "https://api.fireworks.ai/inference/v1").serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS])
-        .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+        .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).keeps(&[Kept::Responses]).cancel_stops_billing(true),
     provider("friendli", "https://api.friendli.ai/serverless/v1")
         .keys(&["FRIENDLI_TOKEN"]).cancel_stops_billing(true),
     provider("gemini", "https://generativelanguage.googleapis.com/v1beta/openai").serves(CHAT_AND_EMBEDDINGS)
@@ -421,11 +455,13 @@ pub static PROVIDERS: &[Provider] = &[
     provider("nscale", "https://inference.api.nscale.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("nvidia", "https://integrate.api.nvidia.com/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     with_auth("ollama", "http://localhost:11434/v1", Auth::None).serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
-    provider("openai", "https://api.openai.com/v1").serves(&[CHAT, RESPONSES, EMBEDDINGS]).openai().limits(OPENAI_LIMITS).cancel_stops_billing(true),
+    provider("openai", "https://api.openai.com/v1").serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS]).openai().limits(OPENAI_LIMITS).cancel_stops_billing(true),
     provider("openrouter", "https://openrouter.ai/api/v1").serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS])
         .own_routing().choices(choices::OPENROUTER),
     provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
-    provider("perplexity", "https://api.perplexity.ai").serves(&[CHAT, (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY).cancel_stops_billing(false).ends_without_done(),
+    provider("perplexity", "https://api.perplexity.ai")
+        .serves(&[CHAT, (Format::Responses, "/v1/responses"), (Format::Embeddings, "/v1/embeddings")]).quirks(PERPLEXITY)
+        .choices(choices::PERPLEXITY).cancel_stops_billing(false).ends_without_done(),
     provider("poe", "https://api.poe.com/v1").quirks(ONLY_MAX_TOKENS).choices(choices::ANY),
     // The key may be the word "anonymous".
     provider("pollinations", "https://text.pollinations.ai/openai").serves(&[(Format::ChatCompletions, "")]),
@@ -445,7 +481,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("workers_ai", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["CLOUDFLARE_WORKERS_AI_API_KEY", "CLOUDFLARE_API_TOKEN"])
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("xai", "https://api.x.ai/v1").serves(&[CHAT, RESPONSES]).cancel_stops_billing(true),
+    provider("xai", "https://api.x.ai/v1").serves(&[CHAT, RESPONSES]).keeps(&[Kept::Responses]).cancel_stops_billing(true),
     provider("zai", "https://api.z.ai/api/paas/v4").serves(&[CHAT, (Format::Messages, "../../anthropic/v1/messages")]).quirks(ONLY_MAX_TOKENS),
     provider("zhipu", "https://open.bigmodel.cn/api/paas/v4").serves(&[CHAT, (Format::Messages, "../../anthropic/v1/messages")]).quirks(ONLY_MAX_TOKENS),
 ];

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::choices::{self, Choices};
-use super::models::{self, Facts, MODELS_AS_OF, Price};
+use super::models::{self, Facts, MODELS_AS_OF, Price, ToolUse};
 use super::providers::{
-    LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, address, api_key_variable, base_url_variable,
+    Kept, LimitHeader, PROVIDERS, Provider, Quirk, StreamUsage, address, api_key_variable, base_url_variable,
     usual_path,
 };
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
@@ -52,6 +52,8 @@ pub struct Entry {
     pub ends_without_done: bool,
     /// As in [`Provider::is_openai`].
     pub is_openai: bool,
+    /// As in [`Provider::keeps`].
+    pub keeps: &'static [Kept],
     /// The way to call it, or the reason why it cannot be called.
     pub reachability: Reachability,
     /// The operator's settings of its models, by id.
@@ -119,19 +121,43 @@ impl Entry {
         formats.into_iter().find(|other| formats.contains(&format) && self.serves(*other))
     }
 
-    /// [`Entry::format_for`] for one of its models and a call that offers tools or not: a translated call with tools goes
-    /// to OpenAI's reasoning models as Responses, because the newest of them reject tools in Chat Completions.
-    pub fn format_for_model(&self, format: Format, model: &str, has_tools: bool) -> Option<Format> {
-        let usual = self.format_for(format)?;
-        let prefers_responses = || {
-            self.is_openai
-                && self.serves(Format::Responses)
-                && self.facts(model).is_some_and(|facts| facts.reasoning == Some(true))
-        };
-        if usual != format && has_tools && prefers_responses() {
-            return Some(Format::Responses);
+    /// [`Entry::format_for`] for a model of these facts.
+    ///
+    /// A model that is served in one format only gets the call in that format. OpenAI's reasoning models get calls with
+    /// tools as Responses if Chat Completions rejects them, or if they are translated anyway.
+    pub fn format_with(&self, format: Format, facts: &Facts, tools: ToolUse) -> Option<Format> {
+        if let Some(only) = facts.only_format
+            && Format::CONVERSATIONS.contains(&format)
+        {
+            return self.serves(only).then_some(only);
         }
-        Some(usual)
+        let usual = self.format_for(format)?;
+        let prefers_responses = if usual == format {
+            format == Format::ChatCompletions && facts.chat_tools.reject(tools)
+        } else {
+            tools.has_tools && self.is_openai && facts.reasoning == Some(true)
+        };
+        Some(if prefers_responses && self.serves(Format::Responses) { Format::Responses } else { usual })
+    }
+
+    /// [`Entry::format_with`] for one of its models.
+    pub fn format_for_model(&self, format: Format, model: &str, tools: ToolUse) -> Option<Format> {
+        // The formats of a provider without Responses do not depend on the model.
+        if !self.serves(Format::Responses) {
+            return self.format_for(format);
+        }
+        self.format_with(format, &self.facts(model).unwrap_or_default(), tools)
+    }
+
+    /// The endpoint of a format, and the path below it at which prompts of the format are counted; `None` if the provider
+    /// counts none.
+    pub fn counter(&self, format: Format) -> Option<(&Endpoint, &'static str)> {
+        let path = match format {
+            Format::Messages => "count_tokens",
+            Format::Responses if self.keeps.contains(&Kept::InputTokens) => "input_tokens",
+            _ => return None,
+        };
+        Some((self.endpoint(format)?, path))
     }
 
     /// Its keys; empty if it needs none.
@@ -173,10 +199,12 @@ impl Entry {
     }
 }
 
-/// The facts of the model that the settings name. When that model ends says nothing about this one.
+/// The facts of the model that the settings name. When that model ends says nothing about this one, nor do the formats in
+/// which its provider serves it.
 fn like(settings: &ModelSettings) -> Option<Facts> {
     let (provider, id) = settings.like.as_deref()?.split_once('/')?;
-    Some(Facts { ends: None, successor: None, ..models::facts(provider, id)? })
+    let Facts { only_format, chat_tools, .. } = Facts::default();
+    Some(Facts { ends: None, successor: None, only_format, chat_tools, ..models::facts(provider, id)? })
 }
 
 /// All providers of this deployment.
@@ -214,6 +242,7 @@ impl Registry {
                 choices: provider.choices,
                 ends_without_done: provider.ends_without_done,
                 is_openai: provider.is_openai,
+                keeps: provider.keeps,
                 reachability: match built_in_reachability(provider, &variable) {
                     Reachability::Inactive(_) if has_binding && provider.name == WORKERS_AI => {
                         Reachability::Binding
@@ -235,6 +264,7 @@ impl Registry {
                 choices: choices::ANY,
                 ends_without_done: provider.ends_without_done,
                 is_openai: false,
+                keeps: &[],
                 reachability: reachability(
                     name,
                     Ok(provider.base_url.clone()),
@@ -633,6 +663,66 @@ mod tests {
         assert_eq!(format_for("chat", Format::Messages), Some(Format::ChatCompletions));
         assert_eq!(format_for("chat", Format::Embeddings), None);
         assert_eq!(format_for("jina", Format::Messages), None);
+    }
+
+    #[test]
+    fn the_format_of_a_call_depends_on_its_model_and_its_tools() {
+        let registry = registry(
+            r#"{"providers":{"proxy":{"base_url":"http://a.example/x"}},"models":{"proxy/p":{"like":"openai/gpt-5.4-pro"}}}"#,
+            &[
+                ("OPENAI_API_KEY", "k"),
+                ("PERPLEXITY_API_KEY", "k"),
+                ("XAI_API_KEY", "k"),
+                ("PROXY_API_KEY", "k"),
+            ],
+        );
+        let (chat, messages, responses) = (Format::ChatCompletions, Format::Messages, Format::Responses);
+        let none = ToolUse::default();
+        let tools = ToolUse { has_tools: true, reasons: None };
+        let [effort, no_effort] = [true, false].map(|reasons| ToolUse { reasons: Some(reasons), ..tools });
+        for (name, model, format, tool_use, expected) in [
+            ("openai", "gpt-5.4-pro", chat, none, Some(responses)),
+            ("openai", "gpt-5.4-pro", messages, none, Some(responses)),
+            ("openai", "gpt-5.4-pro", responses, none, Some(responses)),
+            ("openai", "gpt-5.4-pro", Format::Compaction, none, Some(Format::Compaction)),
+            ("openai", "gpt-5.4", chat, none, Some(chat)),
+            ("openai", "gpt-5.4", chat, tools, Some(chat)),
+            ("openai", "gpt-5.4", chat, effort, Some(responses)),
+            ("openai", "gpt-5.4", chat, no_effort, Some(chat)),
+            ("openai", "gpt-6-sol", chat, none, Some(chat)),
+            ("openai", "gpt-6-sol", chat, tools, Some(responses)),
+            ("openai", "gpt-6-sol", chat, no_effort, Some(chat)),
+            ("openai", "gpt-5", chat, effort, Some(chat)),
+            ("openai", "gpt-5", messages, none, Some(chat)),
+            ("openai", "gpt-5", messages, tools, Some(responses)),
+            ("openai", "gpt-4.1", messages, tools, Some(chat)),
+            ("openai", "unheard-of", chat, effort, Some(chat)),
+            ("xai", "grok-4.20-multi-agent", chat, none, Some(responses)),
+            ("perplexity", "sonar", responses, none, Some(chat)),
+            ("perplexity", "anthropic/claude-opus-5", messages, none, Some(responses)),
+            ("proxy", "p", chat, none, Some(chat)),
+            ("xai", "grok-4.5", Format::Embeddings, none, None),
+        ] {
+            let entry = registry.provider(name).unwrap();
+            let found = entry.format_for_model(format, model, tool_use);
+            assert_eq!(found, expected, "{name} {model} {format:?} {tool_use:?}");
+            let facts = entry.facts(model).unwrap_or_default();
+            assert_eq!(entry.format_with(format, &facts, tool_use), expected, "{name} {model}");
+        }
+    }
+
+    /// A model that is listed can be called.
+    #[test]
+    fn every_listed_model_is_served_in_some_format() {
+        let registry = Registry::new(&Config::read("{}", None).unwrap(), true, |name| {
+            (!name.ends_with("_BASE_URL")).then(|| "k".to_owned())
+        });
+        for (entry, model) in registry.models() {
+            let chats = model.facts.task != Some(Task::Embed);
+            let format = if chats { Format::ChatCompletions } else { Format::Embeddings };
+            let found = entry.format_with(format, &model.facts, ToolUse::default());
+            assert!(found.is_some(), "{}/{}", model.provider, model.id);
+        }
     }
 
     #[test]

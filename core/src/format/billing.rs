@@ -127,6 +127,10 @@ const EXTRAS: &[Extra] = &[
     extra("cache_control", Found::Text("ttl", CACHE_TIMES), LONGER_IN_CACHE, false),
 ];
 
+/// The output of a compaction. Its field is the conversation that is compacted.
+static COMPACTION: Extra =
+    extra("input", Found::Value(&[]), "the length of a compaction cannot be limited", true);
+
 const LONGER_IN_CACHE: &str = "a longer time in the prompt cache has a price of its own";
 /// The times in the prompt cache that the gateway can price: the default, and [`Found::HourInCache`].
 const CACHE_TIMES: &[&str] = &["\"5m\"", HOUR];
@@ -177,15 +181,18 @@ impl Inference<'_> {
     /// The parts of the request that change its bill.
     pub fn billing(&self) -> Billing {
         let format = self.operation.format;
+        let is_compaction = format == Format::Compaction;
+        let is_responses = is_compaction || format == Format::Responses;
         let is_in = |extra: &&Extra| {
-            let is_list_of_items = format == Format::Responses || extra.field != "input";
+            let is_list_of_items = is_responses || extra.field != "input";
             is_list_of_items && self.body.all(extra.field).any(|member| extra.is_in(member.value, format))
         };
         let images = match format {
-            Format::Messages | Format::Responses => self.size.images,
+            Format::Messages | Format::Responses | Format::Compaction => self.size.images,
             _ => IMAGES.iter().map(|name| members(self.prompt, name).count()).sum(),
         };
-        Billing { extras: EXTRAS.iter().filter(is_in).collect(), images: images as u64 }
+        let extras = EXTRAS.iter().filter(is_in).chain(is_compaction.then_some(&COMPACTION));
+        Billing { extras: extras.collect(), images: images as u64 }
     }
 }
 
@@ -327,6 +334,14 @@ mod tests {
         ] {
             assert_eq!(fields(rest), [found], "{rest}");
         }
+    }
+
+    #[test]
+    fn a_compaction_cannot_be_priced() {
+        let body = br#"{"model":"m","input":"hi"}"#;
+        let of = |operation| crate::format::read(operation, body).unwrap().billing().extras;
+        assert_eq!(of(&crate::operation::COMPACTIONS), [&COMPACTION]);
+        assert!(of(&crate::operation::RESPONSES).is_empty());
     }
 
     /// The fields with something that cannot be priced in a request for a message.

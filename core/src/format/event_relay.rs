@@ -73,6 +73,11 @@ pub trait Grammar: fmt::Debug {
         key: Option<&Secret>,
     ) -> Result<Option<(Vec<u8>, Whole)>, Error>;
 
+    /// The id of the response, if its provider may keep it.
+    fn response_id(&self) -> Option<String> {
+        None
+    }
+
     /// The last event to add to a stream that is complete without one, judged by its usage; `None` if it is not.
     fn completion(&self, _usage: &Usage) -> Option<&'static [u8]> {
         None
@@ -370,6 +375,10 @@ impl<G: Grammar> ResponseStream for EventRelay<G> {
 
     fn failure(&mut self, error: &Error) -> Vec<u8> {
         self.grammar.failure(error)
+    }
+
+    fn response_id(&self) -> Option<String> {
+        self.grammar.response_id()
     }
 
     fn usage(&self) -> Usage {

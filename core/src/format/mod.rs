@@ -13,6 +13,7 @@ pub mod openai_chat;
 pub mod openai_responses;
 pub mod project_id;
 pub mod request;
+pub mod response_id;
 pub mod size;
 pub mod stream;
 pub mod target;
@@ -22,13 +23,29 @@ pub mod upstream_error;
 pub mod versions;
 pub mod whole;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::key::Secret;
-use crate::operation::{Format, MESSAGES, Operation};
+use crate::operation::{Format, Operation};
 use request::{Inference, Outgoing, Responder};
 use stream::ResponseStream;
 use upstream::Upstream;
 use whole::Whole;
+
+/// The fields of a prompt that the counters of Messages and of Responses accept.
+const PROMPT_FIELDS: [&str; 12] = [
+    "model",
+    "system",
+    "messages",
+    "thinking",
+    "output_config",
+    "instructions",
+    "input",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "text",
+    "reasoning",
+];
 
 /// Reads the body of a request.
 pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inference<'a>, Error> {
@@ -36,13 +53,17 @@ pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inferen
         Format::ChatCompletions => openai_chat::request::read(operation, body),
         Format::Messages => anthropic_messages::request::read(operation, body),
         Format::Responses => openai_responses::request::read(operation, body),
+        Format::Compaction => openai_responses::compaction::read(operation, body),
         Format::Embeddings => embeddings::read(operation, body),
     }
 }
 
 /// Reads the body of a request for the number of tokens in its prompt.
-pub fn read_prompt(body: &[u8]) -> Result<Inference<'_>, Error> {
-    anthropic_messages::request::read_prompt(&MESSAGES, body)
+pub fn read_prompt<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inference<'a>, Error> {
+    match operation.format {
+        Format::Messages => anthropic_messages::request::read_prompt(operation, body),
+        _ => read(operation, body),
+    }
 }
 
 impl Inference<'_> {
@@ -55,7 +76,7 @@ impl Inference<'_> {
     pub fn input_field(&self) -> &'static str {
         match self.operation.format {
             Format::ChatCompletions | Format::Messages => "messages",
-            Format::Responses | Format::Embeddings => "input",
+            Format::Responses | Format::Compaction | Format::Embeddings => "input",
         }
     }
 
@@ -70,15 +91,27 @@ impl Inference<'_> {
                 Format::ChatCompletions => Ok(openai_chat::request::outgoing(self, upstream, output_limit)),
                 Format::Messages => Ok(anthropic_messages::request::outgoing(self, upstream, output_limit)),
                 Format::Responses => openai_responses::request::outgoing(self, upstream, output_limit),
+                Format::Compaction => openai_responses::compaction::outgoing(self, upstream),
                 Format::Embeddings => Ok(embeddings::outgoing(self, upstream)),
             },
         }
     }
 
+    /// Writes the request for an upstream that counts the tokens of its prompt; `None` if that is the caller's own body. Of
+    /// a translated request, only what belongs to the prompt is left: counters reject other fields.
+    pub fn prompt_for(&self, upstream: &Upstream<'_>) -> Result<Option<Vec<u8>>, Error> {
+        let Outgoing { body, responder, .. } = self.outgoing(upstream, None)?;
+        let (Some(written), true) = (&body, responder.translation.is_some()) else { return Ok(body) };
+        let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(written)
+            .map_err(|_| Error::new(Code::InternalError, "A translated request is not a JSON object"))?;
+        fields.retain(|name, _| PROMPT_FIELDS.contains(&name.as_str()));
+        Ok(Some(crate::json::to_text(&fields).into_bytes()))
+    }
+
     /// The format in which the request is sent to an upstream; `None` if the upstream serves none that fits.
     pub fn format_at(&self, upstream: &Upstream<'_>) -> Option<Format> {
         let format = self.operation.format;
-        upstream.provider.format_for_model(format, upstream.model, self.needs.tools)
+        upstream.provider.format_for_model(format, upstream.model, self.tool_use())
     }
 
     /// Checks that the request can be sent to an upstream: that it passes as it is, or can be translated. Returns the
@@ -87,7 +120,7 @@ impl Inference<'_> {
         let format = self.operation.format;
         match self.format_at(upstream) {
             Some(other) if other != format => translate::loss(self, upstream, other),
-            _ if format == Format::Responses => {
+            _ if matches!(format, Format::Responses | Format::Compaction) => {
                 openai_responses::request::check(self, upstream).map(|()| Vec::new())
             }
             _ => Ok(Vec::new()),
@@ -107,9 +140,14 @@ impl Responder {
         match self.format {
             Format::ChatCompletions => openai_chat::response::check(provider, body, key),
             Format::Messages => anthropic_messages::response::check(provider, body, key),
-            Format::Responses => openai_responses::response::check(provider, body, key),
+            Format::Responses | Format::Compaction => openai_responses::response::check(provider, body, key),
             Format::Embeddings => embeddings::check(provider, body, key),
         }
+    }
+
+    /// Returns `true` if the response is one of Responses that passes as it is, so that its provider may keep it.
+    pub fn is_own_response(&self) -> bool {
+        self.format == Format::Responses && self.translation.is_none()
     }
 
     /// Creates the state of a streamed response; `None` for a format without streams. `key` as in [`Responder::whole`];
@@ -143,7 +181,7 @@ impl Responder {
                 let stream = openai_responses::stream::ResponsesStream::new(provider, key, max_event);
                 Some(Box::new(stream))
             }
-            Format::Embeddings => None,
+            Format::Compaction | Format::Embeddings => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::body::{Body, RoutingFields, is_removed};
 use super::openai_responses::deltas::Echo;
 use super::size::{BYTES_PER_TOKEN, TOKENS_PER_IMAGE};
 use super::upstream::Upstream;
-use crate::catalog::Quirk;
+use crate::catalog::{Quirk, ToolUse};
 use crate::conversation::carrier::Maker;
 use crate::conversation::names::Aliases;
 use crate::operation::{Format, Operation};
@@ -138,7 +138,8 @@ pub struct Translation {
     pub maker: Maker,
     /// The provider's id of the model, for a response that does not name its model.
     pub model: String,
-    /// The id of a response to which the upstream gives none, without the prefix of a format.
+    /// The beginning of the id of a response to which the upstream gives none, without the prefix of a format. The
+    /// Worker, which has random numbers, sets it.
     pub id: String,
     /// `true` if the caller asked for the usage of a stream.
     pub wants_usage: bool,
@@ -151,11 +152,13 @@ pub struct Translation {
 }
 
 impl Outgoing {
-    /// States the time of the call, in seconds since 1970, which the response to a translated call has.
+    /// States the time of the call, in seconds since 1970, and random bytes: the response to a translated call has the
+    /// time, and an id of its own.
     #[must_use]
-    pub fn created_at(mut self, seconds: u64) -> Outgoing {
+    pub fn created_at(mut self, seconds: u64, random: impl FnOnce() -> [u8; 12]) -> Outgoing {
         if let Some(translation) = self.responder.translation.as_mut().and_then(Rc::get_mut) {
             translation.created = seconds;
+            translation.id = hex::encode(random());
         }
         self
     }
@@ -170,6 +173,18 @@ impl Inference<'_> {
     /// Returns `true` if a name differs only in upper and lower case from a field that the gateway acts on.
     pub fn is_look_alike(&self, name: &str) -> bool {
         self.body.is_look_alike(name)
+    }
+
+    /// The parts of the request that decide whether Chat Completions accepts its tools.
+    pub fn tool_use(&self) -> ToolUse {
+        let has_tools = self.needs.tools;
+        let effort = if has_tools { self.body.value("reasoning_effort") } else { None };
+        let reasons = match effort {
+            // The gateway removes its own value.
+            None | Some("\"auto\"") => None,
+            Some(effort) => Some(effort != "\"none\""),
+        };
+        ToolUse { has_tools, reasons }
     }
 
     /// The first field that a provider would drop, because it rejects the field and has no other name for it.

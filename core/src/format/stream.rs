@@ -27,6 +27,11 @@ pub trait ResponseStream {
     /// The usage that the stream reported: of several reports the largest numbers.
     fn usage(&self) -> Usage;
 
+    /// The id of the response, if it passes in a format whose provider may keep it.
+    fn response_id(&self) -> Option<String> {
+        None
+    }
+
     /// An estimate of the output tokens received, for streams that end without usage.
     fn produced(&self) -> u64;
 

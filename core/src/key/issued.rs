@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::config::{Config, Limits, Policy};
 use crate::error::{Code, Error};
 use crate::json;
+use crate::routes::is_path_of;
 
 /// An issued key, found by one of its secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,8 +94,9 @@ impl IssuedKey {
     pub fn check_endpoint(&self, config: &Config, path: &str) -> Result<(), Error> {
         let policies = self.policies(config)?;
         let path = path.strip_suffix('/').unwrap_or(path);
-        let allows =
-            |list: &Option<Vec<String>>| list.as_ref().is_none_or(|list| list.iter().any(|one| one == path));
+        let allows = |list: &Option<Vec<String>>| {
+            list.as_ref().is_none_or(|list| list.iter().any(|one| is_path_of(one, path)))
+        };
         let allowed = allows(&self.endpoints)
             && (policies.is_empty() || policies.iter().any(|policy| allows(&policy.endpoints)));
         if allowed {
@@ -280,6 +282,18 @@ mod tests {
     fn without_lists_and_policies_everything_is_allowed() {
         assert!(model(&key(&[]), "openai/anything"));
         assert!(key(&[]).check_endpoint(&config(), "/v1/chat/completions/").is_ok());
+    }
+
+    #[test]
+    fn an_endpoint_with_braces_allows_the_paths_that_it_matches() {
+        let endpoints = Some(vec!["/v1/responses/{response_id}".to_owned()]);
+        let key = IssuedKey { endpoints, ..key(&[]) };
+        assert!(key.check_endpoint(&config(), "/v1/responses/resp_1").is_ok());
+        for other in
+            ["/v1/responses", "/v1/responses/resp_1/cancel", "/v1/responses/", "/v1/chat/completions"]
+        {
+            assert!(key.check_endpoint(&config(), other).is_err(), "{other}");
+        }
     }
 
     #[test]

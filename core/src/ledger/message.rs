@@ -167,6 +167,22 @@ impl Report {
     }
 }
 
+/// The lane that made a response which its provider keeps. It has nothing of the response but its id.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct KeptResponse {
+    /// The provider's id of the response.
+    pub id: String,
+    /// The provider.
+    pub provider: String,
+    /// The index of the provider's key.
+    pub key: u8,
+}
+
+/// The time for which a ledger remembers a [`KeptResponse`], in milliseconds: the providers keep responses for 30 days.
+pub const KEEP_RESPONSES_MS: u64 = 30 * 86_400_000;
+/// The most that a ledger remembers: the last ones.
+pub const MAX_KEPT_RESPONSES: u64 = 100_000;
+
 /// The response to a [`Report`], which has been taken, now or before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ReportResponse {

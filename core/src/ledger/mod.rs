@@ -30,8 +30,8 @@ pub use account::{Account, Changes, Page, State, Stored};
 pub use lease::{Hold, IDLE_MS, LocalLease, MAX_SETTLED, RENEW_MS, Reserved};
 pub use limit::{Counter, Kind, Limit};
 pub use message::{
-    Charge, Closed, Granted, LeaseRequest, LeaseResponse, Need, Refusal, Report, ReportResponse, Settled,
-    Unreserved,
+    Charge, Closed, Granted, KEEP_RESPONSES_MS, KeptResponse, LeaseRequest, LeaseResponse,
+    MAX_KEPT_RESPONSES, Need, Refusal, Report, ReportResponse, Settled, Unreserved,
 };
 pub use reservation::{End, Reservation, Target};
 pub use window::{Span, Window};

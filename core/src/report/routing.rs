@@ -767,7 +767,7 @@ fn candidate_report<'r>(query: &RouteQuery<'_, '_>, candidate: &'r Candidate<'_>
         context: facts.context,
         max_output: facts.max_output,
         format,
-        passes: candidate.passes(operation),
+        passes: candidate.passes(query.request),
         dropped_params: outgoing.map(|outgoing| outgoing.adjusted).unwrap_or_default(),
     }
 }

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use crate::catalog::{Entry, Facts, ListedModel, OTHER, Reachability, Registry};
+use crate::catalog::{Entry, Facts, ListedModel, OTHER, Reachability, Registry, ToolUse};
 use crate::config::{AUTO, Config, Group};
 use crate::error::{Code, Error};
 use crate::format::request::{Inference, Needs};
@@ -17,7 +17,7 @@ use crate::format::upstream::Upstream;
 use crate::key::{IssuedKey, covers};
 use crate::money::MicroUsd;
 use crate::name::model_name_fault;
-use crate::operation::{OPERATIONS, Operation};
+use crate::operation::{Format, OPERATIONS, Operation};
 use crate::order::by_rank;
 use crate::text::Nearest;
 
@@ -77,13 +77,19 @@ impl<'a> Candidate<'a> {
     fn mismatch(&self, operation: &Operation) -> Option<Reason> {
         match self.facts.task {
             Some(task) if task != operation.task => Some(Reason::OtherTask(task)),
-            _ => self.provider.format_for(operation.format).is_none().then_some(Reason::NoEndpoint),
+            _ => self.format(operation.format, ToolUse::default()).is_none().then_some(Reason::NoEndpoint),
         }
     }
 
-    /// Returns `true` if requests of an operation pass as they are, without translation.
-    pub fn passes(&self, operation: &Operation) -> bool {
-        self.provider.serves(operation.format)
+    /// The format in which a call in this format is sent.
+    fn format(&self, format: Format, tools: ToolUse) -> Option<Format> {
+        self.provider.format_with(format, &self.facts, tools)
+    }
+
+    /// Returns `true` if a request passes as it is, without translation.
+    pub fn passes(&self, request: &Inference<'_>) -> bool {
+        let format = request.operation.format;
+        self.format(format, request.tool_use()) == Some(format)
     }
 
     /// The id of the model without a maker prefix, which is the same at every provider.
@@ -291,8 +297,9 @@ fn check_endpoint(operation: &Operation, candidate: &Candidate<'_>) -> Result<()
             format!("'{}' is {}: send it to {}", candidate.address(), task.model(), task.endpoints())
         }
         Some(_) => {
-            let served =
-                OPERATIONS.iter().filter(|other| candidate.provider.format_for(other.format).is_some());
+            let served = OPERATIONS
+                .iter()
+                .filter(|other| candidate.format(other.format, ToolUse::default()).is_some());
             let served: Vec<_> = served.map(|other| format!("POST {}", other.path)).collect();
             let provider = &candidate.provider.name;
             format!(
@@ -351,7 +358,7 @@ fn named<'a>(query: &RouteQuery<'a, '_>, name: &str) -> Named<'a> {
         .filter(|entry| entry.is_active() && entry.lists(name))
         .map(|entry| Candidate::of(entry, name))
         .collect();
-    found.sort_by_key(|candidate| !candidate.passes(query.request.operation));
+    found.sort_by_key(|candidate| !candidate.passes(query.request));
     match (found.len(), found.pop()) {
         (1, Some(one)) => Named::One(one),
         (_, Some(last)) => {
@@ -627,8 +634,8 @@ impl<'a> Choice<'_, 'a> {
                 // Tiers are small whole numbers.
                 (one.tier - tier).abs() < 0.5 && best - one.score <= score::MARGIN && is_available(one)
             };
-            let operation = self.query.request.operation;
-            let is_translated = |one: &Scored<'_>| f64::from(u8::from(!one.candidate.passes(operation)));
+            let request = self.query.request;
+            let is_translated = |one: &Scored<'_>| f64::from(u8::from(!one.candidate.passes(request)));
             found = by_rank(found, |one| {
                 if is_equal(one) { [0.0, is_translated(one), one.rank] } else { [1.0, 0.0, 0.0] }
             });
@@ -655,7 +662,7 @@ impl<'a> Choice<'_, 'a> {
         let [mut found, mut failed] = [0; 2];
         for candidate in std::mem::take(&mut self.candidates) {
             let is_tried = explain || (found < TRIED_TRANSLATIONS && failed < MAX_CANDIDATES);
-            let is_tried = is_tried && !candidate.passes(request.operation);
+            let is_tried = is_tried && !candidate.passes(request);
             let upstream = candidate.upstream();
             let result = if is_tried { request.check_translation(&upstream) } else { Ok(Vec::new()) };
             match result {
@@ -677,7 +684,7 @@ impl<'a> Choice<'_, 'a> {
     }
 
     fn finish(mut self, name: &str) -> Result<Selection<'a>, Error> {
-        if self.candidates.iter().any(|candidate| !candidate.passes(self.query.request.operation)) {
+        if self.candidates.iter().any(|candidate| !candidate.passes(self.query.request)) {
             self.skip_untranslatable();
         }
         if self.candidates.is_empty() {

@@ -185,6 +185,12 @@ impl Plan {
         Plan { limits, states, attempts: 0 }
     }
 
+    /// Removes the lanes for which `keeps` returns `false`. Returns `false` if none is left.
+    pub fn keep(&mut self, keeps: impl Fn(LaneIndex) -> bool) -> bool {
+        self.states.retain(|state| keeps(state.lane));
+        !self.states.is_empty()
+    }
+
     /// The number of attempts started.
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -381,6 +387,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_plan_can_be_left_with_some_of_its_lanes() {
+        let mut plan = plan(&[(0, None), (1, None), (2, None)]);
+        assert!(plan.keep(|lane| lane.candidate == 1));
+        assert_eq!(plan.next(0), Step::Send(LaneIndex { candidate: 1, key: 0 }));
+        plan.failed(
+            LaneIndex { candidate: 1, key: 0 },
+            &Failure { class: Class::ModelGone, retry_after_ms: None },
+            0,
+            0,
+        );
+        assert!(matches!(plan.next(0), Step::GiveUp(_)));
+        assert!(!plan.keep(|_| false));
     }
 
     #[test]

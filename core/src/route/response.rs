@@ -118,20 +118,27 @@ pub fn read(
             Ok(whole) => return Ok(Passed::Whole(whole)),
             Err(error) => return Err(Box::new(refused(error, header).after_success())),
         },
+        _ => {
+            let body = if is_stream { Vec::new() } else { body() };
+            error_of(provider, status, &body, key)
+        }
+    };
+    Err(Box::new(refused(error, header)))
+}
+
+/// The error of a response whose status is none of success.
+pub fn error_of(provider: &str, status: u16, body: &[u8], key: Option<&Secret>) -> Error {
+    match status {
         300..400 => Error::new(
             Code::UpstreamRedirected,
             format!("{provider} returned a redirect (HTTP {status}); the gateway does not follow redirects"),
         ),
-        400..600 => {
-            let body = if is_stream { Vec::new() } else { body() };
-            upstream_error::read(provider, status, &body, key)
-        }
+        400..600 => upstream_error::read(provider, status, body, key),
         _ => Error::new(
             Code::UpstreamInvalidResponse,
             format!("{provider} returned HTTP {status}, which is not a status"),
         ),
-    };
-    Err(Box::new(refused(error, header)))
+    }
 }
 
 /// The refusal for an error that came with a response; `header` finds a header by its lower-case name.

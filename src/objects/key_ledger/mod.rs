@@ -11,7 +11,9 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
 use gatehouse_core::json;
-use gatehouse_core::ledger::{Account, Changes, LeaseRequest, LeaseResponse, Limit, Report, ReportResponse};
+use gatehouse_core::ledger::{
+    Account, Changes, KeptResponse, LeaseRequest, LeaseResponse, Limit, Report, ReportResponse,
+};
 use gatehouse_core::report::usage::KeyUsage;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,12 @@ enum Message<'a> {
     Receipts(u64, u32),
     /// The receipt with an id.
     Receipt(String),
+    /// The lane that made a response, to remember.
+    KeepResponse(Cow<'a, KeptResponse>),
+    /// The lane that made the response with an id.
+    KeptResponse(Cow<'a, str>),
+    /// The id of a response that its provider has deleted.
+    ForgetResponse(Cow<'a, str>),
 }
 
 /// Requests a lease for an attempt.
@@ -99,6 +107,25 @@ pub async fn receipts(env: &Env, ledger: &str, before: u64, limit: u32) -> Resul
 /// The text of a receipt, found by its id or by that of its request.
 pub async fn receipt(env: &Env, ledger: &str, id: &str) -> Result<Option<String>, ObjectError> {
     exchange(PATIENCE_MS, env, ledger, &Message::Receipt(id.to_owned()), "").await
+}
+
+/// Remembers the lane that made a response. The message is sent at once, not only when the future is awaited.
+pub fn keep_response(
+    env: &Env,
+    ledger: &str,
+    kept: &KeptResponse,
+) -> impl Future<Output = Result<(), ObjectError>> + use<> {
+    exchange(PATIENCE_MS, env, ledger, &Message::KeepResponse(Cow::Borrowed(kept)), "")
+}
+
+/// The lane that made a response; `None` if the key has made none with this id that is remembered.
+pub async fn kept_response(env: &Env, ledger: &str, id: &str) -> Result<Option<KeptResponse>, ObjectError> {
+    exchange(CALL_PATIENCE_MS, env, ledger, &Message::KeptResponse(Cow::Borrowed(id)), "").await
+}
+
+/// Forgets a response.
+pub async fn forget_response(env: &Env, ledger: &str, id: &str) -> Result<(), ObjectError> {
+    exchange(PATIENCE_MS, env, ledger, &Message::ForgetResponse(Cow::Borrowed(id)), "").await
 }
 
 /// Sends a message, and reads the response.
@@ -219,6 +246,15 @@ impl KeyLedger {
                 Ok(json::to_text(&texts))
             }
             Message::Receipt(id) => Ok(json::to_text(&storage::receipt(&self.state, id)?)),
+            Message::KeepResponse(kept) => {
+                storage::keep_response(&self.state, kept, now_ms)?;
+                Ok(json::to_text(&()))
+            }
+            Message::KeptResponse(id) => Ok(json::to_text(&storage::kept_response(&self.state, id, now_ms)?)),
+            Message::ForgetResponse(id) => {
+                storage::forget_response(&self.state, id)?;
+                Ok(json::to_text(&()))
+            }
         })?;
         let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
         if let Some(due_ms) = due_ms {

@@ -3,7 +3,9 @@
 
 use gatehouse_core::json;
 use gatehouse_core::ledger::tally::Row;
-use gatehouse_core::ledger::{Account, Changes, MAX_SETTLED, Page, Stored, receipt};
+use gatehouse_core::ledger::{
+    Account, Changes, KEEP_RESPONSES_MS, KeptResponse, MAX_KEPT_RESPONSES, MAX_SETTLED, Page, Stored, receipt,
+};
 use gatehouse_core::report::usage::Usage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -267,6 +269,53 @@ pub fn receipt(state: &JsValue, id: &str) -> Result<Option<String>, String> {
     let mut by_request = pages(1).flat_map(|page| text(page, "receipts").lines().rev());
     let found = by_id.find(|line| receipt::id_of(line) == Some(id));
     Ok(found.or_else(|| by_request.find(|line| line.contains(&of_request))).map(str::to_owned))
+}
+
+/// The table of the responses that providers keep. It is created with the first of them: most keys have none.
+const RESPONSES: &str = "CREATE TABLE IF NOT EXISTS responses (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
+     provider TEXT NOT NULL, key INTEGER NOT NULL, made_ms INTEGER NOT NULL) STRICT";
+
+/// Remembers the lane that made a response, and forgets those that are too old or too many. All statements use the
+/// primary key, so that they read few more rows than they delete.
+pub fn keep_response(state: &JsValue, kept: &KeptResponse, now_ms: u64) -> Result<(), String> {
+    let KeptResponse { id, provider, key } = kept;
+    let row = [id.as_str().into(), provider.as_str().into(), (*key).into(), now_ms.into()];
+    let statements = [
+        Statement::new(RESPONSES, []),
+        Statement::new(
+            "INSERT INTO responses (id, provider, key, made_ms) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING",
+            row,
+        ),
+        Statement::new(
+            "DELETE FROM responses WHERE seq <= (SELECT max(seq) FROM responses) - ?1",
+            [MAX_KEPT_RESPONSES.into()],
+        ),
+        // Each new record removes up to eight that are too old, so that those never accumulate.
+        Statement::new(
+            "DELETE FROM responses WHERE seq IN (SELECT seq FROM responses ORDER BY seq LIMIT 8) AND made_ms < ?1",
+            [now_ms.saturating_sub(KEEP_RESPONSES_MS).into()],
+        ),
+    ];
+    run(state, &statements).map(|_| ())
+}
+
+/// The lane that made a response.
+pub fn kept_response(state: &JsValue, id: &str, now_ms: u64) -> Result<Option<KeptResponse>, String> {
+    let oldest_ms = now_ms.saturating_sub(KEEP_RESPONSES_MS);
+    let sql = "SELECT provider, key FROM responses WHERE id = ?1 AND made_ms >= ?2";
+    let found =
+        run(state, &[Statement::new(RESPONSES, []), Statement::new(sql, [id.into(), oldest_ms.into()])])?;
+    Ok(found.last().and_then(|rows| rows.first()).map(|row| KeptResponse {
+        id: id.to_owned(),
+        provider: text(row, "provider").to_owned(),
+        key: u8::try_from(number(row, "key")).unwrap_or(u8::MAX),
+    }))
+}
+
+/// Forgets a response.
+pub fn forget_response(state: &JsValue, id: &str) -> Result<(), String> {
+    let forgotten = Statement::new("DELETE FROM responses WHERE id = ?1", [id.into()]);
+    run(state, &[Statement::new(RESPONSES, []), forgotten]).map(|_| ())
 }
 
 /// Sets the alarm.

@@ -203,7 +203,8 @@ const LEAST_BYTES_OF_OTHERS: usize = 2;
 
 /// An estimate of the prompt's tokens that is rather too high, for a count that no upstream makes.
 pub fn high_estimate(request: &Inference<'_>) -> u64 {
-    let fields = ["system", "messages", "tools", "output_config", "output_format"];
+    let fields =
+        ["system", "messages", "tools", "output_config", "output_format", "instructions", "input", "text"];
     let values = fields.iter().filter_map(|name| request.body.value(name));
     let others: usize = values.map(|value| value.bytes().filter(|byte| !byte.is_ascii()).count()).sum();
     let ascii = (request.size.text + request.size.schema).saturating_sub(others);

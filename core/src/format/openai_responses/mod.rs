@@ -3,6 +3,7 @@
 //! A call whose upstream serves this format passes as bytes: `request`, `response` and `stream`. The others read and write
 //! requests and responses of this format in the neutral form ([`crate::conversation`]).
 
+pub mod compaction;
 pub mod conversation;
 pub mod deltas;
 mod echo;

@@ -11,11 +11,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::conversation::STATE;
+use crate::catalog::Kept;
 use crate::conversation::carrier::{self, Blob, Kind, Maker};
 use crate::error::{Code, Error};
 use crate::format::body::{Body, Edits, json_text};
 use crate::format::list::{items, place, removals};
 use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
+use crate::format::response_id::is_response_id;
 use crate::format::size::Images;
 use crate::format::upstream::Upstream;
 use crate::json::members::{self, is_empty_array};
@@ -42,10 +44,17 @@ const ONCE: &[&str] = &[
     "background",
     "min_reasoning_level",
 ];
-/// The fields of [`STATE`] that only a provider that keeps responses accepts, and that any other may ignore.
-const KEPT: [&str; 4] = ["previous_response_id", "conversation", "prompt", "background"];
+/// The fields of [`STATE`] for which a provider has to keep something, and that any other may ignore.
+const KEPT: [(&str, Kept); 4] = [
+    (PREVIOUS, Kept::Responses),
+    ("conversation", Kept::Conversations),
+    ("prompt", Kept::Prompts),
+    ("background", Kept::Background),
+];
+/// The field with the id of the response that a request continues.
+const PREVIOUS: &str = "previous_response_id";
 /// The fields without `input` of which a request has its prompt at the provider.
-const INSTEAD_OF_INPUT: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
+const INSTEAD_OF_INPUT: [&str; 3] = [PREVIOUS, "conversation", "prompt"];
 /// Parts of a request whose tokens do not follow from their bytes: files, audio, and what hosted tools find.
 const OTHER_MEDIA: [&[u8]; 2] = [b"\"input_file\"", b"\"input_audio\""];
 const HOSTED_TOOLS: [&[u8]; 5] =
@@ -75,7 +84,7 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
         schema,
         rest: bytes.len().saturating_sub(text + schema),
         images: images.count,
-        has_media: has(input, &OTHER_MEDIA) || has(tools, &HOSTED_TOOLS) || kept(&body).is_some(),
+        has_media: has(input, &OTHER_MEDIA) || has(tools, &HOSTED_TOOLS) || kept(&body).next().is_some(),
         tools: tools.starts_with('[') && !is_empty_array(tools),
         max_output,
         choices: 1,
@@ -127,9 +136,31 @@ fn images(input: &str) -> Images {
     Images { count: images.count.max(count(b"\"image_url\"")).max(count(b"\"input_image\"")), ..images }
 }
 
-/// The field of a request that refers to what only the provider has, or asks for a response that it has to keep.
-fn kept(body: &Body<'_>) -> Option<&'static str> {
-    KEPT.into_iter().find(|name| body.value(name).is_some_and(|value| value != "false"))
+/// The fields of a request that refer to what only the provider has, or ask for a response that it has to keep.
+fn kept(body: &Body<'_>) -> impl Iterator<Item = (&'static str, Kept)> {
+    KEPT.into_iter().filter(|(name, _)| body.value(name).is_some_and(|value| value != "false"))
+}
+
+impl Inference<'_> {
+    /// `previous_response_id`: the id of the response that the request continues. Fails if it is no id.
+    pub fn previous_response_id(&self) -> Result<Option<String>, Error> {
+        if !matches!(self.operation.format, Format::Responses | Format::Compaction) {
+            return Ok(None);
+        }
+        let given = self.body.typed::<String>(PREVIOUS, "a string")?;
+        match given {
+            Some(id) if !is_response_id(&id) => {
+                let message = format!("'{PREVIOUS}' must be the id of a response, such as resp_123");
+                Err(Error::new(Code::InvalidValue, message).with_param(PREVIOUS))
+            }
+            given => Ok(given),
+        }
+    }
+
+    /// Returns `true` if a provider that keeps responses keeps the one to this request.
+    pub fn is_stored(&self) -> bool {
+        self.operation.format == Format::Responses && self.body.value("store") != Some("false")
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,10 +189,8 @@ fn effort(body: &Body<'_>) -> Option<Tier> {
 /// Checks that an upstream of this format accepts a request: what refers to a kept response passes only to providers that
 /// keep responses. Others may ignore the field, and then answer without the conversation.
 pub fn check(request: &Inference<'_>, upstream: &Upstream<'_>) -> Result<(), Error> {
-    if upstream.provider.is_openai {
-        return Ok(());
-    }
-    let Some(field) = kept(&request.body) else { return Ok(()) };
+    let keeps = upstream.provider.keeps;
+    let Some((field, _)) = kept(&request.body).find(|(_, kept)| !keeps.contains(kept)) else { return Ok(()) };
     let what = STATE.iter().find(|(name, _)| *name == field).map_or("", |(_, what)| what);
     Err(Error::new(Code::UnsupportedParameter, format!("'{field}' {what}")).with_param(field))
 }
@@ -370,6 +399,45 @@ mod tests {
             assert_eq!((error.code(), error.param.as_deref()), (Some("unsupported_parameter"), Some(field)));
             assert_eq!(sent(&body, &provider("openai"), None).unwrap().0, body);
             assert_eq!(sent(&body, &provider("azure"), None).unwrap().0, body);
+            for (name, keeps) in [("xai", field == "previous_response_id"), ("groq", false)] {
+                assert_eq!(sent(&body, &provider(name), None).is_ok(), keeps, "{name} {field}");
+            }
+        }
+        let both = json!({"model": "up", "previous_response_id": "resp_1", "background": true}).to_string();
+        let error = sent(&both, &provider("fireworks"), None).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("background"));
+    }
+
+    #[test]
+    fn the_id_of_an_earlier_response_is_a_segment_of_a_path() {
+        let previous = |rest: &str| {
+            let body = format!(r#"{{"model":"m","input":"a"{rest}}}"#);
+            read(&body).unwrap().previous_response_id()
+        };
+        for (rest, expected) in [
+            ("", Ok(None)),
+            (r#","previous_response_id":null"#, Ok(None)),
+            (r#","previous_response_id":"resp_1-a""#, Ok(Some("resp_1-a".to_owned()))),
+            (r#","previous_response_id":"../x""#, Err("invalid_value")),
+            (r#","previous_response_id":"""#, Err("invalid_value")),
+            (r#","previous_response_id":7"#, Err("invalid_type")),
+        ] {
+            let found = previous(rest);
+            let found = found.map_err(|error| error.code().map(str::to_owned).unwrap());
+            assert_eq!(found, expected.map_err(str::to_owned), "{rest}");
+        }
+        let chat = br#"{"model":"m","messages":[],"previous_response_id":"resp_1"}"#;
+        let chat = crate::format::read(&crate::operation::CHAT_COMPLETIONS, chat).unwrap();
+        assert_eq!((chat.previous_response_id(), chat.is_stored()), (Ok(None), false));
+    }
+
+    #[test]
+    fn a_response_is_stored_unless_the_request_says_otherwise() {
+        for (rest, expected) in
+            [("", true), (r#","store":true"#, true), (r#","store":null"#, true), (r#","store":false"#, false)]
+        {
+            let body = format!(r#"{{"model":"m","input":"a"{rest}}}"#);
+            assert_eq!(read(&body).unwrap().is_stored(), expected, "{rest}");
         }
     }
 

@@ -15,6 +15,7 @@ use super::writer::failure;
 use super::{events, response};
 use crate::error::Error;
 use crate::format::event_relay::{EventRelay, Glance, Grammar};
+use crate::format::response_id::response_id;
 use crate::format::upstream_error;
 use crate::format::whole::Whole;
 use crate::framing::sse::Event;
@@ -163,6 +164,10 @@ impl Grammar for Responses {
         true
     }
 
+    fn response_id(&self) -> Option<String> {
+        response_id(self.begun.as_deref()?.as_bytes())
+    }
+
     fn of_whole(
         &self,
         provider: &str,
@@ -299,6 +304,14 @@ mod tests {
             (stream.state(), stream.usage().completion_tokens),
             (StreamState::Over(Outcome::Done), Some(30))
         );
+    }
+
+    #[test]
+    fn the_id_of_a_response_is_known_once_it_begins() {
+        let (_, stream) = relay(&[event(START).as_bytes()], Ending::Broken);
+        assert_eq!(stream.response_id().as_deref(), Some("resp_1"));
+        let (_, stream) = relay(&[event(ITEM).as_bytes()], Ending::Broken);
+        assert_eq!(stream.response_id(), None);
     }
 
     /// The last event of a stream that failed.

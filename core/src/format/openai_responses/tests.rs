@@ -696,9 +696,9 @@ fn efforts_and_formats_are_written_for_the_model() {
         read(json!({ "text": { "format": { "type": "json_object" } } })).unwrap().output,
         Some(Output::JsonObject)
     );
-    let limited = Target { output_limit: Some(50), stream: true, ..target() };
-    let (body, _) = write(json!({ "max_output_tokens": 100 }), limited);
-    assert_eq!((&body["max_output_tokens"], &body["stream"]), (&json!(50), &json!(true)));
+    let streamed = Target { stream: true, ..target() };
+    let (body, _) = write(json!({ "max_output_tokens": 100 }), streamed);
+    assert_eq!((&body["max_output_tokens"], &body["stream"]), (&json!(100), &json!(true)));
 
     let mut conversation = read(json!({})).unwrap();
     conversation.stop = vec!["END".to_owned()];

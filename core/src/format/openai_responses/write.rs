@@ -57,7 +57,7 @@ pub fn write(conversation: &Conversation, target: &Target<'_>) -> Result<(Vec<u8
         tools: conversation.tools.iter().map(tool).collect(),
         tool_choice: conversation.tool_choice.as_ref().filter(|_| has_tools).map(tool_choice),
         parallel_tool_calls: conversation.parallel_tool_calls.filter(|_| has_tools),
-        max_output_tokens: max_output(conversation.max_output, target.output_limit, &mut dropped),
+        max_output_tokens: max_output(conversation.max_output, &mut dropped),
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         reasoning: effort(conversation.thinking, target, &mut dropped).map(|effort| Thought { effort }),
@@ -418,17 +418,13 @@ fn format(output: &Output) -> Format<'_> {
     }
 }
 
-fn max_output(asked: Option<u64>, limit: Option<u64>, dropped: &mut Dropped) -> Option<u64> {
-    let raised = asked.map(|asked| {
-        if asked < LEAST_OUTPUT {
-            dropped.add(format!("max_output_tokens={LEAST_OUTPUT}"));
-        }
-        asked.max(LEAST_OUTPUT)
-    });
-    match (raised, limit) {
-        (Some(raised), Some(limit)) => Some(raised.min(limit)),
-        (raised, limit) => raised.or(limit),
+/// The limit of the output. The limit of a budget is added when the request is addressed, which names it for the caller
+/// ([`super::request::outgoing`]).
+fn max_output(asked: Option<u64>, dropped: &mut Dropped) -> Option<u64> {
+    if asked? < LEAST_OUTPUT {
+        dropped.add(format!("max_output_tokens={LEAST_OUTPUT}"));
     }
+    asked.map(|asked| asked.max(LEAST_OUTPUT))
 }
 
 /// The sampling that the upstream accepts: reasoning models accept none.

@@ -20,7 +20,7 @@ pub(super) fn read(format: Format, body: &[u8]) -> Result<Conversation, Error> {
         Format::ChatCompletions => chat::conversation::read(body),
         Format::Messages => messages::conversation::read(body),
         Format::Responses => responses::conversation::read(body),
-        Format::Embeddings => Err(untranslatable()),
+        Format::Compaction | Format::Embeddings => Err(untranslatable()),
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn write(
         Format::ChatCompletions => chat::conversation::write(conversation, target),
         Format::Messages => messages::conversation::write(conversation, target),
         Format::Responses => responses::conversation::write(conversation, target),
-        Format::Embeddings => Err(untranslatable()),
+        Format::Compaction | Format::Embeddings => Err(untranslatable()),
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn addressed(
             let request = responses::request::read(operation, body)?;
             responses::request::outgoing(&request, upstream, output_limit)
         }
-        Format::Embeddings => Err(untranslatable()),
+        Format::Compaction | Format::Embeddings => Err(untranslatable()),
     }
 }
 
@@ -68,7 +68,7 @@ fn untranslatable() -> Error {
 /// The longest name of a tool that a format accepts, in bytes.
 pub(super) const fn longest_tool_name(format: Format) -> usize {
     match format {
-        Format::ChatCompletions | Format::Responses | Format::Embeddings => 64,
+        Format::ChatCompletions | Format::Responses | Format::Compaction | Format::Embeddings => 64,
         Format::Messages => 128,
     }
 }
@@ -79,7 +79,7 @@ pub(super) fn read_whole(format: Format, body: &[u8], maker: Maker) -> Option<Ve
         Format::ChatCompletions => chat::deltas::read_whole(body, maker),
         Format::Messages => messages::deltas::read_whole(body, maker),
         Format::Responses => responses::deltas::read_whole(body, maker),
-        Format::Embeddings => None,
+        Format::Compaction | Format::Embeddings => None,
     }
 }
 
@@ -114,7 +114,7 @@ impl Reader {
             Format::ChatCompletions => Some(Reader::Chat(chat::deltas::Reader::new(maker))),
             Format::Messages => Some(Reader::Messages(messages::deltas::Reader::new(maker))),
             Format::Responses => Some(Reader::Responses(responses::deltas::Reader::new(maker))),
-            Format::Embeddings => None,
+            Format::Compaction | Format::Embeddings => None,
         }
     }
 
@@ -195,11 +195,11 @@ fn echo(translation: &Translation) -> Rc<responses::deltas::Echo> {
     translation.echo.clone().unwrap_or_else(|| Rc::new(responses::deltas::Echo::read(b"{}")))
 }
 
-/// The id of a response: that of the upstream, with the prefix of the caller's format. Ids of responses that the upstream
-/// gives none follow from the request and its time.
+/// The id of a response: that of the upstream, with the prefix of the caller's format. A response that the upstream gives
+/// none gets one of its own.
 fn response_id(translation: &Translation, id: Option<&str>) -> String {
     let own = || format!("{}{:x}", translation.id, translation.created);
-    let id = id.map_or_else(own, str::to_owned);
+    let id = id.filter(|id| !id.is_empty()).map_or_else(own, str::to_owned);
     let id = id.as_str();
     let bare = PREFIXES.iter().find_map(|prefix| id.strip_prefix(prefix)).unwrap_or(id);
     let prefix = match translation.caller {

@@ -12,8 +12,6 @@ pub use fold::fold;
 
 use std::rc::Rc;
 
-use sha2::{Digest as _, Sha256};
-
 use self::formats::Reader;
 use self::stream::TranslatedStream;
 use super::openai_responses::deltas::Echo;
@@ -28,9 +26,6 @@ use crate::conversation::names;
 use crate::error::{Code, Error};
 use crate::key::Secret;
 use crate::operation::{Format, OPERATIONS};
-
-/// The letters of the id of a response to which the upstream gives none.
-const ID_LENGTH: usize = 24;
 
 /// The fields of a request that a translation into `target` would drop, because they are only hints. The error, with its
 /// `param`, is that the request cannot be translated: a field that changes its meaning has no place in that format, or
@@ -68,13 +63,11 @@ pub fn outgoing(
             adjusted.push(name);
         }
     }
-    let mut id = hex::encode(Sha256::digest(request.body.bytes()));
-    id.truncate(ID_LENGTH);
     let translation = Translation {
         caller,
         maker,
         model: upstream.model.to_owned(),
-        id,
+        id: String::new(),
         wants_usage: request.wants_usage,
         created: 0,
         aliases,
@@ -178,7 +171,9 @@ mod tests {
         assert_eq!((*format, *hide_usage), (Format::ChatCompletions, false));
         let translation = translation.as_ref().unwrap();
         assert_eq!((translation.aliases.get(alias), translation.wants_usage), (Some(&long), false));
-        assert_eq!(outgoing.created_at(7).responder.translation.unwrap().created, 7);
+        assert_eq!(translation.id, "");
+        let made = outgoing.created_at(7, || [171; 12]).responder.translation.unwrap();
+        assert_eq!((made.created, made.id.as_str()), (7, "abababababababababababab"));
     }
 
     #[test]
