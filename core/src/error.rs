@@ -269,6 +269,8 @@ pub enum Meaning {
     /// The upstream cannot serve this request, but another one may: it has no tools, or the request alone is larger than
     /// a limit of the account.
     Unsupported,
+    /// The upstream rejects the reasoning of earlier turns that the request brings back: another lane may have made it.
+    ReasoningRejected,
     /// The request is invalid everywhere.
     Refused,
     /// The upstream does not know the model.
@@ -307,7 +309,14 @@ impl Meaning {
 
     /// Returns `true` if the caller's request is the reason.
     pub fn is_callers(self) -> bool {
-        matches!(self, Meaning::TooLong | Meaning::Moderated | Meaning::Unsupported | Meaning::Refused)
+        matches!(
+            self,
+            Meaning::TooLong
+                | Meaning::Moderated
+                | Meaning::Unsupported
+                | Meaning::ReasoningRejected
+                | Meaning::Refused
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use gatehouse_core::catalog::{AI_BINDING, Endpoint, Reachability};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Error, Meaning};
-use gatehouse_core::format::request::{Inference, Responder};
+use gatehouse_core::format::request::{Inference, Outgoing, Responder};
 use gatehouse_core::format::response_id::response_id;
 use gatehouse_core::format::upstream_error::blot;
 use gatehouse_core::format::versions::Versions;
@@ -50,6 +50,8 @@ pub struct Attempts<'c> {
     pub body: Option<&'c Uint8Array>,
     /// The candidates of the call.
     pub candidates: &'c [Candidate<'c>],
+    /// The request as it was translated for the first candidate when that was selected.
+    pub translated: Option<Outgoing>,
     /// The permission of the call.
     pub permission: Permission<'c>,
     /// The name of the key's ledger.
@@ -144,6 +146,7 @@ impl Attempts<'_> {
                     let Attempt { lane, flight, adjusted, responder } = in_flight.remove(index);
                     let mut result = self.settle(lane, flight, responder).await;
                     if let Err(refusal) = &mut result {
+                        self.check_reasoning(refusal);
                         self.clear_of_keys(lane, refusal);
                         self.tell_operator(lane, refusal);
                     }
@@ -180,6 +183,13 @@ impl Attempts<'_> {
                     };
                 }
             }
+        }
+    }
+
+    /// Reasoning that the request does not have cannot be left out of it: such a request is invalid as it is.
+    fn check_reasoning(&self, Refusal { error, .. }: &mut Refusal) {
+        if error.meaning() == Some(Meaning::ReasoningRejected) && !self.request.has_reasoning() {
+            *error = error.clone().with_meaning(Meaning::Refused, None);
         }
     }
 
@@ -236,11 +246,18 @@ impl Attempts<'_> {
         if !std::mem::replace(&mut self.was_sent, true) {
             accounts::will_record();
         }
-        let Send { lane, limits, output_limit, is_metered, .. } = send;
+        let Send { lane, limits, output_limit, is_metered, without_reasoning, .. } = send;
+        let translated = self.translated.take().filter(|_| lane.candidate == 0 && output_limit.is_none());
         let candidate = self.candidate(lane)?;
         let provider = candidate.provider;
         let key = self.key(lane);
-        let outgoing = self.request.outgoing(&candidate.upstream(), output_limit)?;
+        let outgoing = match translated {
+            _ if without_reasoning => {
+                self.request.outgoing_without_reasoning(&candidate.upstream(), output_limit)?
+            }
+            Some(translated) => translated,
+            None => self.request.outgoing(&candidate.upstream(), output_limit)?,
+        };
         let outgoing = outgoing.created_at(clock::now_ms() / 1000, random::id_bytes);
         let target = match &provider.reachability {
             Reachability::Active { .. } => {

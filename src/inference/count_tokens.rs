@@ -70,14 +70,14 @@ pub async fn create(
         Err(error) if error.is(Code::UnsupportedParameter) && is_messages => None,
         planned => Some(planned?),
     };
-    if let (Some(id), Some((candidates, plan))) = (request.previous_response_id()?, &mut planned) {
+    if let (Some(id), Some((selection, plan))) = (request.previous_response_id()?, &mut planned) {
         let ledger = accounts::name_of(caller);
         let maker = kept_responses::find_previous(context, &ledger, &id).await?;
-        kept_responses::keep_to_maker(&maker, candidates, plan)?;
+        kept_responses::keep_to_maker(&maker, &selection.candidates, plan)?;
     }
-    let first = planned.as_ref().and_then(|(candidates, plan)| {
+    let first = planned.as_ref().and_then(|(selection, plan)| {
         let (lane, _) = plan.lanes().next()?;
-        Some((candidates.get(lane.candidate)?, lane.key))
+        Some((selection.candidates.get(lane.candidate)?, lane.key))
     });
     let counted = match first {
         Some((candidate, key)) => {

@@ -25,7 +25,7 @@ use gatehouse_core::ledger::estimate::Estimate;
 use gatehouse_core::ledger::{Limit, Reservation};
 use gatehouse_core::operation::{CHAT_COMPLETIONS, OPERATIONS, Operation};
 use gatehouse_core::report::routing;
-use gatehouse_core::route::candidates::{self, Candidate, RouteQuery};
+use gatehouse_core::route::candidates::{self, Candidate, RouteQuery, Selection};
 use gatehouse_core::route::driver::{Answered, Driver, Ended};
 use gatehouse_core::route::plan::{Limits, Plan};
 use gatehouse_core::route::preferences;
@@ -62,7 +62,8 @@ pub async fn create(
     refreshed.await;
     let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);
-    let (candidates, mut plan) = plan(context, isolate, caller, &request, &forced)?;
+    let (Selection { candidates, translated, .. }, mut plan) =
+        plan(context, isolate, caller, &request, &forced)?;
     let candidates: Rc<[Candidate<'_>]> = candidates.into();
     let ledger = accounts::name_of(caller);
     if let Some(id) = request.previous_response_id()? {
@@ -87,6 +88,7 @@ pub async fn create(
         bytes: &body.bytes,
         body: body.buffer.as_ref(),
         candidates: &candidates,
+        translated,
         permission: Permission {
             context,
             isolate,

@@ -59,12 +59,12 @@ impl Permission<'_> {
     /// Selects again with the key as it is now: that fails as a new call would.
     fn check_changed(&self, now: &Rc<IssuedKey>) -> Result<(), Error> {
         let caller = Caller { label: Rc::clone(&self.caller.label), key: Some(Rc::clone(now)) };
-        let (allowed, _) = selection::plan(self.context, self.isolate, &caller, self.request, self.forced)?;
+        let (selection, _) = selection::plan(self.context, self.isolate, &caller, self.request, self.forced)?;
         let is_allowed = |candidate: &Candidate<'_>| {
             let same = |other: &Candidate<'_>| {
                 (&other.provider.name, &other.model) == (&candidate.provider.name, &candidate.model)
             };
-            allowed.iter().any(same)
+            selection.candidates.iter().any(same)
         };
         if let Some(candidate) = self.candidates.iter().find(|candidate| !is_allowed(candidate)) {
             let message = format!("This key may no longer use the model '{}'", candidate.address());

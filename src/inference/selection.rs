@@ -5,7 +5,7 @@ use gatehouse_core::format::request::Inference;
 use gatehouse_core::health::HealthView;
 use gatehouse_core::key::Caller;
 use gatehouse_core::route::affinity::Affinity;
-use gatehouse_core::route::candidates::{self, Candidate, RouteQuery, Selection};
+use gatehouse_core::route::candidates::{self, RouteQuery, Selection};
 use gatehouse_core::route::plan::{Limits, Plan};
 
 use crate::isolate::Isolate;
@@ -45,13 +45,13 @@ pub fn plan<'a>(
     caller: &Caller,
     request: &Inference<'_>,
     forced: &Forced,
-) -> Result<(Vec<Candidate<'a>>, Plan), Error> {
+) -> Result<(Selection<'a>, Plan), Error> {
     let view = isolate.health.view.borrow();
     let query = query(context, isolate, caller, request, forced, &view);
-    let Selection { candidates, .. } = candidates::select(&query)?;
+    let selection = candidates::select(&query)?;
     let limits = Limits::of(&isolate.settings.config, context.began_ms);
-    let plan = Plan::new(&candidates, &view, query.affinity, limits, query.now_ms);
-    Ok((candidates, plan))
+    let plan = Plan::new(&selection.candidates, &view, query.affinity, limits, query.now_ms);
+    Ok((selection, plan))
 }
 
 /// The inputs of a selection.

@@ -19,7 +19,10 @@ before(async () => {
   gateway = await Gateway.start({
     ...variables(upstream, {
       aliases: {},
-      groups: { pair: { models: ["first/a", "second/a"] } },
+      groups: {
+        pair: { models: ["first/a", "second/a"] },
+        makers: { models: ["first/a", "second/b"] },
+      },
       providers: {
         demo: {
           base_url: `${upstream.url}/demo/v1`,
@@ -188,6 +191,136 @@ suite("messages that pass", () => {
     const found = named(answered.text);
     assert.deepEqual([found[0]?.name, found.at(-1)?.name], ["message_start", "message_stop"]);
     assert.equal(found.map(({ data }) => data.delta?.text ?? "").join(""), "whole");
+  });
+});
+
+suite("reasoning of earlier turns", () => {
+  const THINKING = { thinking: { type: "enabled", budget_tokens: 1024 }, max_tokens: 2000 };
+  const TOOLS = [{ name: "look", input_schema: { type: "object", properties: {} } }];
+
+  /** A conversation whose model has thought, called a tool, and got its result. */
+  async function turns() {
+    const question = { role: "user", content: "Look" };
+    const first = await ask({
+      model: "first/a",
+      ...THINKING,
+      tools: TOOLS,
+      messages: [question],
+      simulate: { thinking: "hm" },
+    });
+    assert.equal(first.status, 200, first.text);
+    const { content } = first.json;
+    assert.deepEqual(
+      content.map((/** @type {any} */ block) => block.type),
+      ["thinking", "tool_use"],
+    );
+    const result = { type: "tool_result", tool_use_id: content[1].id, content: "found" };
+    const answer = { role: "assistant", content };
+    return [question, answer, { role: "user", content: [result] }];
+  }
+
+  test("messages: a lane that rejects the reasoning of another model gets the request once more without it", async () => {
+    const messages = await turns();
+    for (const stream of [false, true]) {
+      await upstream.forget();
+      const body = { model: "second/b", ...THINKING, tools: TOOLS, messages, stream };
+      const answered = await ask(body);
+      assert.equal(answered.status, 200, answered.text);
+      assert.match(
+        answered.headers.get("x-gateway-route") ?? "",
+        /^second\/b;reasoning_rejected;dur=\d+, second\/b;ok;dur=\d+$/,
+      );
+      const dropped = answered.headers.get("x-gateway-dropped-params")?.split(", ");
+      assert.deepEqual(dropped, ["reasoning", "thinking"]);
+      const sent = (await upstream.requests()).map((one) => JSON.parse(one.body_text ?? ""));
+      const kinds = sent.map(({ messages: [, answer] }) =>
+        answer.content.map((/** @type {any} */ block) => block.type),
+      );
+      assert.deepEqual(kinds, [["thinking", "tool_use"], ["tool_use"]]);
+      assert.deepEqual([sent[0].thinking?.type, sent[1].thinking], ["enabled", undefined]);
+    }
+    const health = await (await call(`${gateway.url}/health`)).json();
+    const lane = health.models?.find((/** @type {any} */ one) => one.key === "second:b");
+    assert.ok(lane === undefined || lane.status !== "cooldown", JSON.stringify(lane));
+  });
+
+  test("messages: the retry without reasoning is in the receipt, and is charged to the budget", async () => {
+    const { key } = await issue(gateway, "retried", { policies: ["budget"] });
+    const thinking = { thinking: { type: "adaptive" }, max_tokens: 900 };
+    const answered = await ask(
+      { model: MODEL, ...thinking, tools: TOOLS, messages: await turns() },
+      { "x-api-key": key },
+    );
+    assert.equal(answered.status, 200, answered.text);
+    const [receipt] = await eventually(async () => {
+      const list = await receipts(gateway, key);
+      return list.length === 1 && list;
+    });
+    assert.deepEqual(
+      receipt.attempts.map((/** @type {any} */ attempt) => [
+        attempt.outcome,
+        attempt.cost_micro_usd,
+      ]),
+      [
+        ["reasoning_rejected", 0],
+        ["ok", receipt.cost_micro_usd],
+      ],
+    );
+  });
+
+  test("messages: an error about reasoning that the request does not have is the upstream's own", async () => {
+    await upstream.forget();
+    const message = "messages.1.content.0: Invalid `signature` in `thinking` block";
+    const answered = await ask({ simulate: { status: 400, message } });
+    assert.deepEqual([answered.status, answered.error.message], [400, message]);
+    assert.equal(answered.headers.get("x-gateway-attempts"), "1");
+  });
+
+  test("messages: a second rejection goes to the next lane", async () => {
+    const simulate = {
+      status: 400,
+      message: "Invalid `signature` in `thinking` block",
+      when: { path: "/first" },
+    };
+    const answered = await ask({
+      model: "pair",
+      ...THINKING,
+      tools: TOOLS,
+      messages: await turns(),
+      simulate,
+    });
+    assert.equal(answered.status, 200, answered.text);
+    assert.match(
+      answered.headers.get("x-gateway-route") ?? "",
+      /^first\/a;reasoning_rejected;.*first\/a;reasoning_rejected;.*second\/a;ok/,
+    );
+  });
+
+  test("chat: a conversation stays with the model that made its reasoning, which gets it back", async () => {
+    /** @param {object} body */
+    const chat = async (body, path = "/v1/chat/completions") => {
+      const response = await post(path, { max_tokens: 3000, reasoning_effort: "low", ...body }, {});
+      assert.equal(response.status, 200, await response.clone().text());
+      return { json: await response.json(), headers: response.headers };
+    };
+    const question = { role: "user", content: 'Why? [[simulate {"thinking": "hm"}]]' };
+    const { json } = await chat({ model: "second/b", messages: [question] });
+    const { message } = json.choices[0];
+    assert.match(JSON.stringify(message), /gatehouse:signature:/);
+    const messages = [question, message, { role: "user", content: "Go on" }];
+    const next = await chat({ model: "makers", messages });
+    assert.equal(next.headers.get("x-gateway-provider"), "second");
+    assert.equal(next.headers.get("x-gateway-attempts"), "1");
+    const { body_text } = await upstream.lastRequest();
+    const [thought] = JSON.parse(body_text).messages[1].content;
+    assert.deepEqual([thought.type, thought.thinking], ["thinking", "hm"]);
+    assert.ok(!body_text.includes("gatehouse:"), body_text);
+    const { json: plan } = await chat({ model: "makers", messages }, "/v1/routing/explain");
+    assert.deepEqual([plan.sticky_by, plan.candidates[0].id], ["reasoning", "second/b"]);
+    // A request that orders the models itself is not reordered, and no other lane sees the blob.
+    const own = await chat({ model: "first/a", models: ["second/b"], messages });
+    assert.equal(own.headers.get("x-gateway-provider"), "first");
+    assert.doesNotMatch((await upstream.lastRequest()).body_text, /"type":"thinking"/);
   });
 });
 

@@ -140,10 +140,19 @@ async function responsesProvider() {
     const what = asked.metadata?.do ?? "";
     const first = incoming.url?.startsWith("/first");
     const item = what === "tool" ? CALL : ITEM;
+    const hasReasoning = /"type": ?"reasoning"/.test(body);
     if (incoming.url?.endsWith("/chat/completions")) {
       answer.writeHead(200, { "content-type": "application/json" });
       const message = { role: "assistant", content: "Hello!" };
       answer.end(JSON.stringify({ choices: [{ index: 0, message, finish_reason: "stop" }] }));
+    } else if (what === "blob" && hasReasoning) {
+      const message = "The encrypted content gAAA could not be verified.";
+      answer.writeHead(400, { "content-type": "application/json" });
+      answer.end(
+        JSON.stringify({
+          error: { message, type: "invalid_request_error", code: "invalid_encrypted_content" },
+        }),
+      );
     } else if (what === "busy" || (what === "busy-first" && first)) {
       answer.writeHead(503, { "content-type": "application/json" });
       answer.end('{"error":{"message":"no room","type":"server_error","code":"busy"}}');
@@ -188,7 +197,10 @@ before(async () => {
   gateway = await Gateway.start({
     ...variables(upstream, {
       aliases: {},
-      groups: { pair: { models: ["first/gpt-small", "second/gpt-small"] } },
+      groups: {
+        pair: { models: ["first/gpt-small", "second/gpt-small"] },
+        mixed: { models: [MODEL, "talker/sim-small"] },
+      },
       providers: {
         native: native("native"),
         first: native("first"),
@@ -305,6 +317,55 @@ suite("responses that pass", () => {
     }
     const busy = await ask({ metadata: { do: "busy" }, stream: true });
     assert.deepEqual([busy.status, busy.error.code], [503, "busy"]);
+  });
+
+  test("responses: a lane that rejects encrypted reasoning gets the request once more without it", async () => {
+    const input = [
+      { role: "user", content: "Hi" },
+      { type: "reasoning", id: "rs_1", summary: [], encrypted_content: "gAAA" },
+      {
+        type: "message",
+        id: "msg_1",
+        role: "assistant",
+        content: [{ type: "output_text", text: "Yes?" }],
+      },
+      { role: "user", content: "Go on" },
+    ];
+    const answered = await ask({ input, metadata: { do: "blob" } });
+    assert.equal(answered.status, 200, answered.text);
+    assert.match(
+      answered.headers.get("x-gateway-route") ?? "",
+      /^native\/gpt-small;reasoning_rejected;dur=\d+, native\/gpt-small;ok;dur=\d+$/,
+    );
+    assert.equal(answered.headers.get("x-gateway-dropped-params"), "reasoning");
+    const [first, second] = provider.sent.slice(-2).map(({ body }) => JSON.parse(body).input);
+    assert.deepEqual(first, input);
+    const { id: _, ...message } = /** @type {any} */ (input[2]);
+    assert.deepEqual(second, [input[0], message, input[3]]);
+  });
+
+  test("responses: stop sequences skip a lane of Responses if another one serves them", async () => {
+    const body = { model: "mixed", stop: ["x"], messages: [{ role: "user", content: "Hi" }] };
+    const post = (/** @type {string} */ path, /** @type {object} */ extra) =>
+      call(`${gateway.url}${path}`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json" },
+        body: JSON.stringify({ ...body, ...extra }),
+      });
+    const answered = await post("/v1/chat/completions", {});
+    assert.equal(answered.status, 200, await answered.clone().text());
+    assert.equal(answered.headers.get("x-gateway-provider"), "talker");
+    const plan = await (await post("/v1/routing/explain", {})).json();
+    assert.deepEqual(
+      plan.dropped.map((/** @type {any} */ one) => one.id),
+      ["native/gpt-small"],
+    );
+    assert.match(plan.dropped[0].detail, /Stop sequences/);
+    const alone = await (await post("/v1/chat/completions", { model: MODEL })).json();
+    assert.deepEqual([alone.error.code, alone.error.param], ["unsupported_parameter", "stop"]);
+    const message = { model: MODEL, stop: undefined, stop_sequences: ["x"], max_tokens: 9 };
+    const { error } = await (await post("/v1/messages", message)).json();
+    assert.deepEqual([error.code, error.param], ["unsupported_parameter", "stop_sequences"]);
   });
 
   test("responses: a receipt has the tokens, whole and streamed", async () => {

@@ -148,6 +148,10 @@ pub enum Resource {
     Requests,
     /// Tokens, as the provider counts them.
     Tokens,
+    /// Tokens of the input.
+    InputTokens,
+    /// Tokens of the output.
+    OutputTokens,
 }
 
 /// The window of a limit.
@@ -226,6 +230,10 @@ const ANTHROPIC_LIMITS: &[LimitHeader] = &[
         ["anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"]),
     limit(Resource::Tokens,   Window::Minute,
         ["anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"]),
+    limit(Resource::InputTokens, Window::Minute,
+        ["anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"]),
+    limit(Resource::OutputTokens, Window::Minute,
+        ["anthropic-ratelimit-output-tokens-limit", "anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"]),
 ];
 #[rustfmt::skip]
 const CEREBRAS_LIMITS: &[LimitHeader] = &[
@@ -406,6 +414,9 @@ pub static PROVIDERS: &[Provider] = &[
         .openai().keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true).charges_rejections(),
     provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS)
         .charges_rejections(),
+    // Claude in Microsoft Foundry; the names of models are those of the customer's deployments.
+    with_header("azure_anthropic", "https://{ANTHROPIC_FOUNDRY_RESOURCE}.services.ai.azure.com/anthropic/v1", "x-api-key")
+        .serves(&[MESSAGES]).keys(&["ANTHROPIC_FOUNDRY_API_KEY"]).choices(choices::ANTHROPIC),
     provider("baseten", "https://inference.baseten.co/v1"),
     provider("bedrock", "https://bedrock-runtime.{BEDROCK_REGION}.amazonaws.com/openai/v1")
         .keys(&["AWS_BEARER_TOKEN_BEDROCK"]).cancel_stops_billing(false),
@@ -444,7 +455,8 @@ pub static PROVIDERS: &[Provider] = &[
     provider("lambda", "https://api.lambdalabs.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("lemonfox", "https://api.lemonfox.ai/v1").quirks(ONLY_MAX_TOKENS),
     provider("lingyi", "https://api.lingyiwanwu.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("minimax", "https://api.minimax.chat/v1").cancel_stops_billing(false).ends_without_done(),
+    provider("minimax", "https://api.minimax.io/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages")]).x_api_key()
+        .cancel_stops_billing(false).ends_without_done(),
     provider("mistral", "https://api.mistral.ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
     provider("moonshot", "https://api.moonshot.ai/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages")]),
@@ -553,7 +565,9 @@ mod tests {
                 assert!(provider.serves.iter().skip(index + 1).all(|(other, _)| other != format), "{filled}");
             }
         }
-        assert_eq!(placeholders, ["AZURE_RESOURCE", "BEDROCK_REGION", "CLOUDFLARE_ACCOUNT_ID"]);
+        let expected =
+            ["AZURE_RESOURCE", "ANTHROPIC_FOUNDRY_RESOURCE", "BEDROCK_REGION", "CLOUDFLARE_ACCOUNT_ID"];
+        assert_eq!(placeholders, expected);
     }
 
     #[test]

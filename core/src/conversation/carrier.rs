@@ -4,6 +4,7 @@
 //! that leaves its own format travels in a field that clients echo, as a text that names its maker:
 //! `gatehouse:<kind>:<maker>:<data>`. On the way back the maker's lane gets the bare data; every other lane gets none.
 
+use memchr::memmem;
 use sha2::{Digest as _, Sha256};
 
 /// The beginning of every blob outside of its own format. No provider's blob contains a colon.
@@ -52,6 +53,14 @@ pub fn unmarked() -> Maker {
     Maker::of("", "")
 }
 
+/// The maker of the last blob with a mark in the body of a request, whatever its format: no format escapes the mark.
+pub fn last_maker(body: &[u8]) -> Option<Maker> {
+    let start = memmem::rfind(body, MARK.as_bytes())?;
+    let text = body.get(start..)?;
+    let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(Blob::read(std::str::from_utf8(text.get(..end)?).ok()?)?.maker)
+}
+
 impl Kind {
     const ALL: [Kind; 4] = [Kind::Signature, Kind::Redacted, Kind::Encrypted, Kind::Plain];
 
@@ -85,6 +94,20 @@ impl Blob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_maker_is_found_wherever_its_blob_is() {
+        let (first, last) = (Maker::of("a", "m"), Maker::of("b", "m"));
+        let text = |maker| Blob { kind: Kind::Signature, maker, data: "x".to_owned() }.to_text();
+        let body = format!(r#"[{{"signature":"{}"}},{{"data":"{}"}}]"#, text(first), text(last));
+        assert_eq!(last_maker(body.as_bytes()), Some(last));
+        // In a text that is JSON itself, as the details of reasoning in Chat Completions can be.
+        assert_eq!(last_maker(format!(r#""{{\"a\":\"{}\"}}""#, text(first)).as_bytes()), Some(first));
+        for body in ["", "{}", r#"{"text":"gatehouse:"}"#, r#"{"text":"gatehouse:plain:zz:x"}"#, "gatehouse:"]
+        {
+            assert_eq!(last_maker(body.as_bytes()), None, "{body}");
+        }
+    }
 
     #[test]
     fn a_blob_survives_its_way_as_a_text() {

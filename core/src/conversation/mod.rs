@@ -14,7 +14,10 @@ pub mod delta;
 pub mod ids;
 pub mod names;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 /// A request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +42,10 @@ pub struct Conversation {
     pub thinking: Option<Thinking>,
     /// The end user, as the caller names them.
     pub user: Option<String>,
+    /// The calls with the same key share the provider's prompt cache: OpenAI's `prompt_cache_key`.
+    pub cache_key: Option<String>,
+    /// The capacity that serves the call; `None` leaves it to the provider.
+    pub service_tier: Option<ServiceTier>,
     /// The caller's fields that have no place in this form and are only hints: names as in the request, with dots.
     pub dropped: Vec<String>,
 }
@@ -220,6 +227,51 @@ pub enum Output {
     },
 }
 
+/// The capacity of a provider that serves a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceTier {
+    /// The usual one, whatever the account has reserved: OpenAI's `default`, Anthropic's `standard_only`.
+    Standard,
+    /// Slower, at a lower price.
+    Flex,
+    /// Faster, at a higher price.
+    Priority,
+}
+
+impl ServiceTier {
+    /// The word of OpenAI's formats.
+    pub const fn of_openai(self) -> &'static str {
+        match self {
+            ServiceTier::Standard => "default",
+            ServiceTier::Flex => "flex",
+            ServiceTier::Priority => "priority",
+        }
+    }
+}
+
+/// Reads the service tier of any format, `None` for `auto`, which leaves it to the provider. `drop` reports a tier that no
+/// other format has.
+pub fn service_tier(word: Option<String>, drop: impl FnOnce()) -> Option<ServiceTier> {
+    match word?.as_str() {
+        "auto" => None,
+        "default" | "standard" | "standard_only" => Some(ServiceTier::Standard),
+        "flex" => Some(ServiceTier::Flex),
+        "priority" => Some(ServiceTier::Priority),
+        _ => {
+            drop();
+            None
+        }
+    }
+}
+
+/// The longest `user` that OpenAI's formats accept, in bytes.
+const LONGEST_USER: usize = 64;
+
+/// The user for OpenAI's formats: one with a longer name as its hash, which names the same user.
+pub fn short_user(user: &str) -> Cow<'_, str> {
+    if user.len() <= LONGEST_USER { user.into() } else { hex::encode(Sha256::digest(user)).into() }
+}
+
 /// The amount of thinking before an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
@@ -267,6 +319,23 @@ impl Effort {
         }
     }
 
+    /// The budget of thinking that corresponds to the effort, in tokens.
+    pub const fn budget(self) -> u64 {
+        match self {
+            Effort::Minimal => 1_024,
+            Effort::Low => 2_048,
+            Effort::Medium => 8_192,
+            Effort::High => 16_384,
+            Effort::XHigh => 24_576,
+            Effort::Max => 32_768,
+        }
+    }
+
+    /// The effort that corresponds to a budget of thinking, in tokens: the most whose budget is not larger.
+    pub fn of_budget(tokens: u64) -> Effort {
+        Effort::ALL.into_iter().rev().find(|effort| effort.budget() <= tokens).unwrap_or(Effort::Minimal)
+    }
+
     /// The effort of a word.
     pub fn read(word: &str) -> Option<Effort> {
         Effort::ALL.into_iter().find(|effort| effort.as_str() == word)
@@ -276,5 +345,22 @@ impl Effort {
 impl From<Piece> for Part {
     fn from(piece: Piece) -> Part {
         Part { piece, cache_control: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_effort_survives_its_way_as_a_budget() {
+        for effort in Effort::ALL {
+            assert_eq!(Effort::of_budget(effort.budget()), effort);
+        }
+        for (budget, effort) in
+            [(0, Effort::Minimal), (4_096, Effort::Low), (10_000, Effort::Medium), (200_000, Effort::Max)]
+        {
+            assert_eq!(Effort::of_budget(budget), effort, "{budget}");
+        }
     }
 }

@@ -151,10 +151,15 @@ impl<'a> Body<'a> {
         RoutingFields { models: self.value("models"), provider: self.value("provider") }
     }
 
+    /// No changes yet.
+    pub fn edits(&self) -> Edits<'_, 'a> {
+        Edits { body: self, removed: Vec::new(), changes: Vec::new(), adjusted: Vec::new() }
+    }
+
     /// The changes that every request needs for an upstream: the provider's id of the model, none of the gateway's own
     /// fields, and the provider's quirks. `model` is the caller's name of the model.
     pub fn addressed_to<'b>(&'b self, upstream: &Upstream<'_>, model: &str) -> Edits<'b, 'a> {
-        let mut edits = Edits { body: self, removed: Vec::new(), changes: Vec::new(), adjusted: Vec::new() };
+        let mut edits = self.edits();
         for name in GATEWAY_FIELDS.into_iter().chain(ROUTING_FIELDS) {
             if is_removed(name, upstream) {
                 edits.remove(name);

@@ -23,6 +23,7 @@ pub mod upstream_error;
 pub mod versions;
 pub mod whole;
 
+use crate::conversation::carrier::{self, Maker};
 use crate::error::{Code, Error};
 use crate::key::Secret;
 use crate::operation::{Format, Operation};
@@ -108,6 +109,48 @@ impl Inference<'_> {
         Ok(Some(crate::json::to_text(&fields).into_bytes()))
     }
 
+    /// Writes the request as [`Inference::outgoing`] does, but without the reasoning of earlier turns, for a lane that has
+    /// rejected it. It reads the request again: such a retry is rare.
+    pub fn outgoing_without_reasoning(
+        &self,
+        upstream: &Upstream<'_>,
+        output_limit: Option<u64>,
+    ) -> Result<Outgoing, Error> {
+        let (Some(body), mut adjusted) = self.without_reasoning() else {
+            return self.outgoing(upstream, output_limit);
+        };
+        let outgoing = read(self.operation, &body)?.outgoing(upstream, output_limit)?;
+        let is_new = |name: &String| !adjusted.contains(name);
+        let others: Vec<String> = outgoing.adjusted.into_iter().filter(is_new).collect();
+        adjusted.extend(others);
+        Ok(Outgoing { body: Some(outgoing.body.unwrap_or(body)), adjusted, responder: outgoing.responder })
+    }
+
+    /// Returns `true` if the request brings back reasoning of earlier turns, so that a retry without it is another request.
+    pub fn has_reasoning(&self) -> bool {
+        self.without_reasoning().0.is_some()
+    }
+
+    /// The body without the reasoning of earlier turns, `None` if it has none, and the names of what is left out.
+    fn without_reasoning(&self) -> (Option<Vec<u8>>, Vec<String>) {
+        let body = &self.body;
+        let mut edits = body.edits();
+        match self.operation.format {
+            Format::ChatCompletions => openai_chat::request::leave_out_reasoning(body, &mut edits),
+            Format::Messages => anthropic_messages::request::leave_out_reasoning(body, &mut edits),
+            Format::Responses | Format::Compaction => {
+                openai_responses::request::leave_out_reasoning(body, &mut edits);
+            }
+            Format::Embeddings => {}
+        }
+        edits.finish()
+    }
+
+    /// The lane that made the newest reasoning which the gateway has carried for it; `None` if it carries none.
+    pub fn reasoning_maker(&self) -> Option<Maker> {
+        carrier::last_maker(self.body.bytes())
+    }
+
     /// The format in which the request is sent to an upstream; `None` if the upstream serves none that fits.
     pub fn format_at(&self, upstream: &Upstream<'_>) -> Option<Format> {
         let format = self.operation.format;
@@ -115,15 +158,15 @@ impl Inference<'_> {
     }
 
     /// Checks that the request can be sent to an upstream: that it passes as it is, or can be translated. Returns the
-    /// fields that a translation drops.
-    pub fn check_translation(&self, upstream: &Upstream<'_>) -> Result<Vec<String>, Error> {
+    /// translated request, which need not be written again if it is sent without an output limit; `None` if it passes.
+    pub fn check_translation(&self, upstream: &Upstream<'_>) -> Result<Option<Outgoing>, Error> {
         let format = self.operation.format;
         match self.format_at(upstream) {
-            Some(other) if other != format => translate::loss(self, upstream, other),
+            Some(other) if other != format => translate::outgoing(self, upstream, other, None).map(Some),
             _ if matches!(format, Format::Responses | Format::Compaction) => {
-                openai_responses::request::check(self, upstream).map(|()| Vec::new())
+                openai_responses::request::check(self, upstream).map(|()| None)
             }
-            _ => Ok(Vec::new()),
+            _ => Ok(None),
         }
     }
 }

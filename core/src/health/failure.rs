@@ -34,6 +34,8 @@ pub enum Class {
     /// The lane cannot serve this request, but another one may: it has no tools, or the request alone is larger than a
     /// limit by the minute.
     Unsupported,
+    /// The provider rejects the reasoning of earlier turns; the same lane may accept the request without it.
+    ReasoningRejected,
     /// The provider rejects the content.
     ContentRefused,
     /// The request is invalid: any other 4xx. Another provider would reject it too.
@@ -69,6 +71,7 @@ impl Class {
             Meaning::TooLong => Class::TooLong,
             Meaning::Moderated => Class::ContentRefused,
             Meaning::Unsupported => Class::Unsupported,
+            Meaning::ReasoningRejected => Class::ReasoningRejected,
             Meaning::Refused => Class::Refused,
             Meaning::ModelUnknown => Class::ModelGone,
             Meaning::CredentialRejected => Class::CredentialRejected,
@@ -120,6 +123,7 @@ impl Class {
             self,
             Class::TooLong
                 | Class::Unsupported
+                | Class::ReasoningRejected
                 | Class::ContentRefused
                 | Class::Refused
                 | Class::Internal
@@ -147,6 +151,7 @@ impl Class {
             Class::Forbidden | Class::ModelGone => doubled(60_000, 600_000),
             Class::TooLong
             | Class::Unsupported
+            | Class::ReasoningRejected
             | Class::ContentRefused
             | Class::Refused
             | Class::Internal
@@ -156,7 +161,8 @@ impl Class {
     }
 
     /// The priority of a failure. If all attempts of a call fail, the caller gets the failure with the highest rank:
-    /// first what the caller can fix, then what passes with time, last what only the operator can fix.
+    /// first what the caller can fix, then what passes with time, then what only the operator can fix. Rejected reasoning
+    /// comes last: the retry without it has a failure of its own.
     pub fn rank(self) -> u8 {
         match self {
             Class::ClientLeft => 9,
@@ -166,6 +172,7 @@ impl Class {
             Class::ServerError | Class::TimedOut | Class::Unreachable | Class::Broken => 5,
             Class::ModelGone => 4,
             Class::Forbidden | Class::QuotaSpent | Class::CredentialRejected | Class::Operator => 3,
+            Class::ReasoningRejected => 2,
         }
     }
 
@@ -177,7 +184,9 @@ impl Class {
             Class::Throttled | Class::ServerError | Class::TimedOut | Class::Unreachable | Class::Broken => {
                 Some(Breakdown::UsageRetriable)
             }
-            Class::TooLong | Class::Unsupported | Class::Refused => Some(Breakdown::InputNonretriable),
+            Class::TooLong | Class::Unsupported | Class::ReasoningRejected | Class::Refused => {
+                Some(Breakdown::InputNonretriable)
+            }
             Class::QuotaSpent | Class::CredentialRejected | Class::Forbidden | Class::ModelGone => {
                 Some(Breakdown::ProviderFatal)
             }
@@ -199,6 +208,7 @@ impl Class {
             Class::Broken => "broken",
             Class::TooLong => "too_long",
             Class::Unsupported => "unsupported",
+            Class::ReasoningRejected => "reasoning_rejected",
             Class::ContentRefused => "content_refused",
             Class::Refused => "refused",
             Class::Internal => "internal",
@@ -247,6 +257,7 @@ mod tests {
         for (meaning, class, goes_on) in [
             (Meaning::TooLong, Class::TooLong, true),
             (Meaning::Unsupported, Class::Unsupported, true),
+            (Meaning::ReasoningRejected, Class::ReasoningRejected, true),
             (Meaning::Moderated, Class::ContentRefused, false),
             (Meaning::Refused, Class::Refused, false),
         ] {

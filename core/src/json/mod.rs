@@ -27,6 +27,12 @@ pub fn to_text<T: Serialize + ?Sized>(written: &T) -> String {
     serde_json::to_string(written).unwrap_or_default()
 }
 
+/// Appends a value as compact JSON to bytes, without a text of its own.
+pub fn append<T: Serialize + ?Sized>(written: &T, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = serde_json::to_writer(out, written);
+}
+
 /// The fields of an object.
 #[derive(Debug, Default)]
 pub struct Object(Map<String, Value>);

@@ -612,7 +612,7 @@ pub struct Explanation<'a> {
     pub stream: bool,
     /// The needs of the request; `None` if it names one model.
     pub needs: Option<Needs>,
-    /// The reason for affinity: `session` or `prompt`.
+    /// The reason for affinity: `reasoning`, `session` or `prompt`.
     pub sticky_by: Option<&'static str>,
     /// The lanes in the order in which they would be tried.
     pub attempts: Vec<PlannedLane>,
@@ -703,6 +703,7 @@ pub fn explain<'r>(query: &RouteQuery<'r, 'r>, selection: &'r Selection<'r>, pla
         stream: request.stream,
         needs: selection.needs,
         sticky_by: match affinity.source {
+            _ if selection.follows_reasoning => Some("reasoning"),
             AffinitySource::Session => Some("session"),
             AffinitySource::Prompt => Some("prompt"),
             AffinitySource::None => None,

@@ -5,14 +5,16 @@
 //! affects only the order of `auto`; [`super::plan`] decides which lanes are available.
 //!
 //! A provider that does not serve the caller's format is a candidate if the request can be translated. Among models that
-//! are equal otherwise, those that get the request as it is come first.
+//! are equal otherwise, those that get the request as it is come first. A conversation with reasoning that the gateway has
+//! carried prefers the model that made it, unless the request orders the models itself.
 
 use std::borrow::Cow;
 
 use crate::catalog::{Entry, Facts, ListedModel, OTHER, Reachability, Registry, ToolUse};
 use crate::config::{AUTO, Config, Group};
+use crate::conversation::carrier::Maker;
 use crate::error::{Code, Error};
-use crate::format::request::{Inference, Needs};
+use crate::format::request::{Inference, Needs, Outgoing};
 use crate::format::upstream::Upstream;
 use crate::key::{IssuedKey, covers};
 use crate::money::MicroUsd;
@@ -92,6 +94,11 @@ impl<'a> Candidate<'a> {
         self.format(format, request.tool_use()) == Some(format)
     }
 
+    /// The candidate as the maker of reasoning.
+    fn maker(&self) -> Maker {
+        Maker::of(&self.provider.name, &self.model)
+    }
+
     /// The id of the model without a maker prefix, which is the same at every provider.
     fn bare_id(&self) -> &str {
         last_segment(&self.model)
@@ -121,7 +128,7 @@ fn last_segment(name: &str) -> &str {
 }
 
 /// The result of a selection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Selection<'a> {
     /// The candidates, in order; never empty.
     pub candidates: Vec<Candidate<'a>>,
@@ -129,6 +136,10 @@ pub struct Selection<'a> {
     pub dropped: Vec<Dropped>,
     /// The needs of the call; `None` if they were not checked, because the call names a single model.
     pub needs: Option<Needs>,
+    /// The request as it was translated for the first candidate, without an output limit; `None` if it passes there.
+    pub translated: Option<Outgoing>,
+    /// `true` if the first candidate is the one that made the reasoning of earlier turns.
+    pub follows_reasoning: bool,
 }
 
 /// The inputs of a selection.
@@ -209,8 +220,8 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
         }
         check_active(&candidate)?;
         check_endpoint(query.request.operation, &candidate)?;
-        query.request.check_translation(&candidate.upstream())?;
-        return Ok(Selection { candidates: vec![candidate], dropped: Vec::new(), needs: None });
+        let translated = query.request.check_translation(&candidate.upstream())?;
+        return Ok(Selection { candidates: vec![candidate], translated, ..Selection::default() });
     }
 
     let mut choice = Choice {
@@ -220,8 +231,10 @@ pub fn select<'a>(query: &RouteQuery<'a, '_>) -> Result<Selection<'a>, Error> {
         param,
         needs: query.request.needs,
         only_id: None,
+        has_free_order: fallbacks.is_empty() && preferences.order.is_empty() && preferences.sort.is_none(),
         candidates: Vec::new(),
         dropped: Vec::new(),
+        translated: None,
     };
     match first {
         Named::Nothing if fallbacks.is_empty() => {
@@ -501,8 +514,12 @@ struct Choice<'c, 'a> {
     /// The id of the model that is named first, for a task whose models cannot replace each other: only this model is
     /// called, even if it is not available at the provider that was named.
     only_id: Option<String>,
+    /// `true` if the request does not order the models or the providers itself.
+    has_free_order: bool,
     candidates: Vec<Candidate<'a>>,
     dropped: Vec<Dropped>,
+    /// The first translation that succeeded, and the address of its candidate.
+    translated: Option<(String, Outgoing)>,
 }
 
 impl<'a> Choice<'_, 'a> {
@@ -664,14 +681,19 @@ impl<'a> Choice<'_, 'a> {
             let is_tried = explain || (found < TRIED_TRANSLATIONS && failed < MAX_CANDIDATES);
             let is_tried = is_tried && !candidate.passes(request);
             let upstream = candidate.upstream();
-            let result = if is_tried { request.check_translation(&upstream) } else { Ok(Vec::new()) };
+            let result = if is_tried { request.check_translation(&upstream) } else { Ok(None) };
             match result {
-                Ok(dropped) if self.preferences.require_parameters && !dropped.is_empty() => {
-                    let reason = Reason::WouldDrop(dropped.join("', '"));
+                Ok(Some(Outgoing { adjusted, .. }))
+                    if self.preferences.require_parameters && !adjusted.is_empty() =>
+                {
+                    let reason = Reason::WouldDrop(adjusted.join("', '"));
                     self.dropped.push(Dropped { model: candidate.address(), reason });
                 }
-                Ok(_) => {
+                Ok(translated) => {
                     found += usize::from(is_tried);
+                    if self.translated.is_none() {
+                        self.translated = translated.map(|outgoing| (candidate.address(), outgoing));
+                    }
                     self.candidates.push(candidate);
                 }
                 Err(error) => {
@@ -701,13 +723,28 @@ impl<'a> Choice<'_, 'a> {
                 place.unwrap_or(usize::MAX)
             });
         }
+        let mut follows_reasoning = false;
+        if self.has_free_order
+            && self.candidates.len() > 1
+            && let Some(maker) = self.query.request.reasoning_maker()
+        {
+            // Only the lane that made the reasoning of earlier turns can read it.
+            let is_other = |candidate: &Candidate<'_>| candidate.maker() != maker;
+            self.candidates.sort_by_key(is_other);
+            follows_reasoning = self.candidates.first().is_some_and(|first| !is_other(first));
+        }
         let most = if *allow_fallbacks == Some(false) { 1 } else { MAX_CANDIDATES };
         for candidate in self.candidates.split_off(self.candidates.len().min(most)) {
             if most == 1 {
                 self.dropped.push(Dropped { model: candidate.address(), reason: Reason::NoFallbacks });
             }
         }
-        Ok(Selection { candidates: self.candidates, dropped: self.dropped, needs: Some(self.needs) })
+        let first = self.candidates.first();
+        let is_first = |address: &String| first.is_some_and(|first| first.address() == *address);
+        let translated =
+            self.translated.filter(|(address, _)| is_first(address)).map(|(_, outgoing)| outgoing);
+        let Choice { candidates, dropped, needs, .. } = self;
+        Ok(Selection { candidates, dropped, needs: Some(needs), translated, follows_reasoning })
     }
 
     /// The error if the input is too long for every model: the caller can only shorten it.
@@ -961,6 +998,62 @@ mod tests {
                 assert!(selected.starts_with(first), "{seed}: {selected}");
             }
         }
+    }
+
+    #[test]
+    fn the_request_is_translated_once_for_the_first_candidate() {
+        let world = World::of(FORMATS, &CHAT_COMPLETIONS);
+        for (model, rest, is_translated) in [
+            ("claude/m", "", true),
+            ("words/m", "", false),
+            ("claudes", "", true),
+            ("mixed", "", true),
+            // The order has changed since.
+            ("claudes", r#","provider":{"order":["words"]},"models":["words/m"]"#, false),
+        ] {
+            let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}}]{rest}}}"#);
+            let request = crate::format::read(world.operation, body.as_bytes()).unwrap();
+            let query = RouteQuery {
+                request: &request,
+                force_model: None,
+                force_provider: None,
+                key: None,
+                config: &world.config,
+                registry: &world.registry,
+                view: &world.view,
+                affinity: Affinity { seed: 0, source: AffinitySource::None },
+                now_ms: 1000,
+                explain: false,
+            };
+            let selection = select(&query).unwrap();
+            let kept = selection.translated.and_then(|outgoing| outgoing.body);
+            assert_eq!(kept.is_some(), is_translated, "{model}");
+            if let Some(kept) = kept {
+                let again = request.outgoing(&selection.candidates[0].upstream(), None).unwrap();
+                assert_eq!(again.body, Some(kept));
+            }
+        }
+    }
+
+    #[test]
+    fn a_conversation_prefers_the_maker_of_its_reasoning_unless_it_orders_the_models() {
+        use crate::conversation::carrier::{Blob, Kind};
+        let world = World::of(FORMATS, &MESSAGES);
+        let of = |model: &str| {
+            let maker = Maker::of("claude", model);
+            Blob { kind: Kind::Signature, maker, data: "x".to_owned() }.to_text()
+        };
+        for (made_by, rest, found) in [
+            ("n", "", "claude/n claude/m"),
+            ("m", "", "claude/m claude/n"),
+            ("other", "", "claude/m claude/n"),
+            ("n", r#","provider":{"sort":"price"}"#, "claude/m claude/n"),
+        ] {
+            let rest = format!(r#","max_tokens":9,"metadata":{{"made":"{}"}}{rest}"#, of(made_by));
+            assert_eq!(world.select("claudes", &rest), found, "{made_by}");
+        }
+        let rest = format!(r#","max_tokens":9,"models":["claude/n"],"metadata":{{"made":"{}"}}"#, of("n"));
+        assert_eq!(world.select("claude/m", &rest), "claude/m claude/n");
     }
 
     #[test]

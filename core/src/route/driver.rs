@@ -67,6 +67,8 @@ pub struct Send {
     pub output_limit: Option<u64>,
     /// `true` if a limit of money or tokens counts the attempt, so that its usage must be known.
     pub is_metered: bool,
+    /// `true` if the request is sent without the reasoning of earlier turns, which the lane has rejected.
+    pub without_reasoning: bool,
 }
 
 /// The limits of one attempt, in milliseconds.
@@ -391,7 +393,8 @@ impl<'c> Driver<'c> {
         }
         self.sent += 1;
         self.in_flight.push(InFlight { lane, sent_ms: now_ms });
-        Send { lane, is_hedge, limits, output_limit, is_metered }
+        let without_reasoning = self.plan.is_without_reasoning(lane);
+        Send { lane, is_hedge, limits, output_limit, is_metered, without_reasoning }
     }
 
     fn limits(&self, now_ms: u64) -> AttemptLimits {
@@ -502,7 +505,9 @@ pub fn used_by_failure(refusal: &Refusal, candidate: &Candidate<'_>) -> End {
         Class::Unreachable => End::Unknown,
         // A proxy in front of the provider did not wait for it.
         Class::ServerError if matches!(refusal.error.status, 408 | 504 | 524) => End::Unknown,
-        Class::Refused | Class::ContentRefused | Class::TooLong if candidate.provider.charges_rejections => {
+        Class::Refused | Class::ReasoningRejected | Class::ContentRefused | Class::TooLong
+            if candidate.provider.charges_rejections =>
+        {
             End::Unknown
         }
         _ => End::Nothing,
@@ -692,6 +697,28 @@ mod tests {
             describe(&driver.next(30, &mut view)),
             "failed: slow down (all attempts failed: a/m: throttled after 10 ms; c/m: model_gone after 20 ms)"
         );
+    }
+
+    #[test]
+    fn rejected_reasoning_is_retried_on_the_same_lane_without_a_mark_against_it() {
+        use crate::error::Meaning;
+        let world = World::new();
+        let mut view = HealthView::default();
+        let mut driver = world.driver(&["a", "c"], false);
+        let Command::Send(send) = driver.next(0, &mut view) else { panic!("not sent") };
+        assert!(!send.without_reasoning);
+        let error = Error::upstream(400, "t".into(), None, "Invalid `signature` in `thinking` block".into());
+        let error = error.with_meaning(Meaning::ReasoningRejected, None);
+        let failure = driver.settled(lane(0), Err(error.into()), 10, &mut view, || 0);
+        assert_eq!(failure.map(|failure| failure.class), Some(Class::ReasoningRejected));
+        let Command::Send(send) = driver.next(10, &mut view) else { panic!("not sent") };
+        assert_eq!((send.lane, send.without_reasoning), (lane(0), true));
+        assert!(driver.candidates()[0].is_available(&view, 10));
+        // The failure of the retry is the one that the caller can act on.
+        driver.settled(lane(0), rejected(402, "pay"), 20, &mut view, || 0);
+        driver.next(20, &mut view);
+        driver.settled(lane(1), rejected(402, "pay too"), 30, &mut view, || 0);
+        assert!(describe(&driver.next(30, &mut view)).starts_with("failed: pay (all attempts failed"));
     }
 
     #[test]

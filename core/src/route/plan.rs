@@ -16,6 +16,7 @@
 //! - A lane in cooldown is tried only if no other lane is left. If its provider stated the end of the cooldown, the
 //!   lane is not tried before that, except if it is the only lane: then the provider's own error is the best response.
 //! - If a provider fails, rather than just throttling a key, the other keys of the same model come after other models.
+//! - A lane that rejects the reasoning of earlier turns is tried again at once, without it, before any other lane.
 //! - If all lanes have failed, the ones that allow a retry are retried, after a jittered wait that doubles, or after
 //!   the wait that the provider stated.
 //! - No wait is longer than `routing.max_wait_ms`, no step starts after the deadline, and there are at most
@@ -103,6 +104,8 @@ struct LaneState {
     /// `true` if the lane will not be tried again.
     over: bool,
     in_flight: bool,
+    /// `true` once the lane has rejected the reasoning of earlier turns: it gets the request without it.
+    without_reasoning: bool,
 }
 
 impl LaneState {
@@ -116,6 +119,7 @@ impl LaneState {
             tries: 0,
             over: false,
             in_flight: false,
+            without_reasoning: false,
         }
     }
 
@@ -196,6 +200,11 @@ impl Plan {
         self.attempts
     }
 
+    /// Returns `true` if the next attempt on a lane leaves out the reasoning of earlier turns, which the lane has rejected.
+    pub fn is_without_reasoning(&self, lane: LaneIndex) -> bool {
+        self.states.iter().any(|state| state.lane == lane && state.without_reasoning)
+    }
+
     /// The maximum duration of a step that starts now, in milliseconds.
     pub fn left_ms(&self, now_ms: u64) -> u64 {
         self.limits.deadline_ms.saturating_sub(now_ms)
@@ -266,6 +275,11 @@ impl Plan {
         let limits = self.limits;
         if let Some(state) = self.states.get_mut(index) {
             state.in_flight = false;
+            state.known_cooldown = Cooldown::default();
+            if class == Class::ReasoningRejected && !std::mem::replace(&mut state.without_reasoning, true) {
+                state.own_cooldown = Cooldown::default();
+                return;
+            }
             // A failure of another lane may have set `over` while this attempt was in flight.
             state.over |= !class.can_repeat() || state.tries > limits.retries;
             let doubled = limits.backoff_ms.saturating_mul(1 << state.tries.saturating_sub(1).min(10));
@@ -274,7 +288,6 @@ impl Plan {
             let until_ms = now_ms + failure.retry_after_ms.unwrap_or(jittered).max(1);
             state.own_cooldown =
                 Cooldown { until_ms, stated: failure.retry_after_ms.is_some(), ..Cooldown::default() };
-            state.known_cooldown = Cooldown::default();
         }
         for state in &mut self.states {
             let same_key = state.provider == provider && state.lane.key == lane.key;
@@ -310,6 +323,11 @@ impl Plan {
             return Err(None);
         }
         let left = || self.states.iter().enumerate().filter(|(_, state)| !state.over && !state.in_flight);
+        // The lane that is to get the request without reasoning. Its next failure gives it a cooldown.
+        let is_next = |state: &LaneState| state.without_reasoning && state.own_cooldown.until_ms == 0;
+        if let Some((index, _)) = left().find(|(_, state)| is_next(state)) {
+            return Ok((index, 0));
+        }
         // An available lane that has not been tried.
         if let Some((index, _)) = left().find(|(_, state)| state.tries == 0 && state.ready_ms() <= now_ms) {
             return Ok((index, 0));
@@ -437,6 +455,34 @@ mod tests {
         ] {
             assert_eq!(run(&mut plan(&two_of_one_and_another), failures), steps, "{failures:?}");
         }
+    }
+
+    #[test]
+    fn a_lane_that_rejects_reasoning_is_tried_once_more_without_it() {
+        use Class::{ReasoningRejected, Throttled};
+        let lanes = [(0, None), (1, None)];
+        // At once, before any other lane, and whatever delay the provider states.
+        for (failures, steps) in [
+            (&[(ReasoningRejected, None)][..], "0 0"),
+            (&[(ReasoningRejected, Some(5_000))], "0 0"),
+            (&[(ReasoningRejected, None), (ReasoningRejected, None)], "0 0 1"),
+            (&[(ReasoningRejected, None), (Throttled, None)], "0 0 1"),
+            (&[(Throttled, None), (ReasoningRejected, None)], "0 1 1"),
+            (&[(ReasoningRejected, None), (ReasoningRejected, None), (ReasoningRejected, None)], "0 0 1 1"),
+            (&[(ReasoningRejected, None); 4], "0 0 1 1 end"),
+        ] {
+            assert_eq!(run(&mut plan(&lanes), failures), steps, "{failures:?}");
+        }
+        let mut plan = plan(&lanes);
+        let Step::Send(first) = plan.next(0) else { panic!("not sent") };
+        assert!(!plan.is_without_reasoning(first));
+        plan.failed(first, &Failure { class: ReasoningRejected, retry_after_ms: None }, 0, 0);
+        assert_eq!(plan.next(0), Step::Send(first));
+        assert!(plan.is_without_reasoning(first));
+        assert!(!plan.is_without_reasoning(LaneIndex { candidate: 1, key: 0 }));
+        plan.limits.max_attempts = 2;
+        plan.failed(first, &Failure { class: Throttled, retry_after_ms: None }, 0, 0);
+        assert_eq!(plan.next(0), Step::GiveUp(None), "the retry is an attempt");
     }
 
     #[test]

@@ -32,6 +32,8 @@ targets! {
     key_format "../../fuzz_targets/key_format.rs"
     key_request "../../fuzz_targets/key_request.rs"
     key_ring "../../fuzz_targets/key_ring.rs"
+    messages_request "../../fuzz_targets/messages_request.rs"
+    messages_stream "../../fuzz_targets/messages_stream.rs"
     new_key "../../fuzz_targets/new_key.rs"
     submission "../../fuzz_targets/submission.rs"
     translated_stream "../../fuzz_targets/translated_stream.rs"

@@ -107,14 +107,24 @@ pub(super) fn media(messages: &str) -> Media {
     media
 }
 
+/// Returns `true` if the last message has the results of tools.
+pub(super) fn end_with_results(messages: &str) -> bool {
+    let blocks = items(messages).pop().and_then(content_of).map(items).unwrap_or_default();
+    blocks
+        .into_iter()
+        .filter_map(|block| serde_json::from_str::<Block<'_>>(block).ok())
+        .any(|block| block.kind == "tool_result")
+}
+
 /// The changes to messages that an upstream of this format needs because of reasoning that the gateway has carried from
 /// another format ([`carrier`]): each a place in the text, and what comes there.
 ///
 /// A lane gets its own blob back as it was. The reasoning of every other lane is taken out; a message that had nothing
-/// else goes as a whole.
-pub(super) fn without_foreign_reasoning(messages: &str, lane: Maker) -> Vec<(Range<usize>, Vec<u8>)> {
+/// else goes as a whole. Without a lane, all reasoning is taken out, from any lane.
+pub(super) fn without_reasoning(messages: &str, lane: Option<Maker>) -> Vec<(Range<usize>, Vec<u8>)> {
     let mut changes = Vec::new();
-    if memmem::find(messages.as_bytes(), carrier::MARK.as_bytes()).is_none() {
+    let sign = if lane.is_some() { carrier::MARK } else { "thinking\"" };
+    if memmem::find(messages.as_bytes(), sign.as_bytes()).is_none() {
         return changes;
     }
     let all = items(messages);
@@ -160,13 +170,14 @@ struct Reasoning<'a> {
 }
 
 impl<'a> Carried<'a> {
-    fn of(block: &'a str, lane: Maker) -> Carried<'a> {
+    fn of(block: &'a str, lane: Option<Maker>) -> Carried<'a> {
         let Ok(reasoning) = serde_json::from_str::<Reasoning<'a>>(block) else { return Carried::Nothing };
         let (value, own) = match &*reasoning.kind {
             "thinking" => (reasoning.signature, Kind::Signature),
             "redacted_thinking" => (reasoning.data, Kind::Redacted),
             _ => return Carried::Nothing,
         };
+        let Some(lane) = lane else { return Carried::Foreign };
         let Some(value) = value.map(RawValue::get) else { return Carried::Nothing };
         let text = serde_json::from_str::<Cow<'_, str>>(value).unwrap_or_default();
         if !text.starts_with(carrier::MARK) {
@@ -211,8 +222,8 @@ mod tests {
         }
     }
 
-    fn applied(messages: &str, lane: Maker) -> String {
-        let mut changes = without_foreign_reasoning(messages, lane);
+    fn applied(messages: &str, lane: Option<Maker>) -> String {
+        let mut changes = without_reasoning(messages, lane);
         changes.sort_by_key(|(place, _)| place.start);
         String::from_utf8(members::splice(messages.as_bytes(), &changes)).unwrap()
     }
@@ -255,8 +266,12 @@ mod tests {
                 Some(after) => json!([user, after, user]),
                 None => json!([user, user]),
             };
-            assert_eq!(applied(&messages, own), expected.to_string(), "{messages}");
+            assert_eq!(applied(&messages, Some(own)), expected.to_string(), "{messages}");
         }
+        let all = json!([assistant(&[&native, &foreign, &text]), assistant(&[&native])]);
+        assert_eq!(applied(&all.to_string(), None), json!([assistant(&[&text])]).to_string());
+        let without = json!([assistant(&[&text]), {"role": "user", "content": "thinking"}]).to_string();
+        assert_eq!(applied(&without, None), without);
     }
 
     proptest! {

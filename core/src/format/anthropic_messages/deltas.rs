@@ -16,7 +16,7 @@ use super::input;
 use crate::conversation::carrier::{Blob, Kind, Maker};
 use crate::conversation::delta::{Delta, Reply, Stop};
 use crate::conversation::{Piece, Reasoning, ids};
-use crate::json::to_text;
+use crate::json::{self, to_text};
 use crate::usage::Usage;
 
 /// The least length of an id that is unique in a conversation, in bytes: Mistral's have nine.
@@ -538,7 +538,7 @@ fn event<T: Serialize>(name: &str, data: &T, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\ndata: ");
-    out.extend_from_slice(to_text(data).as_bytes());
+    json::append(data, out);
     out.extend_from_slice(b"\n\n");
 }
 

@@ -159,7 +159,7 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     let mut edits = body.addressed_to(upstream, &request.model);
     if let Some(messages) = body.find("messages") {
         let lane = Maker::of(&upstream.provider.name, upstream.model);
-        for (place, replacement) in blocks::without_foreign_reasoning(messages.value, lane) {
+        for (place, replacement) in blocks::without_reasoning(messages.value, Some(lane)) {
             edits.replace_in(messages, place, replacement);
         }
     }
@@ -176,6 +176,30 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
         translation: None,
     };
     Outgoing { body, adjusted, responder }
+}
+
+/// Leaves out all reasoning of earlier turns.
+///
+/// A turn whose tools have just run must begin with its thinking if `thinking` has a budget: then this turn goes on without
+/// thinking. An edit of the context that clears thinking is rejected without it, so the edits go too; they only save tokens.
+pub(crate) fn leave_out_reasoning<'a>(body: &Body<'a>, edits: &mut Edits<'_, 'a>) {
+    let Some(messages) = body.find("messages") else { return };
+    let changes = blocks::without_reasoning(messages.value, None);
+    if !changes.is_empty() {
+        edits.adjusted.push("reasoning".to_owned());
+    }
+    for (place, replacement) in changes {
+        edits.replace_in(messages, place, replacement);
+    }
+    let has = |name: &str, word: &str| body.value(name).is_some_and(|value| value.contains(word));
+    if has("thinking", "\"enabled\"") && blocks::end_with_results(messages.value) {
+        edits.remove("thinking");
+        edits.adjusted.push("thinking".to_owned());
+        if has("context_management", "clear_thinking") {
+            edits.remove("context_management");
+            edits.adjusted.push("context_management".to_owned());
+        }
+    }
 }
 
 /// Lowers the limit of the output, and the budget of the thinking with it, which must be less.
@@ -296,6 +320,46 @@ mod tests {
             )
         };
         assert_eq!(sent(&body(&format!("{thinking}, ")), "m", None), (body(""), vec![]));
+    }
+
+    fn sent_without_reasoning(body: &str) -> (String, Vec<String>) {
+        let provider = provider();
+        let upstream = Upstream { provider: &provider, model: "m", own_routing: false };
+        let out = read(body).unwrap().outgoing_without_reasoning(&upstream, None).unwrap();
+        (out.body.map_or_else(|| body.to_owned(), |body| String::from_utf8(body).unwrap()), out.adjusted)
+    }
+
+    #[test]
+    fn a_retry_leaves_out_the_reasoning_and_what_depends_on_it() {
+        let body = |answer: &str, last: &str, rest: &str| {
+            format!(
+                r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"assistant","content":[{answer}]}},{{"role":"user","content":[{last}]}}]{rest}}}"#
+            )
+        };
+        let thought = r#"{"type":"thinking","thinking":"t","signature":"ErUB"}"#;
+        let call = r#"{"type":"tool_use","id":"1","name":"f","input":{"type":"thinking"}}"#;
+        let result = r#"{"type":"tool_result","tool_use_id":"1","content":"ok"}"#;
+        let text = r#"{"type":"text","text":"go on"}"#;
+        let enabled = r#","thinking":{"type":"enabled","budget_tokens":1024}"#;
+        let adaptive = r#","thinking":{"type":"adaptive"}"#;
+        let edits = r#","context_management":{"edits":[{"type":"clear_thinking_20251015"}]}"#;
+        let both = format!("{thought},{call}");
+        for (given, expected, left_out) in [
+            (body(&both, text, enabled), body(call, text, enabled), vec!["reasoning"]),
+            (body(&both, result, adaptive), body(call, result, adaptive), vec!["reasoning"]),
+            (body(&both, result, enabled), body(call, result, ""), vec!["reasoning", "thinking"]),
+            (
+                body(&both, result, &format!("{enabled}{edits}")),
+                body(call, result, ""),
+                vec!["reasoning", "thinking", "context_management"],
+            ),
+            (body(call, result, enabled), body(call, result, ""), vec!["thinking"]),
+            (body(call, result, edits), body(call, result, edits), vec![]),
+        ] {
+            assert_eq!(read(&given).unwrap().has_reasoning(), !left_out.is_empty(), "{given}");
+            let (sent, adjusted) = sent_without_reasoning(&given);
+            assert_eq!((sent, adjusted), (expected, left_out.into_iter().map(str::to_owned).collect()));
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl MessagesStream {
 }
 
 const STOP: &str = "message_stop";
+const STOP_EVENT: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 
 impl Grammar for Messages {
     const SURFACE: Surface = Surface::Anthropic;
@@ -77,7 +78,9 @@ impl Grammar for Messages {
             let [kind] = members::pick(parsed.data.trim_ascii(), &["type"]).ok()?;
             Some(kind?.value == "\"message_stop\"")
         };
-        (parsed.name == STOP.as_bytes() || is_stop().unwrap_or(false)).then_some(event)
+        // Clients ignore an event without data, and would wait for another one.
+        let visible = if parsed.data.trim_ascii().is_empty() { STOP_EVENT } else { event };
+        (parsed.name == STOP.as_bytes() || is_stop().unwrap_or(false)).then_some(visible)
     }
 
     fn error_in(provider: &str, document: &[u8], is_named: bool, key: Option<&Secret>) -> Option<Error> {
@@ -290,9 +293,15 @@ mod tests {
                 assert_eq!(stream.state(), StreamState::Over(Outcome::Cut));
             }
         }
-        // Without the last empty line it is complete.
-        let (out, stream) = closed(text.trim_end());
-        assert_eq!((out, stream.state()), (text, StreamState::Over(Outcome::Done)));
+        // Without the last empty line it is complete, and without the last data too.
+        for ending in [
+            text.trim_end(),
+            &format!("{cut}event: message_stop\n\n"),
+            &format!("{cut}event: message_stop\nda"),
+        ] {
+            let (out, stream) = closed(ending);
+            assert_eq!((out, stream.state()), (text.clone(), StreamState::Over(Outcome::Done)));
+        }
     }
 
     #[test]

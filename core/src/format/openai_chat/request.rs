@@ -187,7 +187,7 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
         edits.remove("reasoning_effort");
     }
     if let Some(messages) = body.find("messages")
-        && let Some(changed) = without_carried_reasoning(messages.value)
+        && let Some(changed) = without_reasoning(messages.value, Some(carrier::MARK))
     {
         edits.replace(messages, changed);
         edits.adjusted.push("reasoning".to_owned());
@@ -207,10 +207,21 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     Outgoing { body, adjusted, responder }
 }
 
-/// The messages without the reasoning that the gateway has carried from a lane of another format ([`carrier`]), which
-/// providers reject; `None` if there is none. Its text goes too: it is not this provider's.
-fn without_carried_reasoning(messages: &str) -> Option<Vec<u8>> {
-    let is_marked = |text: &str| memmem::find(text.as_bytes(), carrier::MARK.as_bytes()).is_some();
+/// Leaves out all reasoning of earlier turns.
+pub(crate) fn leave_out_reasoning<'a>(body: &Body<'a>, edits: &mut Edits<'_, 'a>) {
+    if let Some(messages) = body.find("messages")
+        && let Some(changed) = without_reasoning(messages.value, None)
+    {
+        edits.replace(messages, changed);
+        edits.adjusted.push("reasoning".to_owned());
+    }
+}
+
+/// The messages without the reasoning that has a mark, `None` for any; `None` if there is none. Providers reject what the
+/// gateway has carried from a lane of another format ([`carrier`]). Its text goes too: it is not this provider's.
+fn without_reasoning(messages: &str, mark: Option<&str>) -> Option<Vec<u8>> {
+    let is_marked =
+        |text: &str| mark.is_none_or(|mark| memmem::find(text.as_bytes(), mark.as_bytes()).is_some());
     if !is_marked(messages) {
         return None;
     }

@@ -12,7 +12,7 @@ pub use super::write::write;
 use crate::conversation::carrier::Blob;
 use crate::conversation::{
     Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role, Sampling,
-    Thinking, ToolCall, ToolChoice, ToolResult, Turn, ids,
+    Thinking, ToolCall, ToolChoice, ToolResult, Turn, ids, service_tier,
 };
 use crate::error::{Code, Error};
 use crate::format::body::{GATEWAY_FIELDS, ROUTING_FIELDS};
@@ -40,8 +40,7 @@ pub(super) const STATE: [(&str, &str); 5] = [
 /// Fields that other modules act on, or that make no difference: the gateway never pads events, and no hosted tool runs.
 const WITHOUT_EFFECT: [&str; 5] = ["model", "stream", "stream_options", "client_metadata", "max_tool_calls"];
 /// Hints, with the values that are what the caller gets anyway.
-const DEFAULTS: [(&str, &[&str]); 2] =
-    [("truncation", &["disabled"]), ("service_tier", &["auto", "default"])];
+const DEFAULTS: [(&str, &[&str]); 1] = [("truncation", &["disabled"])];
 
 /// Reads a request.
 ///
@@ -88,6 +87,8 @@ pub fn read(body: &[u8]) -> Result<Conversation, Error> {
         ..Sampling::default()
     };
     let parallel_tool_calls = request.flag("parallel_tool_calls")?;
+    let cache_key = request.text("prompt_cache_key")?;
+    let service_tier = service_tier(request.text("service_tier")?, || dropped.add("service_tier"));
     hints(&mut request, &mut dropped)?;
     Ok(Conversation {
         turns,
@@ -100,6 +101,8 @@ pub fn read(body: &[u8]) -> Result<Conversation, Error> {
         output,
         thinking,
         user,
+        cache_key,
+        service_tier,
         dropped: dropped.0,
     })
 }

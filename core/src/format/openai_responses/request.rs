@@ -20,7 +20,7 @@ use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
 use crate::format::response_id::is_response_id;
 use crate::format::size::Images;
 use crate::format::upstream::Upstream;
-use crate::json::members::{self, is_empty_array};
+use crate::json::members::{self, Members, is_empty_array};
 use crate::operation::{Format, Operation};
 use crate::tier::Tier;
 
@@ -206,7 +206,7 @@ pub fn outgoing(
     let mut edits = body.addressed_to(upstream, &request.model);
     if let Some(input) = body.find("input") {
         let lane = Maker::of(&upstream.provider.name, upstream.model);
-        remove_foreign_reasoning(input.value, lane, |place, replacement| {
+        remove_reasoning(input.value, Some(lane), |place, replacement| {
             edits.replace_in(input, place, replacement);
         });
     }
@@ -234,29 +234,68 @@ fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64) {
     }
 }
 
-/// An item with reasoning.
+/// Leaves out all reasoning of earlier turns. Messages and calls that it led to lose their ids: by an id, the provider looks
+/// for the reasoning that belongs to it.
+pub(crate) fn leave_out_reasoning<'a>(body: &Body<'a>, edits: &mut Edits<'_, 'a>) {
+    let Some(input) = body.find("input") else { return };
+    let mut is_changed = false;
+    remove_reasoning(input.value, None, |place, replacement| {
+        edits.replace_in(input, place, replacement);
+        is_changed = true;
+    });
+    if is_changed {
+        edits.adjusted.push("reasoning".to_owned());
+    }
+}
+
+/// An item of the input, as far as reasoning is concerned.
 #[derive(Deserialize)]
 struct Reasoning<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
     encrypted_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+}
+
+impl Reasoning<'_> {
+    /// Returns `true` for reasoning, and for a reference to it.
+    fn is_reasoning(&self) -> bool {
+        let is_reference =
+            || self.kind == "item_reference" && self.id.as_ref().is_some_and(|id| id.starts_with("rs_"));
+        self.kind == "reasoning" || is_reference()
+    }
 }
 
 /// Takes reasoning out of the input that the gateway has carried from another lane ([`carrier`]). A lane gets its own
-/// blob back as it was.
-fn remove_foreign_reasoning(
+/// blob back as it was. Without a lane, all reasoning is taken out, and the ids of messages and calls with it.
+fn remove_reasoning(
     input: &str,
-    lane: Maker,
+    lane: Option<Maker>,
     mut replace: impl FnMut(std::ops::Range<usize>, Vec<u8>),
 ) {
-    if memmem::find(input.as_bytes(), carrier::MARK.as_bytes()).is_none() {
+    if lane.is_some() && memmem::find(input.as_bytes(), carrier::MARK.as_bytes()).is_none() {
         return;
     }
     let items = items(input);
     let mut is_foreign = Vec::with_capacity(items.len());
     for item in &items {
         let reasoning = serde_json::from_str::<Reasoning<'_>>(item).ok();
+        let Some(lane) = lane else {
+            is_foreign.push(reasoning.as_ref().is_some_and(Reasoning::is_reasoning));
+            if reasoning
+                .is_some_and(|item| matches!(&*item.kind, "message" | "function_call" | "custom_tool_call"))
+            {
+                let bytes = item.as_bytes();
+                let Ok(members) = Members::read(bytes, &[]) else { continue };
+                let start = place(input, item).start;
+                for (place, nothing) in members::removals(bytes, members.all("id").collect()) {
+                    replace(start + place.start..start + place.end, nothing);
+                }
+            }
+            continue;
+        };
         let reasoning = reasoning.filter(|item| item.kind == "reasoning");
         let value = reasoning.and_then(|item| item.encrypted_content).map(RawValue::get);
         let text: Cow<'_, str> = value.and_then(|value| serde_json::from_str(value).ok()).unwrap_or_default();
@@ -367,6 +406,36 @@ mod tests {
         assert_eq!(sent(body, &acme, None).unwrap().0, r#"{"model":"up", "input" : "hi","x":1.50}"#);
         let same = r#"{ "model":"up","input":[],"store":false }"#;
         assert_eq!(sent(same, &acme, None).unwrap(), (same.to_owned(), vec![]));
+    }
+
+    #[test]
+    fn a_retry_leaves_out_the_reasoning_and_the_ids_of_what_it_led_to() {
+        let acme = provider("acme");
+        let upstream = Upstream { provider: &acme, model: "up", own_routing: false };
+        let without = |body: &str| {
+            let out = read(body).unwrap().outgoing_without_reasoning(&upstream, None).unwrap();
+            (out.body.map(|body| String::from_utf8(body).unwrap()), out.adjusted)
+        };
+        let body = |input: &str| format!(r#"{{"model":"up","input":{input}}}"#);
+        for (input, expected) in [
+            (
+                r#"[{"role":"user","content":"reasoning"}, {"id":"rs_1","type":"reasoning","encrypted_content":"gAAA"}, {"type":"function_call","id":"fc_1","call_id":"c"}]"#,
+                r#"[{"role":"user","content":"reasoning"}, {"type":"function_call","call_id":"c"}]"#,
+            ),
+            (
+                r#"[{"type":"item_reference","id":"rs_1"},{"id":"msg_1","type":"message"},{"type":"item_reference","id":"msg_2"}]"#,
+                r#"[{"type":"message"},{"type":"item_reference","id":"msg_2"}]"#,
+            ),
+        ] {
+            assert!(read(&body(input)).unwrap().has_reasoning());
+            assert_eq!(without(&body(input)), (Some(body(expected)), vec!["reasoning".to_owned()]));
+        }
+        for input in
+            [r#""reasoning""#, r#"[{"role":"user","content":"a"},{"type":"web_search_call","id":"ws_1"}]"#]
+        {
+            assert!(!read(&body(input)).unwrap().has_reasoning(), "{input}");
+            assert_eq!(without(&body(input)), (None, vec![]));
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::conversation;
 use super::deltas::{self, Echo, Reader, Writer, read_whole, write_whole};
-use crate::catalog::Facts;
+use crate::catalog::{Efforts, Facts};
 use crate::conversation::carrier::{Blob, Kind, Maker};
 use crate::conversation::delta::{Delta, Reply, Stop};
-use crate::conversation::{Effort, Media, Output, Piece, Reasoning, Role, Thinking, ToolCall, ToolChoice};
+use crate::conversation::{
+    Effort, Media, Output, Piece, Reasoning, Role, ServiceTier, Thinking, ToolCall, ToolChoice,
+};
 use crate::error::{Code, Error, Meaning};
 use crate::format::target::Target;
 use crate::format::upstream_error;
@@ -565,7 +567,6 @@ fn hints_are_dropped_and_named() {
             "input.web_search_call",
             "metadata",
             "reasoning.context",
-            "service_tier",
             "store",
             "text.verbosity",
             "tools.web_search",
@@ -573,10 +574,11 @@ fn hints_are_dropped_and_named() {
         ]
     );
     assert_eq!(conversation.thinking, Some(Thinking::Effort(Effort::High)));
+    assert_eq!(conversation.service_tier, Some(ServiceTier::Flex));
     assert_eq!(conversation.user.as_deref(), Some("u"));
     let (body, changed) =
         written(json!({ "temperature": 0.5, "max_output_tokens": 3, "user": "u".repeat(80) }));
-    assert_eq!(changed, ["temperature", "user", "max_output_tokens=16"]);
+    assert_eq!(changed, ["temperature", "max_tokens=16"]);
     assert_eq!((&body["temperature"], &body["max_output_tokens"]), (&Value::Null, &json!(16)));
     assert_eq!((&body["store"], &body["include"]), (&json!(false), &json!(["reasoning.encrypted_content"])));
 }
@@ -676,16 +678,40 @@ fn efforts_and_formats_are_written_for_the_model() {
         ("gpt-5", "none", json!("minimal")),
         ("gpt-5.1", "none", json!("none")),
         ("openai/o3", "none", json!("low")),
-        ("gpt-5", "xhigh", json!("xhigh")),
+        ("gpt-5", "minimal", json!("minimal")),
+        ("gpt-5", "xhigh", json!("high")),
     ] {
         let (body, _) = write(json!({ "reasoning": { "effort": effort } }), Target { model, ..target() });
         assert_eq!(body["reasoning"]["effort"], expected, "{model}");
+    }
+    // The facts of a model say more than its name.
+    let efforts =
+        Efforts { none: Some(false), minimal: Some(false), xhigh: Some(true), ..Efforts::default() };
+    let known = Target {
+        facts: Facts { efforts, sampling_params: Some(true), parallel_tools: Some(false), ..target().facts },
+        ..target()
+    };
+    for (effort, expected, changed) in [
+        ("none", "low", Some("thinking>effort=low")),
+        ("minimal", "low", Some("reasoning_effort=low")),
+        ("xhigh", "xhigh", None),
+        ("max", "xhigh", Some("reasoning_effort=xhigh")),
+    ] {
+        let request = json!({ "reasoning": { "effort": effort }, "temperature": 0.5, "parallel_tool_calls": false,
+            "prompt_cache_key": "k", "user": "u".repeat(70), "service_tier": "flex",
+            "tools": [{ "type": "function", "name": "f", "parameters": {} }] });
+        let (body, adjusted) = write(request, known);
+        assert_eq!(body["reasoning"]["effort"], expected, "{effort}");
+        assert_eq!(adjusted, changed.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        let carried = (&body["temperature"], &body["prompt_cache_key"], &body["service_tier"]);
+        assert_eq!(carried, (&json!(0.5), &json!("k"), &json!("flex")));
+        assert!(body.get("parallel_tool_calls").is_none() && body["user"].as_str().unwrap().len() == 64);
     }
     let plain = Target { facts: Facts { reasoning: Some(false), ..Facts::default() }, ..target() };
     let (body, changed) = write(json!({ "reasoning": { "effort": "high" }, "temperature": 0.5 }), plain);
     assert_eq!(
         (&body["reasoning"], &body["include"], changed),
-        (&Value::Null, &Value::Null, vec!["reasoning".to_owned()])
+        (&Value::Null, &Value::Null, vec!["thinking".to_owned()])
     );
     assert_eq!(body["temperature"], 0.5);
     let format =

@@ -12,7 +12,7 @@ use super::conversation::Dropped;
 use crate::conversation::carrier::{Kind, Maker};
 use crate::conversation::{
     Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role, Sampling,
-    Thinking, Tool, ToolChoice, ToolResult, Turn, ids,
+    ServiceTier, Thinking, Tool, ToolChoice, ToolResult, Turn, ids, short_user,
 };
 use crate::error::{Code, Error};
 use crate::format::target::Target;
@@ -20,11 +20,6 @@ use crate::json;
 
 /// The smallest `max_output_tokens` that OpenAI accepts.
 const LEAST_OUTPUT: u64 = 16;
-/// The longest `user` that OpenAI accepts.
-const LONGEST_USER: usize = 64;
-/// Budgets of thinking below these numbers of tokens are a low and a medium effort.
-const LOW_BUDGET: u64 = 4096;
-const MEDIUM_BUDGET: u64 = 16_384;
 
 /// Writes a request. Returns the body, and the names of the fields that were dropped or changed for this upstream.
 pub fn write(conversation: &Conversation, target: &Target<'_>) -> Result<(Vec<u8>, Vec<String>), Error> {
@@ -35,7 +30,8 @@ pub fn write(conversation: &Conversation, target: &Target<'_>) -> Result<(Vec<u8
     let mut dropped = Dropped::default();
     let (instructions, input) = input(conversation, target.maker, &mut dropped)?;
     let reasons = target.facts.reasoning == Some(true);
-    let sampling = sampling(&conversation.sampling, reasons, &mut dropped);
+    let is_sampled = target.facts.sampling_params.unwrap_or(!reasons);
+    let sampling = sampling(&conversation.sampling, is_sampled, &mut dropped);
     let has_tools = !conversation.tools.is_empty();
     let has_cache_hints =
         conversation.turns.iter().flat_map(|turn| &turn.parts).any(|part| part.cache_control.is_some())
@@ -43,26 +39,33 @@ pub fn write(conversation: &Conversation, target: &Target<'_>) -> Result<(Vec<u8
     if has_cache_hints {
         dropped.add("cache_control");
     }
-    let user = conversation.user.as_deref().filter(|user| {
-        let fits = user.len() <= LONGEST_USER;
-        if !fits {
-            dropped.add("user");
-        }
-        fits
-    });
+    let last = conversation.turns.last();
+    if last.is_some_and(|turn| turn.role == Role::Assistant && turn.parts.iter().any(is_text)) {
+        // The model answers the message instead of going on with it.
+        dropped.add("prefill");
+    }
+    let is_openai = matches!(target.provider, "openai" | "azure");
+    let tier = conversation.service_tier.filter(|tier| is_openai || *tier != ServiceTier::Standard);
+    if tier.is_some() && !is_openai {
+        dropped.add("service_tier");
+    }
+    // A model that never calls tools in parallel rejects the field.
+    let has_parallel = has_tools && target.facts.parallel_tools != Some(false);
     let request = Request {
         model: target.model,
         instructions,
         input,
         tools: conversation.tools.iter().map(tool).collect(),
         tool_choice: conversation.tool_choice.as_ref().filter(|_| has_tools).map(tool_choice),
-        parallel_tool_calls: conversation.parallel_tool_calls.filter(|_| has_tools),
+        parallel_tool_calls: conversation.parallel_tool_calls.filter(|_| has_parallel),
         max_output_tokens: max_output(conversation.max_output, &mut dropped),
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         reasoning: effort(conversation.thinking, target, &mut dropped).map(|effort| Thought { effort }),
         text: conversation.output.as_ref().map(|output| Text { format: format(output) }),
-        user,
+        user: conversation.user.as_deref().map(short_user),
+        prompt_cache_key: conversation.cache_key.as_deref(),
+        service_tier: tier.filter(|_| is_openai).map(ServiceTier::of_openai),
         include: reasons.then_some(["reasoning.encrypted_content"]),
         store: false,
         stream: target.stream,
@@ -93,7 +96,11 @@ struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
+    user: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     include: Option<[&'static str; 1]>,
     store: bool,
@@ -207,6 +214,10 @@ enum Format<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         strict: Option<bool>,
     },
+}
+
+fn is_text(part: &Part) -> bool {
+    matches!(part.piece, Piece::Text(_))
 }
 
 /// The instructions, which are the first text of a leading system prompt, and the items of everything else.
@@ -422,17 +433,17 @@ fn format(output: &Output) -> Format<'_> {
 /// ([`super::request::outgoing`]).
 fn max_output(asked: Option<u64>, dropped: &mut Dropped) -> Option<u64> {
     if asked? < LEAST_OUTPUT {
-        dropped.add(format!("max_output_tokens={LEAST_OUTPUT}"));
+        dropped.add(format!("max_tokens={LEAST_OUTPUT}"));
     }
     asked.map(|asked| asked.max(LEAST_OUTPUT))
 }
 
-/// The sampling that the upstream accepts: reasoning models accept none.
-fn sampling(asked: &Sampling, reasons: bool, dropped: &mut Dropped) -> Sampling {
+/// The sampling that the upstream accepts: most reasoning models accept none.
+fn sampling(asked: &Sampling, is_accepted: bool, dropped: &mut Dropped) -> Sampling {
     let Sampling { temperature, top_p, top_k, seed, presence_penalty, frequency_penalty } = *asked;
     for (name, is_there) in [
-        ("temperature", reasons && temperature.is_some()),
-        ("top_p", reasons && top_p.is_some()),
+        ("temperature", !is_accepted && temperature.is_some()),
+        ("top_p", !is_accepted && top_p.is_some()),
         ("top_k", top_k.is_some()),
         ("seed", seed.is_some()),
         ("presence_penalty", presence_penalty.is_some()),
@@ -442,7 +453,7 @@ fn sampling(asked: &Sampling, reasons: bool, dropped: &mut Dropped) -> Sampling 
             dropped.add(name);
         }
     }
-    if reasons { Sampling::default() } else { *asked }
+    if is_accepted { *asked } else { Sampling::default() }
 }
 
 /// The effort; `None` leaves it to the model.
@@ -450,37 +461,43 @@ fn effort(thinking: Option<Thinking>, target: &Target<'_>, dropped: &mut Dropped
     let thinking = thinking?;
     if target.facts.reasoning == Some(false) {
         if thinking != Thinking::Off {
-            dropped.add("reasoning");
+            dropped.add("thinking");
         }
         return None;
     }
     match thinking {
-        Thinking::Off => Some(least_effort(target.model, dropped)),
-        Thinking::Effort(effort) => Some(effort.as_str()),
+        Thinking::Off => Some(least_effort(target, dropped)),
+        Thinking::Effort(asked) => {
+            let known = target.facts.accepts_effort(asked);
+            // OpenAI's models have had `minimal` since GPT-5.
+            let is_usual = asked == Effort::Minimal && known.is_none();
+            let effort = if is_usual { asked } else { target.facts.nearest_effort(asked) };
+            if effort != asked {
+                dropped.add(format!("reasoning_effort={}", effort.as_str()));
+            }
+            Some(effort.as_str())
+        }
         Thinking::Adaptive => Some(Effort::High.as_str()),
         Thinking::Budget(tokens) => {
-            let effort = match tokens {
-                ..LOW_BUDGET => Effort::Low,
-                LOW_BUDGET..MEDIUM_BUDGET => Effort::Medium,
-                MEDIUM_BUDGET.. => Effort::High,
-            };
+            let effort = target.facts.nearest_effort(Effort::of_budget(tokens));
             dropped.add(format!("thinking>effort={}", effort.as_str()));
             Some(effort.as_str())
         }
     }
 }
 
-/// The effort of a model that should not think. OpenAI's models before GPT-5.1 reject `none`.
-fn least_effort(model: &str, dropped: &mut Dropped) -> &'static str {
-    let name = model.rsplit('/').next().unwrap_or(model);
+/// The effort of a model that should not think: by its facts; without them, by its name, because OpenAI's models before
+/// GPT-5.1 reject `none`.
+fn least_effort(target: &Target<'_>, dropped: &mut Dropped) -> &'static str {
+    let name = target.model.rsplit('/').next().unwrap_or(target.model);
     let is_of = |family: &str| name == family || name.starts_with(&format!("{family}-"));
-    let least = if ["gpt-5", "gpt-5-mini", "gpt-5-nano"].into_iter().any(is_of) {
-        Effort::Minimal
-    } else if ["o1", "o3", "o4"].into_iter().any(is_of) {
-        Effort::Low
-    } else {
+    let is_older = ["o1", "o3", "o4"].into_iter().any(is_of);
+    let efforts = target.facts.efforts;
+    if efforts.none.unwrap_or(!is_older && !is_of("gpt-5")) {
         return "none";
-    };
+    }
+    let has_minimal = efforts.minimal.unwrap_or_else(|| is_of("gpt-5"));
+    let least = if has_minimal { Effort::Minimal } else { Effort::Low };
     dropped.add(format!("thinking>effort={}", least.as_str()));
     least.as_str()
 }

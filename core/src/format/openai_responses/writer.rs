@@ -4,6 +4,7 @@
 //! and its items derive from the id of the call, and are the same in all events. Nothing is stored, so reasoning always
 //! carries its blob for the next turn.
 
+use std::fmt;
 use std::io::Write as _;
 use std::mem;
 use std::rc::Rc;
@@ -18,6 +19,10 @@ use crate::usage::Usage;
 
 /// The characters of the id of a call that ids in the response have. OpenAI accepts items whose ids have up to 64.
 const LONGEST_ID: usize = 48;
+
+/// The events with a piece of a call.
+const FUNCTION_DELTA: &str = "response.function_call_arguments.delta";
+const CUSTOM_DELTA: &str = "response.custom_tool_call_input.delta";
 
 /// Writes the events of a stream.
 #[derive(Debug)]
@@ -248,16 +253,30 @@ impl Writer {
             }
         }
         self.has_refused |= refuses;
-        let place = self.part_place();
-        let Open::Message { text, .. } = &mut self.open else { return };
+        let Open::Message { text, parts, .. } = &mut self.open else { return };
         text.push_str(more);
-        let more = json::to_text(more);
-        if refuses {
-            self.event("response.refusal.delta", &format!(r#"{place},"delta":{more}"#), out);
+        let part = parts.len();
+        let (kind, rest) = if refuses {
+            ("response.refusal.delta", "")
         } else {
-            let members = format!(r#"{place},"delta":{more},"logprobs":[]"#);
-            self.event("response.output_text.delta", &members, out);
-        }
+            ("response.output_text.delta", r#","logprobs":[]"#)
+        };
+        self.delta(kind, format_args!(r#","content_index":{part}"#), more, rest, out);
+    }
+
+    /// Writes a piece of the item that is being written: `part` says which part of the item, `rest` follows the piece. Most
+    /// events of a stream are such pieces, so that they are written in place.
+    fn delta(&mut self, kind: &str, part: fmt::Arguments<'_>, more: &str, rest: &str, out: &mut Vec<u8>) {
+        let (number, place) = (self.sequence, &self.place);
+        // Writing to a vector never fails.
+        let _ = write!(
+            out,
+            "event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number},{place}{part},\"delta\":"
+        );
+        json::append(more, out);
+        out.extend_from_slice(rest.as_bytes());
+        out.extend_from_slice(b"}\n\n");
+        self.sequence += 1;
     }
 
     /// A message as JSON.
@@ -322,16 +341,15 @@ impl Writer {
         if !matches!(self.open, Open::Reasoning { .. }) {
             self.open_reasoning(out);
         }
-        let place = format!(r#"{},"summary_index":0"#, self.place);
         let Open::Reasoning { text } = &mut self.open else { return };
         let is_first = text.is_empty();
         text.push_str(more);
         if is_first {
-            let members = format!(r#"{place},"part":{}"#, summary("\"\""));
+            let members = format!(r#"{},"summary_index":0,"part":{}"#, self.place, summary("\"\""));
             self.event("response.reasoning_summary_part.added", &members, out);
         }
-        let members = format!(r#"{place},"delta":{}"#, json::to_text(more));
-        self.event("response.reasoning_summary_text.delta", &members, out);
+        let part = format_args!(r#","summary_index":0"#);
+        self.delta("response.reasoning_summary_text.delta", part, more, "", out);
     }
 
     fn close_reasoning(&mut self, encrypted: Option<&str>, out: &mut Vec<u8>) {
@@ -386,18 +404,17 @@ impl Writer {
         let Open::Call { call, custom, .. } = &mut self.open else { return };
         call.arguments.push_str(more);
         match custom {
-            None => self.call_delta("function_call_arguments", more, out),
+            None => self.call_delta(FUNCTION_DELTA, more, out),
             Some(custom) => {
                 let more = custom.more(&call.arguments);
-                self.call_delta("custom_tool_call_input", &more, out);
+                self.call_delta(CUSTOM_DELTA, &more, out);
             }
         }
     }
 
-    fn call_delta(&mut self, event: &str, more: &str, out: &mut Vec<u8>) {
+    fn call_delta(&mut self, kind: &str, more: &str, out: &mut Vec<u8>) {
         if !more.is_empty() {
-            let members = format!(r#"{},"delta":{}"#, self.place, json::to_text(more));
-            self.event(&format!("response.{event}.delta"), &members, out);
+            self.delta(kind, format_args!(""), more, "", out);
         }
     }
 
@@ -413,7 +430,8 @@ impl Writer {
             }
             None => ("function_call_arguments", "arguments", mem::take(&mut call.arguments), String::new()),
         };
-        self.call_delta(event, &rest, out);
+        let kind = if event == "function_call_arguments" { FUNCTION_DELTA } else { CUSTOM_DELTA };
+        self.call_delta(kind, &rest, out);
         let name = match &self.open {
             Open::Call { call, custom: None, .. } => format!(r#","name":{}"#, json::to_text(&call.name)),
             _ => String::new(),

@@ -4,6 +4,7 @@
 //! Knows no pair of formats: it joins the reader of one format with the writer of another. A call in the upstream's own
 //! format never comes here.
 
+mod field_names;
 mod fold;
 mod formats;
 mod stream;
@@ -27,14 +28,9 @@ use crate::error::{Code, Error};
 use crate::key::Secret;
 use crate::operation::{Format, OPERATIONS};
 
-/// The fields of a request that a translation into `target` would drop, because they are only hints. The error, with its
-/// `param`, is that the request cannot be translated: a field that changes its meaning has no place in that format, or
-/// this model does not accept it.
-pub fn loss(request: &Inference<'_>, upstream: &Upstream<'_>, target: Format) -> Result<Vec<String>, Error> {
-    outgoing(request, upstream, target, None).map(|outgoing| outgoing.adjusted)
-}
-
-/// Writes a request in the upstream's format. `output_limit` as in [`Inference::outgoing`].
+/// Writes a request in the upstream's format. `output_limit` as in [`Inference::outgoing`]. The error, with its `param`, is
+/// that the request cannot be translated: a field that changes its meaning has no place in that format, or this model does
+/// not accept it.
 ///
 /// The written body then passes through the target format's own `read` and `outgoing`, as a caller's would: the
 /// provider's quirks, the output limit and the usage of streams are in one place.
@@ -51,7 +47,8 @@ pub fn outgoing(
     let maker = Maker::of(provider, upstream.model);
     let facts = upstream.provider.facts(upstream.model).unwrap_or_default();
     let lane = Target { provider, model: upstream.model, facts, maker, stream: request.stream, output_limit };
-    let (body, dropped) = formats::write(target, &conversation, &lane)?;
+    let (body, dropped) =
+        formats::write(target, &conversation, &lane).map_err(|error| field_names::in_error(error, caller))?;
     let operation = OPERATIONS.iter().copied().find(|operation| operation.format == target);
     let operation = operation.ok_or_else(|| {
         Error::new(Code::UnsupportedEndpoint, "The provider's format has no operation of this gateway")
@@ -59,6 +56,7 @@ pub fn outgoing(
     let written = formats::addressed(operation, &body, upstream, output_limit)?;
     let mut adjusted = conversation.dropped;
     for name in dropped.into_iter().chain(written.adjusted) {
+        let name = field_names::of_caller(name, caller);
         if !adjusted.contains(&name) {
             adjusted.push(name);
         }
@@ -145,7 +143,6 @@ mod tests {
         let request = crate::format::read(&CHAT_COMPLETIONS, bytes.as_bytes())?;
         let upstream = Upstream { provider, model: "up", own_routing: false };
         let outgoing = outgoing(&request, &upstream, Format::ChatCompletions, limit)?;
-        assert!(loss(&request, &upstream, Format::ChatCompletions).is_ok());
         Ok((serde_json::from_slice(outgoing.body.as_ref().unwrap()).unwrap(), outgoing))
     }
 
@@ -165,7 +162,7 @@ mod tests {
         );
         assert_eq!(
             outgoing.adjusted,
-            ["service_tier", "top_k", "seed", "max_tokens>longest", "max_tokens=20"]
+            ["top_k", "service_tier", "seed", "max_tokens>longest", "max_tokens=20"]
         );
         let Responder { format, hide_usage, translation, .. } = &outgoing.responder;
         assert_eq!((*format, *hide_usage), (Format::ChatCompletions, false));

@@ -192,8 +192,8 @@ fn default_kind(status: u16) -> &'static str {
 mod tests {
     use super::*;
     use crate::error::Meaning::{
-        CredentialRejected, Failed, Forbidden, ModelUnknown, Moderated, QuotaSpent, Refused, Throttled,
-        TooLong, Unsupported,
+        CredentialRejected, Failed, Forbidden, ModelUnknown, Moderated, QuotaSpent, ReasoningRejected,
+        Refused, Throttled, TooLong, Unsupported,
     };
 
     /// The facts of an error: status, type, code, message.
@@ -312,6 +312,19 @@ mod tests {
     /// Texts of upstreams, with the status of the response (0: a 200) and what it means.
     #[rustfmt::skip]
     const CASES: &[(u16, &str, Meaning, u16)] = &[
+        // The reasoning of earlier turns.
+        (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}"#, ReasoningRejected, 400),
+        (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.3.content.0: Invalid `data` in `redacted_thinking` block"}}"#, ReasoningRejected, 400),
+        (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0.thinking.signature: Field required"}}"#, ReasoningRejected, 400),
+        (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block."}}"#, ReasoningRejected, 400),
+        (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.2: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified."}}"#, ReasoningRejected, 400),
+        (400, r#"{"error":{"message":"The encrypted content gAAA could not be verified. Reason: Encrypted content could not be decrypted or parsed.","type":"invalid_request_error","param":null,"code":"invalid_encrypted_content"}}"#, ReasoningRejected, 400),
+        (400, r#"{"error":{"message":"Item 'rs_1' of type 'reasoning' was provided without its required following item.","type":"invalid_request_error","param":"input","code":null}}"#, ReasoningRejected, 400),
+        (400, r#"{"error":{"message":"Item 'fc_1' of type 'function_call' was provided without its required 'reasoning' item: 'rs_1'.","type":"invalid_request_error","param":"input","code":null}}"#, ReasoningRejected, 400),
+        (404, r#"{"error":{"message":"Item with id 'rs_1' not found. Items are not persisted when `store` is set to false.","type":"invalid_request_error","param":"input","code":null}}"#, ReasoningRejected, 404),
+        (0, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}"#, ReasoningRejected, 400),
+        (400, r#"{"error":{"code":400,"message":"Corrupted thought signature.","status":"INVALID_ARGUMENT"}}"#, ReasoningRejected, 400),
+        (400, r#"{"message":"The request signature we calculated does not match the signature you provided."}"#, Refused, 400),
         // The input is too long.
         (400, r#"{"error":{"code":400,"message":"the request exceeds the available context size. try increasing the context size","type":"exceed_context_size_error"}}"#, TooLong, 400),
         (400, r#"{"error":{"code":400,"message":"","type":"exceed_context_size_error"}}"#, TooLong, 400),

@@ -9,8 +9,8 @@
 
 use super::said::{BASE_RESP, ERROR_CODE, Said};
 use crate::error::Meaning::{
-    self, CredentialRejected, Failed, Forbidden, ModelUnknown, Moderated, QuotaSpent, Refused, Throttled,
-    TooLong, Unsupported,
+    self, CredentialRejected, Failed, Forbidden, ModelUnknown, Moderated, QuotaSpent, ReasoningRejected,
+    Refused, Throttled, TooLong, Unsupported,
 };
 
 /// A row of codes, types, reasons and status words. Case, `_`, `-`, `.` and blanks in them do not matter.
@@ -40,6 +40,7 @@ const SIGNS: &[Sign] = &[
     sign(TooLong, &["context_window_exceeded", "model_context_window_exceeded", "ContextWindowExceededError"]), // Anthropic, LiteLLM
     sign(TooLong, &["tokens_limit_reached", "context_length_error", "prompt_too_long", "input_too_long"]),      // GitHub Models, Fireworks, …
     sign(TooLong, &["request_too_large"]),                                       // Anthropic
+    sign(ReasoningRejected, &["invalid_encrypted_content"]),                     // OpenAI, xAI
     sign(Moderated, &["content_filter", "content_policy_violation", "content_filtered", "content_moderation", "content_blocked"]), // OpenAI, Azure, Moonshot
     sign(Moderated, &["ResponsibleAIPolicyViolation", "moderation_blocked", "invalid_prompt", "prompt_blocked"]), // Azure, OpenAI
     sign(Moderated, &["data_inspection_failed", "sensitive_words_detected", "PROHIBITED_CONTENT"]),              // DashScope, one-api, Gemini
@@ -112,6 +113,18 @@ const PHRASES: &[Phrase] = &[
     // One request alone is larger than a limit by the minute: OpenAI, Groq, Azure.
     says(Unsupported, &["request too large", "per min"]),
     says(Unsupported, &["request too large", "tpm"]),
+    // The reasoning of earlier turns, which its maker alone accepts.
+    says(ReasoningRejected, &["invalid `signature` in"]),           // Anthropic
+    says(ReasoningRejected, &["invalid `data` in `redacted_thinking`"]), // Anthropic
+    says(ReasoningRejected, &["thinking.signature: field required"]), // Anthropic
+    says(ReasoningRejected, &["signature: field required"]),        // Anthropic, Bedrock
+    says(ReasoningRejected, &["must start with a thinking block"]), // Anthropic
+    says(ReasoningRejected, &["blocks in the latest", "cannot be modified"]), // Anthropic
+    says(ReasoningRejected, &["encrypted content", "could not be"]), // OpenAI
+    says(ReasoningRejected, &["of type 'reasoning' was provided without"]), // OpenAI
+    says(ReasoningRejected, &["without its required 'reasoning' item"]), // OpenAI
+    says(ReasoningRejected, &["item with id 'rs_", "not found"]),   // OpenAI
+    says(ReasoningRejected, &["corrupted thought signature"]),      // Gemini
     // The endpoint lacks what the request needs: OpenRouter, Ollama, vLLM, Workers AI.
     says(Unsupported, &["no endpoints found that support"]),
     says(Unsupported, &["no endpoints found that can handle"]),
@@ -259,7 +272,7 @@ const LATER_PHRASES: &[Phrase] = &[
 impl Meaning {
     /// The most general meanings concern the caller's request alone, so that quoted text can do no harm.
     fn may_be_quoted(self) -> bool {
-        matches!(self, TooLong | Moderated | Unsupported)
+        matches!(self, TooLong | Moderated | Unsupported | ReasoningRejected)
     }
 }
 
@@ -296,7 +309,7 @@ fn fitting(meaning: Meaning, status: Option<u16>, word: impl FnOnce() -> Option<
         TooLong => 400,
         // Clients retry a 429, which cannot help here.
         Unsupported if status == Some(429) => 413,
-        Moderated | Unsupported | Refused => if_in(&is_of_request, 400),
+        Moderated | Unsupported | ReasoningRejected | Refused => if_in(&is_of_request, 400),
         ModelUnknown => if_in(&|status| matches!(status, 400 | 404 | 410 | 422), 404),
         CredentialRejected => 401,
         QuotaSpent => if_in(&|status| matches!(status, 402 | 429), 402),

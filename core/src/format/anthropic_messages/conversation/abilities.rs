@@ -24,7 +24,7 @@ pub(super) struct Abilities {
     /// It accepts `thinking: {type: enabled, budget_tokens}`.
     pub(super) budgets: bool,
     /// The values of `output_config.effort` that it accepts; empty if it does not accept the field.
-    pub(super) efforts: &'static [Effort],
+    pub(super) efforts: Efforts,
     /// It accepts `temperature`, `top_p` and `top_k`.
     pub(super) sampling: bool,
     /// It accepts `temperature` and `top_p` together.
@@ -35,6 +35,27 @@ pub(super) struct Abilities {
     pub(super) system_messages: bool,
     /// It accepts JSON Schemas for its output and for strict tools.
     pub(super) schemas: bool,
+}
+
+/// A set of efforts: one flag for each of [`Effort::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Efforts([bool; Effort::ALL.len()]);
+
+impl Efforts {
+    /// The efforts for which `accepts` returns `true`.
+    fn those(accepts: impl Fn(Effort) -> bool) -> Efforts {
+        Efforts(Effort::ALL.map(accepts))
+    }
+
+    /// The efforts in the set, from least to most.
+    fn all(self) -> impl DoubleEndedIterator<Item = Effort> {
+        Effort::ALL.into_iter().zip(self.0).filter_map(|(effort, is_in)| is_in.then_some(effort))
+    }
+
+    /// The effort in the set that is nearest to the wanted one, a lower one before a higher one; `None` if the set is empty.
+    pub(super) fn nearest(self, wanted: Effort) -> Option<Effort> {
+        self.all().rev().find(|effort| *effort <= wanted).or_else(|| self.all().next())
+    }
 }
 
 /// A version of Claude, as in `claude-opus-4-8`.
@@ -55,16 +76,31 @@ const SYSTEM_MESSAGES: Version = (4, 8);
 const NEWEST: Version = (u8::MAX, 0);
 
 impl Abilities {
-    /// The abilities of a model, by its provider's id.
+    /// The abilities of a model, by its provider's id and its facts.
     pub(super) fn of(model: &str, facts: &Facts) -> Abilities {
-        let mut abilities = match Claude::read(model) {
-            Some(claude) => claude.abilities(),
-            None => Abilities::usual(),
+        let claude = Claude::read(model);
+        let known = claude.map_or_else(Abilities::usual, Claude::abilities);
+        // A budget depends on two facts: without them, reasoning alone says nothing.
+        let has_budget_facts = facts.adaptive_thinking.is_some() || facts.sampling_params.is_some();
+        let budgets = facts.accepts_thinking_budget().filter(|_| has_budget_facts);
+        // The facts about the efforts of other models are those of other formats. No version of Claude has `minimal`.
+        let accepts = |effort: Effort| {
+            let fact = facts.accepts_effort(effort).filter(|_| claude.is_some() && effort != Effort::Minimal);
+            fact.unwrap_or_else(|| known.efforts.all().any(|known| known == effort))
         };
-        abilities.max_output = facts.max_output.map(u64::from);
-        abilities.schemas = facts.json_schema.unwrap_or(abilities.schemas);
-        abilities.thinks = facts.reasoning.unwrap_or(abilities.thinks);
-        abilities
+        Abilities {
+            max_output: facts.max_output.map(u64::from),
+            thinks: facts.reasoning.unwrap_or(known.thinks),
+            always_thinks: facts.thinking_always_on.unwrap_or(known.always_thinks),
+            adaptive: facts.adaptive_thinking.unwrap_or(known.adaptive),
+            budgets: budgets.unwrap_or(known.budgets),
+            efforts: Efforts::those(accepts),
+            sampling: facts.sampling_params.unwrap_or(known.sampling),
+            both_samplings: known.both_samplings,
+            prefill: facts.prefill.unwrap_or(known.prefill),
+            system_messages: facts.system_turns.unwrap_or(known.system_messages),
+            schemas: facts.json_schema.unwrap_or(known.schemas),
+        }
     }
 
     /// The abilities of a model that is not Claude.
@@ -75,7 +111,7 @@ impl Abilities {
             always_thinks: false,
             adaptive: false,
             budgets: true,
-            efforts: &[],
+            efforts: Efforts::default(),
             sampling: true,
             both_samplings: true,
             prefill: true,
@@ -140,7 +176,7 @@ impl Claude {
             always_thinks,
             adaptive: version >= ADAPTIVE,
             budgets: (THINKS..NO_BUDGETS).contains(&version),
-            efforts,
+            efforts: Efforts::those(|effort| efforts.contains(&effort)),
             sampling: version < NO_SAMPLING,
             both_samplings: version < ONE_SAMPLING,
             prefill: version < NO_PREFILL,
@@ -191,7 +227,7 @@ mod tests {
                 of.thinks,
                 of.adaptive,
                 of.budgets,
-                of.efforts.len(),
+                of.efforts.all().count(),
                 of.sampling,
                 of.prefill,
                 of.system_messages,
@@ -227,5 +263,34 @@ mod tests {
         let facts = Facts { json_schema: Some(true), max_output: Some(9), ..Facts::default() };
         let deepseek = Abilities::of("deepseek-chat", &facts);
         assert!(deepseek.schemas && deepseek.usual_output() == 9);
+    }
+
+    #[test]
+    fn facts_of_the_catalogue_override_the_version() {
+        let known = |sampling, adaptive, prefill, max| Facts {
+            reasoning: Some(true),
+            sampling_params: sampling,
+            adaptive_thinking: adaptive,
+            prefill,
+            efforts: crate::catalog::Efforts { max, ..crate::catalog::Efforts::default() },
+            ..Facts::default()
+        };
+        let of = |model, facts: Facts| Abilities::of(model, &facts);
+        let older = of("claude-opus-4-8", known(Some(true), Some(false), Some(true), Some(false)));
+        assert_eq!((older.sampling, older.adaptive, older.budgets, older.prefill), (true, false, true, true));
+        assert_eq!(older.efforts.nearest(Effort::Max), Some(Effort::XHigh));
+        let newer = of("claude-sonnet-4-5", known(Some(false), Some(true), Some(false), Some(true)));
+        assert_eq!(
+            (newer.sampling, newer.adaptive, newer.budgets, newer.prefill),
+            (false, true, false, false)
+        );
+        for (wanted, nearest) in
+            [(Effort::Minimal, Effort::Low), (Effort::XHigh, Effort::High), (Effort::Max, Effort::Max)]
+        {
+            assert_eq!(newer.efforts.nearest(wanted), Some(nearest), "{wanted:?}");
+        }
+        // Reasoning alone says nothing about budgets, and another model's efforts nothing about this format.
+        assert!(!of("claude-opus-4-8", known(None, None, None, None)).budgets);
+        assert_eq!(of("kimi-k3", known(None, None, None, Some(true))).efforts.nearest(Effort::Max), None);
     }
 }

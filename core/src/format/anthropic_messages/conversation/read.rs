@@ -7,12 +7,12 @@ use super::fields::{Fault, Fields, Read, each};
 use crate::conversation::carrier::{self, Blob, Kind};
 use crate::conversation::{
     Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role, Sampling,
-    Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn, ids,
+    Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn, ids, service_tier,
 };
 use crate::error::{Code, Error};
 
 /// Fields that are read, and the gateway's own.
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 25] = [
     "model",
     "messages",
     "system",
@@ -27,6 +27,7 @@ const KNOWN: [&str; 24] = [
     "output_config",
     "output_format",
     "metadata",
+    "service_tier",
     "cache_control",
     "context_management",
     "stream",
@@ -80,6 +81,8 @@ impl Reader {
         let thinking = self.thinking(fields)?;
         let output = output(fields)?;
         let user = self.user(fields)?;
+        let tier = fields.text("service_tier")?.map(str::to_owned);
+        let service_tier = service_tier(tier, || self.drop("service_tier"));
         Ok(Conversation {
             turns,
             tools,
@@ -97,6 +100,8 @@ impl Reader {
             output,
             thinking,
             user,
+            cache_key: None,
+            service_tier,
             dropped: self.dropped,
         })
     }
@@ -565,6 +570,7 @@ mod tests {
     #![expect(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 
     use super::*;
+    use crate::conversation::ServiceTier;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -844,7 +850,13 @@ mod tests {
         );
         assert_eq!(read(json!({ "output_format": format })).output, conversation.output);
         assert!(conversation.turns[0].parts[0].cache_control.is_some());
-        assert_eq!(conversation.dropped, ["context_management", "service_tier", "inference_geo"]);
+        assert_eq!(conversation.dropped, ["context_management", "inference_geo"]);
+        let tier = |word: &str| {
+            let Conversation { service_tier, dropped, .. } = read(json!({ "service_tier": word }));
+            (service_tier, dropped)
+        };
+        assert_eq!(tier("standard_only"), (Some(ServiceTier::Standard), vec![]));
+        assert_eq!(tier("another"), (None, vec!["service_tier".to_owned()]));
     }
 
     #[test]

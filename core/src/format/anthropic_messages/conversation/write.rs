@@ -13,8 +13,8 @@ use super::abilities::Abilities;
 use super::schema;
 use crate::conversation::carrier::Kind;
 use crate::conversation::{
-    Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role, Thinking,
-    Tool, ToolCall, ToolChoice, ToolResult, ids,
+    Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role,
+    ServiceTier, Thinking, Tool, ToolCall, ToolChoice, ToolResult, ids,
 };
 use crate::error::{Code, Error};
 use crate::format::anthropic_messages::input;
@@ -23,15 +23,6 @@ use crate::json;
 
 /// The least budget for thinking that Anthropic accepts, in tokens.
 const LEAST_BUDGET: u64 = 1024;
-/// The budgets for thinking that correspond to an effort, in tokens.
-const BUDGETS: [(Effort, u64); 6] = [
-    (Effort::Minimal, 1024),
-    (Effort::Low, 2048),
-    (Effort::Medium, 8192),
-    (Effort::High, 16_384),
-    (Effort::XHigh, 24_576),
-    (Effort::Max, 32_768),
-];
 /// The longest `metadata.user_id`, in bytes.
 const LONGEST_USER: usize = 256;
 /// The text in front of an assistant's message that begins the conversation: the user always begins in Messages.
@@ -73,6 +64,8 @@ struct Request<'a> {
     stop_sequences: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
     #[serde(skip_serializing_if = "is_false")]
     stream: bool,
 }
@@ -214,6 +207,10 @@ impl<'a> Writer<'a> {
         let (temperature, top_p, top_k) = self.sampling(is_thinking);
         let stop_sequences = self.stop_sequences();
         let metadata = self.metadata();
+        if conversation.cache_key.is_some() {
+            self.adjust("prompt_cache_key");
+        }
+        let service_tier = self.service_tier();
         Ok(Request {
             model: self.target.model,
             max_tokens,
@@ -229,6 +226,7 @@ impl<'a> Writer<'a> {
             top_k,
             stop_sequences,
             metadata,
+            service_tier,
             stream: self.target.stream,
         })
     }
@@ -399,8 +397,8 @@ impl<'a> Writer<'a> {
         let (budget, most) = match wanted {
             Thinking::Budget(budget) => (budget, max_tokens.saturating_sub(1)),
             // The answer needs its part of the output too.
-            Thinking::Effort(effort) => (budget_of(effort), max_tokens / 2),
-            Thinking::Adaptive | Thinking::Off => (budget_of(Effort::High), max_tokens / 2),
+            Thinking::Effort(effort) => (effort.budget(), max_tokens / 2),
+            Thinking::Adaptive | Thinking::Off => (Effort::High.budget(), max_tokens / 2),
         };
         let is_impossible = most < LEAST_BUDGET
             || self.forces_a_tool()
@@ -417,15 +415,14 @@ impl<'a> Writer<'a> {
         (Some(Thought::Enabled { budget_tokens }), effort)
     }
 
-    /// The value of `output_config.effort`: the asked one, or the next lower one that the model accepts.
+    /// The value of `output_config.effort`: the asked one, or the nearest that the model accepts.
     fn effort(&mut self, wanted: Thinking) -> Option<Effort> {
         let asked = match wanted {
             Thinking::Effort(effort) => effort,
-            Thinking::Budget(budget) if !self.abilities.budgets => effort_of(budget),
+            Thinking::Budget(budget) if !self.abilities.budgets => Effort::of_budget(budget),
             Thinking::Budget(_) | Thinking::Adaptive | Thinking::Off => return None,
         };
-        let accepted = self.abilities.efforts;
-        let effort = *accepted.iter().rev().find(|effort| **effort <= asked).or(accepted.first())?;
+        let effort = self.abilities.efforts.nearest(asked)?;
         match wanted {
             Thinking::Effort(_) if effort != asked => {
                 self.adjust(format!("reasoning_effort={}", effort.as_str()));
@@ -515,6 +512,17 @@ impl<'a> Writer<'a> {
             self.adjust("stop");
         }
         rest
+    }
+
+    /// The service tier. Only Anthropic itself has another one than the standard, and it has no word for OpenAI's others.
+    fn service_tier(&mut self) -> Option<&'static str> {
+        match self.conversation.service_tier? {
+            ServiceTier::Standard => (self.target.provider == "anthropic").then_some("standard_only"),
+            ServiceTier::Flex | ServiceTier::Priority => {
+                self.adjust("service_tier");
+                None
+            }
+        }
     }
 
     fn metadata(&mut self) -> Option<Metadata<'a>> {
@@ -656,17 +664,6 @@ fn lacks_its_thinking(messages: &[Message<'_>]) -> bool {
     };
     let called = rest.find(|message| message.role == "assistant");
     returns_results && called.is_some_and(|message| !message.content.first().is_some_and(is_thinking))
-}
-
-/// The budget for thinking that corresponds to an effort.
-fn budget_of(effort: Effort) -> u64 {
-    BUDGETS.into_iter().find(|(known, _)| *known == effort).map_or(LEAST_BUDGET, |(_, budget)| budget)
-}
-
-/// The effort that corresponds to a budget: the most whose budget is not larger.
-fn effort_of(budget: u64) -> Effort {
-    let fitting = BUDGETS.into_iter().rev().find(|(_, known)| *known <= budget);
-    fitting.map_or(Effort::Low, |(effort, _)| effort)
 }
 
 /// The schema of a tool's arguments, which must say that they are an object.

@@ -8,7 +8,7 @@ use super::fields::{Fields, drop_named, invalid, unsupported, wrong_type};
 use crate::conversation::carrier::Blob;
 use crate::conversation::{
     Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role, Sampling,
-    Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn, service_tier,
 };
 use crate::error::{Code, Error};
 
@@ -64,6 +64,8 @@ pub fn read(body: &[u8]) -> Result<Conversation, Error> {
             let newer = body.text("safety_identifier")?;
             body.text("user")?.or(newer)
         },
+        cache_key: body.text("prompt_cache_key")?,
+        service_tier: service_tier(body.text("service_tier")?, || dropped.push("service_tier".to_owned())),
         dropped: Vec::new(),
     };
     body.drop_rest(&mut dropped);
@@ -494,6 +496,7 @@ fn is_web(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversation::ServiceTier;
     use crate::conversation::carrier::{Kind, Maker};
     use serde_json::json;
 
@@ -773,8 +776,9 @@ mod tests {
         .unwrap();
         assert_eq!(
             conversation.dropped,
-            ["messages.content.image_url.detail", "messages.name", "logit_bias", "service_tier"]
+            ["messages.content.image_url.detail", "messages.name", "logit_bias"]
         );
+        assert_eq!(conversation.service_tier, Some(ServiceTier::Flex));
         let caches: Vec<_> =
             conversation.turns[0].parts.iter().map(|part| part.cache_control.clone()).collect();
         assert_eq!(caches, [Some(json!({"type": "ephemeral"})), Some(json!({"type": "x"}))]);

@@ -4,22 +4,16 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use crate::conversation::carrier::Kind;
 use crate::conversation::ids::{self, Rule};
 use crate::conversation::{
-    Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role, Thinking,
-    Tool, ToolChoice, ToolResult, Turn,
+    Conversation, Document, DocumentContent, Effort, Media, Output, Part, Piece, Reasoning, Role,
+    ServiceTier, Thinking, Tool, ToolChoice, ToolResult, Turn, short_user,
 };
 use crate::error::{Code, Error};
 use crate::format::target::Target;
 
-/// The longest `user` that OpenAI accepts, in bytes.
-const LONGEST_USER: usize = 64;
-/// The largest budgets of thinking, in tokens, that count as a low and as a medium effort.
-const LOW_BUDGET: u64 = 4_096;
-const MEDIUM_BUDGET: u64 = 16_384;
 /// The name of an output schema or of a document that has none; OpenAI requires one.
 const SCHEMA_NAME: &str = "response";
 const DOCUMENT_NAME: &str = "document.pdf";
@@ -122,7 +116,8 @@ impl<'a> Writer<'a> {
             temperature: self.sampled("temperature", sampling.temperature),
             top_p: self.sampled("top_p", sampling.top_p),
             top_k: {
-                let takes_top_k = self.provider.takes_top_k;
+                let takes_top_k =
+                    self.provider.takes_top_k && self.target.facts.sampling_params != Some(false);
                 self.kept("top_k", sampling.top_k, takes_top_k)
             },
             seed: sampling.seed,
@@ -131,7 +126,11 @@ impl<'a> Writer<'a> {
             stop: &conversation.stop,
             tools: conversation.tools.iter().map(|tool| self.tool(tool)).collect(),
             tool_choice: conversation.tool_choice.as_ref().filter(|_| has_tools).map(choice),
-            parallel_tool_calls: conversation.parallel_tool_calls.filter(|allowed| has_tools && !allowed),
+            parallel_tool_calls: {
+                // A model that never calls tools in parallel rejects the field.
+                let has_parallel = self.target.facts.parallel_tools != Some(false);
+                conversation.parallel_tool_calls.filter(|allowed| has_tools && has_parallel && !allowed)
+            },
             response_format: conversation.output.as_ref().map(ResponseFormat::of),
             reasoning_effort: self.effort(conversation.thinking, has_tools),
             user: {
@@ -139,6 +138,11 @@ impl<'a> Writer<'a> {
                 let user = conversation.user.as_deref().map(short_user);
                 self.kept("user", user, takes_user)
             },
+            prompt_cache_key: {
+                let is_openai = self.provider.is_openai;
+                self.kept("prompt_cache_key", conversation.cache_key.as_deref(), is_openai)
+            },
+            service_tier: self.service_tier(conversation.service_tier),
         })
     }
 
@@ -367,9 +371,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// OpenAI's reasoning models reject everything that changes the choice of tokens.
+    /// OpenAI's reasoning models reject everything that changes the choice of tokens; of other models the facts say so.
     fn sampled(&mut self, name: &str, value: Option<f64>) -> Option<f64> {
-        let is_accepted = !self.provider.is_openai || self.target.facts.reasoning != Some(true);
+        let facts = &self.target.facts;
+        let is_usual = !self.provider.is_openai || facts.reasoning != Some(true);
+        let is_accepted = facts.sampling_params.unwrap_or(is_usual);
         self.kept(name, value, is_accepted)
     }
 
@@ -390,7 +396,9 @@ impl<'a> Writer<'a> {
             }
             return Some("none");
         }
+        let facts = &self.target.facts;
         let (effort, is_exact) = match thinking? {
+            Thinking::Off if reasons && facts.efforts.none == Some(true) => return Some("none"),
             // The word `none` is rejected by most models; they think as little as they can without it.
             Thinking::Off if reasons => {
                 self.adjust("thinking");
@@ -401,12 +409,17 @@ impl<'a> Writer<'a> {
                 self.adjust("thinking");
                 return None;
             }
-            Thinking::Effort(Effort::XHigh | Effort::Max) => (Effort::High, false),
-            Thinking::Effort(Effort::Minimal) if !self.provider.is_openai => (Effort::Low, false),
-            Thinking::Effort(effort) => (effort, true),
-            Thinking::Budget(0..=LOW_BUDGET) => (Effort::Low, false),
-            Thinking::Budget(..=MEDIUM_BUDGET) => (Effort::Medium, false),
-            Thinking::Budget(_) => (Effort::High, false),
+            // OpenAI's models have had it since GPT-5.
+            Thinking::Effort(Effort::Minimal)
+                if self.provider.is_openai && facts.accepts_effort(Effort::Minimal).is_none() =>
+            {
+                (Effort::Minimal, true)
+            }
+            Thinking::Effort(wanted) => {
+                let effort = facts.nearest_effort(wanted);
+                (effort, effort == wanted)
+            }
+            Thinking::Budget(tokens) => (facts.nearest_effort(Effort::of_budget(tokens)), false),
             // Anthropic's default effort.
             Thinking::Adaptive => (Effort::High, true),
         };
@@ -414,6 +427,13 @@ impl<'a> Writer<'a> {
             self.adjust(&format!("reasoning_effort={}", effort.as_str()));
         }
         Some(effort.as_str())
+    }
+
+    /// The service tier. Providers other than OpenAI have tiers of their own; the standard one is their default.
+    fn service_tier(&mut self, tier: Option<ServiceTier>) -> Option<&'static str> {
+        let is_openai = self.provider.is_openai;
+        let tier = tier.filter(|tier| is_openai || *tier != ServiceTier::Standard);
+        self.kept("service_tier", tier.map(ServiceTier::of_openai), is_openai)
     }
 
     fn adjust(&mut self, what: &str) {
@@ -428,11 +448,6 @@ fn is_without_tools_and_effort(model: &str) -> bool {
     let minor =
         model.strip_prefix("gpt-5.").map(|rest| rest.split(|char: char| !char.is_ascii_digit()).next());
     minor.flatten().and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| minor >= 4)
-}
-
-/// The user in at most [`LONGEST_USER`] bytes: a longer one as its hash, which names the same user.
-fn short_user(user: &str) -> Cow<'_, str> {
-    if user.len() <= LONGEST_USER { user.into() } else { hex::encode(Sha256::digest(user)).into() }
 }
 
 /// The schema of a tool. Some providers reject an object that does not list its properties.
@@ -516,6 +531,10 @@ struct Request<'a> {
     reasoning_effort: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
 }
 
 #[derive(Default, Serialize)]
@@ -678,7 +697,7 @@ fn is_false(flag: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Facts;
+    use crate::catalog::{Efforts, Facts};
     use crate::conversation::carrier::{Blob, Maker};
     use crate::conversation::{Sampling, ToolCall};
     use proptest::prelude::*;
@@ -862,7 +881,8 @@ mod tests {
             parallel_tool_calls: Some(false),
             ..Conversation::default()
         };
-        let hash = hex::encode(Sha256::digest("u".repeat(100)));
+        let hash = short_user(&"u".repeat(100)).into_owned();
+        assert_eq!(hash.len(), 64);
         for (provider, expected, adjusted) in [
             (
                 "openai",
@@ -900,6 +920,9 @@ mod tests {
     fn the_effort_follows_the_facts_of_the_model() {
         let known = facts();
         let unknown = Facts::default();
+        let efforts =
+            Efforts { none: Some(true), minimal: Some(false), xhigh: Some(true), ..Efforts::default() };
+        let newer = Facts { efforts, ..known };
         for (provider, model, facts, tools, thinking, effort, adjusted) in [
             ("acme", "m", known, false, Thinking::Effort(Effort::Low), Some("low"), ""),
             ("acme", "m", known, false, Thinking::Effort(Effort::Max), Some("high"), "reasoning_effort=high"),
@@ -923,6 +946,27 @@ mod tests {
             ("openai", "gpt-5.4", known, true, Thinking::Adaptive, Some("none"), "reasoning_effort=none"),
             ("openai", "gpt-5.4", known, false, Thinking::Adaptive, Some("high"), ""),
             ("openai", "gpt-5.1", known, true, Thinking::Adaptive, Some("high"), ""),
+            ("acme", "m", newer, false, Thinking::Effort(Effort::XHigh), Some("xhigh"), ""),
+            (
+                "acme",
+                "m",
+                newer,
+                false,
+                Thinking::Effort(Effort::Max),
+                Some("xhigh"),
+                "reasoning_effort=xhigh",
+            ),
+            ("acme", "m", newer, false, Thinking::Budget(31_999), Some("xhigh"), "reasoning_effort=xhigh"),
+            ("acme", "m", newer, false, Thinking::Off, Some("none"), ""),
+            (
+                "openai",
+                "m",
+                newer,
+                false,
+                Thinking::Effort(Effort::Minimal),
+                Some("low"),
+                "reasoning_effort=low",
+            ),
         ] {
             let tool = Tool {
                 name: "f".to_owned(),

@@ -8,7 +8,7 @@ use crate::conversation::carrier::{Blob, Kind};
 use crate::conversation::delta::{Delta, Reply, Stop};
 use crate::conversation::ids::{self, OPENAI};
 use crate::conversation::{Piece, Reasoning, ToolCall};
-use crate::json::to_text;
+use crate::json::{self, to_text};
 use crate::usage::Usage;
 
 /// The `format` of an item of `reasoning_details` with a marked blob.
@@ -234,7 +234,7 @@ impl Writer {
 
     fn chunk(&self, delta: &ChunkDelta<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.prefix.as_bytes());
-        out.extend_from_slice(to_text(delta).as_bytes());
+        json::append(delta, out);
         out.extend_from_slice(b",\"finish_reason\":null}]}\n\n");
     }
 }
