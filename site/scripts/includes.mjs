@@ -3,7 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { GUARANTEES } from "../data/guarantees.mjs";
-import { escaped, inline, wide } from "./html.mjs";
+import { escaped, inline, table, wide } from "./html.mjs";
 import { results } from "./results.mjs";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -214,6 +214,30 @@ function changelog() {
   return { html: markdown, markdown };
 }
 
+/** The matrix of translations that tests/e2e/translation.test.mjs has run. @returns {Include} */
+function translation() {
+  /** @type {{ caller: string, upstream: string, cases: Record<string, string> }[]} */
+  const rows = json("site/data/translation.json");
+  /** @type {Record<string, string>} */
+  const formats = {
+    chat_completions: "Chat Completions",
+    messages: "Messages",
+    responses: "Responses",
+  };
+  const columns = Object.keys(rows[0]?.cases ?? {});
+  return table({
+    label: "Translations between formats",
+    columns: ["Caller, provider", ...columns],
+    texts: columns.map((_, at) => at + 1),
+    rows: rows.map(({ caller, upstream, cases }) => ({
+      cells: [
+        `${formats[caller]}, ${formats[upstream]}`,
+        ...columns.map((name) => cases[name] ?? ""),
+      ],
+    })),
+  });
+}
+
 /** @returns {Record<string, Include>} */
 export function includes() {
   return {
@@ -225,6 +249,7 @@ export function includes() {
     "provider-count": providerCount(),
     catalogue: catalogue(),
     guarantees: guarantees(),
+    translation: translation(),
     changelog: changelog(),
     ...results({
       routing: json("site/data/routing.json"),

@@ -14,6 +14,7 @@ export const SECTIONS = [
       "requests",
       "messages",
       "responses",
+      "translation",
       "embeddings",
       "usage",
       "limits",

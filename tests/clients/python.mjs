@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { MAX_TURNS, TOOLS, VERSIONS } from "./conversation.mjs";
+import { MAX_TURNS, SHAPE, TOOLS, VERSIONS } from "./conversation.mjs";
 
 /** @typedef {import("./conversation.mjs").Client} Client */
 
@@ -15,7 +15,8 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const running = [];
 
 /**
- * A function that sends a request to the program of one environment and returns its response.
+ * A function that sends a request to the program of one environment and returns its response. The program has all clients of
+ * its environment, and answers one request after the other: it takes seconds to load.
  *
  * @param {number} major
  */
@@ -51,23 +52,30 @@ function environment(major) {
   return { exists: existsSync(python), send };
 }
 
-const common = { toolList: TOOLS, maxTurns: MAX_TURNS };
+const environments = { 1: environment(1), 2: environment(2) };
+
+const common = { toolList: TOOLS, maxTurns: MAX_TURNS, shape: SHAPE };
+/** The clients of Anthropic's Messages. */
+const MESSAGES = ["official", "langchain"];
 
 /**
  * @param {string} name
- * @param {number} major the version of the SDK
+ * @param {1 | 2} major the version of Anthropic's SDK in its environment
  * @param {string} client
  * @returns {Client[]} none if its environment is not there
  */
 function python(name, major, client) {
-  const { exists, send } = environment(major);
+  const { exists, send } = environments[major];
   if (!exists) return [];
   /** @type {Client} */
   const described = {
     name,
-    version: major === 1 ? VERSIONS[0] : VERSIONS[1],
     converse: (ask) => send({ ...common, ...ask, client, what: "converse" }),
   };
+  if (MESSAGES.includes(client)) described.version = VERSIONS[major === 1 ? 0 : 1];
+  if (client === "responses") {
+    described.models = (ask) => send({ ...ask, client, what: "models" });
+  }
   if (client === "official") {
     described.count = (ask) => send({ ...ask, client, what: "count" });
     described.models = (ask) => send({ ...ask, client, what: "models" });
@@ -75,11 +83,19 @@ function python(name, major, client) {
   return [described];
 }
 
-/** @type {Client[]} */
+/** The clients of Anthropic's Messages. @type {Client[]} */
 export const clients = [
   ...python("Python SDK 1", 1, "official"),
   ...python("Python SDK 2", 2, "official"),
   ...python("LangChain", 2, "langchain"),
+];
+
+/** The clients of OpenAI's Responses. @type {Client[]} */
+export const responsesClients = [
+  ...python("Python SDK", 2, "responses"),
+  ...python("asynchronous Python SDK", 2, "responses_async"),
+  ...python("Python Agents", 2, "agents"),
+  ...python("LangChain", 2, "langchain_openai"),
 ];
 
 /** Ends the programs. */

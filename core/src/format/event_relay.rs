@@ -30,6 +30,9 @@ pub trait Grammar: fmt::Debug {
     /// Takes note of events on their way to the caller. They are not parsed for it: this runs for every chunk.
     fn passing(&mut self, _events: &[u8]) {}
 
+    /// Takes note that one of the events of which `passing` took note last is an error. `relayed` are those before it.
+    fn failing(&mut self, _relayed: &[u8]) {}
+
     /// Takes note of the first event with content.
     fn began(&mut self, _first: Event) {}
 
@@ -217,6 +220,7 @@ impl<G: Grammar> EventRelay<G> {
             return false;
         }
         if let Some(error) = self.error_in(parsed.data.trim_ascii(), parsed.name == b"error") {
+            self.grammar.failing(out);
             self.fail(error, Outcome::UpstreamError, out);
             return false;
         }

@@ -54,7 +54,8 @@ impl<'a> Fault<'a> {
         }
     }
 
-    fn message(&self) -> &str {
+    /// The message.
+    pub(crate) fn message(&self) -> &str {
         let usual = match self.wire {
             Wire::Openai => self.openai_message(),
             Wire::Anthropic => self.anthropic_message(),
@@ -93,7 +94,8 @@ impl<'a> Fault<'a> {
         }
     }
 
-    fn code(&self) -> Option<&str> {
+    /// The code.
+    pub(crate) fn code(&self) -> Option<&str> {
         self.code.or(match self.status {
             401 => Some("invalid_api_key"),
             402 => Some("insufficient_balance"),
@@ -105,7 +107,8 @@ impl<'a> Fault<'a> {
         })
     }
 
-    fn kind(&self) -> &str {
+    /// The type.
+    pub(crate) fn kind(&self) -> &str {
         self.kind.unwrap_or(match (self.status, self.code) {
             (_, Some("insufficient_quota")) => "insufficient_quota",
             (429, _) => "rate_limit_error",
@@ -226,7 +229,10 @@ impl<'a> Fault<'a> {
                 let error = json!({"type": self.anthropic_kind(), "message": self.message()});
                 vec!["event: error".to_owned(), format!("data: {}", json!({"type": "error", "error": error}))]
             }
-            EventShape::Openai => vec![format!("data: {}", self.openai())],
+            // Those of Responses, whose events have numbers, are written with the stream.
+            EventShape::Openai | EventShape::Failed | EventShape::Error | EventShape::ErrorFailed => {
+                vec![format!("data: {}", self.openai())]
+            }
             EventShape::Text => vec![format!("data: {}", json!({"error": self.message()}))],
             EventShape::Named => {
                 vec!["event: error".to_owned(), format!("data: {}", json!({"message": self.message()}))]

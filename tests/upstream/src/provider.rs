@@ -2,6 +2,7 @@
 
 use crate::args::Options;
 use crate::record::Recorder;
+use crate::responses::Store;
 use crate::throttle::Throttles;
 use crate::when::Times;
 
@@ -13,6 +14,8 @@ pub(crate) struct Provider {
     pub(crate) times: Times,
     /// The throttled paths.
     pub(crate) throttles: Throttles,
+    /// The kept responses.
+    pub(crate) responses: Store,
     /// The key that requests to `…/messages` must have; none: they need no key.
     pub(crate) messages_key: Option<String>,
 }
@@ -24,13 +27,15 @@ impl Provider {
             recorder: Recorder::new(options.record),
             times: Times::default(),
             throttles: Throttles::default(),
+            responses: Store::default(),
             messages_key: options.messages_key,
         }
     }
 
-    /// Deletes all records and restarts the counts. Throttles stay: they end by themselves.
+    /// Deletes all records and kept responses, and restarts the counts. Throttles stay: they end by themselves.
     pub(crate) fn clear(&self) {
         self.recorder.clear();
         self.times.clear();
+        self.responses.clear();
     }
 }

@@ -1,5 +1,5 @@
 //! Decides the content of the simulated model: deterministic text, tool calls, and thinking if asked for. Does not write
-//! a wire format: `whole` and `stream`, and `messages::write`, do.
+//! a wire format: `whole` and `stream`, `messages::write` and `responses::write` do.
 
 use crate::json;
 use crate::simulate::{ScriptedCall, Simulate};
@@ -58,6 +58,8 @@ pub(crate) enum Block {
         /// The size of each piece in bytes; none: one word each.
         piece: Option<usize>,
     },
+    /// A refusal, where the format has a place of its own for it.
+    Refusal(String),
     /// A call of a tool.
     Call(Call),
     /// A web search that the provider runs itself and has not ended.
@@ -145,6 +147,7 @@ impl Reply {
         let is_scripted = simulate.content.is_some()
             || simulate.content_bytes.is_some()
             || simulate.events.is_some()
+            || simulate.refusal.is_some()
             || blocks.iter().any(|block| matches!(block, Block::Call(_)));
         let reply = Self { blocks, finish, tokens };
         // An honest provider bills no more than it was asked for.
@@ -182,7 +185,7 @@ impl Reply {
 impl Block {
     fn tokens(&self) -> u64 {
         match self {
-            Self::Thinking(text) | Self::Text { text, .. } => words(text),
+            Self::Thinking(text) | Self::Text { text, .. } | Self::Refusal(text) => words(text),
             Self::Call(call) => call.tokens(),
             Self::Redacted | Self::Search => 1,
             Self::Unknown => 0,
@@ -194,6 +197,9 @@ impl Block {
 fn content(ask: &Ask<'_>) -> (Vec<Block>, Finish) {
     let simulate = ask.simulate;
     let text = |text: String, piece| vec![Block::Text { text, piece }];
+    if let Some(refusal) = &simulate.refusal {
+        return (vec![Block::Refusal(refusal.clone())], Finish::End);
+    }
     let generated = if let Some(content) = &simulate.content {
         Some(text(content.clone(), None))
     } else if let Some(size) = simulate.content_bytes {

@@ -19,6 +19,7 @@ use crate::stream::Events;
 use crate::throttle::Throttled;
 
 const JSON: &str = "application/json";
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 /// The number of frames of a whole response that is sent slowly.
 const DRIPS: usize = 10;
 
@@ -65,7 +66,16 @@ impl Response {
     /// The response to a request that is rejected.
     pub(crate) fn rejection(wire: Wire, n: u64, rejection: &Rejection) -> Self {
         let status = StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::BAD_REQUEST);
-        let mut response = Self::error(wire, n, status, &rejection.message, rejection.param);
+        let fault = Fault {
+            wire,
+            n,
+            status: status.as_u16(),
+            message: Some(&rejection.message),
+            code: rejection.code,
+            param: rejection.param.as_deref(),
+            ..Fault::default()
+        };
+        let mut response = Self::json(status, fault.envelope());
         if wire == Wire::Anthropic {
             // The names and the values are constants, so there is nothing that can be rejected again.
             let _ = shape_headers(&mut response.headers, status, &Simulate::default(), wire, n);
@@ -107,6 +117,13 @@ impl Response {
             response.bill = generated.bill;
         }
         response.finished(simulate, wire, n)
+    }
+
+    /// The rest of a stream that was kept.
+    pub(crate) fn resumed(events: String) -> Self {
+        let mut response = Self::json(StatusCode::OK, events);
+        response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+        response
     }
 
     /// The response to an embeddings request.
@@ -198,7 +215,7 @@ impl Response {
         }
         let (text, marks) = events.into_parts();
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         let newline = simulate.newline.unwrap_or_default().text();
         let script = Script {

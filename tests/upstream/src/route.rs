@@ -22,6 +22,7 @@ use crate::record::{Billed, Outcome, Ticket};
 use crate::rejection::Rejection;
 use crate::reply::Reply;
 use crate::response::{Generated, Response};
+use crate::responses::{self, Action};
 use crate::simulate::{Cut as CutAt, Hang, Simulate};
 use crate::socket::Connection;
 use crate::stream;
@@ -64,10 +65,12 @@ pub(crate) async fn respond(
     recorder.record_body(&ticket, &body);
     let (wire, n) = (wire(&parts), ticket.n());
     let response = match kind(&parts) {
-        Ok(Kind::Call(read)) => match call(read, &provider, &parts, &body, &mut ticket, &connection).await? {
-            Ok(response) => response,
-            Err(rejection) => Response::rejection(wire, n, &rejection),
-        },
+        Ok(Kind::Call(called)) => {
+            match call(&called, &provider, &parts, &body, &mut ticket, &connection).await? {
+                Ok(response) => response,
+                Err(rejection) => Response::rejection(wire, n, &rejection),
+            }
+        }
         Ok(Kind::Models) => match wire {
             Wire::Openai => Response::json(StatusCode::OK, MODELS),
             Wire::Anthropic => Response::json(StatusCode::OK, messages::models()),
@@ -89,8 +92,16 @@ fn wire(parts: &Parts) -> Wire {
 }
 
 enum Kind {
-    Call(Reader),
+    Call(Called),
     Models,
+}
+
+/// A request whose response is built from its body, with the faults that it asks for.
+enum Called {
+    /// One that depends on nothing else.
+    Alone(Reader),
+    /// One of the Responses API, which keeps responses.
+    Responses(Action),
 }
 
 /// Reads a body, and builds the response and the faults that come before it.
@@ -99,16 +110,19 @@ type Reader = fn(&[u8], &Caller<'_>, &Head) -> Result<(Response, Simulate), Reje
 /// Resolves a path by its end, since providers have different base paths.
 fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
     let path = parts.uri.path();
+    let alone = |read: Reader| Kind::Call(Called::Alone(read));
     let (kind, method) = if path.ends_with("/chat/completions") {
-        (Kind::Call(chat), Method::POST)
+        (alone(chat), Method::POST)
     } else if path.ends_with("/embeddings") {
-        (Kind::Call(embeddings), Method::POST)
+        (alone(embeddings), Method::POST)
     } else if path.ends_with("/messages") {
-        (Kind::Call(messages::message), Method::POST)
+        (alone(messages::message), Method::POST)
     } else if path.ends_with("/messages/count_tokens") {
-        (Kind::Call(messages::count), Method::POST)
+        (alone(messages::count), Method::POST)
     } else if path.ends_with("/models") {
         (Kind::Models, Method::GET)
+    } else if let Some((action, method)) = Action::of(path, parts.method == Method::DELETE) {
+        (Kind::Call(Called::Responses(action)), method)
     } else {
         let message = format!("Unknown request URL: {} {path}.", parts.method);
         return Err((StatusCode::NOT_FOUND, message));
@@ -152,7 +166,7 @@ fn embeddings(body: &[u8], caller: &Caller<'_>, head: &Head) -> Result<(Response
 }
 
 async fn call(
-    read: Reader,
+    kind: &Called,
     provider: &Provider,
     request: &Parts,
     body: &[u8],
@@ -172,8 +186,16 @@ async fn call(
     #[expect(clippy::disallowed_methods, reason = "the rule is for Wasm; this is a native program")]
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     // Before any delay, so that an invalid `simulate` is rejected at once.
-    let (response, simulate) = match read(body, &caller, &Head { n: ticket.n(), created }) {
-        Ok(read) => read,
+    let head = Head { n: ticket.n(), created };
+    let built = match kind {
+        Called::Alone(read) => read(body, &caller, &head),
+        Called::Responses(action) => {
+            let place = (path, request.uri.query());
+            responses::respond(action, body, place, &caller, &head, &provider.responses)
+        }
+    };
+    let (response, simulate) = match built {
+        Ok(built) => built,
         Err(rejection) => return Ok(Err(rejection)),
     };
     ticket.bill(response.bill);
@@ -203,7 +225,7 @@ fn unauthorised(provider: &Provider, wire: Wire, caller: &Caller<'_>) -> Option<
         keys if keys.contains(&key) => return None,
         _ => "invalid x-api-key",
     };
-    Some(Rejection { status: 401, message: message.to_owned(), param: None })
+    Some(Rejection { status: 401, ..Rejection::new(message, None) })
 }
 
 fn begin(

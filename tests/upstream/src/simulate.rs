@@ -58,10 +58,12 @@ pub(crate) struct Simulate {
     pub(crate) content_bytes: Option<usize>,
     pub(crate) calls: Vec<ScriptedCall>,
     pub(crate) thinking: Option<String>,
+    pub(crate) open_thinking: bool,
     pub(crate) redacted_thinking: bool,
     pub(crate) signature: Signature,
     pub(crate) unknown_blocks: bool,
     pub(crate) stop_reason: Option<String>,
+    pub(crate) refusal: Option<String>,
     // Shape of 200 responses.
     pub(crate) body: Option<BodyShape>,
     pub(crate) whole: bool,
@@ -183,6 +185,12 @@ pub(crate) enum EventShape {
     Text,
     Named,
     Anthropic,
+    /// Of Responses: `response.failed`.
+    Failed,
+    /// Of Responses: `error`, as its documentation describes it.
+    Error,
+    /// Of Responses: `error` with the error in a field, then `response.failed`, as recorded.
+    ErrorFailed,
 }
 
 /// The point at which nothing more happens.
@@ -261,17 +269,25 @@ pub(crate) enum Wanted {
     Message,
     /// A streamed message.
     MessageStream,
-    /// The number of tokens of a prompt.
+    /// The number of tokens of a prompt, or another response without content of the model.
     Count,
+    /// A whole response of the Responses API.
+    Response,
+    /// A streamed one.
+    ResponseStream,
 }
 
 impl Wanted {
     fn is_stream(self) -> bool {
-        matches!(self, Self::Stream | Self::MessageStream)
+        matches!(self, Self::Stream | Self::MessageStream | Self::ResponseStream)
     }
 
     fn is_message(self) -> bool {
         matches!(self, Self::Message | Self::MessageStream)
+    }
+
+    fn is_response(self) -> bool {
+        matches!(self, Self::Response | Self::ResponseStream)
     }
 
     fn is_chat(self) -> bool {
@@ -368,7 +384,12 @@ impl Simulate {
         let stream =
             self.when.as_ref().and_then(When::stream).unwrap_or(wanted.is_stream()) && self.streams();
         let count = |set: &[bool]| set.iter().filter(|set| **set).count();
-        let content = count(&[self.content.is_some(), self.content_bytes.is_some(), self.events.is_some()]);
+        let content = count(&[
+            self.content.is_some(),
+            self.content_bytes.is_some(),
+            self.events.is_some(),
+            self.refusal.is_some(),
+        ]);
         let in_stream = matches!(self.cut, Some(Cut::Stream | Cut::Clean))
             || self.hang == Some(Hang::Stream)
             || self.error_event;
@@ -407,21 +428,22 @@ impl Simulate {
             ),
             (self.content_bytes.is_some_and(|bytes| bytes > MAX_CONTENT), "content_bytes is too large"),
             (self.events.is_some_and(|events| events > MAX_EVENTS), "events is too large"),
-            (content > 1, "only one of content, content_bytes and events can be the content"),
+            (content > 1, "only one of content, content_bytes, events and refusal can be the content"),
         ];
         rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule)
     }
 
     /// The mistake in a field that responses of this kind do not have.
     fn misplaced(&self, wanted: Wanted) -> Option<&'static str> {
-        let generates = wanted.is_chat() || wanted.is_message();
+        let generates = wanted.is_chat() || wanted.is_message() || wanted.is_response();
         let has_content = self.content.is_some()
             || self.content_bytes.is_some()
             || self.events.is_some()
             || self.thinking.is_some()
             || self.redacted_thinking
             || !self.calls.is_empty()
-            || self.stop_reason.is_some();
+            || self.stop_reason.is_some()
+            || self.refusal.is_some();
         let rules = [
             (!generates && has_content, "embeddings and counts of tokens have no content"),
             (!generates && self.bill.is_some(), "bill is for completions and messages"),
@@ -447,6 +469,10 @@ impl Simulate {
                 "messages have usage \"normal\", \"none\", \"preview\", \"at_start\" or \"at_end\"",
             ),
             (
+                wanted.is_response() && !matches!(self.usage, UsageMode::Normal | UsageMode::None),
+                "responses have usage \"normal\" or \"none\"",
+            ),
+            (
                 !wanted.is_message() && matches!(self.usage, UsageMode::AtEnd | UsageMode::AtStart),
                 "usage \"at_start\" and \"at_end\" are for messages",
             ),
@@ -455,23 +481,38 @@ impl Simulate {
                 "error_event_shape \"openrouter\" is for chat completions",
             ),
             (
+                !wanted.is_response()
+                    && (self.open_thinking
+                        || matches!(
+                            self.error_event_shape,
+                            Some(EventShape::Failed | EventShape::Error | EventShape::ErrorFailed)
+                        )),
+                "open_thinking and error_event_shape \"failed\", \"error\" and \"error_failed\" are for responses",
+            ),
+            (
                 !wanted.is_message()
                     && (self.pings.is_some()
-                        || self.unknown_events
-                        || self.unknown_blocks
                         || self.redacted_thinking
-                        || self.signature != Signature::Issued
                         || self.bill.is_some_and(|bill| bill.cache_write_1h > 0)),
-                "pings, unknown_events, unknown_blocks, redacted_thinking, signature and bill.cache_write_1h are for \
-                 messages",
+                "pings, redacted_thinking and bill.cache_write_1h are for messages",
             ),
             (
-                !wanted.is_chat() && self.interleave,
-                "interleave is for chat completions: the blocks of a message follow each other",
+                !wanted.is_message()
+                    && !wanted.is_response()
+                    && (self.unknown_events || self.unknown_blocks || self.signature != Signature::Issued),
+                "unknown_events, unknown_blocks and signature are for messages and responses",
             ),
             (
-                self.lenient && !wanted.is_message() && wanted != Wanted::Count,
-                "lenient is for messages; nothing else is strict",
+                !wanted.is_chat() && !wanted.is_response() && self.interleave,
+                "interleave is for chat completions and responses: the blocks of a message follow each other",
+            ),
+            (
+                !wanted.is_chat() && !wanted.is_response() && self.refusal.is_some(),
+                "refusal is for chat completions and responses; messages have stop_reason \"refusal\"",
+            ),
+            (
+                self.lenient && (wanted.is_chat() || wanted == Wanted::Vectors),
+                "lenient is for messages and responses; nothing else is strict",
             ),
         ];
         rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule)

@@ -7,7 +7,7 @@ use crate::faults::{Fault, Wire};
 use crate::json;
 use crate::reply::{Call, Reply, pieces, words};
 use crate::simulate::{EventShape, Simulate, UsageMode};
-use crate::whole::{Head, call_head, calls, finish_reason, logprobs, said, thought, usage};
+use crate::whole::{Head, call_head, calls, finish_reason, logprobs, refusal, said, thought, usage};
 
 /// A stream under construction.
 pub(crate) struct Events {
@@ -216,6 +216,12 @@ impl Writer<'_> {
         }
     }
 
+    fn refusal(&mut self, text: &str) {
+        for piece in pieces(text, None) {
+            self.each(words(piece), &format!("\"refusal\":{}", json::quoted(piece)), "null");
+        }
+    }
+
     /// The calls that are not in the first chunk, and the arguments of all.
     fn calls(&mut self, reply: &Reply) {
         let is_begun = said(reply).is_none() && thought(reply).is_none();
@@ -269,6 +275,9 @@ pub(crate) fn events(chat: &Chat, reply: &Reply, head: &Head) -> Events {
     }
     if let Some((text, piece)) = said(reply) {
         writer.text(text, piece);
+    }
+    if let Some(text) = refusal(reply) {
+        writer.refusal(text);
     }
     writer.calls(reply);
     writer.end(reply);

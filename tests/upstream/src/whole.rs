@@ -87,6 +87,14 @@ pub(crate) fn thought(reply: &Reply) -> Option<&str> {
     })
 }
 
+/// The refusal of a reply.
+pub(crate) fn refusal(reply: &Reply) -> Option<&str> {
+    reply.blocks.iter().find_map(|block| match block {
+        Block::Refusal(text) => Some(text.as_str()),
+        _ => None,
+    })
+}
+
 /// The tool calls of a reply.
 pub(crate) fn calls(reply: &Reply) -> impl Iterator<Item = &Call> {
     reply.blocks.iter().filter_map(|block| match block {
@@ -127,7 +135,11 @@ pub(crate) fn completion(chat: &Chat, reply: &Reply, head: &Head) -> String {
             Some((text, _)) => json::quote(&mut out, text),
             None => out.push_str("null"),
         }
-        out.push_str(",\"refusal\":null");
+        out.push_str(",\"refusal\":");
+        match refusal(reply) {
+            Some(text) => json::quote(&mut out, text),
+            None => out.push_str("null"),
+        }
         if let Some(thinking) = thought(reply) {
             out.push_str(",\"reasoning_content\":");
             json::quote(&mut out, thinking);

@@ -13,6 +13,7 @@
 
 mod client;
 mod messages;
+mod responses;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};

@@ -34,6 +34,8 @@ pub struct Responses {
     begun: Option<String>,
     /// The number of the next event.
     next: u64,
+    /// The number of the next event before the events that came last.
+    before: u64,
 }
 
 impl ResponsesStream {
@@ -80,15 +82,13 @@ impl Grammar for Responses {
     }
 
     fn passing(&mut self, events: &[u8]) {
-        let number = || {
-            let at = memmem::rfind(events, NUMBER)? + NUMBER.len();
-            let digits = events.get(at..)?.trim_ascii_start();
-            let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            std::str::from_utf8(digits.get(..length)?).ok()?.parse::<u64>().ok()
-        };
-        if let Some(number) = number() {
-            self.next = number.saturating_add(1);
-        }
+        self.before = self.next;
+        self.next = number_behind(events).unwrap_or(self.next);
+    }
+
+    /// The numbers have no gap: the upstream's error event is not sent.
+    fn failing(&mut self, relayed: &[u8]) {
+        self.next = number_behind(relayed).unwrap_or(self.before);
     }
 
     /// A needle in quotes can only be a JSON name or a whole text, because quotes inside a JSON text are escaped.
@@ -177,6 +177,15 @@ impl Grammar for Responses {
         let whole = response::check(provider, document, key)?;
         Ok(events::of_whole(document).map(|events| (events, whole)))
     }
+}
+
+/// The number of the event behind these events; `None` if they have no numbers.
+fn number_behind(events: &[u8]) -> Option<u64> {
+    let at = memmem::rfind(events, NUMBER)? + NUMBER.len();
+    let digits = events.get(at..)?.trim_ascii_start();
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number: u64 = std::str::from_utf8(digits.get(..length)?).ok()?.parse().ok()?;
+    Some(number.saturating_add(1))
 }
 
 /// Returns `true` if an item is content as it begins: a call, whose parts may never come as deltas. Texts and reasoning
@@ -352,6 +361,19 @@ mod tests {
                     assert_eq!((&response["id"], &response["model"]), (&json!("resp_1"), &json!("m")));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_numbers_have_no_gap_before_an_error() {
+        let before = [event(START), event(ITEM), word("a", 2)].concat();
+        let error = event(&ERROR.replace("\"sequence_number\":7", "\"sequence_number\":3"));
+        let failed = event(&FAILED.replace("\"sequence_number\":7", "\"sequence_number\":4"));
+        let all = format!("{before}{error}{failed}");
+        for split in 0..=all.len() {
+            let (one, other) = all.as_bytes().split_at(split);
+            let (out, _) = relay(&[one, other], Ending::Closed);
+            assert_eq!(failed_event(&out)["sequence_number"], 3, "{split}: {out}");
         }
     }
 

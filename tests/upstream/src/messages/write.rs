@@ -70,7 +70,10 @@ fn complete(messages: &Messages, block: &Block) -> String {
         Block::Redacted => {
             format!("{{\"type\":\"redacted_thinking\",\"data\":{}}}", json::quoted(&redact(&messages.model)))
         }
-        Block::Text { text, .. } => format!("{{\"type\":\"text\",\"text\":{}}}", json::quoted(text)),
+        // `simulate` rejects a refusal: messages have a stop reason for it.
+        Block::Text { text, .. } | Block::Refusal(text) => {
+            format!("{{\"type\":\"text\",\"text\":{}}}", json::quoted(text))
+        }
         Block::Call(call) => format!("{{{},\"input\":{}}}", call_head(call), call.arguments()),
         Block::Search => format!("{{{SEARCH_HEAD},\"input\":{SEARCH}}}"),
         Block::Unknown => format!("{{{UNKNOWN}}}"),
@@ -248,7 +251,7 @@ impl Writer<'_> {
             Block::Text { .. } => "{\"type\":\"text\",\"text\":\"\"}".to_owned(),
             Block::Call(call) => format!("{{{},\"input\":{{}}}}", call_head(call)),
             Block::Search => format!("{{{SEARCH_HEAD},\"input\":{{}}}}"),
-            Block::Redacted | Block::Unknown => complete(messages, block),
+            Block::Redacted | Block::Unknown | Block::Refusal(_) => complete(messages, block),
         };
         let tokens = u64::from(matches!(block, Block::Call(_) | Block::Search | Block::Redacted));
         self.event(tokens, "content_block_start", &format!(",\"index\":{index},\"content_block\":{begun}"));
@@ -283,7 +286,7 @@ impl Writer<'_> {
                 }
             }
             Block::Search => self.delta(0, index, "input_json_delta", "partial_json", SEARCH),
-            Block::Redacted | Block::Unknown => {}
+            Block::Redacted | Block::Unknown | Block::Refusal(_) => {}
         }
         self.event(0, "content_block_stop", &format!(",\"index\":{index}"));
     }
