@@ -23,7 +23,20 @@ import {
   showKey,
 } from "./operator/keys.mjs";
 import { coolDownLane, listLanes, listProviders, resumeLane } from "./operator/lanes.mjs";
+import { completion } from "./operator/completion.mjs";
+import { addExamples } from "./operator/examples.mjs";
 import { limitOptions } from "./operator/limits.mjs";
+import {
+  addProviderKey,
+  deleteProviderKey,
+  disableProviderKey,
+  enableProviderKey,
+  encryptProviderKeys,
+  listProviderKeys,
+  setProviderKey,
+  testProviderKey,
+  testProviders,
+} from "./operator/provider-keys.mjs";
 import {
   approveRequest,
   declineRequest,
@@ -31,6 +44,7 @@ import {
   listRequests,
   showRequest,
 } from "./operator/requests.mjs";
+import { selfTest } from "./operator/self-test.mjs";
 import {
   editSetting,
   listSettings,
@@ -71,7 +85,11 @@ import {
  * @property {string} [role]
  * @property {string} [target]
  * @property {string} [description]
- * @property {number[]} [weight]
+ * @property {any} [weight] - A number; of a group, one for each model.
+ * @property {any} [provider]
+ * @property {string} [label]
+ * @property {boolean} [spend]
+ * @property {string} shell
  * @property {number} [expiresDays]
  * @property {[string, unknown][]} [set]
  */
@@ -214,10 +232,6 @@ keys
   .addOption(endpoint)
   .addOption(metadata)
   .addOption(expiresAt)
-  .addHelpText(
-    "after",
-    "\nExample: keys set ci-runner --usd-per-month 50 --requests-per-minute none",
-  )
   .action(action(setKey));
 keys.command("disable <NAME>").description("disable a key").action(action(disableKey));
 keys.command("enable <NAME>").description("enable a disabled key").action(action(enableKey));
@@ -248,9 +262,8 @@ const set = option("--set FIELD=VALUE", "a field of the entry, as JSON or as tex
  * @param {string} operands of `set`
  * @param {string} description
  * @param {ReturnType<typeof option>[]} options of `set`
- * @param {string} example
  */
-function settings(name, operands, description, options, example) {
+function settings(name, operands, description, options) {
   const group = program.command(name).description(description);
   group
     .command("list")
@@ -262,7 +275,7 @@ function settings(name, operands, description, options, example) {
     .action(action(showSetting(name)));
   const setter = group.command(`set ${operands}`).description("change fields of an entry");
   for (const one of [...options, set, dryRun]) setter.addOption(one);
-  setter.addHelpText("after", `\nExample: ${name} set ${example}`).action(action(setSetting(name)));
+  setter.action(action(setSetting(name)));
   group
     .command("edit <NAME>")
     .description("change an entry in the editor of VISUAL or EDITOR")
@@ -275,44 +288,26 @@ function settings(name, operands, description, options, example) {
     .action(action(removeSetting(name)));
 }
 
-settings(
-  "policies",
-  "<NAME>",
-  "policies of keys",
-  [
-    option("--description TEXT", "description for people"),
-    model,
-    endpoint,
-    option("--expires-days DAYS", "lifetime of a key", {
-      read: (text) => readInteger("expires-days", text, 1, 36_500),
-    }),
-    ...limitOptions(),
-  ],
-  'trial --model "groq/*" --usd-per-day 5',
-);
-settings("aliases", "<NAME> <TARGET>", "names for models", [], "fast groq/openai/gpt-oss-20b");
-settings(
-  "groups",
-  "<NAME>",
-  "names for several models",
-  [
-    option("--model MODEL", "provider/model, in the order in which they are tried", {
-      multiple: true,
-    }),
-    option("--weight NUMBER", "weight of the model in the same place", {
-      multiple: true,
-      read: (text) => readInteger("weight", text, 1, 1000),
-    }),
-  ],
-  "cheap --model groq/openai/gpt-oss-20b --weight 3 --model openai/gpt-5-nano --weight 1",
-);
-settings(
-  "models",
-  "<NAME>",
-  "facts about models that override the catalogue",
-  [],
-  "groq/openai/gpt-oss-20b --set input_usd_per_mtok=0.05 --set hidden=false",
-);
+settings("policies", "<NAME>", "policies of keys", [
+  option("--description TEXT", "description for people"),
+  model,
+  endpoint,
+  option("--expires-days DAYS", "lifetime of a key", {
+    read: (text) => readInteger("expires-days", text, 1, 36_500),
+  }),
+  ...limitOptions(),
+]);
+settings("aliases", "<NAME> <TARGET>", "names for models", []);
+settings("groups", "<NAME>", "names for several models", [
+  option("--model MODEL", "provider/model, in the order in which they are tried", {
+    multiple: true,
+  }),
+  option("--weight NUMBER", "weight of the model in the same place", {
+    multiple: true,
+    read: (text) => readInteger("weight", text, 1, 1000),
+  }),
+]);
+settings("models", "<NAME>", "facts about models that override the catalogue", []);
 program
   .command("config")
   .description("effective configuration, with sources")
@@ -324,6 +319,49 @@ providers
   .description("list the active providers with their last errors")
   .addOption(option("--all", "also providers that are not configured"))
   .action(action(listProviders));
+const trialModel = option("--model MODEL", "model to call (default: the cheapest)");
+providers
+  .command("test [PROVIDER]")
+  .description("send one small request with each key of a provider, or of all")
+  .addOption(trialModel)
+  .action(action(testProviders));
+const providerKeys = providers
+  .command("keys")
+  .description("keys of providers, in the gateway's database and in Worker secrets");
+const label = option("--label TEXT", "name of the key, for people");
+const weight = option("--weight NUMBER", "share of the calls, relative to the other keys", {
+  read: (text) => readInteger("weight", text, 1, 1000),
+});
+providerKeys
+  .command("list [PROVIDER]")
+  .description("list the keys, masked")
+  .action(action(listProviderKeys));
+providerKeys
+  .command("add <PROVIDER>")
+  .description("add the key on standard input")
+  .addOption(label)
+  .addOption(weight)
+  .action(action(addProviderKey));
+providerKeys
+  .command("set <PROVIDER> <ID>")
+  .description("change the label or the weight of a key")
+  .addOption(label)
+  .addOption(weight)
+  .action(action(setProviderKey));
+for (const [name, description, run] of /** @type {const} */ ([
+  ["test", "send one small request with a key", testProviderKey],
+  ["disable", "send no call with a key", disableProviderKey],
+  ["enable", "enable a disabled key", enableProviderKey],
+  ["delete", "delete a key permanently", deleteProviderKey],
+])) {
+  const command = providerKeys.command(`${name} <PROVIDER> <ID>`).description(description);
+  if (name === "test") command.addOption(trialModel);
+  command.action(action(run));
+}
+providerKeys
+  .command("encrypt")
+  .description("encrypt all keys again, after a change of the master key")
+  .action(action(encryptProviderKeys));
 const lanes = program
   .command("lanes")
   .description("lanes: each model of a provider, with each of its keys");
@@ -339,7 +377,6 @@ lanes
       read: (text) => readInteger("seconds", text, 1, 2_592_000),
     }),
   )
-  .addHelpText("after", "\nExample: lanes cooldown groq:0/openai/gpt-oss-20b --seconds 600")
   .action(action(coolDownLane));
 lanes.command("resume <ID>").description("end the cooldown of a lane").action(action(resumeLane));
 
@@ -363,6 +400,16 @@ audit
   )
   .action(action(verifyAudit));
 
+program
+  .command("selftest")
+  .description("check the deployment, and say what to fix")
+  .addOption(option("--spend", "also call each active provider, which costs a few cents at most"))
+  .action(action(selfTest));
+program
+  .command("completion <SHELL>")
+  .description("print a script that completes commands in bash, zsh or fish")
+  .action(action(completion(program)));
+
 for (const [group, name] of /** @type {const} */ ([
   [keys, "create"],
   [keys, "set"],
@@ -371,6 +418,8 @@ for (const [group, name] of /** @type {const} */ ([
   const command = group.commands.find((one) => one.name() === name);
   for (const one of limitOptions()) command?.addOption(one);
 }
+
+addExamples(program);
 
 await runProgram(program, (argv) =>
   refuseKeys(argv, "Set GATEWAY_ADMIN_KEY, or pass the operator key by --key-stdin"),

@@ -2,7 +2,8 @@
 //! each isolate; and the run-time settings over the configuration.
 //!
 //! [`Settings`] is a snapshot: a call uses one from its beginning to its end. A change of run-time settings makes another
-//! snapshot ([`Settings::with`]), which shares everything that did not change.
+//! snapshot ([`Settings::with`]), which shares everything that did not change. Keys of providers are decrypted once for a
+//! snapshot ([`open`]), not for a call.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -11,6 +12,8 @@ use gatehouse_core::catalog::{AI_BINDING, Registry};
 use gatehouse_core::check;
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::key::master::{Fault, MasterKeys};
+use gatehouse_core::key::provider_key::{OpenKey, StoredKey};
 use gatehouse_core::key::{Ring, RingReport};
 use gatehouse_core::onboarding::pseudonym::Pseudonyms;
 use gatehouse_core::onboarding::webhook::SigningKey;
@@ -19,7 +22,7 @@ use worker::Env;
 
 use crate::platform::analytics_engine::Dataset;
 use crate::platform::upstream::Limits;
-use crate::platform::{log, memory, variables};
+use crate::platform::{log, memory, sealing, variables};
 
 /// `gateway.toml`, validated and converted to JSON by the build.
 const BUILT_CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/gateway.json"));
@@ -40,6 +43,8 @@ pub struct Settings {
     pub pseudonyms: Option<Rc<Pseudonyms>>,
     /// The key that webhooks are signed with.
     pub signing_key: Option<Rc<SigningKey>>,
+    /// The keys that encrypt keys of providers.
+    pub master: Rc<MasterKeys>,
     /// Approve requests for keys automatically.
     pub auto_issue: bool,
     /// The providers and models.
@@ -59,6 +64,8 @@ pub struct RunTime {
     pub settings: Vec<Setting>,
     /// Why some of them do not apply.
     pub faults: Vec<String>,
+    /// The keys of providers, by provider and place.
+    pub keys: Vec<OpenKey>,
 }
 
 thread_local! {
@@ -72,25 +79,40 @@ pub fn of_isolate(env: &Env) -> Result<Rc<Settings>, Error> {
 }
 
 impl Settings {
-    /// The snapshot with other run-time settings over the same configuration.
-    pub fn with(&self, env: &Env, version: u64, settings: Vec<Setting>) -> Settings {
+    /// The snapshot with other run-time settings over the same configuration, and other keys of providers.
+    pub fn with(&self, env: &Env, version: u64, settings: Vec<Setting>, keys: Vec<OpenKey>) -> Settings {
         let (config, faults) = run_time::apply(&self.base, &settings);
         for fault in &faults {
             log::line(&log::Event::Setting { error: "a run-time setting does not apply", detail: fault });
         }
+        for OpenKey { stored, secret } in &keys {
+            if let Err(fault) = secret {
+                let detail = format!("{} of {}: {}", stored.id, stored.provider, fault.as_str());
+                log::line(&log::Event::Setting {
+                    error: "a key of a provider cannot be read",
+                    detail: &detail,
+                });
+            }
+        }
         Settings {
-            registry: registry(env, &config),
+            registry: registry(env, &config, &keys),
             limits: Limits::of(&config),
             config,
             base: Rc::clone(&self.base),
-            run_time: RunTime { version: Some(version), settings, faults },
+            run_time: RunTime { version: Some(version), settings, faults, keys },
             ring: Rc::clone(&self.ring),
             operators: Rc::clone(&self.operators),
             pseudonyms: self.pseudonyms.clone(),
             signing_key: self.signing_key.clone(),
+            master: Rc::clone(&self.master),
             auto_issue: self.auto_issue,
             dataset: Dataset::bound(env),
         }
+    }
+
+    /// The providers with these stored keys instead of those of the snapshot.
+    pub fn registry_with(&self, env: &Env, keys: &[OpenKey]) -> Registry {
+        registry(env, &self.config, keys)
     }
 
     /// The configurations that stand over each other. That of the file alone is read again: only operators see it.
@@ -102,14 +124,41 @@ impl Settings {
     }
 }
 
+/// Decrypts stored keys. What `known` has of them already is not decrypted again: the key of an id never changes, so that
+/// an isolate keeps it while its master key is rotated.
+pub async fn open(master: &MasterKeys, stored: Vec<StoredKey>, known: &[OpenKey]) -> Vec<OpenKey> {
+    let known_secret = |key: &StoredKey| {
+        let is_same = |other: &&OpenKey| other.stored.id == key.id && other.stored.provider == key.provider;
+        known.iter().find(is_same)?.secret.clone().ok()
+    };
+    let (mut masters, mut items) = (Vec::new(), Vec::new());
+    for key in stored.iter().filter(|key| known_secret(key).is_none()) {
+        if let Ok(master) = master.find(&key.sealed_with) {
+            items.push((masters.len(), key.sealed.as_str(), key.bound_to()));
+            masters.push(master);
+        }
+    }
+    let mut opened = sealing::open_all(&masters, &items).await.into_iter();
+    let mut keys = Vec::with_capacity(stored.len());
+    for stored in stored {
+        let secret = match (known_secret(&stored), master.find(&stored.sealed_with)) {
+            (Some(secret), _) => Ok(secret),
+            (None, Ok(_)) => opened.next().flatten().ok_or(Fault::Damaged),
+            (None, Err(fault)) => Err(fault),
+        };
+        keys.push(OpenKey { stored, secret });
+    }
+    keys
+}
+
 /// The providers and models of a configuration.
-fn registry(env: &Env, config: &Config) -> Registry {
+fn registry(env: &Env, config: &Config, keys: &[OpenKey]) -> Registry {
     let secret = |name: &str| variables::get(env, name);
     // `wrangler.toml` has the binding in any case. A separate variable enables it, since its use costs money.
     let may_use_binding =
         secret("WORKERS_AI_ENABLED").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
     let has_binding = may_use_binding && variables::binding(env, AI_BINDING).is_some();
-    Registry::new(config, has_binding, secret)
+    Registry::with_keys(config, has_binding, secret, keys)
 }
 
 fn read(env: &Env) -> Result<Settings, Error> {
@@ -126,7 +175,18 @@ fn read(env: &Env) -> Result<Settings, Error> {
     let pseudonyms = Pseudonyms::new([&operator_hashes, &hashes, &primary].map(Option::as_deref));
     let signing_key = secret("GATEWAY_WEBHOOK_SECRET").as_deref().and_then(SigningKey::read);
     let auto_issue = secret("AUTO_ISSUE_KEYS").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    let registry = registry(env, &config);
+    let master = MasterKeys::read(
+        secret("GATEWAY_MASTER_KEY").as_deref(),
+        secret("GATEWAY_MASTER_KEY_PREVIOUS").as_deref(),
+    );
+    if master.malformed > 0 {
+        let detail = format!("{} entries are not 32 bytes in base64", master.malformed);
+        log::line(&log::Event::Setting {
+            error: "GATEWAY_MASTER_KEY_PREVIOUS is not valid",
+            detail: &detail,
+        });
+    }
+    let registry = registry(env, &config, &[]);
     let limits = Limits::of(&config);
     memory::set_limit(config.requests.max_held_bytes);
     let active = registry.entries().iter().filter(|entry| entry.is_active());
@@ -146,6 +206,7 @@ fn read(env: &Env) -> Result<Settings, Error> {
         operators: Rc::new(operators),
         pseudonyms: pseudonyms.map(Rc::new),
         signing_key: signing_key.map(Rc::new),
+        master: Rc::new(master),
         auto_issue,
         registry,
         limits,

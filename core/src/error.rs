@@ -175,6 +175,14 @@ error_table! {
         "Keys or other settings need the setting as it is; the message names them, and `details.keys` lists the keys.";
     SettingInFile, "setting_in_file", 409, "invalid_request_error", Retry::Never,
         "The setting is part of the deployment's configuration: it can be overridden, but only a deployment removes it.";
+    UnknownProviderKey, "unknown_provider_key", 404, "not_found_error", Retry::Never,
+        "The provider has no key of this id.";
+    DuplicateProviderKey, "duplicate_provider_key", 409, "invalid_request_error", Retry::Never,
+        "The provider has this key already; the message names it.";
+    ProviderKeyInSecret, "provider_key_in_secret", 409, "invalid_request_error", Retry::Never,
+        "The key is in a Worker secret: only a deployment changes it.";
+    MasterKeyUnavailable, "master_key_unavailable", 503, "configuration_error", Retry::Operator,
+        "Keys of providers cannot be stored or read, because the secret `GATEWAY_MASTER_KEY` is missing, malformed or another one; the message says which.";
     StorageUnavailable, "storage_unavailable", 503, "storage_error", Retry::After(5),
         "The gateway's database does not respond. If the request was a change, it may or may not have been made.";
     ModelNotFound, "model_not_found", 404, "not_found_error", Retry::Never,

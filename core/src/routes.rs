@@ -94,6 +94,10 @@ pub enum Keyed {
     ApiKey(OnApiKey),
     /// `handlers::lanes::list_providers`
     ListProviders,
+    /// A handler of the keys of a provider, which the path names.
+    ProviderKeys(OnProviderKeys),
+    /// `handlers::self_test::run`
+    SelfTest,
     /// `handlers::lanes::list`
     ListLanes,
     /// `handlers::lanes::cool_down`
@@ -134,6 +138,21 @@ pub enum OnApiKey {
     Revoke,
     /// `handlers::api_keys::rotate`
     Rotate,
+}
+
+/// An operation on keys of providers in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnProviderKeys {
+    /// `handlers::provider_keys::add`
+    Add,
+    /// `handlers::provider_keys::update`
+    Update,
+    /// `handlers::provider_keys::delete`
+    Delete,
+    /// `handlers::provider_keys::test`
+    Test,
+    /// `handlers::provider_keys::encrypt`
+    Encrypt,
 }
 
 /// A table of `gateway.toml` whose entries operators can change while the gateway runs: those that others refer to come
@@ -184,7 +203,8 @@ pub struct Route {
     /// The method; `GET` includes `HEAD`.
     pub method: &'static str,
     /// The path. Braces match one segment that is not empty; `{id…}` at the end matches everything that is left,
-    /// including slashes. `OpenAPI` has no notation for the difference: see [`Route::openapi_path`].
+    /// including slashes. `OpenAPI` has no notation for the difference: see [`Route::openapi_path`]. A path can have two
+    /// pairs of braces, of one segment each.
     pub path: &'static str,
     /// The handler.
     pub endpoint: Endpoint,
@@ -280,6 +300,12 @@ static OTHERS: &[Route] = &[
     operator ("PUT",    "/v0/models/{id…}",                  Keyed::Settings(Table::Models, OnSettings::Put)),
     operator ("DELETE", "/v0/models/{id…}",                  Keyed::Settings(Table::Models, OnSettings::Delete)),
     operator ("GET",    "/v0/providers",                     Keyed::ListProviders),
+    operator ("POST",   "/v0/providers/{name}/keys",         Keyed::ProviderKeys(OnProviderKeys::Add)),
+    operator ("PATCH",  "/v0/providers/{name}/keys/{id}",    Keyed::ProviderKeys(OnProviderKeys::Update)),
+    operator ("DELETE", "/v0/providers/{name}/keys/{id}",    Keyed::ProviderKeys(OnProviderKeys::Delete)),
+    operator ("POST",   "/v0/providers/{name}/keys/{id}/test", Keyed::ProviderKeys(OnProviderKeys::Test)),
+    operator ("POST",   "/v0/provider_keys/encrypt",         Keyed::ProviderKeys(OnProviderKeys::Encrypt)),
+    operator ("POST",   "/v0/selftest",                      Keyed::SelfTest),
     operator ("GET",    "/v0/lanes",                         Keyed::ListLanes),
     operator ("POST",   "/v0/lanes/{id…}/cooldown",          Keyed::CoolDownLane),
     operator ("POST",   "/v0/lanes/{id…}/resume",            Keyed::ResumeLane),
@@ -430,15 +456,22 @@ pub fn is_path_of(pattern: &str, path: &str) -> bool {
     matches(pattern, path).is_some()
 }
 
-/// The part of the path that the braces of a pattern match, or the empty text if the pattern has none. `None` if the
-/// path does not match.
+/// The part of the path that the braces of a pattern match, or the empty text if the pattern has none; of a pattern with
+/// two pairs of braces, also the text between them. `None` if the path does not match.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     let Some((prefix, rest)) = pattern.split_once('{') else { return (pattern == path).then_some("") };
     let (name, suffix) = rest.split_once('}')?;
-    let in_braces = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    let is_segment = |text: &str| !text.is_empty() && !text.contains('/');
+    let below = path.strip_prefix(prefix)?;
+    if let Some((between, rest)) = suffix.split_once('{') {
+        let in_braces = below.strip_suffix(rest.split_once('}')?.1)?;
+        let (first, second) = in_braces.split_once(between)?;
+        return (is_segment(first) && is_segment(second)).then_some(in_braces);
+    }
+    let in_braces = below.strip_suffix(suffix)?;
     // A client whose base URL is that of an endpoint.
     let is_doubled = name == "response_id" && in_braces == "responses";
-    let fits = !is_doubled && !in_braces.is_empty() && (name.ends_with('…') || !in_braces.contains('/'));
+    let fits = !is_doubled && (is_segment(in_braces) || (!in_braces.is_empty() && name.ends_with('…')));
     fits.then_some(in_braces)
 }
 
@@ -607,6 +640,24 @@ mod tests {
                 keyed(Audience::Operator, Keyed::CoolDownLane),
                 "groq:0/openai/x",
             ),
+            (
+                "POST",
+                "/v0/providers/groq/keys",
+                keyed(Audience::Operator, Keyed::ProviderKeys(OnProviderKeys::Add)),
+                "groq",
+            ),
+            (
+                "DELETE",
+                "/v0/providers/groq/keys/pkey_1/",
+                keyed(Audience::Operator, Keyed::ProviderKeys(OnProviderKeys::Delete)),
+                "groq/keys/pkey_1",
+            ),
+            (
+                "POST",
+                "/v0/providers/groq/keys/pkey_1/test",
+                keyed(Audience::Operator, Keyed::ProviderKeys(OnProviderKeys::Test)),
+                "groq/keys/pkey_1",
+            ),
             ("GET", "/v0/config", keyed(Audience::Operator, Keyed::GetConfig), ""),
             ("GET", "/v0/policies", settings(Table::Policies, OnSettings::List), ""),
             ("PUT", "/v0/policies/a", settings(Table::Policies, OnSettings::Put), "a"),
@@ -695,6 +746,13 @@ mod tests {
             ("GET", "/v0/policies/a/b", Match::Nothing),
             ("POST", "/v0/policies/a", Match::WrongMethod),
             ("GET", "/v0/audit/x", Match::Nothing),
+            ("GET", "/v0/providers/a/keys", Match::WrongMethod),
+            ("PUT", "/v0/providers/a/keys/b", Match::WrongMethod),
+            ("DELETE", "/v0/providers/a/keys/", Match::WrongMethod),
+            ("DELETE", "/v0/providers/a/keys//", Match::Nothing),
+            ("DELETE", "/v0/providers//keys/b", Match::Nothing),
+            ("DELETE", "/v0/providers/a/keys/b/c", Match::Nothing),
+            ("POST", "/v0/providers/a/b/keys/c/test", Match::Nothing),
             ("GET", "/v0/audit/verify/x", Match::Nothing),
         ] {
             assert_eq!(find(method, path), expected, "{method} {path}");

@@ -179,7 +179,7 @@ impl World {
             .run("Inference::outgoing", || request.outgoing(&candidate.upstream(), output_limit).unwrap());
         assert!(outgoing.body.is_some());
         let id = candidate.lane(lane.key);
-        let secret = candidate.provider.keys().first();
+        let secret = candidate.provider.secret(0);
         let usage = steps.run("Responder::whole", || {
             outgoing.responder.whole("demo", RESPONSE.as_bytes(), secret).unwrap().usage
         });

@@ -47,6 +47,24 @@ export const GUARANTEES = [
     ],
   },
   {
+    what: "Stored keys of providers",
+    how: "A key of a provider is in the database only as a ciphertext that opens for its own provider and id, with a master key that is a secret of the Worker. No response, log line, error or audit entry has it.",
+    tests: [
+      [
+        "tests/e2e/provider-keys.test.mjs",
+        "provider keys: a ciphertext that is moved to another provider does not open",
+      ],
+      [
+        "tests/e2e/provider-keys.test.mjs",
+        "provider keys: every change is in the audit trail, and no key is anywhere",
+      ],
+      [
+        "tests/e2e/privacy.test.mjs",
+        "privacy: after a run neither logs nor stored state contain content or secrets",
+      ],
+    ],
+  },
+  {
     what: "Approvals",
     how: "A request gets one key: of any number of approvals exactly one succeeds; the others get 409.",
     tests: [

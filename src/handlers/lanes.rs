@@ -25,7 +25,9 @@ const MOST_S: u64 = 30 * 24 * 3600;
 pub async fn list_providers(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
     isolate.health.refresh(context).await;
     let view = isolate.health.view.borrow();
-    Response::json(200, &lanes::providers(&view, &isolate.settings.registry, clock::now_ms()))
+    let settings = &isolate.settings;
+    let providers = lanes::providers(&view, &settings.registry, &settings.run_time.keys, clock::now_ms());
+    Response::json(200, &providers)
 }
 
 /// `GET /v0/lanes`

@@ -10,7 +10,9 @@ mod lanes;
 mod metrics;
 mod models;
 mod portal;
+mod provider_keys;
 mod routing;
+mod self_test;
 mod settings;
 mod usage;
 
@@ -212,6 +214,8 @@ fn keyed<'a>(
         Keyed::ApiKey(on) => Box::pin(on_api_key(context, isolate, on, rest, caller)),
         Keyed::Metrics => Box::pin(metrics::get(context, isolate)),
         Keyed::ListProviders => Box::pin(async { Ok(lanes::list_providers(context, isolate).await) }),
+        Keyed::ProviderKeys(on) => Box::pin(provider_keys::on_keys(context, isolate, caller, on, rest)),
+        Keyed::SelfTest => Box::pin(self_test::run(context, isolate)),
         Keyed::ListLanes => Box::pin(async { Ok(lanes::list(context, isolate).await) }),
         Keyed::CoolDownLane => Box::pin(lanes::cool_down(context, isolate, caller, rest)),
         Keyed::ResumeLane => Box::pin(lanes::resume(context, isolate, caller, rest)),

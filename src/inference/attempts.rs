@@ -198,14 +198,15 @@ impl Attempts<'_> {
         let Some(candidate) = self.candidates.get(lane.candidate) else { return };
         let keys = || candidate.provider.keys().iter();
         refusal.detail =
-            refusal.detail.take().map(|said| keys().fold(said, |said, key| blot(&said, key.expose())));
+            refusal.detail.take().map(|said| keys().fold(said, |said, key| blot(&said, key.secret.expose())));
     }
 
     /// The failure of a lane as operators see it; `None` if it was the caller's.
     fn last_error(&self, lane: LaneIndex, Refusal { error, detail, .. }: &Refusal) -> Option<LastError> {
         let candidate = self.candidates.get(lane.candidate)?;
         let said = detail.as_deref().or(error.told()).unwrap_or(&error.message).to_owned();
-        let said = candidate.provider.keys().iter().fold(said, |said, key| blot(&said, key.expose()));
+        let keys = candidate.provider.keys().iter();
+        let said = keys.fold(said, |said, key| blot(&said, key.secret.expose()));
         LastError::of(error, &said, clock::now_ms())
     }
 
@@ -313,7 +314,7 @@ impl Attempts<'_> {
     }
 
     fn key(&self, lane: LaneIndex) -> Option<&Secret> {
-        self.candidates.get(lane.candidate)?.provider.keys().get(usize::from(lane.key))
+        self.candidates.get(lane.candidate)?.provider.secret(lane.key)
     }
 
     /// Waits for one attempt and reads its response.

@@ -122,7 +122,7 @@ async fn of_upstream(
     let provider = candidate.provider;
     let Some(format) = request.format_at(&candidate.upstream()) else { return Ok(None) };
     let Some((endpoint, path)) = provider.counter(format) else { return Ok(None) };
-    let key = provider.keys().get(usize::from(key));
+    let key = provider.secret(key);
     let outgoing = request.prompt_for(&candidate.upstream())?;
     let flight = upstream::begin(
         &context.request.signal(),

@@ -76,9 +76,13 @@ async fn find(context: &RequestContext<'_>, ledger: &str, id: &str) -> Result<Op
     if upstream::wait(&context.request.signal(), SECOND_LOOK_MS).await { look().await } else { Ok(None) }
 }
 
-/// The index of the provider's key for a response. A key that replaces the only one is of the same account.
+/// The place of the provider's key for a response. A key that replaces the only one is of the same account.
 fn key_of(kept: &KeptResponse, provider: &Entry) -> u8 {
-    if provider.key_places().any(|key| key == kept.key) { kept.key } else { 0 }
+    if provider.key_places().any(|key| key == kept.key) {
+        kept.key
+    } else {
+        provider.key_places().next().unwrap_or(0)
+    }
 }
 
 /// The lane that made the response that a request continues.
@@ -160,7 +164,7 @@ pub async fn create(
         let message = format!("provider '{}' does not serve {method} of responses{below}", provider.name);
         return Err(Error::new(Code::UnsupportedEndpoint, message).with_param("response_id"));
     }
-    let key = provider.keys().get(usize::from(key_of(&kept, provider)));
+    let key = provider.secret(key_of(&kept, provider));
     let flight = upstream::ask(
         &context.request.signal(),
         method,

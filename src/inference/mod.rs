@@ -1,6 +1,7 @@
 //! The pipeline of a call: receive, select, reserve, attempt, respond, and record after the response. Also `POST
 //! /v1/routing/explain`, which returns the plan of a call without sending it, the count of a prompt's tokens
-//! ([`count_tokens`]), and the requests about responses that a provider keeps ([`kept_responses`]).
+//! ([`count_tokens`]), the requests about responses that a provider keeps ([`kept_responses`]), and the trial of a
+//! provider's key ([`trial`]).
 
 mod attempts;
 pub mod count_tokens;
@@ -11,6 +12,7 @@ mod record;
 mod request_limit;
 mod response;
 mod selection;
+pub mod trial;
 
 use std::rc::Rc;
 

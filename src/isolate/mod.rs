@@ -110,13 +110,19 @@ pub async fn of(context: &RequestContext<'_>) -> Result<Rc<Isolate>, Error> {
 /// Reads the run-time settings, and returns the newest snapshot.
 pub async fn refresh(env: &Env) -> Result<Rc<Isolate>, Error> {
     let asked_ms = clock::now_ms();
-    let known_version = with_current(env, |current| current.isolate.settings.run_time.version)?;
-    let read = store::settings::newer(env, known_version).await;
+    let known = with_current(env, |current| Rc::clone(&current.isolate.settings))?;
+    let mut read = store::settings::newer(env, known.run_time.version).await;
+    let keys = match &mut read {
+        Ok(Some(stored)) => {
+            settings::open(&known.master, std::mem::take(&mut stored.keys), &known.run_time.keys).await
+        }
+        _ => Vec::new(),
+    };
     with_current(env, |current| {
         let newer = read.inspect_err(|_| current.freshness.failed(clock::now_ms()))?;
         let is_latest = current.freshness.succeeded(asked_ms);
         if let Some(stored) = newer.filter(|_| is_latest) {
-            let settings = current.isolate.settings.with(env, stored.version, stored.settings);
+            let settings = current.isolate.settings.with(env, stored.version, stored.settings, keys);
             current.isolate =
                 Rc::new(Isolate { settings: Rc::new(settings), ..Isolate::clone(&current.isolate) });
         }

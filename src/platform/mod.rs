@@ -15,6 +15,7 @@ mod panic;
 pub mod random;
 pub mod request;
 pub mod response;
+pub mod sealing;
 pub mod task;
 pub mod upstream;
 pub mod variables;

@@ -12,6 +12,7 @@ pub mod counts;
 pub mod keys;
 pub mod lanes;
 pub mod notifications;
+pub mod provider_keys;
 pub mod requests;
 pub mod settings;
 pub mod sql;

@@ -1,7 +1,8 @@
-//! Run-time settings: reading them with their version, and changing one.
+//! Run-time settings and keys of providers: reading them with their version, and changing a setting.
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::IssuedKey;
+use gatehouse_core::key::provider_key::StoredKey;
 use gatehouse_core::onboarding::audit::{Action, Event};
 use gatehouse_core::routes::Table;
 use gatehouse_core::run_time::{Change as SettingChange, Effect, Setting, place};
@@ -9,9 +10,9 @@ use serde_json::Value;
 use worker::Env;
 
 use super::change::{Change, Changed, change};
-use super::sql::{rows, run, run_if_any, text};
+use super::sql::{or_none, rows, run, run_if_any, text};
 use crate::platform::clock;
-use crate::platform::database::{Outcome, Statement};
+use crate::platform::database::{self, Failure, Outcome, Statement};
 
 /// All settings, with their version.
 pub struct Stored {
@@ -19,16 +20,21 @@ pub struct Stored {
     pub version: u64,
     /// The settings, sorted by table and name.
     pub settings: Vec<Setting>,
+    /// The keys of providers, encrypted, sorted by provider and place.
+    pub keys: Vec<StoredKey>,
 }
 
-/// The statements that read the version, and the settings if it differs from a known one.
-fn statements(known_version: Option<u64>) -> [Statement; 2] {
+/// The statements that read the version, and the settings and keys if it differs from a known one.
+fn statements(known_version: Option<u64>) -> [Statement; 3] {
     // The condition does not depend on the row, so that the table is not read if it is false.
     const SETTINGS: &str = "SELECT kind, name, value, version, changed_ms, changed_by FROM settings \
         WHERE (SELECT version FROM settings_version) IS NOT ?1 ORDER BY kind, name";
+    const KEYS: &str = "SELECT * FROM provider_keys WHERE (SELECT version FROM settings_version) IS NOT ?1 \
+        AND deleted_ms IS NULL ORDER BY provider, place";
     [
         Statement::new("SELECT version FROM settings_version", []),
         Statement::new(SETTINGS, [known_version.into()]),
+        Statement::new(KEYS, [known_version.into()]),
     ]
 }
 
@@ -37,12 +43,19 @@ fn read(outcomes: &[Outcome]) -> Stored {
     Stored {
         version: rows(0).first().and_then(|row| row.get("version")?.as_u64()).unwrap_or_default(),
         settings: rows(1).iter().filter_map(Setting::from_row).collect(),
+        keys: rows(2).iter().filter_map(StoredKey::from_row).collect(),
     }
 }
 
 /// The settings, if their version differs from the known one. Without a database or tables there are none.
 pub async fn newer(env: &Env, known_version: Option<u64>) -> Result<Option<Stored>, Error> {
-    let stored = read(&run_if_any(env, &statements(known_version)).await?);
+    let all = statements(known_version);
+    let outcomes = match database::run(env, &all).await {
+        // The code was deployed before its migration: the settings apply all the same.
+        Err(Failure::NotMigrated) => run_if_any(env, all.get(..2).unwrap_or_default()).await?,
+        outcomes => or_none(outcomes)?,
+    };
+    let stored = read(&outcomes);
     Ok((known_version != Some(stored.version)).then_some(stored))
 }
 

@@ -15,7 +15,12 @@ pub(super) async fn run(env: &Env, statements: &[Statement]) -> Result<Vec<Outco
 
 /// Runs statements that read rows; without a database or tables, they return no rows.
 pub(super) async fn run_if_any(env: &Env, statements: &[Statement]) -> Result<Vec<Outcome>, Error> {
-    match database::run(env, statements).await {
+    or_none(database::run(env, statements).await)
+}
+
+/// No rows without a database or tables; any other failure becomes the error that callers see.
+pub(super) fn or_none(outcomes: Result<Vec<Outcome>, Failure>) -> Result<Vec<Outcome>, Error> {
+    match outcomes {
         Err(Failure::NotBound | Failure::NotMigrated) => Ok(Vec::new()),
         outcomes => outcomes.map_err(|failure| unavailable(&failure)),
     }

@@ -44,6 +44,7 @@ before(async () => {
   gateway = await Gateway.start({
     GATEWAY_API_KEY_HASHES: `staging:${KEY_HASH}`,
     GATEWAY_ADMIN_KEY_HASHES: `ops:${digest(OPERATOR_KEY)}`,
+    GATEWAY_MASTER_KEY: Buffer.alloc(32, 7).toString("base64"),
     DEMO_API_KEY: PROVIDER_KEY,
     ACME_API_KEY: PROVIDER_KEY,
     GROQ_API_KEY: PROVIDER_KEY,
@@ -91,6 +92,17 @@ async function issued() {
   return (await json(made)).api_key;
 }
 
+/** The stored key that examples name, created again; returns the value for the braces of its path. */
+async function storedKey() {
+  const providers = await json(await operate(gateway, "GET", "/v0/providers"));
+  const { keys } = providers.find((/** @type {any} */ one) => one.name === "groq");
+  for (const { key_id: id } of keys) {
+    if (id) await operate(gateway, "DELETE", `/v0/providers/groq/keys/${id}`);
+  }
+  const made = await operate(gateway, "POST", "/v0/providers/groq/keys", { key: "gsk_example" });
+  return `groq/keys/${(await json(made)).key_id}`;
+}
+
 /**
  * The id of a receipt.
  *
@@ -123,6 +135,10 @@ async function stored() {
  */
 async function prepared(path, query) {
   if (path.startsWith("/v0/lanes/")) return ["groq:0/openai/gpt-oss-20b", "groq:0"];
+  if (path.startsWith("/v0/providers/{name}/keys")) {
+    const value = await storedKey();
+    return [path.includes("{id}") ? value : "groq"];
+  }
   if (path in SETTINGS) {
     const [name, entry] = SETTINGS[/** @type {keyof typeof SETTINGS} */ (path)];
     await operate(gateway, "PUT", path.replace(/\{.*\}/, name), entry);

@@ -46,6 +46,7 @@ const variables = (config) => ({
   GATEWAY_ADMIN_KEY_HASHES: `ops:${digest(OPERATOR_KEY)}`,
   OPENAI_API_KEY: "sk-simulated",
   OPENAI_BASE_URL: `${upstream.url}/v1`,
+  GATEWAY_MASTER_KEY: Buffer.alloc(32, 7).toString("base64"),
   GROQ_API_KEY: "sk-simulated",
   GROQ_BASE_URL: `${upstream.url}/v1`,
   ANTHROPIC_API_KEY: "sk-simulated",
@@ -345,6 +346,14 @@ suite("snippets of operators", () => {
     for (const { text } of of("lanes")) await shell(filled(text));
   });
 
+  test("snippets of operators: keys of providers, and the self-test", async () => {
+    const env = { provider_key: "gsk_0123456789abcdefghij" };
+    for (const { text } of of("provider-keys")) {
+      await shell(filled(text, { "gsk_…": "gsk_abcdefghij0123456789" }), { env });
+    }
+    for (const { text } of of("self-test")) await shell(filled(text));
+  });
+
   test("snippets of operators: creating, changing and revoking keys", async () => {
     const name = "ci-runner";
     for (const snippet of of("keys")) {
@@ -436,6 +445,7 @@ suite("snippets for a Cloudflare account", () => {
       GATEWAY_WRANGLER: join(programs, "npx"),
       first_key: "one",
       second_key: "two",
+      old_master_key: "three",
     };
     const manifest = join(folder, "account");
     for (const snippet of of("account")) {
@@ -463,7 +473,7 @@ suite("snippets for a Cloudflare account", () => {
     /** @type {Map<string, Promise<string>>} */
     const helps = new Map();
     for (const line of calls) {
-      const command = /^(login|deploy|d1 migrations apply|secret put)\b/.exec(line)?.[1];
+      const command = /^(login|deploy|d1 migrations apply|secret (?:put|delete))\b/.exec(line)?.[1];
       assert.ok(command, `wrangler ${line}`);
       if (!helps.has(command))
         helps.set(command, run("wrangler", [...command.split(" "), "--help"]));

@@ -46,18 +46,21 @@ export class Isolates {
    * @param {Gateway[]} gateways
    * @param {Database} database
    * @param {string[]} errors
+   * @param {string[]} log
    */
-  constructor(simulator, gateways, database, errors) {
+  constructor(simulator, gateways, database, errors, log) {
     this.simulator = simulator;
     this.gateways = gateways;
     this.database = database;
     /** The errors that the isolates have logged. */
     this.errors = errors;
+    /** The lines that the isolates have logged. */
+    this.log = log;
   }
 
   /**
    * @param {number} count
-   * @param {Record<string, string>} bindings
+   * @param {Record<string, string> | ((index: number) => Record<string, string>)} bindings of all, or of each
    * @param {Record<string, string>} [objects] the code of other objects than those of the build, by name:
    *   `export class ProviderHealth …`
    * @param {string[]} [inside] the modules around the gateway, from tests/e2e: the one that answers comes first
@@ -77,10 +80,13 @@ export class Isolates {
     ].join("\n");
     /** @type {string[]} */
     const errors = [];
+    /** @type {string[]} */
+    const log = [];
     const simulator = new Miniflare(
       convertV4MiniflareOptions({
         handleStructuredLogs: (/** @type {{ level: string, message: string }} */ line) => {
           if (line.level === "error") errors.push(line.message);
+          log.push(line.message);
         },
         workers: Array.from({ length: count }, (_, index) => ({
           name: `gateway-${index}`,
@@ -93,7 +99,7 @@ export class Isolates {
           ],
           compatibilityDate: setting("compatibility_date")[0] ?? "",
           compatibilityFlags: setting("compatibility_flags"),
-          bindings,
+          bindings: typeof bindings === "function" ? bindings(index) : bindings,
           d1Databases: { GATEWAY_DB: "shared" },
           durableObjects: {
             RATE_LIMITER: { className: "RateLimiter", useSQLite: true },
@@ -124,7 +130,7 @@ export class Isolates {
       // Only the address matters here: the process is the simulator's.
       gateways.push(/** @type {Gateway} */ (/** @type {unknown} */ ({ url: origin })));
     }
-    return new Isolates(simulator, gateways, database, errors);
+    return new Isolates(simulator, gateways, database, errors, log);
   }
 
   /** @param {number} index */

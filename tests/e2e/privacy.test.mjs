@@ -15,6 +15,7 @@ import {
   embed,
   eventually,
   freshState,
+  operate,
   variables,
 } from "./harness.mjs";
 import { keeper } from "./keeper.mjs";
@@ -22,6 +23,8 @@ import { keeper } from "./keeper.mjs";
 const PROMPT = "prompt-that-nobody-keeps";
 const ANSWER = "answer-that-nobody-keeps";
 const CALLER_KEY = "sk-caller-key-that-nobody-keeps";
+const STORED_KEY = "sk-stored-key-that-nobody-reads";
+const MASTER_KEY = Buffer.alloc(32, 0xa7).toString("base64");
 
 test("privacy: after a run neither logs nor stored state contain content or secrets", async () => {
   const state = await freshState();
@@ -40,6 +43,7 @@ test("privacy: after a run neither logs nor stored state contain content or secr
       GATEWAY_API_KEY: CALLER_KEY,
       XAI_API_KEY: PROVIDER_KEY,
       XAI_BASE_URL: `${xai.url}/v1`,
+      GATEWAY_MASTER_KEY: MASTER_KEY,
     },
     [],
     state,
@@ -85,17 +89,36 @@ test("privacy: after a run neither logs nor stored state contain content or secr
     said.push(await read.text());
     const wrong = await chat(gateway, { messages }, { authorization: `Bearer ${CALLER_KEY}x` });
     said.push(JSON.stringify([...wrong.headers]), await wrong.text());
+    const key = { key: STORED_KEY, label: "stored", weight: 1000 };
+    for (const [method, path, body] of /** @type {const} */ ([
+      ["POST", "/v0/providers/demo/keys", key],
+      ["POST", "/v0/providers/demo/keys", key],
+      ["POST", "/v0/providers/demo/keys", { ...key, weight: 0 }],
+      ["GET", "/v0/providers", undefined],
+      ["GET", "/v0/audit", undefined],
+    ])) {
+      const response = await operate(gateway, method, path, body);
+      said.push(JSON.stringify([...response.headers]), await response.text());
+    }
+    await upstream.forget();
+    for (let calls = 0; calls < 20; calls += 1) {
+      await (await chat(gateway, { messages }, headers)).text();
+    }
+    const sent = (await upstream.requests()).map((request) => request.headers["authorization"]);
+    assert.ok(sent.includes(`Bearer ${STORED_KEY}`), "the stored key is used");
     await fetch(`${gateway.url}/health`);
     await eventually(() => gateway.events().filter((event) => event.event === "call").length >= 9);
 
     const log = gateway.log.filter((line) => !line.startsWith("env.")).join("\n");
     const disk = (await contents(state)).join("\n");
     assert.ok(disk.length > 0, "the database left no state to search");
-    for (const secret of [PROMPT, ANSWER, CALLER_KEY, PROVIDER_KEY, KEY_HASH]) {
+    const unprintable = Buffer.from(MASTER_KEY, "base64").toString("hex");
+    const keys = [CALLER_KEY, PROVIDER_KEY, KEY_HASH, STORED_KEY, MASTER_KEY, unprintable];
+    for (const secret of [PROMPT, ANSWER, ...keys]) {
       assert.ok(!log.includes(secret), `${secret} in the log`);
       assert.ok(!disk.includes(secret), `${secret} on disk`);
     }
-    for (const secret of [CALLER_KEY, PROVIDER_KEY, KEY_HASH, upstream.url]) {
+    for (const secret of [...keys, upstream.url]) {
       assert.ok(!said.join("\n").includes(secret), `${secret} in a reply`);
     }
   } finally {

@@ -14,6 +14,7 @@ import { suite, test } from "node:test";
 import stringWidth from "string-width";
 import { mint, parseKey } from "../../scripts/lib/gateway-key.mjs";
 import { safeText } from "../../scripts/lib/safe-text.mjs";
+import { EXAMPLES } from "../../scripts/operator/examples.mjs";
 import { FakeGateway, json, portalError } from "./fake-gateway.mjs";
 
 /** @import { TestContext } from "node:test" */
@@ -813,6 +814,13 @@ suite("operator CLI, usage errors", PARALLEL, () => {
     ["keys rotate a --overlap 2592001", "--overlap must be an integer from 0 to 2592000"],
     ["audit list --after -1", /^--after must be an integer from 0 to /],
     ["audit verify --head abc", /^--head must be a hash of 64 hex digits/],
+    [
+      "providers keys add groq --key-stdin",
+      /^The key of the provider is on standard input: give the operator key by GATEWAY_ADMIN_KEY/,
+    ],
+    ["providers keys add", "error: missing required argument 'PROVIDER'"],
+    ["providers keys set groq pkey_1", "Give --label or --weight"],
+    ["providers keys set groq pkey_1 --weight 0", "--weight must be an integer from 1 to 1000"],
     ["keys list --timeout 0", "--timeout must be an integer from 1 to 300"],
   ];
   for (const [line, message] of mistakes) {
@@ -888,6 +896,51 @@ suite("operator CLI, usage errors", PARALLEL, () => {
       assert.equal(status, 0);
       assert.equal(stderr, "");
     }
+  });
+});
+
+suite("operator CLI, completion and examples", PARALLEL, () => {
+  /** The words that bash completes after some others. */
+  const complete = async (/** @type {string[]} */ ...words) => {
+    const { stdout } = await run(["completion", "bash"]);
+    const list = words.map((word) => `'${word}'`).join(" ");
+    const script = `${stdout}\nCOMP_WORDS=(gateway-operator ${list})\nCOMP_CWORD=${words.length}\n_gateway_operator\necho "\${COMPREPLY[@]}"`;
+    const child = spawn("bash", ["-eu", "-c", script]);
+    let completed = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => (completed += text));
+    await new Promise((done) => child.on("close", done));
+    return completed.trim().split(" ");
+  };
+
+  test("operator CLI: bash completes commands, subcommands and options", async () => {
+    assert.ok((await complete("pro")).includes("providers"));
+    assert.deepEqual(await complete("providers", "--json", "keys", "e"), ["enable", "encrypt"]);
+    assert.deepEqual(await complete("keys", "set", "ci-runner", "--usd-per-m"), [
+      "--usd-per-month",
+    ]);
+    assert.deepEqual(await complete("audit", "verify", "--he"), ["--head", "--help"]);
+  });
+
+  test("operator CLI: completion knows zsh and fish, and no other shell", async () => {
+    assert.match((await run(["completion", "zsh"])).stdout, /^#compdef gateway-operator/);
+    const fish = (await run(["completion", "fish"])).stdout;
+    assert.match(
+      fish,
+      /^complete -c gateway-operator -f -n "__gateway_operator_at 'keys'" -a "cr/m,
+    );
+    checkFailure(await run(["completion", "csh"]), "SHELL must be one of: bash, zsh, fish", 2);
+  });
+
+  test("operator CLI: every command has an example in its help", async () => {
+    const { stdout } = await run(["completion", "bash"]);
+    const paths = [...stdout.matchAll(/^ {4}'([^']+)'\) words=/gm)].map(([, path]) => String(path));
+    const leaves = paths.filter((path) => !paths.some((other) => other.startsWith(`${path} `)));
+    assert.deepEqual(Object.keys(EXAMPLES).toSorted(), leaves.toSorted());
+    for (const [path, lines] of Object.entries(EXAMPLES)) {
+      for (const line of lines) assert.ok(line.startsWith(path), line);
+    }
+    const help = await run(["keys", "set", "--help"]);
+    assert.match(help.stdout, /Examples:\n {2}keys set ci-runner --usd-per-month 50/);
   });
 });
 

@@ -16,5 +16,5 @@ pub use providers::{
 };
 pub use registry::{
     AI_BINDING, Architecture, Capabilities, Endpoint, Entry, ListedModel, ModelObject, OTHER, Pricing,
-    PricingStep, Reachability, Registry, WORKERS_AI,
+    PricingStep, ProviderKey, Reachability, Registry, WORKERS_AI,
 };

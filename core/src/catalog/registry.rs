@@ -13,6 +13,7 @@ use super::providers::{
 };
 use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::key::Secret;
+use crate::key::provider_key::{FIRST_PLACE, OpenKey};
 use crate::money::usd;
 use crate::operation::{Format, Task};
 use crate::time::to_date;
@@ -25,8 +26,8 @@ pub const WORKERS_AI: &str = "workers_ai";
 const BINDING_FORMAT: Format = Format::ChatCompletions;
 /// The name under which all unlisted models of a provider are counted.
 pub const OTHER: &str = "other";
-/// The maximum number of keys of one provider.
-const MAX_KEYS: usize = 16;
+/// The maximum number of keys of one provider in Worker secrets.
+const MAX_KEYS: usize = FIRST_PLACE as usize;
 
 /// A provider in this deployment.
 #[derive(Debug)]
@@ -68,12 +69,23 @@ pub enum Reachability {
         /// The formats that it serves.
         endpoints: Vec<Endpoint>,
         /// Its keys: at least one, unless it needs none.
-        keys: Vec<Secret>,
+        keys: Vec<ProviderKey>,
     },
     /// Reachable through the binding `AI`.
     Binding,
     /// Not reachable; the reason names the variable to set.
     Inactive(String),
+}
+
+/// A key of a provider.
+#[derive(Clone, Debug)]
+pub struct ProviderKey {
+    /// Its index: lanes are named by it. Keys of Worker secrets come first, in their order; a stored key keeps its own.
+    pub place: u8,
+    /// Its share of the calls, relative to the other keys; 1 for the keys of Worker secrets.
+    pub weight: u16,
+    /// The key.
+    pub secret: Secret,
 }
 
 /// The way to call a provider in one format.
@@ -160,17 +172,29 @@ impl Entry {
         Some((self.endpoint(format)?, path))
     }
 
-    /// Its keys; empty if it needs none.
-    pub fn keys(&self) -> &[Secret] {
+    /// Its keys, by place; empty if it needs none.
+    pub fn keys(&self) -> &[ProviderKey] {
         match &self.reachability {
             Reachability::Active { keys, .. } => keys,
             Reachability::Binding | Reachability::Inactive(_) => &[],
         }
     }
 
-    /// The indexes of its keys; one if it has none.
-    pub fn key_places(&self) -> impl Iterator<Item = u8> + use<> {
-        0..u8::try_from(self.keys().len().max(1)).unwrap_or(u8::MAX)
+    /// The key in a place.
+    pub fn key(&self, place: u8) -> Option<&ProviderKey> {
+        self.keys().iter().find(|key| key.place == place)
+    }
+
+    /// The secret in a place.
+    pub fn secret(&self, place: u8) -> Option<&Secret> {
+        self.key(place).map(|key| &key.secret)
+    }
+
+    /// The places of its keys; one if it has none.
+    pub fn key_places(&self) -> impl Iterator<Item = u8> + '_ {
+        let keys = self.keys();
+        let none = keys.is_empty().then_some(0);
+        none.into_iter().chain(keys.iter().map(|key| key.place))
     }
 
     /// The data of a model; `None` if it is not listed.
@@ -228,6 +252,16 @@ impl Registry {
     /// Joins the built-in table, the configuration, and the variables and secrets that `variable` looks up.
     /// `has_binding` is true if the Worker has the binding `AI` and may use it.
     pub fn new(config: &Config, has_binding: bool, variable: impl Fn(&str) -> Option<String>) -> Registry {
+        Registry::with_keys(config, has_binding, variable, &[])
+    }
+
+    /// The same with the keys of the database.
+    pub fn with_keys(
+        config: &Config,
+        has_binding: bool,
+        variable: impl Fn(&str) -> Option<String>,
+        stored: &[OpenKey],
+    ) -> Registry {
         let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
         let mut entries: Vec<Entry> = PROVIDERS
             .iter()
@@ -243,7 +277,7 @@ impl Registry {
                 ends_without_done: provider.ends_without_done,
                 is_openai: provider.is_openai,
                 keeps: provider.keeps,
-                reachability: match built_in_reachability(provider, &variable) {
+                reachability: match built_in_reachability(provider, &variable, stored) {
                     Reachability::Inactive(_) if has_binding && provider.name == WORKERS_AI => {
                         Reachability::Binding
                     }
@@ -272,6 +306,7 @@ impl Registry {
                     |_| provider.auth.clone(),
                     &[],
                     &variable,
+                    stored,
                 ),
                 settings: settings(config, name, &provider.models),
             };
@@ -327,7 +362,11 @@ fn quirks(provider: &CustomProvider) -> Vec<Quirk> {
 
 /// A built-in provider without a key is active if its address is configured: its default address is the local machine,
 /// which a deployed gateway cannot reach.
-fn built_in_reachability(provider: &Provider, variable: &impl Fn(&str) -> Option<String>) -> Reachability {
+fn built_in_reachability(
+    provider: &Provider,
+    variable: &impl Fn(&str) -> Option<String>,
+    stored: &[OpenKey],
+) -> Reachability {
     let address = base_url_variable(provider.name);
     if provider.auth == Auth::None && variable(&address).is_none() {
         return Reachability::Inactive(format!("{address} is not set"));
@@ -341,7 +380,7 @@ fn built_in_reachability(provider: &Provider, variable: &impl Fn(&str) -> Option
         (Format::Messages, Some(header)) => Auth::Header(Cow::Borrowed(header)),
         _ => provider.auth.clone(),
     };
-    reachability(provider.name, default, provider.serves, auth, provider.key_variables, variable)
+    reachability(provider.name, default, provider.serves, auth, provider.key_variables, variable, stored)
 }
 
 /// An address whose placeholders are replaced by the variables that they name; the error names a missing variable. The
@@ -371,6 +410,7 @@ fn reachability(
     auth: impl Fn(Format) -> Auth,
     key_variables: &[&str],
     variable: &impl Fn(&str) -> Option<String>,
+    stored: &[OpenKey],
 ) -> Reachability {
     let base_url = match (default, variable(&base_url_variable(name))) {
         (default, None) => default,
@@ -386,14 +426,28 @@ fn reachability(
     let secret =
         variable(&api_key_variable(name)).or_else(|| key_variables.iter().find_map(|name| variable(name)));
     // One secret can have several keys, separated by commas or white space, which no provider's keys contain.
-    let keys: Vec<Secret> = secret
+    let of_secret = secret
         .iter()
         .flat_map(|text| text.split([',', ' ', '\n', '\r', '\t']))
         .filter_map(Secret::new)
         .take(MAX_KEYS)
-        .collect();
+        .zip(0..)
+        .map(|(secret, place)| ProviderKey { place, weight: 1, secret });
+    let of_provider = || stored.iter().filter(|key| key.stored.provider == name);
+    let enabled =
+        of_provider().filter(|key| key.stored.is_enabled()).filter_map(|OpenKey { stored, secret }| {
+            let secret = secret.as_ref().ok()?.clone();
+            Some(ProviderKey { place: stored.place, weight: stored.weight, secret })
+        });
+    let keys: Vec<ProviderKey> = of_secret.chain(enabled).collect();
     if keys.is_empty() && serves.iter().any(|(format, _)| auth(*format) != Auth::None) {
-        return Reachability::Inactive(format!("the secret {} is not set", api_key_variable(name)));
+        let unset = format!("the secret {} is not set", api_key_variable(name));
+        let unreadable = of_provider().find_map(|key| key.secret.as_ref().err());
+        return Reachability::Inactive(match unreadable {
+            Some(fault) => format!("{unset}, and its stored key cannot be read: {}", fault.as_str()),
+            None if of_provider().next().is_some() => format!("{unset}, and its stored keys are disabled"),
+            None => unset,
+        });
     }
     let endpoint = |(format, path): &(Format, &str)| Endpoint {
         format: *format,
@@ -567,6 +621,8 @@ impl<'a> ListedModel<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::master::Fault;
+    use crate::key::provider_key::StoredKey;
     use std::collections::HashMap;
 
     fn registry(config: &str, variables: &[(&str, &str)]) -> Registry {
@@ -598,6 +654,41 @@ mod tests {
             panic!("active")
         };
         assert_eq!(why, "the secret XAI_API_KEY is not set");
+    }
+
+    #[test]
+    fn stored_keys_come_after_those_of_secrets_and_activate_a_provider() {
+        let key = |provider: &str, place: u8, enabled: u8, secret: Result<&str, Fault>| {
+            let row = serde_json::json!({"id": format!("pkey_{place}"), "provider": provider, "label": "a",
+                "mask": "…", "weight": 3, "enabled": enabled, "place": place, "sealed": "", "sealed_with": "",
+                "created_ms": 0, "changed_ms": 0, "changed_by": "ops"});
+            let stored = StoredKey::from_row(&row).unwrap();
+            OpenKey { stored, secret: secret.map(|text| Secret::new(text).unwrap()) }
+        };
+        let stored = [
+            key("groq", 16, 1, Ok("stored")),
+            key("groq", 17, 0, Ok("disabled")),
+            key("groq", 18, 1, Err(Fault::Other)),
+            key("mistral", 16, 1, Ok("only")),
+            key("xai", 16, 1, Err(Fault::Missing)),
+            key("zai", 16, 0, Ok("disabled")),
+        ];
+        let variable = |name: &str| (name == "GROQ_API_KEY").then(|| "one,two".to_owned());
+        let registry = Registry::with_keys(&Config::default(), false, variable, &stored);
+        let groq = registry.provider("groq").unwrap();
+        assert_eq!(groq.key_places().collect::<Vec<_>>(), [0, 1, 16]);
+        assert_eq!(groq.secret(16).unwrap().expose(), "stored");
+        assert_eq!(groq.keys().iter().map(|key| key.weight).collect::<Vec<_>>(), [1, 1, 3]);
+        assert!(groq.secret(17).is_none() && groq.secret(18).is_none());
+        assert!(registry.provider("mistral").unwrap().is_active());
+        let why = |name: &str| match &registry.provider(name).unwrap().reachability {
+            Reachability::Inactive(why) => why.clone(),
+            _ => panic!("active"),
+        };
+        assert!(
+            why("xai").contains("its stored key cannot be read: the secret GATEWAY_MASTER_KEY is not set")
+        );
+        assert!(why("zai").ends_with("its stored keys are disabled"));
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! Keys: their format, their digests, the ring of digests that an operator configures, and the cache of issued keys.
+//! Keys: their format, their digests, the ring of digests that an operator configures, and the cache of issued keys; and
+//! the keys of providers that the database has, with the master keys that encrypt them.
 //!
-//! A key is generated once and shown once; from then on, only its SHA-256 is known. This module does not store keys,
+//! A key of the gateway is generated once and shown once; from then on, only its SHA-256 is known. This module does not store keys,
 //! and looks them up only in memory.
 
 mod cache;
 mod digest;
 mod format;
 mod issued;
+pub mod master;
+pub mod provider_key;
 mod ring;
 mod secret;
 mod sent;

@@ -15,6 +15,7 @@ use super::api_key::{Role, Settings};
 use super::key_request::KeyRequestDraft;
 use crate::config::Limits;
 use crate::json;
+use crate::key::provider_key::Note as ProviderKeyNote;
 use crate::time;
 
 /// The hash before the first entry: 64 zeros.
@@ -191,6 +192,28 @@ pub enum Event<'a> {
         /// The entry that applied before.
         was: Option<&'a Value>,
     },
+    /// An operator added, changed or deleted a key of a provider.
+    ProviderKey {
+        /// The provider.
+        provider: &'a str,
+        /// The id of the key.
+        id: &'a str,
+        /// The version of all settings with this change.
+        version: u64,
+        /// The key after it; `None` if it was deleted.
+        now: Option<ProviderKeyNote<'a>>,
+        /// The key before it; `None` if it was added.
+        was: Option<ProviderKeyNote<'a>>,
+    },
+    /// An operator had all stored keys of providers encrypted with the current master key.
+    ProviderKeysSealed {
+        /// The version of all settings with this change.
+        version: u64,
+        /// The number of keys that were encrypted with another one.
+        keys: usize,
+        /// The id of the master key.
+        sealed_with: &'a str,
+    },
     /// An operator put a lane into cooldown, or ended its cooldown.
     Lane {
         /// The end of the cooldown, in milliseconds since 1970; `None` if it was ended.
@@ -221,6 +244,10 @@ impl Event<'_> {
             Event::KeyRotated { .. } => "key.rotated",
             Event::KeyRevoked { .. } => "key.revoked",
             Event::KeyClaimed { .. } => "key.claimed",
+            Event::ProviderKey { was: None, .. } => "provider_key.added",
+            Event::ProviderKey { now: None, .. } => "provider_key.deleted",
+            Event::ProviderKey { .. } => "provider_key.changed",
+            Event::ProviderKeysSealed { .. } => "provider_keys.encrypted",
             Event::Lane { until_ms: Some(_) } => "lane.cooldown",
             Event::Lane { until_ms: None } => "lane.resume",
             Event::Setting { value: Some(_), .. } => "setting.changed",

@@ -1,13 +1,17 @@
 //! Diagnosis of providers for operators: `GET /v0/providers` and `GET /v0/lanes`, with the last error of each lane.
 //!
 //! A lane has the id `provider:key/model`, where `key` is the index of the provider's key; `provider:key` is the key itself.
-//! Times are RFC 3339, latencies milliseconds, and `None` (`null` in JSON) is unknown. No part of a key is shown.
+//! Times are RFC 3339, latencies milliseconds, and `None` (`null` in JSON) is unknown. Of a long key, the last four
+//! characters are shown, by which operators recognise it.
 
 use serde::Serialize;
 
 use crate::catalog::{Entry, OTHER, Reachability, Registry};
 use crate::health::failure::Class;
 use crate::health::{Availability, HealthView, LaneId, LaneStats, LastError};
+use crate::key::Secret;
+use crate::key::master::Fault;
+use crate::key::provider_key::{FIRST_PLACE, OpenKey, StoredKey, mask};
 use crate::operation::Format;
 use crate::time;
 
@@ -22,8 +26,8 @@ pub struct ProviderDocument<'a> {
     pub inactive_reason: Option<&'a str>,
     /// The formats that it serves over HTTP.
     pub formats: Vec<Format>,
-    /// Its keys, by index.
-    pub keys: Vec<KeyDocument>,
+    /// Its keys: those of Worker secrets by index, then the stored ones in the order in which they were added.
+    pub keys: Vec<KeyDocument<'a>>,
     /// The number of models that it lists.
     pub models: usize,
     /// Attempts sent to all its lanes.
@@ -34,11 +38,41 @@ pub struct ProviderDocument<'a> {
 
 /// A key of a provider.
 #[derive(Clone, Debug, Serialize)]
-pub struct KeyDocument {
+pub struct KeyDocument<'a> {
     /// The id of the key as a lane.
     pub id: String,
+    /// The id of a stored key; `None` for a key in a Worker secret.
+    pub key_id: Option<&'a str>,
+    /// The place that it comes from.
+    pub source: KeySource,
+    /// The operator's name of a stored key.
+    pub label: Option<&'a str>,
+    /// `…` and the last four characters of a long key.
+    pub mask: String,
+    /// Its share of the calls, relative to the other keys.
+    pub weight: u16,
+    /// Calls may use it.
+    pub enabled: bool,
+    /// Why a stored key cannot be read.
+    pub problem: Option<&'static str>,
+    /// The time of the creation of a stored key.
+    pub created_at: Option<String>,
+    /// The time of its last change.
+    pub changed_at: Option<String>,
+    /// The label of the operator key that made it.
+    pub changed_by: Option<&'a str>,
     /// The cooldown of the key, which applies to all models that are reached with it.
     pub cooldown: Option<CooldownDocument>,
+}
+
+/// The place that a key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// A Worker secret.
+    Secret,
+    /// The database, encrypted.
+    Database,
 }
 
 /// A lane in `GET /v0/lanes`.
@@ -133,17 +167,76 @@ fn cooldown(
     }
 }
 
-/// All providers, active or not, by name.
-pub fn providers<'a>(view: &'a HealthView, registry: &'a Registry, now_ms: u64) -> Vec<ProviderDocument<'a>> {
-    registry.entries().iter().map(|entry| provider(view, entry, now_ms)).collect()
+/// All providers, active or not, by name. `stored` are the keys of the database, in order.
+pub fn providers<'a>(
+    view: &'a HealthView,
+    registry: &'a Registry,
+    stored: &'a [OpenKey],
+    now_ms: u64,
+) -> Vec<ProviderDocument<'a>> {
+    registry.entries().iter().map(|entry| provider(view, entry, stored, now_ms)).collect()
 }
 
-fn provider<'a>(view: &'a HealthView, entry: &'a Entry, now_ms: u64) -> ProviderDocument<'a> {
+/// A stored key, as it is listed; `fault` is why it cannot be read.
+pub fn stored_key<'a>(
+    view: &HealthView,
+    stored: &'a StoredKey,
+    fault: Option<Fault>,
+    now_ms: u64,
+) -> KeyDocument<'a> {
+    let StoredKey { id, provider, label, mask, weight, place, created_ms, changed_ms, changed_by, .. } =
+        stored;
+    let lane = LaneId { provider, model: "", key: *place };
+    KeyDocument {
+        id: id_of(lane),
+        key_id: Some(id),
+        source: KeySource::Database,
+        label: Some(label),
+        mask: mask.clone(),
+        weight: *weight,
+        enabled: stored.is_enabled(),
+        problem: fault.map(Fault::as_str),
+        created_at: Some(time::to_rfc3339(*created_ms)),
+        changed_at: Some(time::to_rfc3339(*changed_ms)),
+        changed_by: Some(changed_by),
+        cooldown: cooldown(view, lane, None, now_ms),
+    }
+}
+
+fn key_of_secret<'a>(lane: LaneId<'_>, secret: &Secret, view: &HealthView, now_ms: u64) -> KeyDocument<'a> {
+    KeyDocument {
+        id: id_of(lane),
+        key_id: None,
+        source: KeySource::Secret,
+        label: None,
+        mask: mask(secret),
+        weight: 1,
+        enabled: true,
+        problem: None,
+        created_at: None,
+        changed_at: None,
+        changed_by: None,
+        cooldown: cooldown(view, lane, None, now_ms),
+    }
+}
+
+fn provider<'a>(
+    view: &'a HealthView,
+    entry: &'a Entry,
+    stored: &'a [OpenKey],
+    now_ms: u64,
+) -> ProviderDocument<'a> {
     let name = entry.name.as_str();
-    let key = |key: u8| {
-        let id = LaneId { provider: name, model: "", key };
-        KeyDocument { id: id_of(id), cooldown: cooldown(view, id, None, now_ms) }
-    };
+    let of_secrets = entry.keys().iter().filter(|key| key.place < FIRST_PLACE).map(|key| {
+        let lane = LaneId { provider: name, model: "", key: key.place };
+        key_of_secret(lane, &key.secret, view, now_ms)
+    });
+    let of_database = stored.iter().filter(|key| key.stored.provider == name);
+    let keys = of_secrets
+        .chain(
+            of_database.map(|key| stored_key(view, &key.stored, key.secret.as_ref().err().copied(), now_ms)),
+        )
+        .collect();
     let lanes = || {
         let lanes = view.lanes().of_provider(name);
         lanes.map(|(model, key, lane)| (LaneId { provider: name, model, key }, lane))
@@ -161,7 +254,7 @@ fn provider<'a>(view: &'a HealthView, entry: &'a Entry, now_ms: u64) -> Provider
         active: entry.is_active(),
         inactive_reason,
         formats,
-        keys: (0..entry.keys().len()).filter_map(|index| u8::try_from(index).ok()).map(key).collect(),
+        keys,
         models: entry.models().count(),
         attempts: lanes().map(|(_, lane)| lane.totals.attempts).sum(),
         last_error: last.and_then(|(id, lane)| last_error(id, lane)),
@@ -229,7 +322,7 @@ mod tests {
         let shown = serde_json::to_value(&lanes).unwrap();
         assert_eq!(shown[0]["last_error"]["message"], "no room");
         assert_eq!(shown[0]["cooldown"]["reason"], "operator");
-        let providers = serde_json::to_value(providers(&view, &registry, 10)).unwrap();
+        let providers = serde_json::to_value(providers(&view, &registry, &[], 10)).unwrap();
         let acme = providers.as_array().unwrap().iter().find(|one| one["name"] == "acme").unwrap();
         assert_eq!(acme["last_error"]["lane"], "acme:1/org/m");
         assert_eq!(acme["keys"][1]["cooldown"]["until"], "1970-01-01T00:00:09Z");

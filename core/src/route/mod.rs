@@ -17,3 +17,4 @@ pub mod preferences;
 pub mod reason;
 pub mod response;
 pub mod score;
+pub mod trial;

@@ -153,13 +153,14 @@ pub struct Plan {
     attempts: u32,
 }
 
-/// The order of a provider's keys for a call.
+/// The order of a provider's keys for a call: a key of twice the weight comes first twice as often.
 fn keys_in_order(candidate: &Candidate<'_>, affinity: Affinity) -> Vec<u8> {
     let keys: Vec<u8> = candidate.provider.key_places().collect();
     if keys.len() == 1 {
         return keys;
     }
-    by_rank(keys, |key| [affinity.rank(&format!("{}#{key}", candidate.provider.name), 1.0)])
+    let weight = |key| candidate.provider.key(key).map_or(1.0, |key| f64::from(key.weight));
+    by_rank(keys, |key| [affinity.rank(&format!("{}#{key}", candidate.provider.name), weight(*key))])
 }
 
 impl Plan {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use gatehouse_core::catalog::Entry;
 use gatehouse_core::error::Error;
+use gatehouse_core::key::master::Fault;
 use gatehouse_core::report::routing::{self, ModelHealth};
 use serde::Serialize;
 use worker::Env;
@@ -42,7 +43,7 @@ fn is_shown(context: &RequestContext<'_>) -> bool {
     context.wants_page() && context.header("sec-fetch-dest").is_none_or(|what| what == "document")
 }
 
-async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState {
+pub async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState {
     let env = &context.env;
     let mut problems = Vec::new();
     if isolate.settings.ring.is_empty() && isolate.settings.operators.is_empty() {
@@ -76,6 +77,16 @@ async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewayState 
     }
     if !isolate.settings.run_time.faults.is_empty() {
         problems.push("some run-time settings do not apply, because they are not valid with this deployment: GET /v0/config has them");
+    }
+    if isolate.settings.run_time.keys.iter().any(|key| key.secret.is_err()) {
+        problems.push(
+            "some keys of providers in the database cannot be read: GET /v0/providers says which and why",
+        );
+    }
+    if isolate.settings.master.current() == Err(Fault::Malformed) {
+        problems.push(
+            "the secret GATEWAY_MASTER_KEY is not 32 bytes in base64: openssl rand -base64 32 creates one",
+        );
     }
     if !isolate.settings.registry.entries().iter().any(Entry::is_active) {
         problems.push("no provider is configured, so no model can be called");
