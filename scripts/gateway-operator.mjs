@@ -12,6 +12,7 @@ import { refuseKeys } from "./lib/key-input.mjs";
 import { DEFAULT_URL } from "./operator/connection.mjs";
 import { UsageError } from "./lib/terminal.mjs";
 import { listAudit, verifyAudit } from "./operator/audit.mjs";
+import { listCalls, showCall, showUsage } from "./operator/usage.mjs";
 import {
   createKey,
   disableKey,
@@ -92,6 +93,19 @@ import {
  * @property {string} shell
  * @property {number} [expiresDays]
  * @property {[string, unknown][]} [set]
+ * @property {string} [by]
+ * @property {string} [bucket]
+ * @property {string} [from]
+ * @property {string} [to]
+ * @property {string} [key]
+ * @property {string} [project]
+ * @property {string} [operation]
+ * @property {string} [provider]
+ * @property {string} [code]
+ * @property {number} [status]
+ * @property {number} [limit]
+ * @property {boolean} [failed]
+ * @property {boolean} [csv]
  */
 
 // ---- Values -------------------------------------------------------------------------------------------
@@ -316,7 +330,7 @@ program
 const providers = program.command("providers").description("providers");
 providers
   .command("list")
-  .description("list the active providers with their last errors")
+  .description("list the active providers with the failures of the last day and their last errors")
   .addOption(option("--all", "also providers that are not configured"))
   .action(action(listProviders));
 const trialModel = option("--model MODEL", "model to call (default: the cheapest)");
@@ -379,6 +393,68 @@ lanes
   )
   .action(action(coolDownLane));
 lanes.command("resume <ID>").description("end the cooldown of a lane").action(action(resumeLane));
+
+/**
+ * Adds the options that choose calls: a range of time and properties.
+ *
+ * @param {ReturnType<typeof program.command>} command
+ */
+function choosing(command) {
+  return command
+    .addOption(option("--from TIME", "beginning: a date, or 2026-11-30T14:00:00Z (UTC)"))
+    .addOption(option("--to TIME", "end, which is not included (default: now)"))
+    .addOption(option("--key NAME", "only a key: name, id or ring:LABEL"))
+    .addOption(option("--project PROJECT", "only a project"))
+    .addOption(option("--model MODEL", "only a model: provider/model"))
+    .addOption(option("--provider PROVIDER", "only a provider"))
+    .addOption(option("--operation OPERATION", "only an operation, such as chat/completions"));
+}
+
+/**
+ * @param {string} flag
+ * @param {string[]} choices
+ */
+function readChoice(flag, choices) {
+  return (/** @type {string} */ text) => {
+    if (choices.includes(text)) return text;
+    throw new UsageError(`--${flag} must be one of: ${choices.join(", ")}`);
+  };
+}
+
+choosing(program.command("usage").description("usage and cost of all keys"))
+  .addOption(
+    option("--by PROPERTY", "key, project, model, provider or operation (default: key)", {
+      read: readChoice("by", ["key", "project", "model", "provider", "operation"]),
+    }),
+  )
+  .addOption(
+    option("--bucket SPAN", "hour or day (default: the whole range)", {
+      read: readChoice("bucket", ["hour", "day"]),
+    }),
+  )
+  .addOption(option("--csv", "print CSV"))
+  .addHelpText("after", "\nExample: usage --by key --from 2026-11-01 --csv")
+  .action(action(showUsage));
+
+const calls = choosing(program.command("calls").description("recent calls of all keys"))
+  .addOption(option("--failed", "only calls without a complete response"))
+  .addOption(
+    option("--status STATUS", "only calls with this HTTP status", {
+      read: (text) => readInteger("status", text, 100, 599),
+    }),
+  )
+  .addOption(option("--code CODE", "only calls with this error code"))
+  .addOption(
+    option("--limit NUMBER", "number of calls (default: 50)", {
+      read: (text) => readInteger("limit", text, 1, 10_000),
+    }),
+  )
+  .addHelpText("after", "\nExample: calls --failed --key ci-runner")
+  .action(action(listCalls));
+calls
+  .command("show <ID>")
+  .description("show one call with its attempts, by its receipt or request id")
+  .action(action(showCall));
 
 const audit = program.command("audit").description("audit log");
 audit

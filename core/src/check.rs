@@ -4,7 +4,7 @@
 //! The build validates `gateway.toml`; each isolate validates the result of applying `GATEWAY_CONFIG`.
 
 use crate::catalog::{PROVIDERS, base_url_variable, facts};
-use crate::config::{AUTO, Config, ConfigError, Limits, MAX_PER_CLIENT};
+use crate::config::{AUTO, Calls, Config, ConfigError, Limits, MAX_PER_CLIENT};
 use crate::ledger::limit::table;
 use crate::name::{is_name, model_name_fault};
 use crate::routes::inference_endpoints;
@@ -189,6 +189,12 @@ impl Config {
                 return fail(format!("{setting} must be between 1 and {max}"));
             }
         }
+        if self.calls.keep > Calls::MAX_KEEP {
+            return fail(format!("calls.keep must be between 0 and {}", Calls::MAX_KEEP));
+        }
+        if !(1..=Calls::MAX_DAYS).contains(&self.calls.days) {
+            return fail(format!("calls.days must be between 1 and {}", Calls::MAX_DAYS));
+        }
         if self.log.calls_percent > 100 {
             return fail("log.calls_percent must be between 0 and 100".to_owned());
         }
@@ -322,6 +328,8 @@ mod tests {
             (r#"{"providers":{"acme":{"base_url":"https://a.example","key":"sk"}}}"#, "unknown field `key`"),
             (r#"{"providers":{"acme":{}}}"#, "missing field `base_url`"),
             (r#"{"access":{"requests_per_day":0}}"#, "access.requests_per_day must be between 1 and 1000"),
+            (r#"{"calls":{"keep":100001}}"#, "calls.keep must be between 0 and 100000"),
+            (r#"{"calls":{"days":0}}"#, "calls.days must be between 1 and 30"),
             (r#"{"log":{"calls_percent":101}}"#, "log.calls_percent must be between 0 and 100"),
             (r#"{"access":{"policies":["gold"]}}"#, "'gold', which is not in [policies]"),
             (r#"{"policies":{"a b":{}}}"#, "policies.a b: a policy's name"),

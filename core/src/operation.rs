@@ -57,6 +57,13 @@ pub enum Format {
     Embeddings,
 }
 
+impl Operation {
+    /// The name in usage, receipts and metrics: the path without `/v1/`, such as `chat/completions`.
+    pub fn name(&self) -> &'static str {
+        self.path.strip_prefix("/v1/").unwrap_or(self.path)
+    }
+}
+
 impl Surface {
     /// The surface of a URL path.
     pub fn of_path(path: &str) -> Surface {

@@ -108,6 +108,12 @@ pub enum Keyed {
     GetConfig,
     /// A handler of a table of run-time settings.
     Settings(Table, OnSettings),
+    /// `handlers::spending::get`
+    GetSpending,
+    /// `handlers::calls::list`
+    ListCalls,
+    /// `handlers::calls::get`
+    GetCall,
     /// `handlers::audit::list`
     ListAudit,
     /// `handlers::audit::verify`
@@ -309,6 +315,9 @@ static OTHERS: &[Route] = &[
     operator ("GET",    "/v0/lanes",                         Keyed::ListLanes),
     operator ("POST",   "/v0/lanes/{id…}/cooldown",          Keyed::CoolDownLane),
     operator ("POST",   "/v0/lanes/{id…}/resume",            Keyed::ResumeLane),
+    operator ("GET",    "/v0/usage",                         Keyed::GetSpending),
+    operator ("GET",    "/v0/calls",                         Keyed::ListCalls),
+    operator ("GET",    "/v0/calls/{id}",                    Keyed::GetCall),
     operator ("GET",    "/v0/audit",                         Keyed::ListAudit),
     operator ("GET",    "/v0/audit/verify",                  Keyed::VerifyAudit),
     asset("/openapi.json"),

@@ -4,6 +4,8 @@ use chrono::{DateTime, SecondsFormat};
 
 /// A day, in milliseconds.
 pub const DAY_MS: u64 = 86_400_000;
+/// An hour, in milliseconds.
+pub const HOUR_MS: u64 = 3_600_000;
 
 /// A point in time in RFC 3339, UTC, without zeros at the end of the fraction: `2026-11-22T07:11:26.5Z`.
 pub fn to_rfc3339(ms: u64) -> String {

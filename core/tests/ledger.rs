@@ -87,7 +87,7 @@ struct World {
 
 fn row(tally: Tally) -> Row {
     Row {
-        slice: Slice { day: 1, project: String::new(), provider: "p".to_owned(), model: "m".to_owned() },
+        slice: Slice { hour: 24, provider: "p".to_owned(), model: "m".to_owned(), ..Slice::default() },
         tally,
     }
 }

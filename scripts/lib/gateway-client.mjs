@@ -65,7 +65,48 @@ export function segment(text) {
  * @param {unknown} [body]
  * @returns {Promise<any>} The JSON of the response, null if it is empty. A rejection is a Failure.
  */
-export async function call({ base, key, seconds }, method, path, body) {
+export async function call(gateway, method, path, body) {
+  const { response, text } = await send(gateway, method, path, body, "application/json");
+  if (response.ok && text === "") return null;
+  const data = parse(text);
+  if (data === undefined) {
+    throw new Failure(
+      `The response from ${gateway.base.href} is not JSON (${facts(response)}): is that the address of a gateway?`,
+    );
+  }
+  if (!response.ok) throw new Failure(rejection(response, data));
+  return data;
+}
+
+/**
+ * The text of a response in another format than JSON.
+ *
+ * @param {Gateway} gateway
+ * @param {string} path - With its query, every part of it encoded.
+ * @param {string} type - The content type.
+ * @returns {Promise<string>} A rejection is a Failure.
+ */
+export async function text(gateway, path, type) {
+  const { response, text } = await send(gateway, "GET", path, undefined, type);
+  if (!response.ok) throw new Failure(rejection(response, parse(text)));
+  if (!(response.headers.get("content-type") ?? "").startsWith(type)) {
+    throw new Failure(
+      `The response from ${gateway.base.href} is not ${type} (${facts(response)}): is that the address of a gateway?`,
+    );
+  }
+  return text;
+}
+
+/**
+ * Sends a request, and returns the response with its text. A redirect is a Failure.
+ *
+ * @param {Gateway} gateway
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} body
+ * @param {string} accept
+ */
+async function send({ base, key, seconds }, method, path, body, accept) {
   const target = new URL(base.pathname.replace(/\/+$/, "") + path, base);
   let response, text;
   try {
@@ -73,7 +114,7 @@ export async function call({ base, key, seconds }, method, path, body) {
       method,
       headers: {
         authorization: `Bearer ${key}`,
-        accept: "application/json",
+        accept,
         ...(body === undefined ? {} : { "content-type": "application/json" }),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -96,15 +137,7 @@ export async function call({ base, key, seconds }, method, path, body) {
         "there: if that is the right gateway, give its address as --url",
     );
   }
-  if (response.ok && text === "") return null;
-  const data = parse(text);
-  if (data === undefined) {
-    throw new Failure(
-      `The response from ${base.href} is not JSON (${facts(response)}): is that the address of a gateway?`,
-    );
-  }
-  if (!response.ok) throw new Failure(rejection(response, data));
-  return data;
+  return { response, text };
 }
 
 /**

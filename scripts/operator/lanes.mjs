@@ -27,9 +27,29 @@ const PROVIDERS = [
   { title: "PROVIDER", cell: ({ name }) => name },
   { title: "STATE", most: 40, cell: (one) => (one.active ? "active" : one.inactive_reason) },
   { title: "KEYS", cell: ({ keys }) => String(keys.length) },
-  { title: "ATTEMPTS", cell: ({ attempts }) => String(attempts) },
+  { title: "ATTEMPTS 24 H", cell: (one) => lastDay(one).attempts },
+  { title: "FAILED 24 H", cell: (one) => lastDay(one).failed },
+  { title: "P95", cell: (one) => lastDay(one).p95 },
   { title: "LAST ERROR", most: 90, cell: (one) => describeError(one.last_error) },
 ];
+
+/**
+ * The attempts of the last day; the request asks for them as one step or two.
+ *
+ * @param {any} one
+ */
+function lastDay({ history }) {
+  /** @type {any[]} */
+  const steps = history ?? [];
+  const sum = (/** @type {string} */ name) => steps.reduce((all, step) => all + step[name], 0);
+  const [attempts, failures] = [sum("attempts"), sum("failures")];
+  const p95 = Math.max(...steps.map((step) => step.p95_ms ?? 0), 0);
+  return {
+    attempts: String(attempts),
+    failed: attempts > 0 ? `${failures} (${percent(failures / attempts)})` : "-",
+    p95: p95 > 0 ? `${p95} ms` : "-",
+  };
+}
 
 /** @type {Column<any>[]} */
 const LANES = [
@@ -45,7 +65,7 @@ const percent = (share) => (share === null ? "-" : `${(share * 100).toFixed(1)} 
 
 /** @param {Options} options */
 export async function listProviders(options) {
-  const data = await call(await gatewayOf(options), "GET", "/v0/providers");
+  const data = await call(await gatewayOf(options), "GET", "/v0/providers?minutes=1440&step=1440");
   await report(options, data, (/** @type {any[]} */ providers) => {
     expectFields({ providers }, { providers: "array" });
     // A deployment uses few of the providers that the gateway knows.

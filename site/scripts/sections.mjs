@@ -35,6 +35,7 @@ export const SECTIONS = [
       "operate/provider-keys",
       "operate/notifications",
       "operate/audit",
+      "operate/usage",
       "operate/monitoring",
       "operate/self-test",
       "costs",

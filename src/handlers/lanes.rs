@@ -1,9 +1,10 @@
-//! `/v0/providers` and `/v0/lanes`: the diagnosis of providers, and cooldowns that operators decide.
+//! `/v0/providers` and `/v0/lanes`: the diagnosis of providers, with their last day, and cooldowns that operators decide.
 
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::health::LaneId;
+use gatehouse_core::health::minutes::{KEEP, Minute};
 use gatehouse_core::json::Object;
 use gatehouse_core::key::Caller;
 use gatehouse_core::report::lanes;
@@ -12,6 +13,7 @@ use gatehouse_core::url;
 use serde::Serialize;
 
 use crate::isolate::Isolate;
+use crate::objects::provider_health;
 use crate::platform::clock;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
@@ -21,20 +23,40 @@ use crate::store;
 const USUAL_S: u64 = 3600;
 const MOST_S: u64 = 30 * 24 * 3600;
 
-/// `GET /v0/providers`
-pub async fn list_providers(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
+/// `GET /v0/providers?minutes=&step=`
+pub async fn list_providers(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
+    let steps = history(context, false).await?;
     isolate.health.refresh(context).await;
     let view = isolate.health.view.borrow();
     let settings = &isolate.settings;
-    let providers = lanes::providers(&view, &settings.registry, &settings.run_time.keys, clock::now_ms());
-    Response::json(200, &providers)
+    let mut providers = lanes::providers(&view, &settings.registry, &settings.run_time.keys, clock::now_ms());
+    if let Some(steps) = steps {
+        lanes::with_history(&mut providers, &steps);
+    }
+    Ok(Response::json(200, &providers))
 }
 
-/// `GET /v0/lanes`
-pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Response {
+/// `GET /v0/lanes?minutes=&step=`
+pub async fn list(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<Response, Error> {
+    let steps = history(context, true).await?;
     isolate.health.refresh(context).await;
     let view = isolate.health.view.borrow();
-    Response::json(200, &lanes::lanes(&view, &isolate.settings.registry, None, clock::now_ms()))
+    let mut lanes = lanes::lanes(&view, &isolate.settings.registry, None, clock::now_ms());
+    if let Some(steps) = steps {
+        lanes::with_lane_history(&mut lanes, &steps);
+    }
+    Ok(Response::json(200, &lanes))
+}
+
+/// The attempts of the last minutes, if the request has `minutes` or `step`.
+async fn history(context: &RequestContext<'_>, by_lane: bool) -> Result<Option<Vec<Minute>>, Error> {
+    let minutes = context.query_number("minutes", KEEP)?;
+    let step = context.query_number("step", KEEP)?;
+    let Some(minutes) = minutes.or(step.map(|_| KEEP)) else { return Ok(None) };
+    let query = lanes::history_query(minutes, step, by_lane)?;
+    let unavailable =
+        |_| Error::new(Code::StorageUnavailable, "The history of the providers does not respond; try again");
+    provider_health::history(&context.env, query).await.map(Some).map_err(unavailable)
 }
 
 /// `POST /v0/lanes/{id}/cooldown`

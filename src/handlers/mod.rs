@@ -4,6 +4,7 @@ mod access;
 mod analytics;
 mod api_keys;
 mod audit;
+mod calls;
 mod claims;
 mod health;
 mod lanes;
@@ -14,6 +15,7 @@ mod provider_keys;
 mod routing;
 mod self_test;
 mod settings;
+mod spending;
 mod usage;
 
 use std::borrow::Cow;
@@ -213,14 +215,17 @@ fn keyed<'a>(
         Keyed::CreateApiKey => Box::pin(api_keys::create(context, isolate, caller)),
         Keyed::ApiKey(on) => Box::pin(on_api_key(context, isolate, on, rest, caller)),
         Keyed::Metrics => Box::pin(metrics::get(context, isolate)),
-        Keyed::ListProviders => Box::pin(async { Ok(lanes::list_providers(context, isolate).await) }),
+        Keyed::ListProviders => Box::pin(lanes::list_providers(context, isolate)),
         Keyed::ProviderKeys(on) => Box::pin(provider_keys::on_keys(context, isolate, caller, on, rest)),
         Keyed::SelfTest => Box::pin(self_test::run(context, isolate)),
-        Keyed::ListLanes => Box::pin(async { Ok(lanes::list(context, isolate).await) }),
+        Keyed::ListLanes => Box::pin(lanes::list(context, isolate)),
         Keyed::CoolDownLane => Box::pin(lanes::cool_down(context, isolate, caller, rest)),
         Keyed::ResumeLane => Box::pin(lanes::resume(context, isolate, caller, rest)),
         Keyed::GetConfig => Box::pin(ready(settings::config(isolate))),
         Keyed::Settings(table, on) => Box::pin(settings::on_table(context, isolate, caller, table, on, rest)),
+        Keyed::GetSpending => Box::pin(spending::get(context)),
+        Keyed::ListCalls => Box::pin(calls::list(context, isolate)),
+        Keyed::GetCall => Box::pin(calls::get(context, isolate, rest)),
         Keyed::ListAudit => Box::pin(audit::list(context)),
         Keyed::VerifyAudit => Box::pin(audit::verify(context)),
     }

@@ -125,6 +125,7 @@ pub async fn create(
         caller,
         record::Call {
             ledger,
+            operation: operation.name(),
             project,
             candidate: lane.and_then(|lane| candidates.get(lane.candidate)),
             key: lane.map_or(0, |lane| lane.key),

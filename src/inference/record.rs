@@ -10,7 +10,7 @@ use gatehouse_core::format::request::PromptBounds;
 use gatehouse_core::health::LaneId;
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Caller;
-use gatehouse_core::ledger::receipt::{Outcome, Receipt};
+use gatehouse_core::ledger::receipt::{Outcome, Receipt, code_of};
 use gatehouse_core::ledger::{End, Reservation, Settled, Target};
 use gatehouse_core::route::candidates::Candidate;
 
@@ -29,6 +29,8 @@ pub struct Record {
     pub receipt_id: String,
     pub caller: Caller,
     pub ledger: String,
+    /// The operation's name.
+    pub operation: &'static str,
     /// The project that the request names.
     pub project: Option<String>,
     /// The provider that answered or whose error is returned; `None` if no attempt was sent.
@@ -66,6 +68,8 @@ pub struct Record {
 /// The parameters of [`Record::new`].
 pub struct Call<'c> {
     pub ledger: String,
+    /// The operation's name.
+    pub operation: &'static str,
     /// The project that the request names.
     pub project: Option<String>,
     /// The candidate that answered, or whose error is returned; `None` if no attempt was sent.
@@ -118,6 +122,7 @@ impl Record {
             receipt_id: Receipt::new_id(context.began_ms, random::id_bytes()),
             caller: caller.clone(),
             ledger: call.ledger,
+            operation: call.operation,
             project: call.project,
             provider: candidate.map(|candidate| candidate.provider.name.clone()),
             model: candidate.map(|candidate| candidate.model.to_string()),
@@ -185,9 +190,11 @@ impl Record {
             id: self.receipt_id.clone(),
             request_id: self.request_id.clone(),
             at_ms: self.began_ms,
+            operation: self.operation,
             project: self.project.clone(),
             stream: self.stream,
             status,
+            code: failed.and_then(|failed| code_of(failed.error)).map(str::to_owned),
             outcome,
             first_token_ms: self.first_token_ms,
             duration_ms: clock::now_ms().saturating_sub(self.began_ms),

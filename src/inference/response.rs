@@ -88,7 +88,9 @@ fn relay(
         let (is_metered, prompt) = (record.is_metered(), record.prompt);
         let stops = record.cancel_stops_billing;
         record.ended(driver::charge_of_stream(stream, outcome, stops, is_metered, prompt));
-        record.close(200, outcome, outcome != Outcome::Answered, None);
+        let failed = stream.error().filter(|_| outcome == Outcome::Failed);
+        let failed = failed.map(|error| Failed { error, detail: None });
+        record.close(200, outcome, outcome != Outcome::Answered, failed);
         let Isolate { accounts, health, .. } = &*record.isolate;
         accounts.report(&env, &record.ledger).await;
         health.publish(&env).await;

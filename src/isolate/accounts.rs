@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use gatehouse_core::config::Calls;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
 use gatehouse_core::ledger::{
@@ -20,7 +21,8 @@ use worker::Env;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen};
 use worker::worker_sys::Context;
 
-use crate::objects::{ObjectError, key_ledger};
+use crate::objects::ObjectError;
+use crate::objects::key_ledger::{self, Holder};
 use crate::platform::upstream::Heartbeat;
 use crate::platform::{clock, log, random, task, upstream};
 use crate::request_context::RequestContext;
@@ -86,7 +88,11 @@ fn recorded(calls: u64) {
 
 /// The local leases of an isolate, by the name of the ledger.
 #[derive(Default)]
-pub struct Accounts(RefCell<BTreeMap<String, Share>>);
+pub struct Accounts {
+    shares: RefCell<BTreeMap<String, Share>>,
+    /// The configuration of the list of calls, which the ledgers fill.
+    calls: Cell<Calls>,
+}
 
 struct Share {
     lease: LocalLease,
@@ -114,6 +120,14 @@ pub fn of_ring(label: &str) -> String {
     format!("ring {label}")
 }
 
+/// The key of a ledger, as usage and calls name it: the id of an issued key, or `ring:` and the label of a key of the ring.
+fn key_of(ledger: &str) -> String {
+    match ledger.split_once(' ') {
+        Some(("key", id)) => id.to_owned(),
+        _ => ledger.replacen(' ', ":", 1),
+    }
+}
+
 /// The error if the limits cannot be checked: a call is rejected rather than left unlimited.
 fn limits_unavailable() -> Error {
     Error::new(Code::StorageUnavailable, "The key's limits cannot be checked; try again")
@@ -124,8 +138,13 @@ fn limits_unavailable() -> Error {
 pub const HEARTBEAT_MS: u32 = RENEW_MS as u32;
 
 impl Accounts {
+    /// Sets the configuration of the list of calls.
+    pub fn list_calls(&self, calls: Calls) {
+        self.calls.set(calls);
+    }
+
     fn with<T>(&self, ledger: &str, step: impl FnOnce(&mut Share, u64) -> T) -> T {
-        let mut accounts = self.0.borrow_mut();
+        let mut accounts = self.shares.borrow_mut();
         if let Some(share) = accounts.get_mut(ledger) {
             return step(share, clock::now_ms());
         }
@@ -290,10 +309,10 @@ impl Accounts {
     /// it.
     async fn send_report(&self, env: &Env, ledger: &str) -> Option<bool> {
         let (sent, dropped) = self.with(ledger, |share, now_ms| {
-            let sent = share
-                .lease
-                .report(now_ms)
-                .map(|report| (report.number, report.calls(), key_ledger::report(env, ledger, report)));
+            let sent = share.lease.report(now_ms).map(|report| {
+                let holder = Holder { key: key_of(ledger), calls: self.calls.get() };
+                (report.number, report.calls(), key_ledger::report(env, ledger, &holder, report))
+            });
             (sent, share.lease.lost())
         });
         if dropped > 0 {

@@ -73,10 +73,13 @@ fn with_current<T>(env: &Env, step: impl FnOnce(&mut Current) -> T) -> Result<T,
         if let Some(current) = current {
             return Ok(step(current));
         }
+        let settings = settings::of_isolate(env)?;
+        let accounts = Rc::<Accounts>::default();
+        accounts.list_calls(settings.config.calls);
         let isolate = Rc::new(Isolate {
-            settings: settings::of_isolate(env)?,
+            settings,
             keys: Rc::default(),
-            accounts: Rc::default(),
+            accounts,
             wrong_keys: Rc::default(),
             public_ids: Rc::default(),
             health: Rc::default(),

@@ -69,6 +69,17 @@ export async function readText(state, name) {
 }
 
 /**
+ * Reads all texts whose names begin with a prefix.
+ *
+ * @param {DurableObjectState} state
+ * @param {string} prefix
+ * @returns {Promise<string>} JSON: an array of the texts
+ */
+export async function readTexts(state, prefix) {
+  return JSON.stringify([...(await state.storage.list({ prefix })).values()]);
+}
+
+/**
  * Stores a text under a name.
  *
  * @param {DurableObjectState} state

@@ -10,6 +10,8 @@ use super::task;
 extern "C" {
     #[wasm_bindgen(js_name = readText)]
     fn read_text(state: &JsValue, name: &str) -> Promise;
+    #[wasm_bindgen(js_name = readTexts)]
+    fn read_texts(state: &JsValue, prefix: &str) -> Promise;
     #[wasm_bindgen(js_name = storeText)]
     fn store_text(state: &JsValue, name: &str, text: &str) -> Promise;
     #[wasm_bindgen(js_name = deleteAll)]
@@ -29,6 +31,12 @@ impl ObjectStorage {
     /// Reads the text stored under a name.
     pub async fn read(&self, name: &str) -> worker::Result<Option<String>> {
         Ok(settled(read_text(&self.0, name)).await?.as_string())
+    }
+
+    /// Reads all texts whose names begin with a prefix.
+    pub async fn read_all(&self, prefix: &str) -> worker::Result<Vec<String>> {
+        let texts = settled(read_texts(&self.0, prefix)).await?.as_string().unwrap_or_default();
+        Ok(serde_json::from_str(&texts)?)
     }
 
     /// Stores a text under a name.

@@ -6,6 +6,7 @@
 //! effect.
 
 pub mod audit;
+pub mod calls;
 mod change;
 pub mod claims;
 pub mod counts;

@@ -144,6 +144,17 @@ async function prepared(path, query) {
     await operate(gateway, "PUT", path.replace(/\{.*\}/, name), entry);
     return [name];
   }
+  if (path === "/v0/calls/{id}") {
+    // The call of the example, as a ledger lists it: a real one would take ten seconds.
+    const { data } = resolve({ $ref: "#/components/examples/CallPage" }).value;
+    const { key_name: _, ...call } = data[0];
+    gateway.withDatabase((database) =>
+      database
+        .prepare("INSERT OR REPLACE INTO recent_calls VALUES (1, 1, ?)")
+        .run(JSON.stringify(call)),
+    );
+    return [call.id, call.request_id];
+  }
   const named = path.includes("{name}") || query === "?key=ci-runner" ? await issued() : undefined;
   if (path === "/v0/api_keys") await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
   if (path.startsWith("/v1/models/")) return ["groq/openai/gpt-oss-20b", "fast"];

@@ -354,6 +354,18 @@ suite("snippets of operators", () => {
     for (const { text } of of("self-test")) await shell(filled(text));
   });
 
+  test("snippets of operators: usage and calls of all keys", async () => {
+    await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner" });
+    for (const { text } of of("spending")) await shell(filled(text));
+    const first = await eventually(async () => {
+      const page = await (await operate(gateway, "GET", "/v0/calls?limit=1")).json();
+      return /** @type {any} */ (page).data[0];
+    }, 30_000);
+    for (const { text } of of("calls")) {
+      assert.match(await shell(filled(text, { "rcpt_…": first.id })), /demo|groq|openai|rcpt_/);
+    }
+  });
+
   test("snippets of operators: creating, changing and revoking keys", async () => {
     const name = "ci-runner";
     for (const snippet of of("keys")) {

@@ -150,7 +150,7 @@ const PROVIDERS = {
 /** The variables of a gateway with these providers. */
 function configured() {
   const demo = { base_url: `${upstream.url}/v1`, models: ["sim-small"] };
-  return variables(upstream, { providers: { ...PROVIDERS, demo } });
+  return variables(upstream, { analytics: { projects: true }, providers: { ...PROVIDERS, demo } });
 }
 
 /** Calls of models whose names callers have invented. */
@@ -396,7 +396,7 @@ suite("analytics without project names", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
-    gateway = await Gateway.start(variables(upstream, { analytics: { projects: false } }));
+    gateway = await Gateway.start(variables(upstream));
     seed(gateway, ROWS);
   });
   after(() => gateway?.stop());
@@ -447,9 +447,7 @@ suite("operator-only analytics", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
-    gateway = await Gateway.start(
-      variables(upstream, { analytics: { public: false, projects: false } }),
-    );
+    gateway = await Gateway.start(variables(upstream, { analytics: { public: false } }));
     seed(gateway, ROWS);
   });
   after(() => gateway?.stop());
@@ -484,7 +482,7 @@ suite("analytics without a database", () => {
   /** @type {Gateway} */ let gateway;
 
   before(async () => {
-    gateway = await Gateway.startBare(variables(upstream));
+    gateway = await Gateway.startBare(variables(upstream, { analytics: { projects: true } }));
   });
   after(() => gateway?.stop());
 

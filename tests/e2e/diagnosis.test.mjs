@@ -79,6 +79,36 @@ suite("diagnosis of providers", () => {
     const idle = providers.find((/** @type {any} */ one) => one.name === "openai");
     assert.deepEqual([idle.active, typeof idle.inactive_reason], [false, "string"]);
     assert.ok(!JSON.stringify(providers).includes(PROVIDER_KEY));
+    assert.equal(demo.history, undefined, "the default response is small");
+  });
+
+  test("diagnosis: operators read the attempts and failures of the last minutes of each lane and provider", async () => {
+    const named = (/** @type {any[]} */ list, /** @type {string} */ id) =>
+      list.find((one) => (one.id ?? one.name) === id).history;
+    const sum = (/** @type {any[]} */ steps, /** @type {string} */ name) =>
+      steps.reduce((all, step) => all + step[name], 0);
+    const known = await eventually(async () => {
+      const { body } = await administer(isolates.at(1), "GET", "/v0/lanes?minutes=10&step=1");
+      const steps = named(body, "demo:0/sim-small");
+      return sum(steps, "failures") > 0 ? steps : undefined;
+    });
+    // One success; the failing call was tried again.
+    const attempts = sum(known, "failures") + 1;
+    assert.equal(sum(known, "attempts"), attempts);
+    assert.ok(
+      known.some((/** @type {any} */ { p50_ms, p95_ms }) => p50_ms > 0 && p95_ms >= p50_ms),
+    );
+    for (const { start } of known) {
+      assert.match(start, /:00Z$/);
+      assert.ok(Math.abs(Date.parse(start) - Date.now()) < 10 * 60_000);
+    }
+    const { body } = await administer(isolates.at(0), "GET", "/v0/providers?minutes=1440&step=60");
+    assert.equal(sum(named(body, "demo"), "attempts"), attempts);
+    assert.deepEqual(named(body, "openai"), []);
+    for (const query of ["minutes=1441", "minutes=0", "minutes=1440&step=4", "step=x"]) {
+      const refused = await administer(isolates.at(0), "GET", `/v0/providers?${query}`);
+      assert.equal(refused.status, 400, query);
+    }
   });
 
   test("diagnosis: an operator's cooldown holds in every isolate until it is ended", async () => {

@@ -23,11 +23,14 @@ function fieldsOf(source) {
  * A statement of src/store/usage, filled as `of_sums` in src/store/usage.rs does.
  *
  * @param {string} name
+ * @param {string} [source] the table or query that it reads
+ * @returns {string}
  */
-export function usageStatement(name) {
+export function usageStatement(name, source = "usage_daily") {
   const list = (/** @type {(name: string, index: number) => string} */ item) =>
     FIELDS.map(item).join(", ");
   return readFileSync(`${root}src/store/usage/${name}.sql`, "utf8")
+    .replaceAll("{usage}", source)
     .replaceAll(
       "{columns}",
       list((name) => name),
@@ -39,6 +42,17 @@ export function usageStatement(name) {
     .replaceAll(
       "{additions}",
       list((name) => `${name} = ${name} + excluded.${name}`),
+    )
+    .replaceAll(
+      "{hour_additions}",
+      list((name, index) => {
+        const path = `'$.h' || (excluded.hour % 24) || '[${index}]'`;
+        return `coalesce(hours ->> (${path}), 0) + excluded.${name}`;
+      }),
+    )
+    .replaceAll(
+      "{plain_sums}",
+      list((name) => `SUM(${name})`),
     )
     .replaceAll(
       "{sums}",
@@ -184,5 +198,8 @@ export function assertSums(list, account) {
   }
 }
 
+/** The rows of all keys, without keys. */
+export const ALL_KEYS = usageStatement("all_keys");
+
 /** The statement that adds up all that has been rolled up. */
-export const ROLLED_UP = `SELECT ${FIELDS.map((name) => `coalesce(sum(${name}), 0) AS ${name}`).join(", ")} FROM usage_daily`;
+export const ROLLED_UP = `SELECT ${FIELDS.map((name) => `coalesce(sum(${name}), 0) AS ${name}`).join(", ")} FROM usage_by_key`;

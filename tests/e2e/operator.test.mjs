@@ -301,6 +301,36 @@ test("operator CLI: a key that is not an operator's is rejected with advice", as
   }
 });
 
+test("operator CLI: usage and calls of all keys are listed, filtered and shown", async () => {
+  const key = find(await succeed("keys create --name spender"), KEY_LINE);
+  const id = "spent-by-spender";
+  const headers = { authorization: `Bearer ${key}`, "x-request-id": id };
+  assert.equal((await chat(gateway, { simulate: { status: 503 } }, headers)).status, 503);
+  await eventually(async () => (await json("calls --failed --key spender")).length === 1, 30_000);
+  assert.match(
+    await succeed("usage --by key --key spender"),
+    /^From .* UTC\nKEY +CALLS +FAILED +INPUT +CACHED +OUTPUT +COST\nspender +1 +1 .*\ntotal +1 +1 /,
+  );
+  const [, line = ""] = (await succeed("usage --csv --key spender --bucket day")).split("\n");
+  assert.match(line, /^\d{4}-\d\d-\d\dT00:00:00Z,[^,]+,spender,1,0,1,/);
+  assert.equal((await json("usage --by model")).group_by, "model");
+  assert.match(
+    await succeed("calls --failed --limit 5"),
+    /^TIME +ID +KEY +MODEL +STATUS +OUTCOME +COST +DURATION\n[\s\S]*rcpt_\w+ +spender +demo\/sim-small +503 +failed: /,
+  );
+  const shown = await succeed(`calls show ${id}`);
+  assert.match(shown, /^id +rcpt_\w+\nrequest id +spent-by-spender\n/);
+  assert.match(shown, /\nLANE +OUTCOME +STATUS +CODE +.*\ndemo:0\/sim-small +server_error +503 /);
+  await fail("calls show nothing", /^There is no recent call 'nothing'/);
+  assert.match(
+    await succeed("providers list"),
+    /^PROVIDER .*FAILED 24 H.*\ndemo +active +1 +\d+ +\d+ \(/,
+  );
+  const { status, stderr } = await run("usage", "--by", "nothing");
+  assert.equal(status, 2);
+  assert.match(stderr, /^--by must be one of: key, project/);
+});
+
 // Last, because it breaks the log.
 test("operator CLI: the audit log lists every action and detects changes", async () => {
   const log = await succeed("audit list");

@@ -506,14 +506,14 @@ suite("recording, one key", () => {
 
   test("recording: during a database failure calls are served, and their sums arrive once it is back", async (t) => {
     await callFor(500);
-    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN prompt_tokens TO hidden");
+    gateway.execute("ALTER TABLE usage_by_key RENAME COLUMN prompt_tokens TO hidden");
     // The first attempt after ten seconds, and another five seconds later.
     await callFor(17_000);
     await soon();
     const failures = gateway.events().filter(({ event }) => event === "database").length;
     t.diagnostic(`${failures} attempts to roll up failed`);
     assert.ok(failures >= 2);
-    gateway.execute("ALTER TABLE usage_daily RENAME COLUMN hidden TO prompt_tokens");
+    gateway.execute("ALTER TABLE usage_by_key RENAME COLUMN hidden TO prompt_tokens");
     const back = Date.now();
     await callFor(500);
     await soon();

@@ -14,6 +14,7 @@ import {
   Gateway,
   Upstream,
   begin,
+  call,
   chat,
   contents,
   eventually,
@@ -36,7 +37,8 @@ const PRICE = {
   output: 3_500_000,
 };
 const RECEIPT = [
-  ...["id", "request_id", "time", "project", "provider", "model", "stream", "status", "outcome"],
+  ...["id", "request_id", "time", "operation", "project", "provider", "model", "stream"],
+  ...["status", "code", "outcome"],
   ...["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens"],
   ...["reasoning_tokens", "image_tokens", "cost_micro_usd", "first_token_ms", "duration_ms"],
   ...["partial", "estimated", "capped", "attempts", "seq", "totals", "previous", "hash"],
@@ -254,7 +256,11 @@ suite("usage", () => {
   });
 
   test("usage: sums by day, provider, model and project are up to date immediately", async () => {
-    const { key } = await issue(gateway, "sums");
+    const { key, id } = await issue(gateway, "sums");
+    // For the tests of all keys below, which need the same roll-up.
+    const watched = await issue(gateway, "watched");
+    const failing = { model: "demo/sim-small", simulate: { status: 503 } };
+    assert.equal((await recorded(gateway, failing, watched.key)).receipt.outcome, "failed");
     for (const [project, model, events] of /** @type {const} */ ([
       ["alpha", "demo/sim-small", 5],
       ["alpha", "counted/m", 0],
@@ -289,9 +295,186 @@ suite("usage", () => {
     await eventually(async () => {
       const now = await usage(gateway, "", key);
       assertSums(list, now);
-      return gateway.count("usage_daily WHERE project = 'beta'") > 0;
+      return gateway.count("usage_by_key WHERE project = 'beta' AND key = ?", id) > 0;
     }, 30_000);
     assertSums(list, await usage(gateway, "", key));
+    await eventually(() => gateway.count("usage_by_key WHERE key = ?", watched.id) > 0, 30_000);
+  });
+
+  /** @param {string} path @returns {Promise<any>} */
+  const read = async (path) => {
+    const response = await operate(gateway, "GET", path);
+    const text = await response.text();
+    assert.equal(response.status, 200, `${path}: ${text}`);
+    return JSON.parse(text);
+  };
+
+  test("usage of all keys: operators read it by key, model, project, provider and operation", async () => {
+    const { data, totals, has_more, group_by, bucket } = await read("/v0/usage?group_by=key");
+    assert.deepEqual([has_more, group_by, bucket], [false, "key", null]);
+    const of = (/** @type {any[]} */ list, /** @type {string | null} */ group) =>
+      list.find((one) => one.group === group);
+    const sums = data.find((/** @type {any} */ one) => one.name === "sums");
+    const { start, group, name, ...counted } = sums;
+    assert.match(start, /T00:00:00Z$/);
+    assert.deepEqual(
+      [counted.requests, counted.failed, counted.prompt_tokens, counted.completion_tokens],
+      [4, 0, 19, 33],
+    );
+    assert.equal(counted.cost_usd, 0.000136);
+    assert.equal(group, (await read("/v0/api_keys/sums"))[0].id);
+    const failed = data.find((/** @type {any} */ one) => one.name === "watched");
+    assert.deepEqual([failed.requests, failed.failed], [1, 1]);
+    assert.equal(of(data, `ring:${LABEL}`).name, LABEL);
+    const all = data.reduce(
+      (/** @type {number} */ sum, /** @type {any} */ one) => sum + one.requests,
+      0,
+    );
+    assert.equal(totals.requests, all);
+    for (const [property, expected] of /** @type {[string, [string | null, number][]][]} */ ([
+      [
+        "model",
+        [
+          ["demo/sim-small", 3],
+          ["counted/m", 1],
+        ],
+      ],
+      [
+        "project",
+        [
+          ["alpha", 2],
+          ["beta", 1],
+          [null, 1],
+        ],
+      ],
+      [
+        "provider",
+        [
+          ["demo", 3],
+          ["counted", 1],
+        ],
+      ],
+      ["operation", [["chat/completions", 4]]],
+    ])) {
+      const grouped = await read(`/v0/usage?group_by=${property}&key=sums`);
+      const found = grouped.data.map((/** @type {any} */ one) => [one.group, one.requests]);
+      assert.deepEqual(found.toSorted(), expected.toSorted(), property);
+      const { requests } = grouped.totals;
+      assert.equal(requests, 4);
+    }
+    const filters = "model=demo/sim-small&provider=demo&operation=chat/completions&project=alpha";
+    assert.equal((await read(`/v0/usage?key=${group}&${filters}`)).totals.requests, 1);
+    assert.equal((await read("/v0/usage?key=sums&project=")).totals.requests, 1);
+    assert.equal((await read("/v0/usage?key=sums&to=2026-01-01")).totals.requests, 0);
+  });
+
+  test("usage of all keys: sums by hour and by day are those of the whole range, and the limit is kept", async () => {
+    const whole = (await read("/v0/usage?key=sums")).totals;
+    const hour = new Date(Date.now() - 3_600_000).toISOString().replace(/:\d\d:.*/, ":00:00Z");
+    for (const query of ["bucket=hour", "bucket=day", `from=${hour}`, `from=${hour}&bucket=hour`]) {
+      const { data, totals, from } = await read(`/v0/usage?key=sums&${query}`);
+      assert.deepEqual(totals, whole, query);
+      if (query.startsWith("from")) assert.equal(from, hour);
+      const requests = data.map((/** @type {any} */ one) => one.requests);
+      assert.equal(
+        requests.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0),
+        4,
+      );
+      for (const { start } of data) assert.ok(Date.parse(start) >= Date.parse(from), start);
+    }
+    const { data, has_more, totals } = await read("/v0/usage?group_by=model&key=sums&limit=1");
+    assert.deepEqual([data.length, has_more, totals.requests], [1, true, 4]);
+  });
+
+  test("usage of all keys: CSV has the same entries, and no formula", async () => {
+    const path = `${gateway.url}/v0/usage?group_by=key&key=sums`;
+    const headers = { ...bearer(OPERATOR_KEY), accept: "text/csv" };
+    const response = await call(path, { headers });
+    assert.match(response.headers.get("content-type") ?? "", /^text\/csv/);
+    const [head, line, rest] = (await response.text()).split("\r\n");
+    assert.ok(head?.startsWith("start,group,name,requests,successful,failed,"));
+    assert.match(line ?? "", /^\d{4}-\d\d-\d\dT00:00:00Z,[^,]+,sums,4,4,0,19,/);
+    assert.equal(rest, "");
+  });
+
+  test("usage of all keys: invalid parameters, unknown keys and callers are rejected, and the public sees no key", async () => {
+    for (const [query, status] of /** @type {[string, number][]} */ ([
+      ["group_by=caller", 400],
+      ["bucket=week", 400],
+      ["from=soon", 400],
+      ["from=2026-01-02&to=2026-01-01", 400],
+      ["bucket=hour&from=2026-01-01", 400],
+      ["limit=10001", 400],
+      ["provider=a&provider=b", 400],
+      ["key=nobody", 404],
+    ])) {
+      assert.equal((await operate(gateway, "GET", `/v0/usage?${query}`)).status, status, query);
+    }
+    for (const path of ["/v0/usage", "/v0/calls", "/v0/calls/x"]) {
+      const response = await call(`${gateway.url}${path}`, { headers: bearer(KEY) });
+      assert.equal(response.status, 403, path);
+    }
+    const text = await (await call(`${gateway.url}/v1/analytics`)).text();
+    assert.ok(!/sums|watched|ring|alpha/.test(text), text);
+    const metrics = await (await operate(gateway, "GET", "/metrics")).text();
+    assert.match(
+      metrics,
+      /^gatehouse_attempts_total\{provider="counted",model="m",operation="chat\/completions"\} \d+$/m,
+    );
+    assert.ok(!/sums|watched/.test(metrics));
+  });
+
+  test("calls of all keys: a failed call is found with its key, and shows why it failed", async () => {
+    const { data, has_more, next_cursor } = await read("/v0/calls?failed=true&key=watched");
+    assert.deepEqual([data.length, has_more, next_cursor], [1, false, null]);
+    const [found] = data;
+    const { key_id, key_name, ...receipt } = found;
+    const [own] = (await usage(gateway, "/requests?key=watched", OPERATOR_KEY)).data;
+    assert.deepEqual([receipt, key_name], [own, "watched"]);
+    assert.equal(key_id, (await read("/v0/api_keys/watched"))[0].id);
+    assert.deepEqual([receipt.status, receipt.outcome], [503, "failed"]);
+    assert.match(receipt.code, /^\w+$/);
+    for (const id of [receipt.id, receipt.request_id]) {
+      const { attempts, ...shown } = await read(`/v0/calls/${id}`);
+      assert.equal(shown.id, receipt.id);
+      const [{ lane, status, outcome, key }] = attempts;
+      assert.deepEqual([lane, status, outcome, key], ["demo:0/sim-small", 503, "server_error", 0]);
+    }
+    for (const [query, count] of /** @type {[string, number][]} */ ([
+      [`code=${receipt.code}`, 1],
+      ["code=nothing", 0],
+      ["status=503", 1],
+      ["status=200", 0],
+      ["failed=false", 0],
+      ["provider=demo&model=demo/sim-small&operation=chat/completions&project=", 1],
+      ["provider=counted", 0],
+      [`from=${receipt.time}`, 1],
+      [`to=${receipt.time}`, 0],
+    ])) {
+      assert.equal((await read(`/v0/calls?key=watched&${query}`)).data.length, count, query);
+    }
+    assert.equal((await operate(gateway, "GET", "/v0/calls/rcpt_unknown")).status, 404);
+  });
+
+  test("calls of all keys: pages follow each other, newest first, without gaps", async () => {
+    const listed = [];
+    for (let cursor = ""; ;) {
+      const page = await read(`/v0/calls?key=sums&limit=3${cursor}`);
+      listed.push(...page.data.map((/** @type {any} */ { id }) => id));
+      if (!page.has_more) break;
+      assert.equal(page.data.length, 3);
+      cursor = `&cursor=${page.next_cursor}`;
+    }
+    const own = (await usage(gateway, "/requests?key=sums", OPERATOR_KEY)).data;
+    assert.deepEqual(
+      listed,
+      own.map((/** @type {any} */ { id }) => id),
+    );
+    const all = (await read("/v0/calls?limit=200")).data;
+    assert.ok(all.length >= 5 && all.some((/** @type {any} */ one) => one.key_name === LABEL));
+    for (const query of ["cursor=x", "limit=201", "failed=yes", "status=0", "from=x", "code="]) {
+      assert.equal((await operate(gateway, "GET", `/v0/calls?${query}`)).status, 400, query);
+    }
   });
 
   test("usage: reports used and remaining limits", async () => {
@@ -481,11 +664,12 @@ suite("usage", () => {
       want: { provider: "second", prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21 },
       attempts: [
         {
-          ...{ provider: "first", model: "m", outcome: "server_error", price: null },
+          ...{ provider: "first", model: "m", key: 0, outcome: "server_error", price: null },
+          ...{ status: 503, code: "overloaded" },
           ...{ prompt_tokens: 0, completion_tokens: 0, cost_micro_usd: 0 },
         },
         {
-          ...{ provider: "second", model: "m", outcome: "ok", price: PRICE },
+          ...{ provider: "second", model: "m", key: 0, outcome: "ok", price: PRICE },
           ...{ prompt_tokens: 3, completion_tokens: 5, cost_micro_usd: 21 },
         },
       ],
@@ -587,7 +771,8 @@ suite("usage", () => {
       { messages, simulate: { content: ANSWER } },
       { messages, stream: true, simulate: { content: ANSWER } },
       { messages, simulate: { status: 400, message: `${PROMPT} ${ANSWER}` } },
-      { messages, model: "first/m", simulate: { status: 500, message: ANSWER } },
+      // The message of a provider that fails is kept for operators, apart from receipts.
+      { messages, model: "first/m", simulate: { status: 500, message: "that-no-receipt-keeps" } },
       { messages, stream: true, simulate: { cut: "stream", after_events: 2, content: ANSWER } },
     ]) {
       const { receipt } = await recorded(gateway, body);

@@ -45,6 +45,8 @@ pub struct Config {
     pub access: OnboardingConfig,
     /// Public usage statistics.
     pub analytics: Analytics,
+    /// The list of recent calls.
+    pub calls: Calls,
     /// Log lines.
     pub log: Log,
     /// The permissions of issued keys, by name of the policy.
@@ -191,7 +193,30 @@ pub struct Analytics {
 
 impl Default for Analytics {
     fn default() -> Self {
-        Analytics { public: true, projects: true }
+        Analytics { public: true, projects: false }
+    }
+}
+
+/// The list of recent calls of all keys at `GET /v0/calls`. Receipts of one key are kept apart from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calls {
+    /// The maximum number of calls, up to [`Calls::MAX_KEEP`]; 0: none.
+    pub keep: u32,
+    /// The maximum age of a call, in days, up to [`Calls::MAX_DAYS`].
+    pub days: u32,
+}
+
+impl Calls {
+    /// The maximum of [`Calls::keep`].
+    pub const MAX_KEEP: u32 = 100_000;
+    /// The maximum of [`Calls::days`].
+    pub const MAX_DAYS: u32 = 30;
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls { keep: 10_000, days: 7 }
     }
 }
 

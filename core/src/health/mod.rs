@@ -5,6 +5,7 @@
 //! be added up. This module does not know clocks, randomness or the object itself.
 
 pub mod failure;
+pub mod minutes;
 pub mod quota;
 mod shared;
 mod stats;

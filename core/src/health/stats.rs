@@ -164,7 +164,7 @@ pub fn day_end_ms(now_ms: u64) -> u64 {
 
 /// The upper end of a latency class, in milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "there are 26 classes")]
-fn bucket_end_ms(index: usize) -> f64 {
+pub(super) fn bucket_end_ms(index: usize) -> f64 {
     FIRST_BUCKET_MS * (index as f64 / 2.0).exp2()
 }
 

@@ -464,8 +464,8 @@ impl Account {
     /// The row, with its project replaced by [`OTHER_PROJECTS`] if the day has too many.
     fn bounded(&mut self, mut row: Row) -> Row {
         let (day, projects) = &mut self.projects;
-        if *day != row.slice.day {
-            *day = row.slice.day;
+        if *day != row.slice.day() {
+            *day = row.slice.day();
             projects.clear();
         }
         if projects.len() < MAX_PROJECTS && !projects.contains(&row.slice.project) {

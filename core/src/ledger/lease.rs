@@ -498,7 +498,7 @@ impl LocalLease {
         self.number += 1;
         let leases = self.closed.iter().map(|lease| lease.number).chain([self.lease.number]).collect();
         let (isolate, number) = (self.isolate.clone(), self.number);
-        let rows = rows.iter().map(Row::to_json).collect();
+        let rows = rows.into_iter().map(Row::into_json).collect();
         let report = Report { isolate, number, charges, rows, closed, leases, receipts };
         self.reported_ms = now_ms;
         Some(&self.sending.insert(Sending { report, made_ms: now_ms, sent_ms: now_ms }).report)

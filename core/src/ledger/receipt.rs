@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::tally::{Row, Slice, Tally};
 use crate::catalog::{OTHER, Price, Registry};
+use crate::error::Error;
 use crate::json;
 use crate::key::Digest;
-use crate::time::{DAY_MS, to_rfc3339};
+use crate::time::{HOUR_MS, to_rfc3339};
 use crate::usage::Usage;
 
 /// The hash before the first receipt.
@@ -27,8 +28,12 @@ pub struct Attempt {
     pub provider: String,
     /// The provider's id of the model.
     pub model: String,
+    /// The index of the provider's key.
+    pub key: u8,
     /// `ok`, `cancelled`, or the class of the failure.
     pub outcome: &'static str,
+    /// The failure: its status and its code.
+    pub failure: Option<(u16, Option<String>)>,
     /// Until the response, the first content of a stream, or the failure, in milliseconds.
     pub duration_ms: u64,
     /// The usage.
@@ -86,6 +91,17 @@ impl Attempt {
     }
 }
 
+/// The code of an error for receipts. A provider chooses its codes, so only words of letters, digits, `_`, `-` and `.` are
+/// kept.
+pub fn code_of(error: &Error) -> Option<&str> {
+    const MAX: usize = 64;
+    let is_word = |code: &&str| {
+        let of_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        (1..=MAX).contains(&code.len()) && code.bytes().all(of_word)
+    };
+    error.code().filter(is_word)
+}
+
 /// The record of a call. The account adds the fields of the chain (see the module).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -95,12 +111,16 @@ pub struct Receipt {
     pub request_id: String,
     /// The start of the call, in milliseconds since 1970.
     pub at_ms: u64,
+    /// The operation: [`crate::operation::Operation::name`].
+    pub operation: &'static str,
     /// The project of the call.
     pub project: Option<String>,
     /// The call requested a stream.
     pub stream: bool,
     /// The status that the caller got.
     pub status: u16,
+    /// The code of the error that the caller got: [`code_of`].
+    pub code: Option<String>,
     /// The end of the call.
     pub outcome: Outcome,
     /// Until the first content of a stream, in milliseconds.
@@ -120,11 +140,13 @@ struct ReceiptText<'r> {
     id: &'r str,
     request_id: &'r str,
     time: String,
+    operation: &'r str,
     project: Option<&'r str>,
     provider: Option<&'r str>,
     model: Option<&'r str>,
     stream: bool,
     status: u16,
+    code: Option<&'r str>,
     outcome: &'static str,
     prompt_tokens: Option<u64>,
     cached_tokens: Option<u64>,
@@ -152,7 +174,12 @@ fn write_attempts<S: Serializer>(attempts: &[Attempt], serializer: S) -> Result<
 struct AttemptText<'r> {
     provider: &'r str,
     model: &'r str,
+    key: u8,
     outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'r str>,
     duration_ms: u64,
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
@@ -193,7 +220,10 @@ impl AttemptText<'_> {
         AttemptText {
             provider: &attempt.provider,
             model: &attempt.model,
+            key: attempt.key,
             outcome: attempt.outcome,
+            status: attempt.failure.as_ref().map(|(status, _)| *status),
+            code: attempt.failure.as_ref().and_then(|(_, code)| code.as_deref()),
             duration_ms: attempt.duration_ms,
             prompt_tokens: attempt.usage.prompt_tokens,
             completion_tokens: attempt.usage.completion_tokens,
@@ -260,11 +290,13 @@ impl Receipt {
             id: &self.id,
             request_id: &self.request_id,
             time: to_rfc3339(self.at_ms),
+            operation: self.operation,
             project: self.project.as_deref(),
             provider: last.map(|last| last.provider.as_str()),
             model: last.map(|last| last.model.as_str()),
             stream: self.stream,
             status: self.status,
+            code: self.code.as_deref(),
             outcome: self.outcome.as_str(),
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
@@ -286,12 +318,13 @@ impl Receipt {
     /// The rows that the receipt adds to the sums: one for each model that was called. The call itself counts for the
     /// last model. Unlisted models are counted as one.
     pub fn rows(&self, registry: &Registry) -> Vec<Row> {
-        let day = u32::try_from(self.at_ms / DAY_MS).unwrap_or(u32::MAX);
+        let hour = u32::try_from(self.at_ms / HOUR_MS).unwrap_or(u32::MAX);
         let last = self.attempts.len().saturating_sub(1);
         let mut rows = Vec::with_capacity(self.attempts.len());
         for (index, attempt) in self.attempts.iter().enumerate() {
             let slice = Slice {
-                day,
+                hour,
+                operation: self.operation.into(),
                 project: self.project.clone().unwrap_or_default(),
                 provider: attempt.provider.clone(),
                 model: attempt.counted_as(registry).to_owned(),
@@ -410,6 +443,30 @@ impl Chain {
     }
 }
 
+/// A receipt in the list of the calls of all keys: the text with the id of its key.
+pub fn with_key(receipt: &str, key_id: &str) -> String {
+    #[derive(Serialize)]
+    struct OfKey<'c> {
+        key_id: &'c str,
+    }
+    with_fields(receipt, &OfKey { key_id })
+}
+
+/// A receipt in that list with the name of its key.
+pub fn with_name(receipt: &str, key_name: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct Named<'c> {
+        key_name: Option<&'c str>,
+    }
+    with_fields(receipt, &Named { key_name })
+}
+
+/// Returns `true` if a receipt's text is that of a call without a complete response.
+pub fn is_failed(text: &str) -> bool {
+    // Quotes inside of strings are escaped, so no other field can look like this.
+    !text.contains("\"outcome\":\"answered\"")
+}
+
 /// The fields that make a receipt a link of the chain.
 #[derive(Serialize)]
 struct Link<'c> {
@@ -481,9 +538,11 @@ mod tests {
             id: "rcpt_1".to_owned(),
             request_id: "r".to_owned(),
             at_ms: 0,
+            operation: "messages",
             project: None,
             stream: false,
             status: 200,
+            code: None,
             outcome: Outcome::Answered,
             first_token_ms: None,
             duration_ms: 1,
@@ -491,7 +550,9 @@ mod tests {
             attempts: vec![Attempt {
                 provider: "anthropic".to_owned(),
                 model: "claude-opus-5-5".to_owned(),
+                key: 0,
                 outcome: "ok",
+                failure: None,
                 duration_ms: 1,
                 usage: Usage::read(usage).unwrap(),
                 estimated: false,
@@ -514,7 +575,9 @@ mod tests {
         let attempt = |outcome, usage, price, cost_micro_usd| Attempt {
             provider: "groq".to_owned(),
             model: "llama \"3\"".to_owned(),
+            key: 1,
             outcome,
+            failure: (outcome != "ok").then(|| (429, Some("slow_down".to_owned()))),
             duration_ms: 120,
             usage,
             estimated: false,
@@ -534,9 +597,11 @@ mod tests {
             id: "rcpt_1".to_owned(),
             request_id: "req-é\u{1}".to_owned(),
             at_ms: 1_700_000_000_123,
+            operation: "chat/completions",
             project: None,
             stream: true,
             status: 200,
+            code: None,
             outcome: Outcome::ClientLeft,
             first_token_ms: Some(u64::MAX),
             duration_ms: 0,
@@ -549,14 +614,14 @@ mod tests {
         assert_eq!(
             receipt.to_text(),
             concat!(
-                r#"{"id":"rcpt_1","request_id":"req-é\u0001","time":"2023-11-14T22:13:20.123Z","project":null,"#,
-                r#""provider":"groq","model":"llama \"3\"","stream":true,"status":200,"outcome":"client_left","#,
+                r#"{"id":"rcpt_1","request_id":"req-é\u0001","time":"2023-11-14T22:13:20.123Z","operation":"chat/completions","project":null,"#,
+                r#""provider":"groq","model":"llama \"3\"","stream":true,"status":200,"code":null,"outcome":"client_left","#,
                 r#""prompt_tokens":9,"cached_tokens":2,"cache_write_tokens":null,"completion_tokens":3,"#,
                 r#""reasoning_tokens":null,"image_tokens":null,"cost_micro_usd":1,"#,
                 r#""first_token_ms":18446744073709551615,"duration_ms":0,"partial":true,"estimated":false,"capped":false,"#,
-                r#""attempts":[{"provider":"groq","model":"llama \"3\"","outcome":"rate_limited","duration_ms":120,"#,
+                r#""attempts":[{"provider":"groq","model":"llama \"3\"","key":1,"outcome":"rate_limited","status":429,"code":"slow_down","duration_ms":120,"#,
                 r#""prompt_tokens":null,"completion_tokens":null,"cost_micro_usd":0,"price":null},"#,
-                r#"{"provider":"groq","model":"llama \"3\"","outcome":"ok","duration_ms":120,"prompt_tokens":9,"#,
+                r#"{"provider":"groq","model":"llama \"3\"","key":1,"outcome":"ok","duration_ms":120,"prompt_tokens":9,"#,
                 r#""completion_tokens":3,"cost_micro_usd":1,"#,
                 r#""price":{"input":50000,"cached_input":0,"cache_write":null,"output":80000}}]}"#,
             )

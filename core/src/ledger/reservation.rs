@@ -7,7 +7,7 @@ use super::lease::Hold;
 use super::limit::{Counter, Kind, Limit};
 use super::message::{Charge, Need, Refusal};
 use super::price::{cost, has_fees};
-use super::receipt::Attempt;
+use super::receipt::{Attempt, code_of};
 use crate::catalog::{Facts, Price};
 use crate::config::UnknownPrice;
 use crate::error::{Code, Error};
@@ -300,7 +300,9 @@ impl Reservation {
         let mut attempt = Attempt {
             provider: provider.to_owned(),
             model: model.to_owned(),
+            key,
             outcome,
+            failure: None,
             duration_ms,
             usage,
             estimated,
@@ -325,6 +327,13 @@ impl Reservation {
             _ => {}
         }
         self.attempts.push(attempt);
+    }
+
+    /// Adds the error of the attempt that has just ended, for its receipt.
+    pub fn failed(&mut self, error: &Error) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.failure = Some((error.status, code_of(error).map(str::to_owned)));
+        }
     }
 
     /// The amount of a limit that the attempts so far have used.

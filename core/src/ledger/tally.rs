@@ -1,9 +1,18 @@
-//! Rows of usage: sums over calls, by day, project, provider and model.
+//! Rows of usage: sums over calls, by hour, operation, project, provider and model.
 //!
 //! The columns of the database and the rows in messages are in the order of [`Tally::FIELDS`]. Reports about rows are in
-//! `report::usage`.
+//! `report::usage` and `report::spending`.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
+
+/// The number of elements of a row before its sums.
+const HEAD: usize = 4;
+/// The number of elements of a row.
+const ELEMENTS: usize = HEAD + Tally::FIELDS.len() + 1;
+/// The hours of a day.
+pub const DAY_HOURS: u32 = 24;
 
 /// Defines [`Tally`] from the names of its sums, the only list of them. SQL and messages take the names and their order
 /// from [`Tally::FIELDS`].
@@ -79,17 +88,26 @@ impl Tally {
     }
 }
 
-/// The key of a row: day, project, provider and model.
+/// The key of a row: hour, operation, project, provider and model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
-    /// The day, UTC: days since 1970.
-    pub day: u32,
+    /// The hour, UTC: hours since 1970. Rows of whole days have the first hour of their day.
+    pub hour: u32,
+    /// The operation ([`crate::operation::Operation::name`]); empty if it was not recorded or is not distinguished.
+    pub operation: Cow<'static, str>,
     /// The project; empty for calls without one.
     pub project: String,
     /// The provider.
     pub provider: String,
     /// The provider's id of the model.
     pub model: String,
+}
+
+impl Slice {
+    /// The day, UTC: days since 1970.
+    pub fn day(&self) -> u32 {
+        self.hour / DAY_HOURS
+    }
 }
 
 /// The sums of the calls of one slice.
@@ -102,28 +120,46 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row in messages: `[day, "project", "provider", "model", n, …]`, with the sums as in [`Tally::FIELDS`].
+    /// The row in messages: `[hour, "project", "provider", "model", n, …, "operation"]`, with the sums as in
+    /// [`Tally::FIELDS`].
     pub fn to_json(&self) -> Value {
-        let Slice { day, project, provider, model } = &self.slice;
-        let mut items: Vec<Value> = Vec::with_capacity(4 + Tally::FIELDS.len());
-        items.push((*day).into());
-        items.extend([project, provider, model].map(|name| Value::from(name.as_str())));
+        self.clone().into_json()
+    }
+
+    /// The same from a row that is not used any more.
+    pub fn into_json(self) -> Value {
+        let Slice { hour, operation, project, provider, model } = self.slice;
+        let mut items: Vec<Value> = Vec::with_capacity(ELEMENTS);
+        items.push(hour.into());
+        items.extend([project, provider, model].map(Value::from));
         items.extend(self.tally.to_array().map(Value::from));
+        items.push(operation.into());
         Value::Array(items)
     }
 
-    /// Reads the output of [`Row::to_json`]; `None` for any other value.
+    /// Reads the output of [`Row::to_json`]; `None` for any other value. Earlier versions wrote rows without an operation,
+    /// whose first element is a day: days since 1970.
     pub fn from_json(value: &Value) -> Option<Row> {
-        let items = value.as_array().filter(|items| items.len() == 4 + Tally::FIELDS.len())?;
-        let mut items = items.iter();
-        let day = u32::try_from(items.next()?.as_u64()?).ok()?;
-        let mut name = || Some(items.next()?.as_str()?.to_owned());
-        let slice = Slice { day, project: name()?, provider: name()?, model: name()? };
-        let mut sums = [0; Tally::FIELDS.len()];
-        for (sum, item) in sums.iter_mut().zip(items) {
-            *sum = item.as_u64()?;
+        let items = value.as_array()?;
+        let is_of_day = items.len() == ELEMENTS - 1;
+        if !is_of_day && items.len() != ELEMENTS {
+            return None;
         }
-        Some(Row { slice, tally: Tally::from_array(sums) })
+        let mut items = items.iter();
+        let time = u32::try_from(items.next()?.as_u64()?).ok()?;
+        let hour = if is_of_day { time.checked_mul(DAY_HOURS)? } else { time };
+        let mut name = || Some(items.next()?.as_str()?.to_owned());
+        let (project, provider, model) = (name()?, name()?, name()?);
+        let mut sums = [0; Tally::FIELDS.len()];
+        for sum in &mut sums {
+            *sum = items.next()?.as_u64()?;
+        }
+        let operation = if is_of_day { "" } else { items.next()?.as_str()? };
+        let operation = Cow::Owned(operation.to_owned());
+        Some(Row {
+            slice: Slice { hour, operation, project, provider, model },
+            tally: Tally::from_array(sums),
+        })
     }
 }
 
@@ -147,11 +183,19 @@ mod tests {
 
     #[test]
     fn the_columns_of_the_database_are_the_names_of_the_sums() {
-        let migration = include_str!("../../../migrations/0002_usage.sql");
-        let table = migration.split_once("CREATE TABLE usage_daily (").unwrap().1.split_once(')').unwrap().0;
-        let columns = table.lines().filter_map(|line| line.trim().split_once(" INTEGER NOT NULL,"));
-        let columns: Vec<_> = columns.map(|(name, _)| name.trim()).filter(|name| *name != "day").collect();
-        assert_eq!(columns, Tally::FIELDS);
+        let migrations = [
+            include_str!("../../../migrations/0002_usage.sql"),
+            include_str!("../../../migrations/0006_usage_by_key.sql"),
+        ];
+        let tables = migrations.iter().flat_map(|text| text.split("CREATE TABLE usage_").skip(1));
+        let tables = tables.filter_map(|table| Some(table.split_once(") STRICT")?.0));
+        let with_sums: Vec<&str> = tables.filter(|table| !table.starts_with("watermarks")).collect();
+        assert_eq!(with_sums.len(), 3);
+        for table in with_sums {
+            let columns = table.lines().filter_map(|line| line.trim().split_once(" INTEGER NOT NULL,"));
+            let columns = columns.map(|(name, _)| name.trim()).filter(|name| !["day", "hour"].contains(name));
+            assert_eq!(columns.collect::<Vec<_>>(), Tally::FIELDS);
+        }
     }
 
     #[test]
@@ -165,12 +209,22 @@ mod tests {
 
     #[test]
     fn is_written_as_an_array_and_rejects_other_values() {
-        let slice =
-            Slice { day: 20_000, project: String::new(), provider: "groq".into(), model: "a/b".into() };
+        let slice = Slice {
+            hour: 480_005,
+            operation: "embeddings".into(),
+            project: String::new(),
+            provider: "groq".into(),
+            model: "a/b".into(),
+        };
+        assert_eq!(slice.day(), 20_000);
         let row = Row { slice, tally: counted() };
-        let array = json!([20_000, "", "groq", "a/b", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+        let array =
+            json!([480_005, "", "groq", "a/b", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, "embeddings"]);
         assert_eq!(row.to_json(), array);
-        assert_eq!(Row::from_json(&array), Some(row));
+        assert_eq!(Row::from_json(&array), Some(row.clone()));
+        let of_day = json!([20_000, "", "groq", "a/b", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+        let earlier = Slice { hour: 480_000, operation: "".into(), ..row.slice.clone() };
+        assert_eq!(Row::from_json(&of_day), Some(Row { slice: earlier, ..row }), "of an earlier version");
         let changed = |index: usize, value: Value| {
             let mut array = array.clone();
             array[index] = value;
@@ -189,6 +243,7 @@ mod tests {
             changed(4, (-1).into()),
             changed(17, 1.5.into()),
             changed(17, "14".into()),
+            changed(18, 15.into()),
         ] {
             assert_eq!(Row::from_json(&wrong), None, "{wrong}");
         }
@@ -196,10 +251,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arrays_and_rows_round_trip(day: u32, project: String, provider: String, model: String, sums: [u64; 14]) {
+        fn arrays_and_rows_round_trip(hour: u32, names: [String; 4], sums: [u64; 14]) {
             let tally = Tally::from_array(sums);
             prop_assert_eq!(tally.to_array(), sums);
-            let row = Row { slice: Slice { day, project, provider, model }, tally };
+            let [operation, project, provider, model] = names;
+            let row = Row { slice: Slice { hour, operation: operation.into(), project, provider, model }, tally };
             let text = row.to_json().to_string();
             let read: Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(Row::from_json(&read), Some(row));

@@ -1,13 +1,15 @@
 //! Diagnosis of providers for operators: `GET /v0/providers` and `GET /v0/lanes`, with the last error of each lane.
 //!
 //! A lane has the id `provider:key/model`, where `key` is the index of the provider's key; `provider:key` is the key itself.
-//! Times are RFC 3339, latencies milliseconds, and `None` (`null` in JSON) is unknown. Of a long key, the last four
-//! characters are shown, by which operators recognise it.
+//! On demand with the history of the last day ([`with_history`]). Times are RFC 3339, latencies milliseconds, and `None`
+//! (`null` in JSON) is unknown. Of a long key, the last four characters are shown, by which operators recognise it.
 
 use serde::Serialize;
 
 use crate::catalog::{Entry, OTHER, Reachability, Registry};
+use crate::error::{Code, Error};
 use crate::health::failure::Class;
+use crate::health::minutes::{self, Attempts, HistoryQuery, Minute};
 use crate::health::{Availability, HealthView, LaneId, LaneStats, LastError};
 use crate::key::Secret;
 use crate::key::master::Fault;
@@ -34,6 +36,24 @@ pub struct ProviderDocument<'a> {
     pub attempts: u64,
     /// The last error of all its lanes, with the id of the lane.
     pub last_error: Option<ErrorDocument<'a>>,
+    /// The attempts of the last minutes, if they were requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<StepDocument>>,
+}
+
+/// The attempts of some minutes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepDocument {
+    /// The beginning.
+    pub start: String,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// Those that failed through the provider's fault.
+    pub failures: u32,
+    /// The median latency of successful attempts.
+    pub p50_ms: Option<u64>,
+    /// The 95th percentile.
+    pub p95_ms: Option<u64>,
 }
 
 /// A key of a provider.
@@ -98,6 +118,9 @@ pub struct LaneDocument<'a> {
     pub avg_latency_ms: Option<f64>,
     /// The last error.
     pub last_error: Option<ErrorDocument<'a>>,
+    /// The attempts of the last minutes, if they were requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<StepDocument>>,
 }
 
 /// A cooldown.
@@ -164,6 +187,57 @@ fn cooldown(
         Availability::CoolingDown { until_ms, why, .. } => {
             Some(CooldownDocument { until: time::to_rfc3339(until_ms), reason: why })
         }
+    }
+}
+
+/// The most steps of a history.
+const MAX_STEPS: u32 = 288;
+
+/// The query of a history of so many minutes in steps of so many minutes. The default is the shortest step of which there are
+/// not too many.
+///
+/// # Errors
+/// 400 for more than [`MAX_STEPS`] steps.
+pub fn history_query(minutes: u32, step: Option<u32>, by_lane: bool) -> Result<HistoryQuery, Error> {
+    let shortest = minutes.div_ceil(MAX_STEPS);
+    let step = step.unwrap_or(shortest);
+    if step < shortest {
+        let message = format!(
+            "'step' must be at least {shortest} for {minutes} minutes: there are at most {MAX_STEPS} steps"
+        );
+        return Err(Error::new(Code::InvalidValue, message).with_param("step"));
+    }
+    Ok(HistoryQuery { minutes, step, by_lane })
+}
+
+fn history(steps: &[Minute], is_this: impl Fn(&Attempts) -> bool) -> Vec<StepDocument> {
+    let of_step = |step: &Minute| {
+        let lane = step.lanes.iter().find(|lane| is_this(lane))?;
+        Some(StepDocument {
+            start: time::to_rfc3339(u64::from(step.minute) * minutes::MINUTE_MS),
+            attempts: lane.attempts,
+            failures: lane.failures,
+            p50_ms: lane.percentile_ms(50),
+            p95_ms: lane.percentile_ms(95),
+        })
+    };
+    steps.iter().filter_map(of_step).collect()
+}
+
+/// Adds the history of each provider; steps without attempts are left out.
+pub fn with_history(providers: &mut [ProviderDocument<'_>], steps: &[Minute]) {
+    for provider in providers {
+        provider.history = Some(history(steps, |lane| lane.provider == provider.name));
+    }
+}
+
+/// Adds the history of each lane; steps without attempts are left out.
+pub fn with_lane_history(lanes: &mut [LaneDocument<'_>], steps: &[Minute]) {
+    for lane in lanes {
+        lane.history = Some(history(steps, |attempts| {
+            (attempts.provider.as_str(), attempts.model.as_str(), attempts.key)
+                == (lane.provider, lane.model, lane.key)
+        }));
     }
 }
 
@@ -258,6 +332,7 @@ fn provider<'a>(
         models: entry.models().count(),
         attempts: lanes().map(|(_, lane)| lane.totals.attempts).sum(),
         last_error: last.and_then(|(id, lane)| last_error(id, lane)),
+        history: None,
     }
 }
 
@@ -287,6 +362,7 @@ pub fn lanes<'a>(
             success_rate: lane.success_rate(),
             avg_latency_ms: lane.latency_ms(),
             last_error: last_error(id, lane),
+            history: None,
         }
     };
     wanted.map(document).collect()
@@ -296,7 +372,6 @@ pub fn lanes<'a>(
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::error::Error;
 
     #[test]
     fn lanes_have_ids_that_name_them_and_their_last_errors() {
@@ -325,8 +400,48 @@ mod tests {
         let providers = serde_json::to_value(providers(&view, &registry, &[], 10)).unwrap();
         let acme = providers.as_array().unwrap().iter().find(|one| one["name"] == "acme").unwrap();
         assert_eq!(acme["last_error"]["lane"], "acme:1/org/m");
+        assert_eq!(acme.get("history"), None);
         assert_eq!(acme["keys"][1]["cooldown"]["until"], "1970-01-01T00:00:09Z");
         assert!(acme["keys"][0]["cooldown"].is_null());
         assert!(!providers.to_string().contains("sk-"));
+    }
+
+    #[test]
+    fn a_history_has_the_steps_with_attempts_of_a_lane_or_a_provider() {
+        let registry = Registry::new(&Config::default(), false, |_| None);
+        let mut view = HealthView::default();
+        let lane = LaneId { provider: "groq", model: "other", key: 0 };
+        view.answered(lane, 0, 60);
+        let step = |minute, provider: &str, model: &str| Minute {
+            minute,
+            lanes: vec![Attempts {
+                provider: provider.into(),
+                model: model.into(),
+                attempts: 3,
+                failures: 1,
+                ..Attempts::default()
+            }],
+        };
+        let mut found = lanes(&view, &registry, None, 60);
+        with_lane_history(&mut found, &[step(60, "groq", "other"), step(61, "groq", "else")]);
+        let shown = serde_json::json!([
+            {"start": "1970-01-01T01:00:00Z", "attempts": 3, "failures": 1, "p50_ms": null, "p95_ms": null}
+        ]);
+        assert_eq!(serde_json::to_value(&found).unwrap()[0]["history"], shown);
+        let mut found = providers(&view, &registry, 60);
+        with_history(&mut found, &[step(60, "groq", "")]);
+        let shown_of = |name: &str| {
+            let provider = found.iter().find(|provider| provider.name == name).unwrap();
+            serde_json::to_value(provider).unwrap()["history"].clone()
+        };
+        assert_eq!((shown_of("groq"), shown_of("openai")), (shown, serde_json::json!([])));
+    }
+
+    #[test]
+    fn a_history_has_a_bounded_number_of_steps() {
+        let step = |minutes, step| history_query(minutes, step, true).map(|query| query.step);
+        assert_eq!((step(1440, None).unwrap(), step(60, None).unwrap()), (5, 1));
+        assert_eq!(step(1440, Some(60)).unwrap(), 60);
+        assert!(step(1440, Some(4)).unwrap_err().message.contains("at least 5"));
     }
 }

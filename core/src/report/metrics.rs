@@ -14,7 +14,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Snapshot<'a> {
     /// The gateway's version.
     pub version: &'a str,
-    /// The usage since counting began: one row for each provider and model. A row without a model is the sum of several.
+    /// The usage since counting began: one row for each provider, model and operation. A row without a model is the sum of
+    /// several.
     pub totals: Vec<Row>,
     /// The state of each provider that has been called.
     pub providers: Vec<ProviderState<'a>>,
@@ -55,7 +56,7 @@ struct Metric {
 
 /// The source of a metric's samples. A value is a whole number of the unit's smallest part, which has `decimals` decimals.
 enum Samples {
-    /// For each provider and model.
+    /// For each provider, model and operation.
     Models(&'static [Sample]),
     /// For each provider.
     Providers { value: fn(&ProviderState<'_>) -> Option<u64>, decimals: usize },
@@ -67,7 +68,7 @@ enum Samples {
 
 struct Sample {
     suffix: &'static str,
-    /// A label after provider and model, as `,name="value"`.
+    /// A label after provider, model and operation, as `,name="value"`.
     label: &'static str,
     value: fn(&Tally) -> u64,
     decimals: usize,
@@ -219,9 +220,13 @@ impl Snapshot<'_> {
                 Samples::Models(samples) => {
                     for Row { slice, tally } in &self.totals {
                         let model = if slice.model.is_empty() { OTHER } else { &slice.model };
-                        let labels =
-                            ["provider=\"", &escaped(&slice.provider), "\",model=\"", &escaped(model), "\""]
-                                .concat();
+                        let label = |name: &str, value: &str| format!("{name}=\"{}\"", escaped(value));
+                        let mut labels =
+                            [label("provider", &slice.provider), label("model", model)].join(",");
+                        // Sums from before operations were counted have none.
+                        if !slice.operation.is_empty() {
+                            labels = [labels, label("operation", &slice.operation)].join(",");
+                        }
                         for Sample { suffix, label, value, decimals } in *samples {
                             let value = decimal(value(tally), *decimals);
                             text.push(&[name, suffix, "{", &labels, label, "} ", &value, "\n"]);
@@ -312,10 +317,14 @@ mod tests {
 
     #[test]
     fn every_metric_has_its_head_and_all_its_samples() {
-        let slice =
-            Slice { day: 0, project: String::new(), provider: "groq".into(), model: "a\"\\\nä".into() };
+        let slice = Slice {
+            operation: "embeddings".into(),
+            provider: "groq".into(),
+            model: "a\"\\\nä".into(),
+            ..Slice::default()
+        };
         let tally = Tally::from_array([5, 3, 6, 100, 40, 30, 50, 20, 1_500_000, 1, 2, 2_345, 2, 301]);
-        let others = Slice { model: String::new(), ..slice.clone() };
+        let others = Slice { model: String::new(), operation: "".into(), ..slice.clone() };
         let snapshot = Snapshot {
             version: "1.2.3",
             totals: vec![Row { slice, tally }, Row { slice: others, tally: Tally::default() }],
@@ -332,7 +341,7 @@ mod tests {
             lost_records: None,
         };
         let text = snapshot.exposition();
-        let model = r#"provider="groq",model="a\"\\\nä""#;
+        let model = r#"provider="groq",model="a\"\\\nä",operation="embeddings""#;
         for line in [
             "# HELP gatehouse_requests_total Calls that were sent to a provider.",
             "# TYPE gatehouse_requests_total counter",

@@ -183,7 +183,8 @@ impl Details {
 }
 
 impl Sums {
-    fn of(tally: &Tally, detail: Detail) -> Sums {
+    /// The sums of a tally.
+    pub fn of(tally: &Tally, detail: Detail) -> Sums {
         Sums {
             requests: tally.requests,
             successful: tally.successful,
@@ -207,7 +208,7 @@ impl Summary {
         let [mut days, mut providers, mut models, mut projects] = <[Tallies; 4]>::default();
         for Row { slice, tally } in by_day {
             total.add(tally);
-            add(&mut days, &date(slice.day), tally);
+            add(&mut days, &date(slice.day()), tally);
         }
         for Row { slice, tally } in by_model {
             add(&mut providers, &slice.provider, tally);
@@ -374,7 +375,7 @@ mod tests {
     fn row(day: u32, project: &str, provider: &str, model: &str, requests: u64, successful: u64) -> Row {
         let [project, provider, model] = [project, provider, model].map(str::to_owned);
         Row {
-            slice: Slice { day, project, provider, model },
+            slice: Slice { hour: day * 24, project, provider, model, ..Slice::default() },
             tally: Tally { requests, successful, ..Tally::default() },
         }
     }

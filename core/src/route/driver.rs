@@ -339,6 +339,7 @@ impl<'c> Driver<'c> {
         self.note(candidate, class.as_str(), upstream_ms);
         let end = used_by_failure(&refusal, candidate);
         self.reservation.ended(target(candidate, lane), class.as_str(), upstream_ms, end);
+        self.reservation.failed(&refusal.error);
         let rank = |failed: &Exhausted| failed.class.map_or(0, Class::rank);
         if self.failed.as_ref().is_none_or(|failed| class.rank() > rank(failed)) {
             let class = Some(class);

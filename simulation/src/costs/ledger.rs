@@ -36,6 +36,10 @@ const LOAD_ROWS: u64 = 8;
 /// The rows that a fold writes in addition to sums and removed pages: the watermark, the reporters, the roll-up, and its
 /// removal.
 const FOLD_ROWS: u64 = 4;
+/// The rows that a roll-up writes in addition to sums: the watermark, and the row to which it appends its receipts.
+const ROLL_UP_ROWS: u64 = 2;
+/// The rows that it reads in addition to sums: the watermark, the same row, and the hour of the last tidying, twice.
+const ROLL_UP_ROWS_READ: u64 = 4;
 /// The rows that a fold reads to find expired ones: the first that has not expired.
 const REMOVAL_ROWS: u64 = 1;
 /// The number of models that the calls of a key use.
@@ -410,7 +414,8 @@ impl World {
         let tally =
             Tally { requests: 1, successful: 1, attempts: 1, cost_micro_usd: cost, ..Tally::default() };
         let slice = Slice {
-            day: (self.now_ms / DAY_MS) as u32,
+            hour: (self.now_ms / (DAY_MS / 24)) as u32,
+            operation: "chat/completions".into(),
             project: String::new(),
             provider: "provider".to_owned(),
             model: format!("model-{model}"),
@@ -501,8 +506,8 @@ impl World {
             // On average as many pages are removed as are added.
             self.counts.object_written += std::mem::take(&mut self.fresh_pages);
             self.counts.d1_queries += 1;
-            self.counts.d1_written += slices + 1;
-            self.counts.d1_read += slices + 1;
+            self.counts.d1_written += slices + ROLL_UP_ROWS;
+            self.counts.d1_read += slices + ROLL_UP_ROWS_READ;
         } else {
             self.active(ACTIVE_MS);
         }

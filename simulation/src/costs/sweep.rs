@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use gatehouse_core::report::calls::SPAN_MS;
 use serde_json::{Map, Value, json};
 
 use super::ledger::{self, Setting};
@@ -93,7 +94,10 @@ impl Sweep {
     }
 
     fn needs(&self, operator: &Operator, cpu_us: u64) -> Option<Needs> {
-        self.of(operator).map(|(ledger, health)| Needs::new(*ledger, *health, cpu_us))
+        self.of(operator).map(|(ledger, health)| {
+            let d1_written = ledger.d1_written + removed_spans(operator, ledger);
+            Needs::new(ledger::Counts { d1_written, ..*ledger }, *health, cpu_us)
+        })
     }
 
     /// The content of the file. `measured` is copied unchanged.
@@ -227,6 +231,12 @@ impl Sweep {
         let messages = ledger.object_requests() as f64 / ledger.calls.max(1) as f64;
         Some((sum, messages * rate as f64 / keys as f64))
     }
+}
+
+/// The rows of the list of calls that are removed for a million calls: one for each span of time in which any key rolled up.
+fn removed_spans(operator: &Operator, ledger: &ledger::Counts) -> u64 {
+    let seconds = 1_000_000 * SECONDS / operator.calls.max(1);
+    (seconds * 1_000 / SPAN_MS).min(ledger.alarms)
 }
 
 /// The item that is only paid by operators who bind Analytics Engine.

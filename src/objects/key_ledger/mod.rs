@@ -10,11 +10,13 @@ mod storage;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
+use gatehouse_core::config::Calls;
 use gatehouse_core::json;
 use gatehouse_core::ledger::{
     Account, Changes, KeptResponse, LeaseRequest, LeaseResponse, Limit, Report, ReportResponse,
 };
 use gatehouse_core::report::usage::KeyUsage;
+use gatehouse_core::time::HOUR_MS;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use worker::wasm_bindgen::{self, JsValue};
@@ -24,6 +26,8 @@ use super::{ObjectError, send_within};
 use crate::platform::database::Failure;
 use crate::platform::{clock, log};
 use crate::store;
+use crate::store::calls::Page;
+use crate::store::usage::Batch;
 use storage::{Retry, RollUp};
 
 /// The time for which a call waits for a lease, in milliseconds.
@@ -38,13 +42,25 @@ const LATE_MS: u64 = 60_000;
 /// The wait if the database has no tables yet, or there is none.
 const NO_TABLES_MS: u64 = 300_000;
 
+/// The key of an object, as the sums and the calls of all keys name it, and the configuration of the list of calls. Reports
+/// state it, since an object does not know its own name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Holder {
+    /// The id of an issued key, or `ring:` and the label of a key of the ring.
+    pub key: String,
+    /// The list of calls.
+    pub calls: Calls,
+}
+
 /// A message to the object.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Message<'a> {
     /// A request for a lease.
     Ask(Cow<'a, LeaseRequest>),
-    /// A report of finished calls.
+    /// A report of finished calls of a key. An object of an earlier version rejects the message, and the isolate repeats it.
+    ReportOf(Cow<'a, Holder>, Cow<'a, Report>),
+    /// A report from an isolate of an earlier version.
     Report(Cow<'a, Report>),
     /// The report of `GET /usage`.
     Usage {
@@ -81,9 +97,11 @@ pub async fn request_lease(
 pub fn report(
     env: &Env,
     ledger: &str,
+    holder: &Holder,
     report: &Report,
 ) -> impl Future<Output = Result<ReportResponse, ObjectError>> + use<> {
-    exchange(PATIENCE_MS, env, ledger, &Message::Report(Cow::Borrowed(report)), &report.receipts)
+    let message = Message::ReportOf(Cow::Borrowed(holder), Cow::Borrowed(report));
+    exchange(PATIENCE_MS, env, ledger, &message, &report.receipts)
 }
 
 /// The report of `GET /usage` ([`KeyUsage`]) as JSON text, for a range of days, both ends included.
@@ -160,6 +178,8 @@ pub struct KeyLedger {
     env: Env,
     /// Read from storage by the first message.
     account: RefCell<Option<Account>>,
+    /// Read together with the account.
+    holder: RefCell<Holder>,
     /// The time of the alarm, in milliseconds since 1970, if it is known.
     alarm_ms: Cell<Option<u64>>,
 }
@@ -171,6 +191,7 @@ impl DurableObject for KeyLedger {
             state: state._inner().into(),
             env,
             account: RefCell::new(None),
+            holder: RefCell::default(),
             alarm_ms: Cell::new(None),
         }
     }
@@ -179,7 +200,7 @@ impl DurableObject for KeyLedger {
         let text = request.text().await?;
         let (message, receipts) = text.split_once('\n').unwrap_or((&text, ""));
         let mut message: Message<'_> = json::read(message)?;
-        if let Message::Report(report) = &mut message {
+        if let Message::ReportOf(_, report) | Message::Report(report) = &mut message {
             receipts.clone_into(&mut report.to_mut().receipts);
         }
         // From here on the object does not wait, so no other message is handled in between.
@@ -220,7 +241,11 @@ impl KeyLedger {
         let mut account = self.account.borrow_mut();
         let account = match &mut *account {
             Some(account) => account,
-            empty => empty.insert(storage::load(&self.state, now_ms)?),
+            empty => {
+                let (account, holder) = storage::load(&self.state, now_ms)?;
+                self.holder.replace(holder);
+                empty.insert(account)
+            }
         };
         step(account, now_ms)
     }
@@ -231,6 +256,15 @@ impl KeyLedger {
                 let (answer, changes) = account.request_lease(request, now_ms);
                 storage::store(&self.state, &changes)?;
                 Ok(json::to_text(&answer))
+            }
+            Message::ReportOf(holder, report) => {
+                if *self.holder.borrow() != **holder {
+                    storage::store_holder(&self.state, holder)?;
+                    self.holder.replace(Holder::clone(holder));
+                }
+                let (standing, changes) = account.report(report, now_ms);
+                storage::store(&self.state, &changes)?;
+                Ok(json::to_text(&standing))
             }
             Message::Report(report) => {
                 let (standing, changes) = account.report(report, now_ms);
@@ -276,13 +310,23 @@ impl KeyLedger {
     /// the alarm may go off before for another reason, in another life of the object.
     async fn roll_up(&self) -> Option<u64> {
         loop {
-            let RollUp { watermark, rows, retry } = storage::oldest_roll_up(&self.state)?;
+            let RollUp { watermark, after, rows, retry } = storage::oldest_roll_up(&self.state)?;
             if let Some(Retry { at_ms, .. }) = retry.filter(|retry| retry.at_ms > clock::now_ms()) {
                 return Some(at_ms);
             }
-            let wait_ms = match store::usage::roll_up(&self.env, &self.id, watermark, &rows).await {
-                Ok(()) => {
+            let Holder { key, calls } = self.holder.borrow().clone();
+            let page = (calls.keep > 0).then(|| storage::newest_receipts(&self.state, after, watermark));
+            let page =
+                page.and_then(|pages| Page::new(&key, pages.iter().flat_map(|page| page.lines().rev())));
+            let batch = Batch { ledger: &self.id, watermark, key: &key, rows: &rows, calls: page };
+            let wait_ms = match store::usage::roll_up(&self.env, batch).await {
+                Ok(tidied_hour) => {
                     storage::rolled_up(&self.state, watermark, retry.is_some());
+                    let now_hour = clock::now_ms() / HOUR_MS;
+                    if tidied_hour < now_hour {
+                        // If this fails, the next roll-up of any key does it.
+                        let _ = store::usage::tidy(&self.env, now_hour, tidied_hour, calls).await;
+                    }
                     continue;
                 }
                 Err(Failure::NotBound | Failure::NotMigrated) => NO_TABLES_MS,

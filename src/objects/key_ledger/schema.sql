@@ -24,7 +24,7 @@ CREATE TABLE leases (
   body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Singleton texts: 'counters', 'reporters', and 'retry' if a roll-up has failed.
+-- Singleton texts: 'holder' (the key), 'counters', 'reporters', and 'retry' if a roll-up has failed.
 CREATE TABLE kept (
   name TEXT PRIMARY KEY,
   body TEXT NOT NULL
@@ -33,5 +33,6 @@ CREATE TABLE kept (
 -- Sums that wait for their roll-up to the database, oldest first. Each stays until the roll-up has succeeded.
 CREATE TABLE roll_ups (
   watermark INTEGER PRIMARY KEY,
+  -- A JSON array of rows, and the number of the receipt before the first as its last element.
   rows      TEXT NOT NULL
 ) STRICT;

@@ -16,6 +16,8 @@ use crate::platform::variables;
 use crate::store::sql;
 use crate::store::usage::{add_rows, row, sums};
 
+use super::Holder;
+
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
     #[wasm_bindgen(js_name = runObjectStatements, catch)]
@@ -31,6 +33,9 @@ const ITSELF: &str = "";
 /// The maximum number of stored receipts, and their maximum age, in milliseconds. The sums are kept forever.
 const KEEP_RECEIPTS: u64 = 10_000;
 const KEEP_MS: u64 = 30 * 86_400_000;
+
+/// The number of the newest receipts of a roll-up that are offered to the list of calls, apart from those of one page.
+const MAX_LISTED: u64 = 200;
 
 /// The placeholder of the long parameter in a statement.
 const LONG: Value = Value::Bool(true);
@@ -56,8 +61,8 @@ fn number(row: &Value, column: &str) -> u64 {
     row[column].as_u64().unwrap_or_default()
 }
 
-/// Reads the stored account, and creates the tables if they do not exist.
-pub fn load(state: &JsValue, now_ms: u64) -> Result<Account, String> {
+/// Reads the stored account and its key, and creates the tables if they do not exist.
+pub fn load(state: &JsValue, now_ms: u64) -> Result<(Account, Holder), String> {
     let there = Statement::new("SELECT 1 FROM sqlite_master WHERE name = 'pages'", []);
     if run(state, &[there])?.iter().all(Vec::is_empty) {
         run(state, &[Statement::new(TABLES, []), Statement::new(USAGE_TABLES, [])])?;
@@ -85,13 +90,19 @@ pub fn load(state: &JsValue, now_ms: u64) -> Result<Account, String> {
         reporters: of_kept("reporters"),
         pages: pages.iter().map(page).collect(),
     };
-    Ok(Account::load(&stored, now_ms))
+    let holder = of_kept("holder").and_then(|text| json::read(text).ok()).unwrap_or_default();
+    Ok((Account::load(&stored, now_ms), holder))
 }
 
 fn keep(name: &str, body: &str) -> Statement {
     let sql =
         "INSERT INTO kept (name, body) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET body = excluded.body";
     Statement::new(sql, [name.into(), body.into()])
+}
+
+/// Stores the key.
+pub fn store_holder(state: &JsValue, holder: &Holder) -> Result<(), String> {
+    run(state, &[keep("holder", &json::to_text(holder))]).map(|_| ())
 }
 
 /// Writes the changes of a step of the account.
@@ -135,16 +146,17 @@ pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
 /// Adds new receipts to the sums, queues these for the database, and deletes receipts that are too old.
 pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), String> {
     let count = account.chain().count;
-    let rows: Value = account.fold(now_ms).iter().map(Row::to_json).collect();
-    let rows = rows.to_string();
-    let [added, marked] = add_rows(&rows, ITSELF, count);
+    let rows: Vec<Value> = account.fold(now_ms).iter().map(Row::to_json).collect();
+    let [added, marked] = add_rows(&json::to_text(&rows), ITSELF, count);
     let statements = [
+        // Before the watermark of the object itself: its receipts begin behind it.
+        Statement::new(
+            "INSERT INTO roll_ups (watermark, rows) SELECT ?1, json_insert(?2, '$[#]', coalesce((SELECT watermark \
+             FROM usage_watermarks WHERE ledger = ?3), 0))",
+            [count.into(), json::to_text(&rows).into(), ITSELF.into()],
+        ),
         added,
         marked,
-        Statement::new(
-            "INSERT INTO roll_ups (watermark, rows) VALUES (?1, ?2)",
-            [count.into(), rows.as_str().into()],
-        ),
         keep("reporters", &account.reporters()),
         // Both use the primary key, so that they read few more rows than they delete. The last page stays: it continues
         // the chain.
@@ -162,8 +174,10 @@ pub fn fold(state: &JsValue, account: &mut Account, now_ms: u64) -> Result<(), S
 
 /// Sums that wait for their roll-up.
 pub struct RollUp {
-    /// Their watermark.
+    /// Their watermark: the number of the last receipt.
     pub watermark: u64,
+    /// The number of the receipt before the first.
+    pub after: u64,
     /// The sums.
     pub rows: Vec<Row>,
     /// The retry, if a roll-up has failed.
@@ -186,11 +200,25 @@ pub fn oldest_roll_up(state: &JsValue) -> Option<RollUp> {
     let found = run(state, &[Statement::new(sql, [])]).ok()?;
     let oldest = found.first()?.first()?;
     let rows: Vec<Value> = serde_json::from_str(text(oldest, "rows")).ok()?;
+    let watermark = number(oldest, "watermark");
+    // Earlier versions did not store the number.
+    let after = rows.last().and_then(Value::as_u64).unwrap_or(watermark);
     Some(RollUp {
-        watermark: number(oldest, "watermark"),
+        watermark,
+        after,
         rows: rows.iter().filter_map(Row::from_json).collect(),
         retry: json::read(text(oldest, "retry")).ok(),
     })
+}
+
+/// The newest pages of the receipts of a roll-up, newest first: some hundred receipts at most, so that the calls of a busy
+/// key fit into memory. The account numbers receipts without gaps, and a page is never split.
+pub fn newest_receipts(state: &JsValue, after: u64, last: u64) -> Vec<String> {
+    let sql = "SELECT receipts FROM pages WHERE first > ?1 AND last <= ?2 AND (last = ?2 OR first > ?2 - ?3) \
+               ORDER BY first DESC";
+    let parameters = [after.into(), last.into(), MAX_LISTED.into()];
+    let found = run(state, &[Statement::new(sql, parameters)]).unwrap_or_default();
+    found.iter().flatten().map(|page| text(page, "receipts").to_owned()).collect()
 }
 
 /// Stores when to try again.
@@ -212,11 +240,11 @@ pub fn rolled_up(state: &JsValue, watermark: u64, was_retried: bool) {
 
 /// The sums of a range of days, including those that are not folded yet.
 pub fn usage(state: &JsValue, [from, to]: [u32; 2], account: &Account) -> Result<Usage, String> {
-    let found = run(state, &sums([from, to], None))?;
+    let found = run(state, &sums([from, to]))?;
     let mut lists = found.iter().map(|rows| rows.iter().map(row).collect::<Vec<Row>>());
     let mut next = || lists.next().unwrap_or_default();
     let mut usage = Usage { days: next(), models: next(), projects: next() };
-    for row in account.unfolded().iter().filter(|row| (from..=to).contains(&row.slice.day)) {
+    for row in account.unfolded().iter().filter(|row| (from..=to).contains(&row.slice.day())) {
         for list in [&mut usage.days, &mut usage.models, &mut usage.projects] {
             list.push(row.clone());
         }

@@ -1,5 +1,5 @@
 SELECT day,
   {sums}
-FROM usage_daily
+FROM {usage}
 WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR project = ?3)
 GROUP BY day

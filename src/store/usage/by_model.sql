@@ -2,7 +2,7 @@ WITH sums AS (
   SELECT provider,
     iif(?4 IS NULL OR provider || '/' || model IN (SELECT value FROM json_each(?4)), model, 'other') AS model,
     {sums}
-  FROM usage_daily
+  FROM {usage}
   WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR project = ?3)
   GROUP BY 1, 2
 ),

@@ -1,7 +1,7 @@
 WITH sums AS (
   SELECT project,
     {sums}
-  FROM usage_daily
+  FROM {usage}
   WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR project = ?3) AND project <> ''
   GROUP BY project
 ),
