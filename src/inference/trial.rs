@@ -49,7 +49,7 @@ pub struct TrialReport {
     pub ok: bool,
     /// The model that was tried, as `provider/model`.
     pub model: String,
-    /// The status of the response, or of the error that stands for a missing one.
+    /// The status of the response; without a response, that of the error.
     pub status: u16,
     /// The class of the failure.
     pub class: Option<&'static str>,
