@@ -11,6 +11,7 @@ import { action, createProgram, option, runProgram } from "./lib/command-line.mj
 import { refuseKeys } from "./lib/key-input.mjs";
 import { DEFAULT_URL } from "./operator/connection.mjs";
 import { UsageError } from "./lib/terminal.mjs";
+import { listAlerts, testAlerts } from "./operator/alerts.mjs";
 import { listAudit, verifyAudit } from "./operator/audit.mjs";
 import { listCalls, showCall, showUsage } from "./operator/usage.mjs";
 import {
@@ -202,7 +203,8 @@ requests
 requests.command("show <ID>").description("show one request").action(action(showRequest));
 requests
   .command("approve <ID>")
-  .description("issue a key for a request and print it once")
+  .description("issue a key for a request and print it once, or raise the limits that it asks for")
+  .addOption(option("--name NAME", "name of the key (default: the id of the request)"))
   .addOption(policy)
   .addOption(expiresAt)
   .addOption(claim)
@@ -455,6 +457,13 @@ calls
   .command("show <ID>")
   .description("show one call with its attempts, by its receipt or request id")
   .action(action(showCall));
+
+const alerts = program.command("alerts").description("alerts");
+alerts.command("list").description("list the alerts that hold").action(action(listAlerts));
+alerts
+  .command("test")
+  .description("send a test on each channel of alerts")
+  .action(action(testAlerts));
 
 const audit = program.command("audit").description("audit log");
 audit

@@ -200,14 +200,15 @@ impl<'a> RequestContext<'a> {
         format!("{base}/access/claim#{token}")
     }
 
-    /// Returns `true` if a page of another host sent the request, as browsers state. The gateway's own host is the one that
-    /// was called or that of its configured URL; behind a proxy with TLS the schemes differ.
+    /// Returns `true` if a page of another host sent the request, as browsers state. `Sec-Fetch-Site` decides, which no page
+    /// can set: the `Origin` of a form on the gateway's own pages is `null`, because of their referrer policy. Older browsers
+    /// send `Origin` alone; the gateway's own host is then the one that was called or that of its configured URL, and behind
+    /// a proxy with TLS the schemes differ.
     pub fn is_of_other_origin(&self, config: &Config) -> bool {
-        let Some(sent) = self.header("origin") else {
-            return self
-                .header("sec-fetch-site")
-                .is_some_and(|site| site == "cross-site" || site == "same-site");
-        };
+        if let Some(site) = self.header("sec-fetch-site") {
+            return site == "cross-site" || site == "same-site";
+        }
+        let Some(sent) = self.header("origin") else { return false };
         let own = [Some(self.head.url()), config.access.public_url.as_ref().map(BaseUrl::as_str)];
         !own.into_iter().flatten().any(|own| url::host(own).eq_ignore_ascii_case(url::host(&sent)))
     }
@@ -260,6 +261,13 @@ impl<'a> RequestContext<'a> {
         let message =
             format!("Unsupported content encoding '{shown}': send the body without 'Content-Encoding'");
         Err(Error::new(Code::UnsupportedEncoding, message).with_param("content-encoding"))
+    }
+
+    /// True if the body is an HTML form.
+    pub fn sends_form(&self) -> bool {
+        let given = self.header("content-type").unwrap_or_default();
+        let essence = given.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
     }
 
     /// Rejects a content type other than JSON. Like OpenAI's API, accepts a body without a content type.

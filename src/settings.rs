@@ -8,21 +8,24 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use gatehouse_core::alerts::Channel;
 use gatehouse_core::catalog::{AI_BINDING, Registry};
 use gatehouse_core::check;
-use gatehouse_core::config::Config;
+use gatehouse_core::config::{Config, WebhookUrl};
 use gatehouse_core::error::{Code, Error};
+use gatehouse_core::json;
 use gatehouse_core::key::master::{Fault, MasterKeys};
 use gatehouse_core::key::provider_key::{OpenKey, StoredKey};
 use gatehouse_core::key::{Ring, RingReport};
 use gatehouse_core::onboarding::pseudonym::Pseudonyms;
 use gatehouse_core::onboarding::webhook::SigningKey;
 use gatehouse_core::run_time::{self, Layers, Setting};
+use gatehouse_core::url;
 use worker::Env;
 
 use crate::platform::analytics_engine::Dataset;
 use crate::platform::upstream::Limits;
-use crate::platform::{log, memory, sealing, variables};
+use crate::platform::{email, log, memory, sealing, variables};
 
 /// `gateway.toml`, validated and converted to JSON by the build.
 const BUILT_CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/gateway.json"));
@@ -45,6 +48,10 @@ pub struct Settings {
     pub signing_key: Option<Rc<SigningKey>>,
     /// The keys that encrypt keys of providers.
     pub master: Rc<MasterKeys>,
+    /// The URL that takes alerts as Slack's JSON. It is a secret.
+    pub slack_url: Option<Rc<WebhookUrl>>,
+    /// The headers for the collector of telemetry, as a JSON object. They are a secret.
+    pub otlp_headers: Rc<str>,
     /// Approve requests for keys automatically.
     pub auto_issue: bool,
     /// The providers and models.
@@ -105,6 +112,8 @@ impl Settings {
             pseudonyms: self.pseudonyms.clone(),
             signing_key: self.signing_key.clone(),
             master: Rc::clone(&self.master),
+            slack_url: self.slack_url.clone(),
+            otlp_headers: Rc::clone(&self.otlp_headers),
             auto_issue: self.auto_issue,
             dataset: Dataset::bound(env),
         }
@@ -113,6 +122,17 @@ impl Settings {
     /// The providers with these stored keys instead of those of the snapshot.
     pub fn registry_with(&self, env: &Env, keys: &[OpenKey]) -> Registry {
         registry(env, &self.config, keys)
+    }
+
+    /// The channels on which alerts are sent.
+    pub fn channels(&self, env: &Env) -> Vec<Channel> {
+        let Config { webhook, alerts, email, .. } = &self.config;
+        let is_configured = |channel: &Channel| match channel {
+            Channel::Webhook => webhook.url.is_some(),
+            Channel::Slack => self.slack_url.is_some(),
+            Channel::Email => alerts.email.is_some() && email.from.is_some() && email::is_bound(env),
+        };
+        Channel::ALL.into_iter().filter(is_configured).collect()
     }
 
     /// The configurations that stand over each other. That of the file alone is read again: only operators see it.
@@ -151,6 +171,15 @@ pub async fn open(master: &MasterKeys, stored: Vec<StoredKey>, known: &[OpenKey]
     keys
 }
 
+/// The headers in a secret of the form `name=value,name=value`, whose values are percent-encoded, as a JSON object.
+fn otlp_headers(text: &str) -> String {
+    let pairs = text.split(',').filter_map(|pair| pair.trim().split_once('='));
+    let headers: serde_json::Map<String, serde_json::Value> = pairs
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), url::percent_decode(value.trim()).into()))
+        .collect();
+    json::to_text(&headers)
+}
+
 /// The providers and models of a configuration.
 fn registry(env: &Env, config: &Config, keys: &[OpenKey]) -> Registry {
     let secret = |name: &str| variables::get(env, name);
@@ -174,6 +203,14 @@ fn read(env: &Env) -> Result<Settings, Error> {
     let (operators, operators_report) = Ring::read(None, operator_hashes.as_deref());
     let pseudonyms = Pseudonyms::new([&operator_hashes, &hashes, &primary].map(Option::as_deref));
     let signing_key = secret("GATEWAY_WEBHOOK_SECRET").as_deref().and_then(SigningKey::read);
+    let slack_url = secret("GATEWAY_SLACK_URL").and_then(|url| match WebhookUrl::parse(url.trim()) {
+        Ok(url) => Some(Rc::new(url)),
+        Err(fault) => {
+            // The fault names the rule, not the URL.
+            log::line(&log::Event::Setting { error: "GATEWAY_SLACK_URL is not valid", detail: fault });
+            None
+        }
+    });
     let auto_issue = secret("AUTO_ISSUE_KEYS").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
     let master = MasterKeys::read(
         secret("GATEWAY_MASTER_KEY").as_deref(),
@@ -207,6 +244,8 @@ fn read(env: &Env) -> Result<Settings, Error> {
         pseudonyms: pseudonyms.map(Rc::new),
         signing_key: signing_key.map(Rc::new),
         master: Rc::new(master),
+        slack_url,
+        otlp_headers: otlp_headers(secret("GATEWAY_OTLP_HEADERS").as_deref().unwrap_or_default()).into(),
         auto_issue,
         registry,
         limits,

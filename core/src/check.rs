@@ -234,7 +234,7 @@ impl Config {
         if let Some(Err(error)) = self.email.from.as_deref().map(email) {
             return fail(format!("email.from: {}", error.message));
         }
-        Ok(())
+        self.alerts.check(self.email.from.is_some())
     }
 
     /// Checks that a text may appear in a list of models. The error states what the text must be.

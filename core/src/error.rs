@@ -151,6 +151,10 @@ error_table! {
         "No key request has this id.";
     RequestProcessed, "request_processed", 409, "invalid_request_error", Retry::Never,
         "The key request has already been approved or declined.";
+    IncreasePending, "increase_pending", 409, "invalid_request_error", Retry::Never,
+        "The key has a request for higher limits that waits for the operator's decision.";
+    NoAlertChannel, "no_alert_channel", 409, "invalid_request_error", Retry::Never,
+        "No channel for alerts is configured; the message names the settings of each.";
     ClaimNotFound, "claim_not_found", 404, "not_found_error", Retry::Never,
         "No claim link has this address, or its key has been revoked.";
     ClaimUsed, "claim_used", 410, "not_found_error", Retry::Never,

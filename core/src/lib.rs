@@ -23,6 +23,7 @@
     allow(clippy::string_slice, clippy::format_collect, reason = "tests may panic and need not be fast")
 )]
 
+pub mod alerts;
 pub mod catalog;
 pub mod check;
 pub mod config;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// US dollars, written as a decimal number and held as whole millionths. More than six decimals are rejected, not
 /// rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MicroUsd(pub u64);
 
 impl MicroUsd {

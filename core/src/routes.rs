@@ -43,6 +43,8 @@ pub enum Public {
     GetModel,
     /// `handlers::health::get`
     Health,
+    /// `handlers::access::form`
+    RequestForm,
     /// `handlers::access::request_key`
     RequestKey,
     /// `handlers::claims::show`
@@ -66,6 +68,10 @@ pub enum Keyed {
     ExplainRouting,
     /// `handlers::usage::get`
     GetUsage,
+    /// `handlers::own_key::rotate`
+    RotateOwnKey,
+    /// `handlers::own_key::request_increase`
+    RequestIncrease,
     /// `handlers::usage::list_receipts`
     ListReceipts,
     /// `handlers::usage::get_receipt`
@@ -114,6 +120,10 @@ pub enum Keyed {
     ListCalls,
     /// `handlers::calls::get`
     GetCall,
+    /// `handlers::alerts::list`
+    ListAlerts,
+    /// `handlers::alerts::test`
+    TestAlerts,
     /// `handlers::audit::list`
     ListAudit,
     /// `handlers::audit::verify`
@@ -267,11 +277,14 @@ static OTHERS: &[Route] = &[
     public   ("GET",    "/v1/models",                        Public::ListModels),
     public   ("GET",    "/v1/models/{id…}",                  Public::GetModel),
     holder   ("GET",    "/usage",                            Keyed::GetUsage),
+    holder   ("POST",   "/usage/rotate",                     Keyed::RotateOwnKey),
+    holder   ("POST",   "/usage/request-increase",           Keyed::RequestIncrease),
     holder   ("GET",    "/usage/requests",                   Keyed::ListReceipts),
     holder   ("GET",    "/usage/requests/{id}",              Keyed::GetReceipt),
     public   ("GET",    "/health",                           Public::Health),
     public   ("GET",    "/api/hello",                        Public::Hello),
     operator ("GET",    "/metrics",                          Keyed::Metrics),
+    public   ("GET",    "/access/request-key",               Public::RequestForm),
     public   ("POST",   "/access/request-key",               Public::RequestKey),
     public   ("GET",    "/access/claim",                     Public::ShowClaim),
     public   ("POST",   "/access/claim",                     Public::RedeemClaim),
@@ -318,6 +331,8 @@ static OTHERS: &[Route] = &[
     operator ("GET",    "/v0/usage",                         Keyed::GetSpending),
     operator ("GET",    "/v0/calls",                         Keyed::ListCalls),
     operator ("GET",    "/v0/calls/{id}",                    Keyed::GetCall),
+    operator ("GET",    "/v0/alerts",                        Keyed::ListAlerts),
+    operator ("POST",   "/v0/alerts/test",                   Keyed::TestAlerts),
     operator ("GET",    "/v0/audit",                         Keyed::ListAudit),
     operator ("GET",    "/v0/audit/verify",                  Keyed::VerifyAudit),
     asset("/openapi.json"),
@@ -717,8 +732,8 @@ mod tests {
             ("POST", "//v1/chat/completions", Match::Nothing),
             ("POST", "/V1/chat/completions", Match::Nothing),
             ("GET", "/healthz", Match::Nothing),
-            ("GET", "/access/request-key", Match::WrongMethod),
-            ("HEAD", "/access/request-key", Match::WrongMethod),
+            ("PUT", "/access/request-key", Match::WrongMethod),
+            ("PATCH", "/access/request-key", Match::WrongMethod),
             ("PUT", "/access/claim", Match::WrongMethod),
             ("POST", "/usage", Match::WrongMethod),
             ("DELETE", "/usage/requests/rcpt_0", Match::WrongMethod),
@@ -894,7 +909,7 @@ mod tests {
             ("/v1/models", "GET, HEAD, OPTIONS"),
             ("/v1/models/a/b", "GET, HEAD, OPTIONS"),
             ("/health", "GET, HEAD, OPTIONS"),
-            ("/access/request-key", "POST, OPTIONS"),
+            ("/access/request-key", "GET, POST, HEAD, OPTIONS"),
             ("/access/claim", "GET, POST, HEAD, OPTIONS"),
             ("/usage", "GET, HEAD, OPTIONS"),
             ("/usage/requests/rcpt_0", "GET, HEAD, OPTIONS"),

@@ -24,6 +24,7 @@ const CORE: &[&[&str]] = &[
     &["health", "ledger"],
     &["check", "route"],
     &["onboarding", "report", "run_time"],
+    &["alerts"],
 ];
 
 /// The modules of `src`, from the lowest layer up.

@@ -38,6 +38,7 @@ import {
  * @property {string} created_by
  * @property {string | null} expires_at
  * @property {string | null} request_id
+ * @property {string | null} [email]
  * @property {{ public_id: string, created_at: string, expires_at: string | null }[]} secrets
  */
 
@@ -48,6 +49,7 @@ const KEY_COLUMNS = [
   { title: "POLICIES", most: 32, cell: ({ policies }) => enumerate(policies) },
   { title: "CREATED", cell: (key) => moment(key.created_at) },
   { title: "EXPIRES", cell: (key) => (key.expires_at ? moment(key.expires_at) : "never") },
+  { title: "EMAIL", most: 48, cell: ({ email }) => email ?? "-" },
   {
     title: "PUBLIC ID",
     cell: ({ secrets }) => enumerate(secrets?.map((secret) => secret.public_id)),
@@ -110,6 +112,7 @@ function describeKey(key) {
     ...details([
       ["name", key.name],
       ["id", key.id],
+      ...optional("email", key.email),
       ["state", key.state],
       ["policies", enumerate(key.policies)],
       ["models", key.models ? enumerate(key.models) : "no limit of its own"],

@@ -78,9 +78,10 @@ export function claimLines(url, expires) {
 }
 
 /**
+ * @template {string | Record<string, number>} T
  * @param {string} name
- * @param {string | null} value
- * @param {(text: string) => string} [format]
+ * @param {T | null | undefined} value
+ * @param {(value: T) => string} [format]
  * @returns {[string, string][]} Empty for a missing value.
  */
 export function optional(name, value, format = String) {

@@ -5,7 +5,7 @@ import { call, expectFields, segment } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
 import { Failure } from "../lib/terminal.mjs";
 import { gatewayOf } from "./connection.mjs";
-import { changedLimits } from "./limits.mjs";
+import { changedLimits, describeLimits } from "./limits.mjs";
 import {
   claimLines,
   enumerate,
@@ -34,6 +34,7 @@ import {
  * @property {string | null} decided_by
  * @property {string | null} decline_reason
  * @property {string | null} key_id
+ * @property {{ key_name: string, limits: Record<string, number>, current: Record<string, number> }} [increase]
  */
 
 /** @type {Column<KeyRequest>[]} */
@@ -43,7 +44,7 @@ const REQUEST_COLUMNS = [
   { title: "EMAIL", most: 48, cell: emailOf },
   { title: "RECEIVED", cell: (request) => moment(request.date_created) },
   { title: "POLICIES", most: 32, cell: (request) => enumerate(request.apply_policies) },
-  { title: "USE CASE", most: 60, cell: ({ fields }) => fields?.use_case ?? "" },
+  { title: "USE CASE", most: 60, cell: purposeOf },
 ];
 
 /** @param {Options} options */
@@ -92,6 +93,9 @@ export async function showRequest(options) {
         ...optional("decided by", request.decided_by),
         ...optional("reason", request.decline_reason),
         ...optional("key id", request.key_id),
+        ...optional("for the key", request.increase?.key_name),
+        ...optional("wanted", request.increase?.limits, describeLimits),
+        ...optional("now", request.increase?.current, describeLimits),
       ]),
       // Indented and under a heading, since the applicant chose the names of these fields too.
       ...(fields.length > 0 ? ["", "Fields:"] : []),
@@ -106,6 +110,7 @@ export async function approveRequest(options) {
   const limits = changedLimits({}, options);
   const body = {
     delivery: claim ? "claim" : email ? "email" : "key",
+    ...(options.name ? { name: options.name } : {}),
     ...(limits ? { limits } : {}),
     ...(policy ? { apply_policies: policy } : {}),
     ...(options.expiresAt ? { expires_at: options.expiresAt } : {}),
@@ -115,6 +120,8 @@ export async function approveRequest(options) {
   const lost = `The request is approved: find its key with "keys list" and give it a new secret with "keys rotate"`;
   await reportSecret(options, data, lost, () => {
     const done = `Approved ${id}.`;
+    // A request for higher limits.
+    if (data?.Status === "OK") return [`${done} The higher limits apply ${EVERYWHERE}.`];
     if (claim || data?.EmailError !== undefined) {
       expectFields(data, { ClaimURL: "string", ExpiresAt: "string" });
       return [done, ...claimLines(data.ClaimURL, data.ExpiresAt)];
@@ -158,6 +165,12 @@ export async function deleteRequest(options) {
 /** @param {string} id */
 function requestPath(id) {
   return `/api/portal/requests/${segment(id)}`;
+}
+
+/** @param {KeyRequest} request */
+function purposeOf({ increase, fields }) {
+  if (!increase) return fields?.use_case ?? "";
+  return `${increase.key_name} wants ${describeLimits(increase.limits)}: ${fields?.reason ?? ""}`;
 }
 
 /** @param {KeyRequest} request */

@@ -3,8 +3,9 @@
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
-use gatehouse_core::onboarding::api_key::{self, ApiKey, NewKey, Rotation, check_name};
+use gatehouse_core::onboarding::api_key::{self, ApiKey, NewKey, Rotation};
 use gatehouse_core::onboarding::approval::{Delivery, expiry};
+use gatehouse_core::onboarding::key_name::check_name;
 use gatehouse_core::time;
 use gatehouse_core::url;
 use serde::Serialize;

@@ -23,7 +23,7 @@ use crate::store::claims;
 use crate::store::keys::NewSecret;
 
 /// The style of these pages.
-const STYLE: &str = include_str!("claim/style.css");
+pub(super) const STYLE: &str = include_str!("claim/style.css");
 /// The script that takes the token from the fragment.
 const OFFER: &str = include_str!("claim/offer.js");
 /// The script of the button that copies the key.
@@ -98,11 +98,15 @@ fn fault(context: &RequestContext<'_>, error: Error) -> Result<Response, Error> 
         "Temporarily unavailable"
     };
     let shown = page(error.status, title, |_| rejection(&error.message))?;
-    // The headers of the error stay: its source, and the time to wait.
-    let headers = Response::error(&error, Surface::OpenAi, "").headers.into_iter();
-    Ok(headers
+    Ok(with_headers_of(&error, shown))
+}
+
+/// Adds the headers of an error to its page: its source, and the time to wait.
+pub(super) fn with_headers_of(error: &Error, shown: Response) -> Response {
+    let headers = Response::error(error, Surface::OpenAi, "").headers.into_iter();
+    headers
         .filter(|(name, _)| *name != "content-type")
-        .fold(shown, |response, (name, value)| response.with(name, value)))
+        .fold(shown, |response, (name, value)| response.with(name, value))
 }
 
 fn page(status: u16, title: &str, content: impl FnOnce(&Page) -> Markup) -> Result<Response, Error> {
@@ -128,7 +132,7 @@ fn offer(page: &Page) -> Markup {
 }
 
 /// The content of the page with the key.
-fn shown(page: &Page, key: &str) -> Markup {
+pub(super) fn shown(page: &Page, key: &str) -> Markup {
     html! {
         p { "Store it now. It is not shown again: the gateway stores only its digest, and the operator does not see it." }
         code #key { (key) }

@@ -47,6 +47,7 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
         wasm_memory_bytes: memory::wasm_bytes(),
         held_bytes: memory::held_bytes(),
         capped_calls: counts.as_ref().map(|counts| counts.incidents.capped_calls),
+        dropped_spans: counts.as_ref().map(|counts| counts.dropped_spans),
         lost_records: counts.map(|counts| counts.incidents.lost_records),
     };
     Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))

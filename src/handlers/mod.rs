@@ -1,6 +1,7 @@
 //! The entry of a request: preflight, authentication, the route's handler, and the headers of every response.
 
 mod access;
+mod alerts;
 mod analytics;
 mod api_keys;
 mod audit;
@@ -10,8 +11,10 @@ mod health;
 mod lanes;
 mod metrics;
 mod models;
+mod own_key;
 mod portal;
 mod provider_keys;
+mod request_form;
 mod routing;
 mod self_test;
 mod settings;
@@ -178,6 +181,7 @@ fn public<'a>(
         Public::Health => Box::pin(health::get(context, isolate)),
         Public::RoutingStatus => Box::pin(async { Ok(routing::status(context, isolate).await) }),
         Public::ProviderStats => Box::pin(async { Ok(routing::provider_stats(context, isolate).await) }),
+        Public::RequestForm => Box::pin(ready(access::form(isolate))),
         Public::RequestKey => Box::pin(access::request_key(context, isolate)),
         Public::ShowClaim => Box::pin(ready(claims::show())),
         Public::RedeemClaim => Box::pin(claims::redeem(context, isolate)),
@@ -202,6 +206,8 @@ fn keyed<'a>(
         }
         Keyed::ExplainRouting => Box::pin(inference::explain(context, isolate, caller)),
         Keyed::GetUsage => Box::pin(usage::get(context, isolate, caller)),
+        Keyed::RotateOwnKey => Box::pin(own_key::rotate(context, isolate, caller)),
+        Keyed::RequestIncrease => Box::pin(own_key::request_increase(context, isolate, caller)),
         Keyed::ListReceipts => Box::pin(usage::list_receipts(context, isolate, caller)),
         Keyed::GetReceipt => Box::pin(usage::get_receipt(context, isolate, caller, rest)),
         Keyed::ListRequests => Box::pin(portal::list(context, isolate)),
@@ -226,6 +232,8 @@ fn keyed<'a>(
         Keyed::GetSpending => Box::pin(spending::get(context)),
         Keyed::ListCalls => Box::pin(calls::list(context, isolate)),
         Keyed::GetCall => Box::pin(calls::get(context, isolate, rest)),
+        Keyed::ListAlerts => Box::pin(alerts::list(context, isolate)),
+        Keyed::TestAlerts => Box::pin(alerts::test(context, caller)),
         Keyed::ListAudit => Box::pin(audit::list(context)),
         Keyed::VerifyAudit => Box::pin(audit::verify(context)),
     }

@@ -9,8 +9,10 @@ use gatehouse_core::onboarding::api_key::{self, Settings};
 use gatehouse_core::onboarding::approval::{
     Approval, Delivery, check_known_policies, decline_reason, expiry,
 };
+use gatehouse_core::onboarding::increase::Increase;
 use gatehouse_core::onboarding::key_request::{DeveloperKey, KeyRequest, KeyRequestDraft, State};
 use gatehouse_core::onboarding::portal::PortalRequest;
+use gatehouse_core::onboarding::webhook::Notification;
 use gatehouse_core::time;
 use serde::Serialize;
 
@@ -20,7 +22,7 @@ use crate::platform::email::{self, Email};
 use crate::platform::response::Response;
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
-use crate::store::keys::{ClaimLink, Credential, NewSecret};
+use crate::store::keys::{self, ClaimLink, Credential, NewSecret};
 use crate::store::requests::{self, PAGE_SIZE};
 
 /// The maximum number of tries of a decision whose request was changed concurrently.
@@ -157,6 +159,11 @@ pub async fn update(context: &RequestContext<'_>, operator: &Caller, id: &str) -
         if read.state != State::Pending {
             return Err(processed());
         }
+        if read.increase.is_some() {
+            let message = "This request asks for higher limits of a key, and cannot be changed: approve it with other \
+                           'limits', or decline it";
+            return Err(Error::new(Code::InvalidValue, message));
+        }
         if requests::update(&context.env, &read, &draft, &operator.label).await? {
             return Ok(done(id));
         }
@@ -195,6 +202,16 @@ pub async fn approve(
             return Err(processed());
         }
         let notification = notification::prepare(context, &isolate.settings, &read.draft.by_user).await?;
+        if let Some(increase) = &read.increase {
+            if approve_increase(context, isolate, operator, &approval, &read, increase, notification.as_ref())
+                .await?
+            {
+                notification::deliver_after_response(context, notification.as_ref());
+                isolate.keys.borrow_mut().forget();
+                return Ok(done(id));
+            }
+            continue;
+        }
         let delivery = DeliveryPlan::choose(context, isolate, approval.delivery, &read)?;
         let now_ms = clock::now_ms();
         let policies = approval.policies.clone().unwrap_or_else(|| read.draft.policies.clone());
@@ -219,8 +236,17 @@ pub async fn approve(
                 Credential::Claim(ClaimLink::new(isolate.settings.config.access.claim_hours, now_ms)?)
             }
         };
-        if requests::approve(&context.env, &read, &request, &settings, &credential, notification.as_ref())
-            .await?
+        let name = approval.name.as_deref();
+        if requests::approve(
+            &context.env,
+            &read,
+            &request,
+            name,
+            &settings,
+            &credential,
+            notification.as_ref(),
+        )
+        .await?
         {
             notification::deliver_after_response(context, notification.as_ref());
             return Ok(Response::json(
@@ -230,6 +256,31 @@ pub async fn approve(
         }
     }
     Err(Error::new(Code::StorageUnavailable, "Other requests are changing this key request; try again"))
+}
+
+/// Approves a request for higher limits. `false` if the request or the key was changed since they were read.
+async fn approve_increase(
+    context: &RequestContext<'_>,
+    isolate: &Isolate,
+    operator: &Caller,
+    approval: &Approval,
+    read: &KeyRequest,
+    increase: &Increase,
+    notification: Option<&Notification<'_>>,
+) -> Result<bool, Error> {
+    let key = keys::get(&context.env, &increase.key_name).await?;
+    if key.id != increase.key_id {
+        return Err(api_key::unknown(&increase.key_name));
+    }
+    let settings = increase.settings(&key.settings, approval, &isolate.settings.config)?;
+    let request = KeyRequest {
+        state: State::Approved,
+        draft: KeyRequestDraft { approved: true, ..read.draft.clone() },
+        decided_ms: Some(clock::now_ms()),
+        decided_by: Some(operator.label.to_string()),
+        ..read.clone()
+    };
+    requests::approve_increase(&context.env, &request, &key, &settings, &operator.label, notification).await
 }
 
 /// The delivery of the key, with the data that it needs.

@@ -6,6 +6,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::key::{Caller, IssuedKey};
 use gatehouse_core::ledger::Limit;
+use gatehouse_core::report::permissions::Permissions;
 use gatehouse_core::request_id;
 use gatehouse_core::url;
 use serde::{Deserialize, Serialize};
@@ -29,17 +30,22 @@ struct Subject {
     name: String,
     ledger: String,
     limits: Vec<Limit>,
+    /// The permissions of the key, as JSON.
+    permissions: String,
 }
 
 impl Subject {
     fn of_key(isolate: &Isolate, key: &IssuedKey) -> Subject {
         // A key whose policies were removed has no permissions, but its usage is readable.
-        let limits = Limit::of_key(key, &isolate.settings.config).unwrap_or_default();
-        Subject { name: key.name.clone(), ledger: accounts::of_key(&key.id), limits }
+        let config = &isolate.settings.config;
+        let limits = Limit::of_key(key, config).unwrap_or_default();
+        let permissions = json::to_text(&Permissions::of(Some(key), config));
+        Subject { name: key.name.clone(), ledger: accounts::of_key(&key.id), limits, permissions }
     }
 
-    fn of_ring(label: &str) -> Subject {
-        Subject { name: label.to_owned(), ledger: accounts::of_ring(label), limits: Vec::new() }
+    fn of_ring(isolate: &Isolate, label: &str) -> Subject {
+        let permissions = json::to_text(&Permissions::of(None, &isolate.settings.config));
+        Subject { name: label.to_owned(), ledger: accounts::of_ring(label), limits: Vec::new(), permissions }
     }
 
     async fn of(context: &RequestContext<'_>, isolate: &Isolate, caller: &Caller) -> Result<Subject, Error> {
@@ -51,7 +57,7 @@ impl Subject {
             }
             return Ok(match &caller.key {
                 Some(key) => Subject::of_key(isolate, key),
-                None => Subject::of_ring(&caller.label),
+                None => Subject::of_ring(isolate, &caller.label),
             });
         }
         let asked = asked.filter(|key| !key.is_empty()).ok_or_else(|| {
@@ -60,7 +66,7 @@ impl Subject {
             Error::new(Code::MissingMember, message).with_param("key")
         })?;
         match asked.strip_prefix(RING) {
-            Some(label) => Ok(Subject::of_ring(label)),
+            Some(label) => Ok(Subject::of_ring(isolate, label)),
             None => Ok(Subject::of_key(isolate, &keys::find_by_name_or_id(&context.env, &asked).await?)),
         }
     }
@@ -95,9 +101,12 @@ pub async fn get(
 ) -> Result<Response, Error> {
     let days = context.query_days()?;
     let subject = Subject::of(context, isolate, caller).await?;
-    let Subject { name, ledger, limits } = &subject;
+    let Subject { name, ledger, limits, permissions } = &subject;
     let usage = key_ledger::usage(&context.env, ledger, name, last_days(days), limits).await;
-    Ok(Response::json_text(200, usage.map_err(unavailable)?))
+    let usage = usage.map_err(unavailable)?;
+    // The account writes an object. It knows nothing of permissions, so they are added here.
+    let members = usage.strip_suffix('}').unwrap_or(&usage);
+    Ok(Response::json_text(200, [members, ",\"permissions\":", permissions, "}"].concat()))
 }
 
 /// `GET /usage/requests`

@@ -18,6 +18,7 @@ use gatehouse_core::report::cache::ReportCache;
 use gatehouse_core::run_time::{Age, Freshness};
 use worker::Env;
 
+use crate::objects::notifier;
 use crate::platform::database::DatabaseState;
 use crate::platform::{clock, task};
 use crate::request_context::RequestContext;
@@ -106,7 +107,15 @@ pub async fn of(context: &RequestContext<'_>) -> Result<Rc<Isolate>, Error> {
             });
             Ok(isolate)
         }
-        (isolate, Age::Stale) => Ok(refresh(env).await.unwrap_or(isolate)),
+        (isolate, Age::Stale) => {
+            let is_new = isolate.settings.run_time.version.is_none();
+            if is_new && isolate.settings.config.alerts.any() {
+                // The alarm of the object continues by itself once it is set.
+                let env = env.clone();
+                task::after_response(&context.execution, async move { notifier::wake(&env).await });
+            }
+            Ok(refresh(env).await.unwrap_or(isolate))
+        }
     }
 }
 

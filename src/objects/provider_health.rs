@@ -7,6 +7,8 @@
 
 use std::cell::RefCell;
 
+use gatehouse_core::alerts::Kind;
+use gatehouse_core::error::Error;
 use gatehouse_core::health::minutes::{HistoryQuery, Minute};
 use gatehouse_core::health::{Lanes, Report, Shared, Update};
 use gatehouse_core::json;
@@ -15,9 +17,11 @@ use serde::{Deserialize, Serialize};
 use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
-use super::{ObjectError, send_within};
+use super::{ObjectError, notifier, send_within};
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::{clock, random};
+use crate::settings;
+use crate::store::alerts;
 
 /// The name of the only instance.
 const NAME: &str = "providers";
@@ -50,6 +54,10 @@ struct History {
 pub async fn history(env: &Env, query: HistoryQuery) -> Result<Vec<Minute>, ObjectError> {
     exchange(TIMEOUT_MS, env, &History { history: query }).await
 }
+/// The wait before conditions that hold are checked again, in milliseconds.
+const CHECK_AGAIN_MS: u64 = 30_000;
+/// The alerts that this object decides about.
+const KINDS: [Kind; 2] = [Kind::ProviderFailing, Kind::ErrorRate];
 
 /// Sends an isolate's observations and returns those of the others. The message is sent when this is called, not when
 /// the future is awaited.
@@ -79,45 +87,19 @@ pub struct ProviderHealth {
     /// Read from storage by the first message.
     shared: RefCell<Option<Shared>>,
     minute: RefCell<Minute>,
-}
-
-impl ProviderHealth {
-    /// Reads the stored state, unless it is there.
-    async fn load(&self) -> worker::Result<()> {
-        if self.shared.borrow().is_some() {
-            return Ok(());
-        }
-        let stored = self.storage.read(STORED).await?;
-        // Another message may have read the state in the meantime and added to it.
-        if self.shared.borrow().is_none() {
-            let read = |text: String| {
-                // Earlier versions stored the lanes alone.
-                let of_lanes = |lanes| Stored { lanes, ..Stored::default() };
-                json::read(&text).or_else(|_| json::read(&text).map(of_lanes)).ok()
-            };
-            let Stored { lanes, minute } = stored.and_then(read).unwrap_or_default();
-            let epoch = u32::from_le_bytes(random::id_bytes()).into();
-            self.minute.replace(minute);
-            self.shared.replace(Some(Shared::new(epoch, lanes)));
-        }
-        Ok(())
-    }
-
-    async fn history(&self, query: HistoryQuery) -> worker::Result<Response> {
-        let stored = self.storage.read_all(MINUTES).await?;
-        let stored = stored.iter().filter_map(|text| json::read(text).ok());
-        let current = self.minute.borrow().clone();
-        let steps = query.steps(stored.chain([current]), clock::now_ms());
-        Response::ok(serde_json::to_string(&steps)?)
-    }
+    env: Env,
+    /// The alerts that operators know; `None` before they are read from the database.
+    told: RefCell<Option<Vec<(String, String)>>>,
 }
 
 impl DurableObject for ProviderHealth {
-    fn new(state: State, _: Env) -> Self {
+    fn new(state: State, env: Env) -> Self {
         ProviderHealth {
             storage: ObjectStorage::of(state),
             shared: RefCell::new(None),
             minute: RefCell::default(),
+            env,
+            told: RefCell::new(None),
         }
     }
 
@@ -151,6 +133,90 @@ impl DurableObject for ProviderHealth {
             let text = serde_json::to_string(&stored)?;
             self.storage.store(STORED, &text).await?;
         }
+        // An object that was evicted would take the conditions of its alerts for ended.
+        self.load().await?;
+        let told = self.tell().await;
+        if told.is_err() {
+            // What was written before the failure is read again.
+            self.told.replace(None);
+        }
+        if told.unwrap_or(true) {
+            self.storage.wake_by(clock::now_ms() + CHECK_AGAIN_MS).await?;
+        }
         Response::ok("")
+    }
+}
+
+impl ProviderHealth {
+    /// Reads the stored state, unless it is there.
+    async fn load(&self) -> worker::Result<()> {
+        if self.shared.borrow().is_some() {
+            return Ok(());
+        }
+        let stored = self.storage.read(STORED).await?;
+        // Another message may have read the state in the meantime and added to it.
+        if self.shared.borrow().is_none() {
+            let Stored { lanes, minute } = stored.and_then(|text| json::read(&text).ok()).unwrap_or_default();
+            let epoch = u32::from_le_bytes(random::id_bytes()).into();
+            self.minute.replace(minute);
+            self.shared.replace(Some(Shared::new(epoch, lanes)));
+        }
+        Ok(())
+    }
+
+    async fn history(&self, query: HistoryQuery) -> worker::Result<Response> {
+        let stored = self.storage.read_all(MINUTES).await?;
+        let stored = stored.iter().filter_map(|text| json::read(text).ok());
+        let current = self.minute.borrow().clone();
+        let steps = query.steps(stored.chain([current]), clock::now_ms());
+        Response::ok(serde_json::to_string(&steps)?)
+    }
+
+    /// Notifies operators of providers whose condition has begun or ended. Returns `true` if a condition holds: it may end
+    /// without a further report.
+    async fn tell(&self) -> Result<bool, Error> {
+        let settings = settings::of_isolate(&self.env)?;
+        let config = &settings.config.alerts;
+        if !config.of_providers() {
+            return Ok(false);
+        }
+        let known = self.told.borrow().clone();
+        let told = if let Some(told) = known {
+            told
+        } else {
+            let of_providers = |kind: &str| KINDS.iter().any(|known| known.name() == kind);
+            let stored = alerts::list(&self.env).await?.into_iter();
+            stored.filter(|one| of_providers(&one.kind)).map(|one| (one.kind, one.subject)).collect()
+        };
+        let holds =
+            |kind: Kind, subject: &str| told.iter().any(|(known, of)| known == kind.name() && of == subject);
+        let found = self.shared.borrow().as_ref().map(|shared| {
+            gatehouse_core::alerts::of_providers(shared.lanes(), config, holds, clock::now_ms())
+        });
+        let found = found.unwrap_or_default();
+        let channels = settings.channels(&self.env);
+        let begun = found.iter().filter(|alert| !holds(alert.kind, &alert.subject));
+        let is_found = |kind: Kind, subject: &str| {
+            found.iter().any(|alert| alert.kind == kind && alert.subject == subject)
+        };
+        let kind_of = |name: &str| KINDS.into_iter().find(|kind| kind.name() == name);
+        let ended = told.iter().filter_map(|(kind, subject)| Some((kind_of(kind)?, subject)));
+        let ended: Vec<_> = ended.filter(|(kind, subject)| !is_found(*kind, subject)).collect();
+        let begun: Vec<_> = begun.collect();
+        if !begun.is_empty() || !ended.is_empty() {
+            notifier::prepare(&self.env, &channels).await?;
+            for alert in begun {
+                alerts::raise(&self.env, alert, &channels).await?;
+            }
+            for (kind, subject) in ended {
+                alerts::resolve(&self.env, kind, subject, &channels).await?;
+            }
+            notifier::wake(&self.env).await;
+        }
+        let now_told = found.into_iter().map(|alert| (alert.kind.name().to_owned(), alert.subject));
+        let now_told: Vec<_> = now_told.collect();
+        let some_hold = !now_told.is_empty();
+        self.told.replace(Some(now_told));
+        Ok(some_hold)
     }
 }

@@ -158,10 +158,10 @@ export async function sendEmail(binding, from, to, subject, text) {
 }
 
 /**
- * Posts a signed webhook.
+ * Posts a webhook.
  *
  * @param {string} url
- * @param {string} id
+ * @param {string} id empty for a receiver without signatures
  * @param {string} timestamp
  * @param {string} signature
  * @param {string} body
@@ -175,9 +175,35 @@ export async function postWebhook(url, id, timestamp, signature, body) {
     headers: {
       "content-type": "application/json",
       "user-agent": "gatehouse",
-      "webhook-id": id,
-      "webhook-timestamp": timestamp,
-      "webhook-signature": signature,
+      ...(id !== "" && {
+        "webhook-id": id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": signature,
+      }),
+    },
+    body,
+  });
+  await response.body?.cancel();
+  return String(response.status);
+}
+
+/**
+ * Posts telemetry.
+ *
+ * @param {string} url
+ * @param {string} headers JSON: `{"name": "value", …}`
+ * @param {string} body
+ * @returns {Promise<string>} the status; redirects are not followed
+ */
+export async function postTelemetry(url, headers, body) {
+  const response = await fetch(url, {
+    method: "POST",
+    redirect: "manual",
+    signal: AbortSignal.timeout(WEBHOOK_MS),
+    headers: {
+      ...JSON.parse(headers),
+      "content-type": "application/json",
+      "user-agent": "gatehouse",
     },
     body,
   });

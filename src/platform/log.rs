@@ -90,7 +90,9 @@ pub enum Event<'e> {
         #[serde(skip_serializing_if = "Option::is_none")]
         calls: Option<u64>,
     },
-    /// A webhook was not delivered.
+    /// Spans were not exported.
+    Telemetry { error: &'e str, given_up: bool },
+    /// A notification was not delivered.
     Webhook { id: &'e str, attempts: u32, error: &'e str, given_up: bool },
 }
 

@@ -14,6 +14,8 @@ pub struct Counts {
     pub issued_keys: u64,
     /// The incidents.
     pub incidents: Incidents,
+    /// Calls whose spans were dropped.
+    pub dropped_spans: u64,
 }
 
 /// Numbers of events that should never happen.
@@ -33,13 +35,21 @@ pub async fn add(env: &Env, incidents: Incidents) -> Result<(), Failure> {
     database::run(env, &[Statement::new(sql, [capped_calls.into(), lost_records.into()])]).await.map(|_| ())
 }
 
+/// Adds calls whose spans were dropped.
+pub async fn add_dropped_spans(env: &Env, calls: u64) -> Result<(), Failure> {
+    let sql = "INSERT INTO counters (name, value) VALUES ('dropped_spans', ?1) \
+               ON CONFLICT (name) DO UPDATE SET value = value + excluded.value";
+    database::run(env, &[Statement::new(sql, [calls.into()])]).await.map(|_| ())
+}
+
 /// Reads the counts; `None` if there is no database, or none with tables.
 pub async fn now(env: &Env, now_ms: u64) -> Result<Option<Counts>, Error> {
     let sql = "SELECT (SELECT COUNT(*) FROM key_requests WHERE state = 'pending') AS pending, \
                (SELECT COUNT(*) FROM issued_keys WHERE revoked_ms IS NULL AND disabled = 0 \
                AND (expires_ms IS NULL OR expires_ms > ?1)) AS keys, \
                coalesce((SELECT value FROM counters WHERE name = 'capped_calls'), 0) AS capped, \
-               coalesce((SELECT value FROM counters WHERE name = 'lost_records'), 0) AS lost";
+               coalesce((SELECT value FROM counters WHERE name = 'lost_records'), 0) AS lost, \
+               coalesce((SELECT value FROM counters WHERE name = 'dropped_spans'), 0) AS dropped";
     let outcomes = run_if_any(env, &[Statement::new(sql, [now_ms.into()])]).await?;
     let row = outcomes.first().and_then(|outcome| outcome.rows.first());
     Ok(row.and_then(|row| {
@@ -48,6 +58,7 @@ pub async fn now(env: &Env, now_ms: u64) -> Result<Option<Counts>, Error> {
             pending_requests: number("pending")?,
             issued_keys: number("keys")?,
             incidents: Incidents { capped_calls: number("capped")?, lost_records: number("lost")? },
+            dropped_spans: number("dropped")?,
         })
     }))
 }

@@ -6,15 +6,22 @@ use gatehouse_core::onboarding::api_key::{self, ApiKey, Settings};
 use gatehouse_core::onboarding::audit::{Action, CredentialNote, Event};
 use gatehouse_core::onboarding::audit_state::noted_digest;
 use gatehouse_core::onboarding::claim;
+use gatehouse_core::onboarding::key_request::Owner;
+use gatehouse_core::onboarding::webhook::{self, Rotated};
+use gatehouse_core::time::to_rfc3339;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use worker::Env;
 
 use super::change::{Change, Changed, change};
+use super::notifications;
 use super::sql::{self, rows, run_if_any, text, unavailable};
 use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
+
+/// The actor of what the holder of a key does.
+const HOLDER: &str = "key holder";
 
 /// A new key. Its text is shown once and never stored.
 pub struct NewSecret {
@@ -207,7 +214,7 @@ pub async fn find_by_name_or_id(env: &Env, name: &str) -> Result<IssuedKey, Erro
 /// All keys that are not revoked, sorted by name; or the key of a name.
 pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Error> {
     const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.limits, k.role, k.metadata, k.expires_ms, \
-        k.request_id, k.created_ms, k.created_by, k.version, \
+        k.request_id, (SELECT r.email FROM key_requests r WHERE r.id = k.request_id) AS email, k.created_ms, k.created_by, k.version, \
         (SELECT json_group_array(json_object('public_id', s.public_id, 'created_ms', s.created_ms, 'expires_ms', s.expires_ms)) \
          FROM key_secrets s WHERE s.key_id = k.id) AS secrets \
         FROM issued_keys k WHERE k.revoked_ms IS NULL AND k.name = coalesce(?1, k.name) ORDER BY k.name";
@@ -224,6 +231,15 @@ pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Err
 /// The key of a name.
 pub async fn get(env: &Env, name: &str) -> Result<ApiKey, Error> {
     list_keys(env, Some(name)).await?.pop().ok_or_else(|| api_key::unknown(name))
+}
+
+/// The owner of a key, as far as the request for it is known.
+pub async fn owner(env: &Env, id: &str) -> Result<Owner, Error> {
+    const SQL: &str = "SELECT k.by_user, (SELECT r.email FROM key_requests r WHERE r.id = k.request_id) AS email \
+        FROM issued_keys k WHERE k.id = ?1";
+    let found = rows(env, SQL, [id.into()]).await?;
+    let text = |column: &str| found.first().and_then(|row| row[column].as_str()).map(str::to_owned);
+    Ok(Owner { by_user: text("by_user"), email: text("email") })
 }
 
 /// Stores a new key.
@@ -308,6 +324,54 @@ pub async fn rotate(
     then.push(end_older_links(&key.id, None, now_ms));
     settle(env, key, stored, actor, event, then).await?;
     Ok(ends_ms)
+}
+
+/// The same for the holder of a key, who sent the secret with the public id `sent`. `None` if that secret has been
+/// replaced by an earlier rotation: otherwise the finder of an old secret could shut out the holder of the new one. Claim
+/// links stay, since an operator made them.
+pub async fn rotate_own(
+    env: &Env,
+    key: &ApiKey,
+    sent: &str,
+    secret: &NewSecret,
+    overlap_ms: u64,
+    notifies: bool,
+) -> Result<Option<u64>, Error> {
+    let now_ms = clock::now_ms();
+    let ends_ms = now_ms + overlap_ms;
+    let stored = Statement::new(
+        "INSERT INTO key_secrets (public_id, digest, key_id, created_ms) SELECT ?1, ?2, k.id, ?4 \
+         FROM issued_keys k JOIN key_secrets s ON s.key_id = k.id WHERE k.id = ?3 AND k.revoked_ms IS NULL AND k.disabled = 0 \
+         AND s.public_id = ?5 AND s.expires_ms IS NULL",
+        [
+            secret.public_id().into(),
+            secret.digest().into(),
+            key.id.as_str().into(),
+            now_ms.into(),
+            sent.into(),
+        ],
+    );
+    let event =
+        Event::KeyRotated { key_id: &key.id, credential: secret.note(), overlap_seconds: overlap_ms / 1000 };
+    let mut then = Vec::new();
+    if notifies {
+        let rotated = Rotated {
+            key_id: &key.id,
+            name: &key.name,
+            email: key.email.as_deref(),
+            public_id: secret.public_id(),
+            previous_expires_at: &to_rfc3339(ends_ms),
+        };
+        let kind = webhook::Event::Rotated;
+        let body = webhook::body(kind.name(), now_ms, &rotated);
+        then.push(notifications::write(secret.public_id(), kind, body, now_ms));
+    }
+    then.extend(end_older_secrets(&key.id, secret.public_id(), ends_ms, now_ms));
+    let action = Action { actor: HOLDER, subject: &key.name, event };
+    match change(env, Change { deciding: vec![stored], action, then }).await? {
+        Changed::Done => Ok(Some(ends_ms)),
+        Changed::Nothing | Changed::Duplicate => Ok(None),
+    }
 }
 
 /// Creates a claim link by which the owner of a key gets another secret.

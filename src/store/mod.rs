@@ -5,6 +5,7 @@
 //! (`changes() > 0`): if two operators make the same change at once, one succeeds, and the other's statements have no
 //! effect.
 
+pub mod alerts;
 pub mod audit;
 pub mod calls;
 mod change;

@@ -1,11 +1,13 @@
 //! Pending notifications.
 
+use gatehouse_core::alerts::Channel;
 use gatehouse_core::error::Error;
 use gatehouse_core::onboarding::webhook::Event;
 use serde::Deserialize;
+use serde_json::Value;
 use worker::Env;
 
-use super::sql::{rows, run};
+use super::sql::{rows, run, text};
 use crate::platform::database::Statement;
 
 /// The maximum number of notifications in one delivery run.
@@ -20,17 +22,31 @@ pub struct Notification {
     pub body: String,
     /// The number of attempts.
     pub attempts: u32,
+    channel: String,
 }
 
-/// The statement that writes a notification of a request, if the statement before it changed something.
-pub fn write(request_id: &str, event: Event, body: String, now_ms: u64) -> Statement {
+impl Notification {
+    /// The channel on which it is sent.
+    pub fn channel(&self) -> Option<Channel> {
+        Channel::ALL.into_iter().find(|channel| channel.name() == self.channel)
+    }
+}
+
+/// The statement that writes a notification of a request or a secret, if the statement before it changed something.
+pub fn write(subject: &str, event: Event, body: String, now_ms: u64) -> Statement {
     let name = match event {
         Event::Submitted => "submitted",
         Event::Approved => "approved",
+        Event::Rotated => "rotated",
     };
+    write_to(&format!("msg_{subject}_{name}"), Channel::Webhook, body, now_ms)
+}
+
+/// The statement that writes a notification, if the statement before it changed something.
+pub fn write_to(id: &str, channel: Channel, body: String, now_ms: u64) -> Statement {
     Statement::new(
-        "INSERT INTO notifications (id, body, next_ms) SELECT ?1, ?2, ?3 WHERE changes() > 0",
-        [format!("msg_{request_id}_{name}").into(), body.into(), now_ms.into()],
+        "INSERT INTO notifications (id, body, next_ms, channel) SELECT ?1, ?2, ?3, ?4 WHERE changes() > 0",
+        [id.into(), body.into(), now_ms.into(), channel.name().into()],
     )
 }
 
@@ -41,17 +57,23 @@ pub fn forget(request_id: &str) -> Statement {
     Statement::new(sql, [request_id.into()])
 }
 
-/// Due notifications, oldest first.
-pub async fn due(env: &Env, now_ms: u64) -> Result<Vec<Notification>, Error> {
-    let sql = "SELECT id, body, attempts FROM notifications WHERE next_ms <= ?1 ORDER BY next_ms LIMIT ?2";
-    let found = rows(env, sql, [now_ms.into(), BATCH.into()]).await?;
+/// Due notifications on some channels, oldest first.
+pub async fn due(env: &Env, channels: &[Channel], now_ms: u64) -> Result<Vec<Notification>, Error> {
+    let sql = "SELECT id, body, attempts, channel FROM notifications WHERE next_ms <= ?1 \
+               AND channel IN (SELECT value FROM json_each(?3)) ORDER BY next_ms LIMIT ?2";
+    let found = rows(env, sql, [now_ms.into(), BATCH.into(), names(channels)]).await?;
     Ok(found.iter().filter_map(|row| Notification::deserialize(row).ok()).collect())
 }
 
-/// The time of the next one, in milliseconds since 1970.
-pub async fn next_ms(env: &Env) -> Result<Option<u64>, Error> {
-    let sql = "SELECT next_ms FROM notifications WHERE next_ms IS NOT NULL ORDER BY next_ms LIMIT 1";
-    Ok(rows(env, sql, []).await?.first().and_then(|row| row.get("next_ms")?.as_u64()))
+/// The time of the next one on some channels, in milliseconds since 1970.
+pub async fn next_ms(env: &Env, channels: &[Channel]) -> Result<Option<u64>, Error> {
+    let sql = "SELECT next_ms FROM notifications WHERE next_ms IS NOT NULL \
+               AND channel IN (SELECT value FROM json_each(?1)) ORDER BY next_ms LIMIT 1";
+    Ok(rows(env, sql, [names(channels)]).await?.first().and_then(|row| row.get("next_ms")?.as_u64()))
+}
+
+fn names(channels: &[Channel]) -> Value {
+    text(&channels.iter().map(|channel| channel.name()).collect::<Vec<_>>())
 }
 
 /// Deletes a delivered notification.

@@ -2,8 +2,9 @@
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
-use gatehouse_core::onboarding::api_key::Settings;
+use gatehouse_core::onboarding::api_key::{ApiKey, Settings};
 use gatehouse_core::onboarding::audit::{self, Action};
+use gatehouse_core::onboarding::increase::Increase;
 use gatehouse_core::onboarding::key_request::{DeveloperKey, KeyRequest, KeyRequestDraft, State};
 use gatehouse_core::onboarding::submission::new_request_id;
 use gatehouse_core::onboarding::webhook::{Event, Notification};
@@ -15,7 +16,7 @@ use super::change::{Change, Changed, change};
 use super::keys::{Credential, Draft};
 use super::notifications;
 use super::sql::{self, rows, run, text};
-use crate::platform::database::Statement;
+use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
 
 /// The actor of keys that are issued without review.
@@ -28,7 +29,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, state, by_user, email, policies, fields, version, date_created, decided_ms, decided_by, ",
-            "decline_reason, key_id FROM key_requests ",
+            "decline_reason, key_id, increase FROM key_requests ",
             $rest
         )
     };
@@ -80,6 +81,7 @@ fn new_request(draft: KeyRequestDraft, now_ms: u64) -> KeyRequest {
         decided_by: None,
         decline_reason: None,
         key_id: None,
+        increase: None,
     }
 }
 
@@ -102,6 +104,7 @@ fn insert(request: &KeyRequest, origin: Option<&Origin>, now_ms: u64) -> Stateme
         ("decided_ms", request.decided_ms.into()),
         ("decided_by", request.decided_by.as_deref().into()),
         ("key_id", request.key_id.as_deref().into()),
+        ("increase", request.increase.as_ref().map_or(Value::Null, text)),
     ];
     sql::insert("key_requests", row, "WHERE true ON CONFLICT (idempotency_hash) DO NOTHING")
 }
@@ -142,13 +145,74 @@ pub async fn submit(
             request.decided_by = Some(AUTO_ISSUE.to_owned());
             request.key_id = Some(key_id.to_owned());
             let stored = insert(&request, Some(origin), now_ms);
-            let issued = approval(stored, &request, settings, credential, notification, now_ms);
+            let issued = approval(stored, &request, None, settings, credential, notification, now_ms);
             if matches!(change(env, issued).await?, Changed::Done) {
                 return Ok(Submitted::Stored(request.id));
             }
         }
     }
     submitted_before(env, origin).await
+}
+
+/// Stores the request of a key holder for higher limits. `None` if a request of the key is pending.
+pub async fn submit_increase(
+    env: &Env,
+    draft: KeyRequestDraft,
+    increase: Increase,
+    notification: Option<&Notification<'_>>,
+) -> Result<Option<KeyRequest>, Error> {
+    let now_ms = clock::now_ms();
+    let request = KeyRequest { increase: Some(increase), ..new_request(draft, now_ms) };
+    let mut statements = vec![insert(&request, None, now_ms)];
+    statements.extend(notify(notification, Event::Submitted, &request, now_ms));
+    match database::run(env, &statements).await {
+        Ok(_) => Ok(Some(request)),
+        Err(Failure::Duplicate(_)) => Ok(None),
+        Err(failure) => Err(sql::unavailable(&failure)),
+    }
+}
+
+/// Approves a request for higher limits: marks it, and changes the settings of the key as it was read, or does nothing.
+/// `false` if the request was decided or deleted, or the key was changed or revoked, since they were read. `request` is
+/// the final one.
+pub async fn approve_increase(
+    env: &Env,
+    request: &KeyRequest,
+    key: &ApiKey,
+    settings: &Settings,
+    actor: &str,
+    notification: Option<&Notification<'_>>,
+) -> Result<bool, Error> {
+    let now_ms = clock::now_ms();
+    let set = [
+        ("state = ?", State::Approved.as_str().into()),
+        ("decided_ms = ?", request.decided_ms.into()),
+        ("decided_by = ?", actor.into()),
+    ];
+    let key_is_as_read = "? = (SELECT version FROM issued_keys WHERE revoked_ms IS NULL \
+                          AND id = json_extract(key_requests.increase, '$.key_id'))";
+    let as_read = [
+        ("id = ?", request.id.as_str().into()),
+        ("state = ?", State::Pending.as_str().into()),
+        (key_is_as_read, key.version.into()),
+    ];
+    let marked = sql::update("key_requests", set, as_read);
+    let set = [
+        ("limits = ?", text(&settings.limits)),
+        ("policies = ?", text(&settings.policies)),
+        ("version = ?", (key.version + 1).into()),
+    ];
+    let raised = sql::update("issued_keys", set, [("changes() > 0 AND id = ?", key.id.as_str().into())]);
+    let event = audit::Event::IncreaseApproved {
+        key_id: &key.id,
+        name: &key.name,
+        settings: settings.into(),
+        was: (&key.settings).into(),
+    };
+    let action = Action { actor, subject: &request.id, event };
+    let then = notify(notification, Event::Approved, request, now_ms).into_iter().collect();
+    let changed = change(env, Change { deciding: vec![marked, raised], action, then }).await?;
+    Ok(matches!(changed, Changed::Done))
 }
 
 /// The earlier submission with the same `Idempotency-Key`. The same key with another body is rejected.
@@ -325,6 +389,7 @@ pub async fn approve(
     env: &Env,
     read: &KeyRequest,
     request: &KeyRequest,
+    name: Option<&str>,
     settings: &Settings,
     credential: &Credential,
     notification: Option<&Notification<'_>>,
@@ -345,24 +410,32 @@ pub async fn approve(
         ("email IS ?", read.draft.email.as_deref().into()),
     ];
     let marked = sql::update("key_requests", set, as_read);
-    let approved = approval(marked, request, settings, credential, notification, now_ms);
+    let approved = approval(marked, request, name, settings, credential, notification, now_ms);
     match change(env, approved).await? {
         Changed::Done => Ok(true),
         Changed::Nothing => Ok(false),
         Changed::Duplicate => Err(Error::new(
             Code::DuplicateName,
-            format!(
-                "There is a key of the name '{}' already, and the key of a request has its id as its name",
-                request.id
-            ),
+            match name {
+                Some(name) => {
+                    format!("There is a key of the name '{name}' already; approve with another 'name'")
+                }
+                None => format!(
+                    "There is a key of the name '{}' already, and the key of a request has its id as its name; approve with \
+                     a 'name'",
+                    request.id
+                ),
+            },
         )),
     }
 }
 
-/// The change that approves a request: `marked` stores it as approved, then the key is created with its credential.
+/// The change that approves a request: `marked` stores it as approved, then the key is created with its credential. A key
+/// without a `name` has the id of the request as its name.
 fn approval<'a>(
     marked: Statement,
     request: &'a KeyRequest,
+    name: Option<&'a str>,
     settings: &'a Settings,
     credential: &'a Credential,
     notification: Option<&Notification<'_>>,
@@ -372,14 +445,18 @@ fn approval<'a>(
     let key_id = request.key_id.as_deref().unwrap_or_default();
     let key = Draft {
         id: key_id,
-        name: &request.id,
+        name: name.unwrap_or(&request.id),
         settings,
         by_user: Some(&request.draft.by_user),
         request_id: Some(&request.id),
         created_by: actor,
     };
-    let event =
-        audit::Event::RequestApproved { key_id, settings: settings.into(), credential: credential.note() };
+    let event = audit::Event::RequestApproved {
+        key_id,
+        name,
+        settings: settings.into(),
+        credential: credential.note(),
+    };
     let mut then = vec![credential.store(key_id, now_ms)];
     then.extend(notify(notification, Event::Approved, request, now_ms));
     Change {

@@ -316,4 +316,53 @@ describe("/access/claim", { skip }, () => {
       });
     });
   }
+
+  for (const [
+    what,
+    options,
+  ] of /** @type {[string, import("playwright-core").BrowserContextOptions][]} */ ([
+    ["light, wide", { colorScheme: "light", viewport: { width: 1280, height: 800 } }],
+    [
+      "dark, phone, without JavaScript",
+      { colorScheme: "dark", viewport: { width: 320, height: 740 }, javaScriptEnabled: false },
+    ],
+  ])) {
+    test(`/access/request-key: the form reports a fault, keeps the values and is sent (${what})`, async () => {
+      await open(options, async (page, { complaints, requests }) => {
+        const name = what.replace(/\W+/g, "-");
+        const check = async () => {
+          // Without JavaScript axe cannot run.
+          if (options.javaScriptEnabled === false) return;
+          assert.deepEqual(await violations(page), []);
+          const width = await page.evaluate("document.documentElement.scrollWidth");
+          assert.equal(width, options.viewport?.width);
+        };
+        await page.goto(`${gateway.url}/access/request-key`);
+        await check();
+        await picture(page, `request-${name}`);
+        // Valid for the browser, but not for the gateway.
+        await page.getByLabel("E-mail address").fill("ada@localhost");
+        await page.getByLabel("Purpose of the key").fill("Trying\nthe form");
+        await page.getByLabel("Intended use").selectOption("internal");
+        await page.getByRole("button", { name: "Send the request" }).click();
+        await page.getByRole("alert").waitFor();
+        assert.match((await page.getByRole("alert").textContent()) ?? "", /'email' must be/);
+        assert.equal(await page.getByLabel("Purpose of the key").inputValue(), "Trying\nthe form");
+        assert.equal(await page.getByLabel("Intended use").inputValue(), "internal");
+        await check();
+        await picture(page, `request-fault-${name}`);
+        await page.getByLabel("E-mail address").fill("ada@example.com");
+        await page.getByRole("button", { name: "Send the request" }).click();
+        await page.getByRole("heading", { name: "Request received" }).waitFor();
+        await check();
+        await picture(page, `request-received-${name}`);
+        const failed = complaints.filter((one) => !/status of 400/.test(one));
+        assert.deepEqual(failed, []);
+        assert.deepEqual(
+          requests.filter((one) => new URL(one).origin !== gateway.url),
+          [],
+        );
+      });
+    });
+  }
 });

@@ -25,6 +25,9 @@ import { keeper } from "../e2e/keeper.mjs";
 /** Examples that cannot succeed here, as there is no binding for e-mail, and their responses. */
 const REFUSED = { ApprovalEmail: 400 };
 
+/** Paths for the holder of an issued key alone. */
+const OWN = ["/usage/rotate", "/usage/request-increase"];
+
 /** An entry of each table of run-time settings. */
 const SETTINGS = /** @type {const} */ ({
   "/v0/policies/{name}": ["spare", {}],
@@ -47,6 +50,8 @@ before(async () => {
     GATEWAY_MASTER_KEY: Buffer.alloc(32, 7).toString("base64"),
     DEMO_API_KEY: PROVIDER_KEY,
     ACME_API_KEY: PROVIDER_KEY,
+    // A receiver that rejects alerts: the test of the channels returns that.
+    GATEWAY_SLACK_URL: `${upstream.url}/slack`,
     GROQ_API_KEY: PROVIDER_KEY,
     GROQ_BASE_URL: `${upstream.url}/v1`,
     OPENAI_API_KEY: PROVIDER_KEY,
@@ -85,10 +90,14 @@ async function token() {
   return new URL(url).hash.slice(1);
 }
 
-/** The key that examples name, created again. */
-async function issued() {
+/**
+ * The key that examples name, created again.
+ *
+ * @param {object} [limits]
+ */
+async function issued(limits = {}) {
   await operate(gateway, "DELETE", "/v0/api_keys/ci-runner");
-  const made = await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner" });
+  const made = await operate(gateway, "POST", "/v0/api_keys", { name: "ci-runner", limits });
   return (await json(made)).api_key;
 }
 
@@ -206,12 +215,13 @@ suite("examples of openapi.json", () => {
           for (const value of await prepared(path, query)) {
             // The token of the example is that of no link.
             const sent = path === "/access/claim" && body ? { token: await token() } : body;
+            const own = OWN.includes(path) ? await issued({ requests_per_minute: 60 }) : KEY;
             const response = await call(gateway.url + path.replace(/\{.*\}/, value) + query, {
               method: method.toUpperCase(),
               headers: {
                 "cf-connecting-ip": newClient(),
                 ...(names.length > 0
-                  ? { authorization: `Bearer ${isOperators ? OPERATOR_KEY : KEY}` }
+                  ? { authorization: `Bearer ${isOperators ? OPERATOR_KEY : own}` }
                   : {}),
                 ...(body === undefined ? {} : { "content-type": "application/json" }),
               },

@@ -232,6 +232,16 @@ suite("snippets of callers", () => {
     }
   });
 
+  test("snippets of callers: rotating one's key and requesting higher limits", async () => {
+    const body = { name: "own-key", limits: { requests_per_minute: 60 } };
+    const made = await operate(gateway, "POST", "/v0/api_keys", body);
+    const env = { GATEHOUSE_API_KEY: /** @type {any} */ (await made.json()).api_key };
+    for (const { text } of of("own-key")) {
+      const answer = JSON.parse(await shell(filled(text), { env }));
+      assert.match(answer.api_key ?? answer.request_id, /^(gw|kreq)_/);
+    }
+  });
+
   test("snippets of callers: fallbacks and /v1/routing/explain", async () => {
     for (const { text } of of("routing")) {
       const answer = JSON.parse(await shell(filled(text)));

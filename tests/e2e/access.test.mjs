@@ -95,6 +95,118 @@ async function audit(at) {
   return entries.map((/** @type {any} */ { entry }) => JSON.parse(entry));
 }
 
+/**
+ * Posts the form of the page, as a browser does.
+ *
+ * @param {Gateway} at
+ * @param {Record<string, string>} fields
+ * @param {Record<string, string>} [headers]
+ */
+const submit = (at, fields, headers = {}) =>
+  call(`${at.url}/access/request-key`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/x-www-form-urlencoded",
+      accept: "text/html,application/xhtml+xml",
+      // As the page's referrer policy makes it.
+      origin: "null",
+      "sec-fetch-site": "same-origin",
+      "cf-connecting-ip": newClient(),
+      ...headers,
+    },
+    body: new URLSearchParams(fields).toString(),
+  });
+
+suite("form of key requests", () => {
+  test("key requests: GET returns a page with a form that needs no script", async () => {
+    for (const accept of ["text/html", "*/*"]) {
+      const response = await call(`${gateway.url}/access/request-key`, { headers: { accept } });
+      assert.equal(response.status, 200);
+      assert.match(response.headers.get("content-type") ?? "", /^text\/html/);
+      assert.equal(response.headers.get("cache-control"), "no-store");
+      const policy = response.headers.get("content-security-policy") ?? "";
+      assert.match(policy, /default-src 'none'/);
+      assert.match(policy, /form-action 'self'/);
+      const page = await response.text();
+      assert.match(page, /<form method="post" action="\/access\/request-key">/);
+      assert.match(page, /name="once" value="[0-9A-Z]{26}"/);
+      assert.doesNotMatch(page, /<script/);
+    }
+  });
+
+  test("key requests: a form is stored as JSON is, and the response is a page", async () => {
+    const before = stored(gateway);
+    const fields = {
+      once: "the-first",
+      email: " form@example.com",
+      use_case: "Two\r\nlines",
+      name: "",
+      company: "Acme <& Co>",
+      intended_use: "internal",
+      expected_daily_requests: "20",
+    };
+    const client = { "cf-connecting-ip": newClient() };
+    const response = await submit(gateway, fields, client);
+    const page = await response.text();
+    assert.equal(response.status, 202, page);
+    assert.match(page, /<h1>Request received<\/h1>/);
+    assert.match(page, /reach out to you at form@example\.com/);
+    const [id] = page.match(/kreq_[0-9a-hjkmnp-tv-z]{26}/) ?? [];
+    const path = `/api/portal/requests/${id}`;
+    const request = await (await operate(gateway, "GET", path)).json();
+    assert.deepEqual(request.fields, {
+      company: "Acme <& Co>",
+      expected_daily_requests: "20",
+      intended_use: "internal",
+      use_case: "Two\nlines",
+    });
+    // A reload of the response posts the same form again.
+    const again = await submit(gateway, fields, client);
+    assert.equal(again.status, 202);
+    assert.ok((await again.text()).includes(String(id)));
+    assert.equal(stored(gateway), before + 1);
+    const asJson = await submit(gateway, { ...fields, once: "" }, { accept: "application/json" });
+    assert.match(await idOf(asJson), ID);
+  });
+
+  test("key requests: a form with a fault comes back with its values and the error, escaped", async () => {
+    const before = stored(gateway);
+    const fields = { email: "nobody", use_case: `</textarea><script>alert("x")</script>` };
+    const response = await submit(gateway, fields);
+    const page = await response.text();
+    assert.equal(response.status, 400);
+    assert.equal(response.headers.get("x-gateway-error-source"), "gateway");
+    assert.match(page, /<p id="fault" role="alert">.*'email' must be an e-mail address/);
+    assert.match(
+      page,
+      /name="email"[^>]* value="nobody" aria-invalid="true" aria-describedby="fault"/,
+    );
+    assert.match(page, /&lt;\/textarea&gt;&lt;script&gt;/);
+    assert.doesNotMatch(page, /<script/);
+    assert.equal(stored(gateway), before);
+    await refused(await submit(gateway, fields, { accept: "*/*" }), 400, "invalid_value", "email");
+  });
+
+  test("key requests: forms of other sites are rejected, and forms count towards the daily limit", async () => {
+    const before = stored(gateway);
+    for (const headers of /** @type {Record<string, string>[]} */ ([
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "same-site", origin: new URL(gateway.url).origin },
+    ])) {
+      const response = await submit(gateway, asked, { ...headers, accept: "*/*" });
+      await refused(response, 403, "permission_denied", "origin");
+      assert.equal((await submit(gateway, asked, headers)).status, 403);
+    }
+    assert.equal(stored(gateway), before);
+    const client = { "cf-connecting-ip": newClient() };
+    for (let n = 0; n < 5; n += 1) assert.equal((await submit(gateway, asked, client)).status, 202);
+    const last = await submit(gateway, asked, client);
+    assert.equal(last.status, 429);
+    assert.ok(Number(last.headers.get("retry-after")) > 0);
+    assert.match(await last.text(), /Too many access requests/);
+  });
+});
+
 suite("key requests", () => {
   test("key requests: a submission without any key returns 202", async () => {
     const response = await ask(gateway);
@@ -317,11 +429,11 @@ suite("key requests", () => {
 
   test("key requests: there is no endpoint to poll the status of a request", async () => {
     const id = await idOf(await ask(gateway));
-    for (const method of ["GET", "HEAD", "PUT", "PATCH", "DELETE"]) {
+    for (const method of ["PUT", "PATCH", "DELETE"]) {
       const response = await call(`${gateway.url}/access/request-key`, { method });
       assert.equal(response.status, 405, method);
-      assert.equal(response.headers.get("allow"), "POST, OPTIONS");
-      if (method !== "HEAD") await refused(response, 405, "method_not_allowed");
+      assert.equal(response.headers.get("allow"), "GET, POST, HEAD, OPTIONS");
+      await refused(response, 405, "method_not_allowed");
     }
     for (const method of ["GET", "POST"]) {
       const known = await call(`${gateway.url}/access/request-key/${id}`, { method });
@@ -549,6 +661,19 @@ suite("AUTO_ISSUE_KEYS", () => {
       const response = await ask(issuing, { ...asked, email }, { ...client, ...headers });
       assert.equal(response.status, 201);
     }
+  });
+
+  test("AUTO_ISSUE_KEYS: the form shows the key once", async () => {
+    const client = { "cf-connecting-ip": newClient() };
+    const fields = { ...asked, once: "auto-form" };
+    const first = await submit(issuing, fields, client);
+    assert.equal(first.status, 201);
+    assert.match(await first.text(), /<code id="key">gw_[0-9A-Za-z]{49}<\/code>/);
+    const again = await submit(issuing, fields, client);
+    const page = await again.text();
+    assert.equal(again.status, 200);
+    assert.match(page, /was shown only then/);
+    assert.doesNotMatch(page, /gw_/);
   });
 
   test("AUTO_ISSUE_KEYS: a repeated Idempotency-Key creates one key, whose secret is shown once", async () => {

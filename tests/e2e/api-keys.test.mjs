@@ -192,6 +192,7 @@ suite("key API, creating", () => {
         created_by: OPERATOR_LABEL,
         expires_at: null,
         request_id: null,
+        email: null,
         secrets: [
           {
             public_id: body.api_key.slice(0, 13),

@@ -31,9 +31,15 @@ const KEY_TEXT = /gw_[0-9A-Za-z]{49}/;
 const TOKEN_TEXT = /clm_[0-9a-f]{64}/;
 
 const spec = JSON.parse(readFileSync(`${root}openapi.json`, "utf8"));
-const isEvent = new Ajv2020({ strict: false, validateFormats: false })
-  .addSchema(spec, "openapi.json")
-  .compile({ $ref: "openapi.json#/components/schemas/KeyRequestEvent" });
+const ajv = new Ajv2020({ strict: false, validateFormats: false }).addSchema(spec, "openapi.json");
+/** @param {string} name of a schema */
+const schema = (name) => ajv.compile({ $ref: `openapi.json#/components/schemas/${name}` });
+/** The schemas of the bodies by the first word of the event. */
+const SCHEMAS = /** @type {Record<string, import("ajv").ValidateFunction>} */ ({
+  key_request_event: schema("KeyRequestEvent"),
+  key_event: schema("KeyEvent"),
+  alert_event: schema("AlertEvent"),
+});
 
 /**
  * @typedef {object} Delivery
@@ -149,7 +155,8 @@ function genuine({ method, path, headers, body, said, at }) {
   assert.throws(() => webhook.verify(`${body} `, headers));
   assert.throws(() => webhook.verify(body, { ...headers, "webhook-id": "msg_other" }));
   assert.throws(() => new Webhook(Buffer.alloc(32, 6).toString("base64")).verify(body, headers));
-  assert.ok(isEvent(said), JSON.stringify(isEvent.errors));
+  const isEvent = SCHEMAS[said.type.split(".")[0]];
+  assert.ok(isEvent?.(said), JSON.stringify(isEvent?.errors));
   assert.ok(!KEY_TEXT.test(body) && !TOKEN_TEXT.test(body), "a secret was sent");
 }
 
@@ -178,7 +185,27 @@ suite("webhook", () => {
   /** @type {Gateway} */ let gateway;
   before(async () => {
     receiver = await Receiver.start();
-    gateway = await Gateway.start(notifying(receiver));
+    const alerts = {
+      budget_percent: [50, 100],
+      key_expires_days: 7,
+      provider_failing: true,
+      requests_waiting_hours: 1,
+    };
+    gateway = await Gateway.start({
+      ...variables(upstream, {
+        webhook: { url: receiver.url },
+        alerts,
+        providers: {
+          demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
+          broken: { base_url: `${upstream.url}/v1`, models: ["one", "two", "three", "four"] },
+        },
+        telemetry: { otlp_url: `http://127.0.0.1:${receiver.port}/otlp` },
+      }),
+      BROKEN_API_KEY: "sk-broken",
+      GATEWAY_WEBHOOK_SECRET: SECRET,
+      GATEWAY_OTLP_HEADERS: "authorization=Bearer%20otlp-token",
+      GATEWAY_SLACK_URL: `http://127.0.0.1:${receiver.port}/slack`,
+    });
   });
   after(() => Promise.all([gateway?.stop(), receiver?.stop()]));
 
@@ -347,9 +374,190 @@ suite("webhook", () => {
     assert.equal(receiver.deliveries.length, count);
   });
 
+  /**
+   * The delivery of a change of an alert on the webhook, once it has arrived.
+   *
+   * @param {string} alert
+   * @param {string} subject
+   * @param {"firing" | "resolved"} state
+   */
+  const changed = (alert, subject, state) =>
+    eventually(() => {
+      const of = receiver.deliveries.filter(({ said }) => said?.data?.alert === alert);
+      return of.find(({ said }) => said.data.subject === subject && said.data.state === state);
+    }, 40_000);
+
+  const testAlerts = async () => (await operate(gateway, "POST", "/v0/alerts/test")).json();
+  const alerts = async () => (await (await operate(gateway, "GET", "/v0/alerts")).json()).data;
+
+  test("webhook: a rotation by the holder of a key is delivered, without the secret", async () => {
+    const made = await operate(gateway, "POST", "/v0/api_keys", { name: "spun" });
+    const { api_key: key, id } = await made.json();
+    const response = await call(`${gateway.url}/usage/rotate`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}` },
+    });
+    const { api_key: next, previous_expires_at } = await response.json();
+    const delivery = await eventually(() => receiver.of(`msg_${next.slice(0, 13)}_rotated`)[0]);
+    genuine(delivery);
+    const { data } = delivery.said;
+    assert.deepEqual(
+      [data.key_id, data.name, data.public_id, data.previous_expires_at],
+      [id, "spun", next.slice(0, 13), previous_expires_at],
+    );
+  });
+
+  test("alerts: a test goes to each channel, signed to the webhook and as Slack's JSON", async () => {
+    receiver.behaviour = () => 204;
+    const { data } = await testAlerts();
+    assert.deepEqual(data, [
+      { channel: "webhook", delivered: true, error: null },
+      { channel: "slack", delivered: true, error: null },
+    ]);
+    const sent = receiver.deliveries.filter(({ said }) => said?.type === "alert_event.test");
+    assert.equal(sent.length, 1);
+    genuine(/** @type {Delivery} */ (sent[0]));
+    const slack = receiver.deliveries.filter(({ path }) => path === "/slack").at(-1);
+    assert.deepEqual(slack?.said, {
+      text: "This is a test of the alerts of Gatehouse, sent by 'ops'.",
+    });
+    assert.equal(slack?.headers["webhook-signature"], undefined);
+    receiver.behaviour = ({ path }) => (path === "/slack" ? 404 : 204);
+    const failed = (await testAlerts()).data.find(
+      (/** @type {any} */ one) => one.channel === "slack",
+    );
+    assert.deepEqual(
+      [failed.delivered, failed.error],
+      [false, "the receiver responded with status 404"],
+    );
+    receiver.behaviour = () => 204;
+  });
+
+  test("alerts: a key that expires soon is notified once, and again when it no longer does", async () => {
+    const expires_at = new Date(Date.now() + 86_400_000).toISOString();
+    await operate(gateway, "POST", "/v0/api_keys", { name: "ending", expires_at });
+    for (let n = 0; n < 3; n += 1) await testAlerts();
+    const firing = await changed("key_expiring", "ending", "firing");
+    genuine(firing);
+    assert.match(firing.said.data.message, /^The key 'ending' expires at /);
+    const slack = await eventually(() =>
+      receiver.deliveries.find(({ path, body }) => path === "/slack" && body.includes("'ending'")),
+    );
+    assert.equal(slack.said.text, `${firing.said.data.message}.`);
+    assert.deepEqual(
+      (await alerts()).map((/** @type {any} */ one) => [one.alert, one.subject, one.state]),
+      [["key_expiring", "ending", "firing"]],
+    );
+    await operate(gateway, "PATCH", "/v0/api_keys/ending", { expires_at: null });
+    await testAlerts();
+    genuine(await changed("key_expiring", "ending", "resolved"));
+    const all = receiver.deliveries.filter(({ said }) => said?.data?.subject === "ending");
+    assert.equal(all.length, 2);
+    assert.deepEqual(await alerts(), []);
+  });
+
+  test("alerts: a key request that waits is notified until it is decided", async () => {
+    const id = await ask(gateway);
+    const hours = 2 * 3_600_000;
+    gateway.execute(
+      `UPDATE key_requests SET created_ms = created_ms - ${hours} WHERE id = '${id}'`,
+    );
+    await testAlerts();
+    const firing = await changed("requests_waiting", "", "firing");
+    assert.match(firing.said.data.message, /^A key request waits for an operator since /);
+    await operate(gateway, "PUT", `/api/portal/requests/decline/${id}`);
+    await testAlerts();
+    genuine(await changed("requests_waiting", "", "resolved"));
+  });
+
+  test("alerts: a budget is notified when it is spent, and when it has room again", async () => {
+    const body = { name: "thrifty", limits: { requests_per_day: 2 } };
+    const { api_key: key } = await (await operate(gateway, "POST", "/v0/api_keys", body)).json();
+    const use = async () => (await chat(gateway, {}, { authorization: `Bearer ${key}` })).status;
+    assert.deepEqual([await use(), await use(), await use()], [200, 200, 402]);
+    const firing = await changed("budget", "thrifty requests_per_day", "firing");
+    genuine(firing);
+    assert.equal(firing.said.data.level, 100);
+    assert.match(
+      firing.said.data.message,
+      /^The key 'thrifty' has used 2 requests of its limit of 2 /,
+    );
+    assert.equal(Date.parse(firing.said.data.ends_at) % 86_400_000, 0);
+    const more = { limits: { requests_per_day: 100 } };
+    assert.equal((await operate(gateway, "PATCH", "/v0/api_keys/thrifty", more)).status, 200);
+    assert.equal(await use(), 200);
+    genuine(await changed("budget", "thrifty requests_per_day", "resolved"));
+    const sent = receiver.deliveries.filter(({ said }) => said?.data?.alert === "budget");
+    assert.equal(sent.length, 2);
+  });
+
+  test("alerts: a provider that fails is notified once", async () => {
+    const models = ["one", "two", "three", "four"].map((name) => `broken/${name}`);
+    const simulate = { status: 500 };
+    await Promise.all(models.map((model) => chat(gateway, { model, simulate })));
+    const firing = await changed("provider_failing", "broken", "firing");
+    genuine(firing);
+    assert.equal(firing.said.data.message, "Almost every call to the provider 'broken' fails");
+  });
+
+  test("telemetry: spans reach the collector after an outage, each call once, without content", async () => {
+    const isExport = ({ path = "" }) => path === "/otlp/v1/traces";
+    const before = receiver.deliveries.filter(isExport).length;
+    let failures = 0;
+    receiver.behaviour = (delivery) => {
+      if (!isExport(delivery) || failures > 0) return 204;
+      failures += 1;
+      return 503;
+    };
+    const body = { name: "traced", limits: { requests_per_day: 100 } };
+    const made = await (await operate(gateway, "POST", "/v0/api_keys", body)).json();
+    const headers = { authorization: `Bearer ${made.api_key}` };
+    const messages = [{ role: "user", content: "a secret question" }];
+    const first = await chat(gateway, { messages, project_id: "traces" }, headers);
+    const second = await chat(gateway, { messages, stream: true }, headers);
+    await second.text();
+    const receipts = [first, second].map((one) => one.headers.get("x-gateway-receipt"));
+    /** @param {any} span */
+    const values = (span) =>
+      Object.fromEntries(
+        span.attributes.map((/** @type {any} */ one) => [one.key, Object.values(one.value)[0]]),
+      );
+    /** @param {Delivery} delivery */
+    const spansOf = ({ said }) => said.resourceSpans[0].scopeSpans[0].spans;
+    const exported = await eventually(() => {
+      const sent = receiver.deliveries.filter(isExport).slice(before);
+      const roots = sent.flatMap(spansOf).filter((span) => span.parentSpanId === undefined);
+      const own = roots.filter((span) => receipts.includes(values(span)["gatehouse.receipt"]));
+      // Once in the export that failed, if that was of this key, and once in the one that was taken.
+      return sent.length > 1 && own.length >= 2 && { sent, own };
+    }, 40_000);
+    assert.equal(failures, 1);
+    const [delivery] = exported.sent;
+    assert.equal(delivery?.headers["authorization"], "Bearer otlp-token");
+    assert.equal(delivery?.headers["content-type"], "application/json");
+    const span = exported.own.find((one) => values(one)["gatehouse.receipt"] === receipts[0]);
+    const attributes = values(span);
+    assert.equal(span.name, "chat sim-small");
+    assert.match(span.traceId, /^[0-9a-f]{32}$/);
+    assert.deepEqual(
+      [
+        attributes["gen_ai.provider.name"],
+        attributes["gatehouse.project"],
+        attributes["gatehouse.key_id"],
+      ],
+      ["demo", "traces", made.id],
+    );
+    assert.ok(Number(attributes["gen_ai.usage.input_tokens"]) > 0);
+    assert.ok(BigInt(span.endTimeUnixNano) >= BigInt(span.startTimeUnixNano));
+    assert.ok(!exported.sent.some(({ body }) => body.includes("secret question")));
+    const metrics = await (await operate(gateway, "GET", "/metrics")).text();
+    assert.match(metrics, /^gatehouse_telemetry_dropped_total 0$/m);
+    receiver.behaviour = () => 204;
+  });
+
   test("webhook: the log contains neither its secret nor applicants' addresses", async () => {
     const log = JSON.stringify(gateway.events());
-    for (const secret of [SECRET, SECRET.slice(6), "asker@example.com", "hook.key@example.com"]) {
+    for (const secret of [SECRET, SECRET.slice(6), "asker@example.com", "/slack", "otlp-token"]) {
       assert.ok(!log.includes(secret), secret);
     }
   });

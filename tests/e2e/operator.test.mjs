@@ -10,6 +10,7 @@ import {
   OPERATOR_KEY,
   OPERATOR_LABEL,
   Upstream,
+  call,
   chat,
   eventually,
   redeem,
@@ -173,6 +174,38 @@ suite("operator CLI, requests", () => {
     await eventually(async () => (await use(third)) === "401 invalid_api_key");
     assert.equal(await use(key), "401 invalid_api_key");
     await fail(`keys show ${name}`, /^Unknown API key '.*' \(HTTP 404, request id /);
+  });
+
+  test("operator CLI: an approval names the key, and a request for higher limits is approved", async () => {
+    const id = await ask("named@example.com");
+    const approved = await succeed(`requests approve ${id} --name named --requests-per-day 5`);
+    const key = find(approved, KEY_LINE);
+    assert.match(await succeed("keys list"), /\nnamed +active .* named@example\.com +gw_/);
+    assert.match(await succeed("keys show named"), /\nemail +named@example\.com\n/);
+    const response = await call(`${gateway.url}/usage/request-increase`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: JSON.stringify({ limits: { requests_per_day: 50 }, reason: "Growth" }),
+    });
+    const { request_id: more } = await response.json();
+    assert.match(
+      await succeed("requests list --pending"),
+      new RegExp(`\n${more} .* named wants 50 requests_per_day: Growth\n`),
+    );
+    assert.match(
+      await succeed(`requests show ${more}`),
+      /\nfor the key +named\nwanted +50 requests_per_day\nnow +5 requests_per_day\n/,
+    );
+    assert.match(
+      await succeed(`requests approve ${more}`),
+      /^Approved kreq_.* The higher limits apply everywhere within 10 seconds\.\n$/,
+    );
+    assert.deepEqual((await json("keys show named"))[0].limits, { requests_per_day: 50 });
+  });
+
+  test("operator CLI: alerts are listed, and a test without a channel says what is missing", async () => {
+    assert.equal(await succeed("alerts list"), "No alerts.\n\nNo channel is configured.\n");
+    await fail("alerts test", /^No channel for alerts is configured; .*GATEWAY_SLACK_URL/);
   });
 
   test("operator CLI: an approval by claim link shows the key once", async () => {

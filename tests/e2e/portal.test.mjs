@@ -1000,3 +1000,233 @@ suite("portal API during a database failure", () => {
     assert.equal((await portal("GET", "")).status, 200);
   });
 });
+
+suite("names and owners of keys", () => {
+  test("portal API: an approval can name the key, and keys have the e-mail address of their request", async () => {
+    const email = "owner@example.com";
+    const response = await requestKey(gateway, { email, use_case: "A name" });
+    const { request_id: id } = await response.json();
+    for (const [name, pattern] of /** @type {[string, RegExp][]} */ ([
+      ["", /cannot be empty/],
+      ["a b", /should be non-empty and only contain/],
+    ])) {
+      const { status, body } = await portal("PUT", `/approve/${id}`, { name });
+      assert.equal(status, 400);
+      assert.match(body.Message, pattern);
+    }
+    await operate(gateway, "POST", "/v0/api_keys", { name: "taken" });
+    const taken = await portal("PUT", `/approve/${id}`, { name: "taken" });
+    assert.equal(taken.status, 409);
+    assert.match(taken.body.Message, /name 'taken' already; approve with another 'name'/);
+    assert.equal((await read(id)).state, "pending");
+
+    const { status, body } = await portal("PUT", `/approve/${id}`, { name: "owners-laptop" });
+    assert.equal(status, 200);
+    assert.equal(await works(body.RawKey), 200);
+    const [key] = await (await operate(gateway, "GET", "/v0/api_keys/owners-laptop")).json();
+    assert.deepEqual([key.request_id, key.email], [id, email]);
+    const keys = await (await operate(gateway, "GET", "/v0/api_keys")).json();
+    const emails = Object.fromEntries(keys.map((/** @type {any} */ one) => [one.name, one.email]));
+    assert.deepEqual([emails["owners-laptop"], emails["taken"]], [email, null]);
+    const [noted] = gateway.query(
+      "SELECT json_extract(entry, '$.detail.name') AS name FROM audit_log WHERE json_extract(entry, '$.subject') = ?",
+      id,
+    );
+    assert.equal(noted?.["name"], "owners-laptop");
+    await auditIsIntact();
+
+    assert.equal((await portal("DELETE", `/${id}`)).status, 200);
+    const [kept] = await (await operate(gateway, "GET", "/v0/api_keys/owners-laptop")).json();
+    assert.equal(kept.email, null, "a deleted request leaves no address behind");
+    assert.equal(await works(body.RawKey), 200);
+  });
+});
+
+suite("key holders", () => {
+  /**
+   * @param {string} path
+   * @param {string} key
+   * @param {object} [body]
+   */
+  async function hold(path, key, body) {
+    const response = await call(`${gateway.url}/usage${path}`, {
+      method: body === undefined ? "GET" : "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, body: await response.json(), headers: response.headers };
+  }
+
+  /** @param {object} settings */
+  async function issue(settings) {
+    const made = await operate(gateway, "POST", "/v0/api_keys", settings);
+    assert.equal(made.status, 201);
+    return /** @type {string} */ ((await made.json()).api_key);
+  }
+
+  test("key holders: GET /usage shows policies, models, endpoints and expiry", async () => {
+    const expires_at = "2100-01-01T00:00:00Z";
+    const endpoints = ["/v1/embeddings"];
+    const key = await issue({ name: "shown", policies: ["small"], endpoints, expires_at });
+    const { status, body } = await hold("", key);
+    assert.equal(status, 200);
+    const small = { name: "small", description: "For trying out", models: ["demo/sim-small"] };
+    assert.deepEqual(body.permissions, {
+      policies: [{ ...small, exists: true }],
+      models: null,
+      endpoints,
+      expires_at,
+    });
+    const ring = await hold("", KEY);
+    assert.deepEqual(ring.body.permissions.policies, []);
+    assert.ok(ring.body.permissions.endpoints.includes("/v1/chat/completions"));
+  });
+
+  test("key holders: a key rotates itself, with an overlap, and the trail names the holder", async () => {
+    const key = await issue({ name: "rotated", limits: { requests_per_day: 100 } });
+    const { status, body } = await hold("/rotate", key, { overlap_seconds: 600 });
+    assert.equal(status, 200, JSON.stringify(body));
+    assert.deepEqual(Object.keys(body), ["id", "name", "api_key", "previous_expires_at"]);
+    const overlap = Date.parse(body.previous_expires_at) - Date.now();
+    assert.ok(overlap > 590_000 && overlap <= 600_000, body.previous_expires_at);
+    assert.deepEqual([await works(key), await works(body.api_key)], [200, 200]);
+    const [noted] = gateway.query(
+      "SELECT entry FROM audit_log WHERE json_extract(entry, '$.subject') = 'rotated' AND json_extract(entry, '$.action') = 'key.rotated'",
+    );
+    const { actor, detail } = JSON.parse(String(noted?.["entry"]));
+    assert.deepEqual(
+      [actor, detail.public_id, detail.overlap_seconds],
+      ["key holder", body.api_key.slice(0, 13), 600],
+    );
+    assert.ok(!String(noted?.["entry"]).includes(body.api_key));
+
+    // The finder of the old secret cannot shut out the holder of the new one.
+    const old = await hold("/rotate", key, {});
+    assert.equal(old.status, 403);
+    assert.match(old.body.error.message, /replaced by a newer one/);
+    assert.equal(await works(body.api_key), 200);
+    const next = await hold("/rotate", body.api_key, { overlap_seconds: 0 });
+    assert.equal(next.status, 200);
+    assert.deepEqual([await works(body.api_key), await works(next.body.api_key)], [401, 200]);
+    await auditIsIntact();
+  });
+
+  test("key holders: only issued keys rotate, with a valid overlap, ten times a day", async () => {
+    for (const key of [KEY, OPERATOR_KEY]) {
+      const { status, body } = await hold("/rotate", key, {});
+      assert.deepEqual([status, body.error.code], [403, "permission_denied"]);
+    }
+    let key = await issue({ name: "restless" });
+    for (const bad of [{ overlap_seconds: 604_801 }, { overlap: 1 }, { delivery: "claim" }]) {
+      assert.equal((await hold("/rotate", key, bad)).status, 400);
+    }
+    for (let n = 0; n < 10; n += 1) {
+      const { status, body } = await hold("/rotate", key, { overlap_seconds: 0 });
+      assert.equal(status, 200);
+      key = body.api_key;
+    }
+    const { status, body, headers } = await hold("/rotate", key, {});
+    assert.deepEqual([status, body.error.code], [429, "rate_limit_exceeded"]);
+    assert.ok(Number(headers.get("retry-after")) > 3600);
+    assert.equal(await works(key), 200);
+  });
+
+  test("key holders: of concurrent rotations of one secret one succeeds", async () => {
+    const key = await issue({ name: "contested" });
+    const all = await atOnce(4, () => hold("/rotate", key, { overlap_seconds: 60 }));
+    assert.deepEqual(all.map(({ status }) => status).sort(), [200, 403, 403, 403]);
+    await auditIsIntact();
+  });
+
+  test("key holders: a request for higher limits is listed, approved and applied", async () => {
+    const limits = { requests_per_day: 1 };
+    const key = await issue({ name: "growing", limits });
+    assert.equal(await works(key), 200);
+    assert.equal(await works(key), 402);
+    const wanted = { limits: { requests_per_day: 3 }, reason: "More\nusers" };
+    const asked = await hold("/request-increase", key, wanted);
+    assert.equal(asked.status, 202, JSON.stringify(asked.body));
+    const { request_id: id } = asked.body;
+    assert.match(id, REQUEST_ID);
+
+    const twice = await hold("/request-increase", key, wanted);
+    assert.deepEqual([twice.status, twice.body.error.code], [409, "increase_pending"]);
+    assert.ok((await list("?approved=false")).ids.includes(id));
+    const request = await read(id);
+    assert.deepEqual(
+      [
+        request.fields,
+        request.increase.key_name,
+        request.increase.limits,
+        request.increase.current,
+      ],
+      [{ reason: "More\nusers" }, "growing", wanted.limits, limits],
+    );
+    assert.equal((await portal("PUT", `/${id}`, { fields: {} })).status, 400);
+    for (const body of [
+      { name: "x" },
+      { delivery: "claim" },
+      { expires_at: "2100-01-01T00:00:00Z" },
+    ]) {
+      assert.equal((await portal("PUT", `/approve/${id}`, body)).status, 400);
+    }
+    const approved = await portal("PUT", `/approve/${id}`);
+    assert.deepEqual(
+      [approved.status, approved.body],
+      [200, { Status: "OK", Message: id, Meta: "" }],
+    );
+    const after = await read(id);
+    assert.deepEqual(
+      [after.state, after.decided_by, after.key_id],
+      ["approved", OPERATOR_LABEL, null],
+    );
+    assert.equal((await portal("PUT", `/approve/${id}`)).status, 409);
+    assert.equal(await works(key), 200);
+    const usage = await hold("", key);
+    assert.equal(usage.body.limits[0].amount, 3);
+    const [shown] = await (await operate(gateway, "GET", "/v0/api_keys/growing")).json();
+    assert.deepEqual(shown.limits, wanted.limits);
+    await auditIsIntact();
+  });
+
+  test("key holders: a policy that holds a higher limit back is named, and can be replaced", async () => {
+    const key = await issue({ name: "held-back", policies: ["small"] });
+    const wanted = { limits: { requests_per_minute: 30 }, reason: "More" };
+    const { request_id: id } = (await hold("/request-increase", key, wanted)).body;
+    const refused = await portal("PUT", `/approve/${id}`);
+    assert.equal(refused.status, 400);
+    assert.match(
+      refused.body.Message,
+      /policy 'small' of the key limits it to 3 requests per minute/,
+    );
+    assert.equal((await read(id)).state, "pending");
+    const body = { apply_policies: ["other"], limits: { requests_per_minute: 20 } };
+    assert.equal((await portal("PUT", `/approve/${id}`, body)).status, 200);
+    const [shown] = await (await operate(gateway, "GET", "/v0/api_keys/held-back")).json();
+    assert.deepEqual([shown.policies, shown.limits], [["other"], { requests_per_minute: 20 }]);
+    await auditIsIntact();
+  });
+
+  test("key holders: a request for a limit that the key lacks, or without a reason, is rejected", async () => {
+    const key = await issue({ name: "modest", limits: { requests_per_day: 5 } });
+    for (const [body, param, pattern] of /** @type {[object, string, RegExp][]} */ ([
+      [{ reason: "x" }, "limits", /name at least one limit/],
+      [{ limits: { usd_total: 5 }, reason: "x" }, "limits", /this key has no such limit/],
+      [{ limits: { requests_per_day: 5 }, reason: "x" }, "limits", /5 requests per day/],
+      [{ limits: { requests_per_day: 6 } }, "reason", /'reason' is missing/],
+    ])) {
+      const { status, body: answer } = await hold("/request-increase", key, body);
+      assert.deepEqual([status, answer.error.param], [400, param], JSON.stringify(answer));
+      assert.match(answer.error.message, pattern);
+    }
+    for (const other of [KEY, OPERATOR_KEY]) {
+      const wanted = { limits: { requests_per_day: 6 }, reason: "x" };
+      assert.equal((await hold("/request-increase", other, wanted)).status, 403);
+    }
+    // A declined request leaves room for another.
+    const wanted = { limits: { requests_per_day: 6 }, reason: "x" };
+    const { request_id: id } = (await hold("/request-increase", key, wanted)).body;
+    assert.equal((await portal("PUT", `/decline/${id}`, { reason: "no" })).status, 200);
+    assert.equal((await hold("/request-increase", key, wanted)).status, 202);
+  });
+});

@@ -414,12 +414,16 @@ suite("operator CLI, keys", PARALLEL, () => {
   test("operator CLI: keys list prints an aligned table", async (context) => {
     const { gateway, succeed } = await setUp(context);
     assert.equal(await succeed("keys list"), "No keys.\n");
-    gateway.addKey("web", { policies: ["free"], expires_at: "2027-01-31T00:00:00Z" });
+    gateway.addKey("web", {
+      policies: ["free"],
+      expires_at: "2027-01-31T00:00:00Z",
+      email: "ada@example.com",
+    });
     gateway.addKey("claimed-later", { state: "disabled", secrets: [] });
     assert.deepEqual(lines(await succeed("keys list")), [
-      "NAME           STATE     POLICIES  CREATED               EXPIRES               PUBLIC ID",
-      "web            active    free      2026-11-22 07:11 UTC  2027-01-31 00:00 UTC  gw_0123456789",
-      "claimed-later  disabled  -         2026-11-22 07:11 UTC  never                 -",
+      "NAME           STATE     POLICIES  CREATED               EXPIRES               EMAIL            PUBLIC ID",
+      "web            active    free      2026-11-22 07:11 UTC  2027-01-31 00:00 UTC  ada@example.com  gw_0123456789",
+      "claimed-later  disabled  -         2026-11-22 07:11 UTC  never                 -                -",
     ]);
     const text = await succeed("keys list --json");
     assert.deepEqual(JSON.parse(text), [...gateway.keys.values()]);

@@ -6,6 +6,7 @@
 //!
 //! Secrets are not configuration: they come from Worker secrets (see [`crate::key`] and [`crate::catalog`]).
 
+mod alerts;
 mod base_url;
 mod limits;
 mod routing;
@@ -18,6 +19,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+pub use alerts::Alerts;
 pub use base_url::BaseUrl;
 pub use limits::Limits;
 pub use routing::{Group, ModelSettings, Routing};
@@ -57,6 +59,10 @@ pub struct Config {
     pub webhook: Webhook,
     /// E-mails with claim links.
     pub email: Email,
+    /// Alerts to operators.
+    pub alerts: Alerts,
+    /// OpenTelemetry.
+    pub telemetry: Telemetry,
     /// Routing of calls.
     pub routing: Routing,
     /// Names for models: `fast = "groq/llama-3.1-8b-instant"`.
@@ -161,6 +167,8 @@ pub struct OnboardingConfig {
     pub failed_auth_per_minute: u32,
     /// The policies of key requests from outside.
     pub policies: Vec<String>,
+    /// Allow the holders of issued keys to rotate them.
+    pub holder_rotation: bool,
     /// The lifetime of a claim link, in hours.
     pub claim_hours: u32,
     /// The URL at which callers reach this gateway, for claim links. Absent: the origin that the operator calls, which
@@ -175,6 +183,7 @@ impl Default for OnboardingConfig {
             requests_per_day: 5,
             failed_auth_per_minute: 100,
             policies: Vec::new(),
+            holder_rotation: true,
             claim_hours: 72,
             public_url: None,
         }
@@ -281,6 +290,16 @@ pub struct Webhook {
     /// The URL to which notifications are posted; `https`, or this machine. Absent: none are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<WebhookUrl>,
+}
+
+/// The export of calls as OpenTelemetry spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The URL of a collector that takes OTLP over HTTP as JSON, to which `/v1/traces` is appended. Headers, such as its
+    /// credential, come from the secret `GATEWAY_OTLP_HEADERS`. Absent: nothing is exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_url: Option<BaseUrl>,
 }
 
 /// E-mails with claim links.

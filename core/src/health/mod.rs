@@ -81,6 +81,22 @@ impl Lanes {
         self.0.iter().filter(of_key).map(|record| (record.key, &record.lane))
     }
 
+    /// The weights of recent outcomes of each provider, as [`LaneStats::outcomes`] has them.
+    pub fn outcomes(&self, now_ms: u64) -> Vec<(&str, [f64; 2])> {
+        let mut sums: Vec<(&str, [f64; 2])> = Vec::new();
+        for record in self.0.iter().filter(|record| !record.model.is_empty()) {
+            let [good, bad] = record.lane.outcomes(now_ms);
+            match sums.last_mut().filter(|(provider, _)| *provider == record.provider) {
+                Some((_, [all_good, all_bad])) => {
+                    *all_good += good;
+                    *all_bad += bad;
+                }
+                None => sums.push((&record.provider, [good, bad])),
+            }
+        }
+        sums
+    }
+
     /// Returns `true` if no lane has statistics.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

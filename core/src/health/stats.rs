@@ -228,6 +228,12 @@ impl LaneStats {
         (weight > 0.0).then(|| self.recent.good / weight)
     }
 
+    /// The weights of the recent successful calls and of those that failed through the provider's fault.
+    pub fn outcomes(&self, now_ms: u64) -> [f64; 2] {
+        let fade = self.recent.fade(now_ms, OUTCOME_HALF_LIFE_MS);
+        [self.recent.good * fade, self.recent.bad * fade]
+    }
+
     /// The recent mean latency, in milliseconds.
     pub fn latency_ms(&self) -> Option<f64> {
         let weight: f64 = self.recent.latencies.iter().sum();

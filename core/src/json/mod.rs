@@ -59,6 +59,11 @@ impl Object {
         })
     }
 
+    /// An object of fields that were read elsewhere.
+    pub fn of(fields: Map<String, Value>) -> Object {
+        Object(fields)
+    }
+
     /// Reads a body that may be missing.
     pub fn read_optional(body: &[u8]) -> Result<Object, Error> {
         if body.iter().all(u8::is_ascii_whitespace) { Ok(Object::default()) } else { Object::read(body) }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use validator::{Validate, ValidateArgs as _, ValidationError};
 
 use super::approval::{Delivery, check_known_policies, is_ahead, limits};
+use super::key_name::check_name;
 use crate::config::{Config, Limits};
 use crate::error::{Code, Error};
 use crate::json;
@@ -15,12 +16,13 @@ use crate::routes::inference_endpoints;
 use crate::text::{checked, invalid};
 use crate::time;
 
-/// The maximum length of a name, in bytes.
-const MAX_NAME: usize = 100;
 /// The default overlap of a rotation, in seconds: the time for which the old secret keeps working.
 const DEFAULT_OVERLAP_S: u64 = 3600;
 /// The maximum overlap: 30 days.
 const MAX_OVERLAP_S: u64 = 30 * 24 * 3600;
+
+/// The maximum overlap of a rotation by the holder of the key: 7 days.
+const MAX_OWN_OVERLAP_S: u64 = 7 * 24 * 3600;
 
 /// A new id: a UUID of version 7 (RFC 9562), from milliseconds since 1970 and ten random bytes.
 pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
@@ -35,30 +37,6 @@ pub fn new_id(now_ms: u64, random: [u8; 10]) -> String {
         left = after;
     }
     groups.join("-")
-}
-
-/// Checks a name, in this order: not empty, at most 100 bytes, only `[a-zA-Z0-9_-]`.
-pub fn check_name(name: &str) -> Result<(), Error> {
-    const PATTERN: &str = "^[a-zA-Z0-9_-]+$";
-    const DESCRIPTION: &str =
-        "lowercase (a-z), uppercase (A-Z), number (0-9), underscore (_) or hyphen (-) characters";
-    if name.is_empty() {
-        return Err(Error::new(Code::EmptyName, "Name cannot be empty"));
-    }
-    let shown: String = name.chars().take(200).collect();
-    if name.len() > MAX_NAME {
-        let length = name.len();
-        let message = format!("Name '{shown}' is longer ({length}) than maximum allowed ({MAX_NAME})");
-        let details = json!({"name": shown, "length": length, "maximum": MAX_NAME});
-        return Err(Error::new(Code::TooLongName, message).with_details(details));
-    }
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
-        return Ok(());
-    }
-    let message =
-        format!("Name '{shown}' should be non-empty and only contain {DESCRIPTION} (pattern: '{PATTERN}')");
-    let details = json!({"name": shown, "pattern": PATTERN, "pattern_description": DESCRIPTION});
-    Err(Error::new(Code::NameDoesNotMatchPattern, message).with_details(details))
 }
 
 /// The error for a name that no key has.
@@ -278,14 +256,25 @@ impl Rotation {
     pub fn read(body: &[u8]) -> Result<Rotation, Error> {
         let object = Object::read_optional(body)?;
         object.only(&["overlap_seconds", "delivery"])?;
-        let seconds = object.integer("overlap_seconds")?.unwrap_or(DEFAULT_OVERLAP_S);
-        if seconds > MAX_OVERLAP_S {
-            let message = format!("'overlap_seconds' must be between 0 and {MAX_OVERLAP_S}");
-            return Err(Error::new(Code::InvalidValue, message).with_param("overlap_seconds"));
-        }
         let delivery = Delivery::read(&object, &[Delivery::Key, Delivery::Claim])?;
-        Ok(Rotation { overlap_ms: seconds * 1000, delivery })
+        Ok(Rotation { overlap_ms: overlap_ms(&object, MAX_OVERLAP_S)?, delivery })
     }
+
+    /// Reads the body of a rotation by the holder of the key, which may be missing. The new secret is in the response.
+    pub fn by_holder(body: &[u8]) -> Result<Rotation, Error> {
+        let object = Object::read_optional(body)?;
+        object.only(&["overlap_seconds"])?;
+        Ok(Rotation { overlap_ms: overlap_ms(&object, MAX_OWN_OVERLAP_S)?, delivery: Delivery::Key })
+    }
+}
+
+fn overlap_ms(object: &Object, most: u64) -> Result<u64, Error> {
+    let seconds = object.integer("overlap_seconds")?.unwrap_or(DEFAULT_OVERLAP_S);
+    if seconds > most {
+        let message = format!("'overlap_seconds' must be between 0 and {most}");
+        return Err(Error::new(Code::InvalidValue, message).with_param("overlap_seconds"));
+    }
+    Ok(seconds * 1000)
 }
 
 /// One secret of a key, without its text.
@@ -310,6 +299,8 @@ pub struct ApiKey {
     pub settings: Settings,
     /// The request for which it was issued.
     pub request_id: Option<String>,
+    /// The e-mail address of that request, until the request is deleted.
+    pub email: Option<String>,
     /// The time of creation, in milliseconds since 1970.
     pub created_ms: u64,
     /// The actor that created it.
@@ -333,6 +324,7 @@ struct Row {
     metadata: String,
     expires_ms: Option<u64>,
     request_id: Option<String>,
+    email: Option<String>,
     created_ms: u64,
     created_by: String,
     version: u64,
@@ -358,6 +350,7 @@ impl ApiKey {
                 expires_ms: row.expires_ms,
             },
             request_id: row.request_id,
+            email: row.email,
             created_ms: row.created_ms,
             created_by: row.created_by,
             version: row.version,
@@ -394,6 +387,7 @@ impl ApiKey {
             created_by: &self.created_by,
             expires_at: expires_ms.map(time::to_rfc3339),
             request_id: self.request_id.as_deref(),
+            email: self.email.as_deref(),
             secrets: secrets.into_iter().map(SecretDocument::of).collect(),
         }
     }
@@ -430,6 +424,8 @@ pub struct ApiKeyDocument<'a> {
     pub expires_at: Option<String>,
     /// The request for which it was issued.
     pub request_id: Option<&'a str>,
+    /// The e-mail address of that request, until the request is deleted.
+    pub email: Option<&'a str>,
     /// Its live secrets, oldest first.
     pub secrets: Vec<SecretDocument<'a>>,
 }
@@ -576,12 +572,16 @@ mod tests {
         for bad in [r#"{"overlap_seconds":-1}"#, r#"{"overlap_seconds":2592001}"#, r#"{"overlap":5}"#, "[]"] {
             assert!(Rotation::read(bad.as_bytes()).is_err(), "{bad}");
         }
+        assert_eq!(Rotation::by_holder(br#"{"overlap_seconds":604800}"#).unwrap().overlap_ms, 604_800_000);
+        for bad in [r#"{"overlap_seconds":604801}"#, r#"{"delivery":"claim"}"#] {
+            assert!(Rotation::by_holder(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]
     fn the_document_has_no_secrets() {
         let row = json!({"id": "1", "name": "n", "disabled": 0, "policies": "[]", "models": null, "endpoints": null,
-            "limits": "{\"usd_per_month\":50}", "role": "write", "metadata": "{}", "expires_ms": NOW, "request_id": null, "created_ms": 0, "created_by": "ops", "version": 1,
+            "limits": "{\"usd_per_month\":50}", "role": "write", "metadata": "{}", "expires_ms": NOW, "request_id": null, "email": null, "created_ms": 0, "created_by": "ops", "version": 1,
             "secrets": "[{\"public_id\":\"gw_b\",\"created_ms\":2,\"expires_ms\":null},{\"public_id\":\"gw_a\",\"created_ms\":1,\"expires_ms\":5}]"});
         let key = ApiKey::from_row(&row).unwrap();
         assert_eq!(
@@ -589,7 +589,7 @@ mod tests {
             concat!(
                 r#"{"id":"1","name":"n","scopes":["Read","Write"],"role":"write","state":"active","policies":[],"models":null,"#,
                 r#""endpoints":null,"limits":{"usd_per_month":50.0},"metadata":{},"created_at":"1970-01-01T00:00:00Z","created_by":"ops","#,
-                r#""expires_at":"2023-11-14T22:13:20Z","request_id":null,"secrets":[{"public_id":"gw_a","#,
+                r#""expires_at":"2023-11-14T22:13:20Z","request_id":null,"email":null,"secrets":[{"public_id":"gw_a","#,
                 r#""created_at":"1970-01-01T00:00:00.001Z","expires_at":"1970-01-01T00:00:00.005Z"},"#,
                 r#"{"public_id":"gw_b","created_at":"1970-01-01T00:00:00.002Z","expires_at":null}]}"#,
             )

@@ -10,7 +10,7 @@ use crate::json::Object;
 use crate::text::{checked, invalid, within};
 use crate::time;
 
-use super::key_request::are_policy_names;
+use super::key_name::{are_policy_names, check_name};
 
 /// The delivery of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,8 @@ impl Delivery {
 pub struct Approval {
     /// The delivery.
     pub delivery: Delivery,
+    /// The name of the key; absent: the id of the request.
+    pub name: Option<String>,
     /// Policies in place of those of the request.
     #[validate(custom(function = "are_policy_names"))]
     pub policies: Option<Vec<String>>,
@@ -65,8 +67,11 @@ impl Approval {
     /// Reads a body, which may be missing.
     pub fn read(body: &[u8], now_ms: u64) -> Result<Approval, Error> {
         let object = Object::read_optional(body)?;
-        object.only(&["delivery", "apply_policies", "limits", "expires_at"])?;
+        object.only(&["delivery", "name", "apply_policies", "limits", "expires_at"])?;
+        let name = object.string("name")?;
+        name.map_or(Ok(()), check_name)?;
         let approval = Approval {
+            name: name.map(str::to_owned),
             policies: object.strings("apply_policies")?,
             limits: limits(&object)?.unwrap_or_default(),
             expires_ms: object.time("expires_at")?,
@@ -142,6 +147,8 @@ mod tests {
         assert_eq!(approval.limits.usd_total, Some(crate::money::MicroUsd(5_000_000)));
         assert_eq!((approval.delivery, approval.expires_ms.is_some()), (Delivery::Claim, true));
         assert!(Approval::read(br#"{"expires_at":"2020-01-01T00:00:00Z"}"#, NOW).is_err());
+        assert_eq!(Approval::read(br#"{"name":"ci"}"#, NOW).unwrap().name.as_deref(), Some("ci"));
+        assert!(Approval::read(br#"{"name":"a b"}"#, NOW).unwrap_err().is(Code::NameDoesNotMatchPattern));
         assert!(Approval::read(br#"{"deliver":"claim"}"#, NOW).unwrap_err().is(Code::UnknownMember));
         assert!(Approval::read(br#"{"delivery":"pigeon"}"#, NOW).is_err());
         assert_eq!(decline_reason(br#"{"reason":" no "}"#).unwrap().as_deref(), Some("no"));

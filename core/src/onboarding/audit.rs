@@ -39,7 +39,7 @@ impl Default for Head {
 /// An action that is recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Action<'a> {
-    /// The label of the operator key, or the automatic actor.
+    /// The label of the operator key, `key holder`, or the automatic actor.
     pub actor: &'a str,
     /// The id of the request, or the name of the key.
     pub subject: &'a str,
@@ -127,12 +127,27 @@ pub enum Event<'a> {
     RequestApproved {
         /// The key that was issued for it.
         key_id: &'a str,
+        /// The name of the key, if it is not the id of the request.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
         /// The settings of the key.
         #[serde(flatten)]
         settings: SettingsNote<'a>,
         /// The first credential of the key.
         #[serde(rename = "opening")]
         credential: CredentialNote<'a>,
+    },
+    /// A request for higher limits was approved.
+    IncreaseApproved {
+        /// The key.
+        key_id: &'a str,
+        /// Its name.
+        name: &'a str,
+        /// Its settings.
+        #[serde(flatten)]
+        settings: SettingsNote<'a>,
+        /// Its settings before.
+        was: SettingsNote<'a>,
     },
     /// A request was declined.
     RequestDeclined {
@@ -237,6 +252,7 @@ impl Event<'_> {
             Event::RequestCreated { .. } => "request.created",
             Event::RequestUpdated { .. } => "request.updated",
             Event::RequestApproved { .. } => "request.approved",
+            Event::IncreaseApproved { .. } => "request.increase_approved",
             Event::RequestDeclined { .. } => "request.declined",
             Event::RequestDeleted {} => "request.deleted",
             Event::KeyCreated { .. } => "key.created",
@@ -375,7 +391,12 @@ mod tests {
         for (event, text) in [
             (Event::RequestDeleted {}, "{}"),
             (
-                Event::RequestApproved { key_id: "1", settings: now, credential: CredentialNote::CLAIM },
+                Event::RequestApproved {
+                    key_id: "1",
+                    name: None,
+                    settings: now,
+                    credential: CredentialNote::CLAIM,
+                },
                 &*format!(r#"{{"key_id":"1",{of_now},"opening":{{"delivery":"claim"}}}}"#),
             ),
             (

@@ -89,7 +89,8 @@ impl StatedKeys {
         }
         let Some(id) = detail.get("key_id").and_then(Value::as_str) else { return };
         let key = self.keys.entry(id.to_owned()).or_default();
-        key.name = subject;
+        // The subject of the approval of a request is the request.
+        key.name = detail.get("name").and_then(Value::as_str).map_or(subject, str::to_owned);
         if matches!(&*action, "key.created" | "request.approved") {
             key.settings.insert("disabled", false.into());
         }

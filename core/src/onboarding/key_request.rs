@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use validator::{Validate, ValidationError};
 
+use super::increase::Increase;
+use super::key_name::are_policy_names;
 use super::submission::{Submission, developer_id};
 use crate::error::{Code, Error};
 use crate::json;
@@ -79,6 +81,8 @@ pub struct KeyRequest {
     pub decline_reason: Option<String>,
     /// The key that was issued for it.
     pub key_id: Option<String>,
+    /// The higher limits that it asks for, if it is not for a new key.
+    pub increase: Option<Increase>,
 }
 
 /// A row of the database: lists and maps are JSON texts.
@@ -96,6 +100,16 @@ struct Row {
     decided_by: Option<String>,
     decline_reason: Option<String>,
     key_id: Option<String>,
+    increase: Option<String>,
+}
+
+/// The owner of an issued key, as far as the request for it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The developer.
+    pub by_user: Option<String>,
+    /// The e-mail address.
+    pub email: Option<String>,
 }
 
 /// A key of a developer, for the portal's document.
@@ -107,7 +121,6 @@ pub struct DeveloperKey {
     pub policies: Vec<String>,
 }
 
-const MAX_POLICIES: usize = 16;
 const MAX_FIELDS: usize = 32;
 /// Fields of the portal's requests for features that the gateway does not have.
 const NOT_SUPPORTED: [&str; 5] = ["key", "remove_policies", "jwt_secret", "certificate", "oauth_info"];
@@ -120,6 +133,19 @@ impl KeyRequestDraft {
             email: Some(submission.email),
             policies,
             fields: submission.fields,
+            version: "v2".to_owned(),
+            date_created: time::to_rfc3339(now_ms),
+            approved: false,
+        }
+    }
+
+    /// The request of a key holder for higher limits. The developer of a key without one is the key.
+    pub fn by_holder(owner: Owner, key_id: &str, reason: String, now_ms: u64) -> KeyRequestDraft {
+        KeyRequestDraft {
+            by_user: owner.by_user.unwrap_or_else(|| key_id.to_owned()),
+            email: owner.email,
+            policies: Vec::new(),
+            fields: BTreeMap::from([("reason".to_owned(), reason)]),
             version: "v2".to_owned(),
             date_created: time::to_rfc3339(now_ms),
             approved: false,
@@ -177,15 +203,6 @@ fn date_created(object: &Object, now_ms: u64) -> Result<String, Error> {
     }
 }
 
-/// Checks the form of policies' names. Whether the policies exist is checked when a key is created.
-pub(super) fn are_policy_names(policies: &[String]) -> Result<(), ValidationError> {
-    if policies.len() <= MAX_POLICIES && policies.iter().all(|name| (1..=64).contains(&name.len())) {
-        return Ok(());
-    }
-    let message = format!("has at most {MAX_POLICIES} names of 1 to 64 characters");
-    Err(invalid("apply_policies", &message).into())
-}
-
 fn are_fields(fields: &BTreeMap<String, String>) -> Result<(), ValidationError> {
     let fits =
         |(name, value): (&String, &String)| name.chars().count() <= 64 && value.chars().count() <= 4000;
@@ -227,6 +244,7 @@ impl KeyRequest {
             decided_by: row.decided_by,
             decline_reason: row.decline_reason,
             key_id: row.key_id,
+            increase: row.increase.map(|text| json::read(&text)).transpose().ok()?,
         })
     }
 }

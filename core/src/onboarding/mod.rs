@@ -8,6 +8,8 @@
 //! | [`approval`] | the operator's decision: delivery, policies, expiry |
 //! | [`api_key`] | an issued key and its document in `/v0/api_keys` |
 //! | [`claim`] | the token and the state of a claim link |
+//! | [`key_name`] | the form of names of keys and policies |
+//! | [`increase`] | a request of a key holder for higher limits |
 //! | [`audit`] | the chain of operator actions, and its verification |
 //! | [`audit_state`] | the keys as that chain states them, compared with the tables |
 //! | [`webhook`] | the body, the signature and the retries of webhooks |
@@ -24,6 +26,8 @@ pub mod audit;
 pub mod audit_state;
 pub mod claim;
 pub mod client_address;
+pub mod increase;
+pub mod key_name;
 pub mod key_request;
 pub mod portal;
 pub mod pseudonym;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ORG_ID;
+use super::increase::Increase;
 use super::key_request::{DeveloperKey, KeyRequest, State};
 use crate::config::{Config, Policy};
 use crate::time::to_rfc3339;
@@ -51,6 +52,9 @@ pub struct PortalRequest<'a> {
     pub decided_by: Option<&'a str>,
     /// The id of the key that was issued for it.
     pub key_id: Option<&'a str>,
+    /// The higher limits that a key holder asks for; absent in requests for a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub increase: Option<&'a Increase>,
 }
 
 /// A developer.
@@ -227,6 +231,7 @@ impl<'a> PortalRequest<'a> {
             decided_at: request.decided_ms.map(to_rfc3339),
             decided_by: request.decided_by.as_deref(),
             key_id: request.key_id.as_deref(),
+            increase: request.increase.as_ref(),
         }
     }
 }
@@ -289,6 +294,7 @@ mod tests {
             decided_by: None,
             decline_reason: None,
             key_id: None,
+            increase: None,
         };
         let keys = [DeveloperKey { id: "k1".into(), policies: vec!["basic".into(), "open".into()] }];
         let text = to_text(&PortalRequest::of(&request, &keys, &config));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use validator::{Validate, ValidateLength as _, ValidationError};
 
@@ -20,6 +21,38 @@ pub struct Submission {
     pub email: String,
     /// `use_case`, and the optional statements: `name`, `company`, `intended_use`, `expected_daily_requests`.
     pub fields: BTreeMap<String, String>,
+}
+
+/// The fields of an HTML form, as they were sent. A form sends a field that was left empty as an empty text.
+#[derive(Clone, Debug, Default)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads a body of the type `application/x-www-form-urlencoded`.
+    pub fn read(body: &[u8]) -> Form {
+        let fields = form_urlencoded::parse(body);
+        Form(fields.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    /// The first field of a name; empty if there is none.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The fields as an object. An optional field that was left empty is missing in it.
+    fn to_object(&self) -> Object {
+        let fields = FIELDS.into_iter().filter_map(|name| {
+            let text = self.get(name);
+            let value = match (name, text.trim().parse::<u64>()) {
+                ("expected_daily_requests", Ok(number)) => Value::from(number),
+                // Browsers end the lines of a text with CRLF.
+                _ => Value::from(text.replace("\r\n", "\n")),
+            };
+            let is_kept = matches!(name, "email" | "use_case") || !text.trim().is_empty();
+            is_kept.then(|| (name.to_owned(), value))
+        });
+        Object::of(fields.collect())
+    }
 }
 
 /// The fields of a body that have the right types, trimmed.
@@ -56,7 +89,15 @@ fn is_known_use(text: &str) -> Result<(), ValidationError> {
 impl Submission {
     /// Reads a body. The error names every fault, and the first field at fault as its `param`.
     pub fn read(body: &[u8]) -> Result<Submission, Error> {
-        let object = Object::read(body)?;
+        Submission::of(&Object::read(body)?)
+    }
+
+    /// Reads the same fields from a form.
+    pub fn read_form(form: &Form) -> Result<Submission, Error> {
+        Submission::of(&form.to_object())
+    }
+
+    fn of(object: &Object) -> Result<Submission, Error> {
         let mut faults = Faults::default();
         let trimmed = |text: &str| text.trim().to_owned();
         let intended_use = faults.note("intended_use", object.string("intended_use")).flatten();
@@ -216,6 +257,25 @@ mod tests {
             "'email' must be an e-mail address, such as user@example.com; 'use_case' must be a string; \
              'name' must have 2 to 80 characters; it has 1"
         );
+    }
+
+    #[test]
+    fn a_form_has_the_same_fields_and_its_empty_ones_are_missing() {
+        let body = b"email=a%40example.com&use_case=to+test%0D%0Amore&name=&company=&intended_use=&expected_daily_requests=+20+&once=k";
+        let form = Form::read(body);
+        let submission = Submission::read_form(&form).unwrap();
+        assert_eq!((submission.email.as_str(), form.get("once"), form.get("x")), ("a@example.com", "k", ""));
+        let fields: Vec<_> = submission.fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(fields, [("expected_daily_requests", "20"), ("use_case", "to test\nmore")]);
+        for (body, param) in [
+            ("", "email"),
+            ("email=a%40example.com&use_case=+", "use_case"),
+            ("email=a%40example.com&use_case=x&expected_daily_requests=many", "expected_daily_requests"),
+            ("email=a%40example.com&use_case=x&intended_use=fun", "intended_use"),
+        ] {
+            let error = Submission::read_form(&Form::read(body.as_bytes())).unwrap_err();
+            assert_eq!(error.param.as_deref(), Some(param), "{body}");
+        }
     }
 
     #[test]

@@ -17,28 +17,31 @@ use crate::time::to_rfc3339;
 /// The maximum number of attempts of a notification.
 pub const MAX_ATTEMPTS: u32 = 10;
 
-/// An event of a key request.
+/// An event that operators are notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It was created.
+    /// A key request was created.
     Submitted,
-    /// It was approved.
+    /// A key request was approved.
     Approved,
+    /// The holder of a key has rotated its secret.
+    Rotated,
 }
 
 impl Event {
     /// The name in the body.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Event::Submitted => "key_request_event.submitted",
             Event::Approved => "key_request_event.approved",
+            Event::Rotated => "key_event.rotated",
         }
     }
 }
 
 /// The body of a webhook.
 #[derive(Serialize)]
-struct Body<'a> {
+struct Body<'a, T> {
     /// The name of the event, as Standard Webhooks names the field.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -46,8 +49,28 @@ struct Body<'a> {
     timestamp: String,
     /// The name of the event, as the gateway names the field.
     event: &'static str,
-    /// The request after the event.
-    data: PortalRequest<'a>,
+    /// The subject after the event.
+    data: &'a T,
+}
+
+/// The body of a notification. `data` is the subject of the event, after it.
+pub fn body<T: Serialize>(event: &'static str, at_ms: u64, data: &T) -> String {
+    json::to_text(&Body { kind: event, timestamp: to_rfc3339(at_ms), event, data })
+}
+
+/// A rotation by the holder of a key, without the secret.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rotated<'a> {
+    /// The id of the key.
+    pub key_id: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The e-mail address of the request for the key, if it is known.
+    pub email: Option<&'a str>,
+    /// The public id of the new secret.
+    pub public_id: &'a str,
+    /// The expiry of the older secrets, in RFC 3339.
+    pub previous_expires_at: &'a str,
 }
 
 /// A notification of a key request, before the transaction that writes it.
@@ -68,12 +91,7 @@ impl Notification<'_> {
         if let Some(id) = &request.key_id {
             keys.push(DeveloperKey { id: id.clone(), policies: request.draft.policies.clone() });
         }
-        json::to_text(&Body {
-            kind: event.name(),
-            timestamp: to_rfc3339(self.at_ms),
-            event: event.name(),
-            data: PortalRequest::of(request, &keys, self.config),
-        })
+        body(event.name(), self.at_ms, &PortalRequest::of(request, &keys, self.config))
     }
 }
 

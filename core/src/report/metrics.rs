@@ -34,6 +34,8 @@ pub struct Snapshot<'a> {
     pub capped_calls: Option<u64>,
     /// Calls whose record was lost; `None` without a database.
     pub lost_records: Option<u64>,
+    /// Calls whose spans were not exported; `None` without a database.
+    pub dropped_spans: Option<u64>,
 }
 
 /// The state of one provider.
@@ -203,6 +205,12 @@ const METRICS: &[Metric] = &[
         samples: Samples::Gateway(|snapshot| snapshot.lost_records),
     },
     Metric {
+        name: "gatehouse_telemetry_dropped_total",
+        kind: "counter",
+        help: "Calls whose OpenTelemetry spans were dropped, because the collector rejected them or was away for too long.",
+        samples: Samples::Gateway(|snapshot| snapshot.dropped_spans),
+    },
+    Metric {
         name: "gatehouse_build_info",
         kind: "gauge",
         help: "Version of the gateway.",
@@ -339,6 +347,7 @@ mod tests {
             held_bytes: 17,
             capped_calls: None,
             lost_records: None,
+            dropped_spans: Some(3),
         };
         let text = snapshot.exposition();
         let model = r#"provider="groq",model="a\"\\\nä",operation="embeddings""#;
@@ -371,6 +380,7 @@ mod tests {
             "# TYPE gatehouse_issued_keys gauge",
             "gatehouse_wasm_memory_bytes 1310720",
             "gatehouse_held_bytes 17",
+            "gatehouse_telemetry_dropped_total 3",
             "gatehouse_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");

@@ -6,6 +6,8 @@ pub mod cache;
 pub mod calls;
 pub mod lanes;
 pub mod metrics;
+pub mod otlp;
+pub mod permissions;
 pub mod routing;
 pub mod spending;
 pub mod usage;

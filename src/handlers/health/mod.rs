@@ -63,6 +63,9 @@ pub async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewaySt
     if context.header("cf-connecting-ip").is_none() {
         problems.push("this request has no cf-connecting-ip, which a proxy has to set: without it all callers share the limits for one address");
     }
+    if isolate.settings.config.alerts.any() && isolate.settings.channels(env).is_empty() {
+        problems.push("alerts are on, but there is no channel to send them on: GET /v0/alerts names the settings of each");
+    }
     let database = database_state(isolate, env).await;
     match database {
         DatabaseState::Ready => {}

@@ -5,10 +5,13 @@
 //! waiting in between; the runtime holds the response back until they are on disk. So an acknowledged message survives
 //! every failure, and a message that is not acknowledged is sent again.
 
+mod budgets;
 mod storage;
+mod telemetry;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use gatehouse_core::config::Calls;
 use gatehouse_core::json;
@@ -25,9 +28,11 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 use super::{ObjectError, send_within};
 use crate::platform::database::Failure;
 use crate::platform::{clock, log};
+use crate::settings::{self, Settings};
 use crate::store;
 use crate::store::calls::Page;
 use crate::store::usage::Batch;
+use budgets::Budgets;
 use storage::{Retry, RollUp};
 
 /// The time for which a call waits for a lease, in milliseconds.
@@ -39,6 +44,9 @@ const RETRY_MS: u64 = 5_000;
 const MAX_RETRY_MS: u64 = 60_000;
 /// The lateness from which on an alarm counts as not set, in milliseconds.
 const LATE_MS: u64 = 60_000;
+/// The wait from the rejection of a call by a budget to its alert, and from a failed alert to the next try, in milliseconds.
+const SPENT_MS: u64 = 1_000;
+const TELL_AGAIN_MS: u64 = 30_000;
 /// The wait if the database has no tables yet, or there is none.
 const NO_TABLES_MS: u64 = 300_000;
 
@@ -89,7 +97,7 @@ pub async fn request_lease(
     ledger: &str,
     request: &LeaseRequest,
 ) -> Result<LeaseResponse, ObjectError> {
-    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(request)), "").await
+    exchange(CALL_PATIENCE_MS, env, ledger, &Message::Ask(Cow::Borrowed(request)), ledger).await
 }
 
 /// Sends a report; the response means that it is on disk. The report is sent at once, not only when the response is
@@ -152,22 +160,23 @@ fn exchange<T: DeserializeOwned>(
     env: &Env,
     ledger: &str,
     message: &Message<'_>,
-    receipts: &str,
+    rest: &str,
 ) -> impl Future<Output = Result<T, ObjectError>> + use<T> {
-    let response = send(patience_ms, env, ledger, message, receipts);
+    let response = send(patience_ms, env, ledger, message, rest);
     async move { json::read(&response.await?).map_err(|error| ObjectError::Failed(error.to_string())) }
 }
 
-/// Sends a message, which is a line of JSON, and a report's receipts. The response is JSON text.
+/// Sends a message, which is a line of JSON, and after it a report's receipts, or the name of the ledger with a request for a
+/// lease. The response is JSON text.
 fn send(
     patience_ms: u32,
     env: &Env,
     ledger: &str,
     message: &Message<'_>,
-    receipts: &str,
+    rest: &str,
 ) -> impl Future<Output = Result<String, ObjectError>> + use<> {
     let message = json::to_text(message);
-    send_within(patience_ms, env, "KEY_LEDGER", ledger, &format!("{message}\n{receipts}"))
+    send_within(patience_ms, env, "KEY_LEDGER", ledger, &format!("{message}\n{rest}"))
 }
 
 /// The object.
@@ -182,6 +191,7 @@ pub struct KeyLedger {
     holder: RefCell<Holder>,
     /// The time of the alarm, in milliseconds since 1970, if it is known.
     alarm_ms: Cell<Option<u64>>,
+    budgets: RefCell<Budgets>,
 }
 
 impl DurableObject for KeyLedger {
@@ -193,18 +203,19 @@ impl DurableObject for KeyLedger {
             account: RefCell::new(None),
             holder: RefCell::default(),
             alarm_ms: Cell::new(None),
+            budgets: RefCell::default(),
         }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let text = request.text().await?;
-        let (message, receipts) = text.split_once('\n').unwrap_or((&text, ""));
+        let (message, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let mut message: Message<'_> = json::read(message)?;
         if let Message::ReportOf(_, report) | Message::Report(report) = &mut message {
-            receipts.clone_into(&mut report.to_mut().receipts);
+            rest.clone_into(&mut report.to_mut().receipts);
         }
         // From here on the object does not wait, so no other message is handled in between.
-        match self.answer(&message) {
+        match self.answer(&message, rest) {
             Ok(answer) => Response::ok(answer),
             Err(message) => {
                 // The state in memory may differ from the state on disk.
@@ -226,7 +237,10 @@ impl DurableObject for KeyLedger {
             self.account.replace(None);
             log::line(&log::Event::Ledger { error: &message, calls: None });
         }
-        let again_ms = self.roll_up().await;
+        let told_again_ms = self.tell_budgets().await;
+        let rolled_again_ms = self.roll_up().await;
+        let exported_again_ms = self.export().await;
+        let again_ms = [told_again_ms, rolled_again_ms, exported_again_ms].into_iter().flatten().min();
         let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
         if let Some(at_ms) = again_ms.into_iter().chain(due_ms).min() {
             self.wake_at(at_ms);
@@ -250,11 +264,15 @@ impl KeyLedger {
         step(account, now_ms)
     }
 
-    fn answer(&self, message: &Message<'_>) -> Result<String, String> {
+    fn answer(&self, message: &Message<'_>, rest: &str) -> Result<String, String> {
         let answer = self.with_book(|account, now_ms| match message {
             Message::Ask(request) => {
                 let (answer, changes) = account.request_lease(request, now_ms);
                 storage::store(&self.state, &changes)?;
+                if self.budget_settings().is_some() && self.budgets.borrow_mut().note(rest, request, &answer)
+                {
+                    self.wake_at(now_ms + SPENT_MS);
+                }
                 Ok(json::to_text(&answer))
             }
             Message::ReportOf(holder, report) => {
@@ -295,6 +313,36 @@ impl KeyLedger {
             self.wake_at(due_ms);
         }
         Ok(answer)
+    }
+
+    /// The settings, if operators want alerts about budgets.
+    fn budget_settings(&self) -> Option<Rc<Settings>> {
+        let settings = settings::of_isolate(&self.env).ok()?;
+        (!settings.config.alerts.budget_percent.is_empty()).then_some(settings)
+    }
+
+    /// Notifies operators of budgets whose level has changed. Returns the time of the next try if it failed.
+    async fn tell_budgets(&self) -> Option<u64> {
+        let settings = self.budget_settings()?;
+        let shares = &settings.config.alerts.budget_percent;
+        let news = self.with_book(|account, now_ms| Ok(self.budgets.borrow().news(account, shares, now_ms)));
+        let key_id = self.budgets.borrow().key_id().to_owned();
+        for one in news.unwrap_or_default() {
+            match one.tell(&self.env, &settings, &key_id).await {
+                Ok(level) => self.budgets.borrow_mut().told(&one.counter(), level),
+                Err(_) => return Some(clock::now_ms() + TELL_AGAIN_MS),
+            }
+        }
+        None
+    }
+
+    /// Exports new receipts as spans. Returns the time of the next try if some are left.
+    async fn export(&self) -> Option<u64> {
+        let settings = settings::of_isolate(&self.env).ok()?;
+        settings.config.telemetry.otlp_url.as_ref()?;
+        let count = self.with_book(|account, _| Ok(account.chain().count)).ok()?;
+        let key_id = self.budgets.borrow().key_id().to_owned();
+        telemetry::export(&self.state, &self.env, &settings, &key_id, count).await
     }
 
     /// Sets the alarm, unless there is an earlier one. An alarm that is long overdue was never set.

@@ -346,6 +346,53 @@ pub fn forget_response(state: &JsValue, id: &str) -> Result<(), String> {
     run(state, &[Statement::new(RESPONSES, []), forgotten]).map(|_| ())
 }
 
+/// A text that is stored under a name.
+pub fn kept(state: &JsValue, name: &str) -> Option<String> {
+    let found = run(state, &[Statement::new("SELECT body FROM kept WHERE name = ?1", [name.into()])]).ok()?;
+    found.first()?.first().map(|row| text(row, "body").to_owned())
+}
+
+/// Stores a text under a name.
+pub fn set_kept(state: &JsValue, name: &str, body: &str) {
+    // If this fails, the same is done again.
+    let _ = run(state, &[keep(name, body)]);
+}
+
+/// Receipts in the order of their numbers.
+pub struct Receipts {
+    /// The number of the first.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// Their texts.
+    pub texts: Vec<String>,
+}
+
+/// The oldest stored receipts with numbers above `seq`: some pages; `None` if there are none.
+pub fn receipts_after(state: &JsValue, seq: u64) -> Option<Receipts> {
+    const MAX_RECEIPTS: usize = 200;
+    let sql = "SELECT first, last, receipts FROM pages WHERE first > ?1 ORDER BY first LIMIT 20";
+    let found = run(state, &[Statement::new(sql, [seq.into()])]).ok()?;
+    let pages = found.first()?;
+    let mut receipts = Receipts { first: number(pages.first()?, "first"), last: 0, texts: Vec::new() };
+    for page in pages {
+        receipts.last = number(page, "last");
+        receipts.texts.extend(text(page, "receipts").lines().map(str::to_owned));
+        if receipts.texts.len() >= MAX_RECEIPTS {
+            break;
+        }
+    }
+    Some(receipts)
+}
+
+/// The number of the last receipt before the last minute; `count` if none is so new.
+pub fn before_minute(state: &JsValue, count: u64, now_ms: u64) -> u64 {
+    let sql = "SELECT coalesce(min(first) - 1, ?2) AS seq FROM pages WHERE at_ms >= ?1";
+    let parameters = [now_ms.saturating_sub(60_000).into(), count.into()];
+    let found = run(state, &[Statement::new(sql, parameters)]).unwrap_or_default();
+    found.first().and_then(|rows| rows.first()).map_or(count, |row| number(row, "seq"))
+}
+
 /// Sets the alarm.
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
 pub fn set_alarm(state: &JsValue, at_ms: u64) {
