@@ -24,6 +24,15 @@ struct Row {
     cache_write_usd_per_mtok: Option<f64>,
     cache_write_1h_usd_per_mtok: Option<f64>,
     reasoning_output_usd_per_mtok: Option<f64>,
+    audio_input_usd_per_mtok: Option<f64>,
+    audio_output_usd_per_mtok: Option<f64>,
+    image_input_usd_per_mtok: Option<f64>,
+    image_output_usd_per_mtok: Option<f64>,
+    usd_per_image: Option<f64>,
+    usd_per_input_image: Option<f64>,
+    usd_per_input_character: Option<f64>,
+    usd_per_input_second: Option<f64>,
+    usd_per_query: Option<f64>,
     above: Option<Vec<Above>>,
     tools: Option<bool>,
     tool_choice: Option<bool>,
@@ -55,27 +64,18 @@ struct Row {
     others: BTreeMap<String, serde_json::Value>,
 }
 
-/// The fields that no code reads yet, above all those of tasks without an endpoint.
+/// The fields that no code reads yet.
 const LATER: &[&str] = &[
     "dimensions",
     "prompt_cache_min_tokens",
     "audio_input",
     "audio_output",
     "web_search",
-    "audio_input_usd_per_mtok",
-    "audio_output_usd_per_mtok",
     "cached_audio_input_usd_per_mtok",
-    "image_input_usd_per_mtok",
-    "image_output_usd_per_mtok",
     "cached_image_input_usd_per_mtok",
-    "usd_per_image",
-    "usd_per_input_character",
-    "usd_per_input_image",
     "usd_per_input_pixel",
-    "usd_per_input_second",
     "usd_per_output_pixel",
     "usd_per_output_second",
-    "usd_per_query",
 ];
 
 /// The prices of a call whose input is longer than `tokens`.
@@ -188,9 +188,14 @@ fn task(row: &Row) -> Option<&'static str> {
         None | Some(Task::Chat) if row.formats.is_some() && only_format(row).is_none() => None,
         None | Some(Task::Chat) => Some("Chat"),
         Some(Task::Embed) => Some("Embed"),
-        Some(
-            Task::Complete | Task::Image | Task::Moderate | Task::Rerank | Task::Speech | Task::Transcribe,
-        ) => None,
+        Some(Task::Complete) => Some("Complete"),
+        // A price of the size and the quality in its id, rather than a model.
+        Some(Task::Image) if row.id.contains("-x-") => None,
+        Some(Task::Image) => Some("Image"),
+        Some(Task::Moderate) => Some("Moderate"),
+        Some(Task::Rerank) => Some("Rerank"),
+        Some(Task::Speech) => Some("Speech"),
+        Some(Task::Transcribe) => None,
     }
 }
 
@@ -258,7 +263,36 @@ fn tariff(row: &Row) -> Result<String, String> {
         write!(steps, "Step {{ above: {}, rates: {} }}, ", step.tokens, rates(prices)?)
             .map_err(|error| error.to_string())?;
     }
-    Ok(format!("Tariff {{ base: {}, steps: &[{steps}] }}", rates(base)?))
+    Ok(format!("Tariff {{ base: {}, steps: &[{steps}], units: &[{}] }}", rates(base)?, units(row)?))
+}
+
+/// The prices of a row's other units, in micro-USD per million of them. Chat is charged by its tokens alone.
+fn units(row: &Row) -> Result<String, String> {
+    if matches!(row.task, None | Some(Task::Chat)) {
+        return Ok(String::new());
+    }
+    // Some rows have the price of a generated image as that of an image in the input.
+    let is_by_image = matches!(row.task, Some(Task::Image)) && row.image_output_usd_per_mtok.is_none();
+    let image = row.usd_per_image.or(row.usd_per_input_image.filter(|_| is_by_image));
+    let mut list = String::new();
+    for (unit, usd, scale) in [
+        ("Image", image, 1e12),
+        ("Character", row.usd_per_input_character, 1e12),
+        ("Second", row.usd_per_input_second, 1e12),
+        ("Search", row.usd_per_query, 1e12),
+        ("AudioInput", row.audio_input_usd_per_mtok, 1e6),
+        ("AudioOutput", row.audio_output_usd_per_mtok, 1e6),
+        ("ImageInput", row.image_input_usd_per_mtok, 1e6),
+        ("ImageOutput", row.image_output_usd_per_mtok, 1e6),
+    ] {
+        let Some(usd) = usd else { continue };
+        let micro = (usd * scale).round();
+        if !(0.0..=4e15).contains(&micro) {
+            return Err(format!("{usd} is not a price of a unit"));
+        }
+        write!(list, "(Unit::{unit}, {micro:.0}), ").map_err(|error| error.to_string())?;
+    }
+    Ok(list)
 }
 
 fn rates(prices: [Option<f64>; 6]) -> Result<String, String> {

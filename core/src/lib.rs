@@ -12,7 +12,7 @@
 //! | [`run_time`] | settings that operators change while the gateway runs |
 //! | [`catalog`] | the providers and models that exist |
 //! | [`mod@format`], [`framing`] | how requests, responses, streams and upstream errors are read and rewritten |
-//! | [`conversation`], [`usage`] | the neutral form between two formats; the tokens of a call |
+//! | [`conversation`], [`usage`], [`unit`] | the neutral form between two formats; the tokens and other units of a call |
 //! | [`route`], [`health`] | the lanes that a call tries, and their health |
 //! | [`ledger`] | the limits, holds, costs and receipts of calls |
 //! | [`report`] | reports on health, usage and metrics |
@@ -50,5 +50,6 @@ pub mod run_time;
 pub mod text;
 pub mod tier;
 pub mod time;
+pub mod unit;
 pub mod url;
 pub mod usage;

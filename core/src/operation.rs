@@ -39,6 +39,16 @@ pub enum Task {
     Chat,
     /// Turn texts into vectors.
     Embed,
+    /// Continue a text.
+    Complete,
+    /// Find what is harmful in a text or an image.
+    Moderate,
+    /// Order documents by their relevance to a query.
+    Rerank,
+    /// Generate images.
+    Image,
+    /// Speak a text.
+    Speech,
 }
 
 /// A wire format.
@@ -55,6 +65,18 @@ pub enum Format {
     Compaction,
     /// OpenAI Embeddings.
     Embeddings,
+    /// OpenAI's legacy Completions.
+    Completions,
+    /// OpenAI Moderations.
+    Moderations,
+    /// Rerank, as Jina and version 1 of Cohere's API have it.
+    Rerank,
+    /// Version 2 of Cohere's Rerank.
+    RerankV2,
+    /// OpenAI image generation.
+    Images,
+    /// OpenAI speech.
+    Speech,
 }
 
 impl Operation {
@@ -98,13 +120,19 @@ impl Format {
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 2] = [Task::Chat, Task::Embed];
+    pub const ALL: [Task; 7] =
+        [Task::Chat, Task::Embed, Task::Complete, Task::Moderate, Task::Rerank, Task::Image, Task::Speech];
 
     /// The name in configuration and in `GET /v1/models`.
     pub const fn name(self) -> &'static str {
         match self {
             Task::Chat => "chat",
             Task::Embed => "embed",
+            Task::Complete => "complete",
+            Task::Moderate => "moderate",
+            Task::Rerank => "rerank",
+            Task::Image => "image",
+            Task::Speech => "speech",
         }
     }
 
@@ -113,16 +141,33 @@ impl Task {
         match self {
             Task::Chat => "a chat model",
             Task::Embed => "an embedding model",
+            Task::Complete => "a completion model",
+            Task::Moderate => "a moderation model",
+            Task::Rerank => "a reranking model",
+            Task::Image => "an image model",
+            Task::Speech => "a speech model",
         }
     }
 
     /// Returns `true` if the results of different models are comparable, so that another model may serve the call.
     pub const fn mixes_models(self) -> bool {
         match self {
-            Task::Chat => true,
-            // Vectors of different models have different meanings, even where they have the same length.
-            Task::Embed => false,
+            Task::Chat | Task::Complete | Task::Image | Task::Speech => true,
+            // Vectors of different models have different meanings, even where they have the same length; so have scores,
+            // and the names of categories differ.
+            Task::Embed | Task::Moderate | Task::Rerank => false,
         }
+    }
+
+    /// Returns `true` if a call is too expensive to be sent twice unless the provider has surely not served it.
+    pub const fn is_dear(self) -> bool {
+        matches!(self, Task::Image)
+    }
+
+    /// Returns `true` if a model for this task may also be called for another one. Many servers complete texts with
+    /// models for chat.
+    pub fn also_serves(self, other: Task) -> bool {
+        self == other || (self, other) == (Task::Chat, Task::Complete)
     }
 
     /// The endpoints for this task, in a sentence: `POST /v1/chat/completions`.
@@ -136,7 +181,19 @@ impl Task {
 }
 
 /// All inference endpoints.
-pub static OPERATIONS: &[&Operation] = &[&CHAT_COMPLETIONS, &MESSAGES, &RESPONSES, &EMBEDDINGS, &COMPACTIONS];
+pub static OPERATIONS: &[&Operation] = &[
+    &CHAT_COMPLETIONS,
+    &MESSAGES,
+    &RESPONSES,
+    &EMBEDDINGS,
+    &COMPACTIONS,
+    &COMPLETIONS,
+    &MODERATIONS,
+    &RERANK,
+    &RERANK_V2,
+    &IMAGES,
+    &SPEECH,
+];
 
 /// `POST /v1/chat/completions`
 pub static CHAT_COMPLETIONS: Operation = Operation {
@@ -175,5 +232,45 @@ pub static EMBEDDINGS: Operation = Operation {
     path: "/v1/embeddings",
     task: Task::Embed,
     format: Format::Embeddings,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/completions`
+pub static COMPLETIONS: Operation = Operation {
+    path: "/v1/completions",
+    task: Task::Complete,
+    format: Format::Completions,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/moderations`
+pub static MODERATIONS: Operation = Operation {
+    path: "/v1/moderations",
+    task: Task::Moderate,
+    format: Format::Moderations,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/rerank`
+pub static RERANK: Operation =
+    Operation { path: "/v1/rerank", task: Task::Rerank, format: Format::Rerank, surface: Surface::OpenAi };
+
+/// `POST /v2/rerank`
+pub static RERANK_V2: Operation =
+    Operation { path: "/v2/rerank", task: Task::Rerank, format: Format::RerankV2, surface: Surface::OpenAi };
+
+/// `POST /v1/images/generations`
+pub static IMAGES: Operation = Operation {
+    path: "/v1/images/generations",
+    task: Task::Image,
+    format: Format::Images,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/audio/speech`
+pub static SPEECH: Operation = Operation {
+    path: "/v1/audio/speech",
+    task: Task::Speech,
+    format: Format::Speech,
     surface: Surface::OpenAi,
 };

@@ -415,21 +415,23 @@ pub fn allowed_methods(path: &str) -> String {
 /// The endings of paths of APIs that the gateway does not serve, with their names: what clients try.
 const FOREIGN: &[(&str, &str)] = &[
     ("/conversations", "OpenAI's Conversations API"),
-    ("/completions", "OpenAI's legacy Completions API"),
     ("/messages/batches", "Anthropic's Message Batches API"),
     (":generateContent", "Gemini's API"),
     (":streamGenerateContent", "Gemini's API"),
     ("/api/chat", "Ollama's API"),
     ("/api/generate", "Ollama's API"),
 ];
+/// The number of endpoints that an error message names.
+const NAMED: usize = 4;
 /// The longest path that an error message repeats, in characters.
 const MAX_SHOWN: usize = 120;
 
 /// The message for a path that does not exist: the path, what is wrong with it, the path that was meant, and the
-/// inference endpoints.
+/// first inference endpoints.
 pub fn nothing_at(method: &str, path: &str) -> String {
     let shown: String = path.chars().take(MAX_SHOWN).collect();
-    let endpoints: Vec<_> = OPERATIONS.iter().map(|operation| format!("POST {}", operation.path)).collect();
+    let named = OPERATIONS.iter().take(NAMED);
+    let endpoints: Vec<_> = named.map(|operation| format!("POST {}", operation.path)).collect();
     let advice = advice(path).map_or_else(String::new, |advice| format!(": {advice}"));
     format!(
         "Not found: there is nothing at {method} {shown}{advice}. The endpoints are {}, GET /v1/models; /openapi.json lists all",

@@ -4,6 +4,7 @@
 //! elsewhere (`ledger::price`).
 
 use crate::json::members;
+use crate::unit::Units;
 
 /// An upper bound on the tokens of a call. A larger number is an error of the upstream and counts as missing.
 const MOST: u64 = 1 << 40;
@@ -61,6 +62,8 @@ pub struct Usage {
     pub reasoning_tokens: Option<u64>,
     /// Tokens of images, in the input and the output together.
     pub image_tokens: Option<u64>,
+    /// The quantities of other units. Only the formats of media and searches read them.
+    pub units: Units,
 }
 
 impl Usage {
@@ -107,6 +110,26 @@ impl Usage {
             completion_tokens: self.completion_tokens.max(other.completion_tokens),
             reasoning_tokens: self.reasoning_tokens.max(other.reasoning_tokens),
             image_tokens: self.image_tokens.max(other.image_tokens),
+            units: self.units.max(other.units),
+        }
+    }
+
+    /// The sum of two reports, number by number.
+    #[must_use]
+    pub fn plus(self, other: Usage) -> Usage {
+        let add = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        Usage {
+            prompt_tokens: add(self.prompt_tokens, other.prompt_tokens),
+            cached_tokens: add(self.cached_tokens, other.cached_tokens),
+            cache_write_tokens: add(self.cache_write_tokens, other.cache_write_tokens),
+            cache_write_1h_tokens: add(self.cache_write_1h_tokens, other.cache_write_1h_tokens),
+            completion_tokens: add(self.completion_tokens, other.completion_tokens),
+            reasoning_tokens: add(self.reasoning_tokens, other.reasoning_tokens),
+            image_tokens: add(self.image_tokens, other.image_tokens),
+            units: self.units.plus(other.units),
         }
     }
 
@@ -167,6 +190,7 @@ impl Counts<'_> {
                 completion_tokens: completion.max(output).or(predicted_n),
                 reasoning_tokens: reasoning.max(thinking),
                 image_tokens,
+                units: Units::default(),
             },
             total,
             details: [prompt_details, input_details, completion_details, output_details, cache_creation],

@@ -331,7 +331,7 @@ fn ending(text: &str) -> &'static str {
             ending = "error";
         } else if name == "message_stop" {
             ending = "message_stop";
-        } else if name == "response.completed" {
+        } else if matches!(name, "response.completed" | "image_generation.completed" | "speech.audio.done") {
             ending = "completed";
         } else if name == "response.failed" {
             ending = "failed";
@@ -354,8 +354,11 @@ fn examples_of_streams_end_as_their_format_does_or_with_an_error() {
         }
     }
     let expected = [
+        ("/v1/audio/speech", "completed"),
         ("/v1/chat/completions", "done"),
         ("/v1/chat/completions", "error"),
+        ("/v1/completions", "done"),
+        ("/v1/images/generations", "completed"),
         ("/v1/messages", "error"),
         ("/v1/messages", "message_stop"),
         ("/v1/responses", "completed"),

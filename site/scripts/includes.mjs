@@ -69,7 +69,7 @@ const models = () =>
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line))
-    // The file also has models that are not listed, and models for tasks without an endpoint.
+    // The file also has models that are not listed, and models for other tasks, whose prices are not by token.
     .filter(
       ({ hidden, formats, task = "chat" }) =>
         !hidden && (!formats || FORMATS.includes(formats[0])) && ["chat", "embed"].includes(task),

@@ -16,6 +16,7 @@ export const SECTIONS = [
       "responses",
       "translation",
       "embeddings",
+      "other-endpoints",
       "usage",
       "limits",
       "errors",

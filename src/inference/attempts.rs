@@ -17,6 +17,7 @@ use gatehouse_core::health::LastError;
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
 use gatehouse_core::ledger::{Charge, End, Need, Unreserved};
+use gatehouse_core::operation::Format;
 use gatehouse_core::route::candidates::Candidate;
 use gatehouse_core::route::driver::{self, Answered, Command, Driver, Exhausted, Send};
 use gatehouse_core::route::plan::LaneIndex;
@@ -265,7 +266,11 @@ impl Attempts<'_> {
                 let endpoint = provider.endpoint(outgoing.responder.format).ok_or_else(|| {
                     Error::new(Code::InternalError, "A call was routed to a provider without its endpoint")
                 })?;
-                Target::Http(&endpoint.url, headers(endpoint, key, self.versions))
+                let mut headers = headers(endpoint, key, self.versions);
+                if endpoint.format == Format::Speech {
+                    headers.push(("accept", "*/*".to_owned()));
+                }
+                Target::Http(&endpoint.url, headers)
             }
             Reachability::Binding => {
                 let binding = variables::binding(&self.context.env, AI_BINDING).ok_or_else(|| {
@@ -282,10 +287,11 @@ impl Attempts<'_> {
         };
         let settings = &self.isolate.settings;
         let max_event = settings.config.responses.max_bytes as usize;
-        let stream = if self.request.stream {
-            outgoing.responder.stream(&provider.name, key.cloned(), max_event)
+        let is_whole = !self.request.stream;
+        let stream = if is_whole {
+            outgoing.responder.large(&provider.name, key.cloned())
         } else {
-            None
+            outgoing.responder.stream(&provider.name, key.cloned(), max_event)
         };
         // The runtime sends a copy of its own. A small body that is not changed has one already.
         let body = match (&outgoing.body, self.body) {
@@ -300,7 +306,7 @@ impl Attempts<'_> {
             body,
             &settings.limits,
             limits,
-            stream,
+            stream.map(|stream| (stream, is_whole)),
             is_metered,
             self.heartbeat.as_ref(),
         );

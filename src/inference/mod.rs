@@ -81,7 +81,9 @@ pub async fn create(
     let limits = reservation.limits().to_vec();
     early.check_limits(&limits);
 
-    let mut driver = Driver::new(Rc::clone(&candidates), config, request.stream, plan, reservation);
+    let is_cautious = operation.task.is_dear() && !preferences::allows_repeats(request.routing)?;
+    let mut driver =
+        Driver::new(Rc::clone(&candidates), config, request.stream, plan, reservation).cautious(is_cautious);
     let mut attempts = Attempts {
         context,
         isolate,

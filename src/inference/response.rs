@@ -1,5 +1,6 @@
 //! The response of a call: the upstream's response or an error, with the gateway's headers about the call.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use gatehouse_core::error::{Code, Error, Source};
@@ -18,6 +19,10 @@ use crate::platform::request::SMALL;
 use crate::platform::response::{Body, Response};
 use crate::platform::upstream::{self, EventStream};
 use crate::request_context::RequestContext;
+
+/// The longest content type that is passed on, in bytes.
+const MAX_TYPE: usize = 100;
+const OCTETS: &str = "application/octet-stream";
 
 /// True if the call ended with a stream to relay.
 pub fn is_stream(ended: &Result<Success, Box<Exhausted>>) -> bool {
@@ -48,7 +53,15 @@ pub fn respond(
             with_adjusted(Response::new(status, "application/json", body), &adjusted)
         }
         Ok(Success { received: Received::Stream(events), adjusted, .. }) => {
-            with_adjusted(event_stream(relay(context, events, Rc::clone(record))?), &adjusted)
+            let bytes = events.type_of_bytes();
+            let readable = relay(context, events, Rc::clone(record), bytes.is_some())?;
+            let response = match bytes {
+                Some(_) if !record.stream => Response::new(200, "application/json", Body::Stream(readable)),
+                Some(stated) => Response::new(200, OCTETS, Body::Stream(readable))
+                    .with("content-type", audio_type(stated)),
+                None => event_stream(readable),
+            };
+            with_adjusted(response, &adjusted)
         }
         Err(exhausted) => {
             let Exhausted { refusal, .. } = *exhausted;
@@ -76,10 +89,12 @@ fn relay(
     context: &RequestContext<'_>,
     events: EventStream,
     record: Rc<Record>,
+    is_bytes: bool,
 ) -> Result<ReadableStream, Error> {
     let ping_ms = record.isolate.settings.config.timeouts.ping_ms;
     let env = context.env.clone();
-    let ping = context.surface().ping();
+    // Nothing can be added to bytes.
+    let ping = if is_bytes { "" } else { context.surface().ping() };
     upstream::relay_stream(&context.execution, events, ping, ping_ms, async move |stream, client_stayed| {
         let outcome = driver::outcome_of_stream(stream, client_stayed);
         if let (Outcome::Failed, Some(error)) = (outcome, stream.error()) {
@@ -97,6 +112,13 @@ fn relay(
         Rc::clone(accounts).report_and_release(env, record.ledger.clone()).await;
     })
     .map_err(|_| Error::new(Code::InternalError, "The stream could not be relayed"))
+}
+
+/// The content type of audio: the provider's, if it is one of audio.
+fn audio_type(stated: String) -> Cow<'static, str> {
+    let is_visible = stated.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let is_audio = stated.starts_with("audio/") && stated.len() <= MAX_TYPE && is_visible;
+    if is_audio { stated.into() } else { OCTETS.into() }
 }
 
 /// Creates a streamed response, with headers that keep proxies from buffering it.

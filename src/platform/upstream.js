@@ -43,8 +43,10 @@ const SMALL = 65_536;
  * @typedef {object} Hooks
  * @property {(chunk: Uint8Array) => Uint8Array | undefined} push returns the bytes to send for a chunk; undefined:
  * the chunk itself
+ * @property {boolean} [isWhole] true if no stream was requested: then a small response is collected
  * @property {() => "held" | "begun" | "over"} state held: no content yet; over: the client gets nothing more
- * @property {(ending: "closed" | "broken" | "silent") => Uint8Array} end the last bytes for the client
+ * @property {(ending: "closed" | "broken" | "silent") => Uint8Array | undefined} end the last bytes for the client; undefined:
+ * the format has no sign of an incomplete response, so the client's connection must break
  */
 
 /**
@@ -199,7 +201,7 @@ export function send(
   const pending = watch.isAlone
     ? undefined
     : binding === undefined
-      ? post(url, headers, body, hooks !== undefined, signal)
+      ? post(url, headers, body, hooks !== undefined && !hooks.isWhole, signal)
       : run(binding, url, body, signal);
   return {
     settled: exchange(watch, pending, limits, stallMs, hooks, ticket),
@@ -273,7 +275,9 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
     exchange.status = response.status;
     exchange.headers = headers;
     // The hooks see what the body is: many servers state another content type, or none.
-    if (hooks !== undefined && response.ok && response.body) {
+    const isCollected =
+      hooks === undefined || (hooks.isWhole === true && declared(headers) <= SMALL);
+    if (!isCollected && response.ok && response.body) {
       exchange.source = new Source(response.body);
       watch.allow(stallMs);
       await hold(exchange, exchange.source, hooks, limits);
@@ -286,7 +290,7 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
     } else {
       watch.allow(limits.idleMs);
       const limit = response.ok ? limits.maxBytes : limits.maxErrorBytes;
-      const size = Number(headers.get("content-length") ?? Infinity);
+      const size = declared(headers);
       const touch = () => watch.touch();
       if (size <= Math.min(limit, SMALL)) {
         exchange.body = new Uint8Array(await response.arrayBuffer());
@@ -309,6 +313,13 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
   watch.stop();
   return exchange;
 }
+
+/**
+ * The declared size of a response, in bytes.
+ *
+ * @param {Headers} headers
+ */
+const declared = (headers) => Number(headers.get("content-length") ?? Infinity);
 
 /**
  * @param {string} url
@@ -414,7 +425,7 @@ async function hold(exchange, source, hooks, limits) {
     }
     if (read.done) {
       // A whole response is served as a stream. If it is an error, the hooks know.
-      keep(hooks.end("closed"));
+      keep(hooks.end("closed") ?? new Uint8Array());
       exchange.over = true;
       return;
     }
@@ -728,6 +739,7 @@ class Client {
 }
 
 const GONE = new Error("the client has left");
+const INCOMPLETE = new Error("the response of the upstream is incomplete");
 
 /**
  * The time between two reads of a stream that is gathered, in milliseconds. An event that comes later than that after
@@ -773,13 +785,19 @@ async function pump(exchange, source, hooks, client) {
       client.close().catch(() => {});
       await drain(source, watch);
     } else {
-      client.write(hooks.end(ending));
+      const last = hooks.end(ending);
+      if (last === undefined) {
+        isComplete = !client.hasLeft;
+        throw INCOMPLETE;
+      }
+      client.write(last);
     }
     watch.pause();
     await client.close();
     return true;
   } catch (error) {
-    // The client has disconnected. After any other failure its connection breaks instead of hanging.
+    // The client has disconnected. After any other failure its connection breaks instead of hanging: then the client has
+    // stayed until the end.
     client.abort(error);
     return isComplete;
   } finally {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use gatehouse_core::config::Config;
 use gatehouse_core::error::Error;
-use gatehouse_core::format::stream::{Ending, Relayed, ResponseStream, StreamState};
+use gatehouse_core::format::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
 use gatehouse_core::format::upstream_error::MAX_BODY as MAX_ERROR_BYTES;
 use gatehouse_core::route::driver::AttemptLimits;
 use gatehouse_core::route::response::Interruption;
@@ -148,6 +148,12 @@ impl EventStream {
     pub fn response_id(&self) -> Option<String> {
         self.hooks.stream.borrow().response_id()
     }
+
+    /// The content type of a response that is bytes without events; `None` for events.
+    pub fn type_of_bytes(&self) -> Option<String> {
+        let stated = || self.exchange.headers()?.get("content-type").ok().flatten();
+        self.hooks.stream.borrow().is_bytes().then(|| stated().unwrap_or_default())
+    }
 }
 
 impl UpstreamResponse {
@@ -198,11 +204,12 @@ struct Hooks {
     object: js_sys::Object,
     _push: Closure<dyn FnMut(js_sys::Uint8Array) -> JsValue>,
     _state: Closure<dyn FnMut() -> JsValue>,
-    _end: Closure<dyn FnMut(String) -> js_sys::Uint8Array>,
+    _end: Closure<dyn FnMut(String) -> JsValue>,
 }
 
 impl Hooks {
-    fn new(stream: Box<dyn ResponseStream>) -> Hooks {
+    /// The functions for a response; `is_whole` is `true` if no stream was requested.
+    fn new(stream: Box<dyn ResponseStream>, is_whole: bool) -> Hooks {
         let stream = Rc::new(RefCell::new(stream));
         let overload: Rc<Cell<Overload>> = Rc::default();
         let push = {
@@ -243,7 +250,12 @@ impl Hooks {
                     "silent" => Ending::Silent,
                     _ => Ending::Broken,
                 };
-                js_sys::Uint8Array::from(stream.borrow_mut().end(ending).as_slice())
+                let mut stream = stream.borrow_mut();
+                let last = stream.end(ending);
+                if stream.is_bytes() && stream.state() != StreamState::Over(Outcome::Done) {
+                    return JsValue::UNDEFINED;
+                }
+                js_sys::Uint8Array::from(last.as_slice()).into()
             })
         };
         let function = |closure: &JsValue| closure.clone();
@@ -251,8 +263,12 @@ impl Hooks {
             ("push", function(push.as_ref())),
             ("state", function(state.as_ref())),
             ("end", function(end.as_ref())),
+            ("isWhole", JsValue::TRUE),
         ];
-        Hooks { stream, overload, object: object(&properties), _push: push, _state: state, _end: end }
+        // A stream does not pay for the last one.
+        let count = if is_whole { properties.len() } else { properties.len() - 1 };
+        let object = object(properties.get(..count).unwrap_or(&properties));
+        Hooks { stream, overload, object, _push: push, _state: state, _end: end }
     }
 
     /// The error if the stream ended before its first content.
@@ -352,7 +368,8 @@ pub struct Flight {
     ticket: Ticket,
 }
 
-/// Sends a request. `stream` reads an event stream; `None` if none was requested. If it
+/// Sends a request. `stream` reads a response that is passed on as it comes, and is with `true` if no stream was requested;
+/// `None` if the response is to be collected. If it
 /// `drains`, the response is read on for its usage when the client disconnects, for a while.
 #[expect(clippy::too_many_arguments, reason = "each is a fact of the exchange")]
 pub fn begin(
@@ -361,7 +378,7 @@ pub fn begin(
     body: &js_sys::Uint8Array,
     limits: &Limits,
     attempt: AttemptLimits,
-    stream: Option<Box<dyn ResponseStream>>,
+    stream: Option<(Box<dyn ResponseStream>, bool)>,
     drains: bool,
     heartbeat: Option<&Heartbeat>,
 ) -> Flight {
@@ -369,7 +386,7 @@ pub fn begin(
         Target::Http(url, headers) => (url, headers, JsValue::UNDEFINED),
         Target::Binding(binding, model) => (model, Vec::new(), binding),
     };
-    let hooks = stream.map(Hooks::new);
+    let hooks = stream.map(|(stream, is_whole)| Hooks::new(stream, is_whole));
     let ticket = Ticket::new();
     let AttemptLimits { first_byte_ms, stall_ms, total_ms } = attempt;
     let sent = send(

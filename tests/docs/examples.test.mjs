@@ -56,6 +56,8 @@ before(async () => {
     GROQ_BASE_URL: `${upstream.url}/v1`,
     OPENAI_API_KEY: PROVIDER_KEY,
     OPENAI_BASE_URL: `${openai.url}/v1`,
+    JINA_API_KEY: PROVIDER_KEY,
+    JINA_BASE_URL: `${upstream.url}/v1`,
     ANTHROPIC_API_KEY: PROVIDER_KEY,
     ANTHROPIC_BASE_URL: `${upstream.url}/v1`,
     GATEWAY_CONFIG: JSON.stringify({

@@ -540,7 +540,12 @@ test("embeddings: GET /v1/models has the task of each model and lists those for 
     const { error } = await response.json();
     assert.deepEqual(
       [response.status, error.code, error.param, error.message],
-      [400, "invalid_value", "task", "'task' must be one of: chat, embed"],
+      [
+        400,
+        "invalid_value",
+        "task",
+        "'task' must be one of: chat, embed, complete, moderate, rerank, image, speech",
+      ],
     );
   }
 });

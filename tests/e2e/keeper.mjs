@@ -61,7 +61,8 @@ export async function keeper(behind) {
         headers: { "content-type": "application/json", authorization: `${headers.authorization}` },
         body: bytes,
       });
-      answer.writeHead(passed.status, { "content-type": "application/json" });
+      const type = passed.headers.get("content-type") ?? "application/json";
+      answer.writeHead(passed.status, { "content-type": type });
       answer.end(Buffer.from(await passed.arrayBuffer()));
       return;
     }

@@ -10,6 +10,7 @@ use crate::conversation::Effort;
 use crate::money::MicroUsd;
 use crate::operation::{Format, Task};
 use crate::tier::Tier;
+use crate::unit::{Unit, UnitPrice, Units};
 
 /// The known facts about a model. `None` means unknown: not zero, not false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,6 +213,12 @@ impl Facts {
                     .price
                     .reasoning_output
                     .filter(|_| settings.output_usd_per_mtok.is_none()),
+                units: settings
+                    .usd_per_unit
+                    .iter()
+                    .fold(self.price.units, |units, (unit, UnitPrice(price))| {
+                        units.with(*unit, Some(*price))
+                    }),
             },
             tools: settings.tools.or(self.tools),
             json_mode: settings.json_mode.or(self.json_mode),
@@ -245,17 +252,20 @@ pub struct Price {
     pub cache_write_1h: Option<u64>,
     /// Reasoning, where it has another price than the rest of the output.
     pub reasoning_output: Option<u64>,
+    /// Other units, in micro-USD per million of them.
+    pub units: Units,
 }
 
 impl Price {
     fn to_array(self) -> [Option<u64>; KINDS] {
-        let Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output } = self;
+        let Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output, units: _ } =
+            self;
         [input, output, cached_input, cache_write, cache_write_1h, reasoning_output]
     }
 
-    fn from_array(prices: [Option<u64>; KINDS]) -> Price {
+    fn from_array(prices: [Option<u64>; KINDS], units: Units) -> Price {
         let [input, output, cached_input, cache_write, cache_write_1h, reasoning_output] = prices;
-        Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output }
+        Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output, units }
     }
 
     /// The higher of two prices, for each kind of token.
@@ -264,7 +274,7 @@ impl Price {
         for (price, other) in prices.iter_mut().zip(other.to_array()) {
             *price = (*price).max(other);
         }
-        Price::from_array(prices)
+        Price::from_array(prices, self.units.max(other.units))
     }
 
     /// The price at a step of the table. A price that an operator has set stays in proportion to the table's; a price
@@ -279,7 +289,7 @@ impl Price {
             *price =
                 price.filter(|_| is_known).map(|price| scaled(price, base.into(), step.into())).or(*price);
         }
-        Price::from_array(prices)
+        Price::from_array(prices, self.units)
     }
 }
 
@@ -306,7 +316,7 @@ impl Steps {
     /// The steps that a call with this many input tokens has reached, each with the prices before the first step.
     fn reached(self, prompt_tokens: u64) -> impl Iterator<Item = (&'static Rates, &'static Rates)> {
         let tariff = self.0.into_iter();
-        let steps = tariff.flat_map(|Tariff { base, steps }| steps.iter().map(move |step| (base, step)));
+        let steps = tariff.flat_map(|Tariff { base, steps, .. }| steps.iter().map(move |step| (base, step)));
         steps
             .take_while(move |(_, step)| prompt_tokens > step.above.into())
             .map(|(base, step)| (base, &step.rates))
@@ -319,6 +329,8 @@ struct Tariff {
     base: Rates,
     /// In ascending order.
     steps: &'static [Step],
+    /// The prices of other units, in micro-USD per million of them.
+    units: &'static [(Unit, u64)],
 }
 
 /// A step of the table.
@@ -497,7 +509,10 @@ impl Row {
             context: number(self.context),
             max_output: number(self.max_output),
             price: tariff
-                .map(|tariff| Price::from_array(tariff.base.0.map(|price| number(price).map(u64::from))))
+                .map(|tariff| {
+                    let prices = tariff.base.0.map(|price| number(price).map(u64::from));
+                    Price::from_array(prices, Units::of(tariff.units))
+                })
                 .unwrap_or_default(),
             steps: Steps(tariff.filter(|tariff| !tariff.steps.is_empty())),
             tools,
@@ -580,7 +595,8 @@ mod tests {
     /// The file has rows that no endpoint serves yet.
     fn is_served(row: &Value) -> bool {
         let is_spoken = only_format(row).is_some() || row.get("formats").is_none();
-        is_spoken && row.get("task").is_none_or(|task| task == "embed")
+        let is_variant = row["task"] == "image" && row["id"].as_str().unwrap().contains("-x-");
+        is_spoken && row.get("task").is_none_or(|task| task != "transcribe") && !is_variant
     }
 
     fn only_format(row: &Value) -> Option<Format> {
@@ -599,7 +615,35 @@ mod tests {
             cache_write: micro(row, "cache_write_usd_per_mtok"),
             cache_write_1h: micro(row, "cache_write_1h_usd_per_mtok"),
             reasoning_output: micro(row, "reasoning_output_usd_per_mtok"),
+            units: units_of(row),
         }
+    }
+
+    fn units_of(row: &Value) -> Units {
+        if row.get("task").is_none() {
+            return Units::default();
+        }
+        let has_tokens = row.get("image_output_usd_per_mtok").is_some();
+        let image = if row.get("usd_per_image").is_none() && row["task"] == "image" && !has_tokens {
+            "usd_per_input_image"
+        } else {
+            "usd_per_image"
+        };
+        [
+            (Unit::Image, image, 1e12),
+            (Unit::Character, "usd_per_input_character", 1e12),
+            (Unit::Second, "usd_per_input_second", 1e12),
+            (Unit::Search, "usd_per_query", 1e12),
+            (Unit::AudioInput, "audio_input_usd_per_mtok", 1e6),
+            (Unit::AudioOutput, "audio_output_usd_per_mtok", 1e6),
+            (Unit::ImageInput, "image_input_usd_per_mtok", 1e6),
+            (Unit::ImageOutput, "image_output_usd_per_mtok", 1e6),
+        ]
+        .into_iter()
+        .fold(Units::default(), |units, (unit, field, scale)| {
+            let price = row[field].as_f64().map(|usd| format!("{:.0}", usd * scale).parse().unwrap());
+            units.with(unit, price)
+        })
     }
 
     /// Packing loses nothing: the table equals the file.
@@ -739,7 +783,8 @@ mod tests {
             if known.price.input.or(known.price.output).is_none() || corrected.contains(&id) {
                 continue;
             }
-            let published = Price { reasoning_output: known.price.reasoning_output, ..price_of(&row) };
+            let Price { reasoning_output, units, .. } = known.price;
+            let published = Price { reasoning_output, units, ..price_of(&row) };
             assert_eq!(known.price, published, "{line}");
             count += 1;
         }
@@ -835,7 +880,8 @@ mod tests {
     }
 
     fn any_price() -> impl Strategy<Value = Price> {
-        proptest::array::uniform6(proptest::option::of(0u64..1 << 40)).prop_map(Price::from_array)
+        proptest::array::uniform6(proptest::option::of(0u64..1 << 40))
+            .prop_map(|prices| Price::from_array(prices, Units::NONE))
     }
 
     proptest! {

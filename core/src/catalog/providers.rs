@@ -197,6 +197,7 @@ const PERPLEXITY: &[Quirk] = &[
 const VOYAGE: &[Quirk] = &[
     Quirk::rename("dimensions", "output_dimension"),
     Quirk::usual("encoding_format", "\"float\""),
+    Quirk::rename("top_n", "top_k"),
     Quirk::drop("user"),
 ];
 
@@ -272,6 +273,11 @@ pub(super) const fn usual_path(format: Format) -> &'static str {
         Format::Responses => "/responses",
         Format::Compaction => "/responses/compact",
         Format::Embeddings => "/embeddings",
+        Format::Completions => "/completions",
+        Format::Moderations => "/moderations",
+        Format::Rerank | Format::RerankV2 => "/rerank",
+        Format::Images => "/images/generations",
+        Format::Speech => "/audio/speech",
     }
 }
 
@@ -294,6 +300,13 @@ const CHAT: (Format, &str) = (Format::ChatCompletions, usual_path(Format::ChatCo
 const MESSAGES: (Format, &str) = (Format::Messages, usual_path(Format::Messages));
 const RESPONSES: (Format, &str) = (Format::Responses, usual_path(Format::Responses));
 const COMPACTION: (Format, &str) = (Format::Compaction, usual_path(Format::Compaction));
+const COMPLETIONS: (Format, &str) = (Format::Completions, usual_path(Format::Completions));
+const MODERATIONS: (Format, &str) = (Format::Moderations, usual_path(Format::Moderations));
+// A request of version 2 is one of version 1, and its response has no more fields.
+const RERANK: (Format, &str) = (Format::Rerank, usual_path(Format::Rerank));
+const RERANK_V2: (Format, &str) = (Format::RerankV2, usual_path(Format::RerankV2));
+const IMAGES: (Format, &str) = (Format::Images, usual_path(Format::Images));
+const SPEECH: (Format, &str) = (Format::Speech, usual_path(Format::Speech));
 
 /// A typical provider: the key is a bearer token, nothing else is special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {
@@ -410,7 +423,8 @@ pub static PROVIDERS: &[Provider] = &[
     provider("ai302", "https://api.302.ai/v1").choices(choices::ANY),
     provider("anthropic", "https://api.anthropic.com/v1").serves(&[CHAT, MESSAGES]).x_api_key()
         .choices(choices::ANTHROPIC).limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
-    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key").serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS])
+    with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key")
+        .serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS, IMAGES, SPEECH])
         .openai().keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true).charges_rejections(),
     provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS)
         .charges_rejections(),
@@ -422,26 +436,29 @@ pub static PROVIDERS: &[Provider] = &[
         .keys(&["AWS_BEARER_TOKEN_BEDROCK"]).cancel_stops_billing(false),
     provider("cerebras", "https://api.cerebras.ai/v1").quirks(CEREBRAS).limits(CEREBRAS_LIMITS),
     provider("chutes", "https://llm.chutes.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("cohere", "https://api.cohere.ai/compatibility/v1").serves(CHAT_AND_EMBEDDINGS)
+    provider("cohere", "https://api.cohere.ai/compatibility/v1")
+        .serves(&[CHAT, EMBEDDINGS, (Format::Rerank, "../../v1/rerank"), (Format::RerankV2, "../../v2/rerank")])
         .keys(&["CO_API_KEY"]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("cometapi", "https://api.cometapi.com/v1").serves(CHAT_AND_EMBEDDINGS).choices(choices::ANY),
+    provider("cometapi", "https://api.cometapi.com/v1").serves(&[CHAT, EMBEDDINGS, IMAGES]).choices(choices::ANY),
     provider("command_code", "https://api.commandcode.ai/provider/v1").choices(choices::ANY),
     provider("crusoe", "https://managed-inference-api-proxy.crusoecloud.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1").serves(CHAT_AND_EMBEDDINGS)
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("deepinfra", "https://api.deepinfra.com/v1/openai").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("deepinfra", "https://api.deepinfra.com/v1/openai").serves(&[CHAT, EMBEDDINGS, COMPLETIONS, IMAGES, SPEECH])
+        .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("deepseek", "https://api.deepseek.com/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages"), (Format::Responses, "../responses")])
         .x_api_key().quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("featherless", "https://api.featherless.ai/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("fireworks", "https://api.fireworks.ai/inference/v1").serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS])
+    provider("fireworks", "https://api.fireworks.ai/inference/v1")
+        .serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS, COMPLETIONS, RERANK, RERANK_V2])
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).keeps(&[Kept::Responses]).cancel_stops_billing(true),
     provider("friendli", "https://api.friendli.ai/serverless/v1")
         .keys(&["FRIENDLI_TOKEN"]).cancel_stops_billing(true),
-    provider("gemini", "https://generativelanguage.googleapis.com/v1beta/openai").serves(CHAT_AND_EMBEDDINGS)
+    provider("gemini", "https://generativelanguage.googleapis.com/v1beta/openai").serves(&[CHAT, EMBEDDINGS, IMAGES])
         .keys(&["GOOGLE_API_KEY"]).cancel_stops_billing(false),
     provider("github_models", "https://models.github.ai/inference").serves(CHAT_AND_EMBEDDINGS).keys(&["GITHUB_TOKEN"]),
     provider("gmi", "https://api.gmi-serving.com/v1").ends_without_done(),
-    provider("groq", "https://api.groq.com/openai/v1").serves(&[CHAT, RESPONSES]).quirks(GROQ).limits(GROQ_LIMITS)
+    provider("groq", "https://api.groq.com/openai/v1").serves(&[CHAT, RESPONSES, SPEECH]).quirks(GROQ).limits(GROQ_LIMITS)
         .choices(choices::GROQ).cancel_stops_billing(false),
     provider("huggingface", "https://router.huggingface.co/v1")
         .keys(&["HF_TOKEN"]).quirks(ONLY_MAX_TOKENS).choices(choices::HUGGING_FACE).cancel_stops_billing(false),
@@ -449,26 +466,28 @@ pub static PROVIDERS: &[Provider] = &[
     provider("hyperbolic", "https://api.hyperbolic.xyz/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("inference_net", "https://api.inference.net/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("io_net", "https://api.intelligence.io.solutions/api/v1").keys(&["IOINTELLIGENCE_API_KEY"]),
-    provider("jina", "https://api.jina.ai/v1").serves(&[EMBEDDINGS]).quirks(JINA),
+    provider("jina", "https://api.jina.ai/v1").serves(&[EMBEDDINGS, RERANK, RERANK_V2]).quirks(JINA),
     provider("kluster", "https://api.kluster.ai/v1").serves(CHAT_AND_EMBEDDINGS).cancel_stops_billing(false),
     provider("krutrim", "https://cloud.olakrutrim.com/v1").quirks(ONLY_MAX_TOKENS),
-    provider("lambda", "https://api.lambdalabs.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("lemonfox", "https://api.lemonfox.ai/v1").quirks(ONLY_MAX_TOKENS),
+    provider("lambda", "https://api.lambdalabs.com/v1").serves(&[CHAT, COMPLETIONS]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("lemonfox", "https://api.lemonfox.ai/v1").serves(&[CHAT, IMAGES, SPEECH]).quirks(ONLY_MAX_TOKENS),
     provider("lingyi", "https://api.lingyiwanwu.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("minimax", "https://api.minimax.io/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages")]).x_api_key()
         .cancel_stops_billing(false).ends_without_done(),
-    provider("mistral", "https://api.mistral.ai/v1").serves(CHAT_AND_EMBEDDINGS)
+    provider("mistral", "https://api.mistral.ai/v1").serves(&[CHAT, EMBEDDINGS, MODERATIONS, SPEECH])
         .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
     provider("moonshot", "https://api.moonshot.ai/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages")]),
     provider("nano_gpt", "https://nano-gpt.com/api/v1").keys(&["NANOGPT_API_KEY"])
         .quirks(ONLY_MAX_TOKENS).choices(choices::NANO_GPT),
-    provider("nebius", "https://api.studio.nebius.ai/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("novita", "https://api.novita.ai/v3/openai").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("nscale", "https://inference.api.nscale.com/v1").quirks(ONLY_MAX_TOKENS),
+    provider("nebius", "https://api.studio.nebius.ai/v1").serves(&[CHAT, EMBEDDINGS, COMPLETIONS, IMAGES]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
+    provider("novita", "https://api.novita.ai/v3/openai").serves(&[CHAT, EMBEDDINGS, COMPLETIONS, RERANK, RERANK_V2]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
+    provider("nscale", "https://inference.api.nscale.com/v1").serves(&[CHAT, IMAGES]).quirks(ONLY_MAX_TOKENS),
     provider("nvidia", "https://integrate.api.nvidia.com/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
-    with_auth("ollama", "http://localhost:11434/v1", Auth::None).serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
-    provider("openai", "https://api.openai.com/v1").serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS]).openai().limits(OPENAI_LIMITS).cancel_stops_billing(true),
-    provider("openrouter", "https://openrouter.ai/api/v1").serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS])
+    with_auth("ollama", "http://localhost:11434/v1", Auth::None).serves(&[CHAT, EMBEDDINGS, COMPLETIONS]).quirks(ONLY_MAX_TOKENS),
+    provider("openai", "https://api.openai.com/v1")
+        .serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS, COMPLETIONS, MODERATIONS, IMAGES, SPEECH]).openai().limits(OPENAI_LIMITS).cancel_stops_billing(true),
+    provider("openrouter", "https://openrouter.ai/api/v1")
+        .serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS, COMPLETIONS, SPEECH])
         .own_routing().choices(choices::OPENROUTER),
     provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1").quirks(ONLY_MAX_TOKENS),
     provider("perplexity", "https://api.perplexity.ai")
@@ -480,20 +499,22 @@ pub static PROVIDERS: &[Provider] = &[
     provider("sambanova", "https://api.sambanova.ai/v1")
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).limits(SAMBANOVA_LIMITS).cancel_stops_billing(false),
     with_header("sarvam", "https://api.sarvam.ai/v1", "api-subscription-key").quirks(ONLY_MAX_TOKENS),
-    provider("scaleway", "https://api.scaleway.ai/v1").serves(CHAT_AND_EMBEDDINGS).keys(&["SCW_SECRET_KEY"]),
-    provider("siliconflow", "https://api.siliconflow.cn/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
+    provider("scaleway", "https://api.scaleway.ai/v1").serves(&[CHAT, EMBEDDINGS, RERANK, RERANK_V2]).keys(&["SCW_SECRET_KEY"]),
+    provider("siliconflow", "https://api.siliconflow.cn/v1")
+        .serves(&[CHAT, EMBEDDINGS, RERANK, RERANK_V2, IMAGES, SPEECH]).quirks(ONLY_MAX_TOKENS),
     provider("stepfun", "https://api.stepfun.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("synthetic", "https://api.synthetic.new/openai/v1").quirks(ONLY_MAX_TOKENS),
-    provider("together", "https://api.together.xyz/v1").serves(CHAT_AND_EMBEDDINGS)
+    provider("together", "https://api.together.xyz/v1")
+        .serves(&[CHAT, EMBEDDINGS, COMPLETIONS, RERANK, RERANK_V2, IMAGES, SPEECH])
         .quirks(ONLY_MAX_TOKENS).limits(TOGETHER_LIMITS).cancel_stops_billing(true),
     provider("upstage", "https://api.upstage.ai/v1/solar").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     provider("venice", "https://api.venice.ai/api/v1").keys(&["VENICE_AI_API_KEY"]).choices(choices::VENICE),
-    provider("volcengine", "https://ark.cn-beijing.volces.com/api/v3").serves(CHAT_AND_EMBEDDINGS).keys(&["ARK_API_KEY"]),
-    provider("voyage", "https://api.voyageai.com/v1").serves(&[EMBEDDINGS]).quirks(VOYAGE),
+    provider("volcengine", "https://ark.cn-beijing.volces.com/api/v3").serves(&[CHAT, EMBEDDINGS, IMAGES]).keys(&["ARK_API_KEY"]),
+    provider("voyage", "https://api.voyageai.com/v1").serves(&[EMBEDDINGS, RERANK, RERANK_V2]).quirks(VOYAGE),
     provider("workers_ai", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1").serves(CHAT_AND_EMBEDDINGS)
         .keys(&["CLOUDFLARE_WORKERS_AI_API_KEY", "CLOUDFLARE_API_TOKEN"])
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
-    provider("xai", "https://api.x.ai/v1").serves(&[CHAT, RESPONSES]).keeps(&[Kept::Responses]).cancel_stops_billing(true),
+    provider("xai", "https://api.x.ai/v1").serves(&[CHAT, RESPONSES, COMPLETIONS, IMAGES]).keeps(&[Kept::Responses]).cancel_stops_billing(true),
     provider("zai", "https://api.z.ai/api/paas/v4").serves(&[CHAT, (Format::Messages, "../../anthropic/v1/messages")]).quirks(ONLY_MAX_TOKENS),
     provider("zhipu", "https://open.bigmodel.cn/api/paas/v4").serves(&[CHAT, (Format::Messages, "../../anthropic/v1/messages")]).quirks(ONLY_MAX_TOKENS),
 ];
@@ -588,9 +609,12 @@ mod tests {
     fn quirks_never_drop_fields_that_decide_the_meaning_of_a_call() {
         let kept = [
             "input",
+            "documents",
             "messages",
             "model",
             "n",
+            "prompt",
+            "query",
             "response_format",
             "stream",
             "stream_options",

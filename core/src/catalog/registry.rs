@@ -15,8 +15,9 @@ use crate::config::{Auth, BaseUrl, Config, CustomProvider, ModelSettings};
 use crate::key::Secret;
 use crate::key::provider_key::{FIRST_PLACE, OpenKey};
 use crate::money::usd;
-use crate::operation::{Format, Task};
+use crate::operation::{Format, OPERATIONS, Operation, Task};
 use crate::time::to_date;
+use crate::unit::UnitPrice;
 
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
@@ -209,7 +210,9 @@ impl Entry {
     /// Its models, by id, without those that the operator or the catalogue hides.
     pub fn models(&self) -> impl Iterator<Item = (&str, Facts)> {
         let listed = models::of_provider(&self.name).map(|(id, facts): (&str, Facts)| (id, facts));
-        let listed = listed.filter(|(id, facts)| !facts.hidden && !self.settings.contains_key(*id));
+        let listed = listed.filter(|(id, facts)| {
+            !facts.hidden && self.can_serve(facts.task) && !self.settings.contains_key(*id)
+        });
         let set = self.settings.iter().filter(|(_, settings)| !settings.hidden);
         listed.chain(set.map(|(id, _)| (id.as_str(), self.facts(id).unwrap_or_default())))
     }
@@ -217,8 +220,23 @@ impl Entry {
     /// Returns true if it lists a model of this id.
     pub fn lists(&self, id: &str) -> bool {
         match self.settings.get(id) {
-            None => models::facts(&self.name, id).is_some_and(|facts| !facts.hidden),
+            None => {
+                models::facts(&self.name, id).is_some_and(|facts| !facts.hidden && self.can_serve(facts.task))
+            }
             Some(settings) => !settings.hidden,
+        }
+    }
+
+    /// Returns `true` unless it is known that the gateway cannot call it for a task: some providers serve some of their
+    /// models only in formats of their own. All of them serve chat or embeddings.
+    fn can_serve(&self, task: Option<Task>) -> bool {
+        match task {
+            None | Some(Task::Chat | Task::Embed) => true,
+            Some(task) => {
+                let has_format =
+                    |operation: &&Operation| operation.task == task && self.serves(operation.format);
+                !self.is_active() || OPERATIONS.iter().any(has_format)
+            }
         }
     }
 }
@@ -482,7 +500,7 @@ pub struct ModelObject<'a> {
     pub architecture: Option<Architecture>,
     /// Its capabilities; `None` if all are unknown.
     pub capabilities: Option<Capabilities>,
-    /// Its prices; `None` if the prices of input and output are unknown.
+    /// Its prices; `None` if all of them are unknown.
     pub pricing: Option<Pricing>,
     /// The day on which the provider ends the model: `2026-11-30`. Only a model with a known end has it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -538,6 +556,9 @@ pub struct Pricing {
     /// The prices of calls with a longer input, in ascending order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub above: Vec<PricingStep>,
+    /// US dollars for one of each other unit, by the names of [`crate::unit::Unit`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub per_unit: BTreeMap<&'static str, String>,
 }
 
 /// The prices of a whole call whose input is longer than `tokens`.
@@ -560,7 +581,9 @@ pub struct PricingStep {
 
 impl Pricing {
     fn of(facts: &Facts) -> Option<Pricing> {
-        let Price { input, output, cached_input, cache_write, cache_write_1h, .. } = facts.price;
+        let Price { input, output, cached_input, cache_write, cache_write_1h, units, .. } = facts.price;
+        let per_unit: BTreeMap<_, _> =
+            units.iter().map(|(unit, price)| (unit.name(), UnitPrice(price).usd())).collect();
         let step = |tokens: u32| {
             let price = facts.price_at(u64::from(tokens) + 1);
             PricingStep {
@@ -572,7 +595,7 @@ impl Pricing {
                 cache_write_1h: price.cache_write_1h.map(usd),
             }
         };
-        (input.is_some() || output.is_some()).then(|| Pricing {
+        (input.is_some() || output.is_some() || !per_unit.is_empty()).then(|| Pricing {
             unit: "USD per million tokens",
             input: input.map(usd),
             output: output.map(usd),
@@ -580,6 +603,7 @@ impl Pricing {
             cache_write: cache_write.map(usd),
             cache_write_1h: cache_write_1h.map(usd),
             above: facts.steps.tokens().map(step).collect(),
+            per_unit,
         })
     }
 }

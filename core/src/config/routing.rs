@@ -1,11 +1,14 @@
 //! Routing settings: limits of an attempt plan, groups of models, and facts about single models. [`crate::route`] uses
 //! them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::money::MicroUsd;
 use crate::operation::Task;
 use crate::tier::Tier;
+use crate::unit::{Unit, UnitPrice};
 
 /// Routing of a call and reaction to failures. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -91,6 +94,10 @@ pub struct ModelSettings {
     /// US dollars per million input tokens written to the provider's prompt cache for an hour.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_1h_usd_per_mtok: Option<MicroUsd>,
+    /// US dollars for one of a unit other than tokens of text: `image`, `character`, `second`, `search`; or for one token
+    /// of `audio_input`, `audio_output`, `image_input`, `image_output`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub usd_per_unit: BTreeMap<Unit, UnitPrice>,
     /// Support for tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<bool>,

@@ -185,7 +185,12 @@ impl Inference<'_> {
         let is_responses = is_compaction || format == Format::Responses;
         let is_in = |extra: &&Extra| {
             let is_list_of_items = is_responses || extra.field != "input";
-            is_list_of_items && self.body.all(extra.field).any(|member| extra.is_in(member.value, format))
+            // Elsewhere it is the text itself.
+            let is_stored =
+                is_compaction || Format::CONVERSATIONS.contains(&format) || extra.field != "prompt";
+            is_list_of_items
+                && is_stored
+                && self.body.all(extra.field).any(|member| extra.is_in(member.value, format))
         };
         let images = match format {
             Format::Messages | Format::Responses | Format::Compaction => self.size.images,

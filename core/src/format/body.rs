@@ -295,6 +295,16 @@ pub fn json_number(text: &str) -> Option<f64> {
     serde_json::from_str(text).ok()
 }
 
+/// A count as a lenient provider may read it: also from a fraction, an exponent or a string, with surrounding spaces or
+/// a leading plus. Fractions are rounded up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+pub fn lenient_count(value: &str) -> Option<u64> {
+    let value = value.trim_matches('"').trim();
+    let value = value.strip_prefix('+').unwrap_or(value);
+    let rounded = || json_number(value).filter(|number| *number >= 0.0).map(|number| number.ceil() as u64);
+    value.parse().ok().or_else(rounded)
+}
+
 /// The place of a field's name, including the quotes.
 fn name_place(body: &[u8], member: &Member<'_>) -> Option<Range<usize>> {
     let before = body.get(..member.place.start)?;

@@ -26,7 +26,7 @@ const ONCE: &[&str] =
 pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Inference<'a>, Error> {
     let body = Body::read(bytes, ONCE)?;
     let model = body.model()?;
-    let input = Input::read(&body)?;
+    let input = Input::read(&body, "input")?;
     let project_id = body.project_id()?;
     let rest = bytes.len().saturating_sub(input.text.len());
     let size = Size { text: input.text.len(), rest, ..Size::default() };
@@ -48,41 +48,49 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
     })
 }
 
-/// The field `input`.
-struct Input<'a> {
-    /// All inputs, as written.
-    text: &'a str,
-    /// The bytes of the longest input.
-    longest: usize,
+/// One or several texts, or their tokens.
+pub(super) struct Input<'a> {
+    /// All of them, as written.
+    pub(super) text: &'a str,
+    /// The bytes of the longest one.
+    pub(super) longest: usize,
+    /// Their number.
+    pub(super) count: u64,
 }
 
 impl<'a> Input<'a> {
-    fn read(body: &Body<'a>) -> Result<Input<'a>, Error> {
+    /// Reads a field.
+    pub(super) fn read(body: &Body<'a>, field: &'static str) -> Result<Input<'a>, Error> {
         const EXPECTED: &str =
             "a string, an array of strings, or tokens as an array of integers or of such arrays";
-        let Some(text) = body.value("input") else {
-            let message = format!("'input' is missing; it must be {EXPECTED}");
-            return Err(Error::new(Code::MissingInput, message).with_param("input"));
+        let Some(text) = body.value(field) else {
+            let message = format!("'{field}' is missing; it must be {EXPECTED}");
+            return Err(Error::new(Code::MissingInput, message).with_param(field));
         };
         let wrong =
-            || Err(Error::new(Code::InvalidType, format!("'input' must be {EXPECTED}")).with_param("input"));
+            || Err(Error::new(Code::InvalidType, format!("'{field}' must be {EXPECTED}")).with_param(field));
         if text.starts_with('"') {
-            return Ok(Input { text, longest: text.len() });
+            return Ok(Input { text, longest: text.len(), count: 1 });
         }
         let Ok(items) = serde_json::from_str::<Vec<&'a RawValue>>(text) else { return wrong() };
         let kind = |item: &RawValue| {
             item.get().bytes().next().map_or(b' ', |first| if first.is_ascii_digit() { b'0' } else { first })
         };
         let Some(first) = items.first().map(|item| kind(item)) else {
-            let message = "'input' is an empty array; send at least one text";
-            return Err(Error::new(Code::InvalidValue, message).with_param("input"));
+            let message = format!("'{field}' is an empty array; send at least one text");
+            return Err(Error::new(Code::InvalidValue, message).with_param(field));
         };
         if !matches!(first, b'"' | b'0' | b'[') || items.iter().any(|item| kind(item) != first) {
             return wrong();
         }
         let longest = items.iter().map(|item| item.get().len()).max().unwrap_or(0);
         // An array of numbers is one input.
-        Ok(Input { text, longest: if first == b'0' { text.len() } else { longest } })
+        let is_one = first == b'0';
+        Ok(Input {
+            text,
+            longest: if is_one { text.len() } else { longest },
+            count: if is_one { 1 } else { items.len() as u64 },
+        })
     }
 }
 
@@ -123,7 +131,7 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole,
 }
 
 /// The input tokens: `prompt_tokens`, or `total_tokens` if a provider reports nothing else (Voyage, Jina).
-fn input_tokens(usage: &str) -> Option<u64> {
+pub(super) fn input_tokens(usage: &str) -> Option<u64> {
     let [prompt, input, total] =
         members::pick(usage.as_bytes(), &["prompt_tokens", "input_tokens", "total_tokens"]).ok()?;
     let count = |member: Option<members::Member<'_>>| Usage::count(member?.value);

@@ -9,6 +9,8 @@ pub mod body;
 pub mod embeddings;
 pub mod event_relay;
 mod list;
+pub mod media;
+pub mod objects;
 pub mod openai_chat;
 pub mod openai_responses;
 pub mod project_id;
@@ -56,6 +58,10 @@ pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inferen
         Format::Responses => openai_responses::request::read(operation, body),
         Format::Compaction => openai_responses::compaction::read(operation, body),
         Format::Embeddings => embeddings::read(operation, body),
+        Format::Completions => openai_chat::text::read(operation, body),
+        Format::Moderations | Format::Rerank | Format::RerankV2 | Format::Images | Format::Speech => {
+            objects::read(operation, body)
+        }
     }
 }
 
@@ -77,7 +83,13 @@ impl Inference<'_> {
     pub fn input_field(&self) -> &'static str {
         match self.operation.format {
             Format::ChatCompletions | Format::Messages => "messages",
-            Format::Responses | Format::Compaction | Format::Embeddings => "input",
+            Format::Responses
+            | Format::Compaction
+            | Format::Embeddings
+            | Format::Moderations
+            | Format::Speech => "input",
+            Format::Completions | Format::Images => "prompt",
+            Format::Rerank | Format::RerankV2 => "documents",
         }
     }
 
@@ -89,11 +101,16 @@ impl Inference<'_> {
         match self.format_at(upstream) {
             Some(other) if other != format => translate::outgoing(self, upstream, other, output_limit),
             _ => match format {
-                Format::ChatCompletions => Ok(openai_chat::request::outgoing(self, upstream, output_limit)),
+                Format::ChatCompletions | Format::Completions => {
+                    Ok(openai_chat::request::outgoing(self, upstream, output_limit))
+                }
                 Format::Messages => Ok(anthropic_messages::request::outgoing(self, upstream, output_limit)),
                 Format::Responses => openai_responses::request::outgoing(self, upstream, output_limit),
                 Format::Compaction => openai_responses::compaction::outgoing(self, upstream),
                 Format::Embeddings => Ok(embeddings::outgoing(self, upstream)),
+                Format::Moderations | Format::Rerank | Format::RerankV2 | Format::Images | Format::Speech => {
+                    Ok(objects::outgoing(self, upstream))
+                }
             },
         }
     }
@@ -141,7 +158,7 @@ impl Inference<'_> {
             Format::Responses | Format::Compaction => {
                 openai_responses::request::leave_out_reasoning(body, &mut edits);
             }
-            Format::Embeddings => {}
+            _ => {}
         }
         edits.finish()
     }
@@ -181,16 +198,27 @@ impl Responder {
             return translate::whole(self, translation, provider, body, key);
         }
         match self.format {
-            Format::ChatCompletions => openai_chat::response::check(provider, body, key),
+            Format::ChatCompletions | Format::Completions => {
+                openai_chat::response::check(provider, body, key)
+            }
             Format::Messages => anthropic_messages::response::check(provider, body, key),
             Format::Responses | Format::Compaction => openai_responses::response::check(provider, body, key),
             Format::Embeddings => embeddings::check(provider, body, key),
+            Format::Moderations | Format::Rerank | Format::RerankV2 | Format::Images | Format::Speech => {
+                objects::check(self.format, provider, body, key)
+            }
         }
     }
 
     /// Returns `true` if the response is one of Responses that passes as it is, so that its provider may keep it.
     pub fn is_own_response(&self) -> bool {
         self.format == Format::Responses && self.translation.is_none()
+    }
+
+    /// Creates the state of a response that is no stream but too large to be collected; `None` for any other.
+    pub fn large(&self, provider: &str, key: Option<Secret>) -> Option<Box<dyn ResponseStream>> {
+        (self.format == Format::Images && self.translation.is_none())
+            .then(|| -> Box<dyn ResponseStream> { Box::new(media::Images::new(provider, key)) })
     }
 
     /// Creates the state of a streamed response; `None` for a format without streams. `key` as in [`Responder::whole`];
@@ -205,7 +233,7 @@ impl Responder {
             return translate::stream(self, translation, provider, key, max_event);
         }
         match self.format {
-            Format::ChatCompletions => {
+            Format::ChatCompletions | Format::Completions => {
                 let Responder { hide_usage, ends_without_done, .. } = *self;
                 let stream = openai_chat::stream::ChatStream::new(
                     provider,
@@ -224,7 +252,13 @@ impl Responder {
                 let stream = openai_responses::stream::ResponsesStream::new(provider, key, max_event);
                 Some(Box::new(stream))
             }
-            Format::Compaction | Format::Embeddings => None,
+            Format::Images => Some(Box::new(media::of_events(provider, key, max_event))),
+            Format::Speech => Some(Box::new(media::Audio::new(provider, key, max_event))),
+            Format::Compaction
+            | Format::Embeddings
+            | Format::Moderations
+            | Format::Rerank
+            | Format::RerankV2 => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::conversation::carrier::Maker;
 use crate::conversation::names::Aliases;
 use crate::operation::{Format, Operation};
 use crate::tier::Tier;
+use crate::unit::Units;
 
 /// The safety margin of the input estimate, in per cent of it.
 const NEEDED_PER_CENT: usize = 120;
@@ -91,6 +92,12 @@ pub struct Size {
     pub choices: u64,
     /// `true` if the prompt embeds audio or files, whose tokens do not follow from their bytes.
     pub has_media: bool,
+    /// The maximum of other units than tokens. A kind of tokens that is in it may be all of the input or the output.
+    pub units: Units,
+    /// `true` if no field limits the output, so that a call is either paid for as a whole or not sent.
+    pub is_fixed: bool,
+    /// The usual output, in tokens of all choices, where it follows from the request; otherwise 0.
+    pub likely_output: u64,
 }
 
 /// The bounds of the input tokens that a provider may report for a request.

@@ -37,6 +37,12 @@ pub trait ResponseStream {
 
     /// The output tokens that the stream has produced at the very least: less than this is not believed.
     fn surely_produced(&self) -> u64;
+
+    /// Returns `true` if the response is bytes without events, such as audio: the gateway can add nothing to it, not even an
+    /// error, and one that is cut must not look complete.
+    fn is_bytes(&self) -> bool {
+        false
+    }
 }
 
 /// The progress of a stream.

@@ -3,10 +3,11 @@
 //! Nothing is tokenised: likely amounts are based on the usual length of a token, maximum amounts on the shortest.
 //! [`super::price`] computes the actual cost.
 
-use super::price::{TOKENS_OF_PRICE, whole};
+use super::price::{TOKENS_OF_PRICE, cost_of_units, has_tokens, whole};
 use crate::catalog::{Facts, Price};
 use crate::format::request::Size;
 use crate::format::size::{BYTES_PER_TOKEN, TOKENS_PER_IMAGE};
+use crate::unit::{Unit, Units};
 
 /// The maximum size of an image, in tokens: Qwen's models read the largest images with so many.
 const MOST_TOKENS_PER_IMAGE: u64 = 16_384;
@@ -17,11 +18,14 @@ const DEAR_IMAGES: (&str, u64) = ("4o-mini", 50_000);
 const FRAME_TOKENS: usize = 256;
 /// The maximum that a provider may add for tools, in tokens: instructions on calling them. Anthropic adds up to 530.
 const TOOL_FRAME_TOKENS: usize = 1_024;
+/// The smallest output that is worth paying for, in tokens of each choice, if the hold cannot pay for all of the
+/// requested output.
+const LEAST_OUTPUT: u64 = 256;
 /// The assumed maximum output if neither the caller nor the catalogue has a limit, in tokens.
 const UNLIMITED_OUTPUT: u64 = 16_384;
 
 /// The estimated usage of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
     /// The likely input tokens.
     pub prompt_tokens: u64,
@@ -34,6 +38,12 @@ pub struct Estimate {
     /// The number of choices, each with an output of its own; the input counts once. 0 if the response has no output
     /// tokens.
     pub choices: u64,
+    /// The maximum of other units.
+    pub units: Units,
+    /// `true` if the output cannot be limited.
+    pub is_fixed: bool,
+    /// The likely output, in tokens of all choices; 0 if it does not follow from the request.
+    pub likely_output: u64,
 }
 
 impl Estimate {
@@ -48,7 +58,15 @@ impl Estimate {
             images: size.images as u64,
             max_output: size.max_output.map(|tokens| tokens.saturating_mul(size.choices)),
             choices: size.choices,
+            units: size.units,
+            is_fixed: size.is_fixed,
+            likely_output: size.likely_output,
         }
+    }
+
+    /// The least output of each choice that is worth paying for, in tokens, if the hold cannot pay for `output`.
+    pub fn least_output(&self, output: u64) -> u64 {
+        if self.is_fixed { output } else { output.min(LEAST_OUTPUT) }
     }
 
     /// The estimate for one model: images count as the model counts them.
@@ -81,11 +99,18 @@ impl Estimate {
     }
 
     /// The maximum cost of an attempt, in micro-USD, if each choice has at most this many output tokens. `None` if the
-    /// price of the input or of the output is not known. The price must be the highest that the attempt can reach:
-    /// [`Facts::highest_price`].
+    /// price of the input or of the output is not known, and that of no other unit either. The price must be the highest
+    /// that the attempt can reach: [`Facts::highest_price`].
     pub fn most(&self, output_tokens_per_choice: u64, price: &Price) -> Option<u64> {
-        let (input, output) = self.sums(price)?;
-        Some(whole(input.saturating_add(output.saturating_mul(output_tokens_per_choice.into()))))
+        let in_units = cost_of_units(&self.units, &price.units);
+        if in_units.is_some() && !has_tokens(price) {
+            return in_units;
+        }
+        let in_tokens = self.sums(price).map(|(input, output)| {
+            whole(input.saturating_add(output.saturating_mul(output_tokens_per_choice.into())))
+        });
+        // The provider decides which of the two it bills.
+        in_tokens.max(in_units)
     }
 
     /// The maximum output of each choice, in tokens, for which an attempt costs at most `micro_usd`. `None` if a price
@@ -99,14 +124,25 @@ impl Estimate {
     /// The cost of the input, as if all of it were of the most expensive kind, and the cost of one output token of each
     /// choice; both in micro-USD times a million.
     fn sums(&self, price: &Price) -> Option<(u128, u128)> {
-        let Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output } = *price;
+        let Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output, .. } = *price;
+        // The price of a kind of tokens counts if all of them may be of this kind.
+        let own = |units: [Unit; 2]| {
+            let is_possible = |unit: &Unit| self.units.get(*unit).is_some();
+            units.into_iter().filter(is_possible).filter_map(|unit| price.units.get(unit)).max()
+        };
+        let (media_in, media_out) =
+            (own([Unit::AudioInput, Unit::ImageInput]), own([Unit::AudioOutput, Unit::ImageOutput]));
+        let (input, output) = (input.or(media_in), output.or(media_out));
         let highest =
             |price: u64, others: &[Option<u64>]| others.iter().flatten().fold(price, |a, b| a.max(*b));
-        let input = highest(input?, &[cached_input, cache_write, cache_write_1h]);
+        let input = highest(input?, &[cached_input, cache_write, cache_write_1h, media_in]);
         let product = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
         // Without output, no price for it is needed.
-        let output =
-            if self.choices == 0 { 0 } else { product(self.choices, highest(output?, &[reasoning_output])) };
+        let output = if self.choices == 0 {
+            0
+        } else {
+            product(self.choices, highest(output?, &[reasoning_output, media_out]))
+        };
         Some((product(self.max_prompt_tokens, input), output))
     }
 }
@@ -131,8 +167,8 @@ mod tests {
             prompt_tokens: 0,
             max_prompt_tokens: 27 + 256,
             images: 0,
-            max_output: None,
             choices: 1,
+            ..Estimate::default()
         };
         assert_eq!(bare, estimated);
         let text = estimate(&format!(r#""messages":["{}"]"#, "a".repeat(396)));
@@ -185,6 +221,7 @@ mod tests {
                 images: 0,
                 max_output: requested,
                 choices: 3,
+                ..Estimate::default()
             };
             let facts = Facts { max_output: able, ..Facts::default() };
             assert_eq!(estimate.output_bound(&facts), bound, "{requested:?} {able:?}");
@@ -193,18 +230,41 @@ mod tests {
 
     #[test]
     fn without_output_only_the_input_is_charged() {
-        let estimate =
-            Estimate { prompt_tokens: 1, max_prompt_tokens: 100, images: 0, max_output: None, choices: 0 };
+        let estimate = Estimate { prompt_tokens: 1, max_prompt_tokens: 100, ..Estimate::default() };
         let price = Price { input: Some(1_000_000), ..Price::default() };
         assert_eq!(estimate.most(10, &price), Some(100));
         assert_eq!(estimate.most(10, &Price::default()), None);
     }
 
     #[test]
+    fn other_units_are_held_as_a_whole() {
+        let units = Units::of(&[(Unit::Image, 2), (Unit::ImageOutput, 8_000)]);
+        let estimate =
+            Estimate { max_prompt_tokens: 100, choices: 2, units, is_fixed: true, ..Estimate::default() };
+        assert_eq!(estimate.least_output(4_000), 4_000);
+        assert_eq!(Estimate { is_fixed: false, ..estimate }.least_output(4_000), 256);
+        let by_image = Price { units: Units::of(&[(Unit::Image, 40_000_000_000)]), ..Price::default() };
+        assert_eq!(estimate.most(4_000, &by_image), Some(80_000));
+        let by_token = Price {
+            input: Some(5_000_000),
+            units: Units::of(&[(Unit::ImageOutput, 40_000_000)]),
+            ..Price::default()
+        };
+        assert_eq!(estimate.most(4_000, &by_token), Some(500 + 320_000));
+        // Where both have a price, the dearer one counts.
+        let both = Price { units: by_token.units.or(by_image.units), ..by_token };
+        assert_eq!(estimate.most(4_000, &both), Some(320_500));
+        assert_eq!(estimate.most(0, &both), Some(80_000));
+        // Tokens of audio are not possible here.
+        let audio = Price { units: Units::of(&[(Unit::AudioOutput, 1)]), ..by_token };
+        assert_eq!(estimate.most(4_000, &audio), None);
+    }
+
+    #[test]
     fn without_a_price_there_is_no_maximum_cost() {
         let price = Price { input: Some(1_000_000), output: Some(2_000_000), ..Price::default() };
         let estimate =
-            Estimate { prompt_tokens: 1, max_prompt_tokens: 100, images: 0, max_output: None, choices: 2 };
+            Estimate { prompt_tokens: 1, max_prompt_tokens: 100, choices: 2, ..Estimate::default() };
         assert_eq!(estimate.most(10, &price), Some(100 + 40));
         assert_eq!(estimate.most(10, &Price { cache_write: Some(1_500_000), ..price }), Some(150 + 40));
         assert_eq!(estimate.affordable_output(140, &price), Some(10));
@@ -221,8 +281,8 @@ mod tests {
             prompt_tokens: most,
             max_prompt_tokens: most,
             images: 1,
-            max_output: None,
             choices: 128,
+            ..Estimate::default()
         };
         let dear = Price { input: Some(most), output: Some(most), ..Price::default() };
         assert_eq!(huge.most(most, &dear), Some(most));
@@ -234,7 +294,8 @@ mod tests {
             [cached_input, cache_write, cache_write_1h, reasoning_output]
                 in proptest::array::uniform4(proptest::option::of(0u64..200_000_000)))
             -> Price {
-                Price { input: Some(input), output: Some(output), cached_input, cache_write, cache_write_1h, reasoning_output }
+                let units = Units::default();
+                Price { input: Some(input), output: Some(output), cached_input, cache_write, cache_write_1h, reasoning_output, units }
             }
     }
 
@@ -247,7 +308,7 @@ mod tests {
             choices in 1u64..=128,
             price in any_price(),
         ) {
-            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, images: 0, max_output: None, choices };
+            let estimate = Estimate { max_prompt_tokens, choices, ..Estimate::default() };
             match estimate.affordable_output(money, &price) {
                 None => prop_assert!(estimate.most(0, &price).unwrap() > money),
                 Some(u64::MAX) => prop_assert_eq!(price.output.max(price.reasoning_output), Some(0)),
@@ -267,7 +328,7 @@ mod tests {
             parts: [u8; 6],
             price in any_price(),
         ) {
-            let estimate = Estimate { prompt_tokens: 0, max_prompt_tokens, images: 0, max_output: None, choices };
+            let estimate = Estimate { max_prompt_tokens, choices, ..Estimate::default() };
             let part = |whole: u64, part: u8| Some(whole * u64::from(part) / 255);
             let prompt = part(max_prompt_tokens, parts[0]);
             let used = Usage {
@@ -278,6 +339,7 @@ mod tests {
                 cache_write_1h_tokens: part(prompt.unwrap(), parts[4]),
                 reasoning_tokens: part(output * choices, parts[5]),
                 image_tokens: None,
+                units: Units::default(),
             };
             let most = estimate.most(output, &price).unwrap();
             let is_priced = price.cache_write_1h.is_some() || price.cache_write.is_none() || parts[4] == 0;
@@ -287,9 +349,10 @@ mod tests {
         #[test]
         fn any_numbers_are_bounded(numbers: [u64; 6], prices: [Option<u64>; 6]) {
             let [prompt_tokens, max_prompt_tokens, max_output, choices, money, output_tokens] = numbers;
-            let estimate = Estimate { prompt_tokens, max_prompt_tokens, images: 0, max_output: Some(max_output), choices };
+            let estimate = Estimate { prompt_tokens, max_prompt_tokens, max_output: Some(max_output), choices, ..Estimate::default() };
             let [input, output, cached_input, cache_write, cache_write_1h, reasoning_output] = prices;
-            let price = Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output };
+            let units = Units::default();
+            let price = Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output, units };
             let _ = (estimate.most(output_tokens, &price), estimate.affordable_output(money, &price));
             let _ = estimate.output_bound(&Facts::default());
         }

@@ -3,6 +3,7 @@
 //! [`super::estimate`] computes the cost that a call may have before it is sent.
 
 use crate::catalog::Price;
+use crate::unit::{Unit, Units};
 use crate::usage::Usage;
 
 /// The number of tokens to which prices refer.
@@ -23,14 +24,35 @@ pub fn has_fees(provider: &str, model: &str) -> bool {
         || name.contains("-search")
 }
 
+/// The cost of the units that are billed in place of tokens, in micro-USD: the exact sum, rounded up once. `None` unless
+/// the quantity and the price of such a unit are known.
+pub fn cost_of_units(quantities: &Units, prices: &Units) -> Option<u64> {
+    let known = |unit: &Unit| Some(u128::from(quantities.get(*unit)?) * u128::from(prices.get(*unit)?));
+    let sum = Unit::WHOLE.iter().filter_map(known).reduce(u128::saturating_add)?;
+    Some(whole(sum))
+}
+
 /// The cost of a usage, in micro-USD: the exact sum, rounded up once. `None` if the tokens are not known, or if a price
 /// that is needed is not known. The price of a kind of token that was not used is not needed.
+///
+/// A usage without known tokens, or at a model whose tokens have no price, is charged by its other units, if there are
+/// any ([`cost_of_units`]). Tokens of audio and of images cost as much as other tokens if they have no price of their own.
 ///
 /// Tokens read from the cache or written to it, and tokens of the reasoning, cost as much as other tokens if they have no
 /// price of their own. Those written for an hour cost more than those written for five minutes: if only the latter have
 /// a price, the cost is not known.
 pub fn cost(usage: &Usage, price: &Price) -> Option<u64> {
-    let (prompt, completion) = (usage.prompt_tokens?, usage.completion_tokens?);
+    let in_units = || cost_of_units(&usage.units, &price.units);
+    if !has_tokens(price)
+        && let Some(cost) = in_units()
+    {
+        return Some(cost);
+    }
+    let (Some(prompt), Some(completion)) = (usage.prompt_tokens, usage.completion_tokens) else {
+        return in_units();
+    };
+    let media = Media::of(usage, price, prompt, completion);
+    let (prompt, completion) = (prompt - media.input, completion - media.output);
     let cached = usage.cached_tokens.unwrap_or(0).min(prompt);
     let written = usage.cache_write_tokens.unwrap_or(0).min(prompt - cached);
     let written_1h = usage.cache_write_1h_tokens.unwrap_or(0).min(written);
@@ -46,12 +68,49 @@ pub fn cost(usage: &Usage, price: &Price) -> Option<u64> {
         (reasoning, price.reasoning_output.or(price.output)),
     ];
     let mut sum = 0_u128;
-    for (tokens, price) in parts {
+    for (tokens, price) in parts.into_iter().chain(media.parts) {
         if tokens > 0 {
             sum = sum.saturating_add(u128::from(tokens) * u128::from(price?));
         }
     }
     Some(whole(sum))
+}
+
+/// Returns `true` if tokens of any kind have a price.
+pub(super) fn has_tokens(price: &Price) -> bool {
+    let is_kind = |(unit, _): (Unit, u64)| !Unit::WHOLE.contains(&unit);
+    price.input.or(price.output).is_some() || price.units.iter().any(is_kind)
+}
+
+/// The tokens of audio and images in a usage.
+struct Media {
+    /// Tokens of the input.
+    input: u64,
+    /// Tokens of the output.
+    output: u64,
+    /// The tokens of each kind, and their price.
+    parts: [(u64, Option<u64>); 4],
+}
+
+impl Media {
+    fn of(usage: &Usage, price: &Price, prompt: u64, completion: u64) -> Media {
+        let tokens = |unit: Unit, most: u64| usage.units.get(unit).unwrap_or(0).min(most);
+        let audio_in = tokens(Unit::AudioInput, prompt);
+        let image_in = tokens(Unit::ImageInput, prompt - audio_in);
+        let audio_out = tokens(Unit::AudioOutput, completion);
+        let image_out = tokens(Unit::ImageOutput, completion - audio_out);
+        let own = |unit: Unit, usual: Option<u64>| price.units.get(unit).or(usual);
+        Media {
+            input: audio_in + image_in,
+            output: audio_out + image_out,
+            parts: [
+                (audio_in, own(Unit::AudioInput, price.input)),
+                (image_in, own(Unit::ImageInput, price.input)),
+                (audio_out, own(Unit::AudioOutput, price.output)),
+                (image_out, own(Unit::ImageOutput, price.output)),
+            ],
+        }
+    }
 }
 
 /// A sum of tokens times prices, rounded up to a whole micro-USD.
@@ -119,6 +178,7 @@ mod tests {
                 cache_write: Some(5_000_000),
                 cache_write_1h: Some(8_000_000),
                 reasoning_output: None,
+                units: Units::default(),
             }
         );
         for (usage, micro_usd) in [
@@ -165,6 +225,48 @@ mod tests {
             let expected = if reasoning == Some(4) { micro_usd + 1 } else { micro_usd };
             assert_eq!(cost(&with(reasoning), &price), Some(expected), "{reasoning:?}");
         }
+    }
+
+    #[test]
+    fn units_are_billed_in_place_of_tokens_that_have_no_price_or_are_not_known() {
+        let unit = |unit, amount| Units::of(&[(unit, amount)]);
+        let none = Usage::default();
+        let tokens = usage(100, 0, 0, 10);
+        let second = Price { units: unit(Unit::Second, 100_000_000), ..Price::default() };
+        let both = Price { input: Some(1_000_000), output: Some(2_000_000), ..second };
+        for (used, price, expected) in [
+            // A cent for a hundred seconds.
+            (Usage { units: unit(Unit::Second, 100), ..none }, second, Some(10_000)),
+            (Usage { units: unit(Unit::Second, 100), ..tokens }, second, Some(10_000)),
+            (Usage { units: unit(Unit::Second, 0), ..none }, second, Some(0)),
+            // Reported tokens that have a price are what the provider bills.
+            (Usage { units: unit(Unit::Second, 100), ..tokens }, both, Some(120)),
+            (Usage { units: unit(Unit::Second, 100), ..none }, both, Some(10_000)),
+            // Another unit.
+            (Usage { units: unit(Unit::Image, 100), ..none }, second, None),
+            (Usage { units: unit(Unit::Image, 100), ..tokens }, both, Some(120)),
+            (none, second, None),
+        ] {
+            assert_eq!(cost(&used, &price), expected, "{used:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_media_have_their_own_prices_or_those_of_all_tokens() {
+        let units = Units::of(&[(Unit::ImageInput, 60), (Unit::ImageOutput, 1000)]);
+        let used = Usage { units, ..usage(100, 10, 0, 1000) };
+        let rates = Units::of(&[(Unit::ImageInput, 10_000_000), (Unit::ImageOutput, 40_000_000)]);
+        let image = Price { units: rates, output: None, ..price(5_000_000, Some(1_000_000), None, 0) };
+        // 30 tokens of text, 10 of them cached, and 60 of images.
+        assert_eq!(cost(&used, &image), Some(150 + 10 + 600 + 40_000));
+        let plain = price(5_000_000, None, None, 7_000_000);
+        assert_eq!(cost(&used, &plain), Some(500 + 7_000));
+        // A token of text in the output has no price.
+        let text = Usage { units: units.with(Unit::ImageOutput, Some(999)), ..used };
+        assert_eq!(cost(&text, &image), None);
+        // More tokens of images than tokens.
+        let more = Usage { units: units.plus(units), ..used };
+        assert_eq!(cost(&more, &image), Some(1_000 + 40_000));
     }
 
     #[test]
@@ -246,7 +348,15 @@ mod tests {
         }
 
         #[test]
-        fn any_numbers_are_priced(numbers: [Option<u64>; 6], prices: [Option<u64>; 6]) {
+        fn any_numbers_are_priced(
+            numbers: [Option<u64>; 6],
+            prices: [Option<u64>; 6],
+            amounts: [[Option<u64>; 8]; 2],
+        ) {
+            let [quantities, rates] = amounts.map(|amounts| {
+                let pairs = Unit::ALL.into_iter().zip(amounts);
+                pairs.fold(Units::default(), |units, (unit, amount)| units.with(unit, amount))
+            });
             let [prompt_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens] =
                 numbers;
             let [input, output, cached_input, cache_write, cache_write_1h, reasoning_output] = prices;
@@ -258,8 +368,10 @@ mod tests {
                 completion_tokens,
                 reasoning_tokens,
                 image_tokens: None,
+                units: quantities,
             };
-            let _ = cost(&used, &Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output });
+            let price = Price { input, output, cached_input, cache_write, cache_write_1h, reasoning_output, units: rates };
+            let _ = cost(&used, &price);
         }
     }
 }

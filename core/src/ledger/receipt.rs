@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::json;
 use crate::key::Digest;
 use crate::time::{HOUR_MS, to_rfc3339};
+use crate::unit::{Unit, Units};
 use crate::usage::Usage;
 
 /// The hash before the first receipt.
@@ -156,6 +157,8 @@ struct ReceiptText<'r> {
     completion_tokens: Option<u64>,
     reasoning_tokens: Option<u64>,
     image_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Units::is_empty", serialize_with = "write_units")]
+    units: Units,
     cost_micro_usd: Option<u64>,
     first_token_ms: Option<u64>,
     duration_ms: u64,
@@ -168,6 +171,19 @@ struct ReceiptText<'r> {
 
 fn write_attempts<S: Serializer>(attempts: &[Attempt], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(attempts.iter().map(AttemptText::of))
+}
+
+/// A quantity of a unit in a receipt, and its price in micro-USD per million.
+#[derive(Serialize)]
+struct UnitText {
+    unit: Unit,
+    quantity: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<u64>,
+}
+
+fn write_units<S: Serializer>(units: &Units, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(units.iter().map(|(unit, quantity)| UnitText { unit, quantity, price: None }))
 }
 
 #[derive(Serialize)]
@@ -185,6 +201,8 @@ struct AttemptText<'r> {
     completion_tokens: Option<u64>,
     cost_micro_usd: Option<u64>,
     price: Option<PriceText>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    units: Vec<UnitText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reported: Option<ReportedText>,
 }
@@ -229,6 +247,15 @@ impl AttemptText<'_> {
             completion_tokens: attempt.usage.completion_tokens,
             cost_micro_usd: attempt.cost_micro_usd,
             price,
+            units: attempt
+                .usage
+                .units
+                .iter()
+                .map(|(unit, quantity)| {
+                    let price = attempt.price.and_then(|price| price.units.get(unit));
+                    UnitText { unit, quantity, price }
+                })
+                .collect(),
             reported: attempt.reported.map(|usage| ReportedText {
                 prompt_tokens: usage.prompt_tokens,
                 completion_tokens: usage.completion_tokens,
@@ -269,6 +296,7 @@ impl Receipt {
             completion_tokens: self.sum(|usage| usage.completion_tokens),
             reasoning_tokens: self.sum(|usage| usage.reasoning_tokens),
             image_tokens: self.sum(|usage| usage.image_tokens),
+            units: self.attempts.iter().fold(Units::default(), |sum, attempt| sum.plus(attempt.usage.units)),
         }
     }
 
@@ -305,6 +333,7 @@ impl Receipt {
             completion_tokens: usage.completion_tokens,
             reasoning_tokens: usage.reasoning_tokens,
             image_tokens: usage.image_tokens,
+            units: usage.units,
             cost_micro_usd: self.cost_micro_usd(),
             first_token_ms: self.first_token_ms,
             duration_ms: self.duration_ms,

@@ -6,18 +6,16 @@ use super::headers;
 use super::lease::Hold;
 use super::limit::{Counter, Kind, Limit};
 use super::message::{Charge, Need, Refusal};
-use super::price::{cost, has_fees};
+use super::price::{cost, cost_of_units, has_fees};
 use super::receipt::{Attempt, code_of};
 use crate::catalog::{Facts, Price};
 use crate::config::UnknownPrice;
 use crate::error::{Code, Error};
 use crate::format::billing::{Billing, Extra};
 use crate::key::binds;
+use crate::unit::Unit;
 use crate::usage::Usage;
 
-/// The smallest output that is worth paying for, in tokens of each choice, if the hold cannot pay for all of the
-/// requested output.
-const LEAST_OUTPUT: u64 = 256;
 /// The maximum charge of an attempt, as a multiple of the most that it can cost. The hold is an upper bound, so a usage
 /// above it means that the provider counts something that the gateway cannot see, or that the report is wrong. Up to
 /// this multiple the provider is believed. A larger report must not end the key: an attempt holds at most an eighth of
@@ -167,13 +165,13 @@ impl Reservation {
                 Kind::Requests | Kind::Concurrent if self.hold.has(&counter) => continue,
                 Kind::Requests | Kind::Concurrent => (1, 1),
                 Kind::Tokens => {
-                    (estimate.most_tokens(output.min(LEAST_OUTPUT)), estimate.most_tokens(output))
+                    (estimate.most_tokens(estimate.least_output(output)), estimate.most_tokens(output))
                 }
                 Kind::MicroUsd if self.unknown_price == UnknownPrice::Refuse && has_fees(provider, model) => {
                     return Err(price_unknown(limit, provider, model));
                 }
                 Kind::MicroUsd => {
-                    let least = estimate.most(output.min(LEAST_OUTPUT), &price);
+                    let least = estimate.most(estimate.least_output(output), &price);
                     let most = estimate.most(output, &price);
                     match (least.zip(most), self.unknown_price) {
                         (Some(bounds), _) => bounds,
@@ -203,7 +201,9 @@ impl Reservation {
     /// The error of an attempt that cannot be reserved.
     pub fn refused(&self, target: Target<'_>, refusal: &Refusal, now_ms: u64) -> Error {
         let limit = self.limits.iter().find(|limit| limit.counter() == refusal.counter);
-        let limit = limit.filter(|limit| limit.kind == Kind::MicroUsd && self.estimate.choices > 0);
+        let limit = limit.filter(|limit| {
+            limit.kind == Kind::MicroUsd && self.estimate.choices > 0 && !self.estimate.is_fixed
+        });
         let fit = limit.map(|limit| {
             let held = if refusal.is_spent() { refusal.held } else { 0 };
             let left = refusal.left.saturating_add(held).saturating_add(self.free(limit));
@@ -260,13 +260,11 @@ impl Reservation {
         let index = self.in_flight.iter().position(is_this);
         let output = index.map(|index| self.in_flight.remove(index).output);
         let output = output.unwrap_or_else(|| estimate.output_bound(facts));
+        let highest = self.highest_price(facts, &estimate);
         let most = Most {
             prompt: estimate.max_prompt_tokens,
             output: output.saturating_mul(estimate.choices),
-            cost: {
-                let price = self.highest_price(facts, &estimate);
-                estimate.most(output, &price).filter(|_| is_metered)
-            },
+            cost: estimate.most(output, &highest).filter(|_| is_metered),
         };
         let end = match end {
             End::Partly(_) | End::Unknown if is_metered => End::AtMost,
@@ -278,23 +276,42 @@ impl Reservation {
             completion_tokens: Some(completion),
             ..Usage::default()
         };
+        // What is not reported of the units that have a price follows from the request.
+        let possible = estimate.units.only(highest.units);
+        let end = match end {
+            End::Reported(usage) => End::Reported(Usage { units: usage.units.or(possible), ..usage }),
+            end => end,
+        };
+        let in_units = match end {
+            End::Reported(usage) if !usage.is_known() => cost_of_units(&usage.units, &highest.units),
+            _ => None,
+        };
+        let counts_tokens = || self.limits_of(provider, model).any(|limit| limit.kind == Kind::Tokens);
         let (usage, estimated) = match end {
-            End::Reported(usage) if usage.is_known() => (usage, false),
+            End::Reported(usage) if usage.is_known() || (in_units.is_some() && !counts_tokens()) => {
+                (usage, false)
+            }
             End::Reported(usage) => {
-                let (prompt, output) =
-                    if is_metered { (most.prompt, most.output) } else { (estimate.prompt_tokens, 0) };
+                let (prompt, output) = if is_metered {
+                    (most.prompt, most.output)
+                } else {
+                    (estimate.prompt_tokens, estimate.likely_output)
+                };
                 let prompt_tokens = Some(usage.prompt_tokens.unwrap_or(prompt));
                 let completion_tokens = Some(usage.completion_tokens.unwrap_or(output));
                 (Usage { prompt_tokens, completion_tokens, ..usage }, true)
             }
             End::Corrected(usage) => (usage, true),
-            End::Partly(completion) => (tokens(estimate.prompt_tokens, completion), true),
+            End::Partly(completion) => {
+                (Usage { units: possible, ..tokens(estimate.prompt_tokens, completion) }, true)
+            }
             End::Nothing | End::Unknown => (tokens(0, 0), false),
-            End::AtMost => (tokens(most.prompt, most.output), true),
+            End::AtMost => (Usage { units: possible, ..tokens(most.prompt, most.output) }, true),
         };
+        let usage = with_plausible_kinds(usage);
         let cost_of = |usage: &Usage| {
             let price = facts.price_at(usage.prompt_tokens.unwrap_or(0));
-            (cost(usage, &price), price)
+            (in_units.or_else(|| cost(usage, &price)), price)
         };
         let (cost, price) = cost_of(&usage);
         let mut attempt = Attempt {
@@ -397,8 +414,23 @@ impl Most {
             completion_tokens: Some(completion),
             reasoning_tokens: part(usage.reasoning_tokens, completion),
             image_tokens: part(usage.image_tokens, bound),
+            units: usage.units,
         }
     }
+}
+
+/// A usage in which no kind of tokens is more than the tokens of its side.
+fn with_plausible_kinds(usage: Usage) -> Usage {
+    let sides = [
+        (Unit::AudioInput, usage.prompt_tokens),
+        (Unit::ImageInput, usage.prompt_tokens),
+        (Unit::AudioOutput, usage.completion_tokens),
+        (Unit::ImageOutput, usage.completion_tokens),
+    ];
+    let units = sides.into_iter().fold(usage.units, |units, (unit, all)| {
+        units.with(unit, units.get(unit).zip(all).map(|(kind, all)| kind.min(all)))
+    });
+    Usage { units, ..usage }
 }
 
 fn tokens_of(usage: &Usage) -> u64 {
@@ -420,7 +452,7 @@ fn is_metered(limit: &Limit) -> bool {
 }
 
 fn has_price(price: &Price) -> bool {
-    price.input.or(price.output).is_some()
+    price.input.or(price.output).is_some() || !price.units.is_empty()
 }
 
 fn not_priced(limit: &Limit, extra: &Extra, provider: &str) -> Error {
@@ -443,6 +475,7 @@ fn price_unknown(limit: &Limit, provider: &str, model: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::Units;
     use std::sync::LazyLock;
 
     const PRICED: Price = Price {
@@ -452,6 +485,7 @@ mod tests {
         cache_write: None,
         cache_write_1h: None,
         reasoning_output: None,
+        units: Units::NONE,
     };
 
     fn facts(price: Price, max_output: u32) -> Facts {
@@ -466,7 +500,7 @@ mod tests {
     fn reservation(counters: &[(&str, u64)]) -> Reservation {
         let limits = counters.iter().map(|(counter, amount)| Limit::of_counter(counter, *amount).unwrap());
         let estimate =
-            Estimate { prompt_tokens: 25, max_prompt_tokens: 100, images: 0, max_output: None, choices: 1 };
+            Estimate { prompt_tokens: 25, max_prompt_tokens: 100, choices: 1, ..Estimate::default() };
         Reservation::new(limits.collect(), estimate, UnknownPrice::Refuse, "chat")
     }
 
@@ -514,6 +548,51 @@ mod tests {
                 ("usd_total", 2_660, 10_100),
                 ("concurrent", 1, 1)
             ]
+        );
+    }
+
+    #[test]
+    fn other_units_are_held_and_charged_as_a_whole() {
+        let image = Price { units: Units::of(&[(Unit::Image, 40_000_000_000)]), ..Price::default() };
+        let facts = facts(image, 1_000);
+        let target = Target { provider: "a", model: "m", key: 0, facts: &facts };
+        let units = Units::of(&[(Unit::Image, 3), (Unit::ImageOutput, 900)]);
+        let estimate =
+            Estimate { choices: 3, max_output: Some(900), is_fixed: true, units, ..Estimate::default() };
+        let reservation = |counter: &str| {
+            let limit = Limit::of_counter(counter, 1).unwrap();
+            Reservation::new(vec![limit], estimate, UnknownPrice::Refuse, "image")
+        };
+        let two = Usage { units: Units::of(&[(Unit::Image, 2)]), ..Usage::default() };
+        for (end, cost, images, estimated) in [
+            (End::Reported(two), 80_000, Some(2), false),
+            (End::Reported(Usage::default()), 120_000, Some(3), false),
+            (End::AtMost, 120_000, Some(3), true),
+            (End::Partly(0), 120_000, Some(3), true),
+            (End::Nothing, 0, None, false),
+        ] {
+            let mut reservation = reservation("usd_total");
+            // 4 cents for each image, all or nothing.
+            assert_eq!(bounds(&reservation.needs(target).unwrap()), [("usd_total", 120_000, 120_000)]);
+            assert_eq!(reservation.started(target, charges(&[("usd_total", 120_000)])), None);
+            reservation.ended(target, "ok", 1, end);
+            let (attempts, charges) = reservation.settle();
+            assert_eq!(charges[0].used, cost, "{end:?}");
+            assert_eq!(
+                (attempts[0].cost_micro_usd, attempts[0].estimated),
+                (Some(cost), estimated),
+                "{end:?}"
+            );
+            assert_eq!(attempts[0].usage.units.get(Unit::Image), images, "{end:?}");
+        }
+        // A limit of tokens counts the most that the images may be, because no tokens are reported.
+        let mut reservation = reservation("tokens_per_day");
+        reservation.started(target, charges(&[("tokens_per_day", 900)]));
+        reservation.ended(target, "ok", 1, End::Reported(two));
+        let (attempts, charges) = reservation.settle();
+        assert_eq!(
+            (charges[0].used, attempts[0].cost_micro_usd, attempts[0].estimated),
+            (900, Some(80_000), true)
         );
     }
 

@@ -19,7 +19,7 @@ use crate::format::upstream::Upstream;
 use crate::key::{IssuedKey, covers};
 use crate::money::MicroUsd;
 use crate::name::model_name_fault;
-use crate::operation::{Format, OPERATIONS, Operation};
+use crate::operation::{Format, OPERATIONS, Operation, Task};
 use crate::order::by_rank;
 use crate::text::Nearest;
 
@@ -78,9 +78,17 @@ impl<'a> Candidate<'a> {
     /// The reason why the model cannot serve an operation, as far as is known.
     fn mismatch(&self, operation: &Operation) -> Option<Reason> {
         match self.facts.task {
-            Some(task) if task != operation.task => Some(Reason::OtherTask(task)),
+            Some(task) if !task.also_serves(operation.task) && !self.converses(operation) => {
+                Some(Reason::OtherTask(task))
+            }
             _ => self.format(operation.format, ToolUse::default()).is_none().then_some(Reason::NoEndpoint),
         }
+    }
+
+    /// Returns `true` if the operation is chat and the model takes part in conversations, whatever its task is: only of
+    /// such models it is known if they call tools.
+    fn converses(&self, operation: &Operation) -> bool {
+        operation.task == Task::Chat && self.facts.tools.is_some()
     }
 
     /// The format in which a call in this format is sent.
@@ -168,12 +176,9 @@ pub struct RouteQuery<'a, 'b> {
 }
 
 /// The resolution of a name.
-#[cfg_attr(
-    target_pointer_width = "64",
-    expect(
-        clippy::large_enum_variant,
-        reason = "it lives for a moment; a box would be an allocation in each call"
-    )
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment; a box would be an allocation in each call"
 )]
 enum Named<'a> {
     One(Candidate<'a>),

@@ -144,6 +144,8 @@ pub struct Driver<'c> {
     hedge_ms: Option<u32>,
     /// The failure whose error is returned if no attempt succeeds.
     failed: Option<Box<Exhausted>>,
+    /// `true` if the call must not be served twice.
+    is_cautious: bool,
     sent: u32,
     route: String,
 }
@@ -178,9 +180,17 @@ impl<'c> Driver<'c> {
             in_flight: Vec::new(),
             hedge_ms: None,
             failed: None,
+            is_cautious: false,
             sent: 0,
             route: String::new(),
         }
+    }
+
+    /// A driver for a call that must not be served twice: there is no second attempt while one is in flight, and none after
+    /// an attempt that a provider may have served.
+    #[must_use]
+    pub fn cautious(self, is_cautious: bool) -> Driver<'c> {
+        Driver { is_cautious, ..self }
     }
 
     /// The plan, for inspection.
@@ -336,8 +346,12 @@ impl<'c> Driver<'c> {
         view.failed(candidate.lane(lane.key), &failure, false, now_ms, chance());
         self.plan.failed(lane, &failure, now_ms, chance());
         let class = failure.class;
-        self.note(candidate, class.as_str(), upstream_ms);
         let end = used_by_failure(&refusal, candidate);
+        // A provider that could not be reached has not served the call, as far as anybody can know.
+        if self.is_cautious && end != End::Nothing && class != Class::Unreachable {
+            self.plan.end();
+        }
+        self.note(candidate, class.as_str(), upstream_ms);
         self.reservation.ended(target(candidate, lane), class.as_str(), upstream_ms, end);
         self.reservation.failed(&refusal.error);
         let rank = |failed: &Exhausted| failed.class.map_or(0, Class::rank);
@@ -407,7 +421,7 @@ impl<'c> Driver<'c> {
                 timeouts.first_byte_ms
             },
             // If no other lane is left, a slow start is better than none.
-            stall_ms: if self.plan.has_another(now_ms) {
+            stall_ms: if !self.is_cautious && self.plan.has_another(now_ms) {
                 timeouts.stall_ms.min(timeouts.idle_ms)
             } else {
                 timeouts.idle_ms
@@ -424,7 +438,7 @@ impl<'c> Driver<'c> {
     /// that charges for cancelled calls is not hedged.
     fn hedge_ms(&self, candidate: &Candidate<'_>, lane: LaneIndex, view: &HealthView) -> Option<u32> {
         let usual_ms = self.config.routing.hedge_ms;
-        if usual_ms == 0 || !self.stream || !may_be_hedged(candidate) {
+        if usual_ms == 0 || !self.stream || self.is_cautious || !may_be_hedged(candidate) {
             return None;
         }
         let known = view.lane(candidate.lane(lane.key));
@@ -530,6 +544,7 @@ pub fn charge_of_whole(whole: &Whole, prompt: PromptBounds) -> End {
     let Whole { usage, produced, .. } = *whole;
     match usage.completion_tokens {
         Some(_) => believed(usage, produced, produced, prompt),
+        None if usage.units.has_whole() => End::Reported(usage),
         None => End::Partly(produced),
     }
 }
@@ -575,6 +590,8 @@ pub fn charge_of_stream(
     let is_complete = stream.state() == StreamState::Over(StreamOutcome::Done);
     match outcome {
         _ if is_complete && usage.is_known() => believed(usage, produced, stream.surely_produced(), prompt),
+        // Bytes have no place for a usage: it follows from the request.
+        _ if is_complete && (stream.is_bytes() || usage.units.has_whole()) => End::Reported(usage),
         _ if is_metered => End::AtMost,
         Outcome::ClientLeft if cancel_stops_billing == Some(false) && !is_complete => End::AtMost,
         // Some providers report usage along the way: the last report of a stream that was cut may be behind its

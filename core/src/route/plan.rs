@@ -265,6 +265,13 @@ impl Plan {
         self.attempts < self.limits.max_attempts && self.states.iter().any(is_available)
     }
 
+    /// Ends the plan: no further lane is tried.
+    pub fn end(&mut self) {
+        for state in &mut self.states {
+            state.over = true;
+        }
+    }
+
     /// Records that the attempt on a lane failed. `chance` is any number, for the jitter.
     pub fn failed(&mut self, lane: LaneIndex, failure: &Failure, now_ms: u64, chance: u64) {
         let Some(index) = self.states.iter().position(|state| state.lane == lane) else { return };

@@ -25,7 +25,7 @@ pub struct Preferences {
     pub max_price: MaxPrice,
     /// The order of models that qualify equally.
     pub sort: Option<Sort>,
-    /// Allow another model or provider if the first fails. Default: `true`.
+    /// Allow another model or provider if the first fails. Default: `true`. See also [`allows_repeats`].
     pub allow_fallbacks: Option<bool>,
     /// Skip providers that would have to drop a parameter of this request.
     pub require_parameters: bool,
@@ -80,6 +80,12 @@ pub fn fallbacks(fields: RoutingFields<'_>) -> Result<Vec<String>, Error> {
     }
 }
 
+/// Returns `true` if the caller explicitly allows fallbacks: then a call that must not be served twice may be sent again
+/// after a failure that leaves open if it was served.
+pub fn allows_repeats(fields: RoutingFields<'_>) -> Result<bool, Error> {
+    Ok(Preferences::read(fields)?.allow_fallbacks == Some(true))
+}
+
 /// The name in a request by which limits find it: `auto` if it may fall back to that, otherwise `model`. Limits of all
 /// other names apply to the models behind the name.
 pub fn limited_name<'m>(fields: RoutingFields<'_>, model: &'m str) -> &'m str {
@@ -128,6 +134,12 @@ mod tests {
             limited_name(RoutingFields { models: Some(text), ..RoutingFields::default() }, "a")
         };
         assert_eq!((limited(r#"["b"]"#), limited(r#"["b","auto"]"#), limited("7")), ("a", "auto", "a"));
+        for (provider, allows) in
+            [(None, false), (Some("{}"), false), (Some(r#"{"allow_fallbacks":true}"#), true)]
+        {
+            let fields = RoutingFields { provider, ..RoutingFields::default() };
+            assert_eq!(allows_repeats(fields), Ok(allows));
+        }
         assert!(read(r#""a""#).unwrap_err().contains("must be an array"));
         assert!(read(r#"[" "]"#).unwrap_err().contains("empty name"));
     }

@@ -77,6 +77,13 @@ impl Refusal {
 
 /// A response to pass on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(
+        clippy::large_enum_variant,
+        reason = "it lives for a moment; a box would be an allocation in each call"
+    )
+)]
 pub enum Passed {
     /// A whole response, and what is read of it.
     Whole(Whole),

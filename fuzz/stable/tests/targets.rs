@@ -35,6 +35,7 @@ targets! {
     messages_request "../../fuzz_targets/messages_request.rs"
     messages_stream "../../fuzz_targets/messages_stream.rs"
     new_key "../../fuzz_targets/new_key.rs"
+    objects "../../fuzz_targets/objects.rs"
     submission "../../fuzz_targets/submission.rs"
     translated_stream "../../fuzz_targets/translated_stream.rs"
     upstream_error "../../fuzz_targets/upstream_error.rs"

@@ -126,6 +126,21 @@ impl Response {
         response
     }
 
+    /// Replaces the body by sound, in frames of a kilobyte and without a declared length.
+    pub(crate) fn speak(&mut self, sound: Vec<u8>, kind: &'static str, simulate: &Simulate) {
+        self.script.bytes = sound.into();
+        self.script.promised = None;
+        self.script.marks = Vec::new();
+        self.script.frames = Frames::Every(1024);
+        if simulate.content_type == ContentType::Usual {
+            self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        shape_whole(&mut self.script, simulate);
+        if simulate.hang == Some(Hang::Body) {
+            self.script.bytes.clear();
+        }
+    }
+
     /// The response to an embeddings request.
     pub(crate) fn with_vectors(embeddings: &Embeddings, n: u64) -> Result<Self, Rejection> {
         let simulate = &embeddings.simulate;

@@ -16,6 +16,7 @@ use crate::chat::Chat;
 use crate::control;
 use crate::embeddings::Embeddings;
 use crate::faults::Wire;
+use crate::media;
 use crate::messages;
 use crate::provider::Provider;
 use crate::record::{Billed, Outcome, Ticket};
@@ -115,6 +116,16 @@ fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
         (alone(chat), Method::POST)
     } else if path.ends_with("/embeddings") {
         (alone(embeddings), Method::POST)
+    } else if path.ends_with("/completions") {
+        (alone(media::completion), Method::POST)
+    } else if path.ends_with("/moderations") {
+        (alone(media::moderation), Method::POST)
+    } else if path.ends_with("/rerank") {
+        (alone(media::reranking), Method::POST)
+    } else if path.ends_with("/images/generations") {
+        (alone(media::images), Method::POST)
+    } else if path.ends_with("/audio/speech") {
+        (alone(media::speech), Method::POST)
     } else if path.ends_with("/messages") {
         (alone(messages::message), Method::POST)
     } else if path.ends_with("/messages/count_tokens") {

@@ -803,6 +803,7 @@ mod tests {
             completion_tokens: Some(20),
             reasoning_tokens: Some(8),
             image_tokens: None,
+            units: crate::unit::Units::NONE,
         };
         assert_eq!(reply.usage, expected);
     }
@@ -1020,6 +1021,7 @@ mod tests {
                         completion_tokens: Some(output),
                         reasoning_tokens,
                         image_tokens: None,
+                        units: crate::unit::Units::NONE,
                     },
                     stop: None,
                 };

@@ -79,6 +79,7 @@ pub fn read_prompt<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result
         tools: tools.starts_with('[') && !is_empty_array(tools),
         max_output,
         choices: 1,
+        ..Size::default()
     };
     Ok(Inference {
         operation,

@@ -201,6 +201,7 @@ mod tests {
             completion_tokens: Some(30),
             reasoning_tokens: Some(9),
             image_tokens: None,
+            units: crate::unit::Units::NONE,
         };
         assert_eq!(stream.usage(), expected);
         // What follows the end is not sent.

@@ -14,23 +14,7 @@ pub(super) fn read(text: &str) -> Option<Usage> {
     let [iterations] = members::pick(text.as_bytes(), &["iterations"]).ok()?;
     let iterations = iterations.and_then(|member| serde_json::from_str::<Vec<&RawValue>>(member.value).ok());
     let each = iterations.into_iter().flatten().filter_map(|iteration| Usage::read(iteration.get()));
-    Some(usage.larger(each.reduce(sum).unwrap_or_default()))
-}
-
-fn sum(one: Usage, other: Usage) -> Usage {
-    let add = |one: Option<u64>, other: Option<u64>| match (one, other) {
-        (Some(one), Some(other)) => Some(one + other),
-        (one, other) => one.or(other),
-    };
-    Usage {
-        prompt_tokens: add(one.prompt_tokens, other.prompt_tokens),
-        cached_tokens: add(one.cached_tokens, other.cached_tokens),
-        cache_write_tokens: add(one.cache_write_tokens, other.cache_write_tokens),
-        cache_write_1h_tokens: add(one.cache_write_1h_tokens, other.cache_write_1h_tokens),
-        completion_tokens: add(one.completion_tokens, other.completion_tokens),
-        reasoning_tokens: add(one.reasoning_tokens, other.reasoning_tokens),
-        image_tokens: add(one.image_tokens, other.image_tokens),
-    }
+    Some(usage.larger(each.reduce(Usage::plus).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,12 @@ pub(super) fn of_whole(document: &[u8], hide_usage: bool) -> Option<Vec<u8>> {
         return None;
     }
     let usage = whole.remove("usage").filter(|usage| !usage.is_null());
+    if choices.iter().all(|choice| choice.get("text").is_some()) {
+        // A legacy completion is an object of the same kind as each of its chunks.
+        whole.insert("choices".into(), choices.into());
+        whole.extend(usage.filter(|_| !hide_usage).map(|usage| ("usage".to_owned(), usage)));
+        return Some(format!("data: {}\n\n", Value::Object(whole)).into_bytes());
+    }
     let mut frame = Map::new();
     frame.insert("object".into(), "chat.completion.chunk".into());
     whole.remove("object");
@@ -96,6 +102,15 @@ mod tests {
         ];
         assert_eq!(events(document, false), expected);
         assert_eq!(events(document, true), expected.get(..2).unwrap());
+    }
+
+    #[test]
+    fn a_legacy_completion_is_its_own_chunk() {
+        let document = r#"{"id":"c","choices":[{"index":0,"text":"a","finish_reason":"stop"}],"usage":{"prompt_tokens":9}}"#;
+        let mut whole: Value = serde_json::from_str(document).unwrap();
+        assert_eq!(events(document, false), [whole.clone()]);
+        whole.as_object_mut().unwrap().remove("usage");
+        assert_eq!(events(document, true), [whole]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! OpenAI's Chat Completions format.
+//! OpenAI's Chat Completions format, and its older sibling for texts: legacy Completions.
 
 mod chunks;
 pub mod conversation;
@@ -6,3 +6,4 @@ pub mod deltas;
 pub mod request;
 pub mod response;
 pub mod stream;
+pub mod text;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::catalog::{Quirk, StreamUsage};
 use crate::conversation::carrier;
 use crate::error::Error;
-use crate::format::body::{Body, Edits, json_number};
+use crate::format::body::{Body, Edits, lenient_count};
 use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
 use crate::format::size::Images;
 use crate::format::upstream::Upstream;
@@ -87,6 +87,7 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
         tools,
         max_output: requested_output(&body),
         choices: body.find("n").and_then(|member| lenient_count(member.value)).unwrap_or(1).max(1),
+        ..Size::default()
     };
     // Values that are not numbers are left to the provider to reject.
     let tokens = |name: &str| body.find(name).and_then(|member| member.value.parse().ok());
@@ -125,7 +126,7 @@ fn has_media(messages: &str) -> bool {
 }
 
 /// Returns `true` if the caller asks for the usage of a stream.
-fn wants_usage(body: &Body<'_>) -> Result<bool, Error> {
+pub(super) fn wants_usage(body: &Body<'_>) -> Result<bool, Error> {
     if let Some(member) = body.find("stream_options")
         && !member.value.starts_with('{')
         && member.value != "null"
@@ -193,7 +194,7 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
         edits.adjusted.push("reasoning".to_owned());
     }
     if let Some(limit) = output_limit {
-        limit_output(body, &mut edits, limit, upstream);
+        limit_output(body, &mut edits, limit, upstream, request.operation.format);
     }
     // OpenRouter's word for usage has been removed.
     let is_reworded = request.stream && request.wants_usage && on_request && body.find("usage").is_some();
@@ -203,7 +204,7 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>, output_limit: 
     let (body, adjusted) = edits.finish();
     let ends_without_done = upstream.provider.ends_without_done;
     let responder =
-        Responder { format: Format::ChatCompletions, hide_usage, ends_without_done, translation: None };
+        Responder { format: request.operation.format, hide_usage, ends_without_done, translation: None };
     Outgoing { body, adjusted, responder }
 }
 
@@ -244,13 +245,19 @@ fn without_reasoning(messages: &str, mark: Option<&str>) -> Option<Vec<u8>> {
 }
 
 /// Limits the output of each choice. Runs after the quirks, which decide the remaining fields and their names.
-fn limit_output(body: &Body<'_>, edits: &mut Edits<'_, '_>, limit: u64, upstream: &Upstream<'_>) {
+fn limit_output(
+    body: &Body<'_>,
+    edits: &mut Edits<'_, '_>,
+    limit: u64,
+    upstream: &Upstream<'_>,
+    format: Format,
+) {
     let provider = upstream.provider;
     let text = limit.to_string();
     // The first name is used for insertion: OpenAI's reasoning models accept no other, and other providers may not know
     // it.
     let mut names: Vec<&str> = OUTPUT_LIMITS.to_vec();
-    if !matches!(provider.name.as_str(), "openai" | "azure") {
+    if !matches!(provider.name.as_str(), "openai" | "azure") || format == Format::Completions {
         names.reverse();
     }
     for quirk in &*provider.quirks {
@@ -327,16 +334,6 @@ fn effort_tier(value: &str) -> Option<Tier> {
         "high" | "xhigh" => Some(Tier::High),
         _ => None,
     }
-}
-
-/// A count as a lenient provider may read it: also from a fraction, an exponent or a string, with surrounding spaces or
-/// a leading plus. Fractions are rounded up.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
-fn lenient_count(value: &str) -> Option<u64> {
-    let value = value.trim_matches('"').trim();
-    let value = value.strip_prefix('+').unwrap_or(value);
-    let rounded = || json_number(value).filter(|number| *number >= 0.0).map(|number| number.ceil() as u64);
-    value.parse().ok().or_else(rounded)
 }
 
 #[cfg(test)]

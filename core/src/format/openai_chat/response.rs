@@ -1,4 +1,4 @@
-//! Whole responses: checks them and reads their usage. Their bytes go to the caller unchanged.
+//! Whole responses, to chat completions and to legacy completions: checks them and reads their usage. Their bytes go to the caller unchanged.
 
 use memchr::memmem;
 use serde_json::Value;
@@ -71,7 +71,11 @@ fn produced(usage: &Usage, choices: &str) -> u64 {
         return 0;
     }
     let choices: Vec<Value> = serde_json::from_str(choices).unwrap_or_default();
-    let bytes: usize = choices.iter().filter_map(|choice| choice.get("message")).map(text_bytes).sum();
+    let bytes: usize = choices
+        .iter()
+        .filter_map(|choice| choice.get("message").or(choice.get("text")))
+        .map(text_bytes)
+        .sum();
     bytes.div_ceil(BYTES_PER_TOKEN) as u64
 }
 

@@ -1,4 +1,4 @@
-//! A streamed chat completion: the grammar of its chunks.
+//! A streamed chat completion, or a legacy completion of a text: the grammar of its chunks.
 //!
 //! Two things are changed: usage that the gateway requested and the caller did not is hidden, and errors inside the
 //! stream are converted to the gateway's error. [`EventRelay`] does the rest.
@@ -271,6 +271,9 @@ fn glance(document: &[u8]) -> Option<Glance> {
                 sum = Some(sum.unwrap_or(0) + member.value.len().saturating_sub(frame));
             }
         }
+        if let Some(text) = choice.text.map(RawValue::get).filter(|text| !is_nothing(text)) {
+            sum = Some(sum.unwrap_or(0) + text.len().saturating_sub(2));
+        }
     }
     Some(sum.map_or(Glance::Nothing, Glance::Content))
 }
@@ -284,6 +287,9 @@ fn is_nothing(value: &str) -> bool {
 struct Choice<'a> {
     #[serde(borrow, default)]
     delta: Option<&'a RawValue>,
+    /// Of legacy completions, in place of `delta`.
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
     #[serde(borrow, default)]
     finish_reason: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -374,6 +380,7 @@ mod tests {
         completion_tokens: Some(5),
         reasoning_tokens: None,
         image_tokens: None,
+        units: crate::unit::Units::NONE,
     };
 
     fn relay(hide_usage: bool, chunks: &[&[u8]], ending: Ending) -> (String, ChatStream) {

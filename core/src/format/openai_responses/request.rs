@@ -88,6 +88,7 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
         tools: tools.starts_with('[') && !is_empty_array(tools),
         max_output,
         choices: 1,
+        ..Size::default()
     };
     Ok(Inference {
         operation,

@@ -31,7 +31,7 @@ fn name(name: &str, caller: Format) -> Option<&'static str> {
     let column = match caller {
         Format::Messages => 1,
         Format::Responses => 2,
-        Format::ChatCompletions | Format::Compaction | Format::Embeddings => return None,
+        _ => return None,
     };
     let row = NAMES.iter().find(|names| names.first() == Some(&name))?;
     row.get(column).copied().filter(|own| *own != name)

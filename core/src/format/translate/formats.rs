@@ -20,7 +20,7 @@ pub(super) fn read(format: Format, body: &[u8]) -> Result<Conversation, Error> {
         Format::ChatCompletions => chat::conversation::read(body),
         Format::Messages => messages::conversation::read(body),
         Format::Responses => responses::conversation::read(body),
-        Format::Compaction | Format::Embeddings => Err(untranslatable()),
+        _ => Err(untranslatable()),
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn write(
         Format::ChatCompletions => chat::conversation::write(conversation, target),
         Format::Messages => messages::conversation::write(conversation, target),
         Format::Responses => responses::conversation::write(conversation, target),
-        Format::Compaction | Format::Embeddings => Err(untranslatable()),
+        _ => Err(untranslatable()),
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn addressed(
             let request = responses::request::read(operation, body)?;
             responses::request::outgoing(&request, upstream, output_limit)
         }
-        Format::Compaction | Format::Embeddings => Err(untranslatable()),
+        _ => Err(untranslatable()),
     }
 }
 
@@ -68,8 +68,8 @@ fn untranslatable() -> Error {
 /// The longest name of a tool that a format accepts, in bytes.
 pub(super) const fn longest_tool_name(format: Format) -> usize {
     match format {
-        Format::ChatCompletions | Format::Responses | Format::Compaction | Format::Embeddings => 64,
         Format::Messages => 128,
+        _ => 64,
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn read_whole(format: Format, body: &[u8], maker: Maker) -> Option<Ve
         Format::ChatCompletions => chat::deltas::read_whole(body, maker),
         Format::Messages => messages::deltas::read_whole(body, maker),
         Format::Responses => responses::deltas::read_whole(body, maker),
-        Format::Compaction | Format::Embeddings => None,
+        _ => None,
     }
 }
 
@@ -114,7 +114,7 @@ impl Reader {
             Format::ChatCompletions => Some(Reader::Chat(chat::deltas::Reader::new(maker))),
             Format::Messages => Some(Reader::Messages(messages::deltas::Reader::new(maker))),
             Format::Responses => Some(Reader::Responses(responses::deltas::Reader::new(maker))),
-            Format::Compaction | Format::Embeddings => None,
+            _ => None,
         }
     }
 
