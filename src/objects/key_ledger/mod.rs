@@ -13,7 +13,6 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use gatehouse_core::config::Calls;
 use gatehouse_core::json;
 use gatehouse_core::ledger::{
     Account, Changes, KeptResponse, LeaseRequest, LeaseResponse, Limit, Report, ReportResponse,
@@ -33,6 +32,7 @@ use crate::store;
 use crate::store::calls::Page;
 use crate::store::usage::Batch;
 use budgets::Budgets;
+pub use storage::Holder;
 use storage::{Retry, RollUp};
 
 /// The time for which a call waits for a lease, in milliseconds.
@@ -49,16 +49,6 @@ const SPENT_MS: u64 = 1_000;
 const TELL_AGAIN_MS: u64 = 30_000;
 /// The wait if the database has no tables yet, or there is none.
 const NO_TABLES_MS: u64 = 300_000;
-
-/// The key of an object, as the sums and the calls of all keys name it, and the configuration of the list of calls. Reports
-/// state it, since an object does not know its own name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Holder {
-    /// The id of an issued key, or `ring:` and the label of a key of the ring.
-    pub key: String,
-    /// The list of calls.
-    pub calls: Calls,
-}
 
 /// A message to the object.
 #[derive(Deserialize, Serialize)]

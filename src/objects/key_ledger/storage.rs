@@ -1,6 +1,7 @@
 //! The SQLite storage of a `KeyLedger`. The functions are synchronous: they run their statements at once, and the
 //! statements of one call are atomic.
 
+use gatehouse_core::config::Calls;
 use gatehouse_core::json;
 use gatehouse_core::ledger::tally::Row;
 use gatehouse_core::ledger::{
@@ -15,8 +16,6 @@ use crate::platform::database::Statement;
 use crate::platform::variables;
 use crate::store::sql;
 use crate::store::usage::{add_rows, row, sums};
-
-use super::Holder;
 
 #[wasm_bindgen(module = "/src/platform/bindings.js")]
 extern "C" {
@@ -59,6 +58,16 @@ fn text<'v>(row: &'v Value, column: &str) -> &'v str {
 
 fn number(row: &Value, column: &str) -> u64 {
     row[column].as_u64().unwrap_or_default()
+}
+
+/// The key of an object, as the sums and the calls of all keys name it, and the configuration of the list of calls. Reports
+/// state it, since an object does not know its own name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Holder {
+    /// The id of an issued key, or `ring:` and the label of a key of the ring.
+    pub key: String,
+    /// The list of calls.
+    pub calls: Calls,
 }
 
 /// Reads the stored account and its key, and creates the tables if they do not exist.
