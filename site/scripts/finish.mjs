@@ -117,7 +117,11 @@ function check() {
       const to = target === "" ? path : target.replace(/\/$/, "");
       if (!to.startsWith("/docs")) {
         if (/^https?:/.test(to)) continue;
-        if (!/^\/(openapi\.json|llms\.txt|health|v1\/[\w/]+(\?\w+=\w+)?|metrics|usage)$/.test(to))
+        if (
+          !/^\/(openapi\.json|llms\.txt|health|console|key|v1\/[\w/]+(\?\w+=\w+)?|metrics|usage)$/.test(
+            to,
+          )
+        )
           complaints.add(`${path}: ${url}`);
         continue;
       }

@@ -28,6 +28,7 @@ export const SECTIONS = [
     pages: [
       "deploy",
       "configuration",
+      "operate/console",
       "operate/requests",
       "operate/policies",
       "operate/keys",

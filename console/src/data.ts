@@ -1,0 +1,102 @@
+//! Data of screens: loaded once, shown again at once when a screen is opened again, and loaded again every few seconds
+//! while the page is visible.
+
+import { signal, type Signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { ApiError } from "./api";
+
+/** The time, which relative times follow. */
+export const now = signal(Date.now());
+setInterval(() => {
+  if (!document.hidden) now.value = Date.now();
+}, 5000);
+
+/** True: screens load their data again by themselves. */
+export const live = signal(true);
+/** True while the last request got no response. */
+export const offline = signal(false);
+
+export interface Loaded<T> {
+  data: T | null;
+  error: ApiError | null;
+  /** True while the first load is under way. */
+  loading: boolean;
+}
+
+interface Entry<T> {
+  state: Signal<Loaded<T>>;
+  load: () => Promise<T>;
+  running: Promise<void> | null;
+  /** The number of components that show it. */
+  shown: number;
+}
+
+const entries = new Map<string, Entry<unknown>>();
+
+function refresh<T>(entry: Entry<T>): Promise<void> {
+  entry.running ??= entry
+    .load()
+    .then(
+      (data) => {
+        offline.value = false;
+        entry.state.value = { data, error: null, loading: false };
+      },
+      (error: unknown) => {
+        const told =
+          error instanceof ApiError ? error : new ApiError(String(error), -1, null, null);
+        offline.value = told.offline;
+        entry.state.value = { data: entry.state.value.data, error: told, loading: false };
+      },
+    )
+    .finally(() => (entry.running = null));
+  return entry.running;
+}
+
+/** Loads everything again that is shown and whose name begins so. The rest is loaded again when it is shown. */
+export async function reload(...prefixes: string[]): Promise<void> {
+  const due = [...entries].filter(
+    ([name, { shown }]) => shown > 0 && prefixes.some((prefix) => name.startsWith(prefix)),
+  );
+  await Promise.all(due.map(([, entry]) => refresh(entry)));
+}
+
+addEventListener("online", () => void reload(""));
+addEventListener("offline", () => (offline.value = true));
+
+/** Forgets everything, when another key signs in. */
+export const forget = (): void => entries.clear();
+
+/**
+ * The data with a name. `seconds`: how often they are loaded again while the page is visible; 0: never.
+ */
+export function useData<T>(
+  name: string,
+  load: () => Promise<T>,
+  seconds = 0,
+): Loaded<T> & { retry: () => void } {
+  let entry = entries.get(name) as Entry<T> | undefined;
+  if (entry === undefined) {
+    entry = {
+      state: signal<Loaded<T>>({ data: null, error: null, loading: true }),
+      load,
+      running: null,
+      shown: 0,
+    };
+    entries.set(name, entry as Entry<unknown>);
+  }
+  const current = entry;
+  current.load = load;
+  useEffect(() => {
+    current.shown += 1;
+    void refresh(current);
+    const again = () => {
+      if (!document.hidden && live.value) void refresh(current);
+    };
+    const timer = seconds > 0 ? setInterval(again, seconds * 1000) : undefined;
+    return () => {
+      current.shown -= 1;
+      clearInterval(timer);
+    };
+  }, [name]);
+  return { ...current.state.value, retry: () => void refresh(current) };
+}

@@ -1,0 +1,279 @@
+//! The overview: what needs an operator, spend and calls, the providers, and the largest keys, models and projects.
+
+import { call } from "../api";
+import { useData } from "../data";
+import { count, duration, percent, plural, short, usd } from "../format";
+import { usePending } from "../pending";
+import { providerTone, useProviders } from "../providers";
+import { to } from "../router";
+import {
+  MeasureChoice,
+  Range,
+  SpendingChart,
+  formatOf,
+  groupName,
+  keyLink,
+  measureChosen,
+  measureOf,
+  rangeOf,
+  unpricedNote,
+  useSpending,
+  type Group,
+} from "../spending";
+import { Badge, Empty, Icon, Page, Panel, Show, Stat, Time } from "../ui/basic";
+import { Ranked } from "../ui/chart";
+import { Strip } from "../ui/strip";
+
+const TOP: [Group, string][] = [
+  ["key", "Keys"],
+  ["model", "Models"],
+  ["project", "Projects"],
+];
+
+/** The largest groups of one kind. */
+function Top({ group, title }: { group: Group; title: string }) {
+  const days = rangeOf();
+  const measure = measureChosen();
+  const spending = useSpending(days, group, false);
+  return (
+    <Panel
+      title={title}
+      actions={
+        <a
+          href={to(["activity"], {
+            by: group === "key" ? null : group,
+            days: days === 7 ? null : String(days),
+          })}
+        >
+          All
+        </a>
+      }
+    >
+      <Show of={spending} rows={4}>
+        {({ data }) => {
+          const rows = data
+            .filter((entry) => group !== "project" || entry.group !== null)
+            .toSorted((a, b) => measureOf(b, measure) - measureOf(a, measure))
+            .slice(0, 5);
+          if (rows.length === 0)
+            return (
+              <p class="muted none">
+                {group === "project"
+                  ? "No call has named a project. Callers send it in the header X-Gateway-Project-Id."
+                  : "No calls in this range."}
+              </p>
+            );
+          return (
+            <Ranked
+              rows={rows.map((entry) => {
+                const name = groupName(entry, group);
+                const href =
+                  group === "key"
+                    ? keyLink(entry)
+                    : group === "model"
+                      ? to(["models"], { open: name })
+                      : to(["activity"], { project: name });
+                return {
+                  name,
+                  ...(href ? { href } : {}),
+                  value: measureOf(entry, measure),
+                  text: formatOf(measure)(measureOf(entry, measure)),
+                  note: measure === "calls" ? null : plural(entry.requests, "call"),
+                };
+              })}
+            />
+          );
+        }}
+      </Show>
+    </Panel>
+  );
+}
+
+function Providers() {
+  const providers = useProviders();
+  return (
+    <Panel title="Providers" flush>
+      <Show of={providers} rows={4}>
+        {(list) => {
+          const shown = list.filter(({ active }) => active);
+          if (shown.length === 0)
+            return (
+              <Empty icon="providers" title="No provider is configured">
+                <p>
+                  Set the key of a provider, such as <code>GROQ_API_KEY</code>.{" "}
+                  <a href="/docs/operate/providers">Providers</a>
+                </p>
+              </Empty>
+            );
+          return (
+            <div class="scroll" tabIndex={0} role="group" aria-label="Providers">
+              <table>
+                <thead>
+                  <tr>
+                    <th scope="col">Provider</th>
+                    <th scope="col">State</th>
+                    <th scope="col">Last 24 hours</th>
+                    <th scope="col" class="num">
+                      Success
+                    </th>
+                    <th scope="col" class="num">
+                      Median
+                    </th>
+                    <th scope="col" class="num">
+                      p90
+                    </th>
+                    <th scope="col">Last error</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {shown.map((provider) => (
+                    <tr key={provider.name}>
+                      <th scope="row">
+                        <a href={to(["providers", provider.name])}>
+                          <bdi>{provider.name}</bdi>
+                        </a>
+                      </th>
+                      <td>
+                        <Badge tone={providerTone(provider.state)}>{provider.state}</Badge>
+                      </td>
+                      <td>
+                        <Strip label={provider.name} history={provider.history} />
+                      </td>
+                      <td class="num">
+                        {provider.success_rate === null ? "–" : percent(provider.success_rate)}
+                      </td>
+                      <td class="num">{duration(provider.p50_ms)}</td>
+                      <td class="num">{duration(provider.p90_ms)}</td>
+                      <td class="clip">
+                        {provider.last_error ? (
+                          <>
+                            <Time at={provider.last_error.at} /> ·{" "}
+                            {provider.last_error.status || ""}{" "}
+                            <bdi>{provider.last_error.message}</bdi>
+                          </>
+                        ) : (
+                          <span class="muted">none</span>
+                        )}
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          );
+        }}
+      </Show>
+    </Panel>
+  );
+}
+
+export default function Overview() {
+  const days = rangeOf();
+  const measure = measureChosen();
+  const spending = useSpending(days, "model", true);
+  const providers = useProviders();
+  const health = useData("health", () => call("get", "/health"), 15);
+  const keys = useData("keys", () => call("get", "/v0/api_keys"));
+  const config = useData("config", () => call("get", "/v0/config"), 60);
+  const pending = usePending();
+
+  const active = keys.data?.filter(({ state }) => state === "active").length;
+  const problems = [...(health.data?.problems ?? []), ...(config.data?.faults ?? [])];
+  const totals = spending.data?.totals;
+  const on = providers.data?.filter((provider) => provider.active) ?? [];
+  const failing = on.filter(({ state }) => state !== "Available").length;
+  const range = days <= 1 ? "in 24 hours" : `in ${days} days`;
+  return (
+    <Page title="Overview" actions={<Range />}>
+      {problems.length > 0 && (
+        <section class="problems" aria-label="Problems">
+          <h2>
+            <Icon name="warn" /> {plural(problems.length, "problem")}
+          </h2>
+          <ul>
+            {problems.map((problem) => (
+              <li key={problem} class="wrap">
+                {problem}
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+      <div class="stats">
+        <Stat
+          label="Spend"
+          value={totals ? usd(totals.cost_usd) : "–"}
+          note={totals ? unpricedNote(totals) || range : " "}
+          href={to(["activity"])}
+        />
+        <Stat
+          label="Calls"
+          value={totals ? short(totals.requests) : "–"}
+          note={range}
+          href={to(["activity", "calls"])}
+        />
+        <Stat
+          label="Success"
+          value={totals && totals.requests > 0 ? percent(totals.successful / totals.requests) : "–"}
+          note={totals ? `${count(totals.failed)} failed` : " "}
+          tone={
+            totals && totals.requests > 0 && totals.successful / totals.requests < 0.9 ? "bad" : ""
+          }
+          href={to(["activity", "calls"], { failed: "1" })}
+        />
+        <Stat
+          label="First token"
+          value={totals ? duration(totals.avg_first_token_ms) : "–"}
+          note="on average"
+        />
+        <Stat
+          label="Pending requests"
+          value={pending.data?.text ?? "–"}
+          note={pending.data?.count === 0 ? "nothing to review" : "to review"}
+          href={to(["requests"])}
+          tone={pending.data && pending.data.count > 0 ? "accent" : ""}
+        />
+        <Stat
+          label="Active keys"
+          value={active === undefined ? "–" : count(active)}
+          note={keys.data ? `of ${plural(keys.data.length, "issued key")}` : " "}
+          href={to(["keys"])}
+        />
+        <Stat
+          label="Providers"
+          value={providers.data ? count(on.length) : "–"}
+          note={
+            providers.data
+              ? failing === 0
+                ? "all available"
+                : `${count(failing)} with problems`
+              : " "
+          }
+          href={to(["providers"])}
+        />
+      </div>
+      <Panel
+        title={days <= 1 ? "By hour and model (UTC)" : "By day and model (UTC)"}
+        actions={<MeasureChoice />}
+      >
+        <Show of={spending} rows={5}>
+          {(data) => (
+            <SpendingChart
+              of={data}
+              days={days}
+              measure={measure}
+              group="model"
+              label={`${measure} by model`}
+            />
+          )}
+        </Show>
+      </Panel>
+      <div class="columns three">
+        {TOP.map(([group, title]) => (
+          <Top key={group} group={group} title={title} />
+        ))}
+      </div>
+      <Providers />
+    </Page>
+  );
+}
