@@ -20,7 +20,8 @@ const NOT_SHOWN: [&str; 4] = [
 
 /// The names of all samples, with the names of their labels.
 fn samples() -> BTreeMap<String, BTreeSet<String>> {
-    let slice = Slice { day: 0, project: String::new(), provider: "p".into(), model: "m".into() };
+    let operation = "chat/completions".into();
+    let slice = Slice { hour: 0, operation, project: String::new(), provider: "p".into(), model: "m".into() };
     let snapshot = Snapshot {
         version: "1",
         totals: vec![Row { slice, tally: Tally::default() }],

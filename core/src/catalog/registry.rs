@@ -833,10 +833,14 @@ mod tests {
             (!name.ends_with("_BASE_URL")).then(|| "k".to_owned())
         });
         for (entry, model) in registry.models() {
-            let chats = model.facts.task != Some(Task::Embed);
-            let format = if chats { Format::ChatCompletions } else { Format::Embeddings };
-            let found = entry.format_with(format, &model.facts, ToolUse::default());
-            assert!(found.is_some(), "{}/{}", model.provider, model.id);
+            let task = model.facts.task.unwrap_or(Task::Chat);
+            let mut formats = OPERATIONS
+                .iter()
+                .filter(|operation| operation.task == task)
+                .map(|operation| operation.format);
+            let is_served =
+                formats.any(|format| entry.format_with(format, &model.facts, ToolUse::default()).is_some());
+            assert!(is_served, "{}/{}", model.provider, model.id);
         }
     }
 

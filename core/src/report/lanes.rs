@@ -428,7 +428,7 @@ mod tests {
             {"start": "1970-01-01T01:00:00Z", "attempts": 3, "failures": 1, "p50_ms": null, "p95_ms": null}
         ]);
         assert_eq!(serde_json::to_value(&found).unwrap()[0]["history"], shown);
-        let mut found = providers(&view, &registry, 60);
+        let mut found = providers(&view, &registry, &[], 60);
         with_history(&mut found, &[step(60, "groq", "")]);
         let shown_of = |name: &str| {
             let provider = found.iter().find(|provider| provider.name == name).unwrap();
