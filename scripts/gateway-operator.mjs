@@ -101,7 +101,6 @@ import {
  * @property {string} [key]
  * @property {string} [project]
  * @property {string} [operation]
- * @property {string} [provider]
  * @property {string} [code]
  * @property {number} [status]
  * @property {number} [limit]

@@ -92,7 +92,9 @@ async function run(round) {
       }
     }),
   );
-  const odd = Object.keys(counts).filter((status) => !["200", "402", "429", "left"].includes(status));
+  const odd = Object.keys(counts).filter(
+    (status) => !["200", "402", "429", "left"].includes(status),
+  );
   assert.deepEqual(odd, [], JSON.stringify(counts));
 
   const settled = await eventually(async () => {

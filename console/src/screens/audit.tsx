@@ -168,7 +168,7 @@ export default function Audit() {
                     <span>
                       {verdict.intact
                         ? `The gateway agrees: ${plural(verdict.entries, "entry", "entries")}, and keys and settings are as the trail implies.`
-                        : `The gateway reports: ${verdict.reason}`}
+                        : `The gateway reports: ${"reason" in verdict ? verdict.reason : "the trail does not verify"}`}
                       {"differences" in verdict && (
                         <ul>
                           {verdict.differences.map(({ name, what }) => (

@@ -47,6 +47,7 @@ interface Issued {
   link?: string;
   expires?: string;
   sent?: string;
+  raised?: boolean;
   error?: string;
 }
 
@@ -63,10 +64,12 @@ function Approve(props: {
     props.requests.length === 1 ? (first?.apply_policies ?? []) : [],
   );
   const [limits, setLimits] = useState<LimitTexts>({});
+  const [name, setName] = useState("");
   const [expires, setExpires] = useState("");
   const [delivery, setDelivery] = useState<"claim" | "key" | "email">("claim");
   const email = (config.data?.settings as { email?: { from?: string } } | undefined)?.email?.from;
   const many = props.requests.length > 1;
+  const isIncrease = !many && first?.increase !== undefined;
   return (
     <FormDialog
       title={many ? `Approve ${props.requests.length} requests` : "Approve request"}
@@ -80,14 +83,17 @@ function Approve(props: {
           try {
             const done = await call("put", "/api/portal/requests/approve/{id}", {
               path: { id: request.id },
-              body: {
-                delivery,
-                ...(chosen.length > 0 || !many ? { apply_policies: chosen } : {}),
-                limits: limitsOf(limits),
-                ...(expires === ""
-                  ? {}
-                  : { expires_at: new Date(`${expires}T23:59:59`).toISOString() }),
-              },
+              body: request.increase
+                ? {}
+                : {
+                    delivery,
+                    ...(!many && name.trim() !== "" ? { name: name.trim() } : {}),
+                    ...(chosen.length > 0 || !many ? { apply_policies: chosen } : {}),
+                    limits: limitsOf(limits),
+                    ...(expires === ""
+                      ? {}
+                      : { expires_at: new Date(`${expires}T23:59:59`).toISOString() }),
+                  },
             });
             if ("RawKey" in done) issued.push({ ...about, key: done.RawKey });
             else if ("ClaimURL" in done)
@@ -99,7 +105,8 @@ function Approve(props: {
                   ? { error: `The e-mail was not sent: ${done.EmailError}` }
                   : {}),
               });
-            else issued.push({ ...about, sent: done.SentTo });
+            else if ("SentTo" in done) issued.push({ ...about, sent: done.SentTo });
+            else issued.push({ ...about, raised: true });
           } catch (error) {
             if (!many) throw error;
             issued.push({ ...about, error: (error as ApiError).message });
@@ -109,6 +116,13 @@ function Approve(props: {
         props.onIssued(issued);
       }}
     >
+      {!many && first?.increase && (
+        <p class="wrap">
+          The key <bdi>{first.increase.key_name}</bdi> asks for {limitsText(first.increase.limits)}{" "}
+          instead of {limitsText(first.increase.current) || "no limits"}. Approval raises its
+          limits.
+        </p>
+      )}
       {!many && first && (
         <div class="quote">
           <b class="wrap">
@@ -119,67 +133,79 @@ function Approve(props: {
           </p>
         </div>
       )}
-      <div class="two">
-        <fieldset>
-          <legend>Policies</legend>
-          {policies.data?.map(({ name, value }) => (
-            <Check
-              key={name}
-              label={<bdi>{name}</bdi>}
-              hint={limitsText((value as { limits?: object } | null)?.limits) || "no limits"}
-              checked={chosen.includes(name)}
-              onChecked={(on) =>
-                setChosen(on ? [...chosen, name] : chosen.filter((other) => other !== name))
+      {!isIncrease && (
+        <>
+          <div class="two">
+            <fieldset>
+              <legend>Policies</legend>
+              {policies.data?.map(({ name, value }) => (
+                <Check
+                  key={name}
+                  label={<bdi>{name}</bdi>}
+                  hint={limitsText((value as { limits?: object } | null)?.limits) || "no limits"}
+                  checked={chosen.includes(name)}
+                  onChecked={(on) =>
+                    setChosen(on ? [...chosen, name] : chosen.filter((other) => other !== name))
+                  }
+                />
+              ))}
+              {policies.data?.length === 0 && (
+                <p class="hint">
+                  There are no policies: the key may use every model.{" "}
+                  <a href={to(["policies"])}>Create one</a>
+                </p>
+              )}
+              {policies.error && <p class="form-error">{policies.error.message}</p>}
+              {chosen.length === 0 && (policies.data?.length ?? 0) > 0 && (
+                <p class="hint">Without a policy the key may use every model and endpoint.</p>
+              )}
+            </fieldset>
+            <div>
+              <LimitFields
+                value={limits}
+                names={["usd_per_month", "usd_per_day", "requests_per_day", "requests_per_minute"]}
+                focus="usd_per_month"
+                onValue={setLimits}
+              />
+              <p class="hint">
+                In addition to the limits of the policies: of each kind, the strictest applies.
+              </p>
+            </div>
+          </div>
+          <div class="two">
+            <SelectField
+              label="Delivery"
+              value={delivery}
+              onValue={(value) => setDelivery(value as "claim")}
+              options={[
+                ["claim", "Claim link, which I pass on"],
+                ...(email ? ([["email", "Claim link, sent by e-mail"]] as [string, string][]) : []),
+                ["key", "The key itself"],
+              ]}
+              hint={
+                delivery === "key"
+                  ? "You will see the secret. A claim link shows it to its owner only."
+                  : ""
               }
             />
-          ))}
-          {policies.data?.length === 0 && (
-            <p class="hint">
-              There are no policies: the key may use every model.{" "}
-              <a href={to(["policies"])}>Create one</a>
-            </p>
-          )}
-          {policies.error && <p class="form-error">{policies.error.message}</p>}
-          {chosen.length === 0 && (policies.data?.length ?? 0) > 0 && (
-            <p class="hint">Without a policy the key may use every model and endpoint.</p>
-          )}
-        </fieldset>
-        <div>
-          <LimitFields
-            value={limits}
-            names={["usd_per_month", "usd_per_day", "requests_per_day", "requests_per_minute"]}
-            focus="usd_per_month"
-            onValue={setLimits}
-          />
-          <p class="hint">
-            In addition to the limits of the policies: of each kind, the strictest applies.
-          </p>
-        </div>
-      </div>
-      <div class="two">
-        <SelectField
-          label="Delivery"
-          value={delivery}
-          onValue={(value) => setDelivery(value as "claim")}
-          options={[
-            ["claim", "Claim link, which I pass on"],
-            ...(email ? ([["email", "Claim link, sent by e-mail"]] as [string, string][]) : []),
-            ["key", "The key itself"],
-          ]}
-          hint={
-            delivery === "key"
-              ? "You will see the secret. A claim link shows it to its owner only."
-              : ""
-          }
-        />
-        <TextField
-          label="Expires"
-          type="date"
-          value={expires}
-          onValue={setExpires}
-          hint="Empty: never."
-        />
-      </div>
+            {!many && (
+              <TextField
+                label="Name of the key"
+                value={name}
+                onValue={setName}
+                hint="Empty: the id of the request."
+              />
+            )}
+            <TextField
+              label="Expires"
+              type="date"
+              value={expires}
+              onValue={setExpires}
+              hint="Empty: never."
+            />
+          </div>
+        </>
+      )}
     </FormDialog>
   );
 }
@@ -253,6 +279,7 @@ const IssuedDialog = (props: { issued: Issued[]; onClose: () => void }) => (
                 </b>
               </p>
               {one.error && <p class="form-error wrap">{one.error}</p>}
+              {one.raised && <p>The limits of the key are raised.</p>}
               {one.sent && <p>The claim link was sent to {one.sent}.</p>}
               {one.key && <Secret text={one.key} label="Key" />}
               {one.link && <Secret text={one.link} label="Claim link" />}
@@ -431,6 +458,11 @@ export default function Requests() {
                                 : fields["expected_daily_requests"]}{" "}
                               calls a day expected
                             </span>
+                          )}
+                          {request.increase && (
+                            <Badge>
+                              higher limits for <bdi>{request.increase.key_name}</bdi>
+                            </Badge>
                           )}
                           {request.for_plan && (
                             <span>
