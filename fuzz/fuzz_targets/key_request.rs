@@ -20,6 +20,7 @@ fuzz_target!(|body: &[u8]| match KeyRequestDraft::read(body, NOW_MS) {
             decided_by: None,
             decline_reason: None,
             key_id: None,
+            increase: None,
         };
         let shown = json::to_text(&PortalRequest::of(&request, &[], &Config::default()));
         assert_eq!(KeyRequestDraft::read(shown.as_bytes(), NOW_MS), Ok(request.draft));
