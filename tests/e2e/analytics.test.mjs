@@ -599,6 +599,7 @@ suite("metrics", () => {
         ["gatehouse_held_bytes", "0"],
         ["gatehouse_capped_requests_total", "0"],
         ["gatehouse_lost_records_total", "0"],
+        ["gatehouse_telemetry_dropped_total", "0"],
         ["gatehouse_build_info", "1"],
       ],
     );
