@@ -434,7 +434,6 @@ choosing(program.command("usage").description("usage and cost of all keys"))
     }),
   )
   .addOption(option("--csv", "print CSV"))
-  .addHelpText("after", "\nExample: usage --by key --from 2026-11-01 --csv")
   .action(action(showUsage));
 
 const calls = choosing(program.command("calls").description("recent calls of all keys"))
@@ -450,7 +449,6 @@ const calls = choosing(program.command("calls").description("recent calls of all
       read: (text) => readInteger("limit", text, 1, 10_000),
     }),
   )
-  .addHelpText("after", "\nExample: calls --failed --key ci-runner")
   .action(action(listCalls));
 calls
   .command("show <ID>")

@@ -938,8 +938,11 @@ suite("operator CLI, completion and examples", PARALLEL, () => {
   test("operator CLI: every command has an example in its help", async () => {
     const { stdout } = await run(["completion", "bash"]);
     const paths = [...stdout.matchAll(/^ {4}'([^']+)'\) words=/gm)].map(([, path]) => String(path));
-    const leaves = paths.filter((path) => !paths.some((other) => other.startsWith(`${path} `)));
-    assert.deepEqual(Object.keys(EXAMPLES).toSorted(), leaves.toSorted());
+    // A list of calls is a command, and has one below it.
+    const runs = paths.filter(
+      (path) => path === "calls" || !paths.some((other) => other.startsWith(`${path} `)),
+    );
+    assert.deepEqual(Object.keys(EXAMPLES).toSorted(), runs.toSorted());
     for (const [path, lines] of Object.entries(EXAMPLES)) {
       for (const line of lines) assert.ok(line.startsWith(path), line);
     }
