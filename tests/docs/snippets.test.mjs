@@ -468,6 +468,7 @@ suite("snippets for a Cloudflare account", () => {
       first_key: "one",
       second_key: "two",
       old_master_key: "three",
+      COLLECTOR_TOKEN: "four",
     };
     const manifest = join(folder, "account");
     for (const snippet of of("account")) {

@@ -372,7 +372,7 @@ test("operator CLI: the audit log lists every action and detects changes", async
   const acts = entries.map((/** @type {any} */ { entry }) => JSON.parse(entry));
   assert.deepEqual([...new Set(acts.map((/** @type {any} */ { action }) => action))].toSorted(), [
     ..."claimed created revoked rotated updated".split(" ").map((act) => `key.${act}`),
-    ..."approved declined deleted".split(" ").map((act) => `request.${act}`),
+    ..."approved declined deleted increase_approved".split(" ").map((act) => `request.${act}`),
   ]);
   const actors = new Set(acts.map((/** @type {any} */ { actor }) => actor));
   assert.ok(actors.has(OPERATOR_LABEL) && actors.has("claim link"), [...actors].join());
