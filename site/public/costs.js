@@ -11,7 +11,7 @@ const PLACE = 3;
 /**
  * @typedef {object} Costs
  * @property {{ cpu_us_per_call: number } | null} measured
- * @property {{ calls_per_second_of_isolate: number, object_active_ms_per_message: number, object_mb: number, object_messages_per_second_at_most: number, d1_queries_per_second_at_most: number }} assumed
+ * @property {{ calls_per_second_of_isolate: number, object_active_ms_per_message: number, object_mb: number, object_messages_per_second_at_most: number, d1_queries_per_second_at_most: number, call_span_seconds: number }} assumed
  * @property {{ columns: string[], rows: number[][] }} ledger
  * @property {{ rows: [number, number, number][] }} board
  */
@@ -101,6 +101,8 @@ function counts(costs, { rate, keys, isolates, limits }) {
 function units(costs, wish, count) {
   const of = (/** @type {string} */ name) => count[name] ?? 0;
   const { object_mb: megabytes, object_active_ms_per_message: active } = costs.assumed;
+  // The list of calls has a row for each span of time in which any key rolled up, and removes it later.
+  const spans = Math.min(1e6 / wish.rate / costs.assumed.call_span_seconds, of("alarms"));
   return {
     worker_requests: 1e6,
     cpu_ms: (costs.measured?.cpu_us_per_call ?? 0) * 1_000,
@@ -108,7 +110,7 @@ function units(costs, wish, count) {
     object_gb_s: ((of("object_active_ms") + of("board") * active) * megabytes) / 1e6,
     object_rows_written: of("object_rows_written"),
     object_rows_read: of("object_rows_read"),
-    d1_rows_written: of("d1_rows_written"),
+    d1_rows_written: of("d1_rows_written") + spans,
     d1_rows_read: of("d1_rows_read"),
     kv_reads: 0,
     log_events: 1e6 * wish.logged,

@@ -120,6 +120,7 @@ impl Sweep {
                 "object_mb": super::prices::OBJECT_MB,
                 "object_messages_per_second_at_most": OBJECT_LIMIT,
                 "d1_queries_per_second_at_most": DATABASE_LIMIT,
+                "call_span_seconds": SPAN_MS / 1000,
                 "call_duration_ms": [ledger::DURATION_MS.0, ledger::DURATION_MS.1],
                 "models_of_key": ledger::MODELS,
                 "hold_micro_usd": [ledger::HOLD_MICRO_USD.0, ledger::HOLD_MICRO_USD.1],
