@@ -636,12 +636,6 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
     expected = 0;
   });
 
-  /** In another scheme only colours differ. @param {Page} at @returns {Promise<string[]>} */
-  const colourViolations = (at) =>
-    at.evaluate(
-      `axe.run({ runOnly: ["color-contrast"] }).then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => id + ": " + target.join(" "))))`,
-    );
-
   const SCREENS = [
     ["#/", "Overview"],
     ["#/requests", "Requests"],
@@ -678,7 +672,7 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
         const others = colorScheme === "phone" && !/^#\/(requests|keys\/.*|lab\/.*)?$/.test(hash);
         const list =
           colorScheme === "dark"
-            ? await colourViolations(page)
+            ? await violations(page, { onlyColours: true })
             : others
               ? []
               : await violations(page);
@@ -714,7 +708,7 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
       for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
         await holder.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         for (const violation of colorScheme === "dark"
-          ? await colourViolations(holder)
+          ? await violations(holder, { onlyColours: true })
           : await violations(holder))
           found.push(`${name} ${colorScheme}: ${violation}`);
         if (process.env["SCREENSHOTS"])
