@@ -1,6 +1,7 @@
 // @ts-check
 //! Clients that generators make from openapi.json, against a gateway: each parses a list of models, a completion, an error,
-//! keys, key requests and providers. scripts/generated-clients makes the clients and runs this file.
+//! keys, key requests and providers. Also Feldera's own client, whose API `/v0` follows. scripts/generated-clients makes and
+//! installs the clients, and runs this file.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -77,3 +78,24 @@ for (const [index, [name, command, args, path]] of CLIENTS.entries()) {
     );
   });
 }
+
+test(
+  "Feldera's client reads the configuration and creates a key",
+  {
+    skip: existsSync(python) ? false : `${python} is missing`,
+  },
+  async () => {
+    const { stdout } = await promisify(execFile)(
+      python,
+      [`${root}tests/generated/feldera_client.py`],
+      {
+        env: { ...process.env, GATEWAY: gateway.url, OPERATOR_KEY, NAME: "feldera" },
+        timeout: 60_000,
+      },
+    );
+    const { edition, created } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
+    assert.equal(edition, "Open source");
+    assert.equal(created.name, "feldera");
+    assert.match(created.api_key, /^gw_/);
+  },
+);
