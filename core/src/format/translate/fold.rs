@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use super::formats::{self, Reader};
-use super::native;
+use super::formats::Reader;
 use super::stream::read_event;
+use super::{native, write};
 use crate::conversation::carrier;
-use crate::conversation::delta::{Delta, Reply};
+use crate::conversation::delta::Delta;
 use crate::conversation::names;
 use crate::error::Error;
 use crate::format::request::{Responder, Translation};
@@ -56,17 +56,13 @@ pub fn fold(
         let error = stream.error().cloned().or_else(|| stream.early_end());
         return Some(Err(error.unwrap_or_else(|| incomplete(provider))));
     }
-    let mut reply = Reply::of(deltas.into_iter().map(|delta| names::restore(delta, &translation.aliases)));
-    if reply.stop.is_none() {
+    let Some((translated, usage)) = write(&translation, deltas, stream.usage()) else {
         return Some(Err(incomplete(provider)));
-    }
-    let usage = reply.usage.larger(stream.usage());
-    reply.usage = usage;
+    };
     let estimate = stream.produced();
     let content = usize::try_from(estimate).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_TOKEN);
     let produced = if whole::is_plausible(&usage, content) { 0 } else { estimate };
-    let translated = Some(formats::write_whole(&translation, &reply));
-    Some(Ok(Whole { usage, produced, has_bom: false, translated }))
+    Some(Ok(Whole { usage, produced, has_bom: false, translated: Some(translated) }))
 }
 
 fn incomplete(provider: &str) -> Error {

@@ -22,11 +22,12 @@ use super::target::Target;
 use super::upstream::Upstream;
 use super::whole::{self, BOM, Whole};
 use crate::conversation::carrier::Maker;
-use crate::conversation::delta::Reply;
+use crate::conversation::delta::{Delta, Reply};
 use crate::conversation::names;
 use crate::error::{Code, Error};
 use crate::key::Secret;
 use crate::operation::{Format, OPERATIONS};
+use crate::usage::Usage;
 
 /// Writes a request in the upstream's format. `output_limit` as in [`Inference::outgoing`]. The error, with its `param`, is
 /// that the request cannot be translated: a field that changes its meaning has no place in that format, or this model does
@@ -89,13 +90,18 @@ pub fn whole(
     let json = body.strip_prefix(BOM).unwrap_or(body);
     let deltas = formats::read_whole(responder.format, json, translation.maker)
         .ok_or_else(|| whole::invalid(provider, "a response without content"))?;
-    let mut reply = Reply::of(deltas.into_iter().map(|delta| names::restore(delta, &translation.aliases)));
-    reply.usage = reply.usage.larger(checked.usage);
-    if reply.stop.is_none() {
-        return Err(whole::invalid(provider, "an incomplete response"));
-    }
-    let translated = formats::write_whole(translation, &reply);
+    let (translated, _) = write(translation, deltas, checked.usage)
+        .ok_or_else(|| whole::invalid(provider, "an incomplete response"))?;
     Ok(Whole { has_bom: false, translated: Some(translated), ..checked })
+}
+
+/// Writes a whole response for the caller. Returns it and its usage: that of the deltas or that which was `checked`,
+/// whichever is larger. `None` if the deltas have no end.
+fn write(translation: &Translation, deltas: Vec<Delta>, checked: Usage) -> Option<(Vec<u8>, Usage)> {
+    let mut reply = Reply::of(deltas.into_iter().map(|delta| names::restore(delta, &translation.aliases)));
+    reply.usage = reply.usage.larger(checked);
+    reply.stop.as_ref()?;
+    Some((formats::write_whole(translation, &reply), reply.usage))
 }
 
 /// Creates the state of a streamed response that is translated.
