@@ -11,6 +11,10 @@ export WRANGLER_SEND_METRICS=false
 say() { printf '\033[1m[%s]\033[0m %s\n' "$(basename "$0")" "$*"; }
 fail() { printf '\033[1m[%s] error:\033[0m %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
+# A program that writes to it as root can replace the null device by a file. Cargo then takes that file for its input.
+[ -c /dev/null ] ||
+  fail "/dev/null is a file and not a device. As root: rm /dev/null && mknod -m 666 /dev/null c 1 3"
+
 # Runs a command with its output in a log, which is shown only if the command fails.
 logged() { # NAME COMMAND…
   local log="$tools/$1.log"
