@@ -200,7 +200,7 @@ fn read(env: &Env) -> Result<Settings, Error> {
     let [primary, hashes, operator_hashes] =
         ["GATEWAY_API_KEY", "GATEWAY_API_KEY_HASHES", "GATEWAY_ADMIN_KEY_HASHES"].map(secret);
     let (ring, ring_report) = Ring::read(primary.as_deref(), hashes.as_deref());
-    let (operators, operators_report) = Ring::read(None, operator_hashes.as_deref());
+    let (operators, operators_report) = Ring::read_operators(operator_hashes.as_deref());
     let pseudonyms = Pseudonyms::new([&operator_hashes, &hashes, &primary].map(Option::as_deref));
     let signing_key = secret("GATEWAY_WEBHOOK_SECRET").as_deref().and_then(SigningKey::read);
     let slack_url = secret("GATEWAY_SLACK_URL").and_then(|url| match WebhookUrl::parse(url.trim()) {

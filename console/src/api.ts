@@ -63,6 +63,9 @@ export class ApiError extends Error {
   }
 }
 
+/** In the place of a key: requests have the cookie of Cloudflare Access. */
+export const CLOUDFLARE_ACCESS = "cloudflare-access";
+
 let currentKey: string | null = null;
 let onRejected: (error: ApiError) => void = () => {};
 
@@ -118,12 +121,14 @@ export async function send(
   } = {},
 ): Promise<Response> {
   const key = init.key === undefined ? currentKey : init.key;
+  const hasCookie = key === CLOUDFLARE_ACCESS;
+  let response: Response;
   try {
-    return await fetch(url, {
+    response = await fetch(url, {
       method: method.toUpperCase(),
       headers: {
         accept: "application/json",
-        ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+        ...(key === null || hasCookie ? {} : { authorization: `Bearer ${key}` }),
         ...(init.body === undefined ? {} : { "content-type": "application/json" }),
         ...init.headers,
       },
@@ -134,7 +139,8 @@ export async function send(
             ? init.body
             : JSON.stringify(init.body),
       cache: "no-store",
-      credentials: "omit",
+      credentials: hasCookie ? "same-origin" : "omit",
+      redirect: hasCookie ? "manual" : "follow",
       referrerPolicy: "no-referrer",
       signal: init.signal ?? null,
     });
@@ -142,6 +148,14 @@ export async function send(
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError("The gateway cannot be reached. Check your connection.", 0, null, null);
   }
+  // Access redirects to its login when its session is over.
+  if (response.type === "opaqueredirect") {
+    const message = "Your session of Cloudflare Access is over. Load the page again.";
+    const error = new ApiError(message, 401, null, null);
+    if (init.key === undefined) onRejected(error);
+    throw error;
+  }
+  return response;
 }
 
 /** Sends a request; returns the body of a success, throws an `ApiError` otherwise. */

@@ -329,6 +329,7 @@ const App = () =>
       label="Operator key"
       check={(value) => call("get", "/v0/config", { key: value })}
       explain={explain}
+      access
       more={
         <p class="hint">
           You have a caller’s key? <a href="/key">Open the page of your key</a>

@@ -1,4 +1,4 @@
-//! The key that a page is signed in with. It is kept in the session storage of one tab, sent in a header, and forgotten
+//! The key that a page is signed in with, or `CLOUDFLARE_ACCESS` in its place. It is kept in the session storage of one tab, sent in a header, and forgotten
 //! after half an hour without input. It is in no URL.
 
 import { signal } from "@preact/signals";

@@ -1,7 +1,7 @@
 //! The sign-in of both pages: a key, which stays in this tab.
 
 import { useState } from "preact/hooks";
-import { ApiError } from "./api";
+import { ApiError, CLOUDFLARE_ACCESS } from "./api";
 import { accept, notice } from "./session";
 import { forget } from "./data";
 
@@ -16,6 +16,12 @@ export function unknownKey(error: ApiError, key: string): string | null {
   return "The gateway does not know this key. It may be mistyped, or it was replaced or revoked.";
 }
 
+/** Words for a request that Cloudflare Access does not authenticate. */
+const explainAccess = (error: ApiError): string =>
+  error.status === 401
+    ? "The gateway got no valid token of Cloudflare Access: is this address protected by it, and is it configured in the gateway?"
+    : error.message;
+
 export function SignIn(props: {
   title: string;
   lead: string;
@@ -24,11 +30,28 @@ export function SignIn(props: {
   check: (key: string) => Promise<unknown>;
   /** Words for a rejection, or null for those of the gateway. */
   explain: (error: ApiError, key: string) => string | null;
+  /** Offer to sign in without a key, by Cloudflare Access. */
+  access?: boolean;
   more?: preact.ComponentChildren;
 }) {
   const [value, setValue] = useState("");
   const [error, setError] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
+  const signIn = (key: string, wordsFor: (error: ApiError) => string) => {
+    if (busy) return;
+    setBusy(true);
+    setError(null);
+    props.check(key).then(
+      () => {
+        forget();
+        accept(key);
+      },
+      (reason: ApiError) => {
+        setBusy(false);
+        setError(wordsFor(reason));
+      },
+    );
+  };
   return (
     <main class="sign-in">
       <div class="card">
@@ -46,19 +69,7 @@ export function SignIn(props: {
           onSubmit={(event) => {
             event.preventDefault();
             const key = value.trim();
-            if (key === "" || busy) return;
-            setBusy(true);
-            setError(null);
-            props.check(key).then(
-              () => {
-                forget();
-                accept(key);
-              },
-              (reason: ApiError) => {
-                setBusy(false);
-                setError(props.explain(reason, key) ?? reason.message);
-              },
-            );
+            if (key !== "") signIn(key, (reason) => props.explain(reason, key) ?? reason.message);
           }}
         >
           <label for="sign-in-key">{props.label}</label>
@@ -86,6 +97,16 @@ export function SignIn(props: {
           The key stays in this tab: it is sent only to {location.host}, and forgotten when you
           close the tab or after 30 minutes without input.
         </p>
+        {props.access && (
+          <button
+            type="button"
+            class="link"
+            disabled={busy}
+            onClick={() => signIn(CLOUDFLARE_ACCESS, explainAccess)}
+          >
+            Continue with Cloudflare Access
+          </button>
+        )}
         {props.more}
       </div>
     </main>

@@ -49,6 +49,7 @@ impl Config {
             }
         }
         self.check_access()?;
+        self.cloudflare_access.check()?;
         for name in self.providers.keys() {
             if !is_provider_name(name) {
                 return fail(format!(

@@ -107,6 +107,8 @@ error_table! {
         "`Authorization` and `x-api-key` carry different keys.";
     AuthNotConfigured, "auth_not_configured", 503, "configuration_error", Retry::Operator,
         "The operator has not configured a valid key, so every request is rejected.";
+    AccessKeysUnavailable, "access_keys_unavailable", 503, "service_unavailable", Retry::After(60),
+        "The public keys of the Cloudflare Access team cannot be read, so no token of it can be checked; an operator key works.";
     InvalidConfiguration, "invalid_configuration", 503, "configuration_error", Retry::Operator,
         "The gateway's configuration is not valid; the operator's log names the setting.";
     NotFound, "not_found", 404, "not_found_error", Retry::Never,

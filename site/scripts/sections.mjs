@@ -29,6 +29,7 @@ export const SECTIONS = [
       "deploy",
       "configuration",
       "operate/console",
+      "operate/cloudflare-access",
       "operate/requests",
       "operate/policies",
       "operate/keys",

@@ -13,13 +13,13 @@ use gatehouse_core::time::{DAY_MS, to_rfc3339};
 use serde::Serialize;
 
 use crate::isolate::Isolate;
+use crate::notification;
 use crate::objects::rate_limiter;
 use crate::platform::clock;
 use crate::platform::response::Response;
 use crate::request_context::{RequestContext, seconds};
 use crate::store::keys::NewSecret;
 use crate::store::{keys, requests};
-use crate::{authentication, notification};
 
 /// The maximum number of rotations of a key by its holder in any 24 hours. Each leaves an entry in the audit trail.
 const ROTATIONS_PER_DAY: u32 = 10;
@@ -45,13 +45,8 @@ struct IncreaseReceived<'a> {
 }
 
 /// The issued key of the caller; the error names what to do instead.
-fn issued<'c>(
-    context: &RequestContext<'_>,
-    isolate: &Isolate,
-    caller: &'c Caller,
-    instead: &str,
-) -> Result<&'c Rc<IssuedKey>, Error> {
-    if authentication::is_operator(context, isolate) {
+fn issued<'c>(caller: &'c Caller, instead: &str) -> Result<&'c Rc<IssuedKey>, Error> {
+    if caller.is_operator {
         let message =
             format!("This is an operator's key, and this path is for the holders of keys: {instead}");
         return Err(Error::new(Code::PermissionDenied, message));
@@ -87,7 +82,7 @@ pub async fn rotate(
     isolate: &Rc<Isolate>,
     caller: &Caller,
 ) -> Result<Response, Error> {
-    let key = issued(context, isolate, caller, "rotate a key with POST /v0/api_keys/{name}/rotate")?;
+    let key = issued(caller, "rotate a key with POST /v0/api_keys/{name}/rotate")?;
     if !isolate.settings.config.access.holder_rotation {
         let message = "The operator of this gateway rotates keys (access.holder_rotation is false); ask for a new secret";
         return Err(Error::new(Code::PermissionDenied, message));
@@ -123,7 +118,7 @@ pub async fn request_increase(
     isolate: &Rc<Isolate>,
     caller: &Caller,
 ) -> Result<Response, Error> {
-    let key = issued(context, isolate, caller, "change the limits of a key with PATCH /v0/api_keys/{name}")?;
+    let key = issued(caller, "change the limits of a key with PATCH /v0/api_keys/{name}")?;
     context.require_json()?;
     let config = &isolate.settings.config;
     let (wanted, reason) = increase::read(&context.small_body().await?, key, config)?;

@@ -12,7 +12,6 @@ use gatehouse_core::url;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::authentication;
 use crate::isolate::{Isolate, accounts};
 use crate::objects::{ObjectError, key_ledger};
 use crate::platform::response::Response;
@@ -50,7 +49,7 @@ impl Subject {
 
     async fn of(context: &RequestContext<'_>, isolate: &Isolate, caller: &Caller) -> Result<Subject, Error> {
         let asked = context.query("key");
-        if !authentication::is_operator(context, isolate) {
+        if !caller.is_operator {
             if asked.is_some() {
                 let message = "Only operators may read the usage of other keys: leave 'key' out";
                 return Err(Error::new(Code::PermissionDenied, message).with_param("key"));

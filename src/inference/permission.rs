@@ -24,7 +24,7 @@ pub async fn of_caller(
 ) -> Result<Caller, Error> {
     let Some(key) = &caller.key else { return Ok(caller.clone()) };
     let now = authentication::check_again(context, isolate, key).await?;
-    Ok(Caller { label: Rc::clone(&caller.label), key: Some(now) })
+    Ok(Caller { label: Rc::clone(&caller.label), key: Some(now), is_operator: false })
 }
 
 /// The decisions about a call with the permissions that its key had then.
@@ -58,7 +58,8 @@ impl Permission<'_> {
 
     /// Selects again with the key as it is now: that fails as a new call would.
     fn check_changed(&self, now: &Rc<IssuedKey>) -> Result<(), Error> {
-        let caller = Caller { label: Rc::clone(&self.caller.label), key: Some(Rc::clone(now)) };
+        let caller =
+            Caller { label: Rc::clone(&self.caller.label), key: Some(Rc::clone(now)), is_operator: false };
         let (selection, _) = selection::plan(self.context, self.isolate, &caller, self.request, self.forced)?;
         let is_allowed = |candidate: &Candidate<'_>| {
             let same = |other: &Candidate<'_>| {

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use gatehouse_core::error::Error;
 use gatehouse_core::key::KeyCache;
+use gatehouse_core::key::access_token::PublicKeys;
 use gatehouse_core::onboarding::wrong_keys::WrongKeys;
 use gatehouse_core::report::cache::ReportCache;
 use gatehouse_core::run_time::{Age, Freshness};
@@ -40,6 +41,8 @@ pub struct Isolate {
     pub wrong_keys: Rc<RefCell<WrongKeys>>,
     /// The public ids of all issued keys, as far as they were needed.
     pub public_ids: Rc<RefCell<PublicIds>>,
+    /// The public keys of the Cloudflare Access team.
+    pub access_keys: Rc<RefCell<PublicKeys>>,
     /// The health of providers, models and keys.
     pub health: Rc<Health>,
     /// Recent reports about usage.
@@ -83,6 +86,7 @@ fn with_current<T>(env: &Env, step: impl FnOnce(&mut Current) -> T) -> Result<T,
             accounts,
             wrong_keys: Rc::default(),
             public_ids: Rc::default(),
+            access_keys: Rc::default(),
             health: Rc::default(),
             analytics: Rc::default(),
             database: Rc::default(),

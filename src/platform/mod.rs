@@ -1,5 +1,5 @@
 //! Everything that touches the runtime: tasks, time, randomness, variables, logs, requests, responses, pages,
-//! upstreams, the database and e-mail.
+//! upstreams, the database, encryption, signatures and e-mail.
 //!
 //! This module makes no decision about a call.
 
@@ -16,6 +16,7 @@ pub mod random;
 pub mod request;
 pub mod response;
 pub mod sealing;
+pub mod signature;
 pub mod task;
 pub mod upstream;
 pub mod variables;

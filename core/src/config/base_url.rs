@@ -46,16 +46,33 @@ impl BaseUrl {
         &self.text
     }
 
+    /// Returns `true` if there is no path.
+    pub fn is_origin(&self) -> bool {
+        self.text.len() == self.origin_length
+    }
+
+    /// Returns `true` if nobody on the way can read or change what is exchanged: `https`, or `http` to this machine.
+    pub fn is_private(&self) -> bool {
+        let host = self.text.get(..self.origin_length).and_then(|origin| origin.strip_prefix("http://"));
+        host.is_none_or(is_loopback)
+    }
+
     /// This URL, with the path of `default` if it is a bare origin (`http://127.0.0.1:8080`), so that
     /// `OLLAMA_BASE_URL=http://gpu.lan:11434` works as intended.
     #[must_use]
     pub fn with_path_of(self, default: &BaseUrl) -> BaseUrl {
-        if self.text.len() > self.origin_length {
+        if !self.is_origin() {
             return self;
         }
         let path = default.text.get(default.origin_length..).unwrap_or_default();
         BaseUrl { text: format!("{}{path}", self.text), ..self }
     }
+}
+
+/// Returns `true` if an authority (`host` or `host:port`) is this machine.
+pub(super) fn is_loopback(authority: &str) -> bool {
+    let port = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    matches!(port.map_or(authority, |(host, _)| host), "localhost" | "127.0.0.1" | "[::1]")
 }
 
 impl fmt::Debug for BaseUrl {

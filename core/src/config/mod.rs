@@ -8,6 +8,7 @@
 
 mod alerts;
 mod base_url;
+mod cloudflare_access;
 mod limits;
 mod routing;
 mod webhook_url;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub use alerts::Alerts;
 pub use base_url::BaseUrl;
+pub use cloudflare_access::CloudflareAccess;
 pub use limits::Limits;
 pub use routing::{Group, ModelSettings, Routing};
 pub use webhook_url::WebhookUrl;
@@ -45,6 +47,8 @@ pub struct Config {
     pub responses: ResponseLimits,
     /// Key requests and authentication.
     pub access: OnboardingConfig,
+    /// Sign-in of operators with Cloudflare Access.
+    pub cloudflare_access: CloudflareAccess,
     /// Public usage statistics.
     pub analytics: Analytics,
     /// The list of recent calls.

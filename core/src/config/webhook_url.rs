@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::base_url::is_loopback;
+
 /// A URL that is used exactly as written, including path, final slash and query. It must be `https`, so that nobody on
 /// the way can read who requests keys; plain `http` is allowed only to this machine.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -34,7 +36,7 @@ impl WebhookUrl {
         if host.is_empty() {
             return Err("has no host");
         }
-        if plain && !matches!(host, "localhost" | "127.0.0.1" | "[::1]") {
+        if plain && !is_loopback(authority) {
             return Err("must begin with https://, except on this machine");
         }
         Ok(WebhookUrl(text.to_owned()))

@@ -1,9 +1,10 @@
 //! Keys: their format, their digests, the ring of digests that an operator configures, and the cache of issued keys; and
-//! the keys of providers that the database has, with the master keys that encrypt them.
+//! the keys of providers that the database has, with the master keys that encrypt them; and the tokens of Cloudflare Access.
 //!
 //! A key of the gateway is generated once and shown once; from then on, only its SHA-256 is known. This module does not store keys,
 //! and looks them up only in memory.
 
+pub mod access_token;
 mod cache;
 mod digest;
 mod format;

@@ -13,16 +13,23 @@ use super::{Digest, IssuedKey, Secret};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The label of the key's entry: `primary` for `GATEWAY_API_KEY`, `sha256:` and eight digits for an entry without a
-    /// label; or the name of an issued key.
+    /// label; or the name of an issued key; or the identity of Cloudflare Access.
     pub label: Rc<str>,
     /// The issued key, whose permissions apply. Keys of the ring may do everything.
     pub key: Option<Rc<IssuedKey>>,
+    /// Whether the caller is an operator.
+    pub is_operator: bool,
 }
 
 impl Caller {
     /// The caller with an issued key.
     pub fn with_issued_key(key: Rc<IssuedKey>) -> Caller {
-        Caller { label: key.name.as_str().into(), key: Some(key) }
+        Caller { label: key.name.as_str().into(), key: Some(key), is_operator: false }
+    }
+
+    /// The operator of this label.
+    pub fn operator(label: Rc<str>) -> Caller {
+        Caller { label, key: None, is_operator: true }
     }
 }
 
@@ -52,7 +59,7 @@ impl Ring {
         let mut ring = Ring::default();
         let mut report = RingReport::default();
         if let Some(key) = primary.and_then(Secret::new) {
-            let caller = Caller { label: "primary".into(), key: None };
+            let caller = Caller { label: "primary".into(), key: None, is_operator: false };
             ring.entries.push(Entry { digest: Digest::of(key.expose().as_bytes()), caller });
         }
         for entry in hashes.unwrap_or_default().split([',', '\n', '\r']) {
@@ -68,6 +75,15 @@ impl Ring {
         // Of two equal digests the first entry wins, as when reading from the top: see `Digest::place_in`.
         ring.entries.reverse();
         report.accepted = ring.entries.len();
+        (ring, report)
+    }
+
+    /// Reads the secret with the digests of operator keys, as [`Ring::read`] does.
+    pub fn read_operators(hashes: Option<&str>) -> (Ring, RingReport) {
+        let (mut ring, report) = Ring::read(None, hashes);
+        for Entry { caller, .. } in &mut ring.entries {
+            caller.is_operator = true;
+        }
         (ring, report)
     }
 
@@ -91,7 +107,7 @@ fn read_entry(entry: &str) -> Option<Entry> {
         "" => format!("sha256:{}", digest.short_hex()).into(),
         label => label.into(),
     };
-    Some(Entry { digest, caller: Caller { label, key: None } })
+    Some(Entry { digest, caller: Caller { label, key: None, is_operator: false } })
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! A call checks its issued key again before each attempt ([`check_again`]): its body may have taken minutes, and so may
 //! an earlier attempt. Ring keys are not checked again, because the secrets of an isolate never change.
 //!
+//! An operator without a key may have a token of Cloudflare Access ([`cloudflare_access`]). A key counts first.
+//!
 //! Clients that present too many wrong keys are blocked. The client's `RateLimiter` object counts them, each once in a
 //! minute; once it reports that the limit is reached, this isolate blocks the client by itself until there is room again.
 //! A bad script behind a shared address must not lock out the others, so a block depends on the key:
@@ -19,22 +21,25 @@
 //! So however many keys a client invents, an isolate makes at most as many look-ups for it in a minute as the limit says,
 //! and one query in [`PUBLIC_IDS_MS`].
 
+mod cloudflare_access;
+mod wrong_keys;
+
 use std::rc::Rc;
 
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{self, Caller, Conflict, Digest, IssuedKey, Remembered, Secret, Stored};
-use gatehouse_core::onboarding::sliding_log::{Take, Verdict};
-use gatehouse_core::onboarding::wrong_keys::MINUTE_MS;
 use worker::Env;
 
 use crate::isolate::{Isolate, PublicIds};
-use crate::objects::rate_limiter;
 use crate::platform::{clock, task};
-use crate::request_context::{RequestContext, seconds};
+use crate::request_context::RequestContext;
 use crate::settings::Settings;
 use crate::store::keys;
 use gatehouse_core::routes::Audience;
+
+pub use wrong_keys::{check_not_blocked, failed};
+use wrong_keys::{client, too_many_failures};
 
 /// The age at which the public ids are read again, in milliseconds: for as long a key that has just been made can be
 /// refused to a client that is blocked.
@@ -50,7 +55,12 @@ pub async fn authenticate(
     audience: Audience,
 ) -> Result<Caller, Error> {
     check_configured(isolate, audience)?;
-    let Some(secret) = credential(context)? else { return Err(no_credential(context)) };
+    let Some(secret) = credential(context)? else {
+        return match cloudflare_access::operator(context, isolate, audience).await? {
+            Some(operator) => Ok(operator),
+            None => Err(no_credential(context)),
+        };
+    };
     let digest = Digest::of(secret.expose().as_bytes());
     let public_id = || key::public_id(secret.expose()).ok();
     if !isolate.wrong_keys.borrow().is_empty() && public_id().is_none() {
@@ -97,14 +107,6 @@ pub async fn authenticate(
     }
 }
 
-/// Checks for an operator key in a request of a public route.
-pub fn is_operator(context: &RequestContext<'_>, isolate: &Isolate) -> bool {
-    let secret = credential(context).ok().flatten();
-    secret.is_some_and(|secret| {
-        isolate.settings.operators.authenticate(&Digest::of(secret.expose().as_bytes())).is_some()
-    })
-}
-
 /// The working issued key of a request to a public route, so that lists can be limited to what the key may use. A wrong
 /// key counts as no key, and as a wrong key of its client: the error is that there were too many.
 pub async fn known_key(
@@ -128,7 +130,9 @@ pub async fn known_key(
 
 /// Fails if no key of this kind is configured, so that no caller could be authenticated.
 fn check_configured(isolate: &Isolate, audience: Audience) -> Result<(), Error> {
+    let has_access = isolate.settings.config.cloudflare_access.team_url.is_some();
     let message = match audience {
+        Audience::Operator | Audience::Holder if has_access => return Ok(()),
         Audience::Operator if isolate.settings.operators.is_empty() => {
             "No operator key is configured: set GATEWAY_ADMIN_KEY_HASHES"
         }
@@ -337,58 +341,4 @@ async fn fetch_and_remember(isolate: &Isolate, env: &Env, public_id: &str) -> Re
 fn check_issued(context: &RequestContext<'_>, isolate: &Isolate, key: &IssuedKey) -> Result<(), Error> {
     key.check_alive(clock::now_ms())?;
     key.check_endpoint(&isolate.settings.config, context.path())
-}
-
-/// The pseudonym of the client.
-fn client(context: &RequestContext<'_>, isolate: &Isolate) -> Option<String> {
-    isolate.settings.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.of("client", &context.client()))
-}
-
-/// Fails if the client is blocked because of too many failed authentications.
-pub fn check_not_blocked(context: &RequestContext<'_>, isolate: &Isolate) -> Result<(), Error> {
-    let now_ms = clock::now_ms();
-    if isolate.wrong_keys.borrow().is_empty() {
-        return Ok(());
-    }
-    let Some(client) = client(context, isolate) else { return Ok(()) };
-    match isolate.wrong_keys.borrow().blocked_until(&client, now_ms) {
-        Some(until_ms) => Err(too_many_failures(until_ms - now_ms)),
-        None => Ok(()),
-    }
-}
-
-fn too_many_failures(wait_ms: u64) -> Error {
-    let message = "Too many failed authentications from this address. Try again later.";
-    Error::new(Code::RateLimitExceeded, message).with_retry_after(seconds(wait_ms))
-}
-
-/// Counts a wrong key, or a wrong token, and returns the error for the response: `error`, or that there were too many.
-pub async fn failed(context: &RequestContext<'_>, isolate: &Isolate, digest: &Digest, error: Error) -> Error {
-    if let Err(blocked) = check_not_blocked(context, isolate) {
-        return blocked;
-    }
-    let (Some(client), Some(pseudonyms)) = (client(context, isolate), &isolate.settings.pseudonyms) else {
-        return error;
-    };
-    if isolate.wrong_keys.borrow().is_counted(&client, digest.part(), clock::now_ms()) {
-        return error;
-    }
-    let take = Take {
-        limit: isolate.settings.config.access.failed_auth_per_minute,
-        span_ms: MINUTE_MS,
-        name: Some(pseudonyms.of("wrong key", &digest.to_hex())),
-    };
-    match rate_limiter::take(&context.env, &format!("failed authentication {client}"), take).await {
-        Ok(Verdict::Refused(wait_ms)) => {
-            let now_ms = clock::now_ms();
-            isolate.wrong_keys.borrow_mut().block(&client, now_ms + wait_ms, now_ms);
-            too_many_failures(wait_ms)
-        }
-        Ok(Verdict::Allowed | Verdict::Repeated) => {
-            isolate.wrong_keys.borrow_mut().counted(&client, digest.part(), clock::now_ms());
-            error
-        }
-        // Without a working counter the authentication has still failed.
-        Err(_) => error,
-    }
 }
