@@ -9,6 +9,7 @@ import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
 import OpenAI from "openai";
 import { Gateway, KEY, Upstream, atOnce, call, eventually, root, variables } from "./harness.mjs";
+import { CohereClient, CohereClientV2 } from "../clients/cohere.mjs";
 import { lane } from "./lanes.mjs";
 import { issue, receipts } from "./ledgers.mjs";
 
@@ -608,6 +609,38 @@ suite("endpoints, OpenAI SDK", () => {
     const response = await client.audio.speech.create({ model: "demo/speaker", ...SAID });
     assert.equal((await response.arrayBuffer()).byteLength, 600);
     assert.equal(response.headers.get("content-type"), "audio/mpeg");
+  });
+
+  test("Cohere SDK: reranking with both clients", async () => {
+    const options = { token: KEY, environment: gateway.url };
+    const rank = { model: "cohere/cohere-rerank", ...RANK, topN: 2 };
+    for (const client of [new CohereClient(options), new CohereClientV2(options)]) {
+      const { results, meta } = await client.rerank(rank);
+      assert.deepEqual([results.length, results[0]?.index], [2, 1]);
+      assert.equal(meta?.billedUnits?.searchUnits, 1);
+    }
+    const unknown = new CohereClientV2(options).rerank({ ...rank, model: "nobody-ranks" });
+    await assert.rejects(unknown, { statusCode: 404, message: /nobody-ranks/ });
+  });
+
+  const coherePython = `${root}.tools/clients-python-2/bin/python`;
+  const noCohere = existsSync(coherePython) ? false : "there is no Python with venv";
+  test("Cohere SDK for Python: reranking, sync and async", { skip: noCohere }, async () => {
+    const program = `import asyncio, json, sys
+import cohere
+options = {"api_key": sys.argv[2], "base_url": sys.argv[1]}
+rank = {"model": "cohere/cohere-rerank", "query": "red fox", "documents": ["a dog", "a red fox", "red"], "top_n": 2}
+found = [client(**options).rerank(**rank) for client in (cohere.Client, cohere.ClientV2)]
+async def later():
+    return [await client(**options).rerank(**rank) for client in (cohere.AsyncClient, cohere.AsyncClientV2)]
+found += asyncio.run(later())
+try:
+    cohere.ClientV2(api_key="wrong", base_url=sys.argv[1]).rerank(**rank)
+except cohere.UnauthorizedError as error:
+    status = error.status_code
+print(json.dumps([[one.results[0].index, one.meta.billed_units.search_units] for one in found] + [status]))`;
+    const { stdout } = await promisify(execFile)(coherePython, ["-c", program, gateway.url, KEY]);
+    assert.deepEqual(JSON.parse(stdout), [[1, 1], [1, 1], [1, 1], [1, 1], 401]);
   });
 
   const python = `${root}.tools/docs-python/bin/python`;
