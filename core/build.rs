@@ -195,7 +195,9 @@ fn task(row: &Row) -> Option<&'static str> {
         Some(Task::Moderate) => Some("Moderate"),
         Some(Task::Rerank) => Some("Rerank"),
         Some(Task::Speech) => Some("Speech"),
-        Some(Task::Transcribe) => None,
+        // Served over WebSocket alone.
+        Some(Task::Transcribe) if row.id.contains("realtime") => None,
+        Some(Task::Transcribe) => Some("Transcribe"),
     }
 }
 

@@ -6,7 +6,9 @@ use gatehouse_core::config::{BaseUrl, Config};
 use gatehouse_core::envelope::Surface;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::format::versions::VERSION;
+use gatehouse_core::framing::multipart::is_form_type;
 use gatehouse_core::onboarding::{MAX_BODY_BYTES, client_address};
+use gatehouse_core::operation::Format;
 use gatehouse_core::request_id;
 use gatehouse_core::route::response::is_json_type;
 use gatehouse_core::time::DAY_MS;
@@ -17,8 +19,9 @@ use worker::{Env, web_sys};
 
 use crate::platform::request::{BodyError, BodyLimits, Head, RequestBody};
 use crate::platform::response::{Body, Response};
+use crate::platform::upload::Upload;
 use crate::platform::upstream::Heartbeat;
-use crate::platform::{clock, log, memory, random, request, variables};
+use crate::platform::{clock, log, memory, random, request, upload, variables};
 
 /// Response headers that scripts of other origins may read. Sent only to requests with an `Origin`, which browsers set.
 const EXPOSED_HEADERS: &str = "x-request-id, request-id, x-gateway-token-count, x-gateway-provider, x-gateway-model, \
@@ -225,23 +228,22 @@ impl<'a> RequestContext<'a> {
         heartbeat: Option<&Heartbeat>,
     ) -> Result<RequestBody, Error> {
         self.require_plain()?;
-        request::body(self.request, self.declared_size(), limits, heartbeat).await.map_err(
-            |error| match error {
-                BodyError::TooLarge => Error::new(
-                    Code::BodyTooLarge,
-                    format!("The request body is larger than the limit of {} bytes", limits.bytes),
-                ),
-                BodyError::Gone => Error::new(
-                    Code::ClientClosedRequest,
-                    "The client disconnected before its request was complete",
-                ),
-                BodyError::Late => Error::new(
-                    Code::RequestTimeout,
-                    format!("The request body did not arrive within {} ms (timeouts.body_ms)", limits.ms),
-                ),
-                BodyError::Overloaded => memory::overloaded(),
-            },
-        )
+        let read = request::body(self.request, self.declared_size(), limits, heartbeat).await;
+        read.map_err(|error| unread(&error, limits))
+    }
+
+    /// The request body as an upload, of which `take` gets all bytes.
+    pub async fn upload(
+        &self,
+        content_type: &str,
+        limits: BodyLimits,
+        heartbeat: Option<&Heartbeat>,
+        take: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<Upload, Error> {
+        self.require_plain()?;
+        let declared = self.declared_size();
+        let read = upload::read(self.request, content_type, declared, limits, heartbeat, take).await;
+        read.map_err(|error| unread(&error, limits))?
     }
 
     /// The body of a request about keys.
@@ -270,18 +272,23 @@ impl<'a> RequestContext<'a> {
         essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
     }
 
+    /// Rejects a content type that an inference endpoint does not accept. Returns that of a form; `None` for JSON.
+    pub fn check_type(&self, format: Format) -> Result<Option<String>, Error> {
+        let given = self.header("content-type").unwrap_or_default();
+        if format.takes_form() && is_form_type(&given) {
+            return Ok(Some(given));
+        }
+        if format.takes_only_form() {
+            return Err(unsupported_type(&given, "'Content-Type: multipart/form-data' with its boundary"));
+        }
+        self.require_json().map(|()| None)
+    }
+
     /// Rejects a content type other than JSON. Like OpenAI's API, accepts a body without a content type.
     pub fn require_json(&self) -> Result<(), Error> {
         match self.header("content-type") {
             Some(given) if !given.trim().is_empty() && !is_json_type(&given) => {
-                let shown: String = given.chars().take(100).collect();
-                Err(Error::new(
-                    Code::UnsupportedContentType,
-                    format!(
-                        "Unsupported content type '{shown}': send the body as 'Content-Type: application/json'"
-                    ),
-                )
-                .with_param("content-type"))
+                Err(unsupported_type(&given, "'Content-Type: application/json'"))
             }
             _ => Ok(()),
         }
@@ -290,6 +297,31 @@ impl<'a> RequestContext<'a> {
     /// True if the client accepts HTML, as browsers do.
     pub fn wants_page(&self) -> bool {
         self.header("accept").is_some_and(|accept| accept.contains("text/html"))
+    }
+}
+
+/// The error for a content type that is not accepted.
+fn unsupported_type(given: &str, accepted: &str) -> Error {
+    let shown: String = given.chars().take(100).collect();
+    let message = format!("Unsupported content type '{shown}': send the body as {accepted}");
+    Error::new(Code::UnsupportedContentType, message).with_param("content-type")
+}
+
+/// The error for a body that could not be read.
+fn unread(error: &BodyError, limits: BodyLimits) -> Error {
+    match error {
+        BodyError::TooLarge => Error::new(
+            Code::BodyTooLarge,
+            format!("The request body is larger than the limit of {} bytes", limits.bytes),
+        ),
+        BodyError::Gone => {
+            Error::new(Code::ClientClosedRequest, "The client disconnected before its request was complete")
+        }
+        BodyError::Late => Error::new(
+            Code::RequestTimeout,
+            format!("The request body did not arrive within {} ms (timeouts.body_ms)", limits.ms),
+        ),
+        BodyError::Overloaded => memory::overloaded(),
     }
 }
 

@@ -23,6 +23,7 @@ impl Config {
         let fail = |message: String| Err(ConfigError(message));
         for (setting, value) in [
             ("requests.max_body_bytes", self.requests.max_body_bytes),
+            ("requests.max_upload_bytes", self.requests.max_upload_bytes),
             ("responses.max_bytes", self.responses.max_bytes),
             ("timeouts.total_ms", self.timeouts.total_ms),
             ("timeouts.body_ms", self.timeouts.body_ms),
@@ -41,6 +42,7 @@ impl Config {
         }
         for (setting, bytes) in [
             ("requests.max_body_bytes", self.requests.max_body_bytes),
+            ("requests.max_upload_bytes", self.requests.max_upload_bytes),
             ("responses.max_bytes", self.responses.max_bytes),
         ] {
             let most = self.requests.max_held_bytes;

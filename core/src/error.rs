@@ -118,7 +118,7 @@ error_table! {
     WebSocketNotSupported, "websocket_not_supported", 426, "invalid_request_error", Retry::Never,
         "The gateway does not serve this path over WebSocket; send the request with `POST`.";
     UnsupportedContentType, "unsupported_content_type", 400, "invalid_request_error", Retry::Never,
-        "The content type of the body is not JSON.";
+        "The content type of the body is not one that the endpoint accepts.";
     BodyTooLarge, "body_too_large", 413, "invalid_request_error", Retry::Never,
         "The request body is larger than the gateway accepts.";
     RequestTimeout, "request_timeout", 408, "invalid_request_error", Retry::After(1),
@@ -129,6 +129,8 @@ error_table! {
         "The body has a content encoding, such as gzip; the gateway reads only plain bodies.";
     InvalidJson, "invalid_json", 400, "invalid_request_error", Retry::Never,
         "The body is not valid JSON; the message gives the position.";
+    InvalidForm, "invalid_form", 400, "invalid_request_error", Retry::Never,
+        "The body is not a valid form (`multipart/form-data`); the message names the part.";
     InvalidType, "invalid_type", 400, "invalid_request_error", Retry::Never,
         "A field of the body has the wrong JSON type.";
     MissingMember, "missing_member", 400, "invalid_request_error", Retry::Never,
@@ -142,7 +144,7 @@ error_table! {
     DuplicateMember, "duplicate_member", 400, "invalid_request_error", Retry::Never,
         "A field that the gateway reads appears twice, so its value is ambiguous.";
     MissingInput, "missing_input", 400, "invalid_request_error", Retry::Never,
-        "The body has no `messages`.";
+        "The body has no input, such as `messages` or `file`.";
     MissingModel, "missing_model", 400, "invalid_request_error", Retry::Never,
         "The body has no `model`.";
     InvalidProjectId, "invalid_project_id", 400, "invalid_request_error", Retry::Never,

@@ -49,6 +49,8 @@ pub enum Task {
     Image,
     /// Speak a text.
     Speech,
+    /// Write down speech.
+    Transcribe,
 }
 
 /// A wire format.
@@ -75,8 +77,16 @@ pub enum Format {
     RerankV2,
     /// OpenAI image generation.
     Images,
+    /// OpenAI edits of images.
+    ImageEdits,
+    /// OpenAI variations of an image.
+    ImageVariations,
     /// OpenAI speech.
     Speech,
+    /// OpenAI transcriptions of speech.
+    Transcriptions,
+    /// OpenAI transcriptions of speech in English, whatever its language.
+    Translations,
 }
 
 impl Operation {
@@ -116,12 +126,37 @@ impl Surface {
 impl Format {
     /// The formats of conversations, which can be translated into each other, in the order of preference.
     pub const CONVERSATIONS: [Format; 3] = [Format::ChatCompletions, Format::Messages, Format::Responses];
+
+    /// Returns `true` if the body of a request may be a form (`multipart/form-data`).
+    pub const fn takes_form(self) -> bool {
+        self.takes_only_form() || matches!(self, Format::ImageEdits)
+    }
+
+    /// Returns `true` if a response may be something other than JSON or, if it `is_streamed`, than events: sound, or a plain
+    /// text.
+    pub const fn has_other_types(self, is_streamed: bool) -> bool {
+        let is_text = matches!(self, Format::Transcriptions | Format::Translations);
+        matches!(self, Format::Speech) || (is_text && !is_streamed)
+    }
+
+    /// Returns `true` if the body of a request must be a form.
+    pub const fn takes_only_form(self) -> bool {
+        matches!(self, Format::ImageVariations | Format::Transcriptions | Format::Translations)
+    }
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 7] =
-        [Task::Chat, Task::Embed, Task::Complete, Task::Moderate, Task::Rerank, Task::Image, Task::Speech];
+    pub const ALL: [Task; 8] = [
+        Task::Chat,
+        Task::Embed,
+        Task::Complete,
+        Task::Moderate,
+        Task::Rerank,
+        Task::Image,
+        Task::Speech,
+        Task::Transcribe,
+    ];
 
     /// The name in configuration and in `GET /v1/models`.
     pub const fn name(self) -> &'static str {
@@ -133,6 +168,7 @@ impl Task {
             Task::Rerank => "rerank",
             Task::Image => "image",
             Task::Speech => "speech",
+            Task::Transcribe => "transcribe",
         }
     }
 
@@ -146,13 +182,14 @@ impl Task {
             Task::Rerank => "a reranking model",
             Task::Image => "an image model",
             Task::Speech => "a speech model",
+            Task::Transcribe => "a transcription model",
         }
     }
 
     /// Returns `true` if the results of different models are comparable, so that another model may serve the call.
     pub const fn mixes_models(self) -> bool {
         match self {
-            Task::Chat | Task::Complete | Task::Image | Task::Speech => true,
+            Task::Chat | Task::Complete | Task::Image | Task::Speech | Task::Transcribe => true,
             // Vectors of different models have different meanings, even where they have the same length; so have scores,
             // and the names of categories differ.
             Task::Embed | Task::Moderate | Task::Rerank => false,
@@ -192,7 +229,11 @@ pub static OPERATIONS: &[&Operation] = &[
     &RERANK,
     &RERANK_V2,
     &IMAGES,
+    &IMAGE_EDITS,
+    &IMAGE_VARIATIONS,
     &SPEECH,
+    &TRANSCRIPTIONS,
+    &TRANSLATIONS,
 ];
 
 /// `POST /v1/chat/completions`
@@ -272,5 +313,37 @@ pub static SPEECH: Operation = Operation {
     path: "/v1/audio/speech",
     task: Task::Speech,
     format: Format::Speech,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/images/edits`
+pub static IMAGE_EDITS: Operation = Operation {
+    path: "/v1/images/edits",
+    task: Task::Image,
+    format: Format::ImageEdits,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/images/variations`
+pub static IMAGE_VARIATIONS: Operation = Operation {
+    path: "/v1/images/variations",
+    task: Task::Image,
+    format: Format::ImageVariations,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/audio/transcriptions`
+pub static TRANSCRIPTIONS: Operation = Operation {
+    path: "/v1/audio/transcriptions",
+    task: Task::Transcribe,
+    format: Format::Transcriptions,
+    surface: Surface::OpenAi,
+};
+
+/// `POST /v1/audio/translations`
+pub static TRANSLATIONS: Operation = Operation {
+    path: "/v1/audio/translations",
+    task: Task::Transcribe,
+    format: Format::Translations,
     surface: Surface::OpenAi,
 };

@@ -312,6 +312,15 @@ fn examples_of_errors_have_the_envelope_and_agree_with_the_error_table() {
     assert!(checked.iter().all(|count| *count > 10), "{checked:?}");
 }
 
+/// The last events of streams that are complete without `[DONE]`.
+const COMPLETED: [&str; 5] = [
+    "response.completed",
+    "image_generation.completed",
+    "image_edit.completed",
+    "speech.audio.done",
+    "transcript.text.done",
+];
+
 /// The last event of an example of a stream: its name, or `done` for `[DONE]`.
 fn ending(text: &str) -> &'static str {
     let mut ending = "";
@@ -327,11 +336,14 @@ fn ending(text: &str) -> &'static str {
             continue;
         }
         let data: Value = serde_json::from_str(data).unwrap();
+        // Events of transcripts have no name.
+        let kind = data["type"].as_str().filter(|kind| name.is_empty() && kind.starts_with("transcript."));
+        let name = kind.unwrap_or(name);
         if data["error"]["message"].is_string() {
             ending = "error";
         } else if name == "message_stop" {
             ending = "message_stop";
-        } else if matches!(name, "response.completed" | "image_generation.completed" | "speech.audio.done") {
+        } else if COMPLETED.contains(&name) {
             ending = "completed";
         } else if name == "response.failed" {
             ending = "failed";
@@ -355,9 +367,12 @@ fn examples_of_streams_end_as_their_format_does_or_with_an_error() {
     }
     let expected = [
         ("/v1/audio/speech", "completed"),
+        ("/v1/audio/transcriptions", "completed"),
+        ("/v1/audio/translations", "completed"),
         ("/v1/chat/completions", "done"),
         ("/v1/chat/completions", "error"),
         ("/v1/completions", "done"),
+        ("/v1/images/edits", "completed"),
         ("/v1/images/generations", "completed"),
         ("/v1/messages", "error"),
         ("/v1/messages", "message_stop"),

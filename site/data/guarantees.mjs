@@ -220,13 +220,14 @@ export const GUARANTEES = [
   },
   {
     what: "Size of requests",
-    how: "At most 20 MiB for calls (`requests.max_body_bytes`), 64 KiB for routes about keys; then 413.",
+    how: "At most 20 MiB for calls (`requests.max_body_bytes`), 26 MiB for forms with files (`requests.max_upload_bytes`), 64 KiB for routes about keys; then 413.",
     tests: [
       ["tests/e2e/hostile.test.mjs", "hostile bodies: 21 MB return 413, 19 MB are forwarded"],
       [
         "tests/e2e/surface.test.mjs",
         "request bodies: a body over the limit returns 413, declared or chunked",
       ],
+      ["tests/e2e/endpoints.test.mjs", "forms: a form larger than the limit is rejected"],
       ["tests/e2e/access.test.mjs", "key requests: a body of more than 64 KiB returns 413"],
     ],
   },
@@ -237,6 +238,10 @@ export const GUARANTEES = [
       [
         "tests/e2e/memory.test.mjs",
         'memory: ten ${declared ? "declared" : "chunked"} bodies of 15 MB at once stay within the budget, and those without room get 503',
+      ],
+      [
+        "tests/e2e/memory.test.mjs",
+        "memory: of 32 uploads of 25 MB at once those without room get 503, and no file enters Wasm",
       ],
       [
         "tests/e2e/memory.test.mjs",

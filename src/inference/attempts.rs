@@ -17,7 +17,6 @@ use gatehouse_core::health::LastError;
 use gatehouse_core::health::failure::Failure;
 use gatehouse_core::key::Secret;
 use gatehouse_core::ledger::{Charge, End, Need, Unreserved};
-use gatehouse_core::operation::Format;
 use gatehouse_core::route::candidates::Candidate;
 use gatehouse_core::route::driver::{self, Answered, Command, Driver, Exhausted, Send};
 use gatehouse_core::route::plan::LaneIndex;
@@ -34,6 +33,7 @@ use crate::request_context::RequestContext;
 
 use super::early::Early;
 use super::permission::Permission;
+use super::receive::Incoming;
 
 /// The attempts of one call.
 pub struct Attempts<'c> {
@@ -45,10 +45,8 @@ pub struct Attempts<'c> {
     pub request: &'c Inference<'c>,
     /// The versions of the format that the caller names.
     pub versions: &'c Versions,
-    /// The bytes of the request.
-    pub bytes: &'c [u8],
-    /// The same bytes as a buffer of the runtime, if they are few.
-    pub body: Option<&'c Uint8Array>,
+    /// The body of the request.
+    pub incoming: &'c Incoming,
     /// The candidates of the call.
     pub candidates: &'c [Candidate<'c>],
     /// The request as it was translated for the first candidate when that was selected.
@@ -66,6 +64,10 @@ pub struct Attempts<'c> {
 }
 
 /// A response to forward.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment; a box would be an allocation in each call"
+)]
 pub enum Received {
     /// A whole response, forwarded byte for byte.
     Whole {
@@ -76,6 +78,8 @@ pub enum Received {
         ticket: Ticket,
         /// What is read of it.
         whole: Whole,
+        /// The content type of a text, as the upstream states it.
+        stated_type: Option<String>,
         /// The id of a response that its provider may keep.
         id: Option<String>,
     },
@@ -267,7 +271,7 @@ impl Attempts<'_> {
                     Error::new(Code::InternalError, "A call was routed to a provider without its endpoint")
                 })?;
                 let mut headers = headers(endpoint, key, self.versions);
-                if endpoint.format == Format::Speech {
+                if endpoint.format.has_other_types(self.request.stream) {
                     headers.push(("accept", "*/*".to_owned()));
                 }
                 Target::Http(&endpoint.url, headers)
@@ -293,17 +297,13 @@ impl Attempts<'_> {
         } else {
             outgoing.responder.stream(&provider.name, key.cloned(), max_event)
         };
-        // The runtime sends a copy of its own. A small body that is not changed has one already.
-        let body = match (&outgoing.body, self.body) {
-            (None, Some(unchanged)) => unchanged,
-            (changed, _) => &Uint8Array::from(changed.as_deref().unwrap_or(self.bytes)),
-        };
+        let body = self.incoming.outgoing(outgoing.body.as_deref())?;
         drop(outgoing.body);
         let client = self.context.request.signal();
         let flight = upstream::begin(
             &client,
             target,
-            body,
+            &body,
             &settings.limits,
             limits,
             stream.map(|stream| (stream, is_whole)),
@@ -376,6 +376,8 @@ impl Attempts<'_> {
             return Err(Box::new(Refusal { used: Some(used), ..Refusal::from(response::client_left()) }));
         }
         let passed = passed?;
+        let is_text = matches!(&passed, Passed::Whole(whole) if whole.is_text);
+        let stated_type = if is_text { response.header("content-type") } else { None };
         let UpstreamResponse { status, ticket, .. } = response;
         Ok(match (response.body, passed) {
             (UpstreamBody::Stream(events), _) => Received::Stream(events),
@@ -387,7 +389,7 @@ impl Attempts<'_> {
                     None if whole.has_bom => body.subarray(bom, body.length()),
                     None => body,
                 };
-                Received::Whole { status, body, ticket, whole, id: id.take() }
+                Received::Whole { status, body, ticket, whole, stated_type, id: id.take() }
             }
             (UpstreamBody::Whole(_), Passed::Stream) => return Err(Box::new(nothing_received().refusal)),
         })

@@ -8,6 +8,7 @@ pub mod count_tokens;
 mod early;
 pub mod kept_responses;
 mod permission;
+mod receive;
 mod record;
 mod request_limit;
 mod response;
@@ -18,7 +19,6 @@ use std::rc::Rc;
 
 use gatehouse_core::config::Config;
 use gatehouse_core::error::Error;
-use gatehouse_core::format;
 use gatehouse_core::format::project_id;
 use gatehouse_core::format::request::Inference;
 use gatehouse_core::format::versions::Versions;
@@ -39,6 +39,7 @@ use crate::request_context::RequestContext;
 use attempts::{Attempts, Success};
 use early::Early;
 use permission::Permission;
+use receive::Incoming;
 use record::Record;
 use selection::{Forced, plan, query};
 
@@ -53,11 +54,11 @@ pub async fn create(
     operation: &'static Operation,
 ) -> Result<Response, Error> {
     let config = &isolate.settings.config;
-    context.require_json()?;
+    context.check_type(operation.format)?;
     let refreshed = isolate.health.refresh(context);
     let mut early = Early::reserve(context, isolate, caller).await?;
-    let body = context.body(body_limits(config), early.heartbeat()).await?;
-    let request = format::read(operation, &body.bytes)?;
+    let incoming = Incoming::receive(context, config, operation, early.heartbeat()).await?;
+    let request = incoming.read(operation)?;
     let versions = Versions::read(operation.format, |name| context.header(name))?;
     let header = context.header(project_id::HEADER);
     let project = project_id::choose(header, request.project_id.clone(), config.requests.project_id)?;
@@ -89,8 +90,7 @@ pub async fn create(
         isolate,
         request: &request,
         versions: &versions,
-        bytes: &body.bytes,
-        body: body.buffer.as_ref(),
+        incoming: &incoming,
         candidates: &candidates,
         translated,
         permission: Permission {
@@ -156,13 +156,13 @@ pub async fn explain(
     isolate: &Rc<Isolate>,
     caller: &Caller,
 ) -> Result<Response, Error> {
-    context.require_json()?;
     let operations: Vec<_> = OPERATIONS.iter().map(|operation| (operation.path, *operation)).collect();
     let operation = context.query_choice("endpoint", &operations)?.unwrap_or(&CHAT_COMPLETIONS);
+    context.check_type(operation.format)?;
     request_limit::check(context, caller, "explain", EXPLAIN_PER_MINUTE).await?;
     let refreshed = isolate.health.refresh(context);
-    let body = context.body(body_limits(&isolate.settings.config), None).await?;
-    let request = format::read(operation, &body.bytes)?;
+    let incoming = Incoming::receive(context, &isolate.settings.config, operation, None).await?;
+    let request = incoming.read(operation)?;
     refreshed.await;
     let caller = &permission::of_caller(context, isolate, caller).await?;
     let forced = Forced::of(context);

@@ -23,6 +23,7 @@ use crate::request_context::RequestContext;
 /// The longest content type that is passed on, in bytes.
 const MAX_TYPE: usize = 100;
 const OCTETS: &str = "application/octet-stream";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// True if the call ended with a stream to relay.
 pub fn is_stream(ended: &Result<Success, Box<Exhausted>>) -> bool {
@@ -40,7 +41,11 @@ pub fn respond(
 ) -> Result<Response, Error> {
     let mut receipt = None;
     let response = match ended {
-        Ok(Success { received: Received::Whole { status, body, ticket, whole, .. }, adjusted, .. }) => {
+        Ok(Success {
+            received: Received::Whole { status, body, ticket, whole, stated_type, .. },
+            adjusted,
+            ..
+        }) => {
             record.ended(driver::charge_of_whole(&whole, record.prompt));
             receipt = record.close(status, Outcome::Answered, false, None);
             record.settle_after_response(context, isolate);
@@ -50,7 +55,13 @@ pub fn respond(
                 let idle_ms = isolate.settings.config.timeouts.idle_ms;
                 Body::Stream(ticket.hand_over(&context.execution, &context.request.signal(), &body, idle_ms))
             };
-            with_adjusted(Response::new(status, "application/json", body), &adjusted)
+            let response = Response::new(status, "application/json", body);
+            let response = if whole.is_text {
+                response.with("content-type", type_of("text/", stated_type).unwrap_or(TEXT.into()))
+            } else {
+                response
+            };
+            with_adjusted(response, &adjusted)
         }
         Ok(Success { received: Received::Stream(events), adjusted, .. }) => {
             let bytes = events.type_of_bytes();
@@ -58,7 +69,7 @@ pub fn respond(
             let response = match bytes {
                 Some(_) if !record.stream => Response::new(200, "application/json", Body::Stream(readable)),
                 Some(stated) => Response::new(200, OCTETS, Body::Stream(readable))
-                    .with("content-type", audio_type(stated)),
+                    .with("content-type", type_of("audio/", Some(stated)).unwrap_or(OCTETS.into())),
                 None => event_stream(readable),
             };
             with_adjusted(response, &adjusted)
@@ -114,11 +125,16 @@ fn relay(
     .map_err(|_| Error::new(Code::InternalError, "The stream could not be relayed"))
 }
 
-/// The content type of audio: the provider's, if it is one of audio.
-fn audio_type(stated: String) -> Cow<'static, str> {
-    let is_visible = stated.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    let is_audio = stated.starts_with("audio/") && stated.len() <= MAX_TYPE && is_visible;
-    if is_audio { stated.into() } else { OCTETS.into() }
+/// The content type that a provider states, if it is of such a kind. Markup could run scripts.
+fn type_of(kind: &str, stated: Option<String>) -> Option<Cow<'static, str>> {
+    let is_visible = |stated: &str| stated.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let is_kind = |stated: &String| {
+        stated.starts_with(kind)
+            && !stated.starts_with("text/html")
+            && stated.len() <= MAX_TYPE
+            && is_visible(stated)
+    };
+    stated.filter(is_kind).map(Cow::Owned)
 }
 
 /// Creates a streamed response, with headers that keep proxies from buffering it.

@@ -18,5 +18,6 @@ pub mod response;
 pub mod sealing;
 pub mod signature;
 pub mod task;
+pub mod upload;
 pub mod upstream;
 pub mod variables;

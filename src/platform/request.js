@@ -54,11 +54,12 @@ const PIECE = 65_536;
  * @param {number} limit in bytes; 0 if the body is only to be discarded, because it is declared to be too large
  * @param {number} ms the longest time that it may take
  * @param {number} ticket of the budget
+ * @param {number} share the part of each byte that counts in the budget
  * @param {number | undefined} heartbeat of the call
  * @param {number} heartbeatMs its interval
  * @returns {Promise<Uint8Array[] | "too_large" | "overloaded" | "late">}
  */
-export async function readPieces(request, limit, ms, ticket, heartbeat, heartbeatMs) {
+export async function readPieces(request, limit, ms, ticket, share, heartbeat, heartbeatMs) {
   if (request.body === null) return [];
   const reader = request.body.getReader({ mode: "byob" });
   const until = Date.now() + ms;
@@ -84,7 +85,7 @@ export async function readPieces(request, limit, ms, ticket, heartbeat, heartbea
   let patience = Math.max(2 * limit, PATIENCE);
   try {
     while (patience > 0) {
-      if (failure === "" && !grow(ticket, PIECE)) failure = "overloaded";
+      if (failure === "" && !grow(ticket, PIECE * share)) failure = "overloaded";
       if (failure !== "") {
         // Others need the room at once, and not when the rest has been discarded.
         pieces.length = 0;

@@ -23,6 +23,7 @@ extern "C" {
         limit: f64,
         ms: f64,
         ticket: u32,
+        share: f64,
         heartbeat: Option<usize>,
         heartbeat_ms: f64,
     ) -> js_sys::Promise;
@@ -79,21 +80,9 @@ pub async fn body(
             read.map_err(|_| BodyError::Gone)?.dyn_into().map_err(|_| BodyError::Late)?;
         return Ok(RequestBody { bytes: buffer.to_vec(), buffer: Some(buffer), _held: held });
     }
-    let is_too_large = declared.is_some_and(|size| size > limits.bytes.into());
-    let limit = if is_too_large { 0 } else { limits.bytes };
-    let ticket = Ticket::new();
-    let every_ms = heartbeat.map_or(limits.ms, |heartbeat| heartbeat.every_ms);
-    let number = heartbeat.map(|heartbeat| heartbeat.number);
-    let read = read_pieces(request, limit.into(), limits.ms.into(), ticket.number(), number, every_ms.into());
-    let read = task::settled(read).await.map_err(|_| BodyError::Gone)?;
-    let pieces: js_sys::Array = read.dyn_into().map_err(|reason| match reason.as_string().as_deref() {
-        Some("late") => BodyError::Late,
-        Some("overloaded") => BodyError::Overloaded,
-        _ => BodyError::TooLarge,
-    })?;
+    let (pieces, ticket) = pieces(request, declared, limits, 1.0, heartbeat).await?;
     // From here on the bytes are held by Wasm: the runtime's copy is dropped.
     drop(ticket);
-    let pieces: Vec<js_sys::Uint8Array> = pieces.iter().map(JsCast::unchecked_into).collect();
     let size = pieces.iter().map(|piece| piece.length() as usize).sum();
     held.set(size).map_err(overloaded)?;
     let mut bytes = Vec::new();
@@ -104,6 +93,30 @@ pub async fn body(
         piece.copy_to(bytes.get_mut(start..).unwrap_or_default());
     }
     Ok(RequestBody { bytes, buffer: None, _held: held })
+}
+
+/// Reads the whole body of a request, which stays in JavaScript; of each byte, this `share` counts against the budget.
+pub(super) async fn pieces(
+    request: &web_sys::Request,
+    declared: Option<u64>,
+    limits: BodyLimits,
+    share: f64,
+    heartbeat: Option<&Heartbeat>,
+) -> Result<(Vec<js_sys::Uint8Array>, Ticket), BodyError> {
+    let is_too_large = declared.is_some_and(|size| size > limits.bytes.into());
+    let limit = if is_too_large { 0 } else { limits.bytes };
+    let ticket = Ticket::new();
+    let every_ms = heartbeat.map_or(limits.ms, |heartbeat| heartbeat.every_ms);
+    let number = heartbeat.map(|heartbeat| heartbeat.number);
+    let ms = limits.ms.into();
+    let read = read_pieces(request, limit.into(), ms, ticket.number(), share, number, every_ms.into());
+    let read = task::settled(read).await.map_err(|_| BodyError::Gone)?;
+    let pieces: js_sys::Array = read.dyn_into().map_err(|reason| match reason.as_string().as_deref() {
+        Some("late") => BodyError::Late,
+        Some("overloaded") => BodyError::Overloaded,
+        _ => BodyError::TooLarge,
+    })?;
+    Ok((pieces.iter().map(JsCast::unchecked_into).collect(), ticket))
 }
 
 /// The headers that are read with every request. Others are read one by one.

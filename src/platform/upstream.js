@@ -11,6 +11,7 @@
 
 import { beat } from "./heartbeat.js";
 import { collect, join } from "./request.js";
+import { streamed } from "./upload.js";
 
 /**
  * A response with a declared length up to this, in bytes, is read in one go: the runtime enters the isolate once
@@ -166,8 +167,8 @@ class Watch {
  * @param {AbortSignal} client aborted when the client disconnects
  * @param {string} url of the endpoint; for the binding, the model
  * @param {string} headers lines: the names and values of headers beyond those of every request
- * @param {Binding | undefined} binding to use instead of HTTP
- * @param {Uint8Array} body
+ * @param {Binding | undefined} binding to use instead of HTTP, for JSON
+ * @param {Uint8Array | import("./upload.js").Pieces} body JSON, or an upload
  * @param {Limits} limits
  * @param {boolean} drains reads on for the usage when the client disconnects
  * @param {number} firstByteMs until the status line
@@ -202,7 +203,7 @@ export function send(
     ? undefined
     : binding === undefined
       ? post(url, headers, body, hooks !== undefined && !hooks.isWhole, signal)
-      : run(binding, url, body, signal);
+      : run(binding, url, /** @type {Uint8Array} */ (body), signal);
   return {
     settled: exchange(watch, pending, limits, stallMs, hooks, ticket),
     cancel: () => {
@@ -324,14 +325,16 @@ const declared = (headers) => Number(headers.get("content-length") ?? Infinity);
 /**
  * @param {string} url
  * @param {string} lines the names and values of further headers
- * @param {Uint8Array} body
+ * @param {Uint8Array | import("./upload.js").Pieces} body JSON, or an upload
  * @param {boolean} stream
  * @param {AbortSignal} signal
  */
 function post(url, lines, body, stream, signal) {
   const headers = httpHeaders(lines, stream);
-  headers["content-type"] = "application/json";
-  return fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
+  const isJson = body instanceof Uint8Array;
+  headers["content-type"] = isJson ? "application/json" : body.type;
+  const sent = isJson ? body : streamed(body, signal);
+  return fetch(url, { method: "POST", headers, body: sent, redirect: "manual", signal });
 }
 
 /**

@@ -24,7 +24,7 @@ extern "C" {
         url: &str,
         headers: &str,
         binding: &JsValue,
-        body: &js_sys::Uint8Array,
+        body: &JsValue,
         limits: &js_sys::Object,
         drains: bool,
         first_byte_ms: f64,
@@ -368,14 +368,14 @@ pub struct Flight {
     ticket: Ticket,
 }
 
-/// Sends a request. `stream` reads a response that is passed on as it comes, and is with `true` if no stream was requested;
+/// Sends a request. The body is a buffer with JSON, or [`Upload::with`](super::upload::Upload::with). `stream` reads a response that is passed on as it comes, and is with `true` if no stream was requested;
 /// `None` if the response is to be collected. If it
 /// `drains`, the response is read on for its usage when the client disconnects, for a while.
 #[expect(clippy::too_many_arguments, reason = "each is a fact of the exchange")]
 pub fn begin(
     client: &web_sys::AbortSignal,
     target: Target<'_>,
-    body: &js_sys::Uint8Array,
+    body: &JsValue,
     limits: &Limits,
     attempt: AttemptLimits,
     stream: Option<(Box<dyn ResponseStream>, bool)>,

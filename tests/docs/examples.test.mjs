@@ -187,6 +187,22 @@ const examples = (described) =>
     : [["example", described.example]];
 
 /**
+ * A form with the fields of an example. The files of its schema have the name that the example gives.
+ *
+ * @param {any} media
+ * @param {Record<string, any>} fields
+ */
+function formOf(media, fields) {
+  const { properties } = resolve(media.schema);
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) {
+    const isFile = properties[name]?.format === "binary";
+    form.append(name, isFile ? new File([new Uint8Array(64_000)], value) : `${value}`);
+  }
+  return form;
+}
+
+/**
  * The queries to test: none, and each parameter with each of its examples.
  *
  * @param {any[]} parameters
@@ -206,12 +222,18 @@ suite("examples of openapi.json", () => {
     if (kind !== "operations") continue;
     test(`openapi.json: examples of ${method.toUpperCase()} ${path}`, async () => {
       const parameters = [...(operation.parameters ?? []), ...(item.parameters ?? [])].map(resolve);
-      const content = resolve(operation.requestBody)?.content["application/json"];
-      /** @type {[name: string, value: any][]} */
-      const bodies = content ? examples(content) : [["none", undefined]];
+      const content = resolve(operation.requestBody)?.content ?? {};
+      const { "application/json": json, "multipart/form-data": form } = content;
+      /** @type {[name: string, value: any, media?: any][]} */
+      const bodies = [];
+      for (const media of [json, path.endsWith("/explain") ? undefined : form]) {
+        if (media === undefined) continue;
+        for (const [name, value] of examples(media)) bodies.push([name, value, media]);
+      }
+      if (Object.keys(content).length === 0) bodies.push(["none", undefined]);
       assert.ok(bodies.length > 0, "it has no example");
       const names = operation.security.flatMap((/** @type {object} */ one) => Object.keys(one));
-      for (const [name, body] of bodies) {
+      for (const [name, body, media] of bodies) {
         for (const query of queries(parameters)) {
           const isOperators = !names.includes("bearer") || query.startsWith("?key=");
           for (const value of await prepared(path, query)) {
@@ -225,9 +247,13 @@ suite("examples of openapi.json", () => {
                 ...(names.length > 0
                   ? { authorization: `Bearer ${isOperators ? OPERATOR_KEY : own}` }
                   : {}),
-                ...(body === undefined ? {} : { "content-type": "application/json" }),
+                ...(media === undefined || media === form
+                  ? {}
+                  : { "content-type": "application/json" }),
               },
-              ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
+              ...(sent === undefined
+                ? {}
+                : { body: media === form ? formOf(media, sent) : JSON.stringify(sent) }),
             });
             const text = await response.text();
             const wanted = /** @type {Record<string, number>} */ (REFUSED)[name];

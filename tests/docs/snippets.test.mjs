@@ -210,6 +210,20 @@ suite("snippets of callers", () => {
     }
   });
 
+  test("snippets of callers: forms with curl", async () => {
+    const folder = `${root}tests/docs/node_modules/.run`;
+    await mkdir(folder, { recursive: true });
+    await writeFile(`${folder}/speech.wav`, Buffer.alloc(64_000));
+    await writeFile(`${folder}/fox.png`, "PNG");
+    for (const { text } of of("transcription")) {
+      const { task } = JSON.parse(await shell(filled(text), { cwd: folder }));
+      assert.equal(task, "transcribe");
+    }
+    for (const { text } of of("edit")) {
+      assert.equal(JSON.parse(await shell(filled(text), { cwd: folder })).data.length, 1);
+    }
+  });
+
   test("snippets of callers: the key in the environment", async () => {
     for (const { text } of of("enter-key")) {
       const lines = `${text}\necho "$GATEHOUSE_API_KEY"`;

@@ -58,7 +58,10 @@ export async function keeper(behind) {
     if (!path.includes("/responses")) {
       const passed = await fetch(behind + path, {
         method,
-        headers: { "content-type": "application/json", authorization: `${headers.authorization}` },
+        headers: {
+          "content-type": `${headers["content-type"]}`,
+          authorization: `${headers.authorization}`,
+        },
         body: bytes,
       });
       const type = passed.headers.get("content-type") ?? "application/json";

@@ -21,10 +21,12 @@ import {
 } from "./harness.mjs";
 import { Isolates } from "./isolates.mjs";
 import { issue } from "./ledgers.mjs";
-import { Flood, body, longLine, send, whole } from "./memory/loads.mjs";
+import { Flood, UPLOAD, body, longLine, send, upload, whole } from "./memory/loads.mjs";
 
 /** The bound of the Wasm memory, in bytes: the budget of 40 MiB, the copy of one body that is being sent, and a base. */
 const BOUND = 70_000_000;
+/** The same while only uploads have been received, whose files stay in JavaScript. */
+const UPLOADS_BOUND = 12_000_000;
 
 /**
  * The value of a metric without labels.
@@ -110,7 +112,7 @@ suite("request bodies", () => {
   }
 });
 
-suite("responses", () => {
+suite("uploads and responses", () => {
   /** @type {Flood} */ let flood;
   /** @type {Gateway} */ let gateway;
   /** @type {Parameters<typeof Flood.start>[0]} */ let answer;
@@ -118,12 +120,37 @@ suite("responses", () => {
   before(async () => {
     flood = await Flood.start((response) => answer(response));
     gateway = await Gateway.startBare(
-      variables(/** @type {Upstream} */ (/** @type {unknown} */ (flood))),
+      variables(/** @type {Upstream} */ (/** @type {unknown} */ (flood)), {
+        providers: {
+          demo: { base_url: `${flood.url}/v1`, models: ["sim-small"] },
+          listener: { base_url: `${flood.url}/v1`, formats: ["transcriptions"], auth: "none" },
+        },
+      }),
     );
   });
   after(async () => {
     await gateway?.stop();
     flood?.stop();
+  });
+
+  // The first of the suite, since Wasm memory never shrinks.
+  test("memory: of 32 uploads of 25 MB at once those without room get 503, and no file enters Wasm", async () => {
+    answer = async (response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end('{"text":"One two three."}');
+    };
+    const form = upload(25 << 20);
+    const answers = await atOnce(32, () => send(gateway, form, UPLOAD));
+    const served = answers.filter(({ status }) => status === 200);
+    const refused = answers.filter(({ code }) => code === "overloaded");
+    assert.equal(served.length + refused.length, answers.length, JSON.stringify(answers));
+    assert.ok(served.length > 0 && refused.length > 0, JSON.stringify(answers));
+    for (const { status, retryAfter } of refused)
+      assert.deepEqual([status, retryAfter], [503, "2"]);
+    await assertFree(gateway);
+    const used = await gateway.memory();
+    assert.ok(used <= UPLOADS_BOUND, `${used} bytes of Wasm memory`);
+    assert.equal((await send(gateway, form, UPLOAD)).status, 200);
   });
 
   test("memory: eight streams with a line of 20 MB stay within the budget and end with an error event", async () => {
@@ -147,10 +174,7 @@ suite("responses", () => {
     assert.ok(served.length > 0 && refused.length > 0, JSON.stringify(answers));
     await assertFree(gateway);
     const health = await (await call(`${gateway.url}/health`)).json();
-    assert.deepEqual(
-      health.models.map((/** @type {any} */ model) => model.cooldown_until),
-      [0],
-    );
+    for (const { cooldown_until: until } of health.models) assert.equal(until, 0);
   });
 
   test("memory: a client that does not read its whole response gives its memory back when it leaves", async () => {

@@ -596,7 +596,8 @@ mod tests {
     fn is_served(row: &Value) -> bool {
         let is_spoken = only_format(row).is_some() || row.get("formats").is_none();
         let is_variant = row["task"] == "image" && row["id"].as_str().unwrap().contains("-x-");
-        is_spoken && row.get("task").is_none_or(|task| task != "transcribe") && !is_variant
+        let is_socket = row["task"] == "transcribe" && row["id"].as_str().unwrap().contains("realtime");
+        is_spoken && !is_socket && !is_variant
     }
 
     fn only_format(row: &Value) -> Option<Format> {

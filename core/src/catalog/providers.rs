@@ -277,7 +277,11 @@ pub(super) const fn usual_path(format: Format) -> &'static str {
         Format::Moderations => "/moderations",
         Format::Rerank | Format::RerankV2 => "/rerank",
         Format::Images => "/images/generations",
+        Format::ImageEdits => "/images/edits",
+        Format::ImageVariations => "/images/variations",
         Format::Speech => "/audio/speech",
+        Format::Transcriptions => "/audio/transcriptions",
+        Format::Translations => "/audio/translations",
     }
 }
 
@@ -306,7 +310,11 @@ const MODERATIONS: (Format, &str) = (Format::Moderations, usual_path(Format::Mod
 const RERANK: (Format, &str) = (Format::Rerank, usual_path(Format::Rerank));
 const RERANK_V2: (Format, &str) = (Format::RerankV2, usual_path(Format::RerankV2));
 const IMAGES: (Format, &str) = (Format::Images, usual_path(Format::Images));
+const IMAGE_EDITS: (Format, &str) = (Format::ImageEdits, usual_path(Format::ImageEdits));
+const IMAGE_VARIATIONS: (Format, &str) = (Format::ImageVariations, usual_path(Format::ImageVariations));
 const SPEECH: (Format, &str) = (Format::Speech, usual_path(Format::Speech));
+const TRANSCRIPTIONS: (Format, &str) = (Format::Transcriptions, usual_path(Format::Transcriptions));
+const TRANSLATIONS: (Format, &str) = (Format::Translations, usual_path(Format::Translations));
 
 /// A typical provider: the key is a bearer token, nothing else is special.
 const fn provider(name: &'static str, base_url: &'static str) -> Provider {
@@ -424,7 +432,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("anthropic", "https://api.anthropic.com/v1").serves(&[CHAT, MESSAGES]).x_api_key()
         .choices(choices::ANTHROPIC).limits(ANTHROPIC_LIMITS).cancel_stops_billing(true),
     with_header("azure", "https://{AZURE_RESOURCE}.openai.azure.com/openai/v1", "api-key")
-        .serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS, IMAGES, SPEECH])
+        .serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS, IMAGES, IMAGE_EDITS, SPEECH, TRANSCRIPTIONS, TRANSLATIONS])
         .openai().keys(&["AZURE_OPENAI_API_KEY"]).limits(OPENAI_LIMITS).cancel_stops_billing(true).charges_rejections(),
     provider("azure_ai", "https://models.inference.ai.azure.com").serves(CHAT_AND_EMBEDDINGS).limits(OPENAI_LIMITS)
         .charges_rejections(),
@@ -444,7 +452,7 @@ pub static PROVIDERS: &[Provider] = &[
     provider("crusoe", "https://managed-inference-api-proxy.crusoecloud.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1").serves(CHAT_AND_EMBEDDINGS)
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("deepinfra", "https://api.deepinfra.com/v1/openai").serves(&[CHAT, EMBEDDINGS, COMPLETIONS, IMAGES, SPEECH])
+    provider("deepinfra", "https://api.deepinfra.com/v1/openai").serves(&[CHAT, EMBEDDINGS, COMPLETIONS, IMAGES, SPEECH, TRANSCRIPTIONS, TRANSLATIONS])
         .quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
     provider("deepseek", "https://api.deepseek.com/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages"), (Format::Responses, "../responses")])
         .x_api_key().quirks(ONLY_MAX_TOKENS).cancel_stops_billing(true),
@@ -458,7 +466,7 @@ pub static PROVIDERS: &[Provider] = &[
         .keys(&["GOOGLE_API_KEY"]).cancel_stops_billing(false),
     provider("github_models", "https://models.github.ai/inference").serves(CHAT_AND_EMBEDDINGS).keys(&["GITHUB_TOKEN"]),
     provider("gmi", "https://api.gmi-serving.com/v1").ends_without_done(),
-    provider("groq", "https://api.groq.com/openai/v1").serves(&[CHAT, RESPONSES, SPEECH]).quirks(GROQ).limits(GROQ_LIMITS)
+    provider("groq", "https://api.groq.com/openai/v1").serves(&[CHAT, RESPONSES, SPEECH, TRANSCRIPTIONS, TRANSLATIONS]).quirks(GROQ).limits(GROQ_LIMITS)
         .choices(choices::GROQ).cancel_stops_billing(false),
     provider("huggingface", "https://router.huggingface.co/v1")
         .keys(&["HF_TOKEN"]).quirks(ONLY_MAX_TOKENS).choices(choices::HUGGING_FACE).cancel_stops_billing(false),
@@ -470,11 +478,11 @@ pub static PROVIDERS: &[Provider] = &[
     provider("kluster", "https://api.kluster.ai/v1").serves(CHAT_AND_EMBEDDINGS).cancel_stops_billing(false),
     provider("krutrim", "https://cloud.olakrutrim.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("lambda", "https://api.lambdalabs.com/v1").serves(&[CHAT, COMPLETIONS]).quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
-    provider("lemonfox", "https://api.lemonfox.ai/v1").serves(&[CHAT, IMAGES, SPEECH]).quirks(ONLY_MAX_TOKENS),
+    provider("lemonfox", "https://api.lemonfox.ai/v1").serves(&[CHAT, IMAGES, SPEECH, TRANSCRIPTIONS]).quirks(ONLY_MAX_TOKENS),
     provider("lingyi", "https://api.lingyiwanwu.com/v1").quirks(ONLY_MAX_TOKENS).cancel_stops_billing(false),
     provider("minimax", "https://api.minimax.io/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages")]).x_api_key()
         .cancel_stops_billing(false).ends_without_done(),
-    provider("mistral", "https://api.mistral.ai/v1").serves(&[CHAT, EMBEDDINGS, MODERATIONS, SPEECH])
+    provider("mistral", "https://api.mistral.ai/v1").serves(&[CHAT, EMBEDDINGS, MODERATIONS, SPEECH, TRANSCRIPTIONS])
         .usage(StreamUsage::Always).quirks(MISTRAL).limits(MISTRAL_LIMITS).cancel_stops_billing(false),
     provider("moonshot", "https://api.moonshot.ai/v1").serves(&[CHAT, (Format::Messages, "../anthropic/v1/messages")]),
     provider("nano_gpt", "https://nano-gpt.com/api/v1").keys(&["NANOGPT_API_KEY"])
@@ -485,7 +493,8 @@ pub static PROVIDERS: &[Provider] = &[
     provider("nvidia", "https://integrate.api.nvidia.com/v1").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     with_auth("ollama", "http://localhost:11434/v1", Auth::None).serves(&[CHAT, EMBEDDINGS, COMPLETIONS]).quirks(ONLY_MAX_TOKENS),
     provider("openai", "https://api.openai.com/v1")
-        .serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS, COMPLETIONS, MODERATIONS, IMAGES, SPEECH]).openai().limits(OPENAI_LIMITS).cancel_stops_billing(true),
+        .serves(&[CHAT, RESPONSES, COMPACTION, EMBEDDINGS, COMPLETIONS, MODERATIONS, IMAGES, IMAGE_EDITS, IMAGE_VARIATIONS, SPEECH,
+            TRANSCRIPTIONS, TRANSLATIONS]).openai().limits(OPENAI_LIMITS).cancel_stops_billing(true),
     provider("openrouter", "https://openrouter.ai/api/v1")
         .serves(&[CHAT, MESSAGES, RESPONSES, EMBEDDINGS, COMPLETIONS, SPEECH])
         .own_routing().choices(choices::OPENROUTER),
@@ -499,13 +508,13 @@ pub static PROVIDERS: &[Provider] = &[
     provider("sambanova", "https://api.sambanova.ai/v1")
         .usage(StreamUsage::Always).quirks(ONLY_MAX_TOKENS).limits(SAMBANOVA_LIMITS).cancel_stops_billing(false),
     with_header("sarvam", "https://api.sarvam.ai/v1", "api-subscription-key").quirks(ONLY_MAX_TOKENS),
-    provider("scaleway", "https://api.scaleway.ai/v1").serves(&[CHAT, EMBEDDINGS, RERANK, RERANK_V2]).keys(&["SCW_SECRET_KEY"]),
+    provider("scaleway", "https://api.scaleway.ai/v1").serves(&[CHAT, EMBEDDINGS, RERANK, RERANK_V2, TRANSCRIPTIONS]).keys(&["SCW_SECRET_KEY"]),
     provider("siliconflow", "https://api.siliconflow.cn/v1")
-        .serves(&[CHAT, EMBEDDINGS, RERANK, RERANK_V2, IMAGES, SPEECH]).quirks(ONLY_MAX_TOKENS),
+        .serves(&[CHAT, EMBEDDINGS, RERANK, RERANK_V2, IMAGES, SPEECH, TRANSCRIPTIONS]).quirks(ONLY_MAX_TOKENS),
     provider("stepfun", "https://api.stepfun.com/v1").quirks(ONLY_MAX_TOKENS),
     provider("synthetic", "https://api.synthetic.new/openai/v1").quirks(ONLY_MAX_TOKENS),
     provider("together", "https://api.together.xyz/v1")
-        .serves(&[CHAT, EMBEDDINGS, COMPLETIONS, RERANK, RERANK_V2, IMAGES, SPEECH])
+        .serves(&[CHAT, EMBEDDINGS, COMPLETIONS, RERANK, RERANK_V2, IMAGES, SPEECH, TRANSCRIPTIONS, TRANSLATIONS])
         .quirks(ONLY_MAX_TOKENS).limits(TOGETHER_LIMITS).cancel_stops_billing(true),
     provider("upstage", "https://api.upstage.ai/v1/solar").serves(CHAT_AND_EMBEDDINGS).quirks(ONLY_MAX_TOKENS),
     provider("venice", "https://api.venice.ai/api/v1").keys(&["VENICE_AI_API_KEY"]).choices(choices::VENICE),

@@ -85,8 +85,11 @@ pub struct Config {
 pub struct Requests {
     /// The largest request body, in bytes.
     pub max_body_bytes: u32,
+    /// The largest form with files, in bytes.
+    pub max_upload_bytes: u32,
     /// The most that all calls of an isolate hold together, in bytes: request bodies, whole responses, held starts of
-    /// streams and incomplete events. An isolate has 128 MB, and a body is there twice while it is sent.
+    /// streams and incomplete events. An isolate has 128 MB, and a body is there twice while it is sent; a form with files
+    /// is there once, and counts half.
     pub max_held_bytes: u32,
     /// The rule on project ids.
     pub project_id: ProjectIdRule,
@@ -96,6 +99,8 @@ impl Default for Requests {
     fn default() -> Self {
         Requests {
             max_body_bytes: 20 * 1024 * 1024,
+            // A file of 25 MB, which is what providers accept, and the texts beside it.
+            max_upload_bytes: 26 * 1024 * 1024,
             max_held_bytes: 40 * 1024 * 1024,
             project_id: ProjectIdRule::Optional,
         }

@@ -38,6 +38,8 @@ pub struct Body<'a> {
     members: Members<'a>,
     /// The fields that the gateway acts on.
     once: &'static [&'static str],
+    /// `true` for the object of a form, whose positions mean nothing to the caller.
+    is_form: bool,
 }
 
 impl<'a> Body<'a> {
@@ -52,7 +54,12 @@ impl<'a> Body<'a> {
                     .with_param(name)
             }
         })?;
-        Ok(Body { bytes, members, once })
+        Ok(Body { bytes, members, once, is_form: false })
+    }
+
+    /// Reads the object of a form ([`Form::json`](super::form::Form::json)).
+    pub fn of_form(json: &'a str, once: &'static [&'static str]) -> Result<Body<'a>, Error> {
+        Ok(Body { is_form: true, ..Body::read(json.as_bytes(), once)? })
     }
 
     /// The whole body.
@@ -110,11 +117,12 @@ impl<'a> Body<'a> {
             _ => "a number",
         };
         let given = if expected.contains(given) { "something else" } else { given };
-        Error::new(
-            Code::InvalidType,
-            format!("'{name}' must be {expected}, not {given} (line {line}, column {column})"),
-        )
-        .with_param(name)
+        let message = if self.is_form {
+            format!("Part '{name}' of the form must be {expected}")
+        } else {
+            format!("'{name}' must be {expected}, not {given} (line {line}, column {column})")
+        };
+        Error::new(Code::InvalidType, message).with_param(name)
     }
 
     /// `model`, which every request must have.

@@ -1,6 +1,6 @@
-//! Streamed media: events with parts of an image or of speech, and speech as bytes.
+//! Streamed media: events with parts of an image, of speech or of a transcript, and speech as bytes.
 //!
-//! Events pass unchanged. The one with the usage is the last of its image, or of the speech; such a stream ends with the
+//! Events pass unchanged. The one with the usage is the last of its image, of the speech or of the transcript; such a stream ends with the
 //! body, without `[DONE]`. Nothing of the content is read: an event may have megabytes.
 //!
 //! Bytes pass as they come: sound, and images as one JSON object, of which only the end is read. A response whose first bytes are a JSON object may be an error: it is held until that is
@@ -12,6 +12,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::audio;
 use super::event_relay::{EventRelay, Glance, Grammar};
 use super::objects;
 use super::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
@@ -26,16 +27,18 @@ use crate::unit::{Unit, Units};
 use crate::usage::Usage;
 
 /// The part of the state that only media have.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Media {
-    /// `true` once an image, or the speech, is complete.
+    /// The format of the stream.
+    format: Format,
+    /// `true` once an image, the speech or the transcript is complete.
     is_complete: bool,
 }
 
-/// The state for a stream of events of a provider. `key`, the gateway's credential, is blotted out of errors; `max_event`
+/// The state for a stream of events in a format. `key`, the gateway's credential, is blotted out of errors; `max_event`
 /// is the maximum size of an event in bytes.
-pub fn of_events(provider: &str, key: Option<Secret>, max_event: usize) -> EventRelay<Media> {
-    EventRelay::of(provider, key, max_event, Media::default())
+pub fn of_events(format: Format, provider: &str, key: Option<Secret>, max_event: usize) -> EventRelay<Media> {
+    EventRelay::of(provider, key, max_event, Media { format, is_complete: false })
 }
 
 const DONE: &[u8] = b"[DONE]";
@@ -86,8 +89,10 @@ impl Grammar for Media {
         if ENDS.iter().any(|end| kind.value.ends_with(end)) {
             self.is_complete = true;
             let is_image = kind.value.starts_with("\"image");
-            let read = report.and_then(|report| {
-                if is_image { objects::of_image_usage(report.value) } else { of_speech(report.value) }
+            let read = report.and_then(|report| match kind.value {
+                _ if is_image => objects::of_image_usage(report.value),
+                kind if kind.starts_with("\"transcript") => audio::usage(report.value),
+                _ => of_speech(report.value),
             });
             let image = Units::default().with(Unit::Image, is_image.then_some(1));
             // Each image has an event of its own.
@@ -102,8 +107,19 @@ impl Grammar for Media {
         document: &[u8],
         key: Option<&Secret>,
     ) -> Result<Option<(Vec<u8>, Whole)>, Error> {
-        let whole = objects::check(Format::Images, provider, document, key)?;
-        Ok(events_of(document).map(|events| (events, whole)))
+        let (whole, events) = match self.format {
+            Format::Transcriptions | Format::Translations => {
+                (audio::check(provider, document, key)?, audio::events_of(document))
+            }
+            Format::ImageEdits => {
+                (objects::check(Format::Images, provider, document, key)?, events_of("image_edit", document))
+            }
+            _ => (
+                objects::check(Format::Images, provider, document, key)?,
+                events_of("image_generation", document),
+            ),
+        };
+        Ok(events.map(|events| (events, whole)))
     }
 
     fn completion(&self, _usage: &Usage) -> Option<&'static [u8]> {
@@ -112,8 +128,8 @@ impl Grammar for Media {
 }
 
 /// Images that were returned in place of a stream, as its events: asking again would be paid for twice.
-fn events_of(document: &[u8]) -> Option<Vec<u8>> {
-    const KIND: &str = "image_generation.completed";
+fn events_of(prefix: &str, document: &[u8]) -> Option<Vec<u8>> {
+    let kind = format!("{prefix}.completed");
     let Ok(Value::Object(mut whole)) = serde_json::from_slice(document) else { return None };
     let Some(Value::Array(images)) = whole.remove("data") else { return None };
     let created = whole.remove("created").unwrap_or_default();
@@ -121,12 +137,12 @@ fn events_of(document: &[u8]) -> Option<Vec<u8>> {
     let mut events = String::new();
     for image in images {
         let Value::Object(mut event) = image else { continue };
-        event.insert("type".to_owned(), KIND.into());
+        event.insert("type".to_owned(), kind.as_str().into());
         event.insert("created_at".to_owned(), created.clone());
         event.extend(whole.clone());
         event.extend(usage.take().map(|usage| ("usage".to_owned(), usage)));
         // Writing to a String cannot fail.
-        let _ = write!(events, "event: {KIND}\ndata: {}\n\n", json!(event));
+        let _ = write!(events, "event: {kind}\ndata: {}\n\n", json!(event));
     }
     (!events.is_empty()).then(|| events.into_bytes())
 }
@@ -188,7 +204,8 @@ impl ResponseStream for Audio {
                 let may_be_field = |field: &&[u8]| field.starts_with(start);
                 if FIELDS.iter().any(is_field) {
                     let start = std::mem::take(start);
-                    let mut events = Box::new(of_events(&self.provider, self.key.clone(), self.max_event));
+                    let mut events =
+                        Box::new(of_events(Format::Speech, &self.provider, self.key.clone(), self.max_event));
                     let relayed = match events.push(&start) {
                         Relayed::AsIs => Relayed::Instead(start),
                         relayed @ Relayed::Instead(_) => relayed,
@@ -484,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_stream_of_images_is_complete_with_its_body() {
-        let mut stream = of_events("acme", None, 1 << 20);
+        let mut stream = of_events(Format::Images, "acme", None, 1 << 20);
         let twice = [IMAGES, IMAGES].concat();
         assert_eq!(relay(&mut stream, &[twice.as_bytes()], Ending::Closed), twice.as_bytes());
         assert_eq!(stream.state(), StreamState::Over(Outcome::Done));
@@ -499,12 +516,12 @@ mod tests {
         let partial = IMAGES.split_inclusive("\n\n").next().unwrap();
         for (ending, code) in [(Ending::Closed, "upstream_stream_cut"), (Ending::Silent, "upstream_timeout")]
         {
-            let mut stream = of_events("acme", None, 1 << 20);
+            let mut stream = of_events(Format::Images, "acme", None, 1 << 20);
             let text = String::from_utf8(relay(&mut stream, &[partial.as_bytes()], ending)).unwrap();
             assert!(text.starts_with(partial) && text.contains(code), "{text}");
             assert_eq!(stream.state(), StreamState::Over(Outcome::Cut));
         }
-        let mut stream = of_events("acme", None, 1 << 20);
+        let mut stream = of_events(Format::Images, "acme", None, 1 << 20);
         let failed =
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\"m\",\"code\":\"busy\"}}\n\n";
         relay(&mut stream, &[failed.as_bytes()], Ending::Closed);
@@ -513,7 +530,7 @@ mod tests {
 
     #[test]
     fn whole_images_become_events() {
-        let mut stream = of_events("acme", None, 1 << 20);
+        let mut stream = of_events(Format::Images, "acme", None, 1 << 20);
         let whole = r#"{"created":7,"data":[{"b64_json":"AA"},{"b64_json":"BB"}],"size":"1x1","usage":{"input_tokens":9,"output_tokens":10}}"#;
         let text = String::from_utf8(relay(&mut stream, &[whole.as_bytes()], Ending::Closed)).unwrap();
         let data: Vec<Value> = text

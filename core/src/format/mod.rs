@@ -4,10 +4,12 @@
 //! caller's own bytes with those fields spliced in. Everything else is forwarded byte for byte.
 
 pub mod anthropic_messages;
+pub mod audio;
 pub mod billing;
 pub mod body;
 pub mod embeddings;
 pub mod event_relay;
+pub mod form;
 mod list;
 pub mod media;
 pub mod objects;
@@ -27,8 +29,10 @@ pub mod whole;
 
 use crate::conversation::carrier::{self, Maker};
 use crate::error::{Code, Error};
+use crate::framing::multipart::Multipart;
 use crate::key::Secret;
 use crate::operation::{Format, Operation};
+use form::Form;
 use request::{Inference, Outgoing, Responder};
 use stream::ResponseStream;
 use upstream::Upstream;
@@ -59,9 +63,31 @@ pub fn read<'a>(operation: &'static Operation, body: &'a [u8]) -> Result<Inferen
         Format::Compaction => openai_responses::compaction::read(operation, body),
         Format::Embeddings => embeddings::read(operation, body),
         Format::Completions => openai_chat::text::read(operation, body),
-        Format::Moderations | Format::Rerank | Format::RerankV2 | Format::Images | Format::Speech => {
-            objects::read(operation, body)
-        }
+        Format::Moderations
+        | Format::Rerank
+        | Format::RerankV2
+        | Format::Images
+        | Format::ImageEdits
+        | Format::ImageVariations
+        | Format::Speech
+        | Format::Transcriptions
+        | Format::Translations => objects::read(operation, body),
+    }
+}
+
+/// Reads the parts of a form.
+pub fn form(operation: &'static Operation, parts: Multipart) -> Result<Form, Error> {
+    match operation.format {
+        Format::Transcriptions | Format::Translations => Form::read(parts, audio::ONCE, audio::FILES),
+        _ => Form::read(parts, objects::ONCE, objects::FILES),
+    }
+}
+
+/// Reads a request whose body is a form.
+pub fn read_form<'a>(operation: &'static Operation, form: &'a Form) -> Result<Inference<'a>, Error> {
+    match operation.format {
+        Format::Transcriptions | Format::Translations => audio::read(operation, form),
+        _ => objects::read_form(operation, form),
     }
 }
 
@@ -89,6 +115,8 @@ impl Inference<'_> {
             | Format::Moderations
             | Format::Speech => "input",
             Format::Completions | Format::Images => "prompt",
+            Format::ImageEdits | Format::ImageVariations => "image",
+            Format::Transcriptions | Format::Translations => "file",
             Format::Rerank | Format::RerankV2 => "documents",
         }
     }
@@ -108,9 +136,15 @@ impl Inference<'_> {
                 Format::Responses => openai_responses::request::outgoing(self, upstream, output_limit),
                 Format::Compaction => openai_responses::compaction::outgoing(self, upstream),
                 Format::Embeddings => Ok(embeddings::outgoing(self, upstream)),
-                Format::Moderations | Format::Rerank | Format::RerankV2 | Format::Images | Format::Speech => {
-                    Ok(objects::outgoing(self, upstream))
-                }
+                Format::Moderations
+                | Format::Rerank
+                | Format::RerankV2
+                | Format::Images
+                | Format::ImageEdits
+                | Format::ImageVariations
+                | Format::Speech
+                | Format::Transcriptions
+                | Format::Translations => Ok(objects::outgoing(self, upstream)),
             },
         }
     }
@@ -204,9 +238,14 @@ impl Responder {
             Format::Messages => anthropic_messages::response::check(provider, body, key),
             Format::Responses | Format::Compaction => openai_responses::response::check(provider, body, key),
             Format::Embeddings => embeddings::check(provider, body, key),
-            Format::Moderations | Format::Rerank | Format::RerankV2 | Format::Images | Format::Speech => {
-                objects::check(self.format, provider, body, key)
-            }
+            Format::Transcriptions | Format::Translations => audio::check(provider, body, key),
+            Format::Moderations
+            | Format::Rerank
+            | Format::RerankV2
+            | Format::Images
+            | Format::ImageEdits
+            | Format::ImageVariations
+            | Format::Speech => objects::check(self.format, provider, body, key),
         }
     }
 
@@ -217,7 +256,8 @@ impl Responder {
 
     /// Creates the state of a response that is no stream but too large to be collected; `None` for any other.
     pub fn large(&self, provider: &str, key: Option<Secret>) -> Option<Box<dyn ResponseStream>> {
-        (self.format == Format::Images && self.translation.is_none())
+        let is_image = matches!(self.format, Format::Images | Format::ImageEdits | Format::ImageVariations);
+        (is_image && self.translation.is_none())
             .then(|| -> Box<dyn ResponseStream> { Box::new(media::Images::new(provider, key)) })
     }
 
@@ -252,13 +292,16 @@ impl Responder {
                 let stream = openai_responses::stream::ResponsesStream::new(provider, key, max_event);
                 Some(Box::new(stream))
             }
-            Format::Images => Some(Box::new(media::of_events(provider, key, max_event))),
+            Format::Images | Format::ImageEdits | Format::Transcriptions | Format::Translations => {
+                Some(Box::new(media::of_events(self.format, provider, key, max_event)))
+            }
             Format::Speech => Some(Box::new(media::Audio::new(provider, key, max_event))),
             Format::Compaction
             | Format::Embeddings
             | Format::Moderations
             | Format::Rerank
-            | Format::RerankV2 => None,
+            | Format::RerankV2
+            | Format::ImageVariations => None,
         }
     }
 }

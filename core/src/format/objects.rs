@@ -1,4 +1,5 @@
-//! Moderations, reranking, image generation and speech: formats whose request is one JSON object without a conversation.
+//! Moderations, reranking, images and speech: formats whose request is one JSON object without a conversation, or a form
+//! with images.
 //!
 //! A request passes as it is but for the model, the gateway's own fields and what a provider is known to reject. Of a
 //! response, only what decides its bill is read: how many images, searches or tokens it is. Streams are in [`super::media`].
@@ -15,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::error::{Code, Error};
 use crate::format::body::{Body, json_text, lenient_count};
 use crate::format::embeddings::input_tokens;
+use crate::format::form::Form;
 use crate::format::request::{Inference, Needs, Outgoing, Responder, Size};
 use crate::format::size::Images;
 use crate::format::upstream::Upstream;
@@ -27,7 +29,7 @@ use crate::unit::{Unit, Units};
 use crate::usage::Usage;
 
 /// The fields that the gateway acts on in any of these formats; each may appear only once.
-const ONCE: &[&str] = &[
+pub(super) const ONCE: &[&str] = &[
     "model",
     "project_id",
     "models",
@@ -45,6 +47,9 @@ const ONCE: &[&str] = &[
     "stream_format",
 ];
 
+/// The files of a form with images.
+pub(super) const FILES: &[&str] = &["image", "mask"];
+
 /// The model of a moderation that names none, as OpenAI documents it.
 const DEFAULT_MODERATION: &str = "omni-moderation-latest";
 
@@ -54,8 +59,11 @@ const DOCUMENTS_PER_SEARCH: u64 = 100;
 const TOKENS_PER_DOCUMENT: u64 = 500;
 const MOST_TOKENS_READ: u64 = 4096;
 
-/// The most images of one request, at OpenAI.
+/// The most images of one request, at OpenAI: those that it makes, and those that it edits.
 const MOST_IMAGES: u64 = 10;
+const MOST_EDITED: usize = 16;
+/// The most tokens of an image that is edited.
+const MOST_INPUT_TOKENS: u64 = 16_384;
 /// The most tokens of a generated image, by its quality. GPT Image 1 has 6,240 at the highest; any other value of the
 /// field may mean that. A partial image has a hundred more.
 const IMAGE_TOKENS: [(&str, u64); 2] = [("\"low\"", 1_024), ("\"medium\"", 2_048)];
@@ -70,21 +78,52 @@ const LEAST_AUDIO: u64 = 1_024;
 /// Reads a body.
 pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Inference<'a>, Error> {
     let body = Body::read(bytes, ONCE)?;
+    let edited = match operation.format {
+        Format::ImageEdits => {
+            items(&body, "images", "images")?.len() + usize::from(body.value("mask").is_some())
+        }
+        _ => 0,
+    };
+    request(operation, body, edited)
+}
+
+/// Reads a form with images.
+pub fn read_form<'a>(operation: &'static Operation, form: &'a Form) -> Result<Inference<'a>, Error> {
+    let body = Body::of_form(form.json(), ONCE)?;
+    let images = form.files("image").count();
+    if images == 0 {
+        let message = "Part 'image' is missing from the form; it must be a file with an image";
+        return Err(Error::new(Code::MissingInput, message).with_param("image"));
+    }
+    request(operation, body, images + form.files("mask").count())
+}
+
+/// The request of a body, with the images that it edits, masks included.
+fn request<'a>(operation: &'static Operation, body: Body<'a>, edited: usize) -> Result<Inference<'a>, Error> {
     let (model, size) = match operation.format {
         Format::Moderations => {
             let named = body.typed::<Text<'a>>("model", "a string")?.map(|Text(name)| name);
             (named.unwrap_or(Cow::Borrowed(DEFAULT_MODERATION)), of_moderation(&body)?)
         }
         Format::Rerank | Format::RerankV2 => (body.model()?, of_rerank(&body)?),
-        Format::Images => (body.model()?, of_images(&body)?),
+        Format::Images | Format::ImageEdits => {
+            let prompt = text(&body, "prompt")?.len();
+            (body.model()?, of_images(&body, prompt, edited)?)
+        }
+        Format::ImageVariations => (body.model()?, of_images(&body, 0, edited)?),
         _ => (body.model()?, of_speech(&body)?),
     };
     let stream = match operation.format {
-        Format::Images => body.typed::<bool>("stream", "true or false")?.unwrap_or(false),
+        Format::Images | Format::ImageEdits => {
+            body.typed::<bool>("stream", "true or false")?.unwrap_or(false)
+        }
         // Bytes or events, the response is passed on as it comes.
         format => format == Format::Speech,
     };
     let project_id = body.project_id()?;
+    // Images are counted, and not their bytes.
+    let embedded =
+        if operation.format == Format::ImageEdits { body.size("images") + body.size("mask") } else { 0 };
     Ok(Inference {
         operation,
         model,
@@ -93,7 +132,7 @@ pub fn read<'a>(operation: &'static Operation, bytes: &'a [u8]) -> Result<Infere
         project_id,
         routing: body.routing(),
         needs: Needs { input_tokens: size.needed_tokens(), ..Needs::default() },
-        size: Size { rest: bytes.len().saturating_sub(size.text), ..size },
+        size: Size { rest: body.bytes().len().saturating_sub(size.text + embedded), ..size },
         session: None,
         prompt: "",
         body,
@@ -142,8 +181,12 @@ fn of_rerank(body: &Body<'_>) -> Result<Size, Error> {
     Ok(Size { text, units: Units::of(&[(Unit::Search, searches)]), ..Size::default() })
 }
 
-fn of_images(body: &Body<'_>) -> Result<Size, Error> {
-    let prompt = text(body, "prompt")?;
+/// The size of a request for images, with a prompt of so many bytes.
+fn of_images(body: &Body<'_>, prompt: usize, edited: usize) -> Result<Size, Error> {
+    if edited > MOST_EDITED + 1 {
+        let message = format!("'image' must be at most {MOST_EDITED} images, not {edited}");
+        return Err(Error::new(Code::InvalidValue, message).with_param("image"));
+    }
     let images = body.typed::<u64>("n", "a whole number")?.unwrap_or(1);
     if !(1..=MOST_IMAGES).contains(&images) {
         let message = format!("'n' must be from 1 to {MOST_IMAGES}, not {images}");
@@ -153,11 +196,14 @@ fn of_images(body: &Body<'_>) -> Result<Size, Error> {
     let known = IMAGE_TOKENS.iter().find(|(name, _)| *name == quality);
     let partial = body.value("partial_images").and_then(lenient_count).unwrap_or(0).min(MOST_IMAGES);
     let each = known.map_or(MOST_IMAGE_TOKENS, |(_, tokens)| *tokens) + partial * 128;
+    let units = Units::of(&[(Unit::Image, images), (Unit::ImageOutput, each * images)]);
+    let input = Some(edited as u64 * MOST_INPUT_TOKENS).filter(|tokens| *tokens > 0);
     Ok(Size {
-        text: prompt.len(),
+        text: prompt,
+        images: edited,
         max_output: Some(each),
         choices: images,
-        units: Units::of(&[(Unit::Image, images), (Unit::ImageOutput, each * images)]),
+        units: units.with(Unit::ImageInput, input),
         is_fixed: true,
         likely_output: each * images,
         ..Size::default()
@@ -192,7 +238,7 @@ pub fn outgoing(request: &Inference<'_>, upstream: &Upstream<'_>) -> Outgoing {
         edits.insert("model", &json_text(upstream.model));
     }
     let is_base64_only = BASE64_ONLY.iter().any(|start| upstream.model.starts_with(start));
-    if request.operation.format == Format::Images
+    if matches!(request.operation.format, Format::Images | Format::ImageEdits)
         && upstream.provider.is_openai
         && is_base64_only
         && body.value("response_format").is_some()
@@ -214,7 +260,7 @@ pub fn check(format: Format, provider: &str, body: &[u8], key: Option<&Secret>) 
         error(false).unwrap_or_else(|| whole::invalid(provider, "a body that is not a JSON object"))
     })?;
     let (name, other) = match format {
-        Format::Images => ("data", None),
+        Format::Images | Format::ImageEdits | Format::ImageVariations => ("data", None),
         // Voyage has another name for it, and what is in it is the same.
         Format::Rerank | Format::RerankV2 => ("results", Some("data")),
         _ => ("results", None),
@@ -232,7 +278,7 @@ pub fn check(format: Format, provider: &str, body: &[u8], key: Option<&Secret>) 
     }
     let reports = || members.all("usage").map(|member| member.value);
     let usage = match format {
-        Format::Images => {
+        Format::Images | Format::ImageEdits | Format::ImageVariations => {
             let read = reports().filter_map(of_image_usage).reduce(Usage::larger).unwrap_or_default();
             Usage { units: read.units.with(Unit::Image, Some(images_in(list.value))), ..read }
         }
@@ -257,7 +303,7 @@ pub fn check(format: Format, provider: &str, body: &[u8], key: Option<&Secret>) 
         let start = memmem::rfind(json.get(..colon)?, b"\"data\"")?;
         Some(members::splice(json, &[(start..start + b"\"data\"".len(), json_text(name))]))
     });
-    Ok(Whole { usage, produced: 0, has_bom: json.len() < body.len(), translated })
+    Ok(Whole { usage, produced: 0, has_bom: json.len() < body.len(), is_text: false, translated })
 }
 
 /// The tokens and searches that Cohere bills, from `meta`.

@@ -92,8 +92,14 @@ pub struct Size {
     pub choices: u64,
     /// `true` if the prompt embeds audio or files, whose tokens do not follow from their bytes.
     pub has_media: bool,
+    /// The likely tokens of audio in the input.
+    pub audio_tokens: u64,
+    /// The most tokens of audio in the input.
+    pub most_audio_tokens: u64,
     /// The maximum of other units than tokens. A kind of tokens that is in it may be all of the input or the output.
     pub units: Units,
+    /// The likely amounts of those of these units that are only estimated: the others are what the request asks for.
+    pub guesses: Units,
     /// `true` if no field limits the output, so that a call is either paid for as a whole or not sent.
     pub is_fixed: bool,
     /// The usual output, in tokens of all choices, where it follows from the request; otherwise 0.

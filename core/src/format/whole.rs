@@ -16,6 +16,8 @@ pub struct Whole {
     pub produced: u64,
     /// `true` if its bytes start with [`BOM`], which not every client can read.
     pub has_bom: bool,
+    /// `true` if it is a text without a place for a usage, which then follows from the request.
+    pub is_text: bool,
     /// The body for the caller, if it was translated.
     pub translated: Option<Vec<u8>>,
 }

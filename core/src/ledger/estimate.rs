@@ -40,6 +40,8 @@ pub struct Estimate {
     pub choices: u64,
     /// The maximum of other units.
     pub units: Units,
+    /// The likely amounts of those of these units that do not follow from the request.
+    pub guesses: Units,
     /// `true` if the output cannot be limited.
     pub is_fixed: bool,
     /// The likely output, in tokens of all choices; 0 if it does not follow from the request.
@@ -52,13 +54,16 @@ impl Estimate {
         let text = size.text + size.schema;
         let tools = if size.tools { TOOL_FRAME_TOKENS } else { 0 };
         Estimate {
-            prompt_tokens: (text / BYTES_PER_TOKEN + size.images * TOKENS_PER_IMAGE) as u64,
+            prompt_tokens: (text / BYTES_PER_TOKEN + size.images * TOKENS_PER_IMAGE) as u64
+                + size.audio_tokens,
             // A token has at least one byte. Any field may be a part of the prompt: `documents`, for example.
-            max_prompt_tokens: (text + size.rest + FRAME_TOKENS + tools) as u64,
+            max_prompt_tokens: ((text + size.rest + FRAME_TOKENS + tools) as u64)
+                .saturating_add(size.most_audio_tokens),
             images: size.images as u64,
             max_output: size.max_output.map(|tokens| tokens.saturating_mul(size.choices)),
             choices: size.choices,
             units: size.units,
+            guesses: size.guesses,
             is_fixed: size.is_fixed,
             likely_output: size.likely_output,
         }

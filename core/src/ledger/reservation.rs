@@ -6,7 +6,7 @@ use super::headers;
 use super::lease::Hold;
 use super::limit::{Counter, Kind, Limit};
 use super::message::{Charge, Need, Refusal};
-use super::price::{cost, cost_of_units, has_fees};
+use super::price::{cost, cost_of_units, has_fees, has_tokens};
 use super::receipt::{Attempt, code_of};
 use crate::catalog::{Facts, Price};
 use crate::config::UnknownPrice;
@@ -278,8 +278,18 @@ impl Reservation {
         };
         // What is not reported of the units that have a price follows from the request.
         let possible = estimate.units.only(highest.units);
+        let guesses = estimate.guesses.only(highest.units);
+        let assumed = if is_metered { possible } else { guesses.or(possible) };
+        let mut is_guessed = false;
         let end = match end {
-            End::Reported(usage) => End::Reported(Usage { units: usage.units.or(possible), ..usage }),
+            // Tokens are charged: the rest need not be known.
+            End::Reported(usage) if !guesses.is_empty() && usage.is_known() && has_tokens(&highest) => {
+                End::Reported(usage)
+            }
+            End::Reported(usage) => {
+                is_guessed = guesses.iter().any(|(unit, _)| usage.units.get(unit).is_none());
+                End::Reported(Usage { units: usage.units.or(assumed), ..usage })
+            }
             end => end,
         };
         let in_units = match end {
@@ -289,7 +299,7 @@ impl Reservation {
         let counts_tokens = || self.limits_of(provider, model).any(|limit| limit.kind == Kind::Tokens);
         let (usage, estimated) = match end {
             End::Reported(usage) if usage.is_known() || (in_units.is_some() && !counts_tokens()) => {
-                (usage, false)
+                (usage, is_guessed)
             }
             End::Reported(usage) => {
                 let (prompt, output) = if is_metered {
@@ -303,7 +313,7 @@ impl Reservation {
             }
             End::Corrected(usage) => (usage, true),
             End::Partly(completion) => {
-                (Usage { units: possible, ..tokens(estimate.prompt_tokens, completion) }, true)
+                (Usage { units: assumed, ..tokens(estimate.prompt_tokens, completion) }, true)
             }
             End::Nothing | End::Unknown => (tokens(0, 0), false),
             End::AtMost => (Usage { units: possible, ..tokens(most.prompt, most.output) }, true),

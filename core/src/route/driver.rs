@@ -544,7 +544,7 @@ pub fn charge_of_whole(whole: &Whole, prompt: PromptBounds) -> End {
     let Whole { usage, produced, .. } = *whole;
     match usage.completion_tokens {
         Some(_) => believed(usage, produced, produced, prompt),
-        None if usage.units.has_whole() => End::Reported(usage),
+        None if whole.is_text || usage.units.has_whole() => End::Reported(usage),
         None => End::Partly(produced),
     }
 }
@@ -921,7 +921,8 @@ mod tests {
             let charged = charge_of_stream(&stream, outcome, stops, true, PROMPT);
             assert_eq!(charged, metered, "{state:?} {produced}");
         }
-        let whole = |usage, produced| Whole { usage, produced, has_bom: false, translated: None };
+        let whole =
+            |usage, produced| Whole { usage, produced, has_bom: false, is_text: false, translated: None };
         assert_eq!(charge_of_whole(&whole(none, 10), PROMPT), End::Partly(10));
         assert_eq!(charge_of_whole(&whole(usage(3), 0), PROMPT), End::Reported(usage(3)));
         let output_alone = Usage { prompt_tokens: None, ..usage(0) };
@@ -949,7 +950,7 @@ mod tests {
             let end = charged.map_or(End::Reported(told), End::Corrected);
             let stream = Stream(StreamState::Over(StreamOutcome::Done), told, produced);
             assert_eq!(charge_of_stream(&stream, Outcome::Answered, None, false, PROMPT), end, "{told:?}");
-            let whole = Whole { usage: told, produced, has_bom: false, translated: None };
+            let whole = Whole { usage: told, produced, has_bom: false, is_text: false, translated: None };
             assert_eq!(charge_of_whole(&whole, PROMPT), end, "{told:?}");
         }
     }

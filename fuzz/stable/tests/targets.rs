@@ -29,6 +29,7 @@ targets! {
     chat_stream "../../fuzz_targets/chat_stream.rs"
     config "../../fuzz_targets/config.rs"
     embeddings "../../fuzz_targets/embeddings.rs"
+    form "../../fuzz_targets/form.rs"
     key_format "../../fuzz_targets/key_format.rs"
     key_request "../../fuzz_targets/key_request.rs"
     key_ring "../../fuzz_targets/key_ring.rs"

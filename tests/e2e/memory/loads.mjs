@@ -113,21 +113,48 @@ export function body(bytes, more = {}) {
   );
 }
 
+/** The boundary of `upload`. */
+const BOUNDARY = "a-boundary";
+
+/**
+ * The form of a transcription with a file of this many bytes, for `send`.
+ *
+ * @param {number} bytes
+ */
+export const upload = (bytes) =>
+  Buffer.concat([
+    Buffer.from(
+      `--${BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="speech.wav"\r\n\r\n`,
+    ),
+    Buffer.alloc(bytes),
+    Buffer.from(
+      `\r\n--${BOUNDARY}\r\nContent-Disposition: form-data; name="model"\r\n\r\nlistener/a\r\n--${BOUNDARY}--\r\n`,
+    ),
+  ]);
+
+/** Where `upload` is sent, and as what. */
+export const UPLOAD = {
+  path: "/v1/audio/transcriptions",
+  type: `multipart/form-data; boundary=${BOUNDARY}`,
+};
+
 /**
  * Sends a body in pieces, and returns the status and the code of an error.
  *
  * @param {Gateway} gateway
  * @param {Buffer} text
- * @param {{ declared?: boolean, pauseMs?: number }} [options] declared: with a content length
+ * @param {{ declared?: boolean, pauseMs?: number, path?: string, type?: string }} [options] declared: with a content length
  * @returns {Promise<{ status: number, code: string | undefined, retryAfter: string | undefined }>}
  */
-export async function send(gateway, text, { declared = true, pauseMs = 0 } = {}) {
-  const sent = request(`${gateway.url}/v1/chat/completions`, {
+export async function send(gateway, text, options = {}) {
+  const { declared = true, pauseMs = 0 } = options;
+  const { path = "/v1/chat/completions", type = "application/json" } = options;
+  const sent = request(`${gateway.url}${path}`, {
     method: "POST",
     agent: false,
     headers: {
       authorization: `Bearer ${KEY}`,
-      "content-type": "application/json",
+      "content-type": type,
       ...(declared ? { "content-length": `${text.length}` } : {}),
     },
   });

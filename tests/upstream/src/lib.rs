@@ -17,6 +17,7 @@ mod chat;
 mod control;
 mod embeddings;
 mod faults;
+mod form;
 mod json;
 mod media;
 mod messages;

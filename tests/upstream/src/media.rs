@@ -1,5 +1,5 @@
 //! Requests other than chats, messages and embeddings, and the responses to them: legacy completions, moderations,
-//! rerankings, images and speech. All content is computed from the request, so that the same request has the same response.
+//! rerankings, images, speech and transcriptions. All content is computed from the request, so that the same request has the same response.
 //! Does not decide on statuses and faults: `response` does.
 //!
 //! The bill (`billed_completion`) counts what such providers bill: images, characters, searches, or tokens.
@@ -82,6 +82,19 @@ impl Ask<'_> {
 
     fn number(&self, field: &str) -> Option<u64> {
         self.value.get(field).and_then(Value::as_u64)
+    }
+
+    /// The number of images to edit, the mask included.
+    fn edited(&self) -> Result<u64, Rejection> {
+        let of = |field: &str| match self.value.get(field) {
+            None => 0,
+            Some(Value::Array(list)) => list.len() as u64,
+            Some(_) => 1,
+        };
+        match of("image") + of("images") {
+            0 => Err(Rejection::new("image must be a file".to_owned(), Some("image"))),
+            images => Ok(images + of("mask")),
+        }
     }
 
     /// Content of the requested size, in base64.
@@ -287,17 +300,49 @@ pub(crate) fn images(
     head: &Head,
 ) -> Result<(Response, Simulate), Rejection> {
     let ask = read(body, caller, head, wants_stream)?;
-    let prompt = ask.text("prompt")?;
+    ask.text("prompt")?;
+    draw(ask, "image_generation", 0)
+}
+
+/// Edits of images, which are a form's files or a list.
+pub(crate) fn edits(
+    body: &[u8],
+    caller: &Caller<'_>,
+    head: &Head,
+) -> Result<(Response, Simulate), Rejection> {
+    let ask = read(body, caller, head, wants_stream)?;
+    ask.text("prompt")?;
+    let edited = ask.edited()?;
+    draw(ask, "image_edit", edited)
+}
+
+/// Variations of an image.
+pub(crate) fn variations(
+    body: &[u8],
+    caller: &Caller<'_>,
+    head: &Head,
+) -> Result<(Response, Simulate), Rejection> {
+    let ask = read(body, caller, head, |_| false)?;
+    let edited = ask.edited()?;
+    draw(ask, "image_variation", edited)
+}
+
+/// Images for a prompt, and for images that have half of the tokens of those that are made.
+fn draw(ask: Ask<'_>, event: &str, edited: u64) -> Result<(Response, Simulate), Rejection> {
+    ask.reject("project_id")?;
+    let head = ask.head;
+    let prompt = ask.value.get("prompt").and_then(Value::as_str).unwrap_or_default().to_owned();
     let is_url = ask.value.get("response_format").and_then(Value::as_str) == Some("url");
     if ask.model.starts_with("gpt-image") {
         ask.reject("response_format")?;
     }
     let n = ask.number("n").unwrap_or(1);
-    let (input, output) = (words(prompt), n * IMAGE_TOKENS);
+    let image_tokens = edited * IMAGE_TOKENS / 2;
+    let (input, output) = (words(&prompt) + image_tokens, n * IMAGE_TOKENS);
     let has_usage = !is_url && ask.simulate.usage != UsageMode::None;
-    let usage = |input: u64, output: u64| {
+    let usage = |output: u64| {
         json!({"input_tokens": input, "output_tokens": output, "total_tokens": input + output,
-            "input_tokens_details": {"text_tokens": input, "image_tokens": 0}})
+            "input_tokens_details": {"text_tokens": input - image_tokens, "image_tokens": image_tokens}})
     };
     let blob = ask.blob();
     let image = |index: u64| {
@@ -309,20 +354,83 @@ pub(crate) fn images(
     };
     let mut whole = json!({"created": head.created, "data": (0..n).map(image).collect::<Vec<_>>()});
     if has_usage {
-        set(&mut whole, "usage", usage(input, output));
+        set(&mut whole, "usage", usage(output));
     }
     let partial = (0..ask.number("partial_images").unwrap_or(0)).map(|index| {
-        json!({"type": "image_generation.partial_image", "b64_json": blob, "partial_image_index": index})
+        json!({"type": format!("{event}.partial_image"), "b64_json": blob, "partial_image_index": index})
     });
     let mut events: Vec<Value> = partial.collect();
     for _ in 0..n {
-        let mut last = json!({"type": "image_generation.completed", "b64_json": blob});
+        let mut last = json!({"type": format!("{event}.completed"), "b64_json": blob});
         if has_usage {
-            set(&mut last, "usage", usage(input, IMAGE_TOKENS));
+            set(&mut last, "usage", usage(IMAGE_TOKENS));
         }
         events.push(last);
     }
     ask.respond(Made { whole, events, ends_with_done: false, prompt_tokens: input, billed: n })
+}
+
+/// A transcription, or a translation: a second for each 32,000 bytes of the file, which is that of PCM with 16,000 samples of
+/// 16 bits. A model with `token` or `gpt` in its name is billed by token, any other by second; Whisper does not stream.
+pub(crate) fn transcription(
+    body: &[u8],
+    caller: &Caller<'_>,
+    head: &Head,
+) -> Result<(Response, Simulate), Rejection> {
+    let is_stream = |value: &Value| {
+        wants_stream(value)
+            && value.get("model").and_then(Value::as_str).is_some_and(|model| !model.starts_with("whisper"))
+    };
+    let ask = read(body, caller, head, is_stream)?;
+    ask.text("model")?;
+    ask.reject("project_id")?;
+    let file = ask.value.pointer("/file/bytes").and_then(Value::as_u64);
+    let bytes = file.ok_or_else(|| Rejection::new("file must be a file".to_owned(), Some("file")))?;
+    let seconds = bytes.div_ceil(32_000).max(1);
+    let text = ask.simulate.content.clone().unwrap_or_else(|| "One two three.".to_owned());
+    let has_tokens = ["token", "gpt"].iter().any(|part| ask.model.contains(part));
+    let (audio, spoken) = (10 * seconds, words(&text));
+    let usage = if has_tokens {
+        json!({"type": "tokens", "input_tokens": audio, "input_token_details": {"text_tokens": 0, "audio_tokens": audio},
+            "output_tokens": spoken, "total_tokens": audio + spoken})
+    } else {
+        json!({"type": "duration", "seconds": seconds})
+    };
+    let has_usage = ask.simulate.usage != UsageMode::None;
+    let format = ask.value.get("response_format").and_then(Value::as_str).unwrap_or("json").to_owned();
+    let segment = json!({"id": 0, "start": 0.0, "end": 1.5, "text": text});
+    let mut whole = match format.as_str() {
+        "verbose_json" => {
+            json!({"task": "transcribe", "language": "english", "duration": seconds, "text": text, "segments": [segment]})
+        }
+        "diarized_json" => {
+            let spoken = json!({"id": "seg_0", "type": "transcript.text.segment", "start": 0.0, "end": 1.5, "text": text, "speaker": "A"});
+            json!({"task": "transcribe", "duration": seconds, "text": text, "segments": [spoken]})
+        }
+        _ => json!({"text": text}),
+    };
+    let mut done = json!({"type": "transcript.text.done", "text": text});
+    if has_usage {
+        set(&mut whole, "usage", usage.clone());
+        set(&mut done, "usage", usage);
+    }
+    let mut events: Vec<Value> =
+        pieces(&text, None).map(|piece| json!({"type": "transcript.text.delta", "delta": piece})).collect();
+    events.push(done);
+    let plain = match format.as_str() {
+        "text" => Some((format!("{text}\n"), "text/plain; charset=utf-8")),
+        "srt" => Some((format!("1\n00:00:00,000 --> 00:00:01,500\n{text}\n\n"), "text/plain; charset=utf-8")),
+        "vtt" => Some((format!("WEBVTT\n\n00:00:00.000 --> 00:00:01.500\n{text}\n\n"), "text/vtt")),
+        _ => None,
+    };
+    let is_plain = !ask.stream && ask.simulate.generates();
+    let billed = if has_tokens { audio + spoken } else { seconds };
+    let made = Made { whole, events, ends_with_done: false, prompt_tokens: audio, billed };
+    let (mut response, simulate) = ask.respond(made)?;
+    if let Some((plain, kind)) = plain.filter(|_| is_plain) {
+        response.speak(plain.into_bytes(), kind, &simulate);
+    }
+    Ok((response, simulate))
 }
 
 /// Speech: bytes, or events with them if `stream_format` is `sse`.
@@ -424,8 +532,28 @@ mod tests {
     }
 
     #[test]
+    fn a_transcription_has_every_format_and_edits_have_images() {
+        let file = |model: &str, format: &str| json!({"model": model, "response_format": format, "file": {"bytes": 64_001}});
+        assert_eq!(whole(transcription, &file("stt", "json"))["usage"]["seconds"], 3);
+        assert_eq!(whole(transcription, &file("token-stt", "json"))["usage"]["input_tokens"], 30);
+        assert_eq!(whole(transcription, &file("stt", "verbose_json"))["duration"], 3);
+        assert!(ask(transcription, &file("stt", "vtt")).unwrap().starts_with("WEBVTT"));
+        let mut streamed = file("stt", "json");
+        set(&mut streamed, "stream", true.into());
+        assert!(ask(transcription, &streamed).unwrap().contains("transcript.text.done"));
+        let edit = json!({"prompt": "a", "image": [{"bytes": 1}, {"bytes": 1}], "mask": {"bytes": 1}});
+        assert_eq!(whole(edits, &edit)["usage"]["input_tokens"], 1 + 3 * IMAGE_TOKENS / 2);
+        assert_eq!(
+            whole(variations, &json!({"image": {"bytes": 1}, "n": 2}))["data"].as_array().unwrap().len(),
+            2
+        );
+    }
+
+    #[test]
     fn invalid_requests_are_rejected() {
-        let cases: [(Reader, Value, &str); 5] = [
+        let cases: [(Reader, Value, &str); 7] = [
+            (transcription, json!({"model": "m"}), "file must be"),
+            (edits, json!({"prompt": "a"}), "image must be"),
             (completion, json!({}), "prompt must be"),
             (moderation, json!({"input": 7}), "input must be"),
             (reranking, json!({"query": "q", "documents": []}), "documents must be"),

@@ -16,6 +16,7 @@ use crate::chat::Chat;
 use crate::control;
 use crate::embeddings::Embeddings;
 use crate::faults::Wire;
+use crate::form;
 use crate::media;
 use crate::messages;
 use crate::provider::Provider;
@@ -124,8 +125,14 @@ fn kind(parts: &Parts) -> Result<Kind, (StatusCode, String)> {
         (alone(media::reranking), Method::POST)
     } else if path.ends_with("/images/generations") {
         (alone(media::images), Method::POST)
+    } else if path.ends_with("/images/edits") {
+        (alone(media::edits), Method::POST)
+    } else if path.ends_with("/images/variations") {
+        (alone(media::variations), Method::POST)
     } else if path.ends_with("/audio/speech") {
         (alone(media::speech), Method::POST)
+    } else if path.ends_with("/audio/transcriptions") || path.ends_with("/audio/translations") {
+        (alone(media::transcription), Method::POST)
     } else if path.ends_with("/messages") {
         (alone(messages::message), Method::POST)
     } else if path.ends_with("/messages/count_tokens") {
@@ -199,7 +206,8 @@ async fn call(
     // Before any delay, so that an invalid `simulate` is rejected at once.
     let head = Head { n: ticket.n(), created };
     let built = match kind {
-        Called::Alone(read) => read(body, &caller, &head),
+        Called::Alone(read) => form::object(&request.headers, body)
+            .and_then(|object| read(object.as_deref().unwrap_or(body), &caller, &head)),
         Called::Responses(action) => {
             let place = (path, request.uri.query());
             responses::respond(action, body, place, &caller, &head, &provider.responses)

@@ -35,7 +35,7 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole,
         return Err(error);
     }
     let produced = produced(&usage, content);
-    Ok(Whole { usage, produced, has_bom: json.len() < body.len(), translated: None })
+    Ok(Whole { usage, produced, has_bom: json.len() < body.len(), is_text: false, translated: None })
 }
 
 /// The fields of a block that the model has written.

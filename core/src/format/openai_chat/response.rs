@@ -43,6 +43,7 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole,
         usage,
         produced: produced(&usage, choices),
         has_bom: json.len() < body.len(),
+        is_text: false,
         translated: None,
     })
 }

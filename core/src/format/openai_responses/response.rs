@@ -33,7 +33,7 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole,
         );
     };
     let produced = produced(&usage, output);
-    Ok(Whole { usage, produced, has_bom: json.len() < body.len(), translated: None })
+    Ok(Whole { usage, produced, has_bom: json.len() < body.len(), is_text: false, translated: None })
 }
 
 /// The fields of an item, or of a part of one, that the model has written.

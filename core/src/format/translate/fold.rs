@@ -62,7 +62,7 @@ pub fn fold(
     let estimate = stream.produced();
     let content = usize::try_from(estimate).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_TOKEN);
     let produced = if whole::is_plausible(&usage, content) { 0 } else { estimate };
-    Some(Ok(Whole { usage, produced, has_bom: false, translated: Some(translated) }))
+    Some(Ok(Whole { usage, produced, has_bom: false, is_text: false, translated: Some(translated) }))
 }
 
 fn incomplete(provider: &str) -> Error {
