@@ -180,8 +180,8 @@ fn otlp_headers(text: &str) -> String {
     json::to_text(&headers)
 }
 
-/// The providers and models of a configuration.
-fn registry(env: &Env, config: &Config, keys: &[OpenKey]) -> Registry {
+/// The providers and models of a configuration, with these stored keys.
+pub fn registry(env: &Env, config: &Config, keys: &[OpenKey]) -> Registry {
     let secret = |name: &str| variables::get(env, name);
     // `wrangler.toml` has the binding in any case. A separate variable enables it, since its use costs money.
     let may_use_binding =

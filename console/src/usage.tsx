@@ -163,6 +163,7 @@ export const OUTCOMES: Record<string, [string, string]> = {
   refused: ["Refused", "warn"],
   failed: ["Failed", "bad"],
   client_left: ["Caller left", ""],
+  rejected: ["Rejected", "warn"],
 };
 
 const PAGE = 50;

@@ -237,6 +237,7 @@ impl Config {
         if let Some(Err(error)) = self.email.from.as_deref().map(email) {
             return fail(format!("email.from: {}", error.message));
         }
+        self.telemetry.check()?;
         self.alerts.check(self.email.from.is_some())
     }
 

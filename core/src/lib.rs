@@ -17,6 +17,7 @@
 //! | [`ledger`] | the limits, holds, costs and receipts of calls |
 //! | [`report`] | reports on health, usage and metrics |
 //! | [`error`], [`envelope`] | every error: code, status, type, and its JSON on each surface |
+//! | [`log`] | the events of the log and their fields |
 
 #![cfg_attr(
     test,
@@ -37,6 +38,7 @@ pub mod health;
 pub mod json;
 pub mod key;
 pub mod ledger;
+pub mod log;
 pub mod money;
 mod name;
 pub mod onboarding;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `core/src`, from the lowest layer up. Modules of one layer do not import each other.
 const CORE: &[&[&str]] = &[
-    &["error", "hash", "money", "name", "operation", "order", "tier", "time", "unit", "url"],
+    &["error", "hash", "log", "money", "name", "operation", "order", "tier", "time", "unit", "url"],
     &["framing", "json", "request_id", "routes", "text"],
     &["config", "envelope", "usage"],
     &["conversation", "key"],

@@ -24,6 +24,7 @@ struct Storage {
     counters: Option<String>,
     leases: BTreeMap<String, String>,
     reporters: Option<String>,
+    rejections: Option<String>,
     folded: u64,
 }
 
@@ -32,6 +33,9 @@ impl Storage {
         self.pages.extend(changes.page);
         if changes.counters.is_some() {
             self.counters = changes.counters;
+        }
+        if changes.rejections.is_some() {
+            self.rejections = changes.rejections;
         }
         for (name, text) in changes.leases {
             match text {
@@ -48,6 +52,7 @@ impl Storage {
             counters: self.counters.as_deref(),
             leases: self.leases.values().map(String::as_str).collect(),
             reporters: self.reporters.as_deref(),
+            rejections: self.rejections.as_deref(),
             pages: fresh
                 .map(|page| (page.isolate.as_str(), page.report, page.at_ms, page.rows.as_str()))
                 .collect(),

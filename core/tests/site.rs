@@ -1,4 +1,4 @@
-//! The data files that the documentation gets from the core's tables: `site/data/errors.json` and
+//! The data files that the documentation gets from the core's tables: `site/data/errors.json`, `site/data/log.json` and
 //! `site/data/providers.json`, from which `site/scripts/pages.mjs` generates pages. They are committed, so that the
 //! site can be built without a compiler; this test keeps them equal to the tables.
 //!
@@ -15,6 +15,7 @@ use std::{env, fs};
 use gatehouse_core::catalog::{PROVIDERS, api_key_variable};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Retry};
+use gatehouse_core::log::Event;
 use serde_json::{Value, json};
 
 const COMMAND: &str = "UPDATE_SITE=1 cargo test -p gatehouse-core --test site";
@@ -50,6 +51,24 @@ fn the_errors_of_the_site_match_the_error_table() {
         })
         .collect();
     keep("errors.json", &rows);
+}
+
+#[test]
+fn the_log_fields_of_the_site_match_the_table_of_events() {
+    let rows: Vec<_> = Event::ALL
+        .iter()
+        .map(|event| {
+            let field = |field: &gatehouse_core::log::FieldSpec| {
+                json!({
+                    "name": field.name, "type": field.kind.name(), "nullable": field.is_nullable && !field.is_optional,
+                    "optional": field.is_optional, "meaning": field.meaning.trim(),
+                })
+            };
+            let fields: Vec<_> = event.fields.iter().map(field).collect();
+            json!({"event": event.name, "meaning": event.meaning.trim(), "fields": fields})
+        })
+        .collect();
+    keep("log.json", &rows);
 }
 
 #[test]

@@ -38,12 +38,24 @@ const CALLS = [
   { title: "TIME", cell: ({ time }) => moment(time) },
   { title: "ID", cell: ({ id }) => id },
   { title: "KEY", most: 24, cell: (one) => one.key_name ?? one.key_id },
-  { title: "MODEL", most: 40, cell: ({ provider, model }) => `${provider}/${model}` },
+  { title: "MODEL", most: 40, cell: (one) => modelOf(one) },
   { title: "STATUS", cell: ({ status }) => String(status) },
-  { title: "OUTCOME", cell: ({ outcome, code }) => (code ? `${outcome}: ${code}` : outcome) },
-  { title: "COST", cell: (one) => cost(one.cost_micro_usd) },
-  { title: "DURATION", cell: (one) => duration(one.duration_ms) },
+  { title: "OUTCOME", most: 60, cell: (one) => outcomeOf(one) },
+  { title: "COST", cell: (one) => (isRejected(one) ? "-" : cost(one.cost_micro_usd)) },
+  { title: "DURATION", cell: (one) => (isRejected(one) ? "-" : duration(one.duration_ms)) },
 ];
+
+/** Entries of rejected calls are counts, and no provider was called. @param {any} one */
+const isRejected = (one) => one.outcome === "rejected";
+
+/** @param {any} one */
+const modelOf = ({ provider, model }) => (provider === null ? "-" : `${provider}/${model}`);
+
+/** @param {any} one */
+function outcomeOf({ outcome, code, param, count }) {
+  const what = [code, ...(param ? [`(${param})`] : [])].join(" ");
+  return (code ? `${outcome}: ${what}` : outcome) + (count > 1 ? `, ${count} calls` : "");
+}
 
 /** @type {Column<any>[]} */
 const ATTEMPTS = [
@@ -118,6 +130,14 @@ export async function listCalls(options) {
   await report(options, calls, () => (calls.length > 0 ? table(CALLS, calls) : ["No calls."]));
 }
 
+/** The tokens, cost and durations of a call. @param {any} call @returns {[string, string][]} */
+const amounts = (call) => [
+  ["tokens", `${call.prompt_tokens ?? "?"} input, ${call.completion_tokens ?? "?"} output`],
+  ["cost", cost(call.cost_micro_usd)],
+  ["first content", duration(call.first_token_ms)],
+  ["duration", duration(call.duration_ms)],
+];
+
 /** @param {Options} options */
 export async function showCall(options) {
   const data = await call(await gatewayOf(options), "GET", `/v0/calls/${segment(options.id)}`);
@@ -131,16 +151,12 @@ export async function showCall(options) {
         ["key", data.key_name ? `${data.key_name} (${data.key_id})` : data.key_id],
         ...optional("operation", data.operation),
         ...optional("project", data.project),
-        ["model", `${data.provider}/${data.model}`],
+        ["model", modelOf(data)],
         ["status", String(data.status)],
-        ["outcome", data.code ? `${data.outcome}: ${data.code}` : data.outcome],
-        ["tokens", `${data.prompt_tokens ?? "?"} input, ${data.completion_tokens ?? "?"} output`],
-        ["cost", cost(data.cost_micro_usd)],
-        ["first content", duration(data.first_token_ms)],
-        ["duration", duration(data.duration_ms)],
+        ["outcome", outcomeOf(data)],
+        ...(isRejected(data) ? optional("last", moment(data.last_time)) : amounts(data)),
       ]),
-      "",
-      ...table(ATTEMPTS, data.attempts),
+      ...(isRejected(data) ? [] : ["", ...table(ATTEMPTS, data.attempts)]),
     ];
   });
 }

@@ -208,6 +208,21 @@ function guarantees() {
   return { html: markdown, markdown };
 }
 
+/** The events of the log and their fields. @returns {Include} */
+function logFields() {
+  /** @type {{ event: string, meaning: string, fields: { name: string, type: string, nullable: boolean, optional: boolean, meaning: string }[] }[]} */
+  const rows = json("site/data/log.json");
+  const markdown = rows.map(({ event, meaning, fields }) => {
+    const lines = fields.map(({ name, type, nullable, optional, meaning: says }) => {
+      const kind = type + (nullable ? " or null" : "") + (optional ? ", or absent" : "");
+      return `| \`${name}\` | ${kind} | ${says} |`;
+    });
+    const head = "| Field | Type | Meaning |\n| --- | --- | --- |";
+    return `## ${event}\n\n${meaning}\n\n${head}\n${lines.join("\n")}\n`;
+  });
+  return { html: markdown.join("\n"), markdown: markdown.join("\n") };
+}
+
 /** @returns {Include} */
 function changelog() {
   const markdown = read("CHANGELOG.md").replace(/^# .*\n+/, "");
@@ -250,6 +265,7 @@ export function includes() {
     catalogue: catalogue(),
     guarantees: guarantees(),
     translation: translation(),
+    "log-fields": logFields(),
     changelog: changelog(),
     ...results({
       routing: json("site/data/routing.json"),

@@ -40,6 +40,7 @@ export const SECTIONS = [
       "operate/audit",
       "operate/usage",
       "operate/monitoring",
+      "operate/log",
       "operate/self-test",
       "costs",
     ],

@@ -31,7 +31,7 @@ use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{self, Caller, Conflict, Digest, IssuedKey, Remembered, Secret, Stored};
 use worker::Env;
 
-use crate::isolate::{Isolate, PublicIds};
+use crate::isolate::{Isolate, PublicIds, accounts};
 use crate::platform::{clock, task};
 use crate::request_context::RequestContext;
 use crate::settings::Settings;
@@ -84,7 +84,9 @@ pub async fn authenticate(
     };
     match (audience, issued) {
         (Audience::Inference, Some(key)) => {
-            check_issued(context, isolate, &key)?;
+            check_issued(context, isolate, &key).inspect_err(|error| {
+                isolate.accounts.reject(context, &accounts::of_key(&key.id), error);
+            })?;
             Ok(Caller::with_issued_key(key))
         }
         // The usage of a key can be read with every key that works.

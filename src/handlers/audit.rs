@@ -2,7 +2,7 @@
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::audit::Head;
-use gatehouse_core::onboarding::audit_state::{Difference, StatedKeys};
+use gatehouse_core::onboarding::audit_state::{Difference, Stated};
 use serde::Serialize;
 
 use crate::platform::response::Response;
@@ -73,7 +73,7 @@ pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
 /// `GET /v0/audit/verify`
 pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
     let mut head = Head::default();
-    let mut stated = StatedKeys::default();
+    let mut stated = Stated::default();
     let mut rereads = 0;
     loop {
         let entries = audit::after(&context.env, head.seq, MOST).await?;
@@ -88,7 +88,7 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
         if !entries.is_empty() {
             continue;
         }
-        let Tables { last, keys, secrets, settings } = audit::tables(&context.env).await?;
+        let Tables { last, keys, secrets, settings, provider_keys } = audit::tables(&context.env).await?;
         // Another change was made meanwhile: its entry is to be read too, if it can be read.
         if last > head.seq {
             rereads += 1;
@@ -102,15 +102,12 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
         }
         let mut differences = stated.compare(&keys, &secrets);
         differences.extend(stated.compare_settings(&settings));
+        differences.extend(stated.compare_provider_keys(&provider_keys));
         let (entries, head) = (head.seq, head.hash.as_str());
         let Some(first) = differences.first() else {
             return Ok(Response::json(200, &Verified::Intact { intact: true, entries, head }));
         };
-        let what = match first.key_id {
-            Some(_) => "the tables of keys were changed without it: the key",
-            None => "the table of run-time settings was changed without it: the setting",
-        };
-        let reason = format!("{what} '{}' {}", first.name, first.what);
+        let reason = format!("{} '{}' {}", first.table.changed(), first.name, first.what);
         let differences = differences.get(..SHOWN).unwrap_or(&differences);
         return Ok(Response::json(
             200,

@@ -11,7 +11,8 @@ use crate::isolate::Isolate;
 use crate::platform::response::{Body, Response};
 use crate::platform::{clock, memory};
 use crate::request_context::RequestContext;
-use crate::store::{counts, usage};
+use crate::store::counts::{self, Counts};
+use crate::store::usage;
 
 thread_local! {
     /// Denied requests to operators' routes in this isolate: with a wrong key or none, and with a key that does not
@@ -41,14 +42,10 @@ pub async fn get(context: &RequestContext<'_>, isolate: &Rc<Isolate>) -> Result<
             &isolate.settings.registry,
             clock::now_ms(),
         ),
-        pending_requests: counts.as_ref().map(|counts| counts.pending_requests),
         operator_denials: DENIALS.get(),
-        issued_keys: counts.as_ref().map(|counts| counts.issued_keys),
         wasm_memory_bytes: memory::wasm_bytes(),
         held_bytes: memory::held_bytes(),
-        capped_calls: counts.as_ref().map(|counts| counts.incidents.capped_calls),
-        dropped_spans: counts.as_ref().map(|counts| counts.dropped_spans),
-        lost_records: counts.map(|counts| counts.incidents.lost_records),
+        ..counts.as_ref().map_or_else(Snapshot::default, Counts::snapshot)
     };
     Ok(Response::new(200, CONTENT_TYPE, Body::Text(snapshot.exposition().into())))
 }

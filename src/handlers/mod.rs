@@ -30,7 +30,7 @@ use gatehouse_core::error::{Code, Error, Source};
 use gatehouse_core::key::Caller;
 use gatehouse_core::routes::{self, Audience, Endpoint, Keyed, Match, OnApiKey, Public, Route};
 
-use crate::isolate::{self, Isolate};
+use crate::isolate::{self, Isolate, accounts};
 use crate::platform::log;
 use crate::platform::response::{Body, Response};
 use crate::request_context::RequestContext;
@@ -97,6 +97,7 @@ async fn handle(context: &RequestContext<'_>, mut isolate: Rc<Isolate>) -> Resul
             let response = keyed(context, isolate, handler, rest, &caller).await;
             if let Err(error) = &response {
                 log_refusal(context, path, &caller, error);
+                isolate.accounts.reject(context, &accounts::name_of(&caller), error);
             }
             response
         }

@@ -79,6 +79,9 @@ pub fn respond(
             let status = refusal.error.status;
             let failure = Failed { error: &refusal.error, detail: refusal.detail.as_deref() };
             receipt = record.close(status, Outcome::of_status(status), false, Some(failure));
+            if receipt.is_none() {
+                isolate.accounts.reject(context, &record.ledger, &refusal.error);
+            }
             record.settle_after_response(context, isolate);
             let error = context.with_id(refusal.error);
             let mut response = Response::error(&error, context.surface(), &context.id);

@@ -13,10 +13,12 @@ use std::rc::Rc;
 use gatehouse_core::config::Calls;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
+use gatehouse_core::ledger::rejection::Rejection;
 use gatehouse_core::ledger::{
     Charge, IDLE_MS, LeaseRequest, Limit, LocalLease, Need, RENEW_MS, ReportResponse, Reserved, Settled,
     Unreserved, headers,
 };
+use gatehouse_core::operation::OPERATIONS;
 use worker::Env;
 use worker::wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen};
 use worker::worker_sys::Context;
@@ -251,6 +253,20 @@ impl Accounts {
         self.with(ledger, |share, _| share.lease.settle(settled));
     }
 
+    /// Counts a call that the gateway rejected before it called a provider, for the list of calls, and reports it after the
+    /// response. Requests of other kinds are not counted.
+    pub fn reject(self: &Rc<Self>, context: &RequestContext<'_>, ledger: &str, error: &Error) {
+        let Some(operation) = OPERATIONS.iter().find(|operation| operation.path == context.path()) else {
+            return;
+        };
+        let (name, random) = (operation.name(), random::id_bytes());
+        let rejection = Rejection::new(&context.id, name, error, context.began_ms, random);
+        let Some(rejection) = rejection.filter(|_| self.calls.get().keep > 0) else { return };
+        self.with(ledger, |share, _| share.lease.reject(rejection));
+        let reported = Rc::clone(self).report_and_release(context.env.clone(), ledger.to_owned());
+        task::after_response(&context.execution, reported);
+    }
+
     /// Reports until everything is on disk, and makes sure that the lease is returned.
     pub async fn report_and_release(self: Rc<Self>, env: Env, ledger: String) {
         self.report(&env, &ledger).await;
@@ -282,7 +298,8 @@ impl Accounts {
             }
             let sent = self.send_report(env, ledger).await;
             // A report that failed is still to be sent; so is one that a call sends by itself, which may fail.
-            if !self.has_unreported(ledger) || clock::now_ms() > began_ms + REPORTING_MS {
+            let is_behind = self.with(ledger, |share, _| share.lease.is_behind());
+            if !is_behind || clock::now_ms() > began_ms + REPORTING_MS {
                 break;
             }
             failures = if sent == Some(false) { failures + 1 } else { 0 };

@@ -1,12 +1,14 @@
 //! Durable Objects, for state that needs a single owner.
 //!
-//! Each file has an object, which only stores and wakes, and the functions through which the Worker calls it.
+//! Each file has an object, which only stores and wakes, and the functions through which the Worker calls it. `telemetry` has
+//! what two of them send to a collector.
 //! `gatehouse-core` makes the decisions.
 
 pub mod key_ledger;
 pub mod notifier;
 pub mod provider_health;
 pub mod rate_limiter;
+mod telemetry;
 
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
 use worker::{Env, js_sys};

@@ -3,20 +3,22 @@
 //! Its state is `gatehouse_core::health::Shared`. The state is in memory and is stored every few seconds, since an
 //! object that is moved or restarted should not forget which lanes are throttled. Calls find out again what is lost.
 //!
-//! It also counts the attempts of each minute ([`Minute`]), and stores each when it is over, for a day.
+//! It also counts the attempts of each minute ([`Minute`]), and stores each when it is over, for a day; and since there is
+//! one such object, it exports the metrics of the deployment ([`Schedule`]), from its first report on.
 
 use std::cell::RefCell;
 
 use gatehouse_core::alerts::Kind;
 use gatehouse_core::error::Error;
 use gatehouse_core::health::minutes::{HistoryQuery, Minute};
-use gatehouse_core::health::{Lanes, Report, Shared, Update};
+use gatehouse_core::health::{HealthView, Lanes, Report, Shared, Update};
 use gatehouse_core::json;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use worker::wasm_bindgen;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
+use super::telemetry::Schedule;
 use super::{ObjectError, notifier, send_within};
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::{clock, random};
@@ -90,6 +92,7 @@ pub struct ProviderHealth {
     env: Env,
     /// The alerts that operators know; `None` before they are read from the database.
     told: RefCell<Option<Vec<(String, String)>>>,
+    schedule: RefCell<Schedule>,
 }
 
 impl DurableObject for ProviderHealth {
@@ -100,6 +103,7 @@ impl DurableObject for ProviderHealth {
             minute: RefCell::default(),
             env,
             told: RefCell::new(None),
+            schedule: RefCell::default(),
         }
     }
 
@@ -143,6 +147,9 @@ impl DurableObject for ProviderHealth {
         if told.unwrap_or(true) {
             self.storage.wake_by(clock::now_ms() + CHECK_AGAIN_MS).await?;
         }
+        if let Some(next_ms) = self.export().await {
+            self.storage.wake_by(next_ms).await?;
+        }
         Response::ok("")
     }
 }
@@ -170,6 +177,20 @@ impl ProviderHealth {
         let current = self.minute.borrow().clone();
         let steps = query.steps(stored.chain([current]), clock::now_ms());
         Response::ok(serde_json::to_string(&steps)?)
+    }
+
+    /// Exports the metrics if it is time. Returns the time of the next export.
+    async fn export(&self) -> Option<u64> {
+        let settings = settings::of_isolate(&self.env).ok()?;
+        let mut view = HealthView::default();
+        let (query, token) = view.refresh_request(clock::now_ms());
+        let update = self.shared.borrow_mut().as_mut().map(|shared| shared.take(&query))?;
+        view.refreshed(&update, token);
+        // Only an alarm exports, and an object has one alarm at a time.
+        let mut schedule = self.schedule.take();
+        let next_ms = schedule.export(&self.env, &settings, &view).await;
+        self.schedule.replace(schedule);
+        next_ms
     }
 
     /// Notifies operators of providers whose condition has begun or ended. Returns `true` if a condition holds: it may end

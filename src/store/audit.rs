@@ -2,7 +2,7 @@
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::onboarding::audit::{Entry, Head};
-use gatehouse_core::onboarding::audit_state::{KeyRow, SecretRow, SettingRow};
+use gatehouse_core::onboarding::audit_state::{KeyRow, ProviderKeyRow, SecretRow, SettingRow};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -50,6 +50,8 @@ pub struct Tables {
     pub secrets: Vec<SecretRow>,
     /// The run-time settings.
     pub settings: Vec<SettingRow>,
+    /// The keys of providers, without their ciphertexts.
+    pub provider_keys: Vec<ProviderKeyRow>,
 }
 
 /// Reads the tables and the number of the last entry.
@@ -59,11 +61,18 @@ pub async fn tables(env: &Env) -> Result<Tables, Error> {
         "SELECT id, name, disabled, policies, models, endpoints, limits, role, expires_ms, revoked_ms FROM issued_keys",
         "SELECT key_id, public_id, digest FROM key_secrets",
         "SELECT kind, name, value FROM settings",
+        "SELECT provider, id, label, mask, weight, enabled, deleted_ms FROM provider_keys ORDER BY provider, place",
     ];
     let mut outcomes = run(env, &statements.map(|sql| Statement::new(sql, []))).await?.into_iter();
     let mut next = || outcomes.next().unwrap_or_default().rows;
     let last = next().first().and_then(|row| row.get("seq")?.as_u64()).unwrap_or_default();
-    Ok(Tables { last, keys: read(&next())?, secrets: read(&next())?, settings: read(&next())? })
+    Ok(Tables {
+        last,
+        keys: read(&next())?,
+        secrets: read(&next())?,
+        settings: read(&next())?,
+        provider_keys: read(&next())?,
+    })
 }
 
 fn read<T: DeserializeOwned>(rows: &[Value]) -> Result<Vec<T>, Error> {

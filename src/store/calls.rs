@@ -4,24 +4,27 @@
 //! The receipts that are recorded in the same ten seconds are one row. A ledger appends to it in the transaction of its
 //! roll-up, so that a call costs at most one row, and a row is removed once for all calls in it. A row that has
 //! [`MOST_BYTES`] takes no more receipts, except for those of failed calls, up to twice as many bytes.
+//!
+//! Rejected calls, which have no receipt, are in a table of their own, so that they push no call out: a ledger adds at most
+//! one row of counts a minute ([`add_rejected`]).
 
 use gatehouse_core::error::Error;
 use gatehouse_core::ledger::receipt::{is_failed, with_key};
+use gatehouse_core::ledger::rejection::Batch;
 use gatehouse_core::report::calls::{Cursor, Query, SPAN_MS};
 use serde_json::Value;
 use worker::Env;
 
 use super::sql::run_if_any;
 use crate::platform::clock;
-use crate::platform::database::Statement;
+use crate::platform::database::{self, Failure, Statement};
 
 const ADD: &str = include_str!("calls/add.sql");
 const LIST: &str = include_str!("calls/list.sql");
-const FIND: &str = "SELECT r.value AS receipt, \
-    (SELECT name FROM issued_keys WHERE issued_keys.id = r.value ->> 'key_id') AS key_name \
-    FROM recent_calls c, json_each('[' || c.receipts || ']') r \
-    WHERE instr(c.receipts, ?1) > 0 AND (r.value ->> 'id' = ?2 OR r.value ->> 'request_id' = ?2) \
-    ORDER BY c.span DESC LIMIT 1";
+const FIND: &str = include_str!("calls/find.sql");
+/// The tables of calls, their columns with the calls, and the first span that is listed.
+const SOURCES: [[&str; 3]; 2] =
+    [["recent_calls", "receipts", include_str!("calls/kept_since.sql")], ["rejected_calls", "calls", "?2"]];
 /// The size from which on a row takes only failed calls, in bytes.
 const MOST_BYTES: usize = 200_000;
 /// The part of them that failed calls may take in one page.
@@ -109,15 +112,34 @@ pub async fn list(env: &Env, query: &Query, limit: u32) -> Result<Vec<Call>, Err
     let filters = [&filters.key, &filters.project, &filters.model, &filters.provider, &filters.operation];
     parameters.extend(filters.map(|filter| filter.as_deref().into()));
     parameters.extend([(*status).into(), code.as_deref().into(), failed.map(u8::from).into(), limit.into()]);
-    let outcomes = run_if_any(env, &[Statement::new(LIST, parameters)]).await?;
+    let sql = of_sources(LIST) + " ORDER BY span DESC, place DESC LIMIT ?15";
+    let outcomes = run_if_any(env, &[Statement::new(sql, parameters)]).await?;
     Ok(outcomes.first().map(|outcome| outcome.rows.iter().map(call).collect()).unwrap_or_default())
 }
 
 /// The newest call with this id or request id.
 pub async fn find(env: &Env, id: &str) -> Result<Option<Call>, Error> {
     // The id of a call or a request is letters, digits and a few marks, so the JSON text has it unescaped.
-    let outcomes = run_if_any(env, &[Statement::new(FIND, [format!("\"{id}\"").into(), id.into()])]).await?;
+    let sql = of_sources(FIND) + " ORDER BY span DESC LIMIT 1";
+    let outcomes = run_if_any(env, &[Statement::new(sql, [format!("\"{id}\"").into(), id.into()])]).await?;
     Ok(outcomes.first().and_then(|outcome| outcome.rows.first()).map(call))
+}
+
+/// A query of one table, for both.
+fn of_sources(template: &str) -> String {
+    let of = |[table, column, since]: [&str; 3]| {
+        template.replace("{table}", table).replace("{calls}", column).replace("{since}", since)
+    };
+    SOURCES.map(of).join(" UNION ALL ")
+}
+
+/// Adds rejected calls of a key, once even if it is repeated.
+pub async fn add_rejected(env: &Env, key: &str, batch: &Batch) -> Result<(), Failure> {
+    let texts: Vec<String> =
+        batch.rejections.iter().map(|rejection| with_key(&rejection.to_text(), key)).collect();
+    let sql = "INSERT INTO rejected_calls (span, key, calls) VALUES (?1, ?2, ?3) ON CONFLICT (span, key) DO NOTHING";
+    let parameters = [(batch.at_ms / SPAN_MS).into(), key.into(), texts.join(",").into()];
+    database::run(env, &[Statement::new(sql, parameters)]).await.map(|_| ())
 }
 
 fn call(found: &Value) -> Call {

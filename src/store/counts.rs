@@ -1,6 +1,7 @@
-//! Counts for `GET /metrics`: key requests, keys, and incidents.
+//! Counts for the metrics: key requests, keys, and incidents.
 
 use gatehouse_core::error::Error;
+use gatehouse_core::report::metrics::Snapshot;
 use worker::Env;
 
 use super::sql::run_if_any;
@@ -16,6 +17,20 @@ pub struct Counts {
     pub incidents: Incidents,
     /// Calls whose spans were dropped.
     pub dropped_spans: u64,
+}
+
+impl Counts {
+    /// The metrics that are counts; the others are still to be set.
+    pub fn snapshot(&self) -> Snapshot<'static> {
+        Snapshot {
+            pending_requests: Some(self.pending_requests),
+            issued_keys: Some(self.issued_keys),
+            capped_calls: Some(self.incidents.capped_calls),
+            lost_records: Some(self.incidents.lost_records),
+            dropped_spans: Some(self.dropped_spans),
+            ..Snapshot::default()
+        }
+    }
 }
 
 /// Numbers of events that should never happen.

@@ -29,6 +29,7 @@ const TIDIED: &str = "SELECT value FROM counters WHERE name = 'usage_tidied_hour
 const CLOSE_DAYS: &str = include_str!("usage/close_days.sql");
 const DROP_HOURS: &str = include_str!("usage/drop_hours.sql");
 const DROP_CALLS: &str = include_str!("usage/drop_calls.sql");
+const DROP_REJECTED: &str = include_str!("usage/drop_rejected.sql");
 const SET_TIDIED: &str = include_str!("usage/set_tidied.sql");
 const BY_DAY: &str = include_str!("usage/by_day.sql");
 const BY_MODEL: &str = include_str!("usage/by_model.sql");
@@ -110,10 +111,12 @@ pub async fn tidy(env: &Env, now_hour: u64, tidied_hour: u64, calls: Calls) -> R
     let hours: [Value; 2] = [now_hour.into(), tidied_hour.into()];
     let [now, tidied] = hours.clone();
     let days = if calls.keep == 0 { 0 } else { calls.days };
+    let limits = [now, tidied, calls.keep.into(), days.into()];
     let statements = [
         Statement::new(of_sums(CLOSE_DAYS), hours.clone()),
         Statement::new(DROP_HOURS, hours.clone()),
-        Statement::new(DROP_CALLS, [now, tidied, calls.keep.into(), days.into()]),
+        Statement::new(DROP_CALLS, limits.clone()),
+        Statement::new(DROP_REJECTED, limits),
         Statement::new(SET_TIDIED, hours),
     ];
     database::run(env, &statements).await.map(|_| ())

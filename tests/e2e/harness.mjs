@@ -28,6 +28,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { digest, mint } from "../../scripts/lib/gateway-key.mjs";
 import { check } from "./contract.mjs";
+import { checkEvent } from "./log.mjs";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -474,6 +475,7 @@ const ai :Workerd.Worker = (
 
   async stop() {
     await stop(this.child);
+    for (const line of this.events()) if (typeof line.event === "string") checkEvent(line);
     if (this.ownsState && this.state) await rm(this.state, { recursive: true, force: true });
   }
 }

@@ -1,10 +1,11 @@
 // @ts-check
 //! Notifications: the operator's webhook for requests and approvals, signed and retried, and e-mail with a claim link to
-//! the applicant.
+//! the applicant. Also what a collector of OpenTelemetry gets.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { after, before, suite, test } from "node:test";
@@ -561,6 +562,131 @@ suite("webhook", () => {
       assert.ok(!log.includes(secret), secret);
     }
   });
+});
+
+/** The messages of the protocol, if `scripts/setup --tests` has installed them. */
+const PROTOCOL = `${root}.tools/otlp-python/bin/python`;
+
+/**
+ * Reads exports with the messages of OpenTelemetry's own package. Returns how many there are.
+ *
+ * @param {Delivery[]} exports
+ */
+function readWithProtocol(exports) {
+  const lines = exports.map(({ path, body }) => JSON.stringify({ path, body }));
+  const { stdout, stderr, status } = spawnSync(PROTOCOL, [`${root}tests/e2e/otlp/check.py`], {
+    input: lines.join("\n"),
+    encoding: "utf8",
+  });
+  assert.equal(status, 0, stderr);
+  return Number(stdout);
+}
+
+test("telemetry: metrics are cumulative, and lose nothing while the collector is away or the gateway restarts", async () => {
+  const receiver = await Receiver.start();
+  const state = await freshState();
+  const telemetry = { otlp_url: `http://127.0.0.1:${receiver.port}/otlp`, metrics_seconds: 5 };
+  const bindings = { ...variables(upstream, { telemetry }), GATEWAY_OTLP_HEADERS: "x-token=otlp" };
+  const isMetrics = ({ path = "" }) => path === "/otlp/v1/metrics";
+  let isAway = true;
+  let refused = 0;
+  receiver.behaviour = (delivery) => {
+    if (!isAway || !isMetrics(delivery)) return 204;
+    refused += 1;
+    return 503;
+  };
+  /** @param {Delivery} delivery @returns {any[]} */
+  const metricsOf = ({ said }) => said.resourceMetrics[0].scopeMetrics[0].metrics;
+  /** @param {any} point @returns {Record<string, any>} */
+  const labels = ({ attributes }) =>
+    Object.fromEntries(
+      attributes.map((/** @type {any} */ one) => [one.key, one.value.stringValue]),
+    );
+  /**
+   * The point of answered calls, once an export has it with this number, and the metrics of that export.
+   *
+   * @param {number} count
+   */
+  const taken = (count) =>
+    eventually(() => {
+      for (const delivery of receiver.deliveries.filter(isMetrics)) {
+        const metrics = metricsOf(delivery);
+        const requests = metrics.find(({ name }) => name === "gatehouse.requests");
+        const found = requests?.sum.dataPoints.find(
+          (/** @type {any} */ point) => labels(point).outcome === "successful",
+        );
+        if (found?.asInt === String(count)) return { point: found, metrics, delivery };
+      }
+      return undefined;
+    }, 60_000);
+  try {
+    const first = await Gateway.start(bindings, [], state);
+    try {
+      await Promise.all([chat(first, {}), chat(first, { stream: true }).then((one) => one.text())]);
+      await eventually(() => refused > 1, 30_000);
+      isAway = false;
+      const { point, metrics, delivery } = await taken(2);
+      assert.deepEqual(
+        [delivery.headers["content-type"], delivery.headers["x-token"]],
+        ["application/json", "otlp"],
+      );
+      assert.deepEqual(labels(point), {
+        provider: "demo",
+        model: "sim-small",
+        operation: "chat/completions",
+        outcome: "successful",
+      });
+      const { sum } = metrics.find(({ name }) => name === "gatehouse.requests");
+      assert.deepEqual([sum.aggregationTemporality, sum.isMonotonic], [2, true]);
+      assert.equal(Number(BigInt(point.startTimeUnixNano) / 1_000_000n) % 86_400_000, 0);
+      assert.ok(Math.abs(Number(BigInt(point.timeUnixNano) / 1_000_000n) - delivery.at) < 10_000);
+      const usage = metrics.find(({ name }) => name === "gen_ai.client.token.usage");
+      const [input] = usage.histogram.dataPoints;
+      assert.deepEqual(
+        [usage.unit, labels(input)["gen_ai.token.type"], input.count],
+        ["{token}", "input", "2"],
+      );
+      assert.ok(input.sum > 0);
+      const duration = metrics.find(({ name }) => name === "gen_ai.client.operation.duration");
+      assert.deepEqual(labels(duration.histogram.dataPoints[0]), {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "demo",
+        "gen_ai.request.model": "sim-small",
+        "gatehouse.operation": "chat/completions",
+      });
+      // Everything that the whole deployment has at /metrics is exported under the name that a collector turns into it.
+      const text = await (await operate(first, "GET", "/metrics")).text();
+      const names = new Set(metrics.map(({ name }) => name.replace(".", "_")));
+      const ofIsolate = /operator_(denials|logins_failed)|wasm_memory|held_bytes/;
+      for (const [, name = "", kind] of text.matchAll(/^# TYPE (\S+) (\S+)$/gm)) {
+        const isExported = kind !== "summary" && !ofIsolate.test(name);
+        assert.equal(names.has(name.replace(/_total$/, "")), isExported, name);
+      }
+    } finally {
+      await first.stop();
+    }
+    const second = await Gateway.start(bindings, [], state);
+    try {
+      const before = receiver.deliveries.length;
+      await chat(second, {});
+      const { point } = await taken(3);
+      const earlier = receiver.deliveries.slice(before).filter(isMetrics);
+      assert.ok(earlier.length > 0);
+      assert.equal(point.startTimeUnixNano, (await taken(2)).point.startTimeUnixNano);
+      const events = second.events().filter(({ event }) => event === "telemetry");
+      assert.deepEqual(events, []);
+    } finally {
+      await second.stop();
+    }
+    if (existsSync(PROTOCOL)) {
+      const exports = receiver.deliveries.filter(({ path }) => path.startsWith("/otlp/"));
+      assert.ok(exports.some((one) => !isMetrics(one)));
+      assert.equal(readWithProtocol(exports), exports.length);
+    }
+  } finally {
+    await receiver.stop();
+    await rm(state, { recursive: true, force: true });
+  }
 });
 
 test("webhook: without a secret requests are accepted, and delivered once there is one", async () => {

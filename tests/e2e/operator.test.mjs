@@ -339,7 +339,9 @@ test("operator CLI: usage and calls of all keys are listed, filtered and shown",
   const id = "spent-by-spender";
   const headers = { authorization: `Bearer ${key}`, "x-request-id": id };
   assert.equal((await chat(gateway, { simulate: { status: 503 } }, headers)).status, 503);
-  await eventually(async () => (await json("calls --failed --key spender")).length === 1, 30_000);
+  const unknown = { ...headers, "x-request-id": "rejected-of-spender" };
+  assert.equal((await chat(gateway, { model: "gpt-99" }, unknown)).status, 404);
+  await eventually(async () => (await json("calls --failed --key spender")).length === 2, 30_000);
   assert.match(
     await succeed("usage --by key --key spender"),
     /^From .* UTC\nKEY +CALLS +FAILED +INPUT +CACHED +OUTPUT +COST\nspender +1 +1 .*\ntotal +1 +1 /,
@@ -351,6 +353,13 @@ test("operator CLI: usage and calls of all keys are listed, filtered and shown",
     await succeed("calls --failed --limit 5"),
     /^TIME +ID +KEY +MODEL +STATUS +OUTCOME +COST +DURATION\n[\s\S]*rcpt_\w+ +spender +demo\/sim-small +503 +failed: /,
   );
+  assert.match(
+    await succeed("calls --code model_not_found --key spender"),
+    /\n[^\n]*rej_\w+ +spender +- +404 +rejected: model_not_found \(model\) +- +-$/m,
+  );
+  const rejected = await succeed("calls show rejected-of-spender");
+  assert.match(rejected, /^id +rej_\w+\nrequest id +rejected-of-spender\n/);
+  assert.match(rejected, /\noutcome +rejected: model_not_found \(model\)\nlast +\d{4}-/);
   const shown = await succeed(`calls show ${id}`);
   assert.match(shown, /^id +rcpt_\w+\nrequest id +spent-by-spender\n/);
   assert.match(shown, /\nLANE +OUTCOME +STATUS +CODE +.*\ndemo:0\/sim-small +server_error +503 /);

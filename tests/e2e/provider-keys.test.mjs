@@ -476,6 +476,27 @@ suite("provider keys", () => {
     const rotated = isolates.at(ROTATED);
     const verified = (await administer(rotated, "GET", "/v0/audit/verify")).body;
     assert.equal(verified.intact, true, JSON.stringify(verified));
+    for (const [what, other, stated] of [
+      ["weight", "999", "1"],
+      ["label", "'other'", "'main'"],
+      ["enabled", "0", "1"],
+    ]) {
+      const set = (/** @type {string} */ value = "") =>
+        isolates.execute(`UPDATE provider_keys SET ${what} = ${value} WHERE id = '${first}'`);
+      await set(other);
+      const found = (await administer(rotated, "GET", "/v0/audit/verify")).body;
+      await set(stated);
+      assert.deepEqual(found.differences, [
+        {
+          table: "provider_keys",
+          key_id: null,
+          name: `alone/${first}`,
+          what: `has another '${what}' in the table than its last entry`,
+        },
+      ]);
+      assert.match(found.reason, /^the table of providers' keys was changed without it/);
+    }
+    assert.equal((await administer(rotated, "GET", "/v0/audit/verify")).body.intact, true);
     const { entries } = (await administer(rotated, "GET", "/v0/audit?limit=1000")).body;
     const all = entries.map((/** @type {any} */ { entry }) => JSON.parse(entry));
     const of = all.filter((/** @type {any} */ entry) => entry.subject === `alone/${first}`);

@@ -456,6 +456,63 @@ suite("usage", () => {
     assert.equal((await operate(gateway, "GET", "/v0/calls/rcpt_unknown")).status, 404);
   });
 
+  test("calls of all keys: a flood of rejected calls is counts, which push no call out", async () => {
+    const listed = (await read("/v0/calls?limit=200&key=watched")).data;
+    const limits = { requests_per_day: 1 };
+    const { id, key } = await issue(gateway, "flooding", { limits, models: ["demo/sim-small"] });
+    const send = (/** @type {object} */ body) => chat(gateway, body, bearer(key));
+    assert.equal((await send({})).status, 200);
+    const flood = await Promise.all(Array.from({ length: 40 }, () => send({})));
+    assert.deepEqual([...new Set(flood.map(({ status }) => status))], [402]);
+    assert.equal((await send({ model: "nothing/like-it" })).status, 404);
+    assert.equal((await send({ model: "counted/m" })).status, 403);
+    assert.equal((await send({ messages: "none" })).status, 400);
+    const all = async () => (await read("/v0/calls?key=flooding&limit=200")).data;
+    const counted = (/** @type {any[]} */ list) =>
+      list
+        .filter(({ code }) => code === "insufficient_quota")
+        .reduce((n, { count }) => n + count, 0);
+    const rejected = await eventually(async () => {
+      const list = await all();
+      return (
+        counted(list) > 0 &&
+        list.some((/** @type {any} */ one) => one.outcome === "answered") &&
+        list
+      );
+    }, 40_000);
+    const spent = rejected.find((/** @type {any} */ one) => one.code === "insufficient_quota");
+    assert.deepEqual(
+      [spent.status, spent.param, spent.outcome, spent.key_id, spent.key_name, spent.operation],
+      [402, "requests_per_day", "rejected", id, "flooding", "chat/completions"],
+    );
+    assert.ok(Date.parse(spent.last_time) >= Date.parse(spent.time));
+    // One row, whatever the number of calls; a second one only after a minute.
+    assert.equal(gateway.count("rejected_calls WHERE key = ?", id), 1);
+    assert.ok(rejected.length <= 5, JSON.stringify(rejected));
+    for (const [query, found] of /** @type {[string, boolean][]} */ ([
+      ["code=insufficient_quota", true],
+      ["code=insufficient_quota&status=402&failed=true", true],
+      ["status=200", false],
+      ["failed=false", false],
+      ["provider=demo", false],
+      [`from=${spent.time}&operation=chat/completions`, true],
+      [`to=${spent.time}`, false],
+    ])) {
+      const { data } = await read(`/v0/calls?key=flooding&limit=200&${query}`);
+      assert.equal(
+        data.some((/** @type {any} */ one) => one.id === spent.id),
+        found,
+        query,
+      );
+    }
+    for (const name of [spent.id, spent.request_id]) {
+      assert.deepEqual(await read(`/v0/calls/${name}`), spent);
+    }
+    assert.deepEqual((await read("/v0/calls?limit=200&key=watched")).data, listed);
+    const receipts = (await usage(gateway, "/requests?key=flooding", OPERATOR_KEY)).data;
+    assert.equal(receipts.length, 1);
+  });
+
   test("calls of all keys: pages follow each other, newest first, without gaps", async () => {
     const listed = [];
     for (let cursor = ""; ;) {

@@ -269,8 +269,60 @@ function Usage() {
 
 // --- Calls -------------------------------------------------------------------------------------------------------------
 
-type Call = Schemas["Call"];
+type Rejected = Schemas["RejectedCall"];
+type Call = Schemas["Call"] | Rejected;
+
+/** Entries of rejected calls are counts, without a receipt. */
+const isRejected = (call: Call): call is Rejected => call.outcome === "rejected";
+
+/** The limit or the field at fault, and the number of the calls. */
+function RejectedDetail({ of }: { of: Rejected }) {
+  const facts: [string, preact.ComponentChildren][] = [
+    ["Entry", <code>{of.id}</code>],
+    [
+      "Request id of the first",
+      <code>
+        <bdi>{of.request_id}</bdi>
+      </code>,
+    ],
+    ["Limit or field", of.param === null ? "–" : <code>{of.param}</code>],
+    ["Calls", count(of.count)],
+    ["Last", <Time at={of.last_time} />],
+  ];
+  return (
+    <div class="receipt">
+      <dl class="facts">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
+  );
+}
+
 const PAGE = 50;
+
+/** The cells of a call that reached a provider. */
+const Amounts = ({ of }: { of: Schemas["Call"] }) => (
+  <>
+    <td class="num">
+      {of.prompt_tokens === null ? "–" : count(of.prompt_tokens)},{" "}
+      {of.completion_tokens === null ? "–" : count(of.completion_tokens)}
+    </td>
+    <td class="num">
+      {of.cost_micro_usd === null ? (
+        <span class="muted">unknown</span>
+      ) : (
+        microUsd(of.cost_micro_usd)
+      )}
+    </td>
+    <td class="num">{duration(of.first_token_ms)}</td>
+    <td class="num">{duration(of.duration_ms)}</td>
+  </>
+);
 
 function Calls() {
   const filters = filtersOf();
@@ -362,8 +414,8 @@ function Calls() {
                 }
               >
                 <p>
-                  Calls that reached a provider appear about ten seconds after their end. They never
-                  contain prompts or responses.
+                  Calls appear about ten seconds after their end, rejected ones as counts. They
+                  never contain prompts or responses.
                 </p>
               </Empty>
             ) : (
@@ -427,9 +479,13 @@ function Calls() {
                               )}
                             </td>
                             <td class="clip">
-                              <bdi>
-                                {one.provider}/{one.model}
-                              </bdi>
+                              {isRejected(one) ? (
+                                <span class="muted">–</span>
+                              ) : (
+                                <bdi>
+                                  {one.provider}/{one.model}
+                                </bdi>
+                              )}
                               {one.attempts.length > 1 && (
                                 <span class="muted"> · {count(one.attempts.length)} attempts</span>
                               )}
@@ -437,6 +493,9 @@ function Calls() {
                             <td>
                               <Badge tone={tone}>{text}</Badge>
                               {one.status !== 200 && <span class="muted"> {one.status}</span>}
+                              {isRejected(one) && (
+                                <span class="muted"> · {plural(one.count, "call")}</span>
+                              )}
                               {one.code && (
                                 <>
                                   {" "}
@@ -451,25 +510,23 @@ function Calls() {
                                 </>
                               )}
                             </td>
-                            <td class="num">
-                              {one.prompt_tokens === null ? "–" : count(one.prompt_tokens)},{" "}
-                              {one.completion_tokens === null ? "–" : count(one.completion_tokens)}
-                            </td>
-                            <td class="num">
-                              {one.cost_micro_usd === null ? (
-                                <span class="muted">unknown</span>
-                              ) : (
-                                microUsd(one.cost_micro_usd)
-                              )}
-                            </td>
-                            <td class="num">{duration(one.first_token_ms)}</td>
-                            <td class="num">{duration(one.duration_ms)}</td>
+                            {isRejected(one) ? (
+                              <td class="num muted" colSpan={4}>
+                                no provider was called
+                              </td>
+                            ) : (
+                              <Amounts of={one} />
+                            )}
                           </tr>
                           {isOpen && (
                             <tr class="detail">
                               <td colSpan={9}>
-                                <ReceiptDetail receipt={one} />
-                                {one.key_name && !isOfRing && (
+                                {isRejected(one) ? (
+                                  <RejectedDetail of={one} />
+                                ) : (
+                                  <ReceiptDetail receipt={one} />
+                                )}
+                                {one.key_name && !isOfRing && !isRejected(one) && (
                                   <a href={to(["keys", one.key_name], { receipt: one.id })}>
                                     The receipts of this key, with their chain
                                   </a>

@@ -301,14 +301,39 @@ pub struct Webhook {
     pub url: Option<WebhookUrl>,
 }
 
-/// The export of calls as OpenTelemetry spans.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// The export of calls as OpenTelemetry spans, and of metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
-    /// The URL of a collector that takes OTLP over HTTP as JSON, to which `/v1/traces` is appended. Headers, such as its
-    /// credential, come from the secret `GATEWAY_OTLP_HEADERS`. Absent: nothing is exported.
+    /// The URL of a collector that takes OTLP over HTTP as JSON, to which `/v1/traces` and `/v1/metrics` are appended.
+    /// Headers, such as its credential, come from the secret `GATEWAY_OTLP_HEADERS`. Absent: nothing is exported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp_url: Option<BaseUrl>,
+    /// The time between two exports of the metrics, in seconds; 0: no metrics, for a collector that takes only spans.
+    pub metrics_seconds: u32,
+}
+
+impl Default for Telemetry {
+    fn default() -> Telemetry {
+        Telemetry { otlp_url: None, metrics_seconds: 60 }
+    }
+}
+
+impl Telemetry {
+    /// The collector of metrics and the time between two exports, in milliseconds; `None` if metrics are not exported.
+    pub fn of_metrics(&self) -> Option<(&BaseUrl, u64)> {
+        let url = self.otlp_url.as_ref().filter(|_| self.metrics_seconds > 0)?;
+        Some((url, u64::from(self.metrics_seconds) * 1_000))
+    }
+
+    /// Checks the settings.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.metrics_seconds == 0 || (5..=3_600).contains(&self.metrics_seconds) {
+            return Ok(());
+        }
+        let message = "telemetry.metrics_seconds must be 0, for no metrics, or between 5 and 3600";
+        Err(ConfigError(message.to_owned()))
+    }
 }
 
 /// E-mails with claim links.

@@ -20,6 +20,7 @@ use super::message::{
     Charge, Closed, Granted, LeaseRequest, LeaseResponse, Need, Refusal, Report, ReportResponse,
 };
 use super::receipt::{Chain, id_of, of_line};
+use super::rejection::{Batch, Rejections};
 use super::tally::{Row, merge};
 use super::window::Window;
 use crate::json;
@@ -65,6 +66,7 @@ pub struct Account {
     fold_ms: Option<u64>,
     /// The projects of a day, which are limited so that no caller fills the sums with names.
     projects: (u32, Vec<String>),
+    rejections: Rejections,
 }
 
 /// The used amount of one limit.
@@ -128,6 +130,8 @@ pub struct Changes {
     pub counters: Option<String>,
     /// The leases that have changed: the name and the text of each, or `None` if it is gone.
     pub leases: Vec<(String, Option<String>)>,
+    /// The rejected calls that are not in the list of calls yet, as one text, if they have changed.
+    pub rejections: Option<String>,
 }
 
 /// The receipts of one report, as they are stored.
@@ -183,6 +187,8 @@ pub struct Stored<'a> {
     pub leases: Vec<&'a str>,
     /// The text of [`Account::reporters`] when the sums were last folded.
     pub reporters: Option<&'a str>,
+    /// The text of the rejected calls.
+    pub rejections: Option<&'a str>,
     /// The pages since then: isolate, number of the report, time, rows.
     pub pages: Vec<(&'a str, u64, u64, &'a str)>,
 }
@@ -247,6 +253,7 @@ impl Account {
         let kept: StoredCounters = stored.counters.and_then(|text| json::read(text).ok()).unwrap_or_default();
         account.counters = kept.counters;
         account.reporters = stored.reporters.and_then(|text| json::read(text).ok()).unwrap_or_default();
+        account.rejections = stored.rejections.and_then(|text| json::read(text).ok()).unwrap_or_default();
         for (isolate, lease, at_ms) in &kept.closed {
             let reporter = account.reporter(isolate, *at_ms);
             (reporter.closed, reporter.closed_ms) = (*lease, *at_ms);
@@ -395,6 +402,10 @@ impl Account {
             }
             if !report.closed.is_empty() || report.charges.iter().any(|charge| charge.used > 0) {
                 changes.counters = Some(self.counters_text(now_ms));
+            }
+            if !report.rejections.is_empty() {
+                self.rejections.add(&report.rejections, now_ms);
+                changes.rejections = Some(json::to_text(&self.rejections));
             }
         }
         let touched = |lease: &&mut Lease| lease.isolate == report.isolate && touched.contains(&lease.number);
@@ -548,7 +559,27 @@ impl Account {
     /// The time of the next expiry or folding, in milliseconds since 1970.
     pub fn due_ms(&self) -> Option<u64> {
         let leases = self.leases.iter().filter(|lease| !lease.expired).map(|lease| lease.expires_ms);
-        leases.chain(self.fold_ms).min()
+        leases.chain(self.fold_ms).chain(self.rejections.due_ms()).min()
+    }
+
+    /// The rejected calls to list now, if any, and the change to store before.
+    pub fn list_rejections(&mut self, now_ms: u64) -> Option<(Batch, Changes)> {
+        let batch = self.rejections.batch(now_ms)?;
+        Some((batch, self.changed_rejections()))
+    }
+
+    /// Takes note of whether the list of calls has the batch of [`Account::list_rejections`].
+    pub fn rejections_listed(&mut self, is_done: bool, now_ms: u64) -> Changes {
+        if is_done {
+            self.rejections.listed();
+        } else {
+            self.rejections.not_listed(now_ms);
+        }
+        self.changed_rejections()
+    }
+
+    fn changed_rejections(&self) -> Changes {
+        Changes { rejections: Some(json::to_text(&self.rejections)), ..Changes::default() }
     }
 
     /// Returns `true` if it is time to fold the sums.

@@ -15,6 +15,7 @@ use super::message::{
     Charge, Closed, Granted, LeaseRequest, LeaseResponse, Need, Refusal, Report, ReportResponse, Settled,
 };
 use super::receipt::{Totals, to_line};
+use super::rejection::{self, Rejection};
 use super::tally::{self, Row};
 use super::window::Window;
 
@@ -53,6 +54,8 @@ pub struct LocalLease {
     /// Leases whose return has not been reported yet.
     closing: Vec<Lease>,
     waiting: Vec<Settled>,
+    /// Rejected calls that the account has not been told of, by kind.
+    rejections: Vec<Rejection>,
     sending: Option<Sending>,
     /// The number of the last report.
     number: u64,
@@ -169,6 +172,7 @@ impl LocalLease {
             closed: Vec::new(),
             closing: Vec::new(),
             waiting: Vec::new(),
+            rejections: Vec::new(),
             sending: None,
             number: 0,
             ahead: 1,
@@ -392,6 +396,11 @@ impl LocalLease {
         self.waiting.push(settled);
     }
 
+    /// Counts a rejected call.
+    pub fn reject(&mut self, rejection: Rejection) {
+        rejection::merge(&mut self.rejections, rejection);
+    }
+
     /// The number of calls whose records were dropped since the last call of this method.
     pub fn lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
@@ -419,6 +428,7 @@ impl LocalLease {
     pub fn is_idle(&self) -> bool {
         self.sending.is_none()
             && self.waiting.is_empty()
+            && self.rejections.is_empty()
             && self.closing.is_empty()
             && self.closed.is_empty()
             && self.lease.is_empty()
@@ -427,6 +437,11 @@ impl LocalLease {
     /// Returns `true` if the account has not acknowledged all ended calls and returned leases.
     pub fn has_unreported(&self) -> bool {
         self.sending.is_some() || self.has_unsent()
+    }
+
+    /// The same, or rejected calls that the account does not have. No call waits for these.
+    pub fn is_behind(&self) -> bool {
+        self.has_unreported() || !self.rejections.is_empty()
     }
 
     fn has_unsent(&self) -> bool {
@@ -469,7 +484,7 @@ impl LocalLease {
             self.sending = None;
         }
         let renews = self.has_lease() && now_ms >= self.reported_ms + RENEW_MS;
-        if !self.has_unsent() && !renews {
+        if !self.has_unsent() && self.rejections.is_empty() && !renews {
             return None;
         }
         let (mut charges, mut rows, mut receipts) = (Vec::new(), Vec::new(), String::new());
@@ -499,7 +514,8 @@ impl LocalLease {
         let leases = self.closed.iter().map(|lease| lease.number).chain([self.lease.number]).collect();
         let (isolate, number) = (self.isolate.clone(), self.number);
         let rows = rows.into_iter().map(Row::into_json).collect();
-        let report = Report { isolate, number, charges, rows, closed, leases, receipts };
+        let rejections = std::mem::take(&mut self.rejections);
+        let report = Report { isolate, number, charges, rows, closed, leases, rejections, receipts };
         self.reported_ms = now_ms;
         Some(&self.sending.insert(Sending { report, made_ms: now_ms, sent_ms: now_ms }).report)
     }

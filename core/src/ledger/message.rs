@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::limit::Counter;
+use super::rejection::Rejection;
 use super::tally::Row;
 use crate::error::Error;
 
@@ -153,6 +154,9 @@ pub struct Report {
     pub closed: Vec<Closed>,
     /// The leases that the isolate holds.
     pub leases: Vec<u64>,
+    /// Rejected calls, by kind. Isolates of an earlier version do not report them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejections: Vec<Rejection>,
     /// The receipts of the calls in the order in which they ended, one per line, as [`super::receipt::to_line`] writes
     /// them. They are sent after the JSON, on lines of their own: inside it, each of their quotes would have to be
     /// escaped and parsed again.

@@ -6,7 +6,8 @@
 //! hold is settled with the actual cost. A reserved amount counts as spent until it is settled or returned, so a budget
 //! cannot be overrun. A lease without reports expires and is then charged, because its isolate may have spent it.
 //!
-//! Each call that reached an upstream has a [`receipt`], which the account chains to the receipts before it.
+//! Each call that reached an upstream has a [`receipt`], which the account chains to the receipts before it. Calls that were
+//! rejected before that are counted ([`rejection`]).
 //!
 //! Tokens are whole tokens, money is whole micro-USD, times are milliseconds: no amount is a float before it is
 //! reported, and an unknown amount is never written as 0.
@@ -22,6 +23,7 @@ pub mod limit;
 mod message;
 pub mod price;
 pub mod receipt;
+pub mod rejection;
 mod reservation;
 pub mod tally;
 mod window;

@@ -95,12 +95,15 @@ impl Attempt {
 /// The code of an error for receipts. A provider chooses its codes, so only words of letters, digits, `_`, `-` and `.` are
 /// kept.
 pub fn code_of(error: &Error) -> Option<&str> {
+    error.code().filter(|code| is_word(code) && !code.contains(['[', ']']))
+}
+
+/// Returns `true` for the name of a limit or of a field, such as `messages[0].role`: at most 64 letters, digits, `_`, `-`, `.`,
+/// `[` and `]`.
+pub(super) fn is_word(text: &str) -> bool {
     const MAX: usize = 64;
-    let is_word = |code: &&str| {
-        let of_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-        (1..=MAX).contains(&code.len()) && code.bytes().all(of_word)
-    };
-    error.code().filter(is_word)
+    let of_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
+    (1..=MAX).contains(&text.len()) && text.bytes().all(of_word)
 }
 
 /// The record of a call. The account adds the fields of the chain (see the module).

@@ -1,7 +1,8 @@
-//! The keys and run-time settings as the audit trail states them, compared with those of the tables: a change that was made
-//! in the tables alone, such as a revoked key that is restored, shows here though the chain is intact.
+//! The keys, run-time settings and keys of providers as the audit trail states them, compared with those of the tables: a
+//! change that was made in the tables alone, such as a revoked key that is restored, shows here though the chain is intact.
+//! The ciphertexts of providers' keys are not compared, because the trail does not have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,12 +13,17 @@ use crate::json;
 /// The settings that are compared. Entries of earlier versions state fewer of them.
 const SETTINGS: [&str; 7] = ["disabled", "policies", "models", "endpoints", "limits", "role", "expires_ms"];
 
-/// All keys of a trail.
+/// The facts about a key of a provider that are compared: those of its note in the trail.
+const OF_PROVIDER_KEY: [&str; 4] = ["label", "mask", "weight", "enabled"];
+
+/// All keys and settings of a trail.
 #[derive(Debug, Default)]
-pub struct StatedKeys {
+pub struct Stated {
     keys: BTreeMap<String, StatedKey>,
     /// The run-time settings, by table and name.
     settings: BTreeMap<(String, String), Value>,
+    /// The keys of providers, by provider and id: the last note; `None` of a deleted key.
+    provider_keys: BTreeMap<(String, String), Option<Value>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,12 +67,49 @@ pub struct SettingRow {
     value: String,
 }
 
-/// A key or a run-time setting of which the tables say something else than the trail.
+/// A row of the table of providers' keys.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProviderKeyRow {
+    provider: String,
+    id: String,
+    label: String,
+    mask: String,
+    weight: u16,
+    enabled: u8,
+    deleted_ms: Option<u64>,
+}
+
+/// The tables that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// Issued keys and their secrets.
+    ApiKeys,
+    /// Run-time settings.
+    Settings,
+    /// Keys of providers.
+    ProviderKeys,
+}
+
+impl Table {
+    /// The beginning of a sentence about a row that was changed without an entry.
+    pub fn changed(self) -> &'static str {
+        match self {
+            Table::ApiKeys => "the tables of keys were changed without it: the key",
+            Table::Settings => "the table of run-time settings was changed without it: the setting",
+            Table::ProviderKeys => "the table of providers' keys was changed without it: the key",
+        }
+    }
+}
+
+/// A row of which the tables say something else than the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The id of the key; `None` for a setting.
+    /// The table of the row.
+    pub table: Table,
+    /// The id of an issued key; `None` for another row.
     pub key_id: Option<String>,
-    /// Its name.
+    /// The name of a key, the table and name of a setting, or the provider and id of its key.
     pub name: String,
     /// The differences.
     pub what: String,
@@ -79,12 +122,16 @@ struct EntryText {
     detail: Map<String, Value>,
 }
 
-impl StatedKeys {
+impl Stated {
     /// Follows the trail by the text of an entry.
     pub fn follow(&mut self, text: &str) {
         let Ok(EntryText { action, subject, detail }) = json::read::<EntryText>(text) else { return };
         if action.starts_with("setting.") {
             self.follow_setting(&detail);
+            return;
+        }
+        if action.starts_with("provider_key.") {
+            self.follow_provider_key(&detail);
             return;
         }
         let Some(id) = detail.get("key_id").and_then(Value::as_str) else { return };
@@ -117,12 +164,53 @@ impl StatedKeys {
         }
     }
 
+    fn follow_provider_key(&mut self, detail: &Map<String, Value>) {
+        let text = |name: &str| detail.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (Some(provider), Some(id)) = (text("provider"), text("id")) else { return };
+        let now = detail.get("now").filter(|note| note.is_object()).cloned();
+        self.provider_keys.insert((provider, id), now);
+    }
+
+    /// The keys of providers of which the table says something else. The row of a deleted key goes when its place is used
+    /// again, so its absence is no difference.
+    pub fn compare_provider_keys(&self, rows: &[ProviderKeyRow]) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut differs = |(provider, id): (&str, &str), what: String| {
+            let name = format!("{provider}/{id}");
+            found.push(Difference { table: Table::ProviderKeys, key_id: None, name, what });
+        };
+        let live = self.provider_keys.iter().filter(|(_, note)| note.is_some());
+        let mut rest: BTreeSet<_> = live.map(|(key, _)| key).collect();
+        for row in rows {
+            let key = (row.provider.clone(), row.id.clone());
+            rest.remove(&key);
+            let name = (row.provider.as_str(), row.id.as_str());
+            match (self.provider_keys.get(&key), row.deleted_ms.is_some()) {
+                (None, _) => differs(name, "is in the table, but no entry added it".to_owned()),
+                (Some(None), false) => differs(name, "was deleted, but is usable in the table".to_owned()),
+                (Some(Some(_)), true) => differs(name, "is deleted in the table alone".to_owned()),
+                (Some(None), true) => {}
+                (Some(Some(note)), false) => {
+                    for fact in OF_PROVIDER_KEY {
+                        if note.get(fact).is_some_and(|stated| *stated != row.fact(fact)) {
+                            differs(name, format!("has another '{fact}' in the table than its last entry"));
+                        }
+                    }
+                }
+            }
+        }
+        for (provider, id) in rest {
+            differs((provider, id), "is in the trail, but not in the table".to_owned());
+        }
+        found
+    }
+
     /// The settings of which the table says something else.
     pub fn compare_settings(&self, rows: &[SettingRow]) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut differs = |(table, name): (&str, &str), what: &str| {
             let name = format!("{table}.{name}");
-            found.push(Difference { key_id: None, name, what: what.to_owned() });
+            found.push(Difference { table: Table::Settings, key_id: None, name, what: what.to_owned() });
         };
         let mut rest: Vec<_> = self.settings.keys().collect();
         for SettingRow { kind, name, value } in rows {
@@ -145,7 +233,8 @@ impl StatedKeys {
     pub fn compare(&self, rows: &[KeyRow], secrets: &[SecretRow]) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut differs = |id: &str, name: &str, what: String| {
-            found.push(Difference { key_id: Some(id.to_owned()), name: name.to_owned(), what });
+            let (key_id, name) = (Some(id.to_owned()), name.to_owned());
+            found.push(Difference { table: Table::ApiKeys, key_id, name, what });
         };
         let rows: BTreeMap<&str, &KeyRow> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
         for (id, row) in &rows {
@@ -212,13 +301,24 @@ impl KeyRow {
     }
 }
 
+impl ProviderKeyRow {
+    fn fact(&self, name: &str) -> Value {
+        match name {
+            "label" => self.label.as_str().into(),
+            "mask" => self.mask.as_str().into(),
+            "weight" => self.weight.into(),
+            _ => (self.enabled != 0).into(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn stated() -> StatedKeys {
-        let mut keys = StatedKeys::default();
+    fn stated() -> Stated {
+        let mut keys = Stated::default();
         for (action, subject, detail) in [
             (
                 "key.created",
@@ -280,7 +380,7 @@ mod tests {
 
     #[test]
     fn every_change_of_a_setting_in_the_table_alone_shows() {
-        let mut stated = StatedKeys::default();
+        let mut stated = Stated::default();
         for (action, name, value) in [
             ("setting.changed", "a", json!({"expires_days": 1})),
             ("setting.changed", "b", json!({})),
@@ -306,6 +406,51 @@ mod tests {
             ]
         );
         assert_eq!(differences(json!([])), ["policies.a is in the trail, but not in the table"]);
+    }
+
+    #[test]
+    fn every_change_of_a_providers_key_in_the_table_alone_shows() {
+        let mut stated = Stated::default();
+        let note = |weight: u16| json!({"label": "main", "mask": "…abcd", "weight": weight, "enabled": true});
+        for (action, id, now) in [
+            ("provider_key.added", "pkey_1", note(1)),
+            ("provider_key.changed", "pkey_1", note(3)),
+            ("provider_key.added", "pkey_2", note(1)),
+            ("provider_key.deleted", "pkey_2", Value::Null),
+        ] {
+            let detail = json!({"provider": "groq", "id": id, "version": 1, "now": now, "was": null});
+            stated.follow(&json!({"action": action, "subject": "s", "detail": detail}).to_string());
+        }
+        let rows = json!([
+            {"provider": "groq", "id": "pkey_1", "label": "main", "mask": "…abcd", "weight": 3, "enabled": 1, "deleted_ms": null},
+            {"provider": "groq", "id": "pkey_2", "label": "main", "mask": "", "weight": 1, "enabled": 0, "deleted_ms": 7},
+        ]);
+        let differences = |change: &dyn Fn(&mut Value)| {
+            let mut rows = rows.clone();
+            change(&mut rows);
+            let rows: Vec<ProviderKeyRow> = serde_json::from_value(rows).unwrap();
+            let found = stated.compare_provider_keys(&rows);
+            found.into_iter().map(|one| format!("{} {}", one.name, one.what)).collect::<Vec<_>>()
+        };
+        assert_eq!(differences(&|_| {}), [""; 0]);
+        assert_eq!(differences(&|rows| drop(rows.as_array_mut().unwrap().pop())), [""; 0]);
+        for (fact, value) in
+            [("weight", json!(9)), ("label", json!("x")), ("mask", json!("…wxyz")), ("enabled", json!(0))]
+        {
+            let what = format!("groq/pkey_1 has another '{fact}' in the table than its last entry");
+            assert_eq!(differences(&|rows| rows[0][fact] = value.clone()), [what]);
+        }
+        for (row, name, value, what) in [
+            (0, "deleted_ms", json!(5), "groq/pkey_1 is deleted in the table alone"),
+            (1, "deleted_ms", Value::Null, "groq/pkey_2 was deleted, but is usable in the table"),
+            (1, "id", json!("pkey_3"), "groq/pkey_3 is in the table, but no entry added it"),
+        ] {
+            assert_eq!(differences(&|rows| rows[row][name] = value.clone()), [what]);
+        }
+        assert_eq!(
+            differences(&|rows| *rows = json!([])),
+            ["groq/pkey_1 is in the trail, but not in the table"]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The response of `GET /metrics`, in Prometheus' text format (0.0.4).
 //!
-//! All metrics are one table. Fractional amounts are written as decimals from whole numbers of their smallest unit,
+//! All metrics are one table, of which [`super::otlp`] exports the same values to a collector. Fractional amounts are written as decimals from whole numbers of their smallest unit,
 //! without rounding.
 
 use super::usage::OTHER;
@@ -49,38 +49,40 @@ pub struct ProviderState<'a> {
     pub models_in_cooldown: u64,
 }
 
-struct Metric {
-    name: &'static str,
-    kind: &'static str,
-    help: &'static str,
-    samples: Samples,
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) help: &'static str,
+    pub(super) samples: Samples,
 }
 
 /// The source of a metric's samples. A value is a whole number of the unit's smallest part, which has `decimals` decimals.
-enum Samples {
+pub(super) enum Samples {
     /// For each provider, model and operation.
     Models(&'static [Sample]),
     /// For each provider.
     Providers { value: fn(&ProviderState<'_>) -> Option<u64>, decimals: usize },
     /// For the gateway.
     Gateway(fn(&Snapshot<'_>) -> Option<u64>),
+    /// For the isolate that answers.
+    Isolate(fn(&Snapshot<'_>) -> Option<u64>),
     /// 1, with the version.
     Version,
 }
 
-struct Sample {
+pub(super) struct Sample {
     suffix: &'static str,
     /// A label after provider, model and operation, as `,name="value"`.
-    label: &'static str,
-    value: fn(&Tally) -> u64,
-    decimals: usize,
+    pub(super) label: &'static str,
+    pub(super) value: fn(&Tally) -> u64,
+    pub(super) decimals: usize,
 }
 
 const fn sample(label: &'static str, value: fn(&Tally) -> u64) -> Sample {
     Sample { suffix: "", label, value, decimals: 0 }
 }
 
-const METRICS: &[Metric] = &[
+pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "gatehouse_requests_total",
         kind: "counter",
@@ -160,13 +162,13 @@ const METRICS: &[Metric] = &[
         name: "gatehouse_operator_logins_failed_total",
         kind: "counter",
         help: "Requests to operators' routes with a wrong key or none, in the isolate that answers.",
-        samples: Samples::Gateway(|snapshot| snapshot.operator_denials.first().copied()),
+        samples: Samples::Isolate(|snapshot| snapshot.operator_denials.first().copied()),
     },
     Metric {
         name: "gatehouse_operator_denials_total",
         kind: "counter",
         help: "Requests to operators' routes with a key that does not administer, in the isolate that answers.",
-        samples: Samples::Gateway(|snapshot| snapshot.operator_denials.last().copied()),
+        samples: Samples::Isolate(|snapshot| snapshot.operator_denials.last().copied()),
     },
     Metric {
         name: "gatehouse_key_requests_pending",
@@ -184,13 +186,13 @@ const METRICS: &[Metric] = &[
         name: "gatehouse_wasm_memory_bytes",
         kind: "gauge",
         help: "Wasm memory of the isolate that answers. It never shrinks.",
-        samples: Samples::Gateway(|snapshot| Some(snapshot.wasm_memory_bytes)),
+        samples: Samples::Isolate(|snapshot| Some(snapshot.wasm_memory_bytes)),
     },
     Metric {
         name: "gatehouse_held_bytes",
         kind: "gauge",
         help: "Bytes of bodies, responses and events that the calls of the isolate that answers hold.",
-        samples: Samples::Gateway(|snapshot| Some(snapshot.held_bytes)),
+        samples: Samples::Isolate(|snapshot| Some(snapshot.held_bytes)),
     },
     Metric {
         name: "gatehouse_capped_requests_total",
@@ -249,7 +251,7 @@ impl Snapshot<'_> {
                         }
                     }
                 }
-                Samples::Gateway(value) => {
+                Samples::Gateway(value) | Samples::Isolate(value) => {
                     if let Some(value) = value(self) {
                         text.push(&[name, " ", &value.to_string(), "\n"]);
                     }

@@ -229,6 +229,7 @@ impl DurableObject for KeyLedger {
         }
         let told_again_ms = self.tell_budgets().await;
         let rolled_again_ms = self.roll_up().await;
+        self.list_rejections().await;
         let exported_again_ms = self.export().await;
         let again_ms = [told_again_ms, rolled_again_ms, exported_again_ms].into_iter().flatten().min();
         let due_ms = self.account.borrow().as_ref().and_then(Account::due_ms);
@@ -333,6 +334,25 @@ impl KeyLedger {
         let count = self.with_book(|account, _| Ok(account.chain().count)).ok()?;
         let key_id = self.budgets.borrow().key_id().to_owned();
         telemetry::export(&self.state, &self.env, &settings, &key_id, count).await
+    }
+
+    /// Lists rejected calls, if it is time. The account knows when it is time again.
+    async fn list_rejections(&self) {
+        let batch = self.with_book(|account, now_ms| {
+            let Some((batch, changes)) = account.list_rejections(now_ms) else { return Ok(None) };
+            storage::store(&self.state, &changes).map(|()| Some(batch))
+        });
+        let Ok(Some(batch)) = batch else { return };
+        let key = self.holder.borrow().key.clone();
+        let is_done = store::calls::add_rejected(&self.env, &key, &batch).await.is_ok();
+        let noted = self.with_book(|account, now_ms| {
+            storage::store(&self.state, &account.rejections_listed(is_done, now_ms))
+        });
+        if let Err(message) = noted {
+            // The batch is listed again, which has no effect.
+            self.account.replace(None);
+            log::line(&log::Event::Ledger { error: &message, calls: None });
+        }
     }
 
     /// Sets the alarm, unless there is an earlier one. An alarm that is long overdue was never set.

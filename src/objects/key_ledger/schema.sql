@@ -24,7 +24,8 @@ CREATE TABLE leases (
   body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Singleton texts: 'holder' (the key), 'counters', 'reporters', 'telemetry', and 'retry' if a roll-up has failed.
+-- Singleton texts: 'holder' (the key), 'counters', 'rejections', 'reporters', 'telemetry', and 'retry' if a roll-up has
+-- failed.
 CREATE TABLE kept (
   name TEXT PRIMARY KEY,
   body TEXT NOT NULL

@@ -97,6 +97,7 @@ pub fn load(state: &JsValue, now_ms: u64) -> Result<(Account, Holder), String> {
         counters: of_kept("counters"),
         leases: leases.iter().map(|row| text(row, "body")).collect(),
         reporters: of_kept("reporters"),
+        rejections: of_kept("rejections"),
         pages: pages.iter().map(page).collect(),
     };
     let holder = of_kept("holder").and_then(|text| json::read(text).ok()).unwrap_or_default();
@@ -136,6 +137,7 @@ pub fn store(state: &JsValue, changes: &Changes) -> Result<(), String> {
         statements.push(sql::insert("pages", row, ""));
     }
     statements.extend(changes.counters.as_ref().map(|counters| keep("counters", counters)));
+    statements.extend(changes.rejections.as_ref().map(|rejections| keep("rejections", rejections)));
     for (name, body) in &changes.leases {
         statements.push(match body {
             Some(body) => Statement::new(

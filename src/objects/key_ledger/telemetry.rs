@@ -4,25 +4,17 @@
 //! collector has taken. So an outage of the collector loses nothing until receipts are deleted, which are then counted.
 
 use gatehouse_core::report::otlp;
-use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};
-use worker::{Env, js_sys};
+use worker::Env;
+use worker::wasm_bindgen::JsValue;
 
 use super::storage::{self, Receipts};
-use crate::platform::{clock, log, task, variables};
+use crate::objects::telemetry::{Effect, RETRY_MS, Signal, post, retry_wait_ms};
+use crate::platform::clock;
 use crate::settings::Settings;
 use crate::store::counts;
 
-#[wasm_bindgen(module = "/src/platform/bindings.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = postTelemetry)]
-    fn post_telemetry(url: &str, headers: &str, body: &str) -> js_sys::Promise;
-}
-
 /// The maximum number of exports of one alarm.
 const BATCHES: u32 = 10;
-/// The wait after a failed export, in milliseconds; it doubles up to the maximum.
-const RETRY_MS: u64 = 5_000;
-const MAX_RETRY_MS: u64 = 300_000;
 /// The name under which the state is stored.
 const NAME: &str = "telemetry";
 
@@ -50,19 +42,11 @@ impl Exported {
 
     /// Stores that an export has failed. Returns the time of the next try.
     fn retry(self, state: &JsValue) -> u64 {
-        let wait_ms = (self.wait_ms * 2).clamp(RETRY_MS, MAX_RETRY_MS);
+        let wait_ms = retry_wait_ms(self.wait_ms);
         let at_ms = clock::now_ms() + wait_ms;
         Exported { at_ms, wait_ms, ..self }.store(state);
         at_ms
     }
-}
-
-/// The effect of an export.
-enum Effect {
-    Taken,
-    /// The collector will not take these spans, however often they are sent.
-    Rejected,
-    Failed,
 }
 
 /// Exports the receipts that the collector does not have yet. Returns the time of the next try if some are left.
@@ -74,7 +58,6 @@ pub async fn export(
     count: u64,
 ) -> Option<u64> {
     let url = settings.config.telemetry.otlp_url.as_ref()?;
-    let url = format!("{}/v1/traces", url.as_str());
     let kept = storage::kept(state, NAME).and_then(|text| Exported::read(&text));
     let mut exported = kept.unwrap_or_else(|| {
         // An export that has just been configured begins with the latest calls.
@@ -87,7 +70,7 @@ pub async fn export(
         let Receipts { first, last, texts } = storage::receipts_after(state, exported.seq)?;
         let deleted = first.saturating_sub(exported.seq + 1);
         let body = otlp::traces(&texts, key_id, env!("CARGO_PKG_VERSION"));
-        let dropped = match post(&url, &settings.otlp_headers, &body).await {
+        let dropped = match post(Signal::Traces, url, &settings.otlp_headers, &body).await {
             Effect::Taken => deleted,
             Effect::Rejected => deleted + (last + 1 - first),
             Effect::Failed => return Some(exported.retry(state)),
@@ -99,25 +82,4 @@ pub async fn export(
         exported.store(state);
     }
     Some(clock::now_ms() + RETRY_MS)
-}
-
-async fn post(url: &str, headers: &str, body: &str) -> Effect {
-    let posted = task::settled(post_telemetry(url, headers, body)).await;
-    let status = posted.map(|status| status.as_string().unwrap_or_default());
-    match status.as_deref() {
-        Ok(status) if status.starts_with('2') => Effect::Taken,
-        Ok(status @ ("400" | "413" | "422")) => {
-            let message = format!("the collector rejected spans with status {status}");
-            log::line(&log::Event::Telemetry { error: &message, given_up: true });
-            Effect::Rejected
-        }
-        failed => {
-            let message = match failed {
-                Ok(status) => format!("the collector responded with status {status}"),
-                Err(error) => variables::message(error),
-            };
-            log::line(&log::Event::Telemetry { error: &message, given_up: false });
-            Effect::Failed
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! OpenTelemetry: the receipts of calls as spans, in the JSON encoding of OTLP.
+//! The receipts of calls as spans.
 //!
 //! The span of a call follows the semantic conventions for generative AI, without content: a receipt has none. Its trace id
 //! is the id of the receipt, so that a repeated export is the same span. Each attempt is a child span. Receipts have the
@@ -7,8 +7,8 @@
 use serde_json::{Value, json};
 use ulid::Ulid;
 
+use super::{attributes, operation_of, provider_name, resource, scope};
 use crate::catalog::facts;
-use crate::operation::Task;
 use crate::time;
 
 /// `SPAN_KIND_CLIENT`.
@@ -34,44 +34,6 @@ const OF_CALL: &[(&str, &str)] = &[
 ];
 /// The same of an attempt.
 const OF_ATTEMPT: &[(&str, &str)] = &[("gen_ai.request.model", "model"), ("gatehouse.outcome", "outcome")];
-
-/// An attribute. Whole numbers are texts, as the JSON encoding of Protocol Buffers writes them. `None` without a value.
-fn attribute(key: &str, value: &Value) -> Option<Value> {
-    let (kind, value) = match value {
-        Value::String(text) => ("stringValue", Value::from(text.as_str())),
-        Value::Number(number) => ("intValue", Value::from(number.to_string())),
-        Value::Bool(flag) => ("boolValue", Value::from(*flag)),
-        Value::Null | Value::Array(_) | Value::Object(_) => return None,
-    };
-    Some(json!({"key": key, "value": {kind: value}}))
-}
-
-/// The attributes of a call or an attempt, and some more.
-fn attributes(of: &Value, fields: &[(&str, &str)], more: &[(&str, &str)]) -> Value {
-    let read = fields.iter().filter_map(|(key, field)| attribute(key, of.get(field)?));
-    let given = more.iter().filter_map(|(key, text)| attribute(key, &Value::from(*text)));
-    read.chain(given).collect()
-}
-
-/// The name of the operation in the semantic conventions.
-fn operation(provider: &str, model: &str) -> &'static str {
-    match facts(provider, model).and_then(|facts| facts.task) {
-        Some(Task::Embed) => "embeddings",
-        _ => "chat",
-    }
-}
-
-/// The name of a provider in the semantic conventions, where it differs from the gateway's.
-fn provider_name(provider: &str) -> &str {
-    match provider {
-        "azure" => "azure.ai.openai",
-        "bedrock" => "aws.bedrock",
-        "gemini" | "google" => "gcp.gemini",
-        "mistral" => "mistral_ai",
-        "xai" => "x_ai",
-        other => other,
-    }
-}
 
 /// The ids of a span, and its time in milliseconds since 1970.
 struct Frame {
@@ -123,7 +85,10 @@ fn add_spans(spans: &mut Vec<Value>, receipt: &str, key_id: &str) -> Option<()> 
     let root = ulid.0 as u64 | 1;
     let mut frame = Frame { trace: format!("{:032x}", ulid.0), root, index: 0, began_ms: start_ms, ended_ms };
     let (provider, model) = (text("provider").unwrap_or_default(), text("model").unwrap_or_default());
-    let (operation, outcome) = (operation(provider, model), text("outcome").unwrap_or_default());
+    // Receipts of earlier versions do not have the operation.
+    let task = || facts(provider, model).and_then(|facts| facts.task);
+    let (operation, outcome) =
+        (operation_of(text("operation").unwrap_or_default(), task), text("outcome").unwrap_or_default());
     let is_error = outcome != "answered";
     let mut more =
         vec![("gen_ai.operation.name", operation), ("gen_ai.provider.name", provider_name(provider))];
@@ -152,11 +117,9 @@ pub fn traces(receipts: &[String], key_id: &str, version: &str) -> String {
         // A receipt that cannot be read has no spans.
         let _ = add_spans(&mut spans, receipt, key_id);
     }
-    let resource =
-        attributes(&Value::Null, &[], &[("service.name", "gatehouse"), ("service.version", version)]);
     json!({"resourceSpans": [{
-        "resource": {"attributes": resource},
-        "scopeSpans": [{"scope": {"name": "gatehouse", "version": version}, "spans": spans}],
+        "resource": resource(version),
+        "scopeSpans": [{"scope": scope(version), "spans": spans}],
     }]})
     .to_string()
 }
