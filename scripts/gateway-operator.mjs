@@ -11,7 +11,7 @@ import { action, createProgram, option, runProgram } from "./lib/command-line.mj
 import { refuseKeys } from "./lib/key-input.mjs";
 import { DEFAULT_URL } from "./operator/connection.mjs";
 import { UsageError } from "./lib/terminal.mjs";
-import { listAlerts, testAlerts } from "./operator/alerts.mjs";
+import { listAlertChanges, listAlerts, NONE, testAlerts } from "./operator/alerts.mjs";
 import { listAudit, verifyAudit } from "./operator/audit.mjs";
 import { listCalls, showCall, showUsage } from "./operator/usage.mjs";
 import {
@@ -76,7 +76,7 @@ import {
  * @property {[string, string][]} [metadata]
  * @property {string} [expiresAt]
  * @property {boolean} [claim]
- * @property {boolean} [email]
+ * @property {boolean | string} [email] - Of alerts, the recipient.
  * @property {number} [overlap]
  * @property {number} [after]
  * @property {string} [head]
@@ -106,6 +106,11 @@ import {
  * @property {number} [limit]
  * @property {boolean} [failed]
  * @property {boolean} [csv]
+ * @property {(number | string)[]} [budgetPercent]
+ * @property {number} [keyExpiresDays]
+ * @property {"on" | "off"} [providerFailing]
+ * @property {number} [errorRatePercent]
+ * @property {number} [requestsWaitingHours]
  */
 
 // ---- Values -------------------------------------------------------------------------------------------
@@ -457,6 +462,49 @@ calls
 
 const alerts = program.command("alerts").description("alerts");
 alerts.command("list").description("list the alerts that hold").action(action(listAlerts));
+alerts
+  .command("history")
+  .description("list the last changes of alerts, and where they were sent")
+  .action(action(listAlertChanges));
+alerts
+  .command("settings")
+  .description("show the settings of alerts")
+  .action(action(showSetting("alerts")));
+const alertSetter = alerts.command("set").description("change settings of alerts");
+for (const one of [
+  option("--budget-percent PERCENT", `used share of limits; "${NONE}": no alert`, {
+    multiple: true,
+    read: (text) => (text === NONE ? NONE : readInteger("budget-percent", text, 1, 100)),
+  }),
+  option("--key-expires-days DAYS", "days before a key expires; 0: no alert", {
+    read: (text) => readInteger("key-expires-days", text, 0, 365),
+  }),
+  option("--provider-failing STATE", "when almost every call to a provider fails: on or off", {
+    read: readChoice("provider-failing", ["on", "off"]),
+  }),
+  option("--error-rate-percent PERCENT", "share of failed calls to a provider; 0: no alert", {
+    read: (text) => readInteger("error-rate-percent", text, 0, 100),
+  }),
+  option("--requests-waiting-hours HOURS", "age of a pending key request; 0: no alert", {
+    read: (text) => readInteger("requests-waiting-hours", text, 0, 8760),
+  }),
+  option("--email ADDRESS", `recipient of alerts by e-mail; "${NONE}" removes it`),
+  set,
+  dryRun,
+]) {
+  alertSetter.addOption(one);
+}
+alertSetter.action(action(setSetting("alerts")));
+alerts
+  .command("edit")
+  .description("change the settings in the editor of VISUAL or EDITOR")
+  .addOption(dryRun)
+  .action(action(editSetting("alerts")));
+alerts
+  .command("reset")
+  .description("remove the run-time settings of alerts; those of gateway.toml apply again")
+  .addOption(dryRun)
+  .action(action(removeSetting("alerts")));
 alerts
   .command("test")
   .description("send a test on each channel of alerts")

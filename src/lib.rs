@@ -21,6 +21,7 @@ mod objects;
 mod platform;
 mod request_context;
 mod settings;
+mod snapshot;
 mod store;
 
 use worker::wasm_bindgen::{self, JsValue, prelude::wasm_bindgen};

@@ -3,8 +3,10 @@
 import { signal } from "@preact/signals";
 import { render, type ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { useAlerts } from "./alerts";
 import { call, type ApiError } from "./api";
 import { live, offline, reload } from "./data";
+import { plural } from "./format";
 import { listen, shortcuts, useShortcuts } from "./keyboard";
 import { Palette } from "./palette";
 import { usePending } from "./pending";
@@ -78,6 +80,14 @@ const SECTIONS: Section[] = [
     load: () => import("./screens/settings"),
   },
   {
+    name: "alerts",
+    title: "Alerts",
+    icon: "warn",
+    letter: "e",
+    within: "settings",
+    load: () => import("./screens/alerts"),
+  },
+  {
     name: "audit",
     title: "Audit",
     icon: "audit",
@@ -146,6 +156,7 @@ function Outlet() {
 
 function Rail() {
   const pending = usePending().data;
+  const alerts = useAlerts().data?.data.length ?? 0;
   const shown = SECTIONS.find(({ name }) => name === section.value)?.within ?? section.value;
   return (
     <nav class={drawerOpen.value ? "rail open" : "rail"} aria-label="Screens" id="rail">
@@ -168,6 +179,11 @@ function Rail() {
               {name === "requests" && pending && pending.text !== "0" && (
                 <span class="n" aria-label={`${pending.text} pending`}>
                   {pending.text}
+                </span>
+              )}
+              {name === "overview" && alerts > 0 && (
+                <span class="n" aria-label={plural(alerts, "alert")}>
+                  {alerts}
                 </span>
               )}
             </a>

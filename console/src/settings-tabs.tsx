@@ -8,6 +8,7 @@ export const SettingsTabs = () => (
     label="Settings"
     tabs={[
       { href: to(["settings"]), name: "Configuration", current: section.value === "settings" },
+      { href: to(["alerts"]), name: "Alerts", current: section.value === "alerts" },
       { href: to(["audit"]), name: "Audit", current: section.value === "audit" },
       { href: to(["selftest"]), name: "Self-test", current: section.value === "selftest" },
     ]}

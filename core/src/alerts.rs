@@ -32,6 +32,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds of conditions that hold for some time: all but the test.
+    pub const ALL: [Kind; 5] =
+        [Kind::Budget, Kind::KeyExpiring, Kind::ProviderFailing, Kind::ErrorRate, Kind::RequestsWaiting];
+
+    /// Returns `true` if operators want alerts of the kind.
+    pub fn is_on(self, config: &Alerts) -> bool {
+        match self {
+            Kind::Budget => !config.budget_percent.is_empty(),
+            Kind::KeyExpiring => config.key_expires_days > 0,
+            Kind::ProviderFailing => config.provider_failing,
+            Kind::ErrorRate => config.error_rate_percent > 0,
+            Kind::RequestsWaiting => config.requests_waiting_hours > 0,
+            Kind::Test => true,
+        }
+    }
+
     /// The name in documents and in storage.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +59,11 @@ impl Kind {
             Kind::Test => "test",
         }
     }
+}
+
+/// Returns `true` if operators want any alert.
+pub fn any_is_on(config: &Alerts) -> bool {
+    Kind::ALL.iter().any(|kind| kind.is_on(config))
 }
 
 /// A way to notify operators.
@@ -139,6 +160,36 @@ impl AlertDocument {
             Channel::Email => sentence,
         }
     }
+}
+
+/// A change of a condition in `GET /v0/alerts`. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AlertChange {
+    /// The time of the change.
+    pub at: String,
+    /// The name of the kind.
+    pub alert: String,
+    /// The subject.
+    pub subject: String,
+    /// `firing` or `resolved`.
+    pub state: String,
+    /// The level.
+    pub level: u32,
+    /// One sentence for people.
+    pub message: String,
+    /// Its notifications.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// The notification of a change on one channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// The name of the channel.
+    pub channel: String,
+    /// `delivered`, `pending` or `failed`.
+    pub state: &'static str,
+    /// The number of failed attempts; `None` after the delivery, when it is no longer known.
+    pub failed_attempts: Option<u32>,
 }
 
 /// Escapes the characters that Slack reads as markup.
@@ -240,10 +291,10 @@ pub fn of_providers(
         let mut add = |kind, message| {
             alerts.push(Alert { kind, subject: provider.to_owned(), level: 1, message, ends_ms: None });
         };
-        if config.provider_failing && is_failing {
+        if Kind::ProviderFailing.is_on(config) && is_failing {
             add(Kind::ProviderFailing, format!("Almost every call to the provider '{provider}' fails"));
         }
-        if config.error_rate_percent > 0 && is_above {
+        if Kind::ErrorRate.is_on(config) && is_above {
             let percent = config.error_rate_percent;
             let message = format!(
                 "At least {percent} % of the calls to the provider '{provider}' failed in the last minutes"
@@ -292,6 +343,20 @@ mod tests {
         assert_eq!(alert.message, "The key 'ci' has used 4.02 USD of its limit of 5 USD per day");
         assert_eq!((alert.subject.as_str(), alert.ends_ms), ("ci usd_per_day", Some(0)));
         assert!(is_budget(&limit) && !is_budget(&Limit::of_counter("requests_per_minute", 1).unwrap()));
+    }
+
+    #[test]
+    fn each_kind_has_its_setting() {
+        let on = |config: Alerts| {
+            assert_eq!(any_is_on(&config), config != Alerts::default());
+            Kind::ALL.into_iter().filter(|kind| kind.is_on(&config)).map(Kind::name).collect::<Vec<_>>()
+        };
+        assert!(on(Alerts::default()).is_empty());
+        assert_eq!(on(Alerts { budget_percent: vec![80], ..Alerts::default() }), ["budget"]);
+        assert_eq!(on(Alerts { key_expires_days: 1, ..Alerts::default() }), ["key_expiring"]);
+        assert_eq!(on(Alerts { provider_failing: true, ..Alerts::default() }), ["provider_failing"]);
+        assert_eq!(on(Alerts { error_rate_percent: 1, ..Alerts::default() }), ["error_rate"]);
+        assert_eq!(on(Alerts { requests_waiting_hours: 1, ..Alerts::default() }), ["requests_waiting"]);
     }
 
     #[test]

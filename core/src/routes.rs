@@ -171,10 +171,12 @@ pub enum OnProviderKeys {
     Encrypt,
 }
 
-/// A table of `gateway.toml` whose entries operators can change while the gateway runs: those that others refer to come
-/// first.
+/// A table of `gateway.toml` that operators can change while the gateway runs, entry by entry or as a whole: those that
+/// others refer to come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
+    /// `[alerts]`, which is one entry.
+    Alerts,
     /// `[aliases]`
     Aliases,
     /// `[groups]`
@@ -187,16 +189,23 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Table; 4] = [Table::Aliases, Table::Groups, Table::Models, Table::Policies];
+    pub const ALL: [Table; 5] =
+        [Table::Alerts, Table::Aliases, Table::Groups, Table::Models, Table::Policies];
 
     /// The name in `gateway.toml`, in paths and in the database.
     pub fn name(self) -> &'static str {
         match self {
+            Table::Alerts => "alerts",
             Table::Aliases => "aliases",
             Table::Groups => "groups",
             Table::Models => "models",
             Table::Policies => "policies",
         }
+    }
+
+    /// The name of the only entry of a table that is changed as a whole; `None` if the entries have names of their own.
+    pub fn only_entry(self) -> Option<&'static str> {
+        (self == Table::Alerts).then(|| self.name())
     }
 }
 
@@ -332,6 +341,9 @@ static OTHERS: &[Route] = &[
     operator ("GET",    "/v0/calls",                         Keyed::ListCalls),
     operator ("GET",    "/v0/calls/{id}",                    Keyed::GetCall),
     operator ("GET",    "/v0/alerts",                        Keyed::ListAlerts),
+    operator ("GET",    "/v0/alerts/settings",               Keyed::Settings(Table::Alerts, OnSettings::Get)),
+    operator ("PUT",    "/v0/alerts/settings",               Keyed::Settings(Table::Alerts, OnSettings::Put)),
+    operator ("DELETE", "/v0/alerts/settings",               Keyed::Settings(Table::Alerts, OnSettings::Delete)),
     operator ("POST",   "/v0/alerts/test",                   Keyed::TestAlerts),
     operator ("GET",    "/v0/audit",                         Keyed::ListAudit),
     operator ("GET",    "/v0/audit/verify",                  Keyed::VerifyAudit),

@@ -32,6 +32,7 @@ const WORKER: &[&[&str]] = &[
     &["platform"],
     &["request_context", "settings"],
     &["store"],
+    &["snapshot"],
     &["objects"],
     &["isolate", "notification"],
     &["authentication"],

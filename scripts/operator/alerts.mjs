@@ -1,5 +1,6 @@
 // @ts-check
-// The commands about alerts: those that hold, and a test of their channels.
+// The commands about alerts: those that hold, their last changes, and a test of their channels. The settings of alerts are
+// run-time settings: settings.mjs changes them, by the options that are read here.
 
 import { call, expectFields } from "../lib/gateway-client.mjs";
 import { table } from "../lib/table.mjs";
@@ -17,6 +18,63 @@ const ALERTS = [
   { title: "SINCE", cell: ({ since }) => moment(since) },
   { title: "MESSAGE", most: 100, cell: ({ message }) => message },
 ];
+
+/**
+ * @typedef {object} Change
+ * @property {string} at
+ * @property {string} alert
+ * @property {string} subject
+ * @property {string} state
+ * @property {string} message
+ * @property {{ channel: string, state: string }[]} deliveries
+ */
+
+/** @type {Column<Change>[]} */
+const CHANGES = [
+  { title: "TIME", cell: ({ at }) => moment(at) },
+  { title: "ALERT", cell: ({ alert }) => alert },
+  { title: "SUBJECT", most: 48, cell: ({ subject }) => subject || "-" },
+  { title: "STATE", cell: ({ state }) => state },
+  {
+    title: "SENT",
+    cell: ({ deliveries }) =>
+      deliveries.map(({ channel, state }) => `${channel}: ${state}`).join(", ") || "-",
+  },
+  { title: "MESSAGE", most: 100, cell: ({ message }) => message },
+];
+
+/** The value of an option that turns its alert off. */
+export const NONE = "none";
+
+/**
+ * The settings with the options over them.
+ *
+ * @param {Record<string, unknown>} settings
+ * @param {Options} options
+ */
+export function changedAlerts(settings, options) {
+  const { budgetPercent, keyExpiresDays, providerFailing, errorRatePercent } = options;
+  const given = {
+    budget_percent: budgetPercent?.filter((share) => share !== NONE),
+    key_expires_days: keyExpiresDays,
+    provider_failing: providerFailing && providerFailing === "on",
+    error_rate_percent: errorRatePercent,
+    requests_waiting_hours: options.requestsWaitingHours,
+    email: options.email,
+  };
+  const named = Object.entries(given).filter(([, value]) => value !== undefined);
+  const { email, ...all } = { ...settings, ...Object.fromEntries(named) };
+  return email === undefined || email === NONE ? all : { ...all, email };
+}
+
+/** @param {Options} options */
+export async function listAlertChanges(options) {
+  const data = await call(await gatewayOf(options), "GET", "/v0/alerts");
+  expectFields(data, { changes: "array" });
+  await report(options, data.changes, () =>
+    data.changes.length > 0 ? table(CHANGES, data.changes) : ["No alert has changed."],
+  );
+}
 
 /** @param {Options} options */
 export async function listAlerts(options) {

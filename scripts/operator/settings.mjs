@@ -1,7 +1,9 @@
 // @ts-check
-// The commands about run-time settings: policies, aliases, groups, facts about models, and the effective configuration.
+// The commands about run-time settings: policies, aliases, groups, facts about models, alerts, and the effective
+// configuration.
 //
-// All four tables have the same commands. The gateway checks the entries, and its messages are shown unchanged.
+// All tables have the same commands; that of alerts is one entry. The gateway checks the entries, and its messages are shown
+// unchanged.
 
 import { spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -11,6 +13,7 @@ import { call, expectFields, segment } from "../lib/gateway-client.mjs";
 import { details, table } from "../lib/table.mjs";
 import { Failure, UsageError } from "../lib/terminal.mjs";
 import { confirm } from "./confirm.mjs";
+import { changedAlerts } from "./alerts.mjs";
 import { gatewayOf } from "./connection.mjs";
 import { changedLimits } from "./limits.mjs";
 import { EVERYWHERE, moment, report } from "./report.mjs";
@@ -19,7 +22,7 @@ import { EVERYWHERE, moment, report } from "./report.mjs";
 /** @import { Column } from "../lib/table.mjs" */
 /** @import { Options } from "../gateway-operator.mjs" */
 
-/** @typedef {"policies" | "aliases" | "groups" | "models"} Table */
+/** @typedef {"policies" | "aliases" | "groups" | "models" | "alerts"} Table */
 
 /**
  * @typedef {object} Setting
@@ -92,7 +95,7 @@ export const setSetting = (name) => async (/** @type {Options} */ options) => {
     const limits = changedLimits(value.limits ?? {}, options);
     if (limits) value.limits = limits;
   }
-  await put(gateway, name, options, value);
+  await put(gateway, name, options, name === "alerts" ? changedAlerts(value, options) : value);
 };
 
 /**
@@ -125,7 +128,9 @@ export const editSetting = (name) => async (/** @type {Options} */ options) => {
 /** @param {Table} name */
 export const removeSetting = (name) => async (/** @type {Options} */ options) => {
   const gateway = await gatewayOf(options);
-  if (!options.dryRun) await confirm(options, `Remove ${name} ${options.name}?`);
+  const question =
+    name === "alerts" ? "Reset the settings of alerts?" : `Remove ${name} ${options.name}?`;
+  if (!options.dryRun) await confirm(options, question);
   const target = path(name, options.name) + (options.dryRun ? "?dry_run=true" : "");
   await reportChange(options, await call(gateway, "DELETE", target));
 };
@@ -159,7 +164,8 @@ export async function showConfig(options) {
  * @param {Table} name
  * @param {string} entry
  */
-const path = (name, entry) => `/v0/${name}/${segment(entry)}`;
+const path = (name, entry) =>
+  name === "alerts" ? "/v0/alerts/settings" : `/v0/${name}/${segment(entry)}`;
 
 /**
  * The entry that applies now; null if there is none.
@@ -169,6 +175,7 @@ const path = (name, entry) => `/v0/${name}/${segment(entry)}`;
  * @param {string} entry
  */
 async function current(gateway, name, entry) {
+  if (name === "alerts") return (await call(gateway, "GET", path(name, entry))).value;
   const settings = await call(gateway, "GET", `/v0/${name}`);
   expectFields({ settings }, { settings: "array" });
   return settings.find((/** @type {Setting} */ setting) => setting.name === entry)?.value ?? null;

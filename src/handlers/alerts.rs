@@ -1,6 +1,7 @@
-//! `/v0/alerts`: the alerts that hold, their settings and channels, and a test of the channels.
+//! `/v0/alerts`: the alerts that hold, their last changes, settings and channels, and a test of the channels. The settings
+//! are changed by [`super::settings`].
 
-use gatehouse_core::alerts::{self, AlertDocument, Channel};
+use gatehouse_core::alerts::{self, AlertChange, AlertDocument, Channel};
 use gatehouse_core::config::Alerts;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
@@ -18,6 +19,8 @@ use crate::store;
 struct AlertList<'a> {
     /// The alerts that hold.
     data: Vec<AlertDocument>,
+    /// The last changes, newest first.
+    changes: Vec<AlertChange>,
     /// The settings.
     settings: &'a Alerts,
     channels: Vec<ChannelState>,
@@ -53,6 +56,7 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Res
         needs: needs(channel),
     });
     let list = AlertList {
+        changes: store::alerts::changes(&context.env).await?,
         data: found.into_iter().map(|alert| alert.document("firing")).collect(),
         settings: &settings.config.alerts,
         channels: channels.collect(),

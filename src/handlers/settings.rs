@@ -1,5 +1,7 @@
-//! `/v0/config`, `/v0/policies`, `/v0/aliases`, `/v0/groups` and `/v0/models`: the effective configuration, and the
-//! settings that operators change while the gateway runs.
+//! `/v0/config`, `/v0/policies`, `/v0/aliases`, `/v0/groups`, `/v0/models` and `/v0/alerts/settings`: the effective
+//! configuration, and the settings that operators change while the gateway runs.
+
+use std::borrow::Cow;
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
@@ -9,6 +11,7 @@ use gatehouse_core::url;
 use serde::Serialize;
 
 use crate::isolate::{self, Isolate};
+use crate::objects::{notifier, provider_health};
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use crate::settings::RunTime;
@@ -36,7 +39,7 @@ pub async fn on_table(
     on: OnSettings,
     rest: &str,
 ) -> Result<Response, Error> {
-    let name = url::percent_decode(rest);
+    let name = table.only_entry().map_or_else(|| url::percent_decode(rest), Cow::Borrowed);
     match on {
         OnSettings::List => list(context, isolate, table).await,
         OnSettings::Get => get(context, isolate, table, &name).await,
@@ -110,6 +113,10 @@ async fn change(
         if !dry_run {
             // This isolate has the change at once; others read it within the bound. If reading fails, so does this one.
             let _ = isolate::refresh(&context.env).await;
+            if change.table == Table::Alerts {
+                notifier::check_again(&context.env).await;
+                provider_health::check_again(&context.env).await;
+            }
         }
         let changed = Changed {
             name: change.name,

@@ -2,7 +2,7 @@
 //!
 //! [`Isolate`] is a snapshot of it: the parts that change are shared by all snapshots, the settings are those of one moment.
 //! A call uses one snapshot from its beginning to its end. When the run-time settings have changed, the next request gets
-//! another snapshot. [`Freshness`] decides when they are read: never before a call of an isolate that is in use.
+//! another snapshot. They are never read before a call of an isolate that is in use: see [`crate::snapshot`].
 
 pub mod accounts;
 pub mod health;
@@ -11,20 +11,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use gatehouse_core::alerts;
 use gatehouse_core::error::Error;
 use gatehouse_core::key::KeyCache;
 use gatehouse_core::key::access_token::PublicKeys;
 use gatehouse_core::onboarding::wrong_keys::WrongKeys;
 use gatehouse_core::report::cache::ReportCache;
-use gatehouse_core::run_time::{Age, Freshness};
+use gatehouse_core::run_time::Age;
 use worker::Env;
 
 use crate::objects::notifier;
 use crate::platform::database::DatabaseState;
-use crate::platform::{clock, task};
+use crate::platform::task;
 use crate::request_context::RequestContext;
-use crate::settings::{self, Settings};
-use crate::store;
+use crate::settings::Settings;
+use crate::snapshot;
 use accounts::Accounts;
 use health::Health;
 
@@ -61,37 +62,33 @@ pub struct PublicIds {
     pub ids: Option<BTreeSet<String>>,
 }
 
-/// The newest snapshot, and the age of its run-time settings.
-struct Current {
-    isolate: Rc<Isolate>,
-    freshness: Freshness,
-}
-
 thread_local! {
-    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Rc<Isolate>>> = const { RefCell::new(None) };
 }
 
-/// Uses the newest snapshot. The first request creates it; the error is that of the settings of the deployment.
-fn with_current<T>(env: &Env, step: impl FnOnce(&mut Current) -> T) -> Result<T, Error> {
+/// The state of this isolate with a snapshot of the settings. The first request creates it.
+fn with(settings: Rc<Settings>) -> Rc<Isolate> {
     CURRENT.with_borrow_mut(|current| {
-        if let Some(current) = current {
-            return Ok(step(current));
-        }
-        let settings = settings::of_isolate(env)?;
-        let accounts = Rc::<Accounts>::default();
-        accounts.list_calls(settings.config.calls);
-        let isolate = Rc::new(Isolate {
-            settings,
-            keys: Rc::default(),
-            accounts,
-            wrong_keys: Rc::default(),
-            public_ids: Rc::default(),
-            access_keys: Rc::default(),
-            health: Rc::default(),
-            analytics: Rc::default(),
-            database: Rc::default(),
-        });
-        Ok(step(current.insert(Current { isolate, freshness: Freshness::default() })))
+        let isolate = match current.take() {
+            Some(isolate) if Rc::ptr_eq(&isolate.settings, &settings) => isolate,
+            Some(isolate) => Rc::new(Isolate { settings, ..Isolate::clone(&isolate) }),
+            None => {
+                let accounts = Rc::<Accounts>::default();
+                accounts.list_calls(settings.config.calls);
+                Rc::new(Isolate {
+                    settings,
+                    keys: Rc::default(),
+                    accounts,
+                    wrong_keys: Rc::default(),
+                    public_ids: Rc::default(),
+                    access_keys: Rc::default(),
+                    health: Rc::default(),
+                    analytics: Rc::default(),
+                    database: Rc::default(),
+                })
+            }
+        };
+        Rc::clone(current.insert(isolate))
     })
 }
 
@@ -99,54 +96,28 @@ fn with_current<T>(env: &Env, step: impl FnOnce(&mut Current) -> T) -> Result<T,
 /// as long as a change may take.
 pub async fn of(context: &RequestContext<'_>) -> Result<Rc<Isolate>, Error> {
     let env = &context.env;
-    let now_ms = clock::now_ms();
-    let newest = |current: &mut Current| (Rc::clone(&current.isolate), current.freshness.age(now_ms));
-    match with_current(env, newest)? {
-        (isolate, Age::Fresh) => Ok(isolate),
-        (isolate, Age::Ageing) => {
+    let is_new = CURRENT.with_borrow(Option::is_none);
+    let settings = match snapshot::known(env)? {
+        (settings, Age::Fresh) => settings,
+        (settings, Age::Ageing) => {
             let env = env.clone();
             task::after_response(&context.execution, async move {
                 // If this fails, the known settings stay in use.
-                let _ = refresh(&env).await;
+                let _ = snapshot::refresh(&env).await;
             });
-            Ok(isolate)
+            settings
         }
-        (isolate, Age::Stale) => {
-            let is_new = isolate.settings.run_time.version.is_none();
-            if is_new && isolate.settings.config.alerts.any() {
-                // The alarm of the object continues by itself once it is set.
-                let env = env.clone();
-                task::after_response(&context.execution, async move { notifier::wake(&env).await });
-            }
-            Ok(refresh(env).await.unwrap_or(isolate))
-        }
-    }
-}
-
-/// Reads the run-time settings, and returns the newest snapshot.
-pub async fn refresh(env: &Env) -> Result<Rc<Isolate>, Error> {
-    let asked_ms = clock::now_ms();
-    let known = with_current(env, |current| Rc::clone(&current.isolate.settings))?;
-    let mut read = store::settings::newer(env, known.run_time.version).await;
-    let keys = match &mut read {
-        Ok(Some(stored)) => {
-            settings::open(&known.master, std::mem::take(&mut stored.keys), &known.run_time.keys).await
-        }
-        _ => Vec::new(),
+        (settings, Age::Stale) => snapshot::refresh(env).await.unwrap_or(settings),
     };
-    with_current(env, |current| {
-        let newer = read.inspect_err(|_| current.freshness.failed(clock::now_ms()))?;
-        let is_latest = current.freshness.succeeded(asked_ms);
-        if let Some(stored) = newer.filter(|_| is_latest) {
-            let settings = current.isolate.settings.with(env, stored.version, stored.settings, keys);
-            current.isolate =
-                Rc::new(Isolate { settings: Rc::new(settings), ..Isolate::clone(&current.isolate) });
-        }
-        Ok(Rc::clone(&current.isolate))
-    })?
+    if is_new && alerts::any_is_on(&settings.config.alerts) {
+        // The alarm of the object continues by itself once it is set.
+        let env = env.clone();
+        task::after_response(&context.execution, async move { notifier::wake(&env).await });
+    }
+    Ok(with(settings))
 }
 
-/// Returns `true` if the run-time settings could not be read the last time.
-pub fn settings_are_unread(env: &Env) -> bool {
-    with_current(env, |current| current.freshness.has_failed()).unwrap_or(false)
+/// Reads the run-time settings, and returns the state of this isolate with them.
+pub async fn refresh(env: &Env) -> Result<Rc<Isolate>, Error> {
+    snapshot::refresh(env).await.map(with)
 }

@@ -7,10 +7,11 @@
 
 use std::cell::Cell;
 
-use gatehouse_core::alerts::{AlertDocument, Channel};
+use gatehouse_core::alerts::{AlertDocument, Channel, any_is_on};
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::json;
 use gatehouse_core::onboarding::webhook::retry_after;
+use gatehouse_core::run_time::HARD_MS;
 use serde::Serialize;
 use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 use worker::{DurableObject, Env, Request, Response, State, durable_object, js_sys};
@@ -19,7 +20,8 @@ use super::{ObjectError, send, send_within};
 use crate::platform::email::{self, Email};
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::{clock, log, random, task, variables};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
+use crate::snapshot;
 use crate::store::alerts;
 use crate::store::notifications;
 
@@ -40,6 +42,8 @@ const DATABASE_RETRY_MS: u64 = 30_000;
 
 /// The time between two checks of conditions, in milliseconds.
 const CHECK_MS: u64 = 300_000;
+/// The message after a change of the settings of alerts.
+const CHANGED: &str = "changed";
 /// Between the bodies of a test in a message. JSON has no such character outside of texts, which escape it.
 const SEPARATOR: &str = "\u{1e}";
 /// The time limit of a test: that of a receiver, for each channel, in milliseconds.
@@ -90,6 +94,12 @@ pub async fn wake(env: &Env) {
     let _ = send(env, "NOTIFIER", NAME, "0").await;
 }
 
+/// Checks the conditions of alerts with settings that were changed just now.
+pub async fn check_again(env: &Env) {
+    // If this message is lost, the next check uses the settings. A new isolate starts the checks, if any alert is on.
+    let _ = send(env, "NOTIFIER", NAME, CHANGED).await;
+}
+
 #[durable_object(alarm)]
 pub struct Notifier {
     storage: ObjectStorage,
@@ -97,14 +107,17 @@ pub struct Notifier {
     /// The time of the next check of conditions, in milliseconds since 1970. A new life of the object checks at once, which
     /// has no effect on conditions that are known.
     check_ms: Cell<u64>,
+    /// The time from which all objects use the settings that were changed last, in milliseconds since 1970. Until then one of
+    /// them may write an alert that has been turned off, so that the conditions are checked once more.
+    settled_ms: Cell<u64>,
 }
 
 impl DurableObject for Notifier {
     fn new(state: State, env: Env) -> Self {
-        Notifier { storage: ObjectStorage::of(state), env, check_ms: Cell::new(0) }
+        Notifier { storage: ObjectStorage::of(state), env, check_ms: Cell::new(0), settled_ms: Cell::new(0) }
     }
 
-    /// The message is the delay before delivery, in milliseconds, or the bodies of a test by channel.
+    /// The message is the delay before delivery, in milliseconds, [`CHANGED`], or the bodies of a test by channel.
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let message = request.text().await?;
         if message.contains(SEPARATOR) {
@@ -114,13 +127,19 @@ impl DurableObject for Notifier {
             let is_empty = data.is_empty();
             return Response::ok(if is_empty { String::new() } else { json::to_text(&TestResults { data }) });
         }
+        if message == CHANGED {
+            // If this fails, the alarm uses the settings that are known.
+            let _ = snapshot::refresh(&self.env).await;
+            self.check_ms.set(0);
+            self.settled_ms.set(clock::now_ms() + HARD_MS);
+        }
         let wait_ms = message.parse().unwrap_or(0);
         self.storage.wake_by(clock::now_ms().saturating_add(wait_ms)).await?;
         Response::ok("")
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        let Ok(settings) = settings::of_isolate(&self.env) else { return Response::ok("") };
+        let Ok(settings) = snapshot::for_background(&self.env).await else { return Response::ok("") };
         let check_ms = self.check(&settings).await;
         let next_ms = match self.deliver_due(&settings).await {
             Ok(next_ms) => next_ms,
@@ -134,18 +153,18 @@ impl DurableObject for Notifier {
 }
 
 impl Notifier {
-    /// Checks the conditions of alerts if it is time. Returns the time of the next check, if any alert is on.
+    /// Checks the conditions of alerts if it is time: with all alerts off, those that held end. Returns the time of the next
+    /// check, if any alert is on.
     async fn check(&self, settings: &Settings) -> Option<u64> {
         let config = &settings.config.alerts;
-        if !config.any() {
-            return None;
-        }
         let now_ms = clock::now_ms();
+        let is_settled = self.settled_ms.get() <= now_ms;
         if self.check_ms.get() <= now_ms {
             let checked = alerts::check(&self.env, config, &settings.channels(&self.env)).await;
-            self.check_ms.set(now_ms + if checked.is_ok() { CHECK_MS } else { DATABASE_RETRY_MS });
+            let again_ms = now_ms + if checked.is_ok() { CHECK_MS } else { DATABASE_RETRY_MS };
+            self.check_ms.set(if is_settled { again_ms } else { self.settled_ms.get() });
         }
-        Some(self.check_ms.get())
+        (any_is_on(config) || !is_settled).then(|| self.check_ms.get())
     }
 
     /// Delivers the notifications that are due. Returns the time of the next one; the error is the delay before another
@@ -191,7 +210,7 @@ impl Notifier {
 
     /// Sends the body of each channel that is configured.
     async fn test(&self, bodies: impl Iterator<Item = &str>) -> Vec<TestResult> {
-        let Ok(settings) = settings::of_isolate(&self.env) else { return Vec::new() };
+        let Ok(settings) = snapshot::for_background(&self.env).await else { return Vec::new() };
         let configured = settings.channels(&self.env);
         let mut results = Vec::new();
         for (channel, body) in Channel::ALL.into_iter().zip(bodies) {

@@ -22,7 +22,7 @@ use super::telemetry::Schedule;
 use super::{ObjectError, notifier, send_within};
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::{clock, random};
-use crate::settings;
+use crate::snapshot;
 use crate::store::alerts;
 
 /// The name of the only instance.
@@ -46,7 +46,7 @@ struct Stored {
     minute: Minute,
 }
 
-/// A query of an operator. Everything else is a [`Report`].
+/// A query of an operator. Everything else is [`CHANGED`] or a [`Report`].
 #[derive(Deserialize, Serialize)]
 struct History {
     history: HistoryQuery,
@@ -56,8 +56,26 @@ struct History {
 pub async fn history(env: &Env, query: HistoryQuery) -> Result<Vec<Minute>, ObjectError> {
     exchange(TIMEOUT_MS, env, &History { history: query }).await
 }
+
+/// Checks the conditions of alerts with settings that were changed just now.
+pub async fn check_again(env: &Env) {
+    // If this message is lost, the next check uses the settings.
+    let _ = send_within(TIMEOUT_MS, env, "PROVIDER_HEALTH", NAME, CHANGED).await;
+}
+
+/// The message after a change of the settings of alerts.
+const CHANGED: &str = "changed";
 /// The wait before conditions that hold are checked again, in milliseconds.
 const CHECK_AGAIN_MS: u64 = 30_000;
+/// The alerts that operators know.
+#[derive(Clone)]
+struct Told {
+    /// The version of the run-time settings with which they were found.
+    version: Option<u64>,
+    /// Kinds and subjects.
+    alerts: Vec<(String, String)>,
+}
+
 /// The alerts that this object decides about.
 const KINDS: [Kind; 2] = [Kind::ProviderFailing, Kind::ErrorRate];
 
@@ -91,7 +109,7 @@ pub struct ProviderHealth {
     minute: RefCell<Minute>,
     env: Env,
     /// The alerts that operators know; `None` before they are read from the database.
-    told: RefCell<Option<Vec<(String, String)>>>,
+    told: RefCell<Option<Told>>,
     schedule: RefCell<Schedule>,
 }
 
@@ -113,6 +131,12 @@ impl DurableObject for ProviderHealth {
         if message.starts_with("{\"history\":") {
             let History { history } = json::read(&message)?;
             return self.history(history).await;
+        }
+        if message == CHANGED {
+            // If this fails, the alarm uses the settings that are known.
+            let _ = snapshot::refresh(&self.env).await;
+            self.storage.wake_by(clock::now_ms()).await?;
+            return Response::ok("");
         }
         let report: Report = json::read(&message)?;
         let update = self.shared.borrow_mut().as_mut().map(|shared| shared.take(&report));
@@ -181,7 +205,7 @@ impl ProviderHealth {
 
     /// Exports the metrics if it is time. Returns the time of the next export.
     async fn export(&self) -> Option<u64> {
-        let settings = settings::of_isolate(&self.env).ok()?;
+        let settings = snapshot::for_background(&self.env).await.ok()?;
         let mut view = HealthView::default();
         let (query, token) = view.refresh_request(clock::now_ms());
         let update = self.shared.borrow_mut().as_mut().map(|shared| shared.take(&query))?;
@@ -196,14 +220,16 @@ impl ProviderHealth {
     /// Notifies operators of providers whose condition has begun or ended. Returns `true` if a condition holds: it may end
     /// without a further report.
     async fn tell(&self) -> Result<bool, Error> {
-        let settings = settings::of_isolate(&self.env)?;
+        let settings = snapshot::for_background(&self.env).await?;
         let config = &settings.config.alerts;
-        if !config.of_providers() {
+        if !KINDS.iter().any(|kind| kind.is_on(config)) {
             return Ok(false);
         }
-        let known = self.told.borrow().clone();
+        // The `Notifier` ends alerts that are turned off: after a change of the settings they are read again.
+        let version = settings.run_time.version;
+        let known = self.told.borrow().clone().filter(|told| told.version == version);
         let told = if let Some(told) = known {
-            told
+            told.alerts
         } else {
             let of_providers = |kind: &str| KINDS.iter().any(|known| known.name() == kind);
             let stored = alerts::list(&self.env).await?.into_iter();
@@ -235,9 +261,9 @@ impl ProviderHealth {
             notifier::wake(&self.env).await;
         }
         let now_told = found.into_iter().map(|alert| (alert.kind.name().to_owned(), alert.subject));
-        let now_told: Vec<_> = now_told.collect();
-        let some_hold = !now_told.is_empty();
-        self.told.replace(Some(now_told));
+        let alerts: Vec<_> = now_told.collect();
+        let some_hold = !alerts.is_empty();
+        self.told.replace(Some(Told { version, alerts }));
         Ok(some_hold)
     }
 }

@@ -89,7 +89,8 @@ pub enum DatabaseState {
 
 /// Reads a table of each migration.
 const PROBE: &str = "SELECT (SELECT 1 FROM audit_log LIMIT 1), (SELECT 1 FROM usage_daily LIMIT 1), (SELECT 1 FROM settings_version), \
-    (SELECT 1 FROM provider_keys LIMIT 1), (SELECT 1 FROM usage_by_key LIMIT 1), (SELECT 1 FROM alerts LIMIT 1)";
+    (SELECT 1 FROM provider_keys LIMIT 1), (SELECT 1 FROM usage_by_key LIMIT 1), (SELECT 1 FROM alerts LIMIT 1), \
+    (SELECT 1 FROM alert_changes LIMIT 1)";
 
 /// Runs [`PROBE`].
 pub async fn probe(env: &Env) -> DatabaseState {

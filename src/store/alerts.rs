@@ -1,9 +1,9 @@
 //! Alerts that hold, and the notifications of their changes.
 //!
-//! A change of an alert and its notifications are one transaction. Each statement has an effect only if the alert changes,
-//! so that any number of objects may find the same condition: it is notified once.
+//! A change of an alert, its entry in the list of changes and its notifications are one transaction. Each statement has an
+//! effect only if the alert changes, so that any number of objects may find the same condition: it is notified once.
 
-use gatehouse_core::alerts::{self, Alert, AlertDocument, Channel, Kind};
+use gatehouse_core::alerts::{self, Alert, AlertChange, AlertDocument, Channel, Delivery, Kind};
 use gatehouse_core::config::Alerts;
 use gatehouse_core::error::Error;
 use gatehouse_core::request_id;
@@ -12,12 +12,16 @@ use serde_json::Value;
 use worker::Env;
 
 use super::notifications;
-use super::sql::{rows, run};
+use super::sql::{rows, run, text};
 use crate::platform::database::Statement;
 use crate::platform::{clock, random};
 
 /// The maximum number of alerts in a list, and of keys whose expiry one check finds.
 const MOST: u32 = 1000;
+/// The number of changes in a list, and of those that are kept, for a time.
+const LISTED_CHANGES: u32 = 50;
+const KEPT_CHANGES: u32 = 1000;
+const KEPT_MS: u64 = 30 * DAY_MS;
 const HOUR_MS: u64 = 3_600_000;
 
 /// A stored alert.
@@ -40,7 +44,7 @@ impl StoredAlert {
         StoredAlert {
             kind: text("kind"),
             subject: text("subject"),
-            level: number("level").and_then(|level| u32::try_from(level).ok()).unwrap_or(1),
+            level: level(row),
             message: text("message"),
             since_ms: number("since_ms").unwrap_or_default(),
             ends_ms: number("ends_ms"),
@@ -61,17 +65,79 @@ impl StoredAlert {
     }
 }
 
-/// The statements that write the notifications of a change, if the statement before them changed something.
+/// The statements that write the entry of a change and its notifications, if the statement before them changed something.
 fn notify(document: &AlertDocument, channels: &[Channel], now_ms: u64) -> Vec<Statement> {
+    const SQL: &str = "INSERT INTO alert_changes (id, at_ms, kind, subject, state, level, message, channels) \
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE changes() > 0";
     let id = request_id::generate(now_ms, random::id_bytes()).to_ascii_lowercase();
+    let names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
+    let row = [
+        id.as_str().into(),
+        now_ms.into(),
+        document.alert.as_str().into(),
+        document.subject.as_str().into(),
+        document.state.into(),
+        document.level.into(),
+        document.message.as_str().into(),
+        text(&names),
+    ];
     let statement = |channel: &Channel| {
-        let id = match channel {
-            Channel::Webhook => format!("msg_alert_{id}"),
-            Channel::Slack | Channel::Email => format!("msg_alert_{id}_{}", channel.name()),
-        };
+        let id = notification_id(&id, channel.name());
         notifications::write_to(&id, *channel, document.body(*channel, now_ms), now_ms)
     };
-    channels.iter().map(statement).collect()
+    let mut statements = vec![Statement::new(SQL, row)];
+    statements.extend(channels.iter().map(statement));
+    statements
+}
+
+/// The id of the notification of a change on a channel.
+fn notification_id(change: &str, channel: &str) -> String {
+    match channel {
+        "webhook" => format!("msg_alert_{change}"),
+        _ => format!("msg_alert_{change}_{channel}"),
+    }
+}
+
+/// The newest changes, newest first, with the state of their notifications: one that is delivered is no longer a row.
+pub async fn changes(env: &Env) -> Result<Vec<AlertChange>, Error> {
+    const CHANGES: &str = "SELECT * FROM alert_changes ORDER BY id DESC LIMIT ?1";
+    const UNDELIVERED: &str = "SELECT id, attempts, next_ms FROM notifications \
+        WHERE id >= 'msg_alert_' AND id < 'msg_alert`' ORDER BY id DESC LIMIT ?1";
+    let statements =
+        [Statement::new(CHANGES, [LISTED_CHANGES.into()]), Statement::new(UNDELIVERED, [MOST.into()])];
+    let mut outcomes = run(env, &statements).await?.into_iter();
+    let mut rows = || outcomes.next().unwrap_or_default().rows;
+    let (changes, undelivered) = (rows(), rows());
+    let delivery = |change: &str, channel: String| {
+        let id = notification_id(change, &channel);
+        let row = undelivered.iter().find(|row| row["id"].as_str() == Some(&id));
+        let state = match row {
+            None => "delivered",
+            Some(row) if row["next_ms"].is_null() => "failed",
+            Some(_) => "pending",
+        };
+        let attempts = row.and_then(|row| u32::try_from(row["attempts"].as_u64()?).ok());
+        Delivery { channel, state, failed_attempts: attempts }
+    };
+    let change = |row: &Value| {
+        let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
+        let channels: Vec<String> = serde_json::from_str(&text("channels")).unwrap_or_default();
+        let id = text("id");
+        AlertChange {
+            at: to_rfc3339(row["at_ms"].as_u64().unwrap_or_default()),
+            alert: text("kind"),
+            subject: text("subject"),
+            state: text("state"),
+            level: level(row),
+            message: text("message"),
+            deliveries: channels.into_iter().map(|channel| delivery(&id, channel)).collect(),
+        }
+    };
+    Ok(changes.iter().map(change).collect())
+}
+
+fn level(row: &Value) -> u32 {
+    row["level"].as_u64().and_then(|level| u32::try_from(level).ok()).unwrap_or(1)
 }
 
 /// Writes that a condition holds. Without effect if it is known with the same level.
@@ -137,19 +203,31 @@ pub async fn budget_level(env: &Env, key_id: &str, counter: &str) -> Result<Opti
 }
 
 /// Checks the conditions that depend on the time alone: keys that expire soon, pending requests, and alerts that end by
-/// themselves.
+/// themselves. Ends the alerts that operators have turned off, and forgets old changes.
 pub async fn check(env: &Env, config: &Alerts, channels: &[Channel]) -> Result<(), Error> {
     let now_ms = clock::now_ms();
-    let is_over = "WHERE ends_ms <= ?1";
-    end(env, select(env, is_over, [now_ms.into()]).await?, channels).await?;
-    check_expiries(env, config, channels, now_ms).await?;
-    check_requests(env, config, channels, now_ms).await
+    let off: Vec<_> = Kind::ALL.iter().filter(|kind| !kind.is_on(config)).map(|kind| kind.name()).collect();
+    let is_over = "WHERE ends_ms <= ?1 OR kind IN (SELECT value FROM json_each(?2))";
+    end(env, select(env, is_over, [now_ms.into(), text(&off)]).await?, channels).await?;
+    if Kind::KeyExpiring.is_on(config) {
+        check_expiries(env, config, channels, now_ms).await?;
+    }
+    if Kind::RequestsWaiting.is_on(config) {
+        check_requests(env, config, channels, now_ms).await?;
+    }
+    forget_changes(env, now_ms).await
+}
+
+async fn forget_changes(env: &Env, now_ms: u64) -> Result<(), Error> {
+    const SQL: &str = "DELETE FROM alert_changes WHERE at_ms < ?1 \
+        OR id <= (SELECT id FROM alert_changes ORDER BY id DESC LIMIT 1 OFFSET ?2)";
+    let row = [now_ms.saturating_sub(KEPT_MS).into(), KEPT_CHANGES.into()];
+    run(env, &[Statement::new(SQL, row)]).await.map(|_| ())
 }
 
 async fn check_expiries(env: &Env, config: &Alerts, channels: &[Channel], now_ms: u64) -> Result<(), Error> {
     const SQL: &str = "SELECT name, expires_ms FROM issued_keys WHERE revoked_ms IS NULL AND expires_ms > ?1 AND expires_ms <= ?2 \
         AND NOT EXISTS (SELECT 1 FROM alerts WHERE kind = 'key_expiring' AND subject = issued_keys.name) LIMIT ?3";
-    // Without a setting, no key expires soon, so that alerts of an earlier one end.
     let horizon_ms = now_ms + u64::from(config.key_expires_days) * DAY_MS;
     let is_over = "WHERE kind = 'key_expiring' AND NOT EXISTS (SELECT 1 FROM issued_keys WHERE name = subject \
                    AND revoked_ms IS NULL AND expires_ms <= ?1)";
@@ -166,8 +244,7 @@ async fn check_expiries(env: &Env, config: &Alerts, channels: &[Channel], now_ms
 }
 
 async fn check_requests(env: &Env, config: &Alerts, channels: &[Channel], now_ms: u64) -> Result<(), Error> {
-    let hours = u64::from(config.requests_waiting_hours);
-    let before_ms = if hours > 0 { now_ms.saturating_sub(hours * HOUR_MS) } else { 0 };
+    let before_ms = now_ms.saturating_sub(u64::from(config.requests_waiting_hours) * HOUR_MS);
     let sql = "SELECT count(*) AS count, min(created_ms) AS oldest_ms FROM key_requests WHERE state = 'pending' AND created_ms < ?1";
     let found = rows(env, sql, [before_ms.into()]).await?;
     let number = |column: &str| found.first().and_then(|row| row[column].as_u64());

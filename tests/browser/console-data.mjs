@@ -34,6 +34,8 @@ export function consoleVariables(upstream, { hostile = true } = {}) {
     models,
   });
   return {
+    // A receiver that rejects alerts.
+    GATEWAY_SLACK_URL: `${upstream.url}/slack`,
     // Keys of providers can be stored.
     GATEWAY_MASTER_KEY: Buffer.alloc(32, 9).toString("base64"),
     ...variables(upstream, {

@@ -120,10 +120,11 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
   /**
    * @param {string} method
    * @param {string} path
+   * @param {object} [body]
    * @returns {Promise<any>}
    */
-  async function api(method, path) {
-    const response = await operate(gateway, method, path);
+  async function api(method, path, body) {
+    const response = await operate(gateway, method, path, body);
     return response.status === 200 ? response.json() : { status: response.status };
   }
 
@@ -431,6 +432,60 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
     await closed();
   });
 
+  test("console: alerts are set up after a dry run, shown on the overview, tested and reset", async () => {
+    await show("#/alerts", "Alerts");
+    await page.getByRole("heading", { name: "No alert holds" }).waitFor();
+    await page.getByText("No alert has begun or ended in the last 30 days.").waitFor();
+    await page.getByRole("button", { name: "Send a test" }).click();
+    const slack = page.getByRole("group", { name: "Channels" }).getByRole("row", { name: /Slack/ });
+    await slack.getByText("the receiver responded with status 404").waitFor();
+
+    await page.getByRole("button", { name: "Change the settings" }).click();
+    const edit = dialog("Settings of alerts");
+    await edit.getByLabel("Used shares of limits, in percent").fill("80, 120");
+    await edit.getByLabel("Days before a key expires").fill("7");
+    assert.deepEqual(await violations(page), []);
+    expected += 1;
+    await edit.getByRole("button", { name: "Review" }).click();
+    await edit.getByText("alerts.budget_percent must have at most 10 numbers").waitFor();
+    await edit.getByLabel("Used shares of limits, in percent").fill("80, 100");
+    await edit.getByRole("button", { name: "Review" }).click();
+    await edit.getByRole("row", { name: "budget_percent [] [80,100]" }).waitFor();
+    assert.equal((await api("GET", "/v0/alerts/settings")).value.key_expires_days, 0);
+    await edit.getByRole("button", { name: "Save" }).click();
+    await closed();
+    await page.getByRole("row", { name: "A key expires 7 days before" }).waitFor();
+
+    const expires_at = new Date(Date.now() + 3_600_000).toISOString();
+    await api("POST", "/v0/api_keys", { name: "about-to-expire", expires_at });
+    await api("POST", "/v0/alerts/test"); // which also checks the conditions
+    await eventually(async () => (await api("GET", "/v0/alerts")).data.length === 1);
+    await show("#/", "Overview");
+    await show("#/alerts", "Alerts");
+    const holding = page.getByRole("group", { name: "Alerts that hold" });
+    await holding.getByRole("link", { name: "about-to-expire" }).waitFor();
+    const changes = page.getByRole("group", { name: "Last changes" });
+    await changes.getByText("Began").waitFor();
+    await changes.getByText(/^Slack: pending/).waitFor();
+    assert.deepEqual(await violations(page), []);
+    await page.setViewportSize({ width: 360, height: 740 });
+    assert.ok(
+      Number(await page.evaluate("document.documentElement.scrollWidth - innerWidth")) <= 0,
+      "it is too wide for a phone",
+    );
+    await page.setViewportSize({ width: 1360, height: 900 });
+    await page.getByRole("link", { name: "Overview 1 alert" }).click();
+    await page.getByRole("link", { name: "Alerts 1 to look at" }).click();
+    await page.getByRole("button", { name: "Reset" }).click();
+    const reset = dialog("Reset the settings of alerts");
+    await reset.getByRole("button", { name: "Review" }).click();
+    await reset.getByRole("button", { name: "Reset" }).click();
+    await closed();
+    assert.equal((await api("GET", "/v0/alerts/settings")).source, "gateway.toml");
+    await eventually(async () => (await api("GET", "/v0/alerts")).data.length === 0);
+    await operate(gateway, "DELETE", "/v0/api_keys/about-to-expire");
+  });
+
   test("console: a policy shows the keys that a change affects before it is made", async () => {
     await show("#/policies", "Policies");
     await page.getByRole("button", { name: "Create a policy" }).click();
@@ -650,6 +705,7 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
     ["#/lab/routing", "Lab"],
     ["#/audit", "Audit"],
     ["#/settings", "Settings"],
+    ["#/alerts", "Alerts"],
     ["#/selftest", "Self-test"],
   ];
 

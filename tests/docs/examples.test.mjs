@@ -34,6 +34,7 @@ const SETTINGS = /** @type {const} */ ({
   "/v0/aliases/{name}": ["spare", { model: "demo/sim-small" }],
   "/v0/groups/{name}": ["spares", { models: ["demo/sim-small"] }],
   "/v0/models/{id}": ["demo/spare", {}],
+  "/v0/alerts/settings": ["", {}],
 });
 
 /** @type {Awaited<ReturnType<typeof keeper>>} */ let openai;

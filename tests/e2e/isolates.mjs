@@ -33,7 +33,7 @@ export async function migrate(database) {
     // A statement ends where the next one begins; triggers have semicolons inside.
     const statements = readFileSync(path, "utf8")
       .replace(/--.*$/gm, "")
-      .split(/;\s*(?=CREATE|INSERT|ALTER|$)/)
+      .split(/;\s*(?=CREATE|INSERT|ALTER|DROP|$)/)
       .filter((statement) => statement.trim() !== "");
     await database.batch(statements.map((statement) => database.prepare(statement)));
   }

@@ -199,10 +199,15 @@ suite("webhook", () => {
         providers: {
           demo: { base_url: `${upstream.url}/v1`, models: ["sim-small"] },
           broken: { base_url: `${upstream.url}/v1`, models: ["one", "two", "three", "four"] },
+          shaky: {
+            base_url: `${upstream.url}/v1`,
+            models: Array.from({ length: 8 }, (_, n) => `m${n}`),
+          },
         },
         telemetry: { otlp_url: `http://127.0.0.1:${receiver.port}/otlp` },
       }),
       BROKEN_API_KEY: "sk-broken",
+      SHAKY_API_KEY: "sk-shaky",
       GATEWAY_WEBHOOK_SECRET: SECRET,
       GATEWAY_OTLP_HEADERS: "authorization=Bearer%20otlp-token",
       GATEWAY_SLACK_URL: `http://127.0.0.1:${receiver.port}/slack`,
@@ -499,6 +504,110 @@ suite("webhook", () => {
     const firing = await changed("provider_failing", "broken", "firing");
     genuine(firing);
     assert.equal(firing.said.data.message, "Almost every call to the provider 'broken' fails");
+  });
+
+  /**
+   * Changes the settings of alerts.
+   *
+   * @param {"PUT" | "DELETE"} method
+   * @param {object} [body]
+   */
+  async function setAlerts(method, body) {
+    const response = await operate(gateway, method, "/v0/alerts/settings", body);
+    assert.equal(response.status, 200, await response.clone().text());
+    return response.json();
+  }
+
+  test("alerts: an error rate is notified once when it begins, and once when the provider has recovered", async () => {
+    await setAlerts("PUT", { error_rate_percent: 25 });
+    const { data: before } = await (await operate(gateway, "GET", "/v0/alerts")).json();
+    assert.deepEqual(before, [], "the alert of the failing provider has ended with its setting");
+    genuine(await changed("provider_failing", "broken", "resolved"));
+    const models = Array.from({ length: 8 }, (_, n) => `shaky/m${n}`);
+    const good = (/** @type {number} */ times) =>
+      Promise.all(
+        Array.from({ length: times }, () => models)
+          .flat()
+          .map((model) => chat(gateway, { model })),
+      );
+    await good(2);
+    await Promise.all(models.map((model) => chat(gateway, { model, simulate: { status: 500 } })));
+    const firing = await changed("error_rate", "shaky", "firing");
+    genuine(firing);
+    assert.equal(
+      firing.said.data.message,
+      "At least 25 % of the calls to the provider 'shaky' failed in the last minutes",
+    );
+    // The lanes are in cooldown for some seconds.
+    await eventually(async () => {
+      await good(4);
+      return receiver.deliveries.some(
+        ({ said }) => said?.data?.subject === "shaky" && said.data.state === "resolved",
+      );
+    }, 90_000);
+    genuine(await changed("error_rate", "shaky", "resolved"));
+    const sent = receiver.deliveries.filter(({ said }) => said?.data?.subject === "shaky");
+    assert.equal(sent.length, 2);
+    await setAlerts("DELETE");
+  });
+
+  test("alerts: settings that are changed at run time apply where alerts are checked, and a reset ends their alerts", async () => {
+    const expires_at = new Date(Date.now() + 20 * 86_400_000).toISOString();
+    await operate(gateway, "POST", "/v0/api_keys", { name: "far", expires_at });
+    const state = async () => (await operate(gateway, "GET", "/v0/alerts/settings")).json();
+    const filed = await state();
+    assert.deepEqual([filed.source, filed.value.key_expires_days], ["GATEWAY_CONFIG", 7]);
+
+    const body = { key_expires_days: 30 };
+    const dry = await setAlerts("PUT", body);
+    assert.deepEqual([dry.was.key_expires_days, dry.value.key_expires_days], [7, 30]);
+    const since = Date.now();
+    const firing = await changed("key_expiring", "far", "firing");
+    assert.ok(firing.at - since < 10_000, `${firing.at - since} ms`);
+    genuine(firing);
+    const set = await state();
+    assert.deepEqual([set.source, set.overrides.key_expires_days], ["database", 7]);
+    assert.deepEqual([set.value.provider_failing, set.value.budget_percent], [false, []]);
+
+    const reset = await setAlerts("DELETE");
+    assert.deepEqual(reset.value, filed.value);
+    genuine(await changed("key_expiring", "far", "resolved"));
+    await eventually(async () => {
+      const { changes } = await (await operate(gateway, "GET", "/v0/alerts")).json();
+      const of = changes.filter((/** @type {any} */ one) => one.subject === "far");
+      const delivered = ["webhook", "slack"].map((channel) => ({
+        channel,
+        state: "delivered",
+        failed_attempts: null,
+      }));
+      assert.deepEqual(
+        of.map((/** @type {any} */ one) => one.state),
+        ["resolved", "firing"],
+        "newest first, once each",
+      );
+      return JSON.stringify(of[0].deliveries) === JSON.stringify(delivered);
+    });
+  });
+
+  test("alerts: a notification that fails is shown with its channel until it is delivered", async () => {
+    let fails = true;
+    receiver.behaviour = ({ path }) => (path === "/slack" && fails ? 500 : 204);
+    const expires_at = new Date(Date.now() + 3_600_000).toISOString();
+    await operate(gateway, "POST", "/v0/api_keys", { name: "soon", expires_at });
+    await testAlerts();
+    /** @param {any} wanted */
+    const shows = (wanted) =>
+      eventually(async () => {
+        const { changes } = await (await operate(gateway, "GET", "/v0/alerts")).json();
+        const found = changes.find((/** @type {any} */ one) => one.subject === "soon");
+        const slack = found?.deliveries.find((/** @type {any} */ one) => one.channel === "slack");
+        return slack?.state === wanted.state && slack.failed_attempts === wanted.failed_attempts;
+      }, 20_000);
+    await shows({ state: "pending", failed_attempts: 1 });
+    fails = false;
+    await shows({ state: "delivered", failed_attempts: null });
+    receiver.behaviour = () => 204;
+    await operate(gateway, "DELETE", "/v0/api_keys/soon");
   });
 
   test("telemetry: spans reach the collector after an outage, each call once, without content", async () => {
@@ -819,7 +928,7 @@ suite("e-mail", () => {
   const approve = (gateway, id) =>
     operate(gateway, "PUT", `/api/portal/requests/approve/${id}`, { delivery: "email" });
 
-  test("e-mail: an approval sends a claim link to the applicant", async () => {
+  test("e-mail: an approval sends a claim link to the applicant, and an alert is sent to its recipient", async () => {
     const gateway = await sending("");
     try {
       const id = await ask(gateway, "mail", "o'neil+keys@example.com");
@@ -853,6 +962,25 @@ suite("e-mail", () => {
       const refused = await approve(gateway, (await nobody.json()).Message);
       assert.equal(refused.status, 400);
       assert.match((await refused.json()).Message, /no e-mail address; use 'claim'/);
+
+      const lines = gateway.log.length;
+      const sent = (/** @type {RegExp} */ subject) =>
+        eventually(() => {
+          const mail = gateway.log.slice(lines).join("\n");
+          return subject.test(mail) && mail;
+        }, 20_000);
+      const settings = { key_expires_days: 7, email: "ops@example.com" };
+      await operate(gateway, "PUT", "/v0/alerts/settings", settings);
+      const tested = await (await operate(gateway, "POST", "/v0/alerts/test")).json();
+      assert.deepEqual(tested.data, [{ channel: "email", delivered: true, error: null }]);
+      const mail = String(await sent(/Subject: This is a test of the alerts of Gatehouse/));
+      assert.match(mail, /From: keys@gatehouse\.example/);
+      assert.match(mail, /To: ops@example\.com/);
+      const expires_at = new Date(Date.now() + 3_600_000).toISOString();
+      await operate(gateway, "PATCH", `/v0/api_keys/${id}`, { expires_at });
+      await operate(gateway, "POST", "/v0/alerts/test");
+      await sent(new RegExp(`Subject: The key '${id}' expires at `));
+
       const events = JSON.stringify(gateway.events());
       assert.ok(!TOKEN_TEXT.test(events) && !events.includes("@example.com"));
     } finally {

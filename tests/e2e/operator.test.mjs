@@ -206,6 +206,36 @@ suite("operator CLI, requests", () => {
   test("operator CLI: alerts are listed, and a test without a channel says what is missing", async () => {
     assert.equal(await succeed("alerts list"), "No alerts.\n\nNo channel is configured.\n");
     await fail("alerts test", /^No channel for alerts is configured; .*GATEWAY_SLACK_URL/);
+    assert.equal(await succeed("alerts history"), "No alert has changed.\n");
+  });
+
+  test("operator CLI: settings of alerts are shown, tried, changed and reset", async () => {
+    assert.match(await succeed("alerts settings"), /^name +alerts\nsource +gateway\.toml\n/);
+    const change =
+      "alerts set --budget-percent 80 --budget-percent 100 --key-expires-days 7 --provider-failing on";
+    const dry = await succeed(`${change} --dry-run`);
+    assert.match(dry, /A dry run: nothing was changed\. The change would concern 0 keys\.\n$/);
+    assert.equal((await json("alerts settings")).source, "gateway.toml");
+    assert.match(await succeed(change), /Changed: it takes effect everywhere within 10 seconds/);
+    await succeed("alerts set --key-expires-days 3 --provider-failing off");
+    const { source, value } = await json("alerts settings");
+    assert.equal(source, "database");
+    assert.deepEqual(
+      [value.budget_percent, value.key_expires_days, value.provider_failing],
+      [[80, 100], 3, false],
+    );
+    await succeed("alerts set --budget-percent none");
+    assert.deepEqual((await json("alerts settings")).value.budget_percent, []);
+    await fail(
+      "alerts set --email ops@example.com",
+      /^alerts\.email needs a sender: set email\.from \(HTTP 400/,
+    );
+    const unclear = await run(..."alerts set --provider-failing maybe".split(" "));
+    assert.equal(unclear.status, 2);
+    assert.match(unclear.stderr, /^--provider-failing must be one of: on, off/);
+    await succeed("alerts reset --yes");
+    assert.equal((await json("alerts settings")).source, "gateway.toml");
+    await fail("alerts reset --yes", /^alerts is set in the deployment's configuration/);
   });
 
   test("operator CLI: an approval by claim link shows the key once", async () => {

@@ -137,6 +137,24 @@ suite("run-time settings", () => {
       ],
       ["groups/g", { models: [] }, "InvalidValue", /^groups\.g\.models is empty/],
       ["models/nowhere/x", {}, "InvalidValue", /there is no provider 'nowhere'/],
+      [
+        "alerts/settings",
+        { budget_percent: [120] },
+        "InvalidValue",
+        /^alerts\.budget_percent must have at most 10 numbers from 1 to 100$/,
+      ],
+      [
+        "alerts/settings",
+        { email: "ops@example.com" },
+        "InvalidValue",
+        /^alerts\.email needs a sender: set email\.from$/,
+      ],
+      [
+        "alerts/settings",
+        { slack_url: "https://hooks.example/x" },
+        "UnknownMember",
+        /^alerts: unknown field `slack_url`/,
+      ],
     ])) {
       const { status, body: error } = await administer(gateway, "PUT", `/v0/${path}`, body);
       assert.equal(status, 400, JSON.stringify(error));
@@ -270,6 +288,7 @@ suite("run-time settings", () => {
       ["GET", "/v0/policies"],
       ["PUT", "/v0/aliases/a"],
       ["DELETE", "/v0/models/demo/x"],
+      ["PUT", "/v0/alerts/settings"],
     ]) {
       const response = await call(`${gateway.url}${path}`, {
         method,
@@ -324,6 +343,58 @@ suite("run-time settings in several isolates", () => {
       await Promise.all(load);
     }
     assert.deepEqual([...others], [], "only calls of the alias itself failed before");
+  });
+
+  test("alerts: settings apply in every isolate, and each change of a condition is written once whoever finds it", async () => {
+    const expires_at = new Date(Date.now() + 86_400_000).toISOString();
+    const limits = { requests_per_day: 4 };
+    const { key } = await issue(isolates.at(0), "watched", { expires_at, limits });
+    const everywhere = (/** @type {(gateway: Gateway) => Promise<unknown>} */ act) =>
+      Promise.all(isolates.gateways.map(act));
+    /** @param {number} days */
+    const set = async (days) => {
+      const body = { key_expires_days: days, budget_percent: [50, 100] };
+      assert.equal(
+        (await administer(isolates.at(1), "PUT", "/v0/alerts/settings", body)).status,
+        200,
+      );
+      await everywhere((gateway) =>
+        eventually(async () => {
+          const read = await administer(gateway, "GET", "/v0/alerts");
+          return read.body.settings.key_expires_days === days;
+        }, BOUND_MS + GRANULARITY_MS),
+      );
+    };
+    const written = async () => {
+      const sql = "SELECT kind, subject, state, level FROM alert_changes ORDER BY id";
+      const { results } = await isolates.database.prepare(sql).all();
+      return results.map((row) => Object.values(row).join(" "));
+    };
+    // No channel is configured; the conditions are checked all the same. In this test each isolate has a Notifier.
+    const check = () => everywhere((gateway) => operate(gateway, "POST", "/v0/alerts/test"));
+    const firing = "key_expiring watched firing 1";
+    const resolved = "key_expiring watched resolved 1";
+    await set(7);
+    await Promise.all([check(), check()]);
+    await eventually(async () => (await written()).length > 0);
+    await check();
+    await sleep(1000);
+    assert.deepEqual(await written(), [firing]);
+
+    const used = await Promise.all(
+      [0, 2].map((index) => outcome(isolates.at(index), key, "demo/sim-small")),
+    );
+    assert.deepEqual(used, ["200", "200"]);
+    const budget = "budget watched requests_per_day firing 50";
+    await eventually(async () => (await written()).length > 1, 30_000);
+    assert.deepEqual(await written(), [firing, budget]);
+
+    await set(0);
+    // The Notifiers of the other isolates have the settings within the bound.
+    await sleep(BOUND_MS);
+    await Promise.all([check(), check()]);
+    await sleep(1000);
+    assert.deepEqual(await written(), [firing, budget, resolved]);
   });
 
   test("settings: an isolate that was idle for the bound has the change with its first request", async () => {

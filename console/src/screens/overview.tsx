@@ -1,5 +1,6 @@
 //! The overview: what needs an operator, spend and calls, the providers, and the largest keys, models and projects.
 
+import { useAlerts } from "../alerts";
 import { call } from "../api";
 import { useData } from "../data";
 import { count, duration, percent, plural, short, usd } from "../format";
@@ -176,6 +177,7 @@ export default function Overview() {
   const keys = useData("keys", () => call("get", "/v0/api_keys"));
   const config = useData("config", () => call("get", "/v0/config"), 60);
   const pending = usePending();
+  const alerts = useAlerts().data?.data.length;
 
   const active = keys.data?.filter(({ state }) => state === "active").length;
   const problems = [...(health.data?.problems ?? []), ...(config.data?.faults ?? [])];
@@ -232,6 +234,13 @@ export default function Overview() {
           note={pending.data?.count === 0 ? "nothing to review" : "to review"}
           href={to(["requests"])}
           tone={pending.data && pending.data.count > 0 ? "accent" : ""}
+        />
+        <Stat
+          label="Alerts"
+          value={alerts === undefined ? "–" : count(alerts)}
+          note={alerts === 0 ? "no condition holds" : "to look at"}
+          href={to(["alerts"])}
+          tone={alerts ? "bad" : ""}
         />
         <Stat
           label="Active keys"

@@ -25,21 +25,6 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Returns `true` if any alert is on.
-    pub fn any(&self) -> bool {
-        !self.budget_percent.is_empty() || self.of_providers() || self.of_keys()
-    }
-
-    /// Returns `true` if an alert about providers is on.
-    pub fn of_providers(&self) -> bool {
-        self.provider_failing || self.error_rate_percent > 0
-    }
-
-    /// Returns `true` if an alert about the times of keys and key requests is on.
-    pub fn of_keys(&self) -> bool {
-        self.key_expires_days > 0 || self.requests_waiting_hours > 0
-    }
-
     /// Checks the settings. `can_send` states that `email.from` is set.
     pub(crate) fn check(&self, can_send: bool) -> Result<(), ConfigError> {
         let fail = |message: &str| Err(ConfigError(message.to_owned()));

@@ -1,5 +1,5 @@
-//! Settings that operators change while the gateway runs: entries of four tables of `gateway.toml`, which stand over
-//! those of the file.
+//! Settings that operators change while the gateway runs: entries of tables of `gateway.toml`, or a table as a whole, which
+//! stand over those of the file.
 //!
 //! The schema, the checks and their messages are those of [`crate::config`] and [`crate::check`]; this module has none
 //! of its own. It applies the stored settings to the configuration of the deployment, and decides whether a change may be
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub use freshness::{Age, Freshness, HARD_MS, SOFT_MS};
 pub use report::{ConfigDocument, Effect, Layers, SettingDocument, config_document, list};
 
-use crate::config::{Config, Group, ModelSettings, Policy};
+use crate::config::{Alerts, Config, Group, ModelSettings, Policy};
 use crate::error::{Code, Error};
 use crate::json::Object;
 use crate::key::IssuedKey;
@@ -29,6 +29,8 @@ const NAMED: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Entry {
+    /// `[alerts]`
+    Alerts(Alerts),
     /// `[policies.NAME]`
     Policy(Policy),
     /// An entry of `[aliases]`
@@ -51,6 +53,7 @@ impl Entry {
     /// Reads the members of an entry; the error has the words of `gateway.toml`.
     pub fn read(table: Table, value: &Value) -> Result<Entry, String> {
         let read = match table {
+            Table::Alerts => Alerts::deserialize(value).map(Entry::Alerts),
             Table::Policies => Policy::deserialize(value).map(Entry::Policy),
             Table::Aliases => Alias::deserialize(value).map(Entry::Alias),
             Table::Groups => Group::deserialize(value).map(Entry::Group),
@@ -72,6 +75,7 @@ impl Entry {
     /// The entry of a configuration; `None` if it has none of this name.
     pub fn of(config: &Config, table: Table, name: &str) -> Option<Entry> {
         match table {
+            Table::Alerts => Some(Entry::Alerts(config.alerts.clone())),
             Table::Policies => config.policies.get(name).cloned().map(Entry::Policy),
             Table::Aliases => config.aliases.get(name).cloned().map(|model| Entry::Alias(Alias { model })),
             Table::Groups => config.groups.get(name).cloned().map(Entry::Group),
@@ -82,6 +86,7 @@ impl Entry {
     fn set(self, config: &mut Config, name: &str) {
         let name = name.to_owned();
         match self {
+            Entry::Alerts(alerts) => config.alerts = alerts,
             Entry::Policy(policy) => drop(config.policies.insert(name, policy)),
             Entry::Alias(alias) => drop(config.aliases.insert(name, alias.model)),
             Entry::Group(group) => drop(config.groups.insert(name, group)),
@@ -93,6 +98,7 @@ impl Entry {
 /// The names of a table of a configuration.
 fn names(config: &Config, table: Table) -> Vec<&str> {
     match table {
+        Table::Alerts => table.only_entry().into_iter().collect(),
         Table::Policies => config.policies.keys().map(String::as_str).collect(),
         Table::Aliases => config.aliases.keys().map(String::as_str).collect(),
         Table::Groups => config.groups.keys().map(String::as_str).collect(),
@@ -104,6 +110,7 @@ fn names(config: &Config, table: Table) -> Vec<&str> {
 pub fn place(table: Table, name: &str) -> String {
     let shown: String = name.chars().take(100).collect();
     match table {
+        Table::Alerts => table.name().to_owned(),
         Table::Models => format!("models.\"{shown}\""),
         _ => format!("{}.{shown}", table.name()),
     }
@@ -287,6 +294,7 @@ fn breaks(key: &IssuedKey, before: &Config, after: &Config) -> bool {
 fn concerns(key: &IssuedKey, table: Table, name: &str, before: &Config, after: &Config) -> bool {
     let may_use = |config: &Config, model: &str| key.check_model(config, name, model).is_ok();
     match table {
+        Table::Alerts => false,
         Table::Policies => key.policies.iter().any(|policy| policy == name),
         Table::Models => [before, after].into_iter().any(|config| may_use(config, name)),
         Table::Aliases | Table::Groups => [before, after]
@@ -379,6 +387,27 @@ mod tests {
             (Table::Models, "groq/a", json!({"like": "x"}), "invalid_value", "not in the catalogue"),
             (Table::Models, "groq/a", json!({"price": 1}), "unknown_member", "unknown field `price`"),
             (Table::Aliases, "pair", json!({"model": "groq/a"}), "setting_in_use", "groups.pair: the name"),
+            (
+                Table::Alerts,
+                "alerts",
+                json!({"budget": 80}),
+                "unknown_member",
+                "alerts: unknown field `budget`",
+            ),
+            (
+                Table::Alerts,
+                "alerts",
+                json!({"budget_percent": [0]}),
+                "invalid_value",
+                "alerts.budget_percent must have at most 10 numbers from 1 to 100",
+            ),
+            (
+                Table::Alerts,
+                "alerts",
+                json!({"email": "ops@example.com"}),
+                "invalid_value",
+                "alerts.email needs a sender: set email.from",
+            ),
         ] {
             let (found, message) = decide(&[], &[], table, name, Some(&value)).unwrap_err();
             assert_eq!(found, code, "{message}");
@@ -397,6 +426,40 @@ mod tests {
         assert_eq!((model.affected_keys, model.was), (2, None), "not the key of other models");
         let alias = decide(&[], &keys, Table::Aliases, "fast", Some(&json!({"model": "openai/b"}))).unwrap();
         assert_eq!(alias.affected_keys, 3, "those of the old and of the new model");
+    }
+
+    #[test]
+    fn alerts_are_one_entry_which_stands_over_that_of_the_file() {
+        let body = json!({"budget_percent": [80], "provider_failing": true});
+        let effect = decide(&[], &[key("a", &[], None)], Table::Alerts, "alerts", Some(&body)).unwrap();
+        assert_eq!(effect.was, Some(Entry::Alerts(Alerts::default())));
+        assert_eq!(effect.affected_keys, 0);
+        let stored = [setting(Table::Alerts, "alerts", &body)];
+        let (effective, faults) = apply(&base(), &stored);
+        assert_eq!((effective.alerts.budget_percent.as_slice(), faults.len()), ([80].as_slice(), 0));
+        let base = base();
+        let layers = Layers { built: &base, base: &base, effective: &effective, settings: &stored };
+        let sources = config_document(layers, 1, &[], "1.0").sources;
+        assert_eq!(sources.get("alerts.budget_percent"), Some(&report::Source::Database));
+        assert_eq!(
+            sources.get("alerts.key_expires_days"),
+            Some(&report::Source::Database),
+            "the whole table"
+        );
+        let listed = serde_json::to_value(list(layers, Table::Alerts, &[])).unwrap();
+        assert_eq!(listed[0]["source"], "database");
+        assert_eq!(listed[0]["overrides"]["provider_failing"], false);
+        let reset = decide(&stored, &[], Table::Alerts, "alerts", None).unwrap();
+        assert_eq!(reset.value, Some(Entry::Alerts(Alerts::default())));
+        assert_eq!(decide(&[], &[], Table::Alerts, "alerts", None).unwrap_err().0, "setting_in_file");
+    }
+
+    #[test]
+    fn alerts_that_a_deployment_has_made_invalid_give_way_to_those_of_the_file() {
+        let stored = [setting(Table::Alerts, "alerts", &json!({"email": "ops@example.com"}))];
+        let (config, faults) = apply(&base(), &stored);
+        assert_eq!(config.alerts, Alerts::default());
+        assert_eq!(faults, ["alerts.email needs a sender: set email.from"]);
     }
 
     #[test]

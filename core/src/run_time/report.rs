@@ -151,7 +151,10 @@ pub fn config_document<'a>(
     let settings = value(layers.effective);
     let [built, base, default] = [layers.built, layers.base, &Config::default()].map(value);
     let is_stored = |table: &str, name: &str| {
-        layers.settings.iter().any(|setting| setting.table.name() == table && setting.name == name)
+        layers.settings.iter().any(|setting| {
+            let is_whole = setting.table.only_entry().is_some();
+            setting.table.name() == table && (is_whole || setting.name == name)
+        })
     };
     let source = |table: &str, name: &str| {
         let of = |config: &Value| config.get(table).and_then(|table| table.get(name)).cloned();

@@ -6,6 +6,7 @@ mod state;
 
 use std::rc::Rc;
 
+use gatehouse_core::alerts;
 use gatehouse_core::catalog::Entry;
 use gatehouse_core::error::Error;
 use gatehouse_core::key::master::Fault;
@@ -13,12 +14,13 @@ use gatehouse_core::report::routing::{self, ModelHealth};
 use serde::Serialize;
 use worker::Env;
 
-use crate::isolate::{self, Isolate};
+use crate::isolate::Isolate;
 use crate::platform::clock;
 use crate::platform::database::{self, DatabaseState};
 use crate::platform::email;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
+use crate::snapshot;
 use state::GatewayState;
 
 /// The time for which a result of the database check is used, in milliseconds.
@@ -63,7 +65,7 @@ pub async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewaySt
     if context.header("cf-connecting-ip").is_none() {
         problems.push("this request has no cf-connecting-ip, which a proxy has to set: without it all callers share the limits for one address");
     }
-    if isolate.settings.config.alerts.any() && isolate.settings.channels(env).is_empty() {
+    if alerts::any_is_on(&isolate.settings.config.alerts) && isolate.settings.channels(env).is_empty() {
         problems.push("alerts are on, but there is no channel to send them on: GET /v0/alerts names the settings of each");
     }
     let database = database_state(isolate, env).await;
@@ -75,7 +77,7 @@ pub async fn state(context: &RequestContext<'_>, isolate: &Isolate) -> GatewaySt
         DatabaseState::Unreachable => problems.push("the database does not respond"),
         DatabaseState::NotBound => problems.push("there is no database binding GATEWAY_DB"),
     }
-    if isolate::settings_are_unread(env) {
+    if snapshot::is_unread(env) {
         problems.push("the run-time settings cannot be read: those last known stay in use");
     }
     if !isolate.settings.run_time.faults.is_empty() {

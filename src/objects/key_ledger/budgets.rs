@@ -21,6 +21,8 @@ pub struct Budgets {
     /// The id of the key; empty if it is not known yet.
     key_id: String,
     known: Vec<Budget>,
+    /// The version of the run-time settings that decided about the levels.
+    version: Option<u64>,
 }
 
 struct Budget {
@@ -62,6 +64,20 @@ impl Budgets {
 
     fn find(&mut self, counter: &str) -> Option<&mut Budget> {
         self.known.iter_mut().find(|budget| budget.limit.counter() == counter)
+    }
+
+    /// Returns `true` if the key has no budgets that are known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Decides by settings of a version from now on. The levels that operators know are read again after a change: an alert
+    /// that was turned off has ended in the meantime.
+    pub fn use_settings(&mut self, version: Option<u64>) {
+        if self.version != version {
+            self.version = version;
+            self.known.iter_mut().for_each(|budget| budget.told = None);
+        }
     }
 
     /// The budgets whose level is not the one that operators know. `shares` are those of the configuration.

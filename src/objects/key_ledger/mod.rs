@@ -11,7 +11,6 @@ mod telemetry;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
 use gatehouse_core::json;
 use gatehouse_core::ledger::{
@@ -27,7 +26,8 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 use super::{ObjectError, send_within};
 use crate::platform::database::Failure;
 use crate::platform::{clock, log};
-use crate::settings::{self, Settings};
+use crate::settings;
+use crate::snapshot;
 use crate::store;
 use crate::store::calls::Page;
 use crate::store::usage::Batch;
@@ -260,8 +260,7 @@ impl KeyLedger {
             Message::Ask(request) => {
                 let (answer, changes) = account.request_lease(request, now_ms);
                 storage::store(&self.state, &changes)?;
-                if self.budget_settings().is_some() && self.budgets.borrow_mut().note(rest, request, &answer)
-                {
+                if self.budgets.borrow_mut().note(rest, request, &answer) {
                     self.wake_at(now_ms + SPENT_MS);
                 }
                 Ok(json::to_text(&answer))
@@ -306,16 +305,17 @@ impl KeyLedger {
         Ok(answer)
     }
 
-    /// The settings, if operators want alerts about budgets.
-    fn budget_settings(&self) -> Option<Rc<Settings>> {
-        let settings = settings::of_isolate(&self.env).ok()?;
-        (!settings.config.alerts.budget_percent.is_empty()).then_some(settings)
-    }
-
     /// Notifies operators of budgets whose level has changed. Returns the time of the next try if it failed.
     async fn tell_budgets(&self) -> Option<u64> {
-        let settings = self.budget_settings()?;
+        if self.budgets.borrow().is_empty() {
+            return None;
+        }
+        let settings = snapshot::for_background(&self.env).await.ok()?;
         let shares = &settings.config.alerts.budget_percent;
+        if shares.is_empty() {
+            return None;
+        }
+        self.budgets.borrow_mut().use_settings(settings.run_time.version);
         let news = self.with_book(|account, now_ms| Ok(self.budgets.borrow().news(account, shares, now_ms)));
         let key_id = self.budgets.borrow().key_id().to_owned();
         for one in news.unwrap_or_default() {
