@@ -7,34 +7,19 @@
 // does not read the ring back from Cloudflare, because Worker secrets are write-only: the manifest is the only
 // list of the keys that the next upload admits.
 
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { join, relative, resolve } from "node:path";
+import { relative, resolve } from "node:path";
 import { action, createProgram, option, runProgram } from "./lib/command-line.mjs";
 import { digest, mint, parseKey, RANDOM_BYTES } from "./lib/gateway-key.mjs";
+import { FOLDER, KEYS_COMMAND as THIS_SCRIPT } from "./lib/installation.mjs";
 import { readKey, refuseKeys } from "./lib/key-input.mjs";
 import { changeRing, isDigest, isLabel, readRing } from "./lib/key-ring-manifest.mjs";
+import { CALLERS, OPERATORS } from "./lib/key-rings.mjs";
 import { explain, Failure, note, print, UsageError } from "./lib/terminal.mjs";
+import { wrangler } from "./lib/wrangler.mjs";
 
 /** @import { Entry } from "./lib/key-ring-manifest.mjs" */
-
-const ROOT = resolve(import.meta.dirname, "..");
-const THIS_SCRIPT = "node scripts/gateway-key-ring.mjs";
-
-/** @typedef {{ secret: string, manifest: string, flag: string }} Ring - `flag` is what chooses it. */
-
-/** @type {Ring} */
-const CALLERS = {
-  secret: "GATEWAY_API_KEY_HASHES",
-  manifest: join(ROOT, "ops/gateway-key-hashes.local.json"),
-  flag: "",
-};
-/** @type {Ring} */
-const OPERATORS = {
-  secret: "GATEWAY_ADMIN_KEY_HASHES",
-  manifest: join(ROOT, "ops/operator-key-hashes.local.json"),
-  flag: " --operators",
-};
+/** @import { Ring } from "./lib/key-rings.mjs" */
 
 // Cloudflare's limit on the value of one secret.
 const SECRET_BYTES = 5 * 1024;
@@ -213,10 +198,11 @@ async function upload(options) {
     note(`The ring is larger than the ${SECRET_BYTES} bytes that Cloudflare allows for a secret.`);
   }
 
-  const wrangler = process.env.GATEWAY_WRANGLER;
-  const [program, ...before] = wrangler ? [resolve(wrangler)] : ["npx", "wrangler"];
-  const words = [...before, "secret", "put", ring.secret, ...(env ? ["--env", env] : [])];
-  await runWithInput(program, words, secret);
+  const words = ["secret", "put", ring.secret, ...(env ? ["--env", env] : [])];
+  const { fault } = await wrangler(words, { input: secret });
+  if (fault !== null) {
+    throw new Failure(`wrangler ${fault}: assume that the ring was not uploaded`);
+  }
 }
 
 // ---- Pieces of the commands -------------------------------------------------------------------------
@@ -262,35 +248,6 @@ function emptyRingAdvice({ secret }) {
   return `To shut out every key of the ring, run: npx wrangler secret delete ${secret}`;
 }
 
-/**
- * Runs a program without a shell, with a text as its standard input.
- *
- * @param {string} program
- * @param {string[]} words
- * @param {string} input
- * @returns {Promise<void>}
- */
-function runWithInput(program, words, input) {
-  return new Promise((done, fail) => {
-    const child = spawn(program, words, { cwd: ROOT, stdio: ["pipe", "inherit", "inherit"] });
-    child.on("error", (error) => fail(new Failure(`Cannot run ${program}: ${explain(error)}`)));
-    // A program that fails early closes its input; its status is then more informative than the broken pipe.
-    child.stdin.on("error", () => {});
-    child.on("close", (status, signal) => {
-      const fault = signal
-        ? `was ended by ${signal}`
-        : status !== 0
-          ? `failed with status ${status}`
-          : !child.stdin.writableFinished
-            ? "did not read the ring"
-            : null;
-      if (fault === null) done();
-      else fail(new Failure(`wrangler ${fault}: assume that the ring was not uploaded`));
-    });
-    child.stdin.end(input);
-  });
-}
-
 // ---- The command line -------------------------------------------------------------------------------
 
 const program = createProgram(THIS_SCRIPT)
@@ -299,7 +256,7 @@ const program = createProgram(THIS_SCRIPT)
   .addOption(
     option(
       "--manifest PATH",
-      `file that holds the ring (default ${relative(ROOT, CALLERS.manifest)})`,
+      `file that holds the ring (default ${relative(FOLDER, CALLERS.manifest)})`,
       {
         read: (text) => resolve(text),
       },
@@ -312,10 +269,10 @@ The manifest holds hashes only. A change reaches the gateway with the next uploa
 the whole ring: a key whose hash is not in the manifest stops working.
 
 Callers' keys are uploaded as ${CALLERS.secret}. With --operators the ring is that of operators,
-uploaded as ${OPERATORS.secret} and kept in ${relative(ROOT, OPERATORS.manifest)}.
+uploaded as ${OPERATORS.secret} and kept in ${relative(FOLDER, OPERATORS.manifest)}.
 
 Environment:
-  GATEWAY_WRANGLER  path of the program that upload runs instead of npx wrangler`,
+  GATEWAY_WRANGLER  path of the program that upload runs instead of wrangler`,
   );
 
 const label = option("--label LABEL", "name of the entry: 1 to 64 letters, digits and . _ : -", {

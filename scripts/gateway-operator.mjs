@@ -9,6 +9,7 @@
 
 import { action, createProgram, option, runProgram } from "./lib/command-line.mjs";
 import { refuseKeys } from "./lib/key-input.mjs";
+import { OPERATOR_COMMAND } from "./lib/installation.mjs";
 import { DEFAULT_URL } from "./operator/connection.mjs";
 import { UsageError } from "./lib/terminal.mjs";
 import { listAlertChanges, listAlerts, NONE, testAlerts } from "./operator/alerts.mjs";
@@ -150,7 +151,7 @@ function readHash(text) {
 
 // ---- The command line ---------------------------------------------------------------------------------
 
-const program = createProgram("node scripts/gateway-operator.mjs")
+const program = createProgram(OPERATOR_COMMAND)
   .description("Manages the key requests, keys, settings and audit log of a running gateway.")
   .addOption(
     option("--url URL", `address of the gateway (default: GATEWAY_URL, else ${DEFAULT_URL})`),

@@ -43,8 +43,17 @@ npm_packages() { # FOLDER
 
 # Compiles the Worker to Wasm, and the program that generates its JavaScript. The two share no files, so they can be
 # compiled at the same time.
+#
+# The Wasm holds the paths of its sources, for the messages of panics. The folders before them are replaced, so that the
+# same commit has the same bytes on every machine.
 compile_worker() {
   cargo build --quiet -p gatehouse-bindgen &
   local bindgen=$!
-  cargo build --quiet --release --target wasm32-unknown-unknown -p gatehouse && wait "$bindgen"
+  local flags=()
+  flags+=(--remap-path-prefix "${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates")
+  flags+=(--remap-path-prefix "$(rustc --print sysroot)/lib/rustlib/src/rust=/rust")
+  flags+=(--remap-path-prefix "$root=/gatehouse")
+  # Added to the flags of .cargo/config.toml.
+  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="${flags[*]}" \
+    cargo build --quiet --release --target wasm32-unknown-unknown -p gatehouse && wait "$bindgen"
 }

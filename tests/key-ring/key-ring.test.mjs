@@ -1025,6 +1025,6 @@ suite("key ring, upload", PARALLEL, () => {
     assert.equal(noted("stdin").split("\n").length, 20_000);
     const deaf = await run(args, { env: { GATEWAY_WRANGLER: program, FAKE_DEAF: "yes" } });
     assert.equal(deaf.status, 1);
-    assert.match(deaf.stderr, /wrangler did not read the ring/);
+    assert.match(deaf.stderr, /wrangler did not read its input/);
   });
 });
