@@ -1,7 +1,7 @@
 // @ts-check
 import starlight from "@astrojs/starlight";
 import { defineConfig, passthroughImageService } from "astro/config";
-import starlightOpenAPI, { openAPISidebarGroups } from "starlight-openapi";
+import { sidebar } from "./scripts/reference.mjs";
 import { SECTIONS } from "./scripts/sections.mjs";
 
 export default defineConfig({
@@ -19,26 +19,18 @@ export default defineConfig({
       favicon: "/icon.svg",
       disable404Route: true,
       customCss: ["./src/styles/site.css", "./.generated/charts.css"],
-      head: [{ tag: "script", attrs: { type: "module", src: "/docs/live.js" } }],
-      components: { Footer: "./src/Footer.astro" },
+      head: [
+        { tag: "script", attrs: { src: "/docs/tabs.js" } },
+        { tag: "script", attrs: { type: "module", src: "/docs/live.js" } },
+      ],
+      components: { Footer: "./src/Footer.astro", MarkdownContent: "./src/MarkdownContent.astro" },
       expressiveCode: {
+        // Without a title bar, the copy button is inside the frame.
+        defaultProps: { frame: "none" },
         styleOverrides: { borderRadius: "0.4rem" },
       },
-      plugins: [
-        starlightOpenAPI([
-          {
-            base: "api",
-            schema: "../openapi.json",
-            sidebar: { label: "API reference", operations: { badges: true } },
-            // Only the examples of openapi.json, which tests have checked; no generated ones.
-            snippets: { operation: false, requestBody: false, response: false },
-          },
-        ]),
-      ],
-      sidebar: [
-        ...SECTIONS.map(({ label, pages }) => ({ label, items: pages })),
-        ...openAPISidebarGroups,
-      ],
+      pagefind: { ranking: { metaWeights: { title: 5, keywords: 12 } } },
+      sidebar: [...SECTIONS.map(({ label, pages }) => ({ label, items: pages })), sidebar()],
     }),
   ],
 });

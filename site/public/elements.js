@@ -5,6 +5,7 @@
  * @template {keyof HTMLElementTagNameMap} Name
  * @param {Name} name
  * @param {Partial<HTMLElementTagNameMap[Name]>} [properties]
+ * @returns {HTMLElementTagNameMap[Name]}
  */
 export function create(name, properties = {}) {
   return Object.assign(document.createElement(name), properties);

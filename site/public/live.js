@@ -5,7 +5,8 @@
 import { create, wideTable } from "./elements.js";
 
 const PLACEHOLDER = "https://gatehouse.example";
-const MODEL = "openai/gpt-5-mini";
+/** The chat models that examples name: those of the guides, and of openapi.json. */
+const MODELS = ["openai/gpt-5-mini", "demo/sim-small"];
 const SHOWN_MODELS = 8;
 const IDLE_MS = 500;
 
@@ -126,7 +127,8 @@ function moved() {
 
 async function showModels() {
   const place = document.getElementById("live-models");
-  const isNamed = document.querySelector("main")?.textContent?.includes(MODEL);
+  const text = document.querySelector("main")?.textContent ?? "";
+  const isNamed = MODELS.some((name) => text.includes(name));
   if (!place && !isNamed) return;
   try {
     const response = await fetch("/v1/models");
@@ -135,7 +137,9 @@ async function showModels() {
     const { data } = await response.json();
     // The first listed model may not be a chat model; a model with tools is one.
     const usable = data.find((model) => model.capabilities?.tools) ?? data[0];
-    if (usable && !data.some((model) => model.id === MODEL)) fill(`"${MODEL}"`, `"${usable.id}"`);
+    for (const name of MODELS) {
+      if (usable && !data.some((model) => model.id === name)) fill(`"${name}"`, `"${usable.id}"`);
+    }
     place?.replaceChildren(
       ...(usable ? table(data) : [paragraph("No provider is configured here yet.")]),
     );

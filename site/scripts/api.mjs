@@ -1,57 +1,19 @@
 // @ts-check
-//! The API reference as Markdown, from openapi.json: one page for each operation, in addition to the HTML page that
-//! starlight-openapi generates.
+//! The API reference as Markdown, from openapi.json: the Markdown twin of each page of `reference.mjs`.
 
-import { readFileSync } from "node:fs";
-
-const document = JSON.parse(readFileSync(new URL("../../openapi.json", import.meta.url), "utf8"));
-const METHODS = ["get", "put", "post", "delete", "patch"];
-
-/**
- * The value, or the target of its `$ref`.
- *
- * @param {any} value
- * @returns {any}
- */
-export function resolve(value) {
-  if (typeof value?.$ref !== "string") return value;
-  const path = value.$ref.slice(2).split("/");
-  return resolve(
-    path.reduce((/** @type {any} */ at, /** @type {string} */ name) => at?.[name], document),
-  );
-}
-
-/** Each operation, in the document's order. */
-export function* operations() {
-  for (const [kind, items] of [
-    ["operations", document.paths],
-    ["webhooks", document.webhooks ?? {}],
-  ]) {
-    for (const [path, item] of Object.entries(items)) {
-      for (const method of METHODS) {
-        const operation = item[method];
-        if (operation) yield { kind, path, method, operation, item };
-      }
-    }
-  }
-}
-
-/**
- * @param {any} schema
- * @returns {string}
- */
-function typeOf(schema) {
-  const it = resolve(schema) ?? {};
-  const alternatives = it.oneOf ?? it.anyOf;
-  if (alternatives) return [...new Set(alternatives.map(typeOf))].join(" or ");
-  if (it.const !== undefined) return `\`${JSON.stringify(it.const)}\``;
-  if (it.enum)
-    return it.enum.map((/** @type {any} */ value) => `\`${JSON.stringify(value)}\``).join(", ");
-  const type = [it.type ?? "any"].flat();
-  return type
-    .map((name) => (name === "array" ? `array of ${typeOf(it.items)}` : name))
-    .join(" or ");
-}
+import {
+  document,
+  oneLine,
+  operations,
+  parametersOf,
+  resolve,
+  securityOf,
+  slugOf,
+  slugOfTag,
+  textOf,
+  typeOf,
+} from "./openapi.mjs";
+import { samplesOf } from "./samples.mjs";
 
 /**
  * The fields of a schema, nested; a schema that contains itself is listed once.
@@ -82,9 +44,6 @@ function members(schema, indent = "", above = []) {
   return text;
 }
 
-/** @param {string} text */
-const oneLine = (text) => text.replace(/\s+/g, " ").trim();
-
 /**
  * @param {any} content
  * @param {number} most of its examples
@@ -97,9 +56,7 @@ function contents(content, most) {
     if (listed) text += `${listed}\n`;
     for (const [name, reference] of Object.entries(media.examples ?? {}).slice(0, most)) {
       const example = resolve(reference);
-      const value = example.value;
-      const body = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-      text += `Example: ${oneLine(example.summary ?? name)}\n\n\`\`\`\n${body.trimEnd()}\n\`\`\`\n\n`;
+      text += `Example: ${oneLine(example.summary ?? name)}\n\n\`\`\`\n${textOf(example.value)}\n\`\`\`\n\n`;
     }
   }
   return text;
@@ -113,26 +70,31 @@ export function apiPages() {
   let overview = `# API reference\n\n> ${oneLine(document.info.title)} ${document.info.version}\n\n${document.info.description}\n\n`;
   /** @type {Map<string, string>} */
   const tags = new Map();
-  for (const { kind, path, method, operation, item } of operations()) {
-    const slug = `api/${kind}/${operation.operationId.toLowerCase()}`;
+  for (const one of operations()) {
+    const { kind, path, method, operation } = one;
+    const slug = slugOf(one);
     const head = kind === "webhooks" ? `webhook ${path}` : `${method.toUpperCase()} ${path}`;
     let text = `# ${operation.summary}\n\n\`${head}\`\n\n`;
     if (operation.description) text += `${operation.description}\n\n`;
-    const security = (operation.security ?? document.security ?? []).flatMap(
-      (/** @type {any} */ one) => Object.keys(one),
-    );
+    const security = securityOf(operation);
     text += `Authorization: ${security.length > 0 ? security.join(" or ") : "none"}\n\n`;
-    const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
+    const parameters = parametersOf(one);
     if (parameters.length > 0) {
       text += "## Parameters\n\n";
-      for (const one of parameters) {
-        text += `- \`${one.name}\` (${one.in}, ${typeOf(one.schema)}${one.required ? ", required" : ""}): ${oneLine(one.description ?? "")}\n`;
+      for (const { name, in: place, schema, required, description } of parameters) {
+        text += `- \`${name}\` (${place}, ${typeOf(schema)}${required ? ", required" : ""}): ${oneLine(description ?? "")}\n`;
       }
       text += "\n";
     }
     const body = resolve(operation.requestBody);
     if (body) {
       text += `## Request body\n\n${body.description ? `${body.description}\n\n` : ""}${contents(body.content, 9)}`;
+    }
+    if (kind === "operations") {
+      text += "## Request samples\n\n";
+      for (const { label, source } of samplesOf(one).flatMap((it) => it.samples)) {
+        text += `${label}:\n\n\`\`\`\n${source}\n\`\`\`\n\n`;
+      }
     }
     text += "## Responses\n\n";
     for (const [status, reference] of Object.entries(operation.responses)) {
@@ -149,7 +111,7 @@ export function apiPages() {
     }
   }
   for (const [tag, text] of tags) {
-    pages[`api/operations/tags/${tag.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`] = text;
+    pages[slugOfTag(tag)] = text;
   }
   pages["api"] = `${overview}${links.join("\n")}\n`;
   return { pages, links: links.join("\n") };

@@ -4,10 +4,14 @@
 //!
 //! - Scripts inside pages become files, in the same place and order. Style attributes become classes.
 //! - Every page has a Markdown twin, to which it links; llms.txt, llms-full.txt and pictures are put beside them.
-//! - An inline script or style, a broken link, or a request to another host fails the build.
+//! - An inline script or style, a broken link (of a page or of its Markdown twin), a reference to a missing element, or a request
+//!   to another host fails the build.
+//! - Names of generated files have a hash of their content, since browsers keep them.
 
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { wide } from "./html.mjs";
+import { documentWithSamples } from "./samples.mjs";
 
 const site = new URL("../", import.meta.url).pathname;
 const DIST = `${site}dist/`;
@@ -38,6 +42,18 @@ const styles = new Map();
 /** @type {Map<string, string>} */
 const scripts = new Map();
 const complaints = new Set();
+/** The finished pages. @type {Map<string, string>} */
+const texts = new Map();
+/** Stands for the address of the style sheet, whose hash is known after all pages. */
+const INLINE = "INLINE-STYLES";
+
+/**
+ * What search engines and previews of links read. The addresses have no host, since every gateway serves the pages on its own.
+ *
+ * @param {string} address
+ */
+const preview = (address) =>
+  `<link rel="canonical" href="${address}"><meta property="og:url" content="${address}"><meta property="og:image" content="/docs/social.png"><meta property="og:image:alt" content="Gatehouse, an LLM gateway that runs as one Cloudflare Worker">`;
 
 for (const name of pages) {
   let html = readFileSync(DIST + name, "utf8");
@@ -62,17 +78,19 @@ for (const name of pages) {
       ? bare.replace(/\sclass="/, ` class="${className} `)
       : bare.replace(/^<([\w-]+)/, `<$1 class="${className}"`);
   });
-  // As a heading, the word "Example" before an example of the API reference would skip levels.
-  html = html.replace(/<h5( class="sl-openapi-examples-heading[^>]*>)([^<]*)<\/h5>/g, "<p$1$2</p>");
+  // Tables of Markdown scroll in their containers, as generated ones do.
+  let tables = 0;
+  html = html.replace(/<table>[^]*?<\/table>/g, (table) => wide(`Table ${(tables += 1)}`, table));
   // Without JavaScript the only theme is the light one.
   html = html.replace('data-theme="dark"', 'data-theme="light"');
   const slug = name === "index.html" ? "index" : name.replace(/\/index\.html$/, "");
   if (!existsSync(`${DIST}${slug}.md`)) complaints.add(`${name} has no Markdown twin`);
+  const address = name === "index.html" ? "/docs" : `/docs/${slug}`;
   html = html.replace(
     "</head>",
-    `<link rel="stylesheet" href="${FILES}inline.css"><link rel="alternate" type="text/markdown" href="/docs/${slug}.md"></head>`,
+    `<link rel="stylesheet" href="${INLINE}"><link rel="alternate" type="text/markdown" href="/docs/${slug}.md">${preview(address)}</head>`,
   );
-  writeFileSync(DIST + name, html);
+  texts.set(name, html);
 }
 for (const [file, text] of scripts) writeFileSync(`${DIST}_astro/${file}`, text);
 // Colours of examples: the highlighter's rules select by style attributes, which are classes now.
@@ -87,7 +105,12 @@ for (const name of readdirSync(`${DIST}_astro`).filter((file) => file.endsWith("
 }
 // As specific as an attribute: takes precedence over any one or two classes.
 const rules = [...styles].toSorted().map(([name, text]) => `${`.${name}`.repeat(3)}{${text}}`);
-writeFileSync(`${DIST}_astro/inline.css`, rules.join("\n") + "\n");
+const inlineStyles = rules.join("\n") + "\n";
+const inlineFile = `inline.${hash(inlineStyles)}.css`;
+writeFileSync(`${DIST}_astro/${inlineFile}`, inlineStyles);
+for (const [name, html] of texts)
+  writeFileSync(DIST + name, html.replace(INLINE, `${FILES}${inlineFile}`));
+writeFileSync(`${DIST}openapi.json`, `${JSON.stringify(documentWithSamples())}\n`);
 
 check();
 
@@ -103,7 +126,26 @@ function check() {
     texts.set(path, html);
     ids.set(path, new Set([...html.matchAll(/\sid="([^"]*)"/g)].map((match) => match[1] ?? "")));
   }
+  for (const name of readdirSync(DIST, { recursive: true }).map(String)) {
+    if (!name.endsWith(".md")) continue;
+    const prose = readFileSync(DIST + name, "utf8").replace(/^( *)(`{3,})[^]*?^\1\2$/gm, "");
+    for (const [, target = "", , fragment] of prose.matchAll(
+      /\]\((\/docs[^)#\s]*)(#([^)\s]*))?\)/g,
+    )) {
+      const known = ids.get(target);
+      if (
+        known === undefined
+          ? !existsSync(DIST + target.slice("/docs/".length))
+          : fragment && !known.has(fragment)
+      )
+        complaints.add(`${name}: ${target}${fragment ? `#${fragment}` : ""} leads nowhere`);
+    }
+  }
   for (const [path, html] of texts) {
+    for (const [, names = ""] of html.matchAll(/\saria-(?:controls|labelledby)="([^"]*)"/g)) {
+      for (const id of names.split(" "))
+        if (!ids.get(path)?.has(id)) complaints.add(`${path}: there is no element ${id}`);
+    }
     if (/<style|<script(?![^>]*\ssrc=)|\sstyle="|\son[a-z]+="/.test(html)) {
       complaints.add(`${path}: an inline script or style is left`);
     }

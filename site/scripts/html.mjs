@@ -8,14 +8,21 @@ export const escaped = (text) =>
   text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
 
 /**
- * Text with `code` and **strong** parts, as HTML.
+ * Text with `code`, **strong** parts and [links](/docs), as HTML.
  *
  * @param {string} text
  */
 export const inline = (text) =>
-  escaped(text)
-    .replace(/`([^`]+)`/g, "<code>$1</code>")
-    .replace(/\*\*([^*]+)\*\*/g, "<strong>$1</strong>");
+  text
+    .split(/(`[^`]+`)/)
+    .map((part, at) =>
+      at % 2 === 1
+        ? `<code>${escaped(part.slice(1, -1))}</code>`
+        : escaped(part)
+            .replace(/\*\*([^*]+)\*\*/g, "<strong>$1</strong>")
+            .replace(/\[([^\]]+)\]\(([^)\s]+)\)/g, '<a href="$2">$1</a>'),
+    )
+    .join("");
 
 /**
  * A container in which a table scrolls if it is too wide.
@@ -27,7 +34,7 @@ export const wide = (label, table) =>
   `<div class="wide" tabindex="0" role="region" aria-label="${escaped(label)}">\n${table}\n</div>`;
 
 /**
- * A table. Texts may have `code` and **strong** parts.
+ * A table. Its texts are as in `inline`.
  *
  * @typedef {object} Table
  * @property {string} label for screen readers

@@ -142,7 +142,11 @@ const providerCount = () => {
   return { html: text, markdown: text };
 };
 
-/** @returns {Include} */
+/**
+ * The models as one table, which public/catalogue.js filters; for programs, a table for each provider.
+ *
+ * @returns {Include}
+ */
 function catalogue() {
   /** @type {Map<string, Model[]>} */
   const byProvider = new Map();
@@ -172,10 +176,10 @@ function catalogue() {
       .filter(Boolean)
       .join(", ");
   const head = ["Model", "Context", "Output", "Input price", "Output price", "Capabilities"];
-  let html = "";
+  const rows = [];
   let markdown = "";
   for (const [provider, list] of byProvider) {
-    const rows = list.map((model) => [
+    const cells = list.map((model) => [
       model.id,
       tokens(model.context),
       tokens(model.max_output),
@@ -183,19 +187,33 @@ function catalogue() {
       usd(model, "output_usd_per_mtok"),
       abilities(model),
     ]);
-    const cells = rows.map(
-      ([id = "", ...others]) =>
-        `<tr><th scope="row"><code>${escaped(id)}</code></th>${others.map((text, index) => `<td${index < 4 ? ' class="number"' : ""}>${escaped(text)}</td>`).join("")}</tr>`,
-    );
-    const heads = head.map(
-      (name, index) =>
-        `<th scope="col"${index > 0 && index < 5 ? ' class="number"' : ""}>${name}</th>`,
-    );
-    const table = `<table class="models"><thead><tr>${heads.join("")}</tr></thead><tbody>${cells.join("")}</tbody></table>`;
-    html += `## ${provider}\n\n${wide(`Models of ${provider}`, table)}\n\n`;
-    markdown += `## ${provider}\n\n| ${head.join(" | ")} |\n| --- | ---: | ---: | ---: | ---: | --- |\n${rows.map((row) => `| ${row.join(" | ")} |`).join("\n")}\n\n`;
+    for (const [index, [id = "", ...others]] of cells.entries()) {
+      const data = others.map(
+        (text, at) => `<td${at < 4 ? ' class="number"' : ""}>${escaped(text)}</td>`,
+      );
+      rows.push(
+        `<tr${index === 0 ? ` id="${provider}"` : ""}><th scope="row"><code>${escaped(id)}</code></th><td>${provider}</td>${data.join("")}</tr>`,
+      );
+    }
+    markdown += `## ${provider}\n\n| ${head.join(" | ")} |\n| --- | ---: | ---: | ---: | ---: | --- |\n${cells.map((row) => `| ${row.join(" | ")} |`).join("\n")}\n\n`;
   }
-  return { html, markdown };
+  const heads = [head[0] ?? "", "Provider", ...head.slice(1)].map(
+    (name, at) => `<th scope="col"${at > 1 && at < 6 ? ' class="number"' : ""}>${name}</th>`,
+  );
+  const options = (/** @type {string[]} */ names) =>
+    names.map((name) => `<option>${escaped(name)}</option>`).join("");
+  const filters = [
+    `<label><span>Model</span><input type="search" name="model" autocomplete="off"></label>`,
+    `<label><span>Provider</span><select name="provider"><option value="">all</option>${options([...byProvider.keys()])}</select></label>`,
+    `<label><span>Capability</span><select name="capability"><option value="">any</option>${options(["tools", "JSON schema", "images", "reasoning", "embeddings"])}</select></label>`,
+    `<label><span>Context, at least</span><input type="number" name="context" min="0" step="1000"></label>`,
+    `<label><span>Input price, at most ($)</span><input type="number" name="price" min="0" step="0.01"></label>`,
+  ];
+  const table = `<table class="models"><thead><tr>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
+  return {
+    html: `<div class="inputs" id="filters">${filters.join("")}</div>\n<p id="matches" role="status"></p>\n${wide("Models", table)}\n<p><button type="button" id="more" hidden>Show more</button></p>\n<script type="module" src="/docs/catalogue.js"></script>`,
+    markdown,
+  };
 }
 
 /** @returns {Include} */

@@ -10,7 +10,9 @@ import { dirname } from "node:path";
 import { apiPages } from "./api.mjs";
 import { STYLES } from "./charts.mjs";
 import { includes } from "./includes.mjs";
+import { referencePages } from "./reference.mjs";
 import { SECTIONS } from "./sections.mjs";
+import { blocksAsHtml, blocksAsMarkdown } from "./tabs.mjs";
 
 export const site = new URL("../", import.meta.url).pathname;
 export const root = new URL("../../", import.meta.url).pathname;
@@ -124,13 +126,14 @@ function main() {
         .replace(/!\[([^\]]*)\]\(picture:([a-z-]+)\)/g, (_, alt, name) =>
           kind === "html" ? pictureHtml(alt, name) : `![${alt}](/docs/pictures/${name}.svg)`,
         );
-    write(`${HTML}${slug}.md`, `---\n${head}\n---\n\n${filled("html")}`);
-    const bare = filled("markdown")
+    write(`${HTML}${slug}.md`, `---\n${head}\n---\n\n${blocksAsHtml(filled("html"))}`);
+    const bare = blocksAsMarkdown(filled("markdown"))
       .replace(/^(\s*```\S+) .*$/gm, "$1")
       .replace(/^:::(\w+)(?:\[(.*)\])?$/gm, (_, kind, name) => `> **${name ?? capital(kind)}**\n>`)
       .replace(/^:::\n?/gm, "")
       .replace(/^<li[^>]*><a href="([^"]*)">(.*)<\/a><\/li>$/gm, "- [$2]($1)")
-      .replace(/^<\/?ul[^>]*>\n/gm, "")
+      .replace(/^<\/?(?:ul|details)[^>]*>\n?/gm, "")
+      .replace(/^<summary>(.*)<\/summary>$/gm, "**$1**")
       .replace(
         /<noscript>[^]*?<\/noscript>\n?|<script[^>]*><\/script>\n?|<div id="[\w-]+"[^>]*><\/div>\n?/g,
         "",
@@ -140,6 +143,7 @@ function main() {
   for (const name of Object.keys(made)) {
     if (!used.has(name)) throw new Error(`no page includes ${name}`);
   }
+  for (const [slug, text] of Object.entries(referencePages())) write(`${HTML}${slug}.md`, text);
   const api = apiPages();
   for (const [slug, text] of Object.entries(api.pages)) write(`${MARKDOWN}${slug}.md`, text);
   writeLists(api.links);

@@ -10,6 +10,7 @@ mod claims;
 mod health;
 mod lanes;
 mod metrics;
+mod missing_page;
 mod models;
 mod own_key;
 mod portal;
@@ -101,6 +102,7 @@ async fn handle(context: &RequestContext<'_>, mut isolate: Rc<Isolate>) -> Resul
             }
             response
         }
+        Match::Nothing if missing_page::applies(context) => missing_page::show(),
         // The runtime serves static files before it calls the Worker, so this path has none.
         Match::Found(Route { endpoint: Endpoint::Asset, .. }, _) | Match::Nothing => {
             Err(nothing_here(context))

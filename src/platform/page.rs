@@ -46,6 +46,7 @@ impl Page {
                     meta name="robots" content="noindex";
                     meta name="referrer" content="no-referrer";
                     title { (title) }
+                    link rel="icon" href="/favicon.ico";
                     (self.style(STYLE))
                     (head)
                 }
@@ -58,10 +59,10 @@ impl Page {
             }
         };
         let nonce = self.nonce;
-        // Only the page's own styles and scripts; forms only to this gateway; in no frame.
+        // Only the page's own styles and scripts, and this gateway's icon; forms only to this gateway; in no frame.
         let policy = format!(
-            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action 'self'; \
-             base-uri 'none'; frame-ancestors 'none'"
+            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         );
         let body = Body::Text(page.into_string().into());
         sealed(Response::new(status, "text/html; charset=utf-8", body))

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { globSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { Gateway, KEY, root } from "../e2e/harness.mjs";
+import { Gateway, KEY, Upstream, root } from "../e2e/harness.mjs";
 import { launch, skip, violations } from "./chromium.mjs";
 
 const START_MS = 120_000; // the first start may build the Worker
@@ -24,6 +24,33 @@ const LOOKED_AT = PATHS.filter((path) => !path.startsWith("/docs/api/")).concat(
   "/docs/api/operations/tags/chat",
   "/docs/api/webhooks/keyrequestevent",
 );
+
+/** The height of a page of the API reference in a window of 1280 pixels. */
+const MAX_REFERENCE_PX = 10_000;
+
+/** What readers type into the search, and the page that must come first (any of them, where several answer it). */
+const SEARCHES = /** @type {const} */ ({
+  docker: ["/docs/faq"],
+  "claude code": ["/docs/clients/claude-code"],
+  codex: ["/docs/clients/codex"],
+  cursor: ["/docs/clients/cursor"],
+  "rate limit": ["/docs/limits"],
+  "load balancing": ["/docs/guides/load-balancing"],
+  429: ["/docs/errors"],
+  litellm: ["/docs/migrate/litellm", "/docs/decide/comparison"],
+  dashboard: ["/docs/operate/console"],
+  grafana: ["/docs/operate/monitoring"],
+  "custom domain": ["/docs/guides/custom-domain"],
+  budget: ["/docs/guides/budgets", "/docs/limits"],
+  streaming: ["/docs/guides/streaming"],
+  embeddings: ["/docs/embeddings"],
+  failover: ["/docs/guides/failover", "/docs/routing"],
+  "api key": ["/docs/authentication"],
+  logs: ["/docs/operate/log"],
+  images: ["/docs/other-endpoints"],
+  revoke: ["/docs/operate/keys"],
+  cost: ["/docs/costs"],
+});
 
 describe("/docs", { skip }, () => {
   /** @type {import("playwright-core").Browser} */
@@ -119,6 +146,31 @@ describe("/docs", { skip }, () => {
     });
   });
 
+  test("/docs: search finds the right page first", async (t) => {
+    await open({}, async (page, to) => {
+      await to("/docs/start");
+      await page.keyboard.press("Control+k");
+      const dialog = page.getByRole("dialog", { name: "Search" });
+      const results = dialog.locator(".pagefind-ui__results-area");
+      for (const [query, wanted] of Object.entries(SEARCHES)) {
+        await t.test(query, async () => {
+          const link = results.locator(".pagefind-ui__result-link").first();
+          await dialog.locator("input").fill("");
+          await link.waitFor({ state: "detached" });
+          await dialog.locator("input").fill(query);
+          const none = results.getByText(`No results for ${query}`);
+          await link.or(none).first().waitFor();
+          const href = (await none.count()) > 0 ? "nothing" : await link.getAttribute("href");
+          const found = String(href).replace(/\/?(#.*)?$/, "");
+          assert.ok(
+            wanted.some((path) => path === found),
+            `${found} instead of ${wanted}`,
+          );
+        });
+      }
+    });
+  });
+
   test("/docs: search works in a browser that is never idle", async () => {
     await open({}, async (page, to) => {
       await page.addInitScript(`{
@@ -161,6 +213,9 @@ describe("/docs", { skip }, () => {
       await to("/docs/clients");
       await page.getByText('"acme/other"').first().waitFor();
       assert.doesNotMatch(await page.locator("main pre").allInnerTexts().then(String), /gpt-5/);
+      await to("/docs/api/operations/createchatcompletion");
+      await page.getByText('"acme/other"').first().waitFor();
+      assert.equal(await page.locator(".tabs").getByText("demo/sim-small").count(), 0);
     });
   });
 
@@ -215,6 +270,254 @@ describe("/docs", { skip }, () => {
         assert.ok(PATHS.includes(path), path);
         await to(path);
         assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), summary);
+        const height = Number(await page.evaluate("document.documentElement.scrollHeight"));
+        assert.ok(height < MAX_REFERENCE_PX, `${path} is ${height} pixels high`);
+      }
+    });
+  });
+
+  test("/docs: a page of the API reference names each header, error and field once, folded", async () => {
+    await open({}, async (page, to) => {
+      await to("/docs/api/operations/createchatcompletion");
+      const names = page.locator(".field > code");
+      assert.equal(await names.getByText("x-gateway-receipt", { exact: true }).count(), 1);
+      const field = names.getByText("include_usage", { exact: true });
+      assert.ok(!(await field.isVisible()));
+      await page.getByText("Fields of stream_options").first().click();
+      assert.ok(await field.isVisible());
+      await page.getByText("14 statuses").click();
+      assert.equal(await page.getByRole("row", { name: /^429/ }).count(), 1);
+    });
+  });
+
+  test("/docs: samples stand beside the fields in a wide window", async () => {
+    for (const [width, isBeside] of /** @type {const} */ ([
+      [1400, true],
+      [1280, false],
+    ])) {
+      await open({ viewport: { width, height: 800 } }, async (page, to) => {
+        await to("/docs/api/operations/createchatcompletion");
+        const fields = await page.locator(".api-parts").boundingBox();
+        const samples = await page.locator(".api-samples").boundingBox();
+        assert.ok(fields && samples);
+        assert.equal(samples.x > fields.x + fields.width - 1, isBeside, `${width} pixels`);
+      });
+    }
+  });
+
+  test("/docs: a chosen language is remembered on every page", async () => {
+    await open({}, async (page, to) => {
+      await to("/docs/api/operations/createchatcompletion");
+      const first = page.getByRole("tablist").first();
+      assert.equal(await page.getByText("from openai import OpenAI").first().isVisible(), false);
+      await first.getByRole("tab", { name: "curl" }).focus();
+      await page.keyboard.press("ArrowRight");
+      // All groups of the page change.
+      for (const group of await page.getByRole("tabpanel").filter({ visible: true }).all())
+        assert.match(await group.innerText(), /import OpenAI|import requests/);
+      await to("/docs/api/operations/listapikeys");
+      assert.ok(await page.getByText("requests.get(").isVisible());
+      const chosen = page.getByRole("tab", { selected: true });
+      assert.equal(await chosen.innerText(), "Python");
+    });
+  });
+
+  test("/docs: the form of an operation shows a stream, its headers and its cost", async (t) => {
+    if (!gatehouse.ours) return t.skip("the key of this gateway is unknown");
+    await open({}, async (page, to) => {
+      /** @type {string[]} */
+      const urls = [];
+      page.on("request", (request) => urls.push(request.url()));
+      await to("/docs/api/operations/createchatcompletion");
+      const island = page.locator(".try");
+      await island.getByLabel("Request body").fill(chatBody());
+      await island.getByLabel("Key, kept in this tab").fill(KEY);
+      await island.getByRole("button", { name: "Send" }).click();
+      await island.getByText(/^200 OK, [\d,]+ ms/).waitFor();
+      await island.locator(".try-text").getByText("Say hello").waitFor();
+      await island.getByText("Response headers").click();
+      assert.match(await island.locator("dl").innerText(), /x-gateway-receipt\s+rcpt_/);
+      await island.getByText("Response body").click();
+      assert.match(await island.getByRole("region").innerText(), /data: \[DONE\]/);
+      await island.getByText(/ms · \$0(\.\d+)?$/).waitFor();
+      assert.ok(urls.length > 10 && !urls.some((url) => url.includes(KEY)));
+      const stored = await page.evaluate(
+        "[JSON.stringify({ ...sessionStorage }), JSON.stringify({ ...localStorage })]",
+      );
+      const [session = "", local = ""] = /** @type {string[]} */ (stored);
+      assert.ok(session.includes(KEY) && !local.includes(KEY));
+      // The key is there on the next page of the same tab.
+      await to("/docs/api/operations/createembeddings");
+      assert.equal(await island.getByLabel("Key, kept in this tab").inputValue(), KEY);
+    });
+  });
+
+  test("/docs: the form of an operation cancels, and explains what went wrong", async (t) => {
+    if (!gatehouse.ours) return t.skip("the key of this gateway is unknown");
+    await open({}, async (page, to) => {
+      await to("/docs/api/operations/createchatcompletion");
+      const island = page.locator(".try");
+      const send = island.getByRole("button", { name: "Send" });
+      const status = island.getByRole("status");
+      await send.click();
+      await status.getByText("Enter a key of this gateway first.").waitFor();
+      await island.getByLabel("Key, kept in this tab").fill(KEY);
+      await island.getByLabel("Request body").fill("{");
+      await send.click();
+      await status.getByText("The request body is not JSON").waitFor();
+      await island.getByLabel("Request body").fill(chatBody({ model: "demo/none" }));
+      await send.click();
+      await status.getByText(/^404 Not Found, .*demo\/none/).waitFor();
+      await island.getByLabel("Key, kept in this tab").fill("gw_wrong");
+      await send.click();
+      await status.getByText(/^401 Unauthorized/).waitFor();
+      await island.getByLabel("Key, kept in this tab").fill(KEY);
+      await page.route("**/v1/chat/completions", async (route) => {
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+        await route.abort().catch(() => {});
+      });
+      await send.click();
+      await island.getByRole("button", { name: "Cancel" }).click();
+      await status.getByText(/^No response, cancelled after/).waitFor();
+      await page.unroute("**/v1/chat/completions");
+      await page.route("**/v1/chat/completions", (route) => route.abort());
+      await send.click();
+      await status.getByText("The gateway could not be reached.").waitFor();
+    });
+  });
+
+  test("/docs: the catalogue filters its models and shows them in parts", async () => {
+    await open({}, async (page, to) => {
+      await to("/docs/catalogue");
+      const rows = page.locator("table.models tbody tr").filter({ visible: true });
+      assert.equal(await rows.count(), 50);
+      await page.getByRole("button", { name: "Show more" }).click();
+      assert.equal(await rows.count(), 100);
+      await page.getByLabel("Provider").selectOption("groq");
+      await page.getByLabel("Capability").selectOption("tools");
+      await page.getByLabel("Input price").fill("0.2");
+      const texts = await rows.allInnerTexts();
+      assert.ok(texts.length > 0 && texts.length < 50);
+      for (const text of texts) assert.match(text, /groq.*tools/s);
+      await page.getByLabel("Model", { exact: true }).fill("gpt-oss 120b");
+      assert.equal(await rows.count(), 1);
+      // Links to a provider select it.
+      await to("/docs/models");
+      await to("/docs/catalogue#mistral");
+      assert.match(await rows.first().innerText(), /mistral/);
+      assert.equal(await page.getByLabel("Provider").inputValue(), "mistral");
+    });
+  });
+
+  test("/docs: a missing page is a page for browsers and an error for programs", async () => {
+    const url = `${gatehouse.url}/docs/no-such-page`;
+    const page = await fetch(url, { headers: { accept: "text/html,*/*" } });
+    assert.equal(page.status, 404);
+    assert.match(page.headers.get("content-type") ?? "", /^text\/html/);
+    assert.match(await page.text(), /<a href="\/docs">/);
+    for (const [path, accept] of /** @type {const} */ ([
+      ["/docs/no-such-page", "*/*"],
+      ["/no-such-page", "text/html"],
+    ])) {
+      const response = await fetch(`${gatehouse.url}${path}`, { headers: { accept } });
+      assert.equal(response.status, 404);
+      assert.match(response.headers.get("content-type") ?? "", /^application\/json/, path);
+    }
+    await open({}, async (browserPage) => {
+      await browserPage.goto(url);
+      assert.deepEqual(await violations(browserPage), []);
+      await browserPage.getByRole("link", { name: "Quickstart" }).click();
+      await browserPage.waitForURL(`${gatehouse.url}/docs/start`);
+    });
+  });
+
+  test("/docs: files whose name has a hash are kept by browsers, pages are not", async () => {
+    const html = await (await fetch(`${gatehouse.url}/docs/start`)).text();
+    const files = [...html.matchAll(/(?:href|src)="(\/docs\/_astro\/[^"]+)"/g)].map(
+      ([, url]) => url,
+    );
+    assert.ok(files.length > 3);
+    for (const file of files) {
+      const { headers } = await fetch(`${gatehouse.url}${file}`);
+      assert.equal(headers.get("cache-control"), "public, max-age=31536000, immutable", file);
+      assert.match(headers.get("content-security-policy") ?? "", /^default-src 'none'/);
+    }
+    const { headers } = await fetch(`${gatehouse.url}/docs/start`);
+    assert.match(headers.get("cache-control") ?? "", /max-age=0/);
+  });
+
+  test("/docs: robots, icons and previews of links have what they ask for", async () => {
+    const html = await (await fetch(`${gatehouse.url}/docs/costs`)).text();
+    assert.match(html, /<link rel="canonical" href="\/docs\/costs">/);
+    assert.match(html, /<meta property="og:url" content="\/docs\/costs">/);
+    const [, picture = ""] = /<meta property="og:image" content="([^"]+)">/.exec(html) ?? [];
+    for (const [path, type] of /** @type {const} */ ([
+      [picture, /^image\/png/],
+      ["/favicon.ico", /icon/],
+      ["/robots.txt", /^text\/plain/],
+    ])) {
+      const response = await fetch(`${gatehouse.url}${path}`);
+      assert.equal(response.status, 200, path);
+      assert.match(response.headers.get("content-type") ?? "", type);
+    }
+    for (const path of ["/health", "/access/claim"]) {
+      const page = await fetch(`${gatehouse.url}${path}`, { headers: { accept: "text/html" } });
+      assert.match(await page.text(), /<link rel="icon" href="\/favicon\.ico">/, path);
+      assert.match(page.headers.get("content-security-policy") ?? "", /img-src 'self'/);
+    }
+  });
+
+  test("/docs: copy buttons are inside their frames, and code in tables is whole", async () => {
+    for (const options of [
+      { viewport: { width: 1280, height: 800 } },
+      { viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true },
+    ]) {
+      await open(options, async (page, to) => {
+        /** @type {string[]} */
+        const found = [];
+        for (const path of LOOKED_AT) {
+          await to(path);
+          const faults = await page.evaluate(`(() => {
+            const faults = [];
+            for (const frame of document.querySelectorAll("main .expressive-code figure")) {
+              const button = frame.querySelector(".copy button")?.getBoundingClientRect();
+              const box = frame.getBoundingClientRect();
+              if (!button || box.height === 0) continue;
+              if (button.bottom > box.bottom + 0.5 || button.top < box.top - 0.5) faults.push("button outside: " + frame.textContent.slice(0, 40));
+              const line = frame.querySelector(".ec-line .code")?.getBoundingClientRect();
+              if (matchMedia("(hover: none)").matches && line && button.bottom > line.top + 6) faults.push("button over code: " + frame.textContent.slice(0, 40));
+            }
+            for (const code of document.querySelectorAll("main td code, main th code"))
+              if (code.getClientRects().length > 1) faults.push("broken: " + code.textContent);
+            return faults;
+          })()`);
+          found.push(.../** @type {string[]} */ (faults).map((one) => `${path}: ${one}`));
+        }
+        assert.deepEqual(found, []);
+      });
+    }
+  });
+
+  test("/docs: nothing moves while a page loads", async () => {
+    await open({ viewport: { width: 1400, height: 900 } }, async (page, to) => {
+      await page.addInitScript(`{
+        window.moved = 0;
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries()) window.moved += entry.value;
+        }).observe({ type: "layout-shift", buffered: true });
+      }`);
+      await page.addInitScript(`localStorage.setItem("gatehouse-docs-tab-language", "Node")`);
+      for (const path of [
+        "/docs",
+        "/docs/catalogue",
+        "/docs/costs",
+        "/docs/api/operations/createchatcompletion",
+        "/docs/api/operations/createembeddings",
+      ]) {
+        await to(path);
+        await page.waitForTimeout(300);
+        const moved = Number(await page.evaluate("window.moved"));
+        assert.ok(moved < 0.05, `${path}: ${moved}`);
       }
     });
   });
@@ -301,13 +604,19 @@ describe("/docs", { skip }, () => {
           await to("/docs");
           const text = await page.locator("main").innerText();
           assert.match(text, /curl https:\/\/gatehouse\.example\/v1/);
+          if (width < 800) await page.getByRole("button", { name: "Menu" }).click();
           await page.getByRole("link", { name: "Errors", exact: true }).first().click();
           await page.waitForURL(`${gatehouse.url}/docs/errors`);
           assert.ok(await page.locator("#model_not_found").isVisible());
           await to("/docs#receipts");
           assert.ok(await page.locator("#receipts").isVisible());
           await to("/docs/api/operations/createchatcompletion");
-          assert.match(await page.locator("main").innerText(), /messages/);
+          const reference = await page.locator("main").innerText();
+          // All languages of the samples are shown, each under its name.
+          for (const part of ["messages", "Python", "import OpenAI from"])
+            assert.ok(reference.includes(part), part);
+          await to("/docs/catalogue#mistral");
+          assert.ok(await page.locator("#mistral").isVisible());
         },
       );
     }
@@ -333,11 +642,32 @@ describe("/docs", { skip }, () => {
   }
 });
 
-/** The gateway of GATEHOUSE_URL or a new one: its URL, and a function that stops it. */
+/** A small streamed call. @param {object} [fields] */
+const chatBody = (fields) =>
+  JSON.stringify({
+    model: "openai/gpt-5-mini",
+    messages: [{ role: "user", content: "Say hello" }],
+    stream: true,
+    ...fields,
+  });
+
+/** The gateway of GATEHOUSE_URL or a new one: its URL, whether it is new, and a function that stops it. */
 async function gateway() {
   const given = process.env.GATEHOUSE_URL;
-  if (given) return { url: new URL(given).origin, stop: async () => {} };
+  if (given) return { url: new URL(given).origin, ours: false, stop: async () => {} };
 
-  const own = await Gateway.start({ GATEWAY_API_KEY: KEY, OPENAI_API_KEY: "none" });
-  return { url: own.url, stop: () => own.stop() };
+  const upstream = await Upstream.start();
+  const own = await Gateway.start({
+    GATEWAY_API_KEY: KEY,
+    OPENAI_API_KEY: "sk-simulated",
+    OPENAI_BASE_URL: `${upstream.url}/v1`,
+  });
+  return {
+    url: own.url,
+    ours: true,
+    stop: async () => {
+      await own.stop();
+      await upstream.stop();
+    },
+  };
 }

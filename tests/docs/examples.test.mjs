@@ -1,12 +1,18 @@
 // @ts-check
 //! Sends every example request of openapi.json to a gateway in the real runtime. Each must succeed, and the harness
 //! checks each response against the schema of its operation. Keys, requests, receipts and models that the examples
-//! name are created first.
+//! name are created first. The request samples that are generated from the examples run as well: those of inference, models
+//! and routing unchanged; of the others, which name ids, the syntax is checked.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { promisify } from "node:util";
 import { after, before, suite, test } from "node:test";
 import { digest } from "../../scripts/lib/gateway-key.mjs";
-import { operations, resolve } from "../../site/scripts/api.mjs";
+import { bodyOf, operations, resolve } from "../../site/scripts/openapi.mjs";
+import { documentWithSamples, samplesOf } from "../../site/scripts/samples.mjs";
 import {
   Gateway,
   KEY,
@@ -19,6 +25,7 @@ import {
   eventually,
   newClient,
   operate,
+  root,
 } from "../e2e/harness.mjs";
 import { keeper } from "../e2e/keeper.mjs";
 
@@ -265,4 +272,121 @@ suite("examples of openapi.json", () => {
       }
     });
   }
+});
+
+suite("request samples", () => {
+  const PYTHON = `${root}.tools/docs-python/bin/python`;
+  const TAGS = new Set([
+    "Chat",
+    "Messages",
+    "Responses",
+    "Embeddings",
+    "Other endpoints",
+    "Models",
+    "Routing",
+  ]);
+  const folder = `${root}tests/docs/node_modules/.run/samples/`;
+
+  /**
+   * The samples of a language, with this gateway's address; those that can run if `runs`, otherwise the others.
+   *
+   * @param {string} lang
+   * @param {boolean} runs
+   */
+  const of = (lang, runs) =>
+    [...operations()].flatMap((one) => {
+      if (one.kind !== "operations") return [];
+      const isRun = TAGS.has(one.operation.tags[0]) && !one.path.includes("{");
+      if (isRun !== runs) return [];
+      return samplesOf(one).flatMap(({ samples }, at) =>
+        samples
+          .filter((sample) => sample.lang === lang)
+          .map(({ source }) => ({
+            name: `${one.operation.operationId}-${at}`,
+            text: source.replaceAll("https://gatehouse.example", gateway.url),
+          })),
+      );
+    });
+
+  /**
+   * @param {string} program
+   * @param {string[]} args
+   */
+  async function run(program, args) {
+    await mkdir(folder, { recursive: true });
+    // The files that forms name.
+    for (const one of operations()) {
+      for (const field of bodyOf(one.operation)?.files ?? []) {
+        for (const { body } of samplesOf(one))
+          if (body?.[field]) await writeFile(folder + body[field], new Uint8Array(64_000));
+      }
+    }
+    const env = { ...process.env, GATEHOUSE_API_KEY: KEY, GATEWAY_ADMIN_KEY: OPERATOR_KEY };
+    const options = { cwd: folder, timeout: 120_000, env, maxBuffer: 20_000_000 };
+    return (await promisify(execFile)(program, args, options)).stdout;
+  }
+
+  test("request samples: curl", async () => {
+    const runs = of("Shell", true);
+    assert.ok(runs.length > 15);
+    const script = runs.map(({ name, text }) => `echo "== ${name}"\n${text}\n`).join("\n");
+    const curl = 'curl() { command curl -sS --fail-with-body "$@"; }';
+    const output = await run("bash", ["-euo", "pipefail", "-c", `${curl}\n${script}`]);
+    assert.match(output, /== createChatCompletion-0\n\{[^]*"choices"/);
+    assert.match(output, /== createChatCompletion-1\ndata: [^]*data: \[DONE\]/);
+    const others = of("Shell", false).map(({ text }) => text);
+    assert.ok(others.length > 40);
+    await run("bash", ["-n", "-c", others.join("\n")]);
+  });
+
+  const skip = existsSync(PYTHON) ? false : "there is no Python with venv";
+  test("request samples: Python", { skip }, async () => {
+    await mkdir(folder, { recursive: true });
+    await writeFile(
+      `${folder}samples.json`,
+      JSON.stringify({ runs: of("Python", true), others: of("Python", false) }),
+    );
+    const program = `
+import json
+samples = json.load(open("samples.json"))
+for sample in samples["runs"]:
+    print("== " + sample["name"])
+    exec(compile(sample["text"], sample["name"], "exec"), {})
+for sample in samples["others"]:
+    compile(sample["text"], sample["name"], "exec")
+`;
+    const output = await run(PYTHON, ["-c", program]);
+    assert.match(output, /== createChatCompletion-0\nYou said: Say hello\./);
+    assert.match(output, /== createChatCompletion-1\nYou said: Say hello/);
+    assert.match(output, /== createResponse-0\n\S/);
+  });
+
+  test("request samples: Node", async () => {
+    await mkdir(folder, { recursive: true });
+    const names = [];
+    for (const { name, text } of of("JavaScript", true)) {
+      await writeFile(`${folder}${name}.mjs`, text);
+      names.push(name);
+    }
+    const program = `for (const name of ${JSON.stringify(names)}) { console.log("== " + name); await import("./" + name + ".mjs"); }`;
+    await writeFile(`${folder}all.mjs`, program);
+    const output = await run(process.execPath, ["all.mjs"]);
+    assert.match(output, /== createChatCompletion-0\nYou said: Say hello\./);
+    assert.match(output, /== createChatCompletion-1\nYou said: Say hello/);
+    assert.match(output, /== createEmbeddings-0\n\[/);
+    for (const { name, text } of of("JavaScript", false)) {
+      await writeFile(`${folder}check.mjs`, text);
+      await assert.doesNotReject(run(process.execPath, ["--check", "check.mjs"]), name);
+    }
+  });
+
+  test("request samples: the served openapi.json has them", async () => {
+    const served = await json(await fetch(`${gateway.url}/openapi.json`));
+    assert.deepEqual(served, documentWithSamples());
+    const samples = served.paths["/v1/chat/completions"].post["x-codeSamples"];
+    assert.deepEqual(
+      [...new Set(samples.map((/** @type {any} */ one) => one.label))],
+      ["curl", "Python", "Node"],
+    );
+  });
 });
