@@ -126,8 +126,18 @@ pub fn check(provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Whole,
         return Err(error);
     }
     let prompt_tokens = members.all("usage").filter_map(|usage| input_tokens(usage.value)).max();
-    let usage = Usage { prompt_tokens, completion_tokens: Some(0), ..Usage::default() };
-    Ok(Whole { usage, produced: 0, has_bom: json.len() < body.len(), is_text: false, translated: None })
+    Ok(Whole {
+        usage: usage(prompt_tokens),
+        produced: 0,
+        has_bom: json.len() < body.len(),
+        is_text: false,
+        translated: None,
+    })
+}
+
+/// The usage of so many input tokens.
+pub(super) fn usage(prompt_tokens: Option<u64>) -> Usage {
+    Usage { prompt_tokens, completion_tokens: Some(0), ..Usage::default() }
 }
 
 /// The input tokens: `prompt_tokens`, or `total_tokens` if a provider reports nothing else (Voyage, Jina).

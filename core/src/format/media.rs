@@ -3,7 +3,7 @@
 //! Events pass unchanged. The one with the usage is the last of its image, of the speech or of the transcript; such a stream ends with the
 //! body, without `[DONE]`. Nothing of the content is read: an event may have megabytes.
 //!
-//! Bytes pass as they come: sound, and images as one JSON object, of which only the end is read. A response whose first bytes are a JSON object may be an error: it is held until that is
+//! Bytes pass as they come: sound, and images or vectors as one JSON object, of which only the end is read. A response whose first bytes are a JSON object may be an error: it is held until that is
 //! certain.
 
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::audio;
+use super::embeddings::{self, input_tokens};
 use super::event_relay::{EventRelay, Glance, Grammar};
 use super::objects;
 use super::stream::{Ending, Outcome, Relayed, ResponseStream, StreamState};
@@ -306,13 +307,14 @@ impl ResponseStream for Audio {
     }
 }
 
-/// Images as one JSON object, which may have tens of megabytes: the bytes pass as they come, and only the number of images
-/// and the usage are read.
+/// One JSON object, which may have tens of megabytes: images, or vectors. The bytes pass as they come, and only the number of
+/// images and the usage are read.
 #[derive(Debug)]
-pub struct Images {
+pub struct LargeObject {
+    items: Items,
     provider: String,
     key: Option<Secret>,
-    /// All of it, until its first image has arrived.
+    /// All of it, until its first item has arrived.
     start: Vec<u8>,
     /// The last bytes, in which the usage is.
     tail: Vec<u8>,
@@ -324,16 +326,56 @@ pub struct Images {
     usage: Usage,
 }
 
-/// The names of which each image has one.
-const IMAGE_NAMES: [&[u8]; 2] = [b"\"b64_json\":", b"\"url\":"];
-/// The bytes of a response in which its first image begins, and those of its end in which its usage is.
+/// The items of `data` in a large object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Items {
+    /// Images.
+    Images,
+    /// Embeddings.
+    Vectors,
+}
+
+impl Items {
+    /// The names of which each item has one.
+    fn names(self) -> &'static [&'static [u8]] {
+        match self {
+            Items::Images => &[b"\"b64_json\":", b"\"url\":"],
+            Items::Vectors => &[b"\"embedding\""],
+        }
+    }
+
+    /// The last usage in a part of a response.
+    fn usage_in(self, part: &[u8]) -> Option<Usage> {
+        const NAME: &[u8] = b"\"usage\"";
+        let rest =
+            part.get(memmem::rfind(part, NAME)? + NAME.len()..)?.trim_ascii_start().strip_prefix(b":")?;
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+        let report = values.next()?.ok()?.get();
+        match self {
+            Items::Images => objects::of_image_usage(report),
+            Items::Vectors => Some(embeddings::usage(input_tokens(report))),
+        }
+    }
+
+    /// Checks a response that had no item.
+    fn check(self, provider: &str, body: &[u8], key: Option<&Secret>) -> Result<Usage, Error> {
+        let whole = match self {
+            Items::Images => objects::check(Format::Images, provider, body, key),
+            Items::Vectors => embeddings::check(provider, body, key),
+        };
+        whole.map(|whole| whole.usage)
+    }
+}
+
+/// The bytes of a response in which its first item begins, and those of its end in which its usage is.
 const MOST_OF_START: usize = 64 * 1024;
 const MOST_OF_TAIL: usize = 8 * 1024;
 
-impl Images {
-    /// The state for the images of a provider. `key`, the gateway's credential, is blotted out of errors.
-    pub fn new(provider: &str, key: Option<Secret>) -> Images {
-        Images {
+impl LargeObject {
+    /// The state for a response of a provider. `key`, the gateway's credential, is blotted out of errors.
+    pub fn new(items: Items, provider: &str, key: Option<Secret>) -> LargeObject {
+        LargeObject {
+            items,
             provider: provider.to_owned(),
             key,
             start: Vec::new(),
@@ -346,19 +388,24 @@ impl Images {
         }
     }
 
-    /// Counts the images that begin in a chunk, and keeps the end of what has arrived.
-    fn note(&mut self, chunk: &[u8]) {
+    /// Counts the images that begin in a chunk.
+    fn count(&mut self, chunk: &[u8]) {
+        let names = self.items.names();
         // A name may begin in the chunk before.
-        let overlap = IMAGE_NAMES.iter().map(|name| name.len()).max().unwrap_or(0) - 1;
+        let overlap = names.iter().map(|name| name.len()).max().unwrap_or(0) - 1;
         let before = self.tail.get(self.tail.len().saturating_sub(overlap)..).unwrap_or_default();
         let seam = [before, chunk.get(..overlap.min(chunk.len())).unwrap_or_default()].concat();
-        for name in IMAGE_NAMES {
+        for name in names {
             let in_chunk = memmem::find_iter(chunk, name).count();
             let at_seam = memmem::find_iter(&seam, name)
                 .filter(|at| *at < before.len() && at + name.len() > before.len())
                 .count();
             self.count += (in_chunk + at_seam) as u64;
         }
+    }
+
+    /// Keeps the end of what has arrived.
+    fn keep(&mut self, chunk: &[u8]) {
         if chunk.len() >= MOST_OF_TAIL {
             self.tail.clear();
         }
@@ -369,16 +416,21 @@ impl Images {
     }
 }
 
-impl ResponseStream for Images {
+impl ResponseStream for LargeObject {
     fn push(&mut self, chunk: &[u8]) -> Relayed {
-        self.note(chunk);
+        if self.items == Items::Images {
+            self.count(chunk);
+        }
+        self.keep(chunk);
         if !self.begun {
             self.start.extend_from_slice(chunk);
             let data = memmem::find(&self.start, b"\"data\"");
-            let image = IMAGE_NAMES.iter().filter_map(|name| memmem::find(&self.start, name)).min();
-            if data.zip(image).is_some_and(|(data, image)| data < image) {
+            let names = self.items.names().iter();
+            // A name of the model may stand before the data.
+            let item = names.filter_map(|name| memmem::rfind(&self.start, name)).max();
+            if data.zip(item).is_some_and(|(data, item)| data < item) {
                 self.begun = true;
-                self.usage = usage_in(&self.start).unwrap_or_default();
+                self.usage = self.items.usage_in(&self.start).unwrap_or_default();
                 self.start = Vec::new();
             } else if self.start.len() > MOST_OF_START && self.outcome.is_none() {
                 self.outcome = Some(Outcome::Cut);
@@ -396,16 +448,17 @@ impl ResponseStream for Images {
         let checked = match ending {
             Ending::Closed if self.begun => {
                 let is_whole = self.tail.trim_ascii_end().ends_with(b"}");
-                let usage = usage_in(&self.tail).unwrap_or_default().larger(self.usage);
-                let units = usage.units.with(Unit::Image, Some(self.count));
+                let usage = self.items.usage_in(&self.tail).unwrap_or_default().larger(self.usage);
+                let is_image = self.items == Items::Images;
+                let units =
+                    if is_image { usage.units.with(Unit::Image, Some(self.count)) } else { usage.units };
                 if is_whole {
                     Ok(Usage { units, ..usage })
                 } else {
                     Err(incomplete(provider, Ending::Broken))
                 }
             }
-            Ending::Closed => objects::check(Format::Images, provider, &self.start, self.key.as_ref())
-                .map(|whole| whole.usage),
+            Ending::Closed => self.items.check(provider, &self.start, self.key.as_ref()),
             Ending::Broken | Ending::Silent => Err(incomplete(provider, ending)),
         };
         match checked {
@@ -457,14 +510,6 @@ impl ResponseStream for Images {
     fn is_bytes(&self) -> bool {
         true
     }
-}
-
-/// The last usage in a part of a response.
-fn usage_in(part: &[u8]) -> Option<Usage> {
-    const NAME: &[u8] = b"\"usage\":";
-    let rest = part.get(memmem::rfind(part, NAME)? + NAME.len()..)?;
-    let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
-    objects::of_image_usage(values.next()?.ok()?.get())
 }
 
 /// The error for a response that ended before its end.
@@ -596,7 +641,7 @@ mod tests {
         let text = r#"{"created":1,"data":[{"b64_json":"AAAA"},{"b64_json":"BBBB","revised_prompt":"\"url\":"}],
             "size":"1x1","usage":{"input_tokens":9,"output_tokens":100,"total_tokens":109}}"#;
         for size in 1..text.len() {
-            let mut stream = Images::new("acme", None);
+            let mut stream = LargeObject::new(Items::Images, "acme", None);
             let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
             assert_eq!(relay(&mut stream, &chunks, Ending::Closed), text.as_bytes());
             assert_eq!(stream.state(), StreamState::Over(Outcome::Done), "{size}");
@@ -606,7 +651,7 @@ mod tests {
             assert_eq!((usage.units, stream.is_bytes()), (units, true), "{size}");
         }
         let large = text.replace("AAAA", &"A".repeat(100_000));
-        let mut stream = Images::new("acme", None);
+        let mut stream = LargeObject::new(Items::Images, "acme", None);
         let chunks: Vec<&[u8]> = large.as_bytes().chunks(9_000).collect();
         relay(&mut stream, &chunks, Ending::Closed);
         assert_eq!(stream.usage().units.get(Unit::Image), Some(2));
@@ -622,13 +667,13 @@ mod tests {
             (r#"{"data":[{"b64_json":"AA"#, Ending::Closed, None),
             (r#"{"data":[{"b64_json":"AA"}]}"#, Ending::Broken, None),
         ] {
-            let mut stream = Images::new("acme", None);
+            let mut stream = LargeObject::new(Items::Images, "acme", None);
             relay(&mut stream, &[text.as_bytes()], ending);
             assert_ne!(stream.state(), StreamState::Over(Outcome::Done), "{text}");
             assert_eq!(stream.early_end().as_ref().and_then(Error::code), code, "{text}");
             assert!(stream.error().is_some());
         }
-        let mut stream = Images::new("acme", None);
+        let mut stream = LargeObject::new(Items::Images, "acme", None);
         relay(&mut stream, &[br#"{"data":[]}"#], Ending::Closed);
         assert_eq!((stream.state(), stream.early_end()), (StreamState::Over(Outcome::Done), None));
     }

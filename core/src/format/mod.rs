@@ -33,6 +33,7 @@ use crate::framing::multipart::Multipart;
 use crate::key::Secret;
 use crate::operation::{Format, Operation};
 use form::Form;
+use media::{Items, LargeObject};
 use request::{Inference, Outgoing, Responder};
 use stream::ResponseStream;
 use upstream::Upstream;
@@ -256,9 +257,13 @@ impl Responder {
 
     /// Creates the state of a response that is no stream but too large to be collected; `None` for any other.
     pub fn large(&self, provider: &str, key: Option<Secret>) -> Option<Box<dyn ResponseStream>> {
-        let is_image = matches!(self.format, Format::Images | Format::ImageEdits | Format::ImageVariations);
-        (is_image && self.translation.is_none())
-            .then(|| -> Box<dyn ResponseStream> { Box::new(media::Images::new(provider, key)) })
+        let items = match self.format {
+            _ if self.translation.is_some() => return None,
+            Format::Images | Format::ImageEdits | Format::ImageVariations => Items::Images,
+            Format::Embeddings => Items::Vectors,
+            _ => return None,
+        };
+        Some(Box::new(LargeObject::new(items, provider, key)))
     }
 
     /// Creates the state of a streamed response; `None` for a format without streams. `key` as in [`Responder::whole`];
