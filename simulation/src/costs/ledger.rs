@@ -470,10 +470,11 @@ impl World {
     }
 
     fn store(&mut self, changes: &Changes) {
-        let Changes { page, counters, leases } = changes;
+        let Changes { page, counters, leases, rejections } = changes;
         let page = u64::from(page.is_some());
         self.fresh_pages += page;
-        self.counts.object_written += page + u64::from(counters.is_some()) + leases.len() as u64;
+        self.counts.object_written +=
+            page + u64::from(counters.is_some()) + u64::from(rejections.is_some()) + leases.len() as u64;
         self.set_alarm();
     }
 
