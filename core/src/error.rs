@@ -153,7 +153,7 @@ error_table! {
         "The `Idempotency-Key` was used before with a different body.";
     RequestNotFound, "request_not_found", 404, "not_found_error", Retry::Never,
         "No key request has this id.";
-    RequestProcessed, "request_processed", 409, "invalid_request_error", Retry::Never,
+    RequestProcessed, "request_processed", 400, "invalid_request_error", Retry::Never,
         "The key request has already been approved or declined.";
     IncreasePending, "increase_pending", 409, "invalid_request_error", Retry::Never,
         "The key has a request for higher limits that waits for the operator's decision.";

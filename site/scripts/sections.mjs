@@ -24,6 +24,26 @@ export const SECTIONS = [
     ],
   },
   {
+    label: "Clients",
+    pages: [
+      "clients/claude-code",
+      "clients/codex",
+      "clients/cursor",
+      "clients/continue",
+      "clients/cline",
+      "clients/opencode",
+      "clients/qwen-code",
+      "clients/pi",
+      "clients/aider",
+      "clients/llm",
+      "clients/librechat",
+      "clients/open-webui",
+      "clients/n8n",
+      "clients/langchain",
+      "clients/ai-sdk",
+    ],
+  },
+  {
     label: "Operate",
     pages: [
       "deploy",

@@ -1,8 +1,9 @@
 // @ts-check
 //! The examples of the documentation: every fenced block of site/pages in a language that can run.
 //!
-//! Words after the language: `test=NAME`, the name under which snippets.test.mjs runs it; `untested="why"`, with a
-//! reason; `output`, the output of another block.
+//! Words after the language: `test=NAME`, the name under which snippets.test.mjs runs it; `client=NAME`, the tool with which
+//! tests/manners runs it, with `file=PATH` if it is a file and not a command; `untested="why"`, with a reason; `output`, the
+//! output of another block.
 
 import { globSync, readFileSync } from "node:fs";
 import { relative } from "node:path";
@@ -16,7 +17,9 @@ const SHOWN = new Set(["http", "console", "text", "ini"]);
  * @property {string} page
  * @property {number} line where it begins
  * @property {string} language
- * @property {string} test its name, or "" where it is not run
+ * @property {string} test its name, or "" where snippets.test.mjs does not run it
+ * @property {string} client the tool, or "" where tests/manners does not run it
+ * @property {string} file the path of the file that it is, or ""
  * @property {string} why it is not run
  * @property {string} text
  */
@@ -44,6 +47,8 @@ function inPage(path) {
         line: source.slice(0, match.index).split("\n").length,
         language,
         test: /\btest=(\S+)/.exec(words)?.[1] ?? "",
+        client: /\bclient=(\S+)/.exec(words)?.[1] ?? "",
+        file: /\bfile=(\S+)/.exec(words)?.[1] ?? "",
         why: /\buntested="([^"]+)"/.exec(words)?.[1] ?? "",
         text: text.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
       },

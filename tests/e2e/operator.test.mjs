@@ -141,7 +141,7 @@ suite("operator CLI, requests", () => {
     );
     assert.ok((await succeed("requests list --approved")).includes(id));
     assert.ok(!(await succeed("requests list --pending")).includes(id));
-    await fail(`requests approve ${id}`, /^Key request has already been processed\. \(HTTP 409/);
+    await fail(`requests approve ${id}`, /^Key request has already been processed\. \(HTTP 400/);
 
     const name = await keyNameOf(id);
     assert.match(await succeed("keys list"), new RegExp(`\n${name} +active +demo .* gw_`));

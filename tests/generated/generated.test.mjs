@@ -1,11 +1,17 @@
 // @ts-check
 //! Clients that generators make from openapi.json, against a gateway: each parses a list of models, a completion, an error,
-//! keys, key requests and providers. Also Feldera's own client, whose API `/v0` follows. scripts/generated-clients makes and
-//! installs the clients, and runs this file.
+//! keys, key requests and providers. Also Feldera's own clients, whose API `/v0` follows: the one for Python, and `fda`.
+//! scripts/generated-clients makes and installs the clients, and runs this file.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { request } from "node:http";
+import { createServer } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import {
@@ -97,5 +103,54 @@ test(
     assert.equal(edition, "Open source");
     assert.equal(created.name, "feldera");
     assert.match(created.api_key, /^gw_/);
+  },
+);
+
+const fda = `${home}/fda/bin/fda`;
+
+test(
+  "fda creates, lists and deletes a key",
+  { skip: existsSync(fda) ? false : `${fda} is missing` },
+  async () => {
+    // It sends its key over TLS alone.
+    const folder = await mkdtemp(join(tmpdir(), "gatehouse-fda-"));
+    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+    await promisify(execFile)("openssl", [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN=localhost"],
+    ]);
+    const pair = { key: await readFile(key), cert: await readFile(cert) };
+    const front = createServer(pair, (incoming, outgoing) => {
+      const { method, headers } = incoming;
+      const sent = request(`${gateway.url}${incoming.url}`, { method, headers }, (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(outgoing);
+      });
+      incoming.pipe(sent);
+    });
+    front.listen(0, "127.0.0.1");
+    await once(front, "listening");
+    const { port } = /** @type {import("node:net").AddressInfo} */ (front.address());
+    /** @param {string} words */
+    const run = async (words, secret = OPERATOR_KEY) => {
+      const connection = ["--host", `https://localhost:${port}`, "--insecure", "--auth", secret];
+      const args = [...connection, "--format", "json", "apikey", ...words.split(" ")];
+      return promisify(execFile)(fda, args, { timeout: 30_000 });
+    };
+    try {
+      const created = await run("create by-fda --role write");
+      assert.match(created.stdout + created.stderr, /gw_\w{49}/);
+      const listed = JSON.parse((await run("list")).stdout);
+      const { role } = listed.find((/** @type {any} */ { name }) => name === "by-fda");
+      assert.equal(role, "write");
+      await assert.rejects(run("create by-fda"), /An entity with this name already exists/);
+      await run("delete by-fda");
+      await assert.rejects(run("delete by-fda"), /Unknown API key 'by-fda'/);
+      await assert.rejects(run("list", "gw_wrong"), /Unauthorized API key/);
+    } finally {
+      front.closeAllConnections();
+      front.close();
+      await rm(folder, { recursive: true });
+    }
   },
 );

@@ -204,7 +204,7 @@ export class FakeGateway {
     if (!request) return portalError(response, 404, "Could not retrieve portal object.");
     if (method === "GET") return json(response, 200, request);
     if (request.state !== "pending") {
-      return portalError(response, 409, "Key request has already been processed.");
+      return portalError(response, 400, "Key request has already been processed.");
     }
     if (words[0] === "decline") {
       Object.assign(request, { state: "declined", decline_reason: body?.reason ?? null });

@@ -275,7 +275,7 @@ suite("operator CLI, requests", PARALLEL, () => {
     assert.equal(headers["content-type"], "application/json");
     await refuse(
       "requests approve kreq_a",
-      "Key request has already been processed. (HTTP 409, request id req-of-test)",
+      "Key request has already been processed. (HTTP 400, request id req-of-test)",
     );
     gateway.addRequest("kreq_b");
     const { RawKey } = JSON.parse(await succeed("requests approve kreq_b --json"));

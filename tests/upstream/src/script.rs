@@ -80,7 +80,9 @@ fn read(text: &str) -> Result<(String, Vec<Step>), String> {
             step.calls.push(ScriptedCall { name: name.to_owned(), input });
             rest = after;
             true
-        } else if let Some(after) = after.strip_prefix("simulate ") {
+        } else if let Some(after) =
+            after.strip_prefix("simulate").filter(|after| after.starts_with(char::is_whitespace))
+        {
             (step.simulate, rest) = argument(after)?;
             true
         } else if let Some(after) = after.strip_prefix("then]]") {
@@ -150,6 +152,13 @@ mod tests {
         for text in [" a [[b]] ", "", "[[", "[[call"] {
             assert_eq!(without(text), text);
         }
+    }
+
+    #[test]
+    fn a_script_needs_no_blank() {
+        let script = "Hi[[simulate\n{\"content\":\"a\\u0020b\"}]]";
+        let step = next_step([(Author::User, script)].into_iter()).unwrap();
+        assert_eq!(step.simulate, json!({"content": "a b"}));
     }
 
     #[test]
