@@ -215,7 +215,7 @@ error_table! {
         "The provider's response is larger than the gateway accepts.";
     UpstreamRedirected, "upstream_redirected", 502, "upstream_error", Retry::Never,
         "The provider returned a redirect; the gateway does not follow redirects.";
-    UpstreamCredentialRejected, "upstream_credential_rejected", 401, "upstream_error", Retry::Never,
+    UpstreamCredentialRejected, "upstream_credential_rejected", 502, "upstream_error", Retry::Never,
         "The provider rejected the gateway's own credential; only the operator can fix this.";
     UpstreamStreamCut, "upstream_stream_cut", 502, "upstream_error", Retry::After(1),
         "The provider's stream ended before it was complete; the error is the last event of the stream.";

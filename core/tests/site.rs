@@ -1,5 +1,5 @@
-//! The data files that the documentation gets from the core's tables: `site/data/errors.json`, `site/data/log.json` and
-//! `site/data/providers.json`, from which `site/scripts/pages.mjs` generates pages. They are committed, so that the
+//! The data files that the documentation gets from the core's tables: `site/data/errors.json`, `site/data/log.json`,
+//! `site/data/operations.json` and `site/data/providers.json`, from which `site/scripts/pages.mjs` generates pages. They are committed, so that the
 //! site can be built without a compiler; this test keeps them equal to the tables.
 //!
 //! ```text
@@ -16,6 +16,7 @@ use gatehouse_core::catalog::{PROVIDERS, api_key_variable};
 use gatehouse_core::config::Auth;
 use gatehouse_core::error::{Code, Retry};
 use gatehouse_core::log::Event;
+use gatehouse_core::operation::{Format, OPERATIONS};
 use serde_json::{Value, json};
 
 const COMMAND: &str = "UPDATE_SITE=1 cargo test -p gatehouse-core --test site";
@@ -69,6 +70,18 @@ fn the_log_fields_of_the_site_match_the_table_of_events() {
         })
         .collect();
     keep("log.json", &rows);
+}
+
+#[test]
+fn the_operations_of_the_site_match_the_table_of_operations() {
+    let rows: Vec<_> = OPERATIONS
+        .iter()
+        .map(|operation| {
+            let is_translated = Format::CONVERSATIONS.contains(&operation.format);
+            json!({ "path": operation.path, "format": operation.format, "translated": is_translated })
+        })
+        .collect();
+    keep("operations.json", &rows);
 }
 
 #[test]

@@ -133,6 +133,67 @@ function providersOf(format, title) {
   return { html: markdown, markdown };
 }
 
+/** The names of wire formats. @type {Record<string, string>} */
+const FORMAT_NAMES = {
+  chat_completions: "OpenAI Chat Completions",
+  messages: "Anthropic Messages",
+  responses: "OpenAI Responses",
+  compaction: "OpenAI Responses",
+  embeddings: "OpenAI Embeddings",
+  completions: "OpenAI Completions",
+  moderations: "OpenAI Moderations",
+  rerank: "Jina Rerank",
+  rerank_v2: "Cohere Rerank",
+  images: "OpenAI Images",
+  speech: "OpenAI Speech",
+};
+
+/**
+ * The inference endpoints, their formats, and how many of the built-in providers serve each.
+ *
+ * @returns {Include}
+ */
+function endpoints() {
+  /** @type {{ path: string, format: string, translated: boolean }[]} */
+  const rows = json("site/data/operations.json");
+  /** @type {{ serves: string[] }[]} */
+  const providers = json("site/data/providers.json");
+  return table({
+    label: "Endpoints",
+    columns: ["Endpoint", "Format", "Byte for byte", "Translated"],
+    texts: [1],
+    rows: rows.map(({ path, format, translated }) => {
+      const name = FORMAT_NAMES[format];
+      if (name === undefined) throw new Error(`includes.mjs has no name for the format ${format}`);
+      const count = providers.filter(({ serves }) => serves.includes(format)).length;
+      const others = translated ? String(providers.filter(isConversation).length - count) : "–";
+      return { cells: [`\`${path}\``, name, String(count), others] };
+    }),
+  });
+}
+
+/** @param {{ serves: string[] }} provider */
+const isConversation = ({ serves }) =>
+  ["chat_completions", "messages", "responses"].some((format) => serves.includes(format));
+
+/**
+ * The range of the costs of a million calls.
+ *
+ * @returns {Include}
+ */
+function costSentence() {
+  /** @type {{ operators: { micro_usd: Record<string, number> }[] }} */
+  const { operators } = json("site/data/costs.json");
+  const { usd_per_month } = json("site/data/prices.json");
+  // Only operators with Analytics Engine pay this item.
+  const sums = operators.map(({ micro_usd: { analytics_points: _, ...items } }) =>
+    Object.values(items).reduce((sum, one) => sum + one, 0),
+  );
+  const [least, most] = [Math.min(...sums), Math.max(...sums)].map((sum) => Math.round(sum / 1e6));
+  const text = `Cloudflare charges about $${least} to $${most} for a million calls, in addition to the $${usd_per_month} a month of Workers Paid.`;
+  return { html: text, markdown: text };
+}
+
 /** @returns {Include} */
 const providerCount = () => {
   const count = String(json("site/data/providers.json").length);
@@ -218,12 +279,17 @@ function catalogue() {
 
 /** @returns {Include} */
 function guarantees() {
-  const markdown = GUARANTEES.map(({ what, how, tests }) => {
-    const kept = tests.map(([file, name]) => `\`${file}\`: \`${name}\``);
-    const list = kept.map((line) => `- ${line}`).join("\n");
-    return `## ${what}\n\n${how}\n\nKept by:\n\n${list}\n`;
-  }).join("\n");
-  return { html: markdown, markdown };
+  /** @param {(title: string, list: string) => string} fold */
+  const all = (fold) =>
+    GUARANTEES.map(({ what, how, tests }) => {
+      const list = tests.map(([file, name]) => `- \`${file}\`: \`${name}\``).join("\n");
+      const title = tests.length === 1 ? "The test" : `The ${tests.length} tests`;
+      return `## ${what}\n\n${how}\n\n${fold(title, list)}\n`;
+    }).join("\n");
+  return {
+    html: all((title, list) => `<details>\n<summary>${title}</summary>\n\n${list}\n\n</details>`),
+    markdown: all((title, list) => `${title}:\n\n${list}`),
+  };
 }
 
 /** The events of the log and their fields. @returns {Include} */
@@ -280,6 +346,8 @@ export function includes() {
     "messages-providers": providersOf("messages", "Messages"),
     "responses-providers": providersOf("responses", "Responses"),
     "provider-count": providerCount(),
+    endpoints: endpoints(),
+    "cost-sentence": costSentence(),
     catalogue: catalogue(),
     guarantees: guarantees(),
     translation: translation(),

@@ -127,8 +127,8 @@ describe("/docs", { skip }, () => {
       await menu.getByRole("link", { name: "Quickstart" }).click();
       await page.waitForURL(`${gatehouse.url}/docs/start`);
       assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), "Quickstart");
-      await page.getByRole("link", { name: /Next\s+Clients/ }).click();
-      await page.waitForURL(`${gatehouse.url}/docs/clients`);
+      await page.getByRole("link", { name: /Next\s+Deploying/ }).click();
+      await page.waitForURL(`${gatehouse.url}/docs/deploy`);
     });
   });
 

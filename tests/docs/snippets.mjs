@@ -1,5 +1,5 @@
 // @ts-check
-//! The examples of the documentation: every fenced block of site/pages in a language that can run.
+//! The examples of the documentation: every fenced block of README.md and site/pages in a language that can run.
 //!
 //! Words after the language: `test=NAME`, the name under which snippets.test.mjs runs it; `client=NAME`, the tool with which
 //! tests/manners runs it, with `file=PATH` if it is a file and not a command; `untested="why"`, with a reason; `output`, the
@@ -26,9 +26,9 @@ const SHOWN = new Set(["http", "console", "text", "ini"]);
 
 /** @returns {Snippet[]} */
 export function snippets() {
-  return globSync(`${root}site/pages/**/*.md`)
-    .toSorted()
-    .flatMap((path) => inPage(path));
+  return [`${root}README.md`, ...globSync(`${root}site/pages/**/*.md`).toSorted()].flatMap((path) =>
+    inPage(path),
+  );
 }
 
 /**

@@ -1,6 +1,6 @@
 // @ts-check
-//! Runs every command and program of the documentation (site/pages) unchanged against a gateway in the real runtime.
-//! Only the gateway's address, keys in the environment, and ids where the text has `…` are filled in. Providers are
+//! Runs every command and program of the documentation (README.md, site/pages) unchanged against a gateway in the real
+//! runtime. Only the gateway's address, keys in the environment, and ids where the text has `…` are filled in. Providers are
 //! simulated: `openai/…` and `groq/…` are tests/upstream.
 
 import assert from "node:assert/strict";
@@ -29,6 +29,8 @@ import { snippets } from "./snippets.mjs";
 
 const BASE = "https://gatehouse.example";
 const PYTHON = `${root}.tools/docs-python/bin/python`;
+/** The address and the model of `./scripts/dev`, in the README. */
+const LOCAL = { base: "http://localhost:8787", model: "demo/sim-small" };
 /** The model in the examples, of a simulated provider. */
 const MODEL = "openai/gpt-5-mini";
 
@@ -90,7 +92,11 @@ function of(name, page) {
  * @param {Record<string, string>} values
  */
 function filled(text, values = {}) {
-  let own = text.replaceAll(BASE, gateway.url);
+  let own = text
+    .replaceAll(BASE, gateway.url)
+    .replaceAll(LOCAL.base, gateway.url)
+    .replaceAll(LOCAL.model, MODEL)
+    .replaceAll('"gw_…"', `"${KEY}"`);
   for (const [from, to] of Object.entries(values)) own = own.replaceAll(from, to);
   assert.doesNotMatch(own, /(kreq|clm|rcpt)_…/, "something is left open");
   return own;
@@ -264,6 +270,13 @@ suite("snippets of callers", () => {
     }
   });
 
+  test("snippets of callers: structured output", async () => {
+    for (const { text } of of("schema")) {
+      const { choices } = JSON.parse(await shell(filled(text)));
+      assert.equal(typeof JSON.parse(choices[0].message.content).answer, "string");
+    }
+  });
+
   test("snippets of callers: receipts verified with the guide's programs", async () => {
     const programs = of("check-receipts");
     for (const { language, text } of programs) {
@@ -302,6 +315,11 @@ suite("snippets of callers", () => {
       await writeFile(path, filled(snippet.text));
       const said = await run("node", [path]);
       assert.match(said, /You said: Say hello\.|has been received/, place(snippet));
+    }
+    for (const { text } of of("tools")) {
+      const path = `${modules}.run/tools.mjs`;
+      await writeFile(path, filled(text));
+      assert.match(await run("node", [path]), /Snow, -3 °C/, "the result of the tool came back");
     }
   });
 
@@ -452,6 +470,20 @@ suite("snippets of operators", () => {
     for (const { text } of of("toml")) await toJson(text);
   });
 
+  test("snippets of operators: checking the configuration, and converting LiteLLM's", async () => {
+    const [config, result] = [of("litellm-config")[0]?.text, of("litellm-result")[0]?.text];
+    await writeFile(join(folder, "config.yaml"), config ?? "");
+    for (const { text } of of("convert")) {
+      await shell(text.replace("scripts/", `${root}scripts/`), { cwd: folder });
+    }
+    const path = join(folder, "gateway.toml");
+    assert.deepEqual(await toJson(await readFile(path, "utf8")), await toJson(result ?? ""));
+    for (const { text } of of("check-config")) {
+      await shell(text);
+      await shell(text.replace("gateway.toml", path));
+    }
+  });
+
   test("snippets of operators: verifying webhooks", async () => {
     for (const { text } of of("webhook")) {
       const path = join(folder, "webhook.mjs");
@@ -469,6 +501,10 @@ suite("snippets of operators", () => {
     }
   });
 });
+
+/** The commands of wrangler in the documentation. */
+const COMMANDS =
+  /^(login|deploy|rollback|versions list|d1 (?:export|migrations apply|time-travel (?:info|restore))|secret (?:put|delete))\b/;
 
 suite("snippets for a Cloudflare account", () => {
   test("snippets for a Cloudflare account: wrangler has the commands and options", async () => {
@@ -511,7 +547,7 @@ suite("snippets for a Cloudflare account", () => {
     /** @type {Map<string, Promise<string>>} */
     const helps = new Map();
     for (const line of calls) {
-      const command = /^(login|deploy|d1 migrations apply|secret (?:put|delete))\b/.exec(line)?.[1];
+      const command = COMMANDS.exec(line)?.[1];
       assert.ok(command, `wrangler ${line}`);
       if (!helps.has(command))
         helps.set(command, run("wrangler", [...command.split(" "), "--help"]));

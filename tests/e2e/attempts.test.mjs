@@ -121,7 +121,7 @@ suite("several provider keys", () => {
   test("several provider keys: when all are rejected the error names the secret and reveals no key", async () => {
     const simulate = { status: 401, message: `Incorrect API key: ${keys.join(" ")}` };
     const answered = await ask(gateway, { model: "dead/m", simulate });
-    assertRefused(answered, 401, "upstream_credential_rejected");
+    assertRefused(answered, 502, "upstream_credential_rejected");
     assert.match(answered.error.message, /DEAD_API_KEY/);
     assertNoKey(answered);
     assert.deepEqual(used(await sent(upstream, answered)).toSorted(), keys.toSorted());

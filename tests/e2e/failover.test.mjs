@@ -27,7 +27,7 @@ const FAULTS = [
   {
     name: "401",
     simulate: { status: 401 },
-    status: 401,
+    status: 502,
     code: "upstream_credential_rejected",
     key: true,
   },
@@ -41,7 +41,7 @@ const FAULTS = [
   {
     name: "400 that is about the key",
     simulate: { status: 400, message: "API key not valid. Please pass a valid API key." },
-    status: 401,
+    status: 502,
     key: true,
   },
   ...[403, 404, 408, 429, 500, 502, 503, 529].map((status) => ({

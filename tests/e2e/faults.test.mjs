@@ -101,7 +101,8 @@ suite("upstream errors", () => {
   test("upstream errors: a rejected provider key is reported by the name of its secret and not revealed", async () => {
     const message = `Incorrect API key provided: ${PROVIDER_KEY}`;
     const refused = await chat(gateway, { simulate: { status: 401, message } });
-    assert.equal(refused.status, 401);
+    assert.equal(refused.status, 502, "a 401 would blame the caller's key");
+    assert.equal(refused.headers.get("x-should-retry"), "false");
     assert.equal(refused.headers.get("www-authenticate"), null);
     const error = await errorOf(refused);
     assert.equal(error.code, "upstream_credential_rejected");

@@ -277,7 +277,7 @@ suite("whose fault", () => {
   test("whose fault: the operator sees in the log what the provider says of the key, without the key", async () => {
     const index = FAULTS.findIndex(({ how }) => how === "credential_rejected");
     const alone = await ask(gateway, { model: `p${index}/m` });
-    assertRefused(alone, 401, "upstream_credential_rejected");
+    assertRefused(alone, 502, "upstream_credential_rejected");
     const log = gateway.log.join("\n");
     assert.match(log, /"event":"upstream".*Incorrect API key provided: …/);
     assert.ok(!/sk-up|wxyz/.test(log));

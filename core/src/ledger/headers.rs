@@ -128,6 +128,17 @@ impl Unreserved {
     }
 }
 
+/// A span of time in the largest unit of which there are at least two, rounded up.
+fn span(ms: u64) -> String {
+    let seconds = ms.div_ceil(1000);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds.div_ceil(60)),
+        7_200..172_800 => format!("{} h", seconds.div_ceil(3_600)),
+        _ => format!("{} days", seconds.div_ceil(86_400)),
+    }
+}
+
 /// The error for a rejected call.
 pub fn refused(refusal: &Refusal, fit: Fit, now_ms: u64) -> Error {
     let Refusal { counter, limit, needed, left, held, ends_ms } = refusal;
@@ -142,8 +153,9 @@ pub fn refused(refusal: &Refusal, fit: Fit, now_ms: u64) -> Error {
         Kind::Requests | Kind::Concurrent => amount.to_string(),
         Kind::Tokens => format!("{amount} tokens"),
     };
-    let resets =
-        ends_ms.map_or_else(String::new, |ends_ms| format!("; the limit resets at {}", to_rfc3339(ends_ms)));
+    let resets = ends_ms.map_or_else(String::new, |ends_ms| {
+        format!("; the limit resets at {}, in {}", to_rfc3339(ends_ms), span(ends_ms.saturating_sub(now_ms)))
+    });
     let what = limit.describe();
     let window_s = ends_ms
         .map(|ends_ms| u32::try_from(ends_ms.saturating_sub(now_ms).div_ceil(1000)).unwrap_or(u32::MAX));
@@ -281,7 +293,7 @@ mod tests {
         assert_eq!(
             error.message,
             "The gateway rejected this call: this key may spend 5 USD per day, of which 0.00002 USD are left; this call needs up \
-             to 0.0001 USD, and a 'max_tokens' of up to 7 would fit; the limit resets at 2026-11-23T00:00:00Z"
+             to 0.0001 USD, and a 'max_tokens' of up to 7 would fit; the limit resets at 2026-11-23T00:00:00Z, in 11 h"
         );
         assert_eq!(error.param.as_deref(), Some("usd_per_day"));
         let input = refused(&refusal, Some(0), NOW_MS);

@@ -257,7 +257,7 @@ mod tests {
             (200, "", 502, "upstream_invalid_response"),
             (204, "", 502, "upstream_invalid_response"),
             (302, "", 502, "upstream_redirected"),
-            (401, "{}", 401, "upstream_credential_rejected"),
+            (401, "{}", 502, "upstream_credential_rejected"),
             (200, r#"{"error":{"message":"m","code":"busy"}}"#, 502, "busy"),
             (200, r#"{"error":{"message":"m","code":429}}"#, 429, "429"),
             (101, "", 502, "upstream_invalid_response"),

@@ -145,14 +145,15 @@ fn blot_value(value: &mut Value, key: &str) {
 fn into_error(provider: &str, said: Said, status: Option<u16>) -> Error {
     let (meaning, found) = signs::decide(provider, &said, status);
     if meaning == Meaning::CredentialRejected {
-        let status = status.unwrap_or(found);
+        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
         let message = format!(
-            "{provider} rejected the gateway's own credential (HTTP {status}); the operator has to check {}",
+            "{provider} rejected the gateway's own credential{status}; the operator has to check {}",
             api_key_variable(provider)
         );
         let code = Code::UpstreamCredentialRejected.spec();
         return Error::upstream(found, code.kind.to_owned(), Some(code.code.to_owned()), message)
-            .with_meaning(meaning, said.message);
+            .with_meaning(meaning, said.message)
+            .without_retry();
     }
     let is_too_long = meaning == Meaning::TooLong && found == 400;
     let code = if is_too_long { Some(TOO_LONG.to_owned()) } else { said.code };
@@ -377,16 +378,16 @@ mod tests {
         (400, r#"{"object":"error","message":"[{'type': 'missing', 'loc': ('body',), 'input': {'messages': 'insufficient balance, maximum context length'}}]","code":400}"#, Refused, 400),
         (400, r#"{"detail":[{"loc":["body"],"msg":"bad","input":"prompt is too long"}]}"#, Refused, 400),
         // The credential.
-        (400, r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: xa***ef. You can obtain an API key from https://console.x.ai."}"#, CredentialRejected, 401),
-        (400, r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#, CredentialRejected, 401),
-        (400, r#"{"error":{"code":400,"message":"","status":"INVALID_ARGUMENT","details":[{"@type":"x","reason":"API_KEY_INVALID"}]}}"#, CredentialRejected, 401),
-        (400, r#"{"error":{"code":400,"message":"API key expired. Please renew the API key.","status":"INVALID_ARGUMENT"}}"#, CredentialRejected, 401),
-        (401, r#"{"message":"Unauthorized"}"#, CredentialRejected, 401),
-        (401, "", CredentialRejected, 401),
-        (0, r#"{"error":{"message":"User not found.","code":401}}"#, CredentialRejected, 401),
-        (0, r#"{"base_resp":{"status_code":1004,"status_msg":"login fail"}}"#, CredentialRejected, 401),
-        (403, r#"{"message":"The security token included in the request is invalid."}"#, CredentialRejected, 401),
-        (500, r#"{"error":{"message":"Authentication Fails, Your api key: ****xx is invalid","type":"authentication_error"}}"#, CredentialRejected, 401),
+        (400, r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: xa***ef. You can obtain an API key from https://console.x.ai."}"#, CredentialRejected, 502),
+        (400, r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#, CredentialRejected, 502),
+        (400, r#"{"error":{"code":400,"message":"","status":"INVALID_ARGUMENT","details":[{"@type":"x","reason":"API_KEY_INVALID"}]}}"#, CredentialRejected, 502),
+        (400, r#"{"error":{"code":400,"message":"API key expired. Please renew the API key.","status":"INVALID_ARGUMENT"}}"#, CredentialRejected, 502),
+        (401, r#"{"message":"Unauthorized"}"#, CredentialRejected, 502),
+        (401, "", CredentialRejected, 502),
+        (0, r#"{"error":{"message":"User not found.","code":401}}"#, CredentialRejected, 502),
+        (0, r#"{"base_resp":{"status_code":1004,"status_msg":"login fail"}}"#, CredentialRejected, 502),
+        (403, r#"{"message":"The security token included in the request is invalid."}"#, CredentialRejected, 502),
+        (500, r#"{"error":{"message":"Authentication Fails, Your api key: ****xx is invalid","type":"authentication_error"}}"#, CredentialRejected, 502),
         // The account.
         (429, r#"{"error":{"message":"","type":"insufficient_quota","param":"","code":"insufficient_quota"}}"#, QuotaSpent, 429),
         (429, r#"{"error":{"message":null,"type":"insufficient_quota"}}"#, QuotaSpent, 429),

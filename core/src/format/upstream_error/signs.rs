@@ -293,7 +293,10 @@ pub(super) fn decide(provider: &str, said: &Said, status: Option<u16>) -> (Meani
     match meaning {
         None => {
             let status = told.unwrap_or(502);
-            (Meaning::of_status(status), status)
+            match Meaning::of_status(status) {
+                CredentialRejected => (CredentialRejected, fitting(CredentialRejected, told, word)),
+                meaning => (meaning, status),
+            }
         }
         Some(meaning) => (meaning, fitting(meaning, told, word)),
     }
@@ -311,7 +314,8 @@ fn fitting(meaning: Meaning, status: Option<u16>, word: impl FnOnce() -> Option<
         Unsupported if status == Some(429) => 413,
         Moderated | Unsupported | ReasoningRejected | Refused => if_in(&is_of_request, 400),
         ModelUnknown => if_in(&|status| matches!(status, 400 | 404 | 410 | 422), 404),
-        CredentialRejected => 401,
+        // Not 401: clients would take it for a fault of their own key.
+        CredentialRejected => 502,
         QuotaSpent => if_in(&|status| matches!(status, 402 | 429), 402),
         Forbidden => 403,
         Throttled => if_in(&|status| matches!(status, 429 | 503 | 529), 429),

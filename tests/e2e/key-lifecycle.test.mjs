@@ -1,5 +1,5 @@
 // @ts-check
-//! The commands of README.md's "A key, from request to revocation", run unchanged, print what it shows.
+//! The commands of site/pages/guides/key-lifecycle.md, run unchanged, print what the page shows.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -17,16 +17,15 @@ before(async () => {
 });
 after(() => Promise.all([gateway?.stop(), upstream?.stop()]));
 
-const readme = readFileSync(`${root}README.md`, "utf8");
-const section = /^## A key, from request to revocation\n([^]*?)^## /m.exec(readme)?.[1] ?? "";
+const page = readFileSync(`${root}site/pages/guides/key-lifecycle.md`, "utf8");
 
 /**
- * The fenced blocks of the section in one language.
+ * The fenced blocks of the page in one language.
  *
  * @param {string} language
  */
 const blocks = (language) =>
-  [...section.matchAll(new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\`$`, "gm"))].map(
+  [...page.matchAll(new RegExp(`^\`\`\`${language}\\b.*\n([^]*?)^\`\`\`$`, "gm"))].map(
     (match) => match[1] ?? "",
   );
 
@@ -46,7 +45,7 @@ async function paste(lines) {
 }
 
 /**
- * Fails unless everything that the README shows was written. A shortened id or key ends with `…`; of JSON, the string
+ * Fails unless everything that the page shows was written. A shortened id or key ends with `…`; of JSON, the string
  * fields are compared in any order, since times and counts differ.
  *
  * @param {string} shown
@@ -70,7 +69,7 @@ function isShown(shown, written) {
   }
 }
 
-test("README: the curl examples and the operator commands run", async () => {
+test("life cycle of a key: the curl examples and the operator commands of the page run", async () => {
   const [curl = "", commands = "", ...others] = blocks("sh");
   const [ofCurl = "", ofCommands = ""] = blocks("console");
   assert.ok(curl && commands && ofCurl && ofCommands && others.length === 0, "two of each");
@@ -81,7 +80,7 @@ test("README: the curl examples and the operator commands run", async () => {
   isShown(ofCurl, first);
   isShown(ofCommands, second);
 
-  // The README shows these steps in this order.
+  // The page shows these steps in this order.
   const lines = first.trim().split("\n");
   const json = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   const [asked, approved, claimed, chatted, refused] = json;
