@@ -29,7 +29,7 @@ const EXPOSED_HEADERS: &str = "x-request-id, request-id, x-gateway-token-count, 
      x-gateway-error-source, x-gateway-receipt, x-gateway-cost-usd, x-gateway-tokens, x-ratelimit-limit-requests, \
      x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
      x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy, retry-after, \
-     retry-after-ms, x-should-retry, server-timing, www-authenticate, allow";
+     retry-after-ms, x-should-retry, server-timing, www-authenticate, allow, link, x-total-count";
 
 /// The longest time that the body of a request about keys may take, in milliseconds.
 const SMALL_BODY_MS: u32 = 30_000;

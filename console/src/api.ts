@@ -158,20 +158,39 @@ export async function send(
   return response;
 }
 
+/** Sends a request; returns the response of a success, throws an `ApiError` otherwise. */
+async function respond<M extends Method, P extends PathsOf<M>>(
+  method: M,
+  path: P,
+  options: CallOptions<P, M>,
+): Promise<Response> {
+  const url = urlOf(path as string, options.path ?? {}, options.query ?? {});
+  const response = await send(method, url, options as { body?: unknown });
+  if (response.ok) return response;
+  const error = await errorOf(response);
+  if (response.status === 401 && options.key === undefined) onRejected(error);
+  throw error;
+}
+
 /** Sends a request; returns the body of a success, throws an `ApiError` otherwise. */
 export async function call<M extends Method, P extends PathsOf<M>>(
   method: M,
   path: P,
   options: CallOptions<P, M> = {},
 ): Promise<Success<P, M>> {
-  const url = urlOf(path as string, options.path ?? {}, options.query ?? {});
-  const response = await send(method, url, options as { body?: unknown });
-  if (!response.ok) {
-    const error = await errorOf(response);
-    if (response.status === 401 && options.key === undefined) onRejected(error);
-    throw error;
-  }
-  if (response.status === 204) return undefined as Success<P, M>;
-  const text = await response.text();
+  const text = await (await respond(method, path, options)).text();
   return (text === "" ? undefined : JSON.parse(text)) as Success<P, M>;
+}
+
+/** A page of a list whose response is an array: its entries, the number on all pages, and whether another page follows. */
+export async function arrayPage<P extends PathsOf<"get">>(
+  path: P,
+  options: CallOptions<P, "get">,
+): Promise<{ data: Success<P, "get">; total: number; hasMore: boolean }> {
+  const response = await respond("get", path, options);
+  return {
+    data: (await response.json()) as Success<P, "get">,
+    total: Number(response.headers.get("x-total-count")),
+    hasMore: response.headers.get("link")?.includes('rel="next"') ?? false,
+  };
 }

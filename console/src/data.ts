@@ -2,7 +2,7 @@
 //! while the page is visible.
 
 import { signal, type Signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
 
 /** The time, which relative times follow. */
@@ -99,4 +99,63 @@ export function useData<T>(
     };
   }, [name]);
   return { ...current.state.value, retry: () => void refresh(current) };
+}
+
+/** The value once it has stayed the same for a moment: for requests that follow what is typed. */
+export function useSettled<T>(value: T, ms = 200): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return settled;
+}
+
+export interface ListPage<T, C> {
+  data: T[];
+  /** The place of the next page; `null` on the last. */
+  next: C | null;
+  /** The number of entries on all pages, if the gateway counts them. */
+  total?: number;
+}
+
+/**
+ * A list that the gateway has in pages: the first is loaded like all data, further ones when `more` is called. While the
+ * first page of another name is loaded, the list stays.
+ */
+export function usePages<T, C>(
+  name: string,
+  load: (cursor: C | null) => Promise<ListPage<T, C>>,
+  idOf: (entry: T) => string | number,
+  seconds = 0,
+) {
+  const first = useData(name, () => load(null), seconds);
+  const [older, setOlder] = useState<ListPage<T, C> | null>(null);
+  const [busy, setBusy] = useState(false);
+  const shown = useRef<ListPage<T, C> | null>(null);
+  useEffect(() => setOlder(null), [name]);
+  shown.current = first.data ?? (first.error ? null : shown.current);
+  const page = shown.current;
+  const seen = new Set<string | number>();
+  const list = [...(page?.data ?? []), ...(older?.data ?? [])].filter((entry) => {
+    const id = idOf(entry);
+    return !seen.has(id) && seen.add(id);
+  });
+  const next = older ? older.next : (page?.next ?? null);
+  return {
+    ...first,
+    data: page === null ? null : list,
+    total: page?.total,
+    busy,
+    hasMore: next !== null,
+    more: async () => {
+      setBusy(true);
+      try {
+        const found = await load(next);
+        setOlder({ ...found, data: [...(older?.data ?? []), ...found.data] });
+      } finally {
+        setBusy(false);
+      }
+    },
+  };
 }

@@ -46,6 +46,7 @@ export function duration(ms: number | null): string {
 export function span(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   const units: [string, number][] = [
+    ["y", 31_557_600],
     ["d", 86_400],
     ["h", 3600],
     ["min", 60],
@@ -116,3 +117,10 @@ export function save(name: string, text: string, type: string): void {
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
+
+/** The lines of a field, which commas separate too. */
+export const linesOf = (text: string): string[] =>
+  text.split(/[\n,]/).flatMap((line) => (line.trim() === "" ? [] : [line.trim()]));
+
+/** The end of a day of a field, in the time of this browser. */
+export const endOfDay = (day: string): string => new Date(`${day}T23:59:59`).toISOString();

@@ -3,72 +3,69 @@
 
 import { render } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { call, type ApiError } from "./api";
+import { call, type ApiError, type Schemas } from "./api";
 import { useModels } from "./catalogue";
 import { now, offline, useData } from "./data";
 import { duration, percent, plural, relative, short, usd } from "./format";
 import { listen } from "./keyboard";
 import { Playground } from "./playground";
 import { place, queryOf, setQuery, to } from "./router";
-import { key, restore, signOut } from "./session";
+import { accept, key, restore, signOut } from "./session";
 import { SignIn, unknownKey } from "./sign-in";
 import { tools } from "./snippets";
+import { Range, rangeOf } from "./spending";
 import { applyTheme, nextTheme, theme } from "./theme";
 import {
   AreaField,
   Badge,
   Code,
-  Dialog,
   Empty,
+  Facts,
   Filter,
   FormDialog,
   Icon,
   Page,
   Panel,
+  ResultDialog,
+  Secret,
   SelectField,
   Show,
   Stat,
   Tabs,
   TextField,
+  Time,
   Toasts,
+  toast,
 } from "./ui/basic";
+import { NewCredential, OverlapField, type Credential } from "./ui/credential";
+import { LimitFields, limitsOf, limitsText, type LimitTexts, type Limits } from "./ui/limits";
 import { Receipts, UsageByDay, UsageLimits, UsageParts, UsageStats, useUsage } from "./usage";
 
-const DAYS: [string, string][] = [
-  ["7", "7 days"],
-  ["30", "30 days"],
-  ["90", "90 days"],
-];
+type Usage = Schemas["KeyUsage"];
 
-function AskForKey({ more, onClose }: { more: string | null; onClose: () => void }) {
+/** The form of people without a key. */
+function AskForKey({ onClose }: { onClose: () => void }) {
   const [email, setEmail] = useState("");
   const [company, setCompany] = useState("");
-  const [useCase, setUseCase] = useState(more ?? "");
+  const [useCase, setUseCase] = useState("");
   const [intended, setIntended] = useState("");
   const [expected, setExpected] = useState("");
   const [done, setDone] = useState<{ message: string; key: string | null } | null>(null);
   const sent = useRef(false);
   if (done)
     return (
-      <Dialog title={done.key ? "Your key" : "Your request was sent"} onClose={onClose}>
-        {(close) => (
+      <ResultDialog title={done.key ? "Your key" : "Your request was sent"} onClose={onClose}>
+        {() => (
           <>
-            <div class="body">
-              <p class="wrap">{done.message}</p>
-              {done.key && <Code text={done.key} label="Your key" />}
-            </div>
-            <footer>
-              <button type="button" class="primary" onClick={close}>
-                Done
-              </button>
-            </footer>
+            <p class="wrap">{done.message}</p>
+            {done.key && <Secret text={done.key} label="Your key" />}
           </>
         )}
-      </Dialog>
+      </ResultDialog>
     );
   return (
     <FormDialog
-      title={more === null ? "Ask for a key" : "Ask for more"}
+      title="Ask for a key"
       action="Send"
       onClose={() => {
         // The form closes when it has been sent; the result takes its place.
@@ -92,12 +89,6 @@ function AskForKey({ more, onClose }: { more: string | null; onClose: () => void
         });
       }}
     >
-      {more !== null && (
-        <p class="hint">
-          The operator sees this request in the same queue as requests for keys, and changes your
-          limits or sends another key.
-        </p>
-      )}
       <TextField label="E-mail" type="email" required autofocus value={email} onValue={setEmail} />
       <AreaField label="What do you want to build?" rows={4} value={useCase} onValue={setUseCase} />
       <div class="two">
@@ -125,30 +116,113 @@ function AskForKey({ more, onClose }: { more: string | null; onClose: () => void
   );
 }
 
+/** The limits of the key for all models together: of each kind the strictest, in the units of requests for more. */
+function limitsNow(usage: Usage): Limits {
+  const limits: Record<string, number> = {};
+  for (const { limit, amount, models } of usage.limits) {
+    const value = limit.startsWith("usd") ? amount / 1e6 : amount;
+    if (!models) limits[limit] = Math.min(value, limits[limit] ?? Infinity);
+  }
+  return limits as Limits;
+}
+
+function AskForMore({ usage, onClose }: { usage: Usage; onClose: () => void }) {
+  const [limits, setLimits] = useState<LimitTexts>({});
+  const [reason, setReason] = useState("");
+  const now = limitsNow(usage);
+  const names = Object.keys(now) as (keyof Limits)[];
+  return (
+    <FormDialog
+      title="Ask for more"
+      action="Send"
+      disabled={reason.trim() === "" || Object.keys(limitsOf(limits)).length === 0}
+      onClose={onClose}
+      submit={async () => {
+        const { message } = await call("post", "/usage/request-increase", {
+          body: { limits: limitsOf(limits), reason: reason.trim() },
+        });
+        toast(message);
+      }}
+    >
+      <p class="hint">
+        Now: {limitsText(now)}. An operator decides; until then the present limits apply.
+      </p>
+      <LimitFields
+        value={limits}
+        names={names}
+        {...(names[0] ? { focus: names[0] } : {})}
+        empty="as now"
+        onValue={setLimits}
+      />
+      <AreaField label="Why do you need more?" rows={4} value={reason} onValue={setReason} />
+    </FormDialog>
+  );
+}
+
+/** A new secret for the key. The page goes on with it, since the present one may end at once. */
+function RotateKey(props: { onClose: () => void; onMade: (made: Credential) => void }) {
+  const [overlap, setOverlap] = useState("86400");
+  return (
+    <FormDialog
+      title="Rotate this key"
+      action="Create a new secret"
+      danger={overlap === "0"}
+      onClose={props.onClose}
+      submit={async () => {
+        const { api_key, previous_expires_at: ends } = await call("post", "/usage/rotate", {
+          body: { overlap_seconds: Number(overlap) },
+        });
+        accept(api_key);
+        props.onMade({ api_key, ends });
+      }}
+    >
+      <p>The key gets another secret. Its name, permissions, limits and usage stay.</p>
+      <OverlapField value={overlap} onValue={setOverlap} />
+    </FormDialog>
+  );
+}
+
+function Permissions({ of }: { of: Usage["permissions"] }) {
+  const names = of.policies.map(({ name, exists }) => (exists ? name : `${name} (removed)`));
+  const facts: [string, preact.ComponentChildren][] = [
+    ["Expires", <Time at={of.expires_at} />],
+    ["Policies", names.length > 0 ? <bdi>{names.join(", ")}</bdi> : "none"],
+    ["Models", of.models ? <bdi>{of.models.join(", ")}</bdi> : "all, as far as policies allow"],
+    [
+      "Endpoints",
+      <details>
+        <summary>{plural(of.endpoints.length, "endpoint")}</summary>
+        {of.endpoints.join(", ")}
+      </details>,
+    ],
+  ];
+  return (
+    <Panel title="Permissions">
+      <Facts of={facts} />
+    </Panel>
+  );
+}
+
 function Overview() {
-  const days = Number(queryOf("days", "7")) || 7;
+  const days = rangeOf();
   const usage = useUsage(null, days);
-  const [asking, setAsking] = useState(false);
+  const [open, setOpen] = useState<"more" | "rotate" | null>(null);
+  const [made, setMade] = useState<Credential | null>(null);
+  const hasLimits = usage.data !== null && Object.keys(limitsNow(usage.data)).length > 0;
   return (
     <Page
       title={usage.data?.key ?? "Your key"}
       lead="What this key has used, and what is left."
       actions={
         <>
-          <div class="segmented" role="group" aria-label="Range of time">
-            {DAYS.map(([value, label]) => (
-              <button
-                key={value}
-                type="button"
-                aria-pressed={String(days) === value}
-                onClick={() => setQuery({ days: value === "7" ? null : value })}
-              >
-                {label}
-              </button>
-            ))}
-          </div>
-          <button type="button" onClick={() => setAsking(true)}>
-            Ask for more
+          <Range />
+          {hasLimits && (
+            <button type="button" onClick={() => setOpen("more")}>
+              Ask for more
+            </button>
+          )}
+          <button type="button" onClick={() => setOpen("rotate")}>
+            Rotate
           </button>
         </>
       }
@@ -163,13 +237,20 @@ function Overview() {
             <UsageByDay usage={data} days={days} />
             <UsageParts usage={data} />
             <Receipts name={null} usage={data} />
+            <Permissions of={data.permissions} />
           </>
         )}
       </Show>
-      {asking && (
-        <AskForKey
-          more={`More for the key ${usage.data?.key ?? ""}: `}
-          onClose={() => setAsking(false)}
+      {open === "more" && usage.data && (
+        <AskForMore usage={usage.data} onClose={() => setOpen(null)} />
+      )}
+      {open === "rotate" && <RotateKey onClose={() => setOpen(null)} onMade={setMade} />}
+      {made && (
+        <NewCredential
+          title="The new secret"
+          note="This page is signed in with it."
+          {...made}
+          onClose={() => setMade(null)}
         />
       )}
     </Page>
@@ -510,7 +591,7 @@ function App() {
           </p>
         }
       />
-      {asking && <AskForKey more={null} onClose={() => setAsking(false)} />}
+      {asking && <AskForKey onClose={() => setAsking(false)} />}
     </>
   );
 }

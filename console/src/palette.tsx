@@ -1,9 +1,10 @@
-//! The command palette: screens, keys, models, policies and providers by name.
+//! The command palette: screens, models, policies and providers by name, calls by the id of their receipt, and keys by
+//! all that the gateway finds them by.
 
 import { useEffect, useState } from "preact/hooks";
-import { call } from "./api";
+import { arrayPage, call } from "./api";
 import { useModels } from "./catalogue";
-import { useData } from "./data";
+import { useData, useSettled } from "./data";
 import { to } from "./router";
 import { Dialog } from "./ui/basic";
 
@@ -14,6 +15,7 @@ interface Item {
 }
 
 const SHOWN = 12;
+const CALL_ID = /^rcpt_\w+$/;
 
 /** Finds the letters of a search in the order of a name; smaller is better, -1: not found. */
 function rank(name: string, search: string): number {
@@ -35,7 +37,12 @@ export function Palette(props: {
 }) {
   const [search, setSearch] = useState("");
   const [at, setAt] = useState(0);
-  const keys = useData("keys", () => call("get", "/v0/api_keys")).data ?? [];
+  const asked = useSettled(search.trim());
+  const keys = useData(`keys:palette:${asked}`, async () =>
+    asked === ""
+      ? []
+      : (await arrayPage("/v0/api_keys", { query: { q: asked, limit: SHOWN } })).data,
+  ).data;
   const models = useModels(null).data ?? [];
   const policies = useData("policies", () => call("get", "/v0/policies")).data ?? [];
   const providers = useData("providers", () => call("get", "/v0/providers")).data ?? [];
@@ -44,7 +51,6 @@ export function Palette(props: {
     ...props.sections.map(({ name, title }) => ({ kind: "Screen", name: title, href: to([name]) })),
     { kind: "Action", name: "Create a key", href: to(["keys"], { create: "1" }) },
     { kind: "Action", name: "Create a policy", href: to(["policies"], { create: "1" }) },
-    ...keys.map(({ name }) => ({ kind: "Key", name, href: to(["keys", name]) })),
     ...policies.map(({ name }) => ({
       kind: "Policy",
       name,
@@ -55,15 +61,30 @@ export function Palette(props: {
       .map(({ name }) => ({ kind: "Provider", name, href: to(["providers", name]) })),
     ...models.map(({ id }) => ({ kind: "Model", name: id, href: to(["models"], { open: id }) })),
   ];
-  const found =
+  const keyItems = (keys ?? []).map(({ name }) => ({
+    kind: "Key",
+    name,
+    href: to(["keys", name]),
+  }));
+  const ranked = [...items, ...keyItems]
+    .map((item) => ({ item, rank: rank(item.name, wanted) }))
+    // The gateway finds keys by more than their names: by the e-mail address, for one.
+    .filter(({ item, rank: value }) => value >= 0 || item.kind === "Key")
+    .toSorted((a, b) => (a.rank >>> 0) - (b.rank >>> 0) || a.item.name.length - b.item.name.length)
+    .map(({ item }) => item);
+  const found = (
     wanted === ""
-      ? items.slice(0, SHOWN)
-      : items
-          .map((item) => ({ item, rank: rank(item.name, wanted) }))
-          .filter(({ rank: value }) => value >= 0)
-          .toSorted((a, b) => a.rank - b.rank || a.item.name.length - b.item.name.length)
-          .slice(0, SHOWN)
-          .map(({ item }) => item);
+      ? items
+      : CALL_ID.test(wanted)
+        ? [
+            {
+              kind: "Call",
+              name: search.trim(),
+              href: to(["activity", "calls"], { call: search.trim() }),
+            },
+          ]
+        : ranked
+  ).slice(0, SHOWN);
   useEffect(() => setAt(0), [search]);
   return (
     <Dialog title="Jump to" onClose={props.onClose}>

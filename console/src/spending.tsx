@@ -2,7 +2,7 @@
 
 import { call, type Schemas } from "./api";
 import { useData } from "./data";
-import { count, day, plural, short, usd } from "./format";
+import { day, plural, short, usd } from "./format";
 import { queryOf, setQuery, to } from "./router";
 import { StackedBars, type Series } from "./ui/chart";
 
@@ -10,6 +10,10 @@ export type Spending = Schemas["Spending"];
 export type Entry = Schemas["SpendingEntry"];
 export type Group = "key" | "project" | "model" | "provider" | "operation";
 export type Measure = "cost" | "calls" | "tokens";
+
+/** The number of groups of a chart that have a colour. */
+const SHOWN = 6;
+const SORTS = { cost: "cost", calls: "requests", tokens: "tokens" } as const;
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -64,24 +68,25 @@ export const spanName = (start: string): string =>
 
 export type Filters = Partial<Record<Group, string>>;
 
-/** Sums since the beginning of a range. */
+/** Sums since the beginning of a range: of each span and group, or of the largest groups. */
 export const useSpending = (
   days: number,
   group: Group | null,
-  buckets: boolean,
+  shown: { buckets: true } | { buckets: false; limit: number },
   filters: Filters = {},
-  seconds = 15,
 ) => {
   const query = {
     from: startOf(days).toISOString(),
     ...filters,
+    sort: SORTS[measureChosen()],
     ...(group ? { group_by: group } : {}),
-    ...(buckets ? { bucket: days <= 1 ? ("hour" as const) : ("day" as const) } : {}),
-    limit: buckets ? 10_000 : 1000,
+    ...(shown.buckets
+      ? { bucket: days <= 1 ? ("hour" as const) : ("day" as const), top: SHOWN, limit: 10_000 }
+      : { limit: shown.limit }),
   };
   // The beginning moves with the time, and does not make other data of it.
-  const name = `spending:${days}:${group}:${buckets}:${JSON.stringify(filters)}`;
-  return useData(name, () => call("get", "/v0/usage", { query }), seconds);
+  const name = `spending:${days}:${JSON.stringify({ ...query, from: null })}`;
+  return useData(name, () => call("get", "/v0/usage", { query }), 15);
 };
 
 export const measureOf = (entry: Omit<Entry, "start" | "group">, measure: Measure): number =>
@@ -120,8 +125,6 @@ export const keyLink = (entry: { group: string | null; name?: string }): string 
     ? to(["keys", entry.name])
     : undefined;
 
-const SHOWN = 6;
-
 /** Sums by span, stacked by group: the largest groups, and the others together. */
 export function SpendingChart(props: {
   of: Spending;
@@ -132,28 +135,22 @@ export function SpendingChart(props: {
 }) {
   const spans = spansOf(props.days);
   const at = new Map(spans.map((start, i) => [start.slice(0, 19), i]));
-  const byName = new Map<string, number[]>();
+  const byName = new Map<string, { values: number[]; isOthers: boolean }>();
   for (const entry of props.of.data) {
-    const name = props.group ? groupName(entry, props.group) : "All";
-    const values = byName.get(name) ?? spans.map(() => 0);
-    byName.set(name, values);
+    const isOthers = entry.others !== undefined;
+    const name = isOthers ? "Others" : props.group ? groupName(entry, props.group) : "All";
+    const found = byName.get(name) ?? { values: spans.map(() => 0), isOthers };
+    byName.set(name, found);
     const i = at.get(entry.start.slice(0, 19));
-    if (i !== undefined) values[i] = (values[i] ?? 0) + measureOf(entry, props.measure);
+    if (i !== undefined) found.values[i] = (found.values[i] ?? 0) + measureOf(entry, props.measure);
   }
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
-  const sorted = [...byName]
-    .toSorted(([, a], [, b]) => sum(b) - sum(a))
-    .filter(([, values]) => sum(values) > 0);
-  const series: Series[] = sorted.slice(0, SHOWN).map(([name, values]) => ({ name, values }));
-  const others = sorted.slice(SHOWN);
-  if (others.length > 0)
-    series.push({
-      name: `${count(others.length)} others`,
-      tone: "c6",
-      values: spans.map((_, i) =>
-        others.reduce((total, [, values]) => total + (values[i] ?? 0), 0),
-      ),
-    });
+  const series: Series[] = [...byName]
+    .filter(([, { values }]) => sum(values) > 0)
+    .toSorted(
+      ([, a], [, b]) => Number(a.isOthers) - Number(b.isOthers) || sum(b.values) - sum(a.values),
+    )
+    .map(([name, { values, isOthers }]) => ({ name, values, ...(isOthers ? { tone: "c6" } : {}) }));
   if (series.length === 0) series.push({ name: "No calls", values: spans.map(() => 0) });
   return (
     <StackedBars

@@ -5,10 +5,10 @@ import { Fragment } from "preact";
 import { useState } from "preact/hooks";
 import { call, type Schemas } from "./api";
 import { verifyReceipts, type Receipt, type Verdict } from "./chain";
-import { useData } from "./data";
+import { useData, usePages } from "./data";
 import { count, csv, duration, microUsd, percent, plural, save, short, usd } from "./format";
 import { queryOf, setQuery } from "./router";
-import { Badge, Empty, Icon, Panel, Show, Stat, Time, toast } from "./ui/basic";
+import { Badge, Empty, Facts, Icon, More, Panel, Show, Stat, Time, toast } from "./ui/basic";
 import { Ranked, StackedBars, daysUntil } from "./ui/chart";
 import { LimitBar } from "./ui/limits";
 
@@ -158,7 +158,7 @@ export const UsageParts = ({ usage }: { usage: Usage }) => (
 
 // --- Receipts ----------------------------------------------------------------------------------------------------------
 
-export const OUTCOMES: Record<string, [string, string]> = {
+const OUTCOMES: Record<string, [string, string]> = {
   answered: ["Answered", "good"],
   refused: ["Refused", "warn"],
   failed: ["Failed", "bad"],
@@ -263,30 +263,109 @@ export function ReceiptDetail({ receipt }: { receipt: Receipt }) {
   return (
     <div class="receipt">
       <Attempts attempts={receipt.attempts} />
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts of={facts} />
     </div>
   );
 }
 
+/** The columns of a call, from its model on. */
+export const CALL_COLUMNS = (
+  <>
+    <th scope="col">Model</th>
+    <th scope="col">Outcome</th>
+    <th scope="col" class="num">
+      Tokens in, out
+    </th>
+    <th scope="col" class="num">
+      Cost
+    </th>
+    <th scope="col" class="num">
+      First token
+    </th>
+    <th scope="col" class="num">
+      Duration
+    </th>
+  </>
+);
+
+/** The outcome of a call, and its status if it failed. */
+export function Outcome({ of }: { of: { outcome: string; status: number } }) {
+  const [text, tone] = OUTCOMES[of.outcome] ?? [of.outcome, ""];
+  return (
+    <>
+      <Badge tone={tone}>{text}</Badge>
+      {of.status !== 200 && <span class="muted"> {of.status}</span>}
+    </>
+  );
+}
+
+/** The cells of these columns. `note` follows the outcome. */
+export function CallCells({ of, note }: { of: Receipt; note?: preact.ComponentChildren }) {
+  return (
+    <>
+      <td class="clip">
+        <bdi>
+          {of.provider}/{of.model}
+        </bdi>
+        {of.attempts.length > 1 && (
+          <span class="muted"> · {count(of.attempts.length)} attempts</span>
+        )}
+      </td>
+      <td>
+        <Outcome of={of} />
+        {note}
+      </td>
+      <td class="num">
+        {of.prompt_tokens === null ? "–" : count(of.prompt_tokens)},{" "}
+        {of.completion_tokens === null ? "–" : count(of.completion_tokens)}
+      </td>
+      <td class="num">
+        {of.cost_micro_usd === null ? (
+          <span class="muted" title="The price of the model is not known.">
+            unknown
+          </span>
+        ) : (
+          microUsd(of.cost_micro_usd)
+        )}
+      </td>
+      <td class="num">{duration(of.first_token_ms)}</td>
+      <td class="num">{duration(of.duration_ms)}</td>
+    </>
+  );
+}
+
+/** The time of a call, which opens and closes its details: the parameter `name` of the URL. */
+export const CallTime = (props: {
+  of: Pick<Receipt, "id" | "time">;
+  name: string;
+  isOpen: boolean;
+}) => (
+  <td>
+    <button
+      type="button"
+      class="link"
+      aria-expanded={props.isOpen}
+      onClick={() => setQuery({ [props.name]: props.isOpen ? null : props.of.id })}
+    >
+      <Time at={props.of.time} />
+    </button>
+  </td>
+);
+
 export function Receipts({ name, usage }: { name: string | null; usage: Usage }) {
-  const first = useData(`receipts:${name ?? ""}`, () => page(name, PAGE), 10);
-  const [older, setOlder] = useState<Receipt[]>([]);
-  const [next, setNext] = useState<number | null | undefined>(undefined);
+  const receipts = usePages(
+    `receipts:${name ?? ""}`,
+    async (before: number | null) => {
+      const { data, next_before } = await page(name, PAGE, before);
+      return { data, next: next_before };
+    },
+    ({ id }) => id,
+    10,
+  );
   const [busy, setBusy] = useState("");
   const [verdict, setVerdict] = useState<(Verdict & { total: number }) | null>(null);
   const open = queryOf("receipt");
-  const seen = new Set<string>();
-  const list = [...(first.data?.data ?? []), ...older].filter(
-    ({ id }) => !seen.has(id) && seen.add(id),
-  );
-  const more = next === undefined ? (first.data?.next_before ?? null) : next;
+  const list = receipts.data ?? [];
   const act = (what: string, run: () => Promise<void>) => {
     setBusy(what);
     run()
@@ -312,10 +391,10 @@ export function Receipts({ name, usage }: { name: string | null; usage: Usage })
             disabled={busy !== "" || list.length === 0}
             onClick={() =>
               act("verify", async () => {
-                const receipts = await newest(name);
-                const newestSeq = receipts[0]?.seq;
+                const chain = await newest(name);
+                const newestSeq = chain[0]?.seq;
                 const head = newestSeq === usage.receipts.count ? usage.receipts.head : undefined;
-                setVerdict({ ...(await verifyReceipts(receipts, head)), total: newestSeq ?? 0 });
+                setVerdict({ ...(await verifyReceipts(chain, head)), total: newestSeq ?? 0 });
               })
             }
           >
@@ -358,7 +437,7 @@ export function Receipts({ name, usage }: { name: string | null; usage: Usage })
         </>
       }
     >
-      <Show of={first} rows={4}>
+      <Show of={receipts} rows={4}>
         {() =>
           list.length === 0 ? (
             <Empty icon="activity" title="No calls yet">
@@ -373,74 +452,20 @@ export function Receipts({ name, usage }: { name: string | null; usage: Usage })
                 <thead>
                   <tr>
                     <th scope="col">Time</th>
-                    <th scope="col">Model</th>
-                    <th scope="col">Outcome</th>
-                    <th scope="col" class="num">
-                      Tokens in, out
-                    </th>
-                    <th scope="col" class="num">
-                      Cost
-                    </th>
-                    <th scope="col" class="num">
-                      First token
-                    </th>
-                    <th scope="col" class="num">
-                      Duration
-                    </th>
+                    {CALL_COLUMNS}
                   </tr>
                 </thead>
                 <tbody>
                   {list.map((receipt) => {
-                    const [text, tone] = OUTCOMES[receipt.outcome] ?? [receipt.outcome, ""];
                     const isOpen = open === receipt.id;
                     return (
                       <Fragment key={receipt.id}>
-                        <tr key={receipt.id}>
-                          <td>
-                            <button
-                              type="button"
-                              class="link"
-                              aria-expanded={isOpen}
-                              onClick={() => setQuery({ receipt: isOpen ? null : receipt.id })}
-                            >
-                              <Time at={receipt.time} />
-                            </button>
-                          </td>
-                          <td class="clip">
-                            <bdi>
-                              {receipt.provider}/{receipt.model}
-                            </bdi>
-                            {receipt.attempts.length > 1 && (
-                              <span class="muted">
-                                {" "}
-                                · {count(receipt.attempts.length)} attempts
-                              </span>
-                            )}
-                          </td>
-                          <td>
-                            <Badge tone={tone}>{text}</Badge>
-                            {receipt.status !== 200 && <span class="muted"> {receipt.status}</span>}
-                          </td>
-                          <td class="num">
-                            {receipt.prompt_tokens === null ? "–" : count(receipt.prompt_tokens)},{" "}
-                            {receipt.completion_tokens === null
-                              ? "–"
-                              : count(receipt.completion_tokens)}
-                          </td>
-                          <td class="num">
-                            {receipt.cost_micro_usd === null ? (
-                              <span class="muted" title="The price of the model is not known.">
-                                unknown
-                              </span>
-                            ) : (
-                              microUsd(receipt.cost_micro_usd)
-                            )}
-                          </td>
-                          <td class="num">{duration(receipt.first_token_ms)}</td>
-                          <td class="num">{duration(receipt.duration_ms)}</td>
+                        <tr>
+                          <CallTime of={receipt} name="receipt" isOpen={isOpen} />
+                          <CallCells of={receipt} />
                         </tr>
                         {isOpen && (
-                          <tr key={`${receipt.id} detail`} class="detail">
+                          <tr class="detail">
                             <td colSpan={7}>
                               <ReceiptDetail receipt={receipt} />
                             </td>
@@ -455,22 +480,12 @@ export function Receipts({ name, usage }: { name: string | null; usage: Usage })
           )
         }
       </Show>
-      {more !== null && list.length > 0 && (
-        <p class="pager">
-          <button
-            type="button"
-            disabled={busy !== ""}
-            onClick={() =>
-              act("more", async () => {
-                const result = await page(name, PAGE, more);
-                setOlder([...older, ...result.data]);
-                setNext(result.next_before);
-              })
-            }
-          >
-            {busy === "more" ? "Loading…" : "Older receipts"}
-          </button>
-        </p>
+      {list.length > 0 && receipts.hasMore && (
+        <More
+          of={receipts}
+          label="Older receipts"
+          text={`${plural(list.length, "receipt")} shown`}
+        />
       )}
     </Panel>
   );

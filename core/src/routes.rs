@@ -349,6 +349,8 @@ static OTHERS: &[Route] = &[
     operator ("GET",    "/v0/audit/verify",                  Keyed::VerifyAudit),
     asset("/openapi.json"),
     asset("/docs"),
+    asset("/console"),
+    asset("/key"),
 ];
 
 /// All routes.
@@ -706,6 +708,8 @@ mod tests {
             ("HEAD", "/v0/audit/", keyed(Audience::Operator, Keyed::ListAudit), ""),
             ("GET", "/v0/audit/verify", keyed(Audience::Operator, Keyed::VerifyAudit), ""),
             ("GET", "/docs", Endpoint::Asset, ""),
+            ("GET", "/console", Endpoint::Asset, ""),
+            ("GET", "/key", Endpoint::Asset, ""),
             ("GET", "/openapi.json", Endpoint::Asset, ""),
         ] {
             let Match::Found(route, found_rest) = find(method, path) else {
@@ -880,6 +884,7 @@ mod tests {
             ("GET", "/health", None),
             ("POST", "/health", None),
             ("GET", "/docs", None),
+            ("GET", "/console", None),
             ("GET", "/nothing", None),
             ("POST", "/access/request-key", None),
             ("GET", "/access/request-key", None),

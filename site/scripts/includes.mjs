@@ -145,7 +145,11 @@ const FORMAT_NAMES = {
   rerank: "Jina Rerank",
   rerank_v2: "Cohere Rerank",
   images: "OpenAI Images",
+  image_edits: "OpenAI Image Edits",
+  image_variations: "OpenAI Image Variations",
   speech: "OpenAI Speech",
+  transcriptions: "OpenAI Transcriptions",
+  translations: "OpenAI Translations",
 };
 
 /**

@@ -42,7 +42,6 @@ export const SECTIONS = [
   {
     label: "Operate",
     pages: [
-      "operate/console",
       "operate/cloudflare-access",
       "operate/requests",
       "operate/keys",
@@ -56,6 +55,17 @@ export const SECTIONS = [
       "operate/notifications",
       "operate/audit",
       "operate/self-test",
+    ],
+  },
+  {
+    label: "Console",
+    pages: [
+      "operate/console",
+      "operate/console/keys",
+      "operate/console/usage",
+      "operate/console/providers",
+      "operate/console/settings",
+      "operate/console/key-holder",
     ],
   },
   {

@@ -1,30 +1,61 @@
-//! `/v0/api_keys`: creation, changes, rotation and revocation of keys by operators.
+//! `/v0/api_keys`: the list of issued keys; their creation, changes, rotation and revocation by operators.
+
+use std::borrow::Cow;
 
 use gatehouse_core::config::Config;
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
-use gatehouse_core::onboarding::api_key::{self, ApiKey, NewKey, Rotation};
+use gatehouse_core::onboarding::api_key::{self, ApiKey, NewKey, Rotation, State};
 use gatehouse_core::onboarding::approval::{Delivery, expiry};
 use gatehouse_core::onboarding::key_name::check_name;
 use gatehouse_core::time;
 use gatehouse_core::url;
 use serde::Serialize;
 
+use super::spending::parameter;
 use crate::isolate::Isolate;
 use crate::platform::response::{Body, Response};
 use crate::platform::{clock, random};
 use crate::request_context::RequestContext;
-use crate::store::keys::{self, ClaimLink, Credential, Draft, NewSecret};
+use crate::store::keys::{self, ClaimLink, Credential, Draft, KeyQuery, NewSecret};
 
 /// The maximum number of tries of a change whose key was changed concurrently.
 const ATTEMPTS: u32 = 20;
+/// The maximum number of keys of a page.
+const MOST: u32 = 1000;
+/// The header with the number of keys on all pages.
+const TOTAL_COUNT: &str = "x-total-count";
 
-/// `GET /v0/api_keys`
+/// `GET /v0/api_keys?q=&policy=&state=&after=&limit=`
+///
+/// The body is an array with and without pages; the next page is in the header `link` (RFC 8288).
 pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
+    let limit = context.query_number("limit", MOST)?;
+    let text =
+        |name| Ok::<_, Error>(parameter(context, name)?.filter(|text| !text.is_empty()).map(Cow::into_owned));
+    let query = KeyQuery {
+        search: text("q")?,
+        policy: text("policy")?,
+        state: context.query_choice("state", &State::CHOICES)?,
+        after: text("after")?,
+        limit: limit.map(|limit| limit + 1),
+    };
     let now_ms = clock::now_ms();
-    let keys = keys::list_keys(&context.env, None).await?;
+    let (mut keys, total) = keys::list(&context.env, &query, now_ms).await?;
+    let next = limit.and_then(|limit| {
+        let has_more = keys.len() > limit as usize;
+        keys.truncate(limit as usize);
+        let last = keys.last().filter(|_| has_more)?;
+        // The query has `limit`, so that it is not empty. A name needs no encoding.
+        let same = context.query_of(&["q", "policy", "state", "limit"]);
+        Some(format!("<{}{same}&after={}>; rel=\"next\"", context.path(), last.name))
+    });
     let shown: Vec<_> = keys.iter().map(|key| key.document(now_ms)).collect();
-    Ok(not_cached(Response::json(200, &shown)))
+    let mut response = not_cached(Response::json(200, &shown)).with(TOTAL_COUNT, total.to_string());
+    if let Some(next) = next {
+        response = response.with("link", next);
+    }
+    Ok(response)
 }
 
 /// `GET /v0/api_keys/{name}`

@@ -5,6 +5,7 @@ use gatehouse_core::onboarding::audit::Head;
 use gatehouse_core::onboarding::audit_state::{Difference, Stated};
 use serde::Serialize;
 
+use super::spending::parameter;
 use crate::platform::response::Response;
 use crate::request_context::RequestContext;
 use crate::store::audit::{self, Tables};
@@ -59,11 +60,20 @@ const MOST_REREADS: u32 = 20;
 /// The number of differences in a response.
 const SHOWN: usize = 100;
 
-/// `GET /v0/audit?after=&limit=`
+/// The orders of the list by their names in queries: `true` is newest first.
+const ORDERS: [(&str, bool); 2] = [("asc", false), ("desc", true)];
+
+/// `GET /v0/audit?q=&order=&after=&limit=`
 pub async fn list(context: &RequestContext<'_>) -> Result<Response, Error> {
-    let after = number(context, "after", 0, 0..=u64::MAX >> 11)?;
-    let limit = number(context, "limit", USUAL, 1..=MOST)?;
-    let entries = audit::after(&context.env, after, limit).await?;
+    let is_newest_first = context.query_choice("order", &ORDERS)?.unwrap_or(false);
+    let after = number(context, "after", 0..=u64::MAX >> 11)?;
+    let limit = number(context, "limit", 1..=MOST)?.unwrap_or(USUAL);
+    let search = parameter(context, "q")?.filter(|text| !text.is_empty());
+    let entries = if is_newest_first {
+        audit::before(&context.env, after, search.as_deref(), limit).await?
+    } else {
+        audit::after(&context.env, after.unwrap_or_default(), search.as_deref(), limit).await?
+    };
     let next = entries.last().filter(|_| entries.len() as u64 == limit).map(|entry| entry.seq);
     let entries =
         entries.iter().map(|entry| ShownEntry { seq: entry.seq, entry: &entry.text, hash: &entry.hash });
@@ -76,7 +86,7 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
     let mut stated = Stated::default();
     let mut rereads = 0;
     loop {
-        let entries = audit::after(&context.env, head.seq, MOST).await?;
+        let entries = audit::after(&context.env, head.seq, None, MOST).await?;
         for entry in &entries {
             if let Err(reason) = head.follow(entry) {
                 let broken =
@@ -119,11 +129,10 @@ pub async fn verify(context: &RequestContext<'_>) -> Result<Response, Error> {
 fn number(
     context: &RequestContext<'_>,
     name: &'static str,
-    usual: u64,
     range: std::ops::RangeInclusive<u64>,
-) -> Result<u64, Error> {
-    let Some(text) = context.query(name) else { return Ok(usual) };
-    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+) -> Result<Option<u64>, Error> {
+    let Some(text) = context.query(name) else { return Ok(None) };
+    text.parse().ok().filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
         let message = format!("'{name}' must be a whole number from {} to {}", range.start(), range.end());
         Error::new(Code::InvalidValue, message).with_param(name)
     })

@@ -16,6 +16,7 @@ use gatehouse_core::onboarding::webhook::Notification;
 use gatehouse_core::time;
 use serde::Serialize;
 
+use super::spending::parameter;
 use crate::isolate::Isolate;
 use crate::notification;
 use crate::platform::email::{self, Email};
@@ -67,7 +68,7 @@ enum Approved {
     Sent { sent_to: String, expires_at: String },
 }
 
-/// `GET /api/portal/requests?p=&approved=&declined=`
+/// `GET /api/portal/requests?p=&approved=&declined=&q=`
 pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Response, Error> {
     let state = match (flag(context, "approved")?, flag(context, "declined")?) {
         (Some(true), _) => Some(State::Approved),
@@ -81,7 +82,8 @@ pub async fn list(context: &RequestContext<'_>, isolate: &Isolate) -> Result<Res
         Some(text) => text.parse::<i128>().map_err(|_| not_understood("p", "a whole number"))?,
     };
     let page = (page > 0).then(|| u64::try_from(page).unwrap_or(u64::MAX));
-    let (found, count) = requests::list(&context.env, state, page).await?;
+    let search = parameter(context, "q")?.filter(|text| !text.is_empty());
+    let (found, count) = requests::list(&context.env, state, search.as_deref(), page).await?;
     let keys = keys_of(context, &found).await?;
     let data = found.iter().map(|request| shown(isolate, request, &keys)).collect();
     let pages = page.map_or(0, |_| count.div_ceil(PAGE_SIZE));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use gatehouse_core::error::{Code, Error};
-use gatehouse_core::report::spending::{Bucket, Filters, Group, Range, Report};
+use gatehouse_core::report::spending::{Bucket, Filters, Group, Range, Rank, Report, Selection};
 
 use crate::platform::clock;
 use crate::platform::response::{Body, Response};
@@ -13,19 +13,25 @@ use crate::store::{keys, usage};
 /// The default and the maximum number of entries.
 const USUAL: u32 = 1_000;
 const MOST: u32 = 10_000;
+/// The maximum number of groups that are chosen as the largest.
+const MOST_TOP: u32 = 100;
 /// The longest value of a filter, in bytes.
 const MAX_FILTER: usize = 300;
 
-/// `GET /v0/usage?from=&to=&bucket=&group_by=&limit=` and the filters
+/// `GET /v0/usage?from=&to=&bucket=&group_by=&sort=&top=&limit=` and the filters
 pub async fn get(context: &RequestContext<'_>) -> Result<Response, Error> {
     let bucket = context.query_choice("bucket", &Bucket::CHOICES)?;
-    let group = context.query_choice("group_by", &Group::CHOICES)?;
-    let limit = context.query_number("limit", MOST)?.unwrap_or(USUAL);
+    let selection = Selection {
+        group: context.query_choice("group_by", &Group::CHOICES)?,
+        rank: context.query_choice("sort", &Rank::CHOICES)?.unwrap_or_default(),
+        top: context.query_number("top", MOST_TOP)?,
+        limit: context.query_number("limit", MOST)?.unwrap_or(USUAL),
+    };
     let [from, to] = [parameter(context, "from")?, parameter(context, "to")?];
     let range = Range::new(from.as_deref(), to.as_deref(), bucket, clock::now_ms())?;
     let filters = filters(context).await?;
-    let (totals, entries) = usage::spending(&context.env, &range, group, &filters, limit + 1).await?;
-    let report = Report::new(&range, group, &totals, entries, limit);
+    let (totals, entries) = usage::spending(&context.env, &range, selection, &filters).await?;
+    let report = Report::new(&range, selection, &totals, entries);
     let wants_csv = context.header("accept").is_some_and(|accept| accept.contains("text/csv"));
     let response = if wants_csv {
         Response::new(200, "text/csv; charset=utf-8", Body::Text(report.to_csv().into()))

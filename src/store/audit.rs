@@ -23,16 +23,45 @@ pub async fn head(env: &Env) -> Result<Head, Error> {
     Ok(head.map_or_else(Head::default, |Row { seq, hash }| Head { seq, hash }))
 }
 
-/// The entries after a number, oldest first, at most `limit`.
-pub async fn after(env: &Env, seq: u64, limit: u64) -> Result<Vec<Entry>, Error> {
+/// The entries after a number that contain a text, oldest first, at most `limit`.
+pub async fn after(env: &Env, seq: u64, search: Option<&str>, limit: u64) -> Result<Vec<Entry>, Error> {
+    let sql = concat!(
+        "SELECT seq, entry, hash FROM audit_log WHERE seq > ?1 ",
+        "AND (?2 IS NULL OR instr(lower(entry), ?2) > 0) ORDER BY seq LIMIT ?3"
+    );
+    entries(env, sql, seq, search, limit).await
+}
+
+/// The entries before a number, or all, that contain a text, newest first, at most `limit`.
+pub async fn before(
+    env: &Env,
+    seq: Option<u64>,
+    search: Option<&str>,
+    limit: u64,
+) -> Result<Vec<Entry>, Error> {
+    let sql = concat!(
+        "SELECT seq, entry, hash FROM audit_log WHERE seq < ?1 ",
+        "AND (?2 IS NULL OR instr(lower(entry), ?2) > 0) ORDER BY seq DESC LIMIT ?3"
+    );
+    entries(env, sql, seq.unwrap_or(1 << 53), search, limit).await
+}
+
+/// Letters of ASCII in the text match in both cases.
+async fn entries(
+    env: &Env,
+    sql: &'static str,
+    seq: u64,
+    search: Option<&str>,
+    limit: u64,
+) -> Result<Vec<Entry>, Error> {
     #[derive(Deserialize)]
     struct Row {
         seq: u64,
         entry: String,
         hash: String,
     }
-    let sql = "SELECT seq, entry, hash FROM audit_log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    let found = rows(env, sql, [seq.into(), limit.into()]).await?;
+    let search = search.map(str::to_ascii_lowercase);
+    let found = rows(env, sql, [seq.into(), search.into(), limit.into()]).await?;
     Ok(found
         .iter()
         .filter_map(|row| Row::deserialize(row).ok())

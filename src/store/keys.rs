@@ -2,7 +2,7 @@
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::{self, Digest, IssuedKey, Stored};
-use gatehouse_core::onboarding::api_key::{self, ApiKey, Settings};
+use gatehouse_core::onboarding::api_key::{self, ApiKey, Settings, State};
 use gatehouse_core::onboarding::audit::{Action, CredentialNote, Event};
 use gatehouse_core::onboarding::audit_state::noted_digest;
 use gatehouse_core::onboarding::claim;
@@ -16,12 +16,18 @@ use worker::Env;
 
 use super::change::{Change, Changed, change};
 use super::notifications;
-use super::sql::{self, rows, run_if_any, text, unavailable};
+use super::sql::{self, rows, run, run_if_any, text, unavailable};
 use crate::platform::database::{self, Failure, Statement};
 use crate::platform::{clock, random};
 
 /// The actor of what the holder of a key does.
 const HOLDER: &str = "key holder";
+
+/// The columns of an [`ApiKey`].
+const SELECT_KEY: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.limits, k.role, k.metadata, \
+    k.expires_ms, k.request_id, (SELECT r.email FROM key_requests r WHERE r.id = k.request_id) AS email, k.created_ms, k.created_by, \
+    k.version, (SELECT json_group_array(json_object('public_id', s.public_id, 'created_ms', s.created_ms, 'expires_ms', s.expires_ms)) \
+    FROM key_secrets s WHERE s.key_id = k.id) AS secrets FROM issued_keys k";
 
 /// A new key. Its text is shown once and never stored.
 pub struct NewSecret {
@@ -157,8 +163,8 @@ impl Draft<'_> {
             ("id", self.id.into()),
             ("name", self.name.into()),
             ("policies", text(&self.settings.policies)),
-            ("models", list(self.settings.models.as_ref())),
-            ("endpoints", list(self.settings.endpoints.as_ref())),
+            ("models", text_or_null(self.settings.models.as_ref())),
+            ("endpoints", text_or_null(self.settings.endpoints.as_ref())),
             ("limits", text(&self.settings.limits)),
             ("role", self.settings.role.name().into()),
             ("metadata", text(&self.settings.metadata)),
@@ -172,7 +178,7 @@ impl Draft<'_> {
     }
 }
 
-fn list(items: Option<&Vec<String>>) -> Value {
+fn text_or_null(items: Option<&Vec<String>>) -> Value {
     items.map_or(Value::Null, text)
 }
 
@@ -211,26 +217,64 @@ pub async fn find_by_name_or_id(env: &Env, name: &str) -> Result<IssuedKey, Erro
     found.first().and_then(IssuedKey::from_row).ok_or_else(|| api_key::unknown(name))
 }
 
-/// All keys that are not revoked, sorted by name; or the key of a name.
-pub async fn list_keys(env: &Env, name: Option<&str>) -> Result<Vec<ApiKey>, Error> {
-    const SQL: &str = "SELECT k.id, k.name, k.disabled, k.policies, k.models, k.endpoints, k.limits, k.role, k.metadata, k.expires_ms, \
-        k.request_id, (SELECT r.email FROM key_requests r WHERE r.id = k.request_id) AS email, k.created_ms, k.created_by, k.version, \
-        (SELECT json_group_array(json_object('public_id', s.public_id, 'created_ms', s.created_ms, 'expires_ms', s.expires_ms)) \
-         FROM key_secrets s WHERE s.key_id = k.id) AS secrets \
-        FROM issued_keys k WHERE k.revoked_ms IS NULL AND k.name = coalesce(?1, k.name) ORDER BY k.name";
-    let found = rows(env, SQL, [name.into()]).await?;
-    found
-        .iter()
-        .map(|row| {
-            ApiKey::from_row(row)
-                .ok_or_else(|| Error::new(Code::InternalError, "A stored key cannot be read"))
-        })
-        .collect()
+/// The issued keys that a list has.
+#[derive(Debug, Default)]
+pub struct KeyQuery {
+    /// A text that occurs in the name, id, metadata, e-mail address or the public id of a secret; letters of ASCII match in
+    /// both cases.
+    pub search: Option<String>,
+    /// A policy of the key.
+    pub policy: Option<String>,
+    /// The state.
+    pub state: Option<State>,
+    /// The name after which the list begins.
+    pub after: Option<String>,
+    /// The most keys; `None` is all.
+    pub limit: Option<u32>,
+}
+
+/// The keys of a query that are not revoked, sorted by name, and the number of keys that match without `after` and
+/// `limit`.
+pub async fn list(env: &Env, query: &KeyQuery, now_ms: u64) -> Result<(Vec<ApiKey>, u64), Error> {
+    // The state is the one of `ApiKey::document`.
+    const MATCHING: &str = "k.revoked_ms IS NULL \
+        AND (?1 IS NULL OR iif(k.disabled, 'disabled', iif(k.expires_ms <= ?2, 'expired', 'active')) = ?1) \
+        AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(k.policies) WHERE value = ?3)) \
+        AND (?4 IS NULL OR instr(lower(k.name || ' ' || k.id || ' ' || k.metadata), ?4) > 0 \
+          OR EXISTS (SELECT 1 FROM key_requests r WHERE r.id = k.request_id AND instr(lower(r.email), ?4) > 0) \
+          OR EXISTS (SELECT 1 FROM key_secrets s WHERE s.key_id = k.id AND instr(lower(s.public_id), ?4) > 0))";
+    let KeyQuery { search, policy, state, after, limit } = query;
+    let matching: [Value; 4] = [
+        state.map(State::name).into(),
+        now_ms.into(),
+        policy.as_deref().into(),
+        search.as_ref().map(|text| text.to_ascii_lowercase()).into(),
+    ];
+    let page: [Value; 2] =
+        [after.as_deref().unwrap_or_default().into(), limit.map_or(Value::from(-1), Value::from)];
+    let statements = [
+        Statement::new(
+            format!("{SELECT_KEY} WHERE {MATCHING} AND k.name > ?5 ORDER BY k.name LIMIT ?6"),
+            [&matching[..], &page].concat(),
+        ),
+        Statement::new(format!("SELECT count(*) AS count FROM issued_keys k WHERE {MATCHING}"), matching),
+    ];
+    let outcomes = run(env, &statements).await?;
+    let found = outcomes.first().map(|outcome| outcome.rows.as_slice()).unwrap_or_default();
+    let count = outcomes.get(1).and_then(|outcome| outcome.rows.first()?.get("count")?.as_u64());
+    Ok((found.iter().map(read).collect::<Result<_, _>>()?, count.unwrap_or_default()))
+}
+
+fn read(row: &Value) -> Result<ApiKey, Error> {
+    ApiKey::from_row(row).ok_or_else(|| Error::new(Code::InternalError, "A stored key cannot be read"))
 }
 
 /// The key of a name.
 pub async fn get(env: &Env, name: &str) -> Result<ApiKey, Error> {
-    list_keys(env, Some(name)).await?.pop().ok_or_else(|| api_key::unknown(name))
+    let sql = format!("{SELECT_KEY} WHERE k.revoked_ms IS NULL AND k.name = ?1");
+    let outcomes = run(env, &[Statement::new(sql, [name.into()])]).await?;
+    let row = outcomes.first().and_then(|outcome| outcome.rows.first());
+    row.map(read).transpose()?.ok_or_else(|| api_key::unknown(name))
 }
 
 /// The owner of a key, as far as the request for it is known.
@@ -270,8 +314,8 @@ pub async fn update(env: &Env, key: &ApiKey, settings: &Settings, actor: &str) -
     let set = [
         ("disabled = ?", u8::from(settings.disabled).into()),
         ("policies = ?", text(&settings.policies)),
-        ("models = ?", list(settings.models.as_ref())),
-        ("endpoints = ?", list(settings.endpoints.as_ref())),
+        ("models = ?", text_or_null(settings.models.as_ref())),
+        ("endpoints = ?", text_or_null(settings.endpoints.as_ref())),
         ("limits = ?", text(&settings.limits)),
         ("metadata = ?", text(&settings.metadata)),
         ("expires_ms = ?", settings.expires_ms.into()),

@@ -243,35 +243,33 @@ fn read(row: &Value) -> Result<KeyRequest, Error> {
         .ok_or_else(|| Error::new(Code::InternalError, "A stored request cannot be read"))
 }
 
-/// A page of requests, newest first, and the number of requests. Without a page number (from 1), all of them.
+/// A page of the requests that contain a text, newest first, and the number of these requests. Without a page number (from
+/// 1), all of them. Letters of ASCII in the text match in both cases.
 pub async fn list(
     env: &Env,
     state: Option<State>,
+    search: Option<&str>,
     page: Option<u64>,
 ) -> Result<(Vec<KeyRequest>, u64), Error> {
     let (limit, offset) = match page {
         Some(page) => (Value::from(PAGE_SIZE), page.saturating_sub(1).saturating_mul(PAGE_SIZE).min(1 << 50)),
         None => (Value::from(-1), 0),
     };
-    let statements = match state {
-        Some(state) => [
-            Statement::new(
-                select!("WHERE state = ?1 ORDER BY created_ms DESC, id DESC LIMIT ?2 OFFSET ?3"),
-                [state.as_str().into(), limit, offset.into()],
-            ),
-            Statement::new(
-                "SELECT count(*) AS count FROM key_requests WHERE state = ?1",
-                [state.as_str().into()],
-            ),
-        ],
-        None => [
-            Statement::new(
-                select!("ORDER BY created_ms DESC, id DESC LIMIT ?1 OFFSET ?2"),
-                [limit, offset.into()],
-            ),
-            Statement::new("SELECT count(*) AS count FROM key_requests", []),
-        ],
-    };
+    // With `?1 IS NULL OR state = ?1`, the database would not use the index of states.
+    let of_state = if state.is_some() { "state = ?1" } else { "?1 IS NULL" };
+    let matching = format!(
+        "WHERE {of_state} AND (?2 IS NULL \
+         OR instr(lower(id || ' ' || by_user || ' ' || coalesce(email, '') || ' ' || fields), ?2) > 0)"
+    );
+    let parameters: [Value; 2] =
+        [state.map(State::as_str).into(), search.map(str::to_ascii_lowercase).into()];
+    let statements = [
+        Statement::new(
+            format!("{} {matching} ORDER BY created_ms DESC, id DESC LIMIT ?3 OFFSET ?4", select!("")),
+            [&parameters[..], &[limit, offset.into()]].concat(),
+        ),
+        Statement::new(format!("SELECT count(*) AS count FROM key_requests {matching}"), parameters),
+    ];
     let outcomes = run(env, &statements).await?;
     let found = outcomes.first().map(|outcome| outcome.rows.as_slice()).unwrap_or_default();
     let count = outcomes.get(1).and_then(|outcome| outcome.rows.first()?.get("count")?.as_u64());

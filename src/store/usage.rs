@@ -12,7 +12,7 @@ use gatehouse_core::catalog::Registry;
 use gatehouse_core::config::{Calls, Config};
 use gatehouse_core::error::Error;
 use gatehouse_core::ledger::tally::{DAY_HOURS, Row, Slice, Tally};
-use gatehouse_core::report::spending::{Bucket, Entry, Filters, Group, Range};
+use gatehouse_core::report::spending::{Bucket, Entry, Filters, Group, Range, Rank, Selection};
 use gatehouse_core::report::usage::Usage;
 use serde_json::Value;
 use worker::Env;
@@ -172,20 +172,25 @@ pub async fn totals(env: &Env, listed: &[String]) -> Result<Vec<Row>, Error> {
     Ok(read(env, &[ever]).await?.into_iter().next().unwrap_or_default())
 }
 
-/// The usage of a range by group and bucket, at most `limit` entries, and the sum of all. Without a database or tables,
-/// there is none.
+/// The usage of a range by bucket and group, with one entry more than the selection allows if there is one, and the sum of
+/// all. Without a database or tables, there is none.
 pub async fn spending(
     env: &Env,
     range: &Range,
-    group: Option<Group>,
+    selection: Selection,
     filters: &Filters,
-    limit: u32,
 ) -> Result<(Tally, Vec<Entry>), Error> {
+    let Selection { group, rank, top, limit } = selection;
+    let is_of_keys = group == Some(Group::Key) || filters.key.is_some();
     // Parameters are bound as floating-point numbers.
     let source = if range.is_by_hour {
         "SELECT u.day * 24 + CAST(substr(h.key, 2) AS INTEGER) AS hour, u.key, u.operation, u.project, u.provider, \
          u.model, {hour_values} FROM usage_by_key u, json_each(u.hours) h \
          WHERE u.day BETWEEN CAST(?1 AS INTEGER) / 24 AND (CAST(?2 AS INTEGER) - 1) / 24"
+    } else if !is_of_keys {
+        // The days that are over have fewer rows without keys.
+        "SELECT day * 24 AS hour, '' AS key, operation, project, provider, model, {columns} FROM {usage} \
+         WHERE day BETWEEN CAST(?1 AS INTEGER) / 24 AND (CAST(?2 AS INTEGER) - 1) / 24"
     } else {
         "SELECT day * 24 AS hour, '' AS key, '' AS operation, project, provider, model, {columns} FROM usage_daily \
          WHERE day BETWEEN CAST(?1 AS INTEGER) / 24 AND (CAST(?2 AS INTEGER) - 1) / 24 UNION ALL \
@@ -205,30 +210,40 @@ pub async fn spending(
         Some(Group::Operation) => "operation",
         None => "''",
     };
-    let sql = |start: &str, by: &str, rest: &str| {
-        let template = SPENDING.replace("{source}", source).replace("{start}", start).replace("{group}", by);
-        of_sums(&(template + rest))
+    let rank = match rank {
+        Rank::Requests => "SUM(requests)",
+        Rank::Cost => "SUM(cost_micro_usd)",
+        Rank::Tokens => "SUM(prompt_tokens) + SUM(completion_tokens)",
     };
-    let Filters { key, project, model, provider, operation } = filters;
+    let template = SPENDING
+        .replace("{source}", source)
+        .replace("{usage}", ALL_KEYS)
+        .replace("{start}", start)
+        .replace("{group}", by)
+        .replace("{rank}", rank);
     let [from, to] = range.hours;
     let mut parameters: Vec<Value> = vec![from.into(), to.into()];
+    let Filters { key, project, model, provider, operation } = filters;
     parameters.extend([key, project, model, provider, operation].map(|filter| filter.clone().into()));
-    let total = Statement::new(sql("?1", "''", ""), parameters.clone());
-    parameters.push(limit.into());
-    let entries = Statement::new(sql(start, by, "ORDER BY start, requests DESC, grp LIMIT ?8"), parameters);
-    let mut outcomes = run_if_any(env, &[total, entries]).await?.into_iter();
-    let total = outcomes.next().unwrap_or_default().rows;
+    parameters.extend([(limit + 1).into(), top.map_or(Value::from(-1), Value::from)]);
+    let statement = Statement::new(of_sums(&template), parameters);
+    let mut outcomes = run_if_any(env, &[statement]).await?.into_iter();
+    let mut rows = outcomes.next().unwrap_or_default().rows;
+    // The last row is the sum of all.
+    let total = rows.pop().as_ref().map(tally).unwrap_or_default();
+    let number =
+        |found: &Value, column: &str| found[column].as_u64().and_then(|number| u32::try_from(number).ok());
     let entry = |found: &Value| {
         let name = |column: &str| found[column].as_str().filter(|name| !name.is_empty()).map(str::to_owned);
         Entry {
-            hour: found["start"].as_u64().and_then(|hour| u32::try_from(hour).ok()).unwrap_or_default(),
+            hour: number(found, "start").unwrap_or_default(),
             group: name("grp"),
             name: name("key_name").filter(|_| group == Some(Group::Key)),
+            others: number(found, "groups").filter(|_| found["grp"].is_null()),
             tally: tally(found),
         }
     };
-    let entries = outcomes.next().unwrap_or_default().rows.iter().map(entry).collect();
-    Ok((total.first().map(tally).unwrap_or_default(), entries))
+    Ok((total, rows.iter().map(entry).collect()))
 }
 
 /// Reads the rows of each statement.

@@ -2,6 +2,7 @@
 //! The gateway that the tests and the pictures of the console use: the sample data, a provider that works, one that is throttled, one that
 //! cannot be reached, and texts that would do harm if they were not escaped.
 
+import { createHash } from "node:crypto";
 import { addSampleData } from "../../scripts/lib/sample-data.mjs";
 import {
   Gateway,
@@ -12,6 +13,11 @@ import {
   requestKey,
   variables,
 } from "../e2e/harness.mjs";
+import { usageStatement } from "../e2e/ledgers.mjs";
+
+const DAY_MS = 86_400_000;
+/** What `addLargeData` adds. */
+const LARGE = { keys: 10_000, calls: 100_000, days: 90, requests: 2_000, entries: 20_000 };
 
 /** Texts that would do harm, or break the layout, if they were not treated as text. */
 export const HOSTILE = {
@@ -46,6 +52,7 @@ export function consoleVariables(upstream, { hostile = true } = {}) {
         // Without a key it is not active.
         keyless: { base_url: `${upstream.url}/keyless/v1`, models: ["sim-small"] },
       },
+      calls: { keep: LARGE.calls },
       groups: { chat: { models: ["busy/sim-small", "demo/sim-small"] } },
       aliases: { auto: "demo/sim-small" },
       // A key with a budget calls only models whose price is known.
@@ -55,6 +62,19 @@ export function consoleVariables(upstream, { hostile = true } = {}) {
       },
     }),
   };
+}
+
+/**
+ * Sums days that are over without keys, as the gateway does in the first roll-up of an hour.
+ *
+ * @param {import("node:sqlite").DatabaseSync} database
+ */
+function closeDays(database) {
+  const hour = Math.floor(Date.now() / 3_600_000);
+  database.exec("DELETE FROM usage_closed");
+  database.exec("UPDATE counters SET value = 0 WHERE name = 'usage_tidied_hour'");
+  database.prepare(usageStatement("close_days")).run(hour, 0);
+  database.prepare(usageStatement("set_tidied")).run(hour, 0);
 }
 
 /**
@@ -106,6 +126,7 @@ export function addHistory(gateway) {
         row.run(...columns.map((column) => values[column] ?? 0));
       }
     }
+    closeDays(database);
   });
 }
 
@@ -152,4 +173,180 @@ export async function fill(gateway, { hostile = true } = {}) {
     return usage.total_requests === 12 && has("broken") && has("busy") && total_requests >= 35;
   }, 20_000);
   return keys;
+}
+
+/**
+ * Fills the database as after a long time: 10,000 keys, 100,000 calls in the list, 90 days of usage, requests, and a long audit
+ * trail. It writes the tables directly; the accounts of keys are empty. Names and amounts are the same each time.
+ *
+ * @param {Gateway} gateway with an empty database, and with `calls.keep` of 100,000
+ */
+export function addLargeData(gateway) {
+  const now = Date.now();
+  const today = Math.floor(now / DAY_MS);
+  const json = (/** @type {unknown} */ value) => JSON.stringify(value);
+  const id = (/** @type {string} */ prefix, /** @type {number} */ n) =>
+    `${prefix}${String(n).padStart(26, "0")}`;
+  const keyId = (/** @type {number} */ n) =>
+    `01940000-0000-7000-8000-${String(n).padStart(12, "0")}`;
+  const models = MODELS.map((model) => ["demo", model]).concat([["busy", "sim-small"]]);
+  const project = (/** @type {number} */ n) => ["", "checkout", "support", "search"][n % 4] ?? "";
+  /** Few keys make most of the calls. @param {number} n */
+  const caller = (n) => Math.floor(LARGE.keys * ((n * 0.618_034) % 1) ** 4);
+  gateway.withDatabase((database) => {
+    /**
+     * @param {string} table
+     * @param {Record<string, string | number | null>} row with the columns that every row has
+     */
+    const inserter = (table, row) => {
+      const columns = Object.keys(row);
+      const statement = database.prepare(
+        `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`,
+      );
+      return (/** @type {typeof row} */ values) =>
+        statement.run(...columns.map((column) => values[column] ?? row[column] ?? null));
+    };
+    database.exec("BEGIN");
+    const addKey = inserter("issued_keys", {
+      ...{ id: "", name: "", disabled: 0, policies: "[]", metadata: "{}", limits: "{}" },
+      ...{ request_id: null, created_ms: now, created_by: "ops", expires_ms: null },
+    });
+    const addSecret = inserter("key_secrets", {
+      public_id: "",
+      digest: "",
+      key_id: "",
+      created_ms: now,
+    });
+    for (let n = 0; n < LARGE.keys; n += 1) {
+      addKey({
+        id: keyId(n),
+        name: `${["team", "service", "ci", "person"][n % 4]}-${String(n).padStart(5, "0")}`,
+        disabled: Number(n % 50 === 0),
+        policies: json([["trial", "team", "production"][n % 3]]),
+        metadata: json({ team: `team-${n % 200}`, owner: `owner-${n}@example.com` }),
+        limits: n % 5 === 0 ? json({ usd_per_month: 10 + (n % 90) }) : "{}",
+        created_ms: now - n * 600_000,
+        expires_ms: n % 20 === 0 ? now - DAY_MS : now + 30 * DAY_MS,
+        request_id: n < LARGE.requests ? id("kreq_", n) : null,
+      });
+      const digest = n.toString(16).padStart(64, "0");
+      addSecret({ public_id: `gw_${String(n).padStart(10, "0")}`, digest, key_id: keyId(n) });
+    }
+    const addRequest = inserter("key_requests", {
+      ...{ id: "", state: "", by_user: "", email: "", policies: "[]", fields: "{}", version: "v2" },
+      ...{ date_created: new Date(now).toISOString(), created_ms: now, key_id: null },
+    });
+    for (let n = 0; n < LARGE.requests; n += 1) {
+      addRequest({
+        id: id("kreq_", n),
+        state: n % 4 === 0 ? "pending" : n % 4 === 1 ? "declined" : "approved",
+        by_user: `developer-${n}`,
+        email: `person-${n}@example.com`,
+        fields: json({
+          use_case: `Use case ${n}: `.padEnd(300, "text "),
+          company: `Company ${n % 90}`,
+        }),
+        created_ms: now - n * 3_600_000,
+        key_id: n % 4 > 1 ? keyId(n) : null,
+      });
+    }
+    // Sums: each call counts in the row of its day, key, project and model.
+    /** @type {Map<string, Record<string, string | number>>} */
+    const sums = new Map();
+    for (let n = 0; n < LARGE.calls; n += 1) {
+      const day = today - (n % LARGE.days);
+      const [provider = "", model = ""] = models[n % models.length] ?? [];
+      const key = keyId(caller(n));
+      const at = [day, key, project(n), provider, model].join(" ");
+      const row = sums.get(at) ?? {
+        day,
+        key,
+        operation: "chat/completions",
+        project: project(n),
+        provider,
+        model,
+      };
+      sums.set(at, row);
+      const add = (/** @type {string} */ name, /** @type {number} */ amount) =>
+        (row[name] = Number(row[name] ?? 0) + amount);
+      add("requests", 1);
+      add("successful", Number(n % 40 !== 0));
+      add("attempts", 1);
+      add("prompt_tokens", 400 + (n % 900));
+      add("completion_tokens", 100 + (n % 400));
+      add("cost_micro_usd", 900 + (n % 5_000));
+      add("duration_ms", 900);
+      row["hour"] = day * 24 + (n % 24);
+    }
+    const columns = database.prepare("PRAGMA table_info(usage_by_key)").all();
+    const empty = Object.fromEntries(
+      columns.map(({ name }) => [String(name), name === "hours" ? "{}" : 0]),
+    );
+    const addSums = inserter("usage_by_key", empty);
+    for (const row of sums.values()) addSums(row);
+    // The list of calls: five in ten seconds.
+    const addCalls = inserter("recent_calls", { span: 0, calls: 5, receipts: "" });
+    for (let n = 0; n < LARGE.calls; n += 5) {
+      const time = new Date(now - n * 5_000);
+      const receipts = Array.from({ length: 5 }, (_, i) => {
+        const [provider = "", model = ""] = models[(n + i) % models.length] ?? [];
+        const isFailed = (n + i) % 40 === 0;
+        const tokens = { prompt_tokens: 400 + (n % 900), completion_tokens: 100 + (n % 400) };
+        return json({
+          id: id("rcpt_", LARGE.calls - n + i),
+          ...{
+            request_id: id("req_", n + i),
+            time: time.toISOString(),
+            operation: "chat/completions",
+          },
+          ...{ project: project(n + i) || null, provider, model, stream: true },
+          ...{ status: isFailed ? 503 : 200, code: isFailed ? "no_upstream_available" : null },
+          ...{ outcome: isFailed ? "failed" : "answered", ...tokens, cached_tokens: 0 },
+          ...{ cache_write_tokens: null, reasoning_tokens: 0, image_tokens: null },
+          ...{ cost_micro_usd: 900 + (n % 5_000), first_token_ms: 210, duration_ms: 900 },
+          ...{ partial: false, estimated: false, capped: false },
+          attempts: [
+            {
+              ...{ provider, model, key: 0, outcome: isFailed ? "server_error" : "ok", ...tokens },
+              ...{
+                status: isFailed ? 503 : 200,
+                duration_ms: 900,
+                cost_micro_usd: 900 + (n % 5_000),
+              },
+              price: {
+                input: 3_000_000,
+                cached_input: null,
+                cache_write: null,
+                output: 15_000_000,
+              },
+            },
+          ],
+          ...{
+            seq: n,
+            totals: { requests: n, ...tokens, cost_micro_usd: n },
+            previous: "0".repeat(64),
+          },
+          ...{ hash: n.toString(16).padStart(64, "0"), key_id: keyId(caller(n + i)) },
+        });
+      });
+      addCalls({ span: Math.floor(time.getTime() / 10_000), receipts: receipts.join(",") });
+    }
+    const addEntry = inserter("audit_log", { seq: 0, entry: "", hash: "" });
+    let head = "0".repeat(64);
+    for (let seq = 1; seq <= LARGE.entries; seq += 1) {
+      const entry = json({
+        ...{
+          action: "key.rotated",
+          actor: "ops",
+          at: new Date(now - (LARGE.entries - seq) * 60_000),
+        },
+        detail: { key_id: keyId(seq), overlap_seconds: 3600 },
+        ...{ seq, subject: `team-${String(seq).padStart(5, "0")}` },
+      });
+      head = createHash("sha256").update(`${head}\n${entry}`).digest("hex");
+      addEntry({ seq, entry, hash: head });
+    }
+    database.exec("COMMIT");
+    closeDays(database);
+  });
 }

@@ -457,6 +457,56 @@ suite("key API, finding and revoking", () => {
     assert.ok(names.length > 40);
     assert.deepEqual(names, [...names].sort());
   });
+
+  test("key API: pages list every key once, with the number of all, and lead to the next page", async () => {
+    const whole = await keys("GET", "");
+    assert.equal(whole.headers.get("link"), null);
+    const all = await whole.json();
+    assert.equal(whole.headers.get("x-total-count"), String(all.length));
+    const paged = [];
+    for (let path = "?limit=17&state=active"; path !== "";) {
+      const response = await keys("GET", path);
+      const page = await response.json();
+      paged.push(...page);
+      const next = /^<\/v0\/api_keys(.*)>; rel="next"$/.exec(response.headers.get("link") ?? "");
+      assert.equal(page.length, next ? 17 : ((paged.length - 1) % 17) + 1);
+      path = next?.[1] ?? "";
+    }
+    const active = all.filter((/** @type {any} */ { state }) => state === "active");
+    assert.ok(active.length > 34);
+    assert.deepEqual(paged, active);
+    assert.deepEqual(await (await keys("GET", `?after=${all.at(-1).name}`)).json(), []);
+    const exact = await keys("GET", `?limit=${all.length}`);
+    assert.deepEqual([await exact.json(), exact.headers.get("link")], [all, null]);
+  });
+
+  test("key API: a list is searched by name, id, metadata and secret, and filtered by policy and state", async () => {
+    const settings = { policies: ["brief"], metadata: { team: "Größe 100% 'blue'" } };
+    const { name, id, api_key } = await create(settings, "Searched-for");
+    const found = async (/** @type {Record<string, string>} */ query) => {
+      const response = await keys("GET", `?${new URLSearchParams(query)}`);
+      assert.equal(response.status, 200);
+      return (await response.json()).map((/** @type {any} */ key) => key.name);
+    };
+    for (const q of ["searched-FOR", id, api_key.slice(0, 13), "größe", "100% 'BLUE'"])
+      assert.deepEqual(await found({ q }), [name], q);
+    assert.deepEqual(await found({ q: "brief" }), [], "policies have a filter of their own");
+    assert.ok((await found({ policy: "brief" })).includes(name));
+    assert.deepEqual(await found({ policy: "brie" }), []);
+    assert.deepEqual(await found({ q: "100_" }), [], "the text is no pattern");
+    assert.ok((await found({ q: "" })).length > 40);
+    assert.deepEqual(await found({ q: name, state: "disabled" }), []);
+    assert.equal((await keys("PATCH", `/${name}`, { disabled: true })).status, 200);
+    assert.deepEqual(await found({ q: name, state: "disabled" }), [name]);
+    assert.equal((await keys("PATCH", `/${name}`, { disabled: false })).status, 200);
+    const soon = new Date(Date.now() + 1000).toISOString();
+    assert.equal((await keys("PATCH", `/${name}`, { expires_at: soon })).status, 200);
+    await eventually(async () => (await found({ q: name, state: "expired" })).includes(name));
+    assert.deepEqual(await found({ q: name, state: "active" }), []);
+    for (const query of ["?limit=0", "?limit=1001", "?state=gone", `?q=${"a".repeat(301)}`])
+      await refused(await keys("GET", query), 400, "InvalidValue");
+    assert.equal((await keys("DELETE", `/${name}`)).status, 200);
+  });
 });
 
 suite("key API, changing", () => {
@@ -898,6 +948,26 @@ suite("audit log", () => {
     assert.deepEqual([one.entries.length, one.next], [1, 1]);
   });
 
+  test("audit log: pages newest first list every entry once, and a list is searched", async () => {
+    const { entries } = await audit("?limit=1000");
+    const newest = [];
+    for (let after = ""; ;) {
+      const page = await audit(`?order=desc&limit=37${after}`);
+      newest.push(...page.entries);
+      if (page.next === null) break;
+      after = `&after=${page.next}`;
+    }
+    assert.deepEqual(newest, entries.toReversed());
+    const revoked = entries.filter((/** @type {any} */ { entry }) =>
+      entry.includes('"key.revoked"'),
+    );
+    assert.ok(revoked.length > 0);
+    assert.deepEqual((await audit("?q=KEY.revoked&limit=1000")).entries, revoked);
+    const latest = await audit("?q=key.revoked&order=desc&limit=1");
+    assert.deepEqual(latest.entries, [revoked.at(-1)]);
+    assert.deepEqual(await audit("?q=no-such-text"), { entries: [], next: null });
+  });
+
   test("audit log: invalid page parameters return 400", async () => {
     for (const query of [
       "?limit=0",
@@ -908,6 +978,8 @@ suite("audit log", () => {
       "?after=-1",
       "?after=x",
       "?after=99999999999999999999",
+      "?order=newest",
+      `?q=${"a".repeat(301)}`,
     ]) {
       const answer = await operate(gateway, "GET", `/v0/audit${query}`);
       await refused(answer, 400, "InvalidValue");

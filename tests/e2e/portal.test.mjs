@@ -205,12 +205,21 @@ suite("portal API, lists", () => {
       const page = await list(query);
       assert.deepEqual([page.pages, page.ids], [3, []], query);
     }
-    for (const query of ["?p=", "?q=2", "?p=1&p=2", "?p=%201", "?approved=", "?p=01"]) {
+    for (const query of ["?p=", "?x=2", "?p=1&p=2", "?p=%201", "?approved=", "?p=01"]) {
       assert.deepEqual((await list(query)).ids, made.toReversed().slice(0, 10), query);
     }
     for (const query of ["?p=x", "?p=1.5", "?p=2e0", "?approved=maybe", "?declined=2"]) {
       assert.equal((await portal("GET", query)).status, 400, query);
     }
+  });
+
+  test("portal API: a list is searched, with the number of pages of what matches", async () => {
+    const [id = ""] = made;
+    const found = await list(`?q=${id.toUpperCase()}`);
+    assert.deepEqual([found.ids, found.pages], [[id], 1]);
+    assert.deepEqual((await list(`?q=${id}&approved=false`)).ids, [id]);
+    assert.deepEqual((await list("?q=no-such-text")).ids, []);
+    assert.equal((await portal("GET", `?q=${"a".repeat(301)}`)).status, 400);
   });
 
   test("portal API: lists are filtered by approved and declined", async () => {

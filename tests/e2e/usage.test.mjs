@@ -386,6 +386,27 @@ suite("usage", () => {
     assert.deepEqual([data.length, has_more, totals.requests], [1, true, 4]);
   });
 
+  test("usage of all keys: the largest groups by calls, cost or tokens have entries, and the others are one", async () => {
+    const query = "/v0/usage?group_by=project&key=sums";
+    const whole = await read(query);
+    for (const [sort, field] of [
+      ["requests", "requests"],
+      ["cost", "cost_usd"],
+      ["tokens", "prompt_tokens"],
+    ]) {
+      const { data, totals, has_more } = await read(`${query}&sort=${sort}&top=1`);
+      assert.deepEqual([data.length, has_more, totals], [2, false, whole.totals], sort);
+      const largest = Math.max(...whole.data.map((/** @type {any} */ one) => one[String(field)]));
+      const named = data.find((/** @type {any} */ one) => one.others === undefined);
+      const others = data.find((/** @type {any} */ one) => one.others !== undefined);
+      assert.equal(named[String(field)], largest, sort);
+      assert.deepEqual([others.group, others.others], [null, 2], sort);
+      assert.equal(named.requests + others.requests, 4, sort);
+    }
+    const all = await read(`${query}&top=3&bucket=day`);
+    assert.ok(all.data.every((/** @type {any} */ one) => one.others === undefined));
+  });
+
   test("usage of all keys: CSV has the same entries, and no formula", async () => {
     const path = `${gateway.url}/v0/usage?group_by=key&key=sums`;
     const headers = { ...bearer(OPERATOR_KEY), accept: "text/csv" };
@@ -405,6 +426,8 @@ suite("usage", () => {
       ["from=2026-01-02&to=2026-01-01", 400],
       ["bucket=hour&from=2026-01-01", 400],
       ["limit=10001", 400],
+      ["top=101", 400],
+      ["sort=name", 400],
       ["provider=a&provider=b", 400],
       ["key=nobody", 404],
     ])) {

@@ -1,10 +1,9 @@
 //! Activity: who spends what, grouped and filtered, and the calls of all keys, newest first.
 
 import { Fragment } from "preact";
-import { useEffect, useState } from "preact/hooks";
 import { call, errorOf, send, type Schemas } from "../api";
-import { live, useData } from "../data";
-import { count, duration, microUsd, percent, plural, save, short, usd } from "../format";
+import { live, useData, usePages } from "../data";
+import { count, duration, percent, plural, save, short, usd } from "../format";
 import { place, queryOf, setQuery, to } from "../router";
 import {
   MeasureChoice,
@@ -22,8 +21,8 @@ import {
   type Filters,
   type Group,
 } from "../spending";
-import { Badge, Empty, Icon, Page, Panel, Show, Stat, Tabs, Time, toast } from "../ui/basic";
-import { OUTCOMES, ReceiptDetail } from "../usage";
+import { Chosen, Empty, Icon, More, Page, Panel, Show, Stat, Tabs, Time, toast } from "../ui/basic";
+import { CALL_COLUMNS, CallCells, CallTime, Outcome, ReceiptDetail } from "../usage";
 
 const GROUPS: [Group, string][] = [
   ["key", "Key"],
@@ -32,6 +31,9 @@ const GROUPS: [Group, string][] = [
   ["project", "Project"],
   ["operation", "Operation"],
 ];
+
+/** The number of groups of the table. */
+const ROWS = 200;
 
 function filtersOf(): Filters {
   const filters: Filters = {};
@@ -42,22 +44,11 @@ function filtersOf(): Filters {
   return filters;
 }
 
-/** The filters that apply, each with a button that removes it. */
-const Chosen = ({ filters }: { filters: Filters }) => (
+const ChosenFilters = () => (
   <>
-    {GROUPS.map(([name, label]) =>
-      filters[name] === undefined ? null : (
-        <button
-          key={name}
-          type="button"
-          class="chosen"
-          aria-label={`Remove the filter ${label}: ${filters[name]}`}
-          onClick={() => setQuery({ [name]: null })}
-        >
-          {label}: <bdi>{filters[name]}</bdi> <Icon name="close" />
-        </button>
-      ),
-    )}
+    {GROUPS.map(([name, label]) => (
+      <Chosen key={name} name={name} label={label} />
+    ))}
   </>
 );
 
@@ -68,12 +59,13 @@ function Usage() {
   const measure = measureChosen();
   const group = GROUPS.find(([name]) => name === queryOf("by"))?.[0] ?? "key";
   const filters = filtersOf();
-  const spans = useSpending(days, group, true, filters);
-  const sums = useSpending(days, group, false, filters);
+  const spans = useSpending(days, group, { buckets: true }, filters);
+  const sums = useSpending(days, group, { buckets: false, limit: ROWS }, filters);
   const exported = async () => {
     const query = new URLSearchParams({
       from: startOf(days).toISOString(),
       group_by: group,
+      sort: "cost",
       limit: "10000",
       ...filters,
     });
@@ -96,7 +88,7 @@ function Usage() {
             </button>
           ))}
         </div>
-        <Chosen filters={filters} />
+        <ChosenFilters />
         <span class="fill" />
         <button
           type="button"
@@ -158,9 +150,6 @@ function Usage() {
                 </Empty>
               );
             const all = measureOf(totals, measure);
-            const rows = data
-              .toSorted((a, b) => measureOf(b, measure) - measureOf(a, measure))
-              .slice(0, 200);
             return (
               <div class="scroll" tabIndex={0} role="group" aria-label="Sums">
                 <table>
@@ -194,7 +183,7 @@ function Usage() {
                     </tr>
                   </thead>
                   <tbody>
-                    {rows.map((entry) => {
+                    {data.map((entry) => {
                       const value = measureOf(entry, measure);
                       const filter = filterOf(entry, group);
                       return (
@@ -253,9 +242,9 @@ function Usage() {
                     </tr>
                   </tfoot>
                 </table>
-                {(has_more || data.length > rows.length) && (
+                {has_more && (
                   <p class="muted none">
-                    More than {count(rows.length)} rows: filter, or take the CSV.
+                    More than {count(data.length)} rows: filter, or take the CSV.
                   </p>
                 )}
               </div>
@@ -305,24 +294,36 @@ function RejectedDetail({ of }: { of: Rejected }) {
 
 const PAGE = 50;
 
-/** The cells of a call that reached a provider. */
-const Amounts = ({ of }: { of: Schemas["Call"] }) => (
+/** The cells of an entry of rejected calls. */
+const RejectedCells = ({ of, note }: { of: Rejected; note: preact.ComponentChildren }) => (
   <>
-    <td class="num">
-      {of.prompt_tokens === null ? "–" : count(of.prompt_tokens)},{" "}
-      {of.completion_tokens === null ? "–" : count(of.completion_tokens)}
+    <td class="muted">–</td>
+    <td>
+      <Outcome of={of} />
+      <span class="muted"> · {plural(of.count, "call")}</span>
+      {note}
     </td>
-    <td class="num">
-      {of.cost_micro_usd === null ? (
-        <span class="muted">unknown</span>
-      ) : (
-        microUsd(of.cost_micro_usd)
-      )}
+    <td class="num muted" colSpan={4}>
+      no provider was called
     </td>
-    <td class="num">{duration(of.first_token_ms)}</td>
-    <td class="num">{duration(of.duration_ms)}</td>
   </>
 );
+
+/** The code of a failed call, which filters by it. */
+const CodeFilter = ({ of }: { of: Call }) =>
+  !of.code ? null : (
+    <>
+      {" "}
+      <button
+        type="button"
+        class="link"
+        title="Filter by this code"
+        onClick={() => setQuery({ code: of.code ?? null })}
+      >
+        <bdi>{of.code}</bdi>
+      </button>
+    </>
+  );
 
 function Calls() {
   const filters = filtersOf();
@@ -335,26 +336,24 @@ function Calls() {
     ...(code ? { code } : {}),
     limit: PAGE,
   };
-  const name = `calls:${JSON.stringify(query)}`;
-  const first = useData(name, () => call("get", "/v0/calls", { query }), 3);
-  const [older, setOlder] = useState<Call[]>([]);
-  const [cursor, setCursor] = useState<string | null | undefined>(undefined);
-  const [busy, setBusy] = useState(false);
-  useEffect(() => {
-    setOlder([]);
-    setCursor(undefined);
-  }, [name]);
+  const calls = usePages(
+    `calls:${JSON.stringify(query)}`,
+    async (cursor: string | null) => {
+      const page = await call("get", "/v0/calls", {
+        query: cursor === null ? query : { ...query, cursor },
+      });
+      return { data: page.data, next: page.next_cursor };
+    },
+    ({ id }) => id,
+    3,
+  );
   const linked = useData(`call:${open}`, () =>
     open ? call("get", "/v0/calls/{id}", { path: { id: open } }) : Promise.resolve(null),
   );
-  const seen = new Set<string>();
-  const list = [...(first.data?.data ?? []), ...older].filter(
-    ({ id }) => !seen.has(id) && seen.add(id),
-  );
+  const list = calls.data ?? [];
   // A link to a call that is not among those that are loaded.
   const other =
-    open !== "" && first.data && !list.some(({ id }) => id === open) ? linked.data : null;
-  const next = cursor === undefined ? (first.data?.next_cursor ?? null) : cursor;
+    open !== "" && calls.data && !list.some(({ id }) => id === open) ? linked.data : null;
   const rows: Call[] = other ? [other as unknown as Call, ...list] : list;
   return (
     <>
@@ -367,17 +366,8 @@ function Calls() {
             Failed
           </button>
         </div>
-        <Chosen filters={filters} />
-        {code && (
-          <button
-            type="button"
-            class="chosen"
-            aria-label={`Remove the filter Code: ${code}`}
-            onClick={() => setQuery({ code: null })}
-          >
-            Code: <bdi>{code}</bdi> <Icon name="close" />
-          </button>
-        )}
+        <ChosenFilters />
+        <Chosen name="code" label="Code" />
         <form
           class="jump"
           onSubmit={(event) => {
@@ -404,7 +394,7 @@ function Calls() {
         </p>
       )}
       <Panel flush>
-        <Show of={first} rows={10}>
+        <Show of={calls} rows={10}>
           {() =>
             rows.length === 0 ? (
               <Empty
@@ -426,41 +416,18 @@ function Calls() {
                       <th scope="col">Time</th>
                       <th scope="col">Key</th>
                       <th scope="col">Project</th>
-                      <th scope="col">Model</th>
-                      <th scope="col">Outcome</th>
-                      <th scope="col" class="num">
-                        Tokens in, out
-                      </th>
-                      <th scope="col" class="num">
-                        Cost
-                      </th>
-                      <th scope="col" class="num">
-                        First token
-                      </th>
-                      <th scope="col" class="num">
-                        Duration
-                      </th>
+                      {CALL_COLUMNS}
                     </tr>
                   </thead>
                   <tbody>
                     {rows.map((one) => {
-                      const [text, tone] = OUTCOMES[one.outcome] ?? [one.outcome, ""];
                       const isOpen = open === one.id || open === one.request_id;
                       const isOfRing = one.key_id?.startsWith("ring:") ?? false;
                       const key = (isOfRing ? one.key_id : (one.key_name ?? one.key_id)) ?? "–";
                       return (
                         <Fragment key={one.id}>
                           <tr>
-                            <td>
-                              <button
-                                type="button"
-                                class="link"
-                                aria-expanded={isOpen}
-                                onClick={() => setQuery({ call: isOpen ? null : one.id })}
-                              >
-                                <Time at={one.time} />
-                              </button>
-                            </td>
+                            <CallTime of={one} name="call" isOpen={isOpen} />
                             <td class="clip">
                               <button
                                 type="button"
@@ -478,44 +445,10 @@ function Calls() {
                                 <bdi>{one.project}</bdi>
                               )}
                             </td>
-                            <td class="clip">
-                              {isRejected(one) ? (
-                                <span class="muted">–</span>
-                              ) : (
-                                <bdi>
-                                  {one.provider}/{one.model}
-                                </bdi>
-                              )}
-                              {one.attempts.length > 1 && (
-                                <span class="muted"> · {count(one.attempts.length)} attempts</span>
-                              )}
-                            </td>
-                            <td>
-                              <Badge tone={tone}>{text}</Badge>
-                              {one.status !== 200 && <span class="muted"> {one.status}</span>}
-                              {isRejected(one) && (
-                                <span class="muted"> · {plural(one.count, "call")}</span>
-                              )}
-                              {one.code && (
-                                <>
-                                  {" "}
-                                  <button
-                                    type="button"
-                                    class="link"
-                                    title="Filter by this code"
-                                    onClick={() => setQuery({ code: one.code ?? null })}
-                                  >
-                                    <bdi>{one.code}</bdi>
-                                  </button>
-                                </>
-                              )}
-                            </td>
                             {isRejected(one) ? (
-                              <td class="num muted" colSpan={4}>
-                                no provider was called
-                              </td>
+                              <RejectedCells of={one} note={<CodeFilter of={one} />} />
                             ) : (
-                              <Amounts of={one} />
+                              <CallCells of={one} note={<CodeFilter of={one} />} />
                             )}
                           </tr>
                           {isOpen && (
@@ -543,30 +476,10 @@ function Calls() {
             )
           }
         </Show>
-        {next !== null && rows.length > 0 && (
-          <p class="pager">
-            <button
-              type="button"
-              disabled={busy}
-              onClick={() => {
-                setBusy(true);
-                call("get", "/v0/calls", { query: { ...query, cursor: next } })
-                  .then(
-                    (page) => {
-                      setOlder([...older, ...page.data]);
-                      setCursor(page.next_cursor);
-                    },
-                    (error: Error) => toast(error.message, { bad: true }),
-                  )
-                  .finally(() => setBusy(false));
-              }}
-            >
-              {busy ? "Loading…" : "Older calls"}
-            </button>
-          </p>
-        )}
       </Panel>
-      <p class="pager muted">{first.data ? `${plural(rows.length, "call")} shown` : ""}</p>
+      {rows.length > 0 && (
+        <More of={calls} label="Older calls" text={`${plural(rows.length, "call")} shown`} />
+      )}
     </>
   );
 }

@@ -2,10 +2,10 @@
 //! gateway claims about it; the gateway's own check also compares the tables of keys and settings with the trail.
 
 import { Fragment } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { call, type Schemas } from "../api";
 import { AuditChain } from "../chain";
-import { reload, useData } from "../data";
+import { reload, useData, usePages, useSettled } from "../data";
 import { count, csv, plural, save } from "../format";
 import { queryOf, setQuery, to } from "../router";
 import { SettingsTabs } from "../settings-tabs";
@@ -15,8 +15,8 @@ import {
   Empty,
   Filter,
   Icon,
+  More,
   Page,
-  Pager,
   Panel,
   Show,
   Time,
@@ -34,34 +34,53 @@ interface SavedHead {
   at: string;
 }
 
-/** Reads the rest of the trail; what was read before is kept. */
-const read: { chain: AuditChain; entries: (Entry & { hash: string })[] } = {
-  chain: new AuditChain(),
-  entries: [],
-};
-async function load() {
-  let next: number | null = read.chain.checked;
-  while (next !== null && read.chain.broken === null) {
+const chain = new AuditChain();
+/** True once the end of the chain was reached: from then on only new entries are read. */
+let isWhole = false;
+/**
+ * Follows the chain for a thousand entries, which a short trail does not have, or to its end. What was followed before is not
+ * read again.
+ */
+async function follow(toEnd: boolean) {
+  const isEnough = !toEnd && !isWhole && chain.checked > 0;
+  let next: number | null = isEnough ? null : chain.checked;
+  while (next !== null && chain.broken === null) {
     const page: Schemas["AuditPage"] = await call("get", "/v0/audit", {
       query: { after: next, limit: 1000 },
     });
-    await read.chain.follow(page.entries);
-    for (const { entry, hash } of page.entries)
-      read.entries.push({ ...(JSON.parse(entry) as Entry), hash });
-    next = page.next;
+    await chain.follow(page.entries);
+    isWhole ||= page.next === null;
+    next = toEnd || isWhole ? page.next : null;
   }
-  return {
-    entries: read.entries,
-    checked: read.chain.checked,
-    head: read.chain.head,
-    broken: read.chain.broken,
-  };
+  return { checked: chain.checked, head: chain.head, broken: chain.broken, isWhole };
+}
+
+/** A page of the list, newest first. */
+async function load(q: string, limit: number, after: number | null) {
+  const page = await call("get", "/v0/audit", {
+    query: { order: "desc", limit, ...(q === "" ? {} : { q }), ...(after ? { after } : {}) },
+  });
+  const data = page.entries.map(({ entry, hash }) => ({ ...(JSON.parse(entry) as Entry), hash }));
+  return { data, next: page.next };
+}
+
+/** All entries of the list. */
+async function loadAll(q: string) {
+  const all = [];
+  let after: number | null = null;
+  do {
+    const page: Awaited<ReturnType<typeof load>> = await load(q, 1000, after);
+    all.push(...page.data);
+    after = page.next;
+  } while (after !== null);
+  return all;
 }
 
 const ACTIONS: Record<string, string> = {
   "request.created": "Created a request",
   "request.updated": "Changed a request",
   "request.approved": "Approved a request",
+  "request.increase_approved": "Raised the limits of a key",
   "request.declined": "Declined a request",
   "request.deleted": "Deleted a request",
   "key.created": "Created a key",
@@ -69,6 +88,10 @@ const ACTIONS: Record<string, string> = {
   "key.rotated": "Rotated a key",
   "key.revoked": "Revoked a key",
   "key.claimed": "Claimed a key",
+  "provider_key.added": "Added a provider key",
+  "provider_key.changed": "Changed a provider key",
+  "provider_key.deleted": "Deleted a provider key",
+  "provider_keys.encrypted": "Encrypted provider keys again",
   "setting.changed": "Changed a setting",
   "setting.removed": "Removed a setting",
   "lane.cooldown": "Paused a lane",
@@ -83,20 +106,60 @@ function savedHead(): SavedHead | null {
   }
 }
 
+/** The head of the chain, which the browser can keep and compare with later ones. */
+const HeadLine = (props: {
+  head: string;
+  entries: number;
+  onSaved: (saved: SavedHead) => void;
+}) => (
+  <p class="head-line">
+    <span class="muted">Head</span> <code class="wrap">{props.head}</code>{" "}
+    <Copy text={props.head} />
+    <button
+      type="button"
+      class="copy"
+      title="Keeps the head in this browser, and compares it with the trail from now on."
+      onClick={() => {
+        const { head, entries } = props;
+        const next = { head, entries, at: new Date().toISOString() };
+        localStorage.setItem(STORE, JSON.stringify(next));
+        props.onSaved(next);
+        toast("The head is saved in this browser.");
+      }}
+    >
+      Save head
+    </button>
+  </p>
+);
+
 export default function Audit() {
-  const trail = useData("audit", load, 10);
+  const q = useSettled(queryOf("q").trim());
+  const trail = usePages(
+    `audit:list:${q}`,
+    (after: number | null) => load(q, PAGE, after),
+    ({ seq }) => seq,
+    10,
+  );
+  const isAsked = useRef(false);
+  const checked = useData("audit:chain", () => follow(isAsked.current), 30);
   const [verdict, setVerdict] = useState<Verdict | null>(null);
   const [busy, setBusy] = useState(false);
   const [saved, setSaved] = useState(savedHead);
-  const search = queryOf("q").trim().toLowerCase();
-  const page = Math.max(1, Number(queryOf("page", "1")) || 1);
   const open = Number(queryOf("entry"));
-  const found = (trail.data?.entries ?? [])
-    .filter((entry) => search === "" || JSON.stringify(entry).toLowerCase().includes(search))
-    .toReversed();
-  const pages = Math.max(1, Math.ceil(found.length / PAGE));
-  const at = Math.min(page, pages);
-  const since = saved && read.chain.heads.get(saved.head);
+  const since = saved && chain.heads.get(saved.head);
+  const exported = async () => {
+    const columns = ["seq", "at", "actor", "action", "subject", "detail", "hash"];
+    const rows = (await loadAll(q)).map((entry) => [
+      entry.seq,
+      entry.at,
+      entry.actor,
+      entry.action,
+      entry.subject,
+      JSON.stringify(entry.detail),
+      entry.hash,
+    ]);
+    save("audit.csv", csv([columns, ...rows]), "text/csv");
+  };
   return (
     <Page
       title="Audit"
@@ -105,24 +168,9 @@ export default function Audit() {
         <>
           <button
             type="button"
-            disabled={found.length === 0}
+            disabled={!trail.data?.length}
             onClick={() =>
-              save(
-                "audit.csv",
-                csv([
-                  ["seq", "at", "actor", "action", "subject", "detail", "hash"],
-                  ...found.map((entry) => [
-                    entry.seq,
-                    entry.at,
-                    entry.actor,
-                    entry.action,
-                    entry.subject,
-                    JSON.stringify(entry.detail),
-                    entry.hash,
-                  ]),
-                ]),
-                "text/csv",
-              )
+              void exported().catch((error: Error) => toast(error.message, { bad: true }))
             }
           >
             <Icon name="down" /> CSV
@@ -133,9 +181,12 @@ export default function Audit() {
             disabled={busy}
             onClick={() => {
               setBusy(true);
-              void reload("audit");
-              call("get", "/v0/audit/verify")
-                .then(setVerdict, (error: Error) => toast(error.message, { bad: true }))
+              isAsked.current = true;
+              Promise.all([call("get", "/v0/audit/verify"), reload("audit")])
+                .then(
+                  ([found]) => setVerdict(found),
+                  (error: Error) => toast(error.message, { bad: true }),
+                )
                 .finally(() => setBusy(false));
             }}
           >
@@ -145,85 +196,79 @@ export default function Audit() {
       }
     >
       <SettingsTabs />
+      <div class="checks">
+        {checked.data ? (
+          <p class={checked.data.broken ? "verdict bad" : "verdict good"} role="status">
+            <Icon name={checked.data.broken ? "warn" : "check"} />
+            <span>
+              {checked.data.broken
+                ? `The chain is broken. ${checked.data.broken}`
+                : checked.data.isWhole
+                  ? `${plural(checked.data.checked, "entry", "entries")} verified in this browser.`
+                  : `The first ${count(checked.data.checked)} entries are verified in this browser. Verify now reads all.`}
+            </span>
+          </p>
+        ) : (
+          <p class="verdict" role="status">
+            {checked.error ? `The chain was not verified: ${checked.error.message}` : "Verifying…"}
+          </p>
+        )}
+        {verdict && (
+          <p class={verdict.intact ? "verdict good" : "verdict bad"} role="status">
+            <Icon name={verdict.intact ? "check" : "warn"} />
+            <span>
+              {verdict.intact
+                ? `The gateway agrees: ${plural(verdict.entries, "entry", "entries")}, and keys and settings are as the trail implies.`
+                : `The gateway reports: ${"reason" in verdict ? verdict.reason : "the trail does not verify"}`}
+              {"differences" in verdict && (
+                <ul>
+                  {verdict.differences.map(({ name, what }) => (
+                    <li key={name + what}>
+                      <bdi>{name}</bdi>: {what}
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </span>
+          </p>
+        )}
+        {saved && checked.data?.isWhole && (
+          <p class={since === undefined ? "verdict bad" : "verdict good"}>
+            <Icon name={since === undefined ? "warn" : "check"} />
+            <span>
+              {since === undefined
+                ? "The head that was saved "
+                : `Entry ${count(since ?? 0)} still has the head that was saved `}
+              <Time at={saved.at} />
+              {since === undefined ? " is not part of this trail: it was cut or rewritten." : "."}
+            </span>
+          </p>
+        )}
+        {checked.data?.isWhole && (
+          <HeadLine head={checked.data.head} entries={checked.data.checked} onSaved={setSaved} />
+        )}
+      </div>
+      <div class="tools">
+        <Filter
+          label="Filter by operator, action, subject, value"
+          value={queryOf("q")}
+          onValue={(text) => setQuery({ q: text })}
+        />
+      </div>
       <Show of={trail} rows={10}>
-        {(data) =>
-          data.entries.length === 0 && data.broken === null ? (
-            <Empty icon="audit" title="Nothing has been changed yet">
-              <p>Approvals, keys, settings and pauses appear here, with their time and operator.</p>
-            </Empty>
+        {(list) =>
+          list.length === 0 ? (
+            q === "" ? (
+              <Empty icon="audit" title="Nothing has been changed yet">
+                <p>
+                  Approvals, keys, settings and pauses appear here, with their time and operator.
+                </p>
+              </Empty>
+            ) : (
+              <Empty icon="search" title="No entry matches" />
+            )
           ) : (
             <>
-              <div class="checks">
-                <p class={data.broken ? "verdict bad" : "verdict good"} role="status">
-                  <Icon name={data.broken ? "warn" : "check"} />
-                  <span>
-                    {data.broken
-                      ? `The chain is broken. ${data.broken}`
-                      : `${plural(data.checked, "entry", "entries")} verified in this browser.`}
-                  </span>
-                </p>
-                {verdict && (
-                  <p class={verdict.intact ? "verdict good" : "verdict bad"} role="status">
-                    <Icon name={verdict.intact ? "check" : "warn"} />
-                    <span>
-                      {verdict.intact
-                        ? `The gateway agrees: ${plural(verdict.entries, "entry", "entries")}, and keys and settings are as the trail implies.`
-                        : `The gateway reports: ${"reason" in verdict ? verdict.reason : "the trail does not verify"}`}
-                      {"differences" in verdict && (
-                        <ul>
-                          {verdict.differences.map(({ name, what }) => (
-                            <li key={name + what}>
-                              <bdi>{name}</bdi>: {what}
-                            </li>
-                          ))}
-                        </ul>
-                      )}
-                    </span>
-                  </p>
-                )}
-                {saved && (
-                  <p class={since === undefined ? "verdict bad" : "verdict good"}>
-                    <Icon name={since === undefined ? "warn" : "check"} />
-                    <span>
-                      {since === undefined
-                        ? "The head that was saved "
-                        : `Entry ${count(since ?? 0)} still has the head that was saved `}
-                      <Time at={saved.at} />
-                      {since === undefined
-                        ? " is not part of this trail: it was cut or rewritten."
-                        : "."}
-                    </span>
-                  </p>
-                )}
-                <p class="head-line">
-                  <span class="muted">Head</span> <code class="wrap">{data.head}</code>{" "}
-                  <Copy text={data.head} />
-                  <button
-                    type="button"
-                    class="copy"
-                    title="Keeps the head in this browser, and compares it with the trail from now on."
-                    onClick={() => {
-                      const next = {
-                        head: data.head,
-                        entries: data.checked,
-                        at: new Date().toISOString(),
-                      };
-                      localStorage.setItem(STORE, JSON.stringify(next));
-                      setSaved(next);
-                      toast("The head is saved in this browser.");
-                    }}
-                  >
-                    Save head
-                  </button>
-                </p>
-              </div>
-              <div class="tools">
-                <Filter
-                  label="Filter by operator, action, subject, value"
-                  value={queryOf("q")}
-                  onValue={(q) => setQuery({ q, page: null })}
-                />
-              </div>
               <Panel flush>
                 <div class="scroll" tabIndex={0} role="group" aria-label="Audit entries">
                   <table class="rows">
@@ -239,7 +284,7 @@ export default function Audit() {
                       </tr>
                     </thead>
                     <tbody>
-                      {found.slice((at - 1) * PAGE, at * PAGE).map((entry) => (
+                      {list.map((entry) => (
                         <Fragment key={entry.seq}>
                           <tr key={entry.seq}>
                             <td class="num">
@@ -266,7 +311,7 @@ export default function Audit() {
                                 tone={
                                   /revoked|declined|deleted|removed/.test(entry.action)
                                     ? "bad"
-                                    : /created|approved|claimed/.test(entry.action)
+                                    : /created|approved|claimed|added/.test(entry.action)
                                       ? "good"
                                       : ""
                                 }
@@ -298,11 +343,10 @@ export default function Audit() {
                   </table>
                 </div>
               </Panel>
-              <Pager
-                page={at}
-                pages={pages}
-                total={plural(found.length, "entry", "entries")}
-                onPage={(next) => setQuery({ page: next === 1 ? null : String(next) })}
+              <More
+                of={trail}
+                label="Older entries"
+                text={`${plural(list.length, "entry", "entries")} shown`}
               />
             </>
           )

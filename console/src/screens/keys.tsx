@@ -1,46 +1,43 @@
 //! Issued keys: the list, creation, and one key with its limits, usage, receipts and permissions.
 
 import { useEffect, useState } from "preact/hooks";
-import { call, type Schemas } from "../api";
-import { reload, useData } from "../data";
-import { count, csv, plural, save } from "../format";
+import { arrayPage, call, type Schemas } from "../api";
+import { reload, useData, usePages, useSettled } from "../data";
+import { count, csv, endOfDay, linesOf, plural, save } from "../format";
+import { PolicyChoice } from "../policy-choice";
 import { go, place, queryOf, setQuery, to } from "../router";
 import { Range, rangeOf } from "../spending";
 import {
   AreaField,
   Badge,
-  Check,
+  Chosen,
   ConfirmName,
-  Dialog,
   Empty,
+  Facts,
   Filter,
   FormDialog,
   Icon,
+  More,
   Page,
-  Pager,
   Panel,
-  Secret,
   SelectField,
   Show,
   TextField,
   Time,
   toast,
 } from "../ui/basic";
+import { NewCredential, OverlapField, type Credential } from "../ui/credential";
 import { LimitFields, limitsOf, limitsText, textsOf } from "../ui/limits";
 import { Receipts, UsageByDay, UsageLimits, UsageParts, UsageStats, useUsage } from "../usage";
 
 type ApiKey = Schemas["ApiKey"];
 
-// The list has no pages, so it is loaded when it is opened and after changes, and not every few seconds.
-const useKeys = () => useData("keys", () => call("get", "/v0/api_keys"));
 const STATES: Record<string, [string, string]> = {
   active: ["Active", "good"],
   disabled: ["Disabled", "warn"],
   expired: ["Expired", ""],
 };
 const PAGE = 50;
-const linesOf = (text: string) =>
-  text.split(/[\n,]/).flatMap((line) => (line.trim() === "" ? [] : [line.trim()]));
 
 const State = ({ of }: { of: ApiKey }) => {
   const [text, tone] = STATES[of.state] ?? [of.state, ""];
@@ -51,81 +48,14 @@ const State = ({ of }: { of: ApiKey }) => {
   );
 };
 
-// --- Owners: who asked for a key ---------------------------------------------------------------------------------------
-
-const owners = new Map<string, Promise<Schemas["KeyRequest"] | null>>();
-function ownerOf(request: string) {
-  let owner = owners.get(request);
-  if (!owner) {
-    owner = call("get", "/api/portal/requests/{id}", { path: { id: request } }).catch(() => null);
-    owners.set(request, owner);
-  }
-  return owner;
-}
-
 function Owner({ of }: { of: ApiKey }) {
-  const [email, setEmail] = useState("");
-  useEffect(() => {
-    setEmail("");
-    if (of.request_id)
-      void ownerOf(of.request_id).then((request) =>
-        setEmail(request?.portal_developer.email ?? ""),
-      );
-  }, [of.request_id]);
-  const from = email || Object.values(of.metadata).join(", ");
-  return from ? (
-    <bdi>{from}</bdi>
-  ) : (
-    <span class="muted">{of.request_id ? "…" : `by ${of.created_by}`}</span>
-  );
+  const from = of.email || Object.values(of.metadata).join(", ");
+  return from ? <bdi>{from}</bdi> : <span class="muted">by {of.created_by}</span>;
 }
 
 // --- Creation ----------------------------------------------------------------------------------------------------------
 
-/** A key or a claim link, which is shown once. */
-function NewSecret(props: {
-  title: string;
-  api_key?: string;
-  claim_url?: string;
-  ends?: string | null;
-  onClose: () => void;
-}) {
-  return (
-    <Dialog title={props.title} wide onClose={props.onClose}>
-      {(close) => (
-        <>
-          <div class="body">
-            {props.api_key && <Secret text={props.api_key} label="Key" />}
-            {props.claim_url && <Secret text={props.claim_url} label="Claim link" />}
-            <p class="hint">
-              {props.api_key
-                ? "Shown once: the gateway does not store it."
-                : "The link works once: it shows the key to the person who opens it."}
-              {props.ends && (
-                <>
-                  {" "}
-                  {props.api_key ? "The previous secret works until " : "It ends "}
-                  <Time at={props.ends} />.
-                </>
-              )}
-            </p>
-          </div>
-          <footer>
-            <button type="button" class="primary" onClick={close}>
-              Done
-            </button>
-          </footer>
-        </>
-      )}
-    </Dialog>
-  );
-}
-
-function Create(props: {
-  onClose: () => void;
-  onCreated: (made: { api_key?: string; claim_url?: string; ends?: string }) => void;
-}) {
-  const policies = useData("policies", () => call("get", "/v0/policies"));
+function Create(props: { onClose: () => void; onCreated: (made: Credential) => void }) {
   const [name, setName] = useState("");
   const [chosen, setChosen] = useState<string[]>([]);
   const [models, setModels] = useState("");
@@ -147,9 +77,7 @@ function Create(props: {
             ...(chosen.length > 0 ? { policies: chosen } : {}),
             ...(allowed.length > 0 ? { models: allowed } : {}),
             limits: limitsOf(limits),
-            ...(expires === ""
-              ? {}
-              : { expires_at: new Date(`${expires}T23:59:59`).toISOString() }),
+            ...(expires === "" ? {} : { expires_at: endOfDay(expires) }),
             delivery,
           },
         });
@@ -182,23 +110,7 @@ function Create(props: {
         />
       </div>
       <div class="two">
-        <fieldset>
-          <legend>Policies</legend>
-          {policies.data?.map((policy) => (
-            <Check
-              key={policy.name}
-              label={<bdi>{policy.name}</bdi>}
-              hint={limitsText((policy.value as { limits?: object } | null)?.limits) || "no limits"}
-              checked={chosen.includes(policy.name)}
-              onChecked={(on) =>
-                setChosen(
-                  on ? [...chosen, policy.name] : chosen.filter((one) => one !== policy.name),
-                )
-              }
-            />
-          ))}
-          {policies.data?.length === 0 && <p class="hint">There are no policies.</p>}
-        </fieldset>
+        <PolicyChoice chosen={chosen} onChosen={setChosen} />
         <div>
           <AreaField
             label="Models"
@@ -226,32 +138,44 @@ function Create(props: {
 // --- The list ----------------------------------------------------------------------------------------------------------
 
 function List() {
-  const keys = useKeys();
   const search = queryOf("q");
+  const policy = queryOf("policy");
   const state = queryOf("state", "all");
-  const page = Math.max(1, Number(queryOf("page", "1")) || 1);
-  const [made, setMade] = useState<{ api_key?: string; claim_url?: string; ends?: string } | null>(
-    null,
+  const q = useSettled(search.trim());
+  const filters = {
+    ...(q === "" ? {} : { q }),
+    ...(policy === "" ? {} : { policy }),
+    ...(state === "all" ? {} : { state: state as ApiKey["state"] }),
+  };
+  const isFiltered = Object.keys(filters).length > 0;
+  const keys = usePages(
+    `keys:${JSON.stringify(filters)}`,
+    async (after: string | null) => {
+      const query = { ...filters, limit: PAGE, ...(after === null ? {} : { after }) };
+      const { data, total, hasMore } = await arrayPage("/v0/api_keys", { query });
+      return { data, total, next: hasMore ? (data.at(-1)?.name ?? null) : null };
+    },
+    ({ id }) => id,
   );
-  const wanted = search.trim().toLowerCase();
-  const found = (keys.data ?? []).filter(
-    (one) =>
-      (state === "all" || one.state === state) &&
-      (wanted === "" ||
-        [
-          one.name,
-          one.id,
-          one.created_by,
-          ...one.policies,
-          ...Object.values(one.metadata),
-          ...one.secrets.map((s) => s.public_id),
-        ]
-          .join("\n")
-          .toLowerCase()
-          .includes(wanted)),
-  );
-  const pages = Math.max(1, Math.ceil(found.length / PAGE));
-  const shown = found.slice((Math.min(page, pages) - 1) * PAGE, Math.min(page, pages) * PAGE);
+  const [made, setMade] = useState<Credential | null>(null);
+  const exported = async () => {
+    const all = await call("get", "/v0/api_keys", { query: filters });
+    const columns = ["name", "id", "state", "email", "policies", "models", "limits"];
+    const rows = all.map((one) => [
+      one.name,
+      one.id,
+      one.state,
+      one.email,
+      one.policies.join(" "),
+      (one.models ?? ["*"]).join(" "),
+      limitsText(one.limits),
+      one.created_at,
+      one.created_by,
+      one.expires_at,
+    ]);
+    const text = csv([[...columns, "created_at", "created_by", "expires_at"], ...rows]);
+    save("keys.csv", text, "text/csv");
+  };
   const create = () => setQuery({ create: "1" });
   return (
     <Page
@@ -261,36 +185,9 @@ function List() {
         <>
           <button
             type="button"
-            disabled={found.length === 0}
+            disabled={keys.total === 0}
             onClick={() =>
-              save(
-                "keys.csv",
-                csv([
-                  [
-                    "name",
-                    "id",
-                    "state",
-                    "policies",
-                    "models",
-                    "limits",
-                    "created_at",
-                    "created_by",
-                    "expires_at",
-                  ],
-                  ...found.map((one) => [
-                    one.name,
-                    one.id,
-                    one.state,
-                    one.policies.join(" "),
-                    (one.models ?? ["*"]).join(" "),
-                    limitsText(one.limits),
-                    one.created_at,
-                    one.created_by,
-                    one.expires_at,
-                  ]),
-                ]),
-                "text/csv",
-              )
+              void exported().catch((error: Error) => toast(error.message, { bad: true }))
             }
           >
             <Icon name="down" /> CSV
@@ -303,9 +200,9 @@ function List() {
     >
       <div class="tools">
         <Filter
-          label="Filter by name, policy, metadata"
+          label="Filter by name, e-mail, metadata"
           value={search}
-          onValue={(q) => setQuery({ q, page: null })}
+          onValue={(text) => setQuery({ q: text })}
         />
         <div class="segmented" role="group" aria-label="State">
           {["all", "active", "disabled", "expired"].map((one) => (
@@ -313,25 +210,29 @@ function List() {
               key={one}
               type="button"
               aria-pressed={state === one}
-              onClick={() => setQuery({ state: one === "all" ? null : one, page: null })}
+              onClick={() => setQuery({ state: one === "all" ? null : one })}
             >
               {one[0]?.toUpperCase() + one.slice(1)}
             </button>
           ))}
         </div>
+        <Chosen name="policy" label="Policy" />
       </div>
       <Show of={keys} rows={10}>
-        {(all) =>
-          all.length === 0 ? (
+        {(list) =>
+          list.length === 0 && !isFiltered ? (
             <Empty icon="keys" title="No key has been issued">
               <p>Approve a request, or create a key for a person or a program.</p>
               <button type="button" class="primary" onClick={create}>
                 Create a key
               </button>
             </Empty>
-          ) : found.length === 0 ? (
+          ) : list.length === 0 ? (
             <Empty icon="search" title="No key matches">
-              <button type="button" onClick={() => setQuery({ q: null, state: null })}>
+              <button
+                type="button"
+                onClick={() => setQuery({ q: null, state: null, policy: null })}
+              >
                 Remove the filters
               </button>
             </Empty>
@@ -351,7 +252,7 @@ function List() {
                     </tr>
                   </thead>
                   <tbody>
-                    {shown.map((one) => (
+                    {list.map((one) => (
                       <tr key={one.id}>
                         <th scope="row" class="clip">
                           <a href={to(["keys", one.name])}>{one.name}</a>
@@ -387,16 +288,17 @@ function List() {
           )
         }
       </Show>
-      <Pager
-        page={Math.min(page, pages)}
-        pages={pages}
-        total={keys.data && keys.data.length > 0 ? plural(found.length, "key") : ""}
-        onPage={(next) => setQuery({ page: next === 1 ? null : String(next) })}
-      />
+      {keys.data && keys.data.length > 0 && (
+        <More
+          of={keys}
+          label="More keys"
+          text={`${count(keys.data.length)} of ${plural(keys.total ?? 0, "key")}`}
+        />
+      )}
       {queryOf("create") !== "" && (
         <Create onClose={() => setQuery({ create: null })} onCreated={setMade} />
       )}
-      {made && <NewSecret title="The key is ready" {...made} onClose={() => setMade(null)} />}
+      {made && <NewCredential title="The key is ready" {...made} onClose={() => setMade(null)} />}
     </Page>
   );
 }
@@ -434,7 +336,6 @@ function EditLimits({ of, onClose }: { of: ApiKey; onClose: () => void }) {
 }
 
 function EditPermissions({ of, onClose }: { of: ApiKey; onClose: () => void }) {
-  const policies = useData("policies", () => call("get", "/v0/policies"));
   const [chosen, setChosen] = useState(of.policies);
   const [models, setModels] = useState((of.models ?? []).join("\n"));
   const [endpoints, setEndpoints] = useState((of.endpoints ?? []).join("\n"));
@@ -444,7 +345,6 @@ function EditPermissions({ of, onClose }: { of: ApiKey; onClose: () => void }) {
       .join("\n"),
   );
   const [expires, setExpires] = useState(of.expires_at?.slice(0, 10) ?? "");
-  const names = [...new Set([...(policies.data ?? []).map(({ name }) => name), ...of.policies])];
   return (
     <FormDialog
       title={`Permissions of ${of.name}`}
@@ -467,7 +367,7 @@ function EditPermissions({ of, onClose }: { of: ApiKey; onClose: () => void }) {
             ...(expires === (of.expires_at?.slice(0, 10) ?? "")
               ? {}
               : {
-                  expires_at: expires === "" ? null : new Date(`${expires}T23:59:59`).toISOString(),
+                  expires_at: expires === "" ? null : endOfDay(expires),
                 }),
           } as Schemas["ApiKeyChange"],
         });
@@ -476,20 +376,7 @@ function EditPermissions({ of, onClose }: { of: ApiKey; onClose: () => void }) {
       }}
     >
       <div class="two">
-        <fieldset>
-          <legend>Policies</legend>
-          {names.map((name) => (
-            <Check
-              key={name}
-              label={<bdi>{name}</bdi>}
-              checked={chosen.includes(name)}
-              onChecked={(on) =>
-                setChosen(on ? [...chosen, name] : chosen.filter((one) => one !== name))
-              }
-            />
-          ))}
-          {names.length === 0 && <p class="hint">There are no policies.</p>}
-        </fieldset>
+        <PolicyChoice chosen={chosen} onChosen={setChosen} />
         <div>
           <AreaField
             label="Models"
@@ -528,11 +415,7 @@ function EditPermissions({ of, onClose }: { of: ApiKey; onClose: () => void }) {
   );
 }
 
-function Rotate(props: {
-  of: ApiKey;
-  onClose: () => void;
-  onMade: (made: { api_key?: string; claim_url?: string; ends?: string | null }) => void;
-}) {
+function Rotate(props: { of: ApiKey; onClose: () => void; onMade: (made: Credential) => void }) {
   const [overlap, setOverlap] = useState("86400");
   const [delivery, setDelivery] = useState<"key" | "claim">("claim");
   return (
@@ -555,16 +438,9 @@ function Rotate(props: {
       }}
     >
       <p>The key gets another secret. Its name, permissions, limits and usage stay.</p>
-      <SelectField
-        label="The present secret works for another"
+      <OverlapField
         value={overlap}
         onValue={setOverlap}
-        options={[
-          ["0", "0 s: it has leaked"],
-          ["3600", "hour"],
-          ["86400", "day"],
-          ["604800", "week"],
-        ]}
         hint={delivery === "claim" ? "The time begins when the link is opened." : ""}
       />
       <SelectField
@@ -589,17 +465,18 @@ function Detail({ name }: { name: string }) {
   const days = rangeOf();
   const usage = useUsage(name, days);
   const [open, setOpen] = useState<Open>(null);
-  const [made, setMade] = useState<{
-    api_key?: string;
-    claim_url?: string;
-    ends?: string | null;
-  } | null>(null);
+  const [made, setMade] = useState<Credential | null>(null);
   const [request, setRequest] = useState<Schemas["KeyRequest"] | null>(null);
   const list = one.data as ApiKey[] | ApiKey | null;
   const apiKey = Array.isArray(list) ? (list[0] ?? null) : list;
   useEffect(() => {
     setRequest(null);
-    if (apiKey?.request_id) void ownerOf(apiKey.request_id).then(setRequest);
+    if (apiKey?.request_id)
+      call("get", "/api/portal/requests/{id}", { path: { id: apiKey.request_id } }).then(
+        setRequest,
+        // Deleted: its texts are not shown.
+        () => {},
+      );
   }, [apiKey?.request_id]);
   const close = () => setOpen(null);
   const setDisabled = (disabled: boolean) =>
@@ -690,70 +567,59 @@ function Detail({ name }: { name: string }) {
                   </button>
                 }
               >
-                <dl class="facts">
-                  {(
+                <Facts
+                  of={[
                     [
-                      [
-                        "Policies",
-                        apiKey.policies.length > 0 ? (
-                          <bdi>{apiKey.policies.join(", ")}</bdi>
-                        ) : (
-                          "none"
-                        ),
-                      ],
-                      [
-                        "Models",
-                        apiKey.models ? (
-                          <bdi>{(apiKey.models as string[]).join(", ")}</bdi>
-                        ) : (
-                          "all, as far as policies allow"
-                        ),
-                      ],
-                      [
-                        "Endpoints",
-                        apiKey.endpoints
-                          ? (apiKey.endpoints as string[]).join(", ")
-                          : "all, as far as policies allow",
-                      ],
-                      ["Own limits", limitsText(apiKey.limits) || "none"],
-                      [
-                        "Metadata",
-                        Object.keys(apiKey.metadata).length > 0 ? (
-                          <bdi>
-                            {Object.entries(apiKey.metadata)
-                              .map(([label, value]) => `${label}=${value}`)
-                              .join(", ")}
-                          </bdi>
-                        ) : (
-                          "none"
-                        ),
-                      ],
-                      ["Expires", <Time at={apiKey.expires_at} />],
-                      [
-                        "Created",
-                        <>
-                          <Time at={apiKey.created_at} /> by <bdi>{apiKey.created_by}</bdi>
-                        </>,
-                      ],
-                      ["Id", <code>{apiKey.id}</code>],
-                      [
-                        "Use case",
-                        request ? (
-                          <span class="wrap">
-                            <bdi>{request.fields["use_case"] ?? "–"}</bdi>
-                          </span>
-                        ) : (
-                          "–"
-                        ),
-                      ],
-                    ] as [string, preact.ComponentChildren][]
-                  ).map(([label, value]) => (
-                    <div key={label}>
-                      <dt>{label}</dt>
-                      <dd class="wrap">{value}</dd>
-                    </div>
-                  ))}
-                </dl>
+                      "Policies",
+                      apiKey.policies.length > 0 ? <bdi>{apiKey.policies.join(", ")}</bdi> : "none",
+                    ],
+                    [
+                      "Models",
+                      apiKey.models ? (
+                        <bdi>{(apiKey.models as string[]).join(", ")}</bdi>
+                      ) : (
+                        "all, as far as policies allow"
+                      ),
+                    ],
+                    [
+                      "Endpoints",
+                      apiKey.endpoints
+                        ? (apiKey.endpoints as string[]).join(", ")
+                        : "all, as far as policies allow",
+                    ],
+                    ["Own limits", limitsText(apiKey.limits) || "none"],
+                    [
+                      "Metadata",
+                      Object.keys(apiKey.metadata).length > 0 ? (
+                        <bdi>
+                          {Object.entries(apiKey.metadata)
+                            .map(([label, value]) => `${label}=${value}`)
+                            .join(", ")}
+                        </bdi>
+                      ) : (
+                        "none"
+                      ),
+                    ],
+                    ["Expires", <Time at={apiKey.expires_at} />],
+                    [
+                      "Created",
+                      <>
+                        <Time at={apiKey.created_at} /> by <bdi>{apiKey.created_by}</bdi>
+                      </>,
+                    ],
+                    ["Id", <code>{apiKey.id}</code>],
+                    [
+                      "Use case",
+                      request ? (
+                        <span class="wrap">
+                          <bdi>{request.fields["use_case"] ?? "–"}</bdi>
+                        </span>
+                      ) : (
+                        "–"
+                      ),
+                    ],
+                  ]}
+                />
                 <table>
                   <thead>
                     <tr>
@@ -816,7 +682,9 @@ function Detail({ name }: { name: string }) {
                   </p>
                 </ConfirmName>
               )}
-              {made && <NewSecret title="The new secret" {...made} onClose={() => setMade(null)} />}
+              {made && (
+                <NewCredential title="The new secret" {...made} onClose={() => setMade(null)} />
+              )}
             </>
           )
         }

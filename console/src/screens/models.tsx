@@ -13,6 +13,7 @@ import {
   Check,
   Dialog,
   Empty,
+  Facts,
   Field,
   Filter,
   Icon,
@@ -174,14 +175,7 @@ function ModelDialog({ model, onClose }: { model: Model; onClose: () => void }) 
       {(close) => (
         <>
           <div class="body">
-            <dl class="facts">
-              {facts.map(([label, value]) => (
-                <div key={label}>
-                  <dt>{label}</dt>
-                  <dd class="wrap">{value}</dd>
-                </div>
-              ))}
-            </dl>
+            <Facts of={facts} />
             {setting && (
               <p class="note-box">
                 {setting.source === "database"

@@ -1,7 +1,7 @@
 //! The overview: what needs an operator, spend and calls, the providers, and the largest keys, models and projects.
 
 import { useAlerts } from "../alerts";
-import { call } from "../api";
+import { arrayPage, call } from "../api";
 import { useData } from "../data";
 import { count, duration, percent, plural, short, usd } from "../format";
 import { usePending } from "../pending";
@@ -31,11 +31,14 @@ const TOP: [Group, string][] = [
   ["project", "Projects"],
 ];
 
+const TOP_SHOWN = 5;
+
 /** The largest groups of one kind. */
 function Top({ group, title }: { group: Group; title: string }) {
   const days = rangeOf();
   const measure = measureChosen();
-  const spending = useSpending(days, group, false);
+  // One more: calls without a project are not shown.
+  const spending = useSpending(days, group, { buckets: false, limit: TOP_SHOWN + 1 });
   return (
     <Panel
       title={title}
@@ -54,8 +57,7 @@ function Top({ group, title }: { group: Group; title: string }) {
         {({ data }) => {
           const rows = data
             .filter((entry) => group !== "project" || entry.group !== null)
-            .toSorted((a, b) => measureOf(b, measure) - measureOf(a, measure))
-            .slice(0, 5);
+            .slice(0, TOP_SHOWN);
           if (rows.length === 0)
             return (
               <p class="muted none">
@@ -171,15 +173,20 @@ function Providers() {
 export default function Overview() {
   const days = rangeOf();
   const measure = measureChosen();
-  const spending = useSpending(days, "model", true);
+  const spending = useSpending(days, "model", { buckets: true });
   const providers = useProviders();
   const health = useData("health", () => call("get", "/health"), 15);
-  const keys = useData("keys", () => call("get", "/v0/api_keys"));
+  const keys = useData("keys:count", async () => {
+    const [all, active] = await Promise.all([
+      arrayPage("/v0/api_keys", { query: { limit: 1 } }),
+      arrayPage("/v0/api_keys", { query: { limit: 1, state: "active" } }),
+    ]);
+    return { all: all.total, active: active.total };
+  });
   const config = useData("config", () => call("get", "/v0/config"), 60);
   const pending = usePending();
   const alerts = useAlerts().data?.data.length;
 
-  const active = keys.data?.filter(({ state }) => state === "active").length;
   const problems = [...(health.data?.problems ?? []), ...(config.data?.faults ?? [])];
   const totals = spending.data?.totals;
   const on = providers.data?.filter((provider) => provider.active) ?? [];
@@ -244,8 +251,8 @@ export default function Overview() {
         />
         <Stat
           label="Active keys"
-          value={active === undefined ? "–" : count(active)}
-          note={keys.data ? `of ${plural(keys.data.length, "issued key")}` : " "}
+          value={keys.data ? count(keys.data.active) : "–"}
+          note={keys.data ? `of ${plural(keys.data.all, "issued key")}` : " "}
           href={to(["keys"])}
         />
         <Stat

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { call } from "../api";
 import { useData } from "../data";
-import { count, plural } from "../format";
+import { count, linesOf, plural } from "../format";
 import { queryOf, setQuery, to } from "../router";
 import { ChangeDialog, Source, type Setting } from "../settings";
 import { AreaField, Empty, Filter, Icon, Page, Panel, Show, TextField, Time } from "../ui/basic";
@@ -17,9 +17,6 @@ interface Policy {
   model_limits?: Record<string, object>;
   expires_days?: number;
 }
-
-const linesOf = (text: string) =>
-  text.split(/[\n,]/).flatMap((line) => (line.trim() === "" ? [] : [line.trim()]));
 
 function Edit({ of, onClose }: { of: Setting | null; onClose: () => void }) {
   const value = (of?.value ?? {}) as Policy;
@@ -197,7 +194,9 @@ export default function Policies() {
                               )}
                             </td>
                             <td class="num">
-                              <a href={to(["keys"], { q: one.name })}>{count(one.keys ?? 0)}</a>
+                              <a href={to(["keys"], { policy: one.name })}>
+                                {count(one.keys ?? 0)}
+                              </a>
                             </td>
                             <td>
                               <Source of={one} />

@@ -2,20 +2,21 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, call, type Schemas } from "../api";
-import { reload, useData } from "../data";
-import { count, plural } from "../format";
+import { reload, useData, useSettled } from "../data";
+import { count, endOfDay, plural } from "../format";
 import { useShortcuts } from "../keyboard";
+import { PolicyChoice } from "../policy-choice";
 import { queryOf, setQuery, to } from "../router";
 import {
   AreaField,
   Badge,
-  Check,
-  Dialog,
   Empty,
+  Filter,
   FormDialog,
   Page,
   Pager,
   Panel,
+  ResultDialog,
   Secret,
   SelectField,
   Show,
@@ -28,7 +29,10 @@ import { LimitFields, limitsOf, limitsText, type LimitTexts } from "../ui/limits
 
 type KeyRequest = Schemas["KeyRequest"];
 
-const emailOf = ({ portal_developer: { email }, id }: KeyRequest) => email || id;
+const emailOf = ({ portal_developer: { email }, increase, id }: KeyRequest) =>
+  email || increase?.key_name || id;
+/** The use case of a request for a key; the reason of a request for higher limits. */
+const useCaseOf = ({ fields }: KeyRequest) => fields["use_case"] ?? fields["reason"];
 const USES: Record<string, string> = {
   personal: "Personal",
   internal: "Internal",
@@ -42,8 +46,11 @@ const REASONS = [
 
 interface Issued {
   email: string;
+  /** Of the request. */
   id: string;
-  key?: string;
+  /** The name of the key. */
+  key: string;
+  secret?: string;
   link?: string;
   expires?: string;
   sent?: string;
@@ -57,7 +64,6 @@ function Approve(props: {
   onClose: () => void;
   onIssued: (issued: Issued[]) => void;
 }) {
-  const policies = useData("policies", () => call("get", "/v0/policies"));
   const config = useData("config", () => call("get", "/v0/config"));
   const first = props.requests[0];
   const [chosen, setChosen] = useState<string[]>(
@@ -78,8 +84,13 @@ function Approve(props: {
       onClose={props.onClose}
       submit={async () => {
         const issued: Issued[] = [];
+        const named = many ? "" : name.trim();
         for (const request of props.requests) {
-          const about = { email: emailOf(request), id: request.id };
+          const about = {
+            email: emailOf(request),
+            id: request.id,
+            key: request.increase?.key_name ?? (named || request.id),
+          };
           try {
             const done = await call("put", "/api/portal/requests/approve/{id}", {
               path: { id: request.id },
@@ -87,15 +98,13 @@ function Approve(props: {
                 ? {}
                 : {
                     delivery,
-                    ...(!many && name.trim() !== "" ? { name: name.trim() } : {}),
+                    ...(named === "" ? {} : { name: named }),
                     ...(chosen.length > 0 || !many ? { apply_policies: chosen } : {}),
                     limits: limitsOf(limits),
-                    ...(expires === ""
-                      ? {}
-                      : { expires_at: new Date(`${expires}T23:59:59`).toISOString() }),
+                    ...(expires === "" ? {} : { expires_at: endOfDay(expires) }),
                   },
             });
-            if ("RawKey" in done) issued.push({ ...about, key: done.RawKey });
+            if ("RawKey" in done) issued.push({ ...about, secret: done.RawKey });
             else if ("ClaimURL" in done)
               issued.push({
                 ...about,
@@ -129,37 +138,14 @@ function Approve(props: {
             <bdi>{emailOf(first)}</bdi>
           </b>
           <p class="wrap">
-            <bdi>{first.fields["use_case"] ?? ""}</bdi>
+            <bdi>{useCaseOf(first)}</bdi>
           </p>
         </div>
       )}
       {!isIncrease && (
         <>
           <div class="two">
-            <fieldset>
-              <legend>Policies</legend>
-              {policies.data?.map(({ name, value }) => (
-                <Check
-                  key={name}
-                  label={<bdi>{name}</bdi>}
-                  hint={limitsText((value as { limits?: object } | null)?.limits) || "no limits"}
-                  checked={chosen.includes(name)}
-                  onChecked={(on) =>
-                    setChosen(on ? [...chosen, name] : chosen.filter((other) => other !== name))
-                  }
-                />
-              ))}
-              {policies.data?.length === 0 && (
-                <p class="hint">
-                  There are no policies: the key may use every model.{" "}
-                  <a href={to(["policies"])}>Create one</a>
-                </p>
-              )}
-              {policies.error && <p class="form-error">{policies.error.message}</p>}
-              {chosen.length === 0 && (policies.data?.length ?? 0) > 0 && (
-                <p class="hint">Without a policy the key may use every model and endpoint.</p>
-              )}
-            </fieldset>
+            <PolicyChoice chosen={chosen} onChosen={setChosen} />
             <div>
               <LimitFields
                 value={limits}
@@ -263,53 +249,46 @@ const mailTo = ({ email, link }: Issued) =>
   )}`;
 
 const IssuedDialog = (props: { issued: Issued[]; onClose: () => void }) => (
-  <Dialog
+  <ResultDialog
     title={props.issued.every(({ error }) => error) ? "Not approved" : "Approved"}
     wide
     onClose={props.onClose}
   >
     {(close) => (
       <>
-        <div class="body">
-          {props.issued.map((one) => (
-            <div key={one.id} class="issued">
-              <p class="wrap">
-                <b>
-                  <bdi>{one.email}</bdi>
-                </b>
+        {props.issued.map((one) => (
+          <div key={one.id} class="issued">
+            <p class="wrap">
+              <b>
+                <bdi>{one.email}</bdi>
+              </b>
+            </p>
+            {one.error && <p class="form-error wrap">{one.error}</p>}
+            {one.raised && <p>The limits of the key are raised.</p>}
+            {one.sent && <p>The claim link was sent to {one.sent}.</p>}
+            {one.secret && <Secret text={one.secret} label="Key" />}
+            {one.link && <Secret text={one.link} label="Claim link" />}
+            {one.link && (
+              <p class="hint">
+                Shown once, works once, and ends <Time at={one.expires} />.{" "}
+                <a href={mailTo(one)}>Write an e-mail with it</a>
               </p>
-              {one.error && <p class="form-error wrap">{one.error}</p>}
-              {one.raised && <p>The limits of the key are raised.</p>}
-              {one.sent && <p>The claim link was sent to {one.sent}.</p>}
-              {one.key && <Secret text={one.key} label="Key" />}
-              {one.link && <Secret text={one.link} label="Claim link" />}
-              {one.link && (
-                <p class="hint">
-                  Shown once, works once, and ends <Time at={one.expires} />.{" "}
-                  <a href={mailTo(one)}>Write an e-mail with it</a>
-                </p>
-              )}
-              {one.key && (
-                <p class="hint">Shown once: the gateway does not store it. Pass it on safely.</p>
-              )}
-              {!one.error && (
-                <p>
-                  <a href={to(["keys", one.id])} onClick={close}>
-                    Open the key
-                  </a>
-                </p>
-              )}
-            </div>
-          ))}
-        </div>
-        <footer>
-          <button type="button" class="primary" onClick={close}>
-            Done
-          </button>
-        </footer>
+            )}
+            {one.secret && (
+              <p class="hint">Shown once: the gateway does not store it. Pass it on safely.</p>
+            )}
+            {!one.error && (
+              <p>
+                <a href={to(["keys", one.key])} onClick={close}>
+                  Open the key
+                </a>
+              </p>
+            )}
+          </div>
+        ))}
       </>
     )}
-  </Dialog>
+  </ResultDialog>
 );
 
 export default function Requests() {
@@ -321,10 +300,13 @@ export default function Requests() {
       : tab === "declined"
         ? { declined: true }
         : { approved: false };
-  const name = tab === "pending" && page === 1 ? "requests:first" : `requests:${tab}:${page}`;
+  const q = useSettled(queryOf("q").trim());
   const data = useData(
-    name,
-    () => call("get", "/api/portal/requests", { query: { ...filter, p: page } }),
+    `requests:${tab}:${page}:${q}`,
+    () =>
+      call("get", "/api/portal/requests", {
+        query: { ...filter, p: page, ...(q === "" ? {} : { q }) },
+      }),
     tab === "pending" ? 10 : 0,
   );
   const [selected, setSelected] = useState<string[]>([]);
@@ -395,10 +377,19 @@ export default function Requests() {
           current: tab === state,
         }))}
       />
+      <div class="tools">
+        <Filter
+          label="Filter by e-mail, company, use case"
+          value={queryOf("q")}
+          onValue={(text) => setQuery({ q: text, page: null })}
+        />
+      </div>
       <Show of={data}>
         {() =>
           list.length === 0 ? (
-            isPending ? (
+            q !== "" ? (
+              <Empty icon="search" title="No request matches" />
+            ) : isPending ? (
               <Empty icon="check" title="No request is waiting">
                 <p>New requests appear here by themselves. To be notified, set a webhook.</p>
                 <a href="/docs/operate/notifications">Notifications</a>
@@ -444,7 +435,7 @@ export default function Requests() {
                           ))}
                         </p>
                         <p class="use wrap">
-                          <bdi>{fields["use_case"] ?? "No use case was given."}</bdi>
+                          <bdi>{useCaseOf(request) ?? "No use case was given."}</bdi>
                         </p>
                         <p class="tags">
                           <Time at={request.date_created} />
@@ -496,7 +487,9 @@ export default function Requests() {
                             </button>
                           </>
                         ) : (
-                          request.key_id && <a href={to(["keys", request.id])}>Open the key</a>
+                          request.key_id && (
+                            <a href={to(["keys"], { q: request.key_id })}>Find the key</a>
+                          )
                         )}
                       </div>
                     </li>

@@ -7,6 +7,7 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { ApiError } from "../api";
 import { now, type Loaded } from "../data";
 import { both, count, relative } from "../format";
+import { queryOf, setQuery } from "../router";
 
 // --- Icons: one path each, on a grid of 16 -----------------------------------------------------------------------------
 
@@ -232,11 +233,12 @@ export function Show<T>(props: {
   rows?: number;
   children: (data: T) => ComponentChildren;
 }) {
-  const { data, error, retry } = props.of;
+  const { data, error, loading, retry } = props.of;
   if (data === null)
     return error ? <Failure error={error} retry={retry} /> : <Skeleton rows={props.rows ?? 6} />;
   return (
     <>
+      {loading && <div class="progress" />}
       {error && (
         <p class="stale" role="status">
           <Icon name="warn" /> Not up to date: {error.message}{" "}
@@ -302,6 +304,18 @@ export const Code = ({ text, label }: { text: string; label: string }) => (
   </div>
 );
 
+/** Names with their values. */
+export const Facts = ({ of }: { of: [string, ComponentChildren][] }) => (
+  <dl class="facts">
+    {of.map(([name, value]) => (
+      <div key={name}>
+        <dt>{name}</dt>
+        <dd class="wrap">{value}</dd>
+      </div>
+    ))}
+  </dl>
+);
+
 // --- Dialogs -----------------------------------------------------------------------------------------------------------
 
 export function Dialog(props: {
@@ -328,6 +342,27 @@ export function Dialog(props: {
     </dialog>
   );
 }
+
+/** A result in a dialog, which is read and closed. */
+export const ResultDialog = (props: {
+  title: string;
+  wide?: boolean;
+  onClose: () => void;
+  children: (close: () => void) => ComponentChildren;
+}) => (
+  <Dialog title={props.title} wide={props.wide ?? false} onClose={props.onClose}>
+    {(close) => (
+      <>
+        <div class="body">{props.children(close)}</div>
+        <footer>
+          <button type="button" class="primary" onClick={close}>
+            Done
+          </button>
+        </footer>
+      </>
+    )}
+  </Dialog>
+);
 
 /**
  * A form in a dialog. `submit` throws to show an error and to leave the dialog open.
@@ -565,7 +600,42 @@ export const Filter = (props: {
   </div>
 );
 
-/** Pages of a list that is here as a whole. */
+/** A filter of the URL that applies, with a button that removes it. */
+export const Chosen = ({ name, label }: { name: string; label: string }) => {
+  const value = queryOf(name);
+  return value === "" ? null : (
+    <button
+      type="button"
+      class="chosen"
+      aria-label={`Remove the filter ${label}: ${value}`}
+      onClick={() => setQuery({ [name]: null })}
+    >
+      {label}: <bdi>{value}</bdi> <Icon name="close" />
+    </button>
+  );
+};
+
+/** The number of entries that are shown, and the button that loads further ones. */
+export const More = (props: {
+  of: { hasMore: boolean; busy: boolean; more: () => Promise<void> };
+  text: string;
+  label: string;
+}) => (
+  <p class="pager">
+    <span class="muted">{props.text}</span>
+    {props.of.hasMore && (
+      <button
+        type="button"
+        disabled={props.of.busy}
+        onClick={() => props.of.more().catch((error: Error) => toast(error.message, { bad: true }))}
+      >
+        {props.of.busy ? "Loading…" : props.label}
+      </button>
+    )}
+  </p>
+);
+
+/** Pages of a list with a number of each. */
 export function Pager(props: {
   page: number;
   pages: number;

@@ -126,6 +126,8 @@ export const LimitFields = (props: {
   names?: Name[];
   onValue: (value: LimitTexts) => void;
   focus?: Name;
+  /** The meaning of an empty field. */
+  empty?: string;
 }) => (
   <div class="grid-fields">
     {LIMITS.filter(({ name }) => props.names?.includes(name) ?? true).map(
@@ -139,7 +141,7 @@ export const LimitFields = (props: {
                 inputMode="decimal"
                 min={unit === "USD" ? "0.000001" : "1"}
                 step={unit === "USD" ? "any" : "1"}
-                placeholder="no limit"
+                placeholder={props.empty ?? "no limit"}
                 autofocus={props.focus === name}
                 value={props.value[name] ?? ""}
                 onInput={(event) =>

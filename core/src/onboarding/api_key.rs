@@ -85,6 +85,33 @@ impl Role {
     }
 }
 
+/// The state of a key that is not revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The key is accepted.
+    Active,
+    /// An operator has disabled the key.
+    Disabled,
+    /// The key has expired, and is not disabled.
+    Expired,
+}
+
+impl State {
+    /// The states by their names in queries and documents.
+    pub const CHOICES: [(&str, State); 3] =
+        [("active", State::Active), ("disabled", State::Disabled), ("expired", State::Expired)];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Disabled => "disabled",
+            State::Expired => "expired",
+        }
+    }
+}
+
 /// The settings of a key, which an operator decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -363,11 +390,11 @@ impl ApiKey {
         let Settings { disabled, policies, models, endpoints, limits, role, metadata, expires_ms } =
             &self.settings;
         let state = if *disabled {
-            "disabled"
+            State::Disabled
         } else if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
-            "expired"
+            State::Expired
         } else {
-            "active"
+            State::Active
         };
         let live = self.secrets.iter().filter(|secret| secret.expires_ms.is_none_or(|end| end > now_ms));
         let mut secrets: Vec<_> = live.collect();
@@ -404,8 +431,8 @@ pub struct ApiKeyDocument<'a> {
     pub scopes: [&'static str; 2],
     /// The role that it was created with.
     pub role: Role,
-    /// `active`, `disabled` or `expired`.
-    pub state: &'static str,
+    /// The state at the time of the response.
+    pub state: State,
     /// Names of its policies.
     pub policies: &'a [String],
     /// Models that the key may use; `None` is all.
@@ -595,6 +622,6 @@ mod tests {
             )
         );
         assert_eq!(key.document(5).secrets.len(), 1, "the expired secret is omitted");
-        assert_eq!(key.document(NOW).state, "expired");
+        assert_eq!(key.document(NOW).state, State::Expired);
     }
 }

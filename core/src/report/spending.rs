@@ -60,6 +60,37 @@ impl Group {
     ];
 }
 
+/// The measure by which groups are ranked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rank {
+    /// The number of calls.
+    #[default]
+    Requests,
+    /// The cost.
+    Cost,
+    /// The tokens of input and output.
+    Tokens,
+}
+
+impl Rank {
+    /// The values of the query parameter.
+    pub const CHOICES: [(&'static str, Rank); 3] =
+        [("requests", Rank::Requests), ("cost", Rank::Cost), ("tokens", Rank::Tokens)];
+}
+
+/// The entries of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The property by which calls are grouped; `None` is all together.
+    pub group: Option<Group>,
+    /// The order of groups.
+    pub rank: Rank,
+    /// The number of groups of the range that have entries of their own, the largest; the others are one. `None` is all.
+    pub top: Option<u32>,
+    /// The maximum number of entries.
+    pub limit: u32,
+}
+
 /// Restrictions to calls with one value of a property; `None` is any. An empty project is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
@@ -155,6 +186,8 @@ pub struct Entry {
     pub group: Option<String>,
     /// The name of the key, if it is an issued key that is known.
     pub name: Option<String>,
+    /// The number of groups, if this is the entry of those that have none of their own.
+    pub others: Option<u32>,
     /// The sums.
     pub tally: Tally,
 }
@@ -172,7 +205,7 @@ pub struct Report {
     group_by: Option<Group>,
     /// The sums of all calls that match.
     totals: Sums,
-    /// The sums, by span, most calls first.
+    /// The sums, by span, the largest first.
     data: Vec<Line>,
     /// There are more entries than the limit allows.
     has_more: bool,
@@ -188,12 +221,15 @@ struct Line {
     /// The name of a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// The number of groups that have no entries of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<u32>,
     #[serde(flatten)]
     sums: Sums,
 }
 
 /// The columns of the CSV text: fields of an entry.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "start",
     "group",
     "name",
@@ -210,17 +246,13 @@ const COLUMNS: [&str; 16] = [
     "estimated",
     "avg_duration_ms",
     "avg_first_token_ms",
+    "others",
 ];
 
 impl Report {
-    /// The report of entries, of which `limit` are shown.
-    pub fn new(
-        range: &Range,
-        group: Option<Group>,
-        totals: &Tally,
-        entries: Vec<Entry>,
-        limit: u32,
-    ) -> Report {
+    /// The report of a selection. An entry above its limit is not shown.
+    pub fn new(range: &Range, selection: Selection, totals: &Tally, entries: Vec<Entry>) -> Report {
+        let Selection { group, limit, .. } = selection;
         let limit = limit as usize;
         let [from, to] = range.hours.map(|hour| to_rfc3339(u64::from(hour) * HOUR_MS));
         let has_more = entries.len() > limit;
@@ -232,6 +264,7 @@ impl Report {
                 id.strip_prefix("ring:").map(str::to_owned)
             }),
             group: entry.group,
+            others: entry.others,
             sums: Sums::of(&entry.tally, Detail::Full),
         };
         Report {
@@ -333,10 +366,16 @@ mod tests {
     fn a_report_has_its_range_its_totals_and_at_most_as_many_entries_as_the_limit() {
         let range = Range::new(Some("2026-11-29"), Some("2026-11-30"), None, NOW_MS).unwrap();
         let tally = Tally { requests: 3, successful: 2, cost_micro_usd: 1_500_000, ..Tally::default() };
-        let entry =
-            |group: &str| Entry { hour: range.hours[0], group: Some(group.into()), name: None, tally };
-        let entries = vec![entry("ring:=ci\"x\""), Entry { group: None, ..entry("") }, entry("third")];
-        let report = Report::new(&range, Some(Group::Key), &tally, entries, 2);
+        let entry = |group: &str| Entry {
+            hour: range.hours[0],
+            group: Some(group.into()),
+            tally,
+            ..Entry::default()
+        };
+        let others = Entry { group: None, others: Some(7), ..entry("") };
+        let entries = vec![entry("ring:=ci\"x\""), others, entry("third")];
+        let selection = Selection { group: Some(Group::Key), rank: Rank::Cost, top: Some(1), limit: 2 };
+        let report = Report::new(&range, selection, &tally, entries);
         let sums = r#""requests":3,"successful":2,"failed":1,"prompt_tokens":0,"cached_tokens":0,"cache_write_tokens":0,"completion_tokens":0,"reasoning_tokens":0,"cost_usd":1.5,"unpriced":0,"estimated":0,"avg_duration_ms":0,"avg_first_token_ms":null"#;
         assert_eq!(
             to_text(&report),
@@ -345,7 +384,7 @@ mod tests {
                 sums,
                 r#"},"data":[{"start":"2026-11-29T00:00:00Z","group":"ring:=ci\"x\"","name":"=ci\"x\"","#,
                 sums,
-                r#"},{"start":"2026-11-29T00:00:00Z","group":null,"#,
+                r#"},{"start":"2026-11-29T00:00:00Z","group":null,"others":7,"#,
                 sums,
                 r#"}],"has_more":true}"#,
             ]
@@ -355,9 +394,9 @@ mod tests {
             report.to_csv(),
             concat!(
                 "start,group,name,requests,successful,failed,prompt_tokens,cached_tokens,cache_write_tokens,",
-                "completion_tokens,reasoning_tokens,cost_usd,unpriced,estimated,avg_duration_ms,avg_first_token_ms\r\n",
-                "2026-11-29T00:00:00Z,\"ring:=ci\"\"x\"\"\",\"'=ci\"\"x\"\"\",3,2,1,0,0,0,0,0,1.5,0,0,0,\r\n",
-                "2026-11-29T00:00:00Z,,,3,2,1,0,0,0,0,0,1.5,0,0,0,\r\n",
+                "completion_tokens,reasoning_tokens,cost_usd,unpriced,estimated,avg_duration_ms,avg_first_token_ms,others\r\n",
+                "2026-11-29T00:00:00Z,\"ring:=ci\"\"x\"\"\",\"'=ci\"\"x\"\"\",3,2,1,0,0,0,0,0,1.5,0,0,0,,\r\n",
+                "2026-11-29T00:00:00Z,,,3,2,1,0,0,0,0,0,1.5,0,0,0,,7\r\n",
             )
         );
         for (text, field) in

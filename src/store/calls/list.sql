@@ -2,6 +2,9 @@ SELECT c.span AS span, substr(r.value ->> 'id', -26) AS place, r.value ->> 'id' 
   (SELECT name FROM issued_keys WHERE issued_keys.id = r.value ->> 'key_id') AS key_name
 FROM {table} c, json_each('[' || c.{calls} || ']') r
 WHERE c.span <= ?1 AND c.span >= {since}
+  -- Rows without the texts need not be parsed.
+  AND (?7 IS NULL OR instr(c.{calls}, ?7) > 0)
+  AND (?13 IS NULL OR instr(c.{calls}, ?13) > 0)
   AND (?4 IS NULL OR c.span < ?1 OR substr(r.value ->> 'id', -26) < substr(?4, -26))
   AND (?5 IS NULL OR substr(r.value ->> 'id', -26) >= substr(?5, -26))
   AND (?6 IS NULL OR substr(r.value ->> 'id', -26) < substr(?6, -26))
