@@ -273,6 +273,8 @@ pub(crate) struct FromUpstream {
     meaning: Meaning,
     /// The upstream's own message, if the caller gets another one.
     told: Option<String>,
+    /// The upstream's own status, if the caller gets another one.
+    told_status: Option<u16>,
 }
 
 /// The meaning of an upstream's error for the call, whatever its status. `format::upstream_error` decides it.
@@ -352,7 +354,7 @@ impl Error {
     /// An error that an upstream returned: its own status, type and code. Its meaning is that of the status.
     pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
         let meaning = Meaning::of_status(status);
-        let origin = Origin::Upstream(Box::new(FromUpstream { kind, code, meaning, told: None }));
+        let origin = Origin::Upstream(Box::new(FromUpstream { kind, code, meaning, told: None, told_status: None }));
         Error { status, message, param: None, facts: None, retry: None, origin }
     }
 
@@ -364,6 +366,23 @@ impl Error {
             (upstream.meaning, upstream.told) = (meaning, told);
         }
         self
+    }
+
+    /// The same upstream error with the status that the upstream sent, if the caller does not get it.
+    #[must_use]
+    pub fn with_told_status(mut self, status: Option<u16>) -> Error {
+        if let Origin::Upstream(upstream) = &mut self.origin {
+            upstream.told_status = status;
+        }
+        self
+    }
+
+    /// The status as the operator sees it: that of the upstream, if it sent one.
+    pub fn told_status(&self) -> u16 {
+        match &self.origin {
+            Origin::Gateway(_) => self.status,
+            Origin::Upstream(upstream) => upstream.told_status.unwrap_or(self.status),
+        }
     }
 
     /// The meaning of an upstream's error; `None` for an error of the gateway.

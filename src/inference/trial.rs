@@ -152,7 +152,7 @@ impl SentTrial {
                 let said = detail.as_deref().or(error.told()).unwrap_or(&error.message);
                 let said = secret.iter().fold(said.to_owned(), |said, key| blot(&said, key.expose()));
                 let said = said.chars().take(MAX_MESSAGE).collect();
-                (error.status, Some(class_of(&refusal).as_str()), Some(said))
+                (error.told_status(), Some(class_of(&refusal).as_str()), Some(said))
             }
         };
         TrialReport {

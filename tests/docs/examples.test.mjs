@@ -331,7 +331,7 @@ suite("request samples", () => {
     assert.ok(runs.length > 15);
     const script = runs.map(({ name, text }) => `echo "== ${name}"\n${text}\n`).join("\n");
     const curl = 'curl() { command curl -sS --fail-with-body "$@"; }';
-    const output = await run("bash", ["-euo", "pipefail", "-c", `${curl}\n${script}`]);
+    const output = await run("bash", ["--norc", "-euo", "pipefail", "-c", `${curl}\n${script}`]);
     assert.match(output, /== createChatCompletion-0\n\{[^]*"choices"/);
     assert.match(output, /== createChatCompletion-1\ndata: [^]*data: \[DONE\]/);
     const others = of("Shell", false).map(({ text }) => text);

@@ -144,7 +144,13 @@ function run(program, args, { cwd = root, env = {}, input = "" } = {}) {
 const shell = (lines, options) =>
   run(
     "bash",
-    ["-euo", "pipefail", "-c", `curl() { command curl -sS --fail-with-body "$@"; }\n${lines}`],
+    [
+      "--norc",
+      "-euo",
+      "pipefail",
+      "-c",
+      `curl() { command curl -sS --fail-with-body "$@"; }\n${lines}`,
+    ],
     options,
   );
 

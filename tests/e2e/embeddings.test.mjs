@@ -233,11 +233,28 @@ suite("embeddings, bytes", () => {
     assert.equal((await upstream.stats())["requests"], (before ?? 0) + 1);
   });
 
-  test("embeddings: a response above responses.max_bytes is an error that names the limit", async () => {
-    const input = Array.from({ length: 500 }, (_, index) => `${index}`);
-    const answered = await ask({ model: MODEL, input, dimensions: 4096 });
-    assertRejected(answered, 502, "upstream_response_too_large");
-    assert.match(answered.error.message, /responses\.max_bytes/);
+  test("embeddings: a response of 30 MB passes as it comes, byte for byte, and is charged", async () => {
+    const input = Array.from({ length: 2048 }, (_, index) => `text number ${index}`);
+    const body = { input, dimensions: 1536 };
+    const direct = await fetch(`${upstream.url}/v1/embeddings`, {
+      method: "POST",
+      body: JSON.stringify({ ...body, model: "embed-small" }),
+    });
+    const expected = await direct.bytes();
+    assert.ok(expected.length > 28_000_000, `${expected.length} bytes`);
+    const { key } = await issue(gateway, "large-vectors");
+    const response = await embed(gateway, { ...body, model: MODEL }, bearer(key));
+    assert.ok(Buffer.from(await response.bytes()).equals(Buffer.from(expected)));
+    const receipt = await eventually(async () => (await receipts(gateway, key))[0]);
+    assert.deepEqual([receipt.input_tokens, receipt.estimated], [3 * 2048, false]);
+  });
+
+  test("embeddings: a large response that is cut reaches the client as one that is broken", async () => {
+    const input = Array.from({ length: 200 }, (_, index) => `text number ${index}`);
+    const simulate = { cut: "body" };
+    const response = await embed(gateway, { model: MODEL, input, dimensions: 1536, simulate });
+    assert.equal(response.status, 200);
+    await assert.rejects(response.text());
   });
 });
 
@@ -544,7 +561,7 @@ test("embeddings: GET /v1/models has the task of each model and lists those for 
         400,
         "invalid_value",
         "task",
-        "'task' must be one of: chat, embed, complete, moderate, rerank, image, speech",
+        "'task' must be one of: chat, embed, complete, moderate, rerank, image, speech, transcribe",
       ],
     );
   }

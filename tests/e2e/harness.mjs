@@ -379,6 +379,7 @@ const ai :Workerd.Worker = (
   ${compatibility},
 );
 `;
+    await mkdir(`${root}.wrangler`, { recursive: true });
     const path = `${root}.wrangler/bare-${port}.capnp`;
     await writeFile(path, config);
     const child = spawn(`${root}node_modules/.bin/workerd`, ["serve", path], {

@@ -35,7 +35,9 @@ const blocks = (language) =>
  * @param {string} lines
  */
 async function paste(lines) {
-  const { stdout, stderr } = await promisify(execFile)("bash", ["-euo", "pipefail", "-c", lines], {
+  // Without --norc, bash may take the socket of its standard input for a remote shell and read its start-up files.
+  const options = ["--norc", "-euo", "pipefail", "-c", lines];
+  const { stdout, stderr } = await promisify(execFile)("bash", options, {
     cwd: root,
     env: { ...process.env, GATEWAY: gateway.url, OPERATOR_KEY },
     timeout: 60_000,

@@ -956,7 +956,7 @@ suite("e-mail", () => {
       const { api_key: key, name } = await claimed.json();
       assert.equal(name, id);
       assert.equal((await chat(gateway, {}, { authorization: `Bearer ${key}` })).status, 200);
-      assert.equal((await approve(gateway, id)).status, 409);
+      assert.equal((await approve(gateway, id)).status, 400);
 
       const nobody = await operate(gateway, "POST", "/api/portal/requests", { by_user: "x" });
       const refused = await approve(gateway, (await nobody.json()).Message);

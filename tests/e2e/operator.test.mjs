@@ -412,6 +412,7 @@ test("operator CLI: the audit log lists every action and detects changes", async
   assert.deepEqual([...new Set(acts.map((/** @type {any} */ { action }) => action))].toSorted(), [
     ..."claimed created revoked rotated updated".split(" ").map((act) => `key.${act}`),
     ..."approved declined deleted increase_approved".split(" ").map((act) => `request.${act}`),
+    ..."changed removed".split(" ").map((act) => `setting.${act}`),
   ]);
   const actors = new Set(acts.map((/** @type {any} */ { actor }) => actor));
   assert.ok(actors.has(OPERATOR_LABEL) && actors.has("claim link"), [...actors].join());

@@ -11,7 +11,17 @@ import { ALL_KEYS, FIELDS, usageStatement } from "./ledgers.mjs";
 const [ADD_ROWS, SET_WATERMARK] = [usageStatement("add_rows"), usageStatement("set_watermark")];
 const [ADD_BY_KEY, ADD_CLOSED] = [usageStatement("add_by_key"), usageStatement("add_closed")];
 const ADD_CALLS = readFileSync(`${root}src/store/calls/add.sql`, "utf8");
-const LIST_CALLS = readFileSync(`${root}src/store/calls/list.sql`, "utf8");
+const LIST = readFileSync(`${root}src/store/calls/list.sql`, "utf8");
+const KEPT_SINCE = readFileSync(`${root}src/store/calls/kept_since.sql`, "utf8");
+/** The list as `of_sources` of src/store/calls.rs makes it. */
+const LIST_CALLS = `${[
+  { table: "recent_calls", column: "receipts", since: KEPT_SINCE },
+  { table: "rejected_calls", column: "calls", since: "?2" },
+]
+  .map(({ table, column, since }) =>
+    LIST.replaceAll("{table}", table).replaceAll("{calls}", column).replaceAll("{since}", since),
+  )
+  .join(" UNION ALL ")} ORDER BY span DESC, place DESC LIMIT ?15`;
 
 function database() {
   const database = new DatabaseSync(":memory:");

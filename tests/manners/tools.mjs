@@ -153,7 +153,7 @@ export async function run(tool, { url, key, prompt, rename = (model) => model, s
  * @returns {Promise<Run>}
  */
 async function execute(tool, { home, work, lines, key, shows, timeout, watch }) {
-  const child = spawn("bash", ["-euo", "pipefail", "-c", lines], {
+  const child = spawn("bash", ["--norc", "-euo", "pipefail", "-c", lines], {
     cwd: work,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],

@@ -909,7 +909,7 @@ suite("operator CLI, completion and examples", PARALLEL, () => {
     const { stdout } = await run(["completion", "bash"]);
     const list = words.map((word) => `'${word}'`).join(" ");
     const script = `${stdout}\nCOMP_WORDS=(gateway-operator ${list})\nCOMP_CWORD=${words.length}\n_gateway_operator\necho "\${COMPREPLY[@]}"`;
-    const child = spawn("bash", ["-eu", "-c", script]);
+    const child = spawn("bash", ["--norc", "-eu", "-c", script]);
     let completed = "";
     child.stdout.setEncoding("utf8").on("data", (text) => (completed += text));
     await new Promise((done) => child.on("close", done));

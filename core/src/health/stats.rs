@@ -69,7 +69,7 @@ impl LastError {
         class.is_fault().then(|| LastError {
             at_ms: now_ms,
             class,
-            status: error.status,
+            status: error.told_status(),
             code: error.code().map(str::to_owned),
             message: message.chars().take(LastError::MAX_MESSAGE).collect(),
         })

@@ -145,14 +145,15 @@ fn blot_value(value: &mut Value, key: &str) {
 fn into_error(provider: &str, said: Said, status: Option<u16>) -> Error {
     let (meaning, found) = signs::decide(provider, &said, status);
     if meaning == Meaning::CredentialRejected {
-        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+        let shown = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
         let message = format!(
-            "{provider} rejected the gateway's own credential{status}; the operator has to check {}",
+            "{provider} rejected the gateway's own credential{shown}; the operator has to check {}",
             api_key_variable(provider)
         );
         let code = Code::UpstreamCredentialRejected.spec();
         return Error::upstream(found, code.kind.to_owned(), Some(code.code.to_owned()), message)
             .with_meaning(meaning, said.message)
+            .with_told_status(status)
             .without_retry();
     }
     let is_too_long = meaning == Meaning::TooLong && found == 400;
