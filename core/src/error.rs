@@ -354,7 +354,8 @@ impl Error {
     /// An error that an upstream returned: its own status, type and code. Its meaning is that of the status.
     pub fn upstream(status: u16, kind: String, code: Option<String>, message: String) -> Error {
         let meaning = Meaning::of_status(status);
-        let origin = Origin::Upstream(Box::new(FromUpstream { kind, code, meaning, told: None, told_status: None }));
+        let origin =
+            Origin::Upstream(Box::new(FromUpstream { kind, code, meaning, told: None, told_status: None }));
         Error { status, message, param: None, facts: None, retry: None, origin }
     }
 

@@ -44,7 +44,8 @@ const SMALL = 65_536;
  * @typedef {object} Hooks
  * @property {(chunk: Uint8Array) => Uint8Array | undefined} push returns the bytes to send for a chunk; undefined:
  * the chunk itself
- * @property {boolean} [isWhole] true if no stream was requested: then a small response is collected
+ * @property {number} [suffices] present if no stream was requested: then a small response is collected, and of each
+ * later chunk of a large one `push` needs only so many bytes at the end
  * @property {() => "held" | "begun" | "over"} state held: no content yet; over: the client gets nothing more
  * @property {(ending: "closed" | "broken" | "silent") => Uint8Array | undefined} end the last bytes for the client; undefined:
  * the format has no sign of an incomplete response, so the client's connection must break
@@ -202,7 +203,7 @@ export function send(
   const pending = watch.isAlone
     ? undefined
     : binding === undefined
-      ? post(url, headers, body, hooks !== undefined && !hooks.isWhole, signal)
+      ? post(url, headers, body, hooks !== undefined && hooks.suffices === undefined, signal)
       : run(binding, url, /** @type {Uint8Array} */ (body), signal);
   return {
     settled: exchange(watch, pending, limits, stallMs, hooks, ticket),
@@ -277,7 +278,7 @@ async function exchange(watch, pending, limits, stallMs, hooks, ticket) {
     exchange.headers = headers;
     // The hooks see what the body is: many servers state another content type, or none.
     const isCollected =
-      hooks === undefined || (hooks.isWhole === true && declared(headers) <= SMALL);
+      hooks === undefined || (hooks.suffices !== undefined && declared(headers) <= SMALL);
     if (!isCollected && response.ok && response.body) {
       exchange.source = new Source(response.body);
       watch.allow(stallMs);
@@ -537,6 +538,8 @@ export function relay(exchange, ping, pingMs) {
 const READ_BYTES = 4_096;
 /** The same for a stream that is gathered. */
 const GATHERED_BYTES = 16_384;
+/** The same for the rest of a whole response, of which nobody can use a part. `upstream.rs` has this number too. */
+const BULK_BYTES = 262_144;
 
 /**
  * The upstream's end of a stream. All reads use the same buffer: by default the runtime allocates one of 4 KB for
@@ -556,6 +559,12 @@ class Source {
   /** Reads the next chunk, which must be passed to `take`. */
   read() {
     return this.reader.read(new Uint8Array(this.buffer));
+  }
+
+  /** The same, once a large chunk or all that is left has arrived. */
+  readInBulk() {
+    if (this.buffer.byteLength < BULK_BYTES) this.buffer = new ArrayBuffer(BULK_BYTES);
+    return this.reader.readAtLeast(BULK_BYTES, new Uint8Array(this.buffer));
   }
 
   /**
@@ -780,7 +789,8 @@ async function pump(exchange, source, hooks, client) {
         held.reduce((sum, bytes) => sum + bytes.byteLength, 0),
       ),
     );
-    const ending = exchange.over ? "over" : await forward(source, watch, hooks, client);
+    const pass = hooks.suffices === undefined ? forward : forwardInBulk;
+    const ending = exchange.over ? "over" : await pass(source, watch, hooks, client);
     if (client.hasLeft) return false;
     if (ending === "over") {
       // A client that has everything may leave.
@@ -847,6 +857,38 @@ async function forward(source, watch, hooks, client) {
       quick = Date.now() - since < GATHER_MS ? quick + 1 : 0;
       if (quick === QUICK_EVENTS) source.gather(ready);
     }
+  }
+}
+
+/**
+ * Sends the rest of a large whole response on to the client, in large chunks and without a copy.
+ *
+ * @param {Source} source
+ * @param {Watch} watch
+ * @param {Hooks} hooks
+ * @param {Client} client
+ * @returns {Promise<"closed" | "broken" | "silent" | "over">}
+ */
+async function forwardInBulk(source, watch, hooks, client) {
+  let state = hooks.state();
+  for (;;) {
+    watch.touch();
+    let read;
+    try {
+      read = await source.readInBulk();
+    } catch (error) {
+      if (watch.reason === "client") throw error;
+      return watch.reason === "timeout" ? "silent" : "broken";
+    }
+    if (read.done || read.value === undefined) return "closed";
+    const chunk = source.take(read.value);
+    const other = hooks.push(state === "begun" ? chunk.subarray(-(hooks.suffices ?? 0)) : chunk);
+    client.write(other ?? chunk);
+    state = hooks.state();
+    if (state === "over") return "over";
+    // The next read takes the chunk's memory. A slow client is not a silent upstream.
+    watch.pause();
+    await client.sent();
   }
 }
 

@@ -210,11 +210,12 @@ struct Hooks {
 impl Hooks {
     /// The functions for a response; `is_whole` is `true` if no stream was requested.
     fn new(stream: Box<dyn ResponseStream>, is_whole: bool) -> Hooks {
+        let suffices = u32::try_from(stream.suffices()).unwrap_or(u32::MAX);
         let stream = Rc::new(RefCell::new(stream));
         let overload: Rc<Cell<Overload>> = Rc::default();
         let push = {
             let (stream, overload) = (Rc::clone(&stream), Rc::clone(&overload));
-            let mut kept = Kept::default();
+            let mut kept = Kept { buffer: if is_whole { BULK_BYTES } else { 0 }, ..Kept::default() };
             Closure::new(move |chunk: js_sys::Uint8Array| {
                 let mut stream = stream.borrow_mut();
                 let bytes = chunk.to_vec();
@@ -263,7 +264,7 @@ impl Hooks {
             ("push", function(push.as_ref())),
             ("state", function(state.as_ref())),
             ("end", function(end.as_ref())),
-            ("isWhole", JsValue::TRUE),
+            ("suffices", suffices.into()),
         ];
         // A stream does not pay for the last one.
         let count = if is_whole { properties.len() } else { properties.len() - 1 };
@@ -292,9 +293,14 @@ enum Overload {
     Late,
 }
 
+/// `BULK_BYTES` of `upstream.js`: the buffer through which a large whole response passes.
+const BULK_BYTES: usize = 262_144;
+
 /// The bytes of a stream that are kept back.
 #[derive(Default)]
 struct Kept {
+    /// The buffer for reading, if it is large.
+    buffer: usize,
     /// Bytes since the last complete event.
     event: usize,
     /// Bytes before the first content.
@@ -313,7 +319,7 @@ impl Kept {
         };
         self.start = if state == StreamState::Held { self.start + chunk } else { 0 };
         // A buffer that grows has up to twice the size of its content.
-        self.held.set(2 * self.event + self.start)
+        self.held.set(self.buffer + 2 * self.event + self.start)
     }
 }
 

@@ -510,6 +510,13 @@ impl ResponseStream for LargeObject {
     fn is_bytes(&self) -> bool {
         true
     }
+
+    fn suffices(&self) -> usize {
+        match self.items {
+            Items::Images => usize::MAX,
+            Items::Vectors => MOST_OF_TAIL,
+        }
+    }
 }
 
 /// The error for a response that ended before its end.

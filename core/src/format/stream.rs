@@ -43,6 +43,12 @@ pub trait ResponseStream {
     fn is_bytes(&self) -> bool {
         false
     }
+
+    /// The bytes at the end of each chunk that suffice for [`ResponseStream::push`] once content has begun; the rest passes
+    /// unread.
+    fn suffices(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// The progress of a stream.
