@@ -837,7 +837,7 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
         const others = colorScheme === "phone" && !/^#\/(requests|keys\/.*|lab\/.*)?$/.test(hash);
         const list =
           colorScheme === "dark"
-            ? await violations(page, { onlyColours: true })
+            ? await violations(page, { rules: "colours" })
             : others
               ? []
               : await violations(page);
@@ -873,7 +873,7 @@ describe("/console and /key", { skip, timeout: 400_000 }, () => {
       for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
         await holder.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         for (const violation of colorScheme === "dark"
-          ? await violations(holder, { onlyColours: true })
+          ? await violations(holder, { rules: "colours" })
           : await violations(holder))
           found.push(`${name} ${colorScheme}: ${violation}`);
         if (process.env["SCREENSHOTS"])

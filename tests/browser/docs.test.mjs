@@ -52,6 +52,30 @@ const SEARCHES = /** @type {const} */ ({
   cost: ["/docs/costs"],
 });
 
+/** The width of a narrow phone, in pixels. */
+const NARROW = 320;
+
+/** Runs in a page: its heading and height, the links of its text, and what is wrong with its code. */
+const SURVEY = `(() => {
+  const faults = [];
+  for (const frame of document.querySelectorAll("main .expressive-code figure")) {
+    const button = frame.querySelector(".copy button")?.getBoundingClientRect();
+    const box = frame.getBoundingClientRect();
+    if (!button || box.height === 0) continue;
+    if (button.bottom > box.bottom + 0.5 || button.top < box.top - 0.5) faults.push("button outside: " + frame.textContent.slice(0, 40));
+    const line = frame.querySelector(".ec-line .code")?.getBoundingClientRect();
+    if (matchMedia("(hover: none)").matches && line && button.bottom > line.top + 6) faults.push("button over code: " + frame.textContent.slice(0, 40));
+  }
+  for (const code of document.querySelectorAll("main td code, main th code"))
+    if (code.getClientRects().length > 1) faults.push("broken: " + code.textContent);
+  return {
+    heading: document.querySelector("h1")?.innerText,
+    height: document.documentElement.scrollHeight,
+    links: [...document.querySelectorAll("main a")].map((one) => one.href),
+    faults,
+  };
+})()`;
+
 describe("/docs", { skip }, () => {
   /** @type {import("playwright-core").Browser} */
   let browser;
@@ -87,11 +111,18 @@ describe("/docs", { skip }, () => {
     }
   }
 
-  test("/docs: every page loads without errors or requests to other hosts", async () => {
-    assert.ok(PATHS.length > 60);
-    await open({}, async (page, to) => {
-      /** @type {string[]} */
-      const complaints = [];
+  /**
+   * What a visit to each of some pages finds. The tests that look at every page share the visits.
+   *
+   * @param {readonly string[]} paths
+   * @param {import("playwright-core").BrowserContextOptions} options
+   */
+  async function survey(paths, options) {
+    /** @type {string[]} */
+    const complaints = [];
+    /** @type {Map<string, { heading: string, height: number, faults: string[], links: string[], narrow: number }>} */
+    const found = new Map();
+    await open(options, async (page, to) => {
       page.on("console", (message) => complaints.push(`${page.url()}: ${message.text()}`));
       page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error}`));
       page.on("response", (response) => {
@@ -101,14 +132,34 @@ describe("/docs", { skip }, () => {
         const { origin, protocol } = new URL(request.url());
         if (protocol !== "data:" && origin !== gatehouse.url) complaints.push(request.url());
       });
-      for (const path of PATHS) await to(path);
-      const policy = await page.evaluate(
-        `fetch(location.href).then((response) => response.headers.get("content-security-policy"))`,
-      );
-      assert.match(String(policy), /^default-src 'none';/);
-      assert.doesNotMatch(String(policy), /unsafe-inline|unsafe-eval' |'unsafe-eval'/);
-      assert.deepEqual(complaints, []);
+      for (const path of paths) {
+        await to(path);
+        const seen = /** @type {any} */ (await page.evaluate(SURVEY));
+        if (options.isMobile) await page.setViewportSize({ width: NARROW, height: 740 });
+        const narrow = Number(await page.evaluate("document.documentElement.scrollWidth"));
+        if (options.viewport) await page.setViewportSize(options.viewport);
+        found.set(path, { ...seen, narrow });
+      }
     });
+    return { complaints, found };
+  }
+  /** @type {ReturnType<typeof survey> | undefined} */ let ofWide;
+  /** @type {ReturnType<typeof survey> | undefined} */ let ofPhone;
+  const wide = () => (ofWide ??= survey(PATHS, { viewport: { width: 1280, height: 800 } }));
+  const phone = () =>
+    (ofPhone ??= survey(LOOKED_AT, {
+      viewport: { width: 390, height: 800 },
+      hasTouch: true,
+      isMobile: true,
+    }));
+
+  test("/docs: every page loads without errors or requests to other hosts", async () => {
+    assert.ok(PATHS.length > 60);
+    assert.deepEqual((await wide()).complaints, []);
+    assert.deepEqual((await phone()).complaints, []);
+    const policy = (await fetch(`${gatehouse.url}/docs`)).headers.get("content-security-policy");
+    assert.match(String(policy), /^default-src 'none';/);
+    assert.doesNotMatch(String(policy), /unsafe-inline|unsafe-eval' |'unsafe-eval'/);
   });
 
   test("/docs: no page or file of it invokes the Worker", async () => {
@@ -263,17 +314,14 @@ describe("/docs", { skip }, () => {
       await (await fetch(`${gatehouse.url}/openapi.json`)).json()
     );
     const operations = Object.values(document.paths).flatMap((item) => Object.values(item));
-    await open({}, async (page, to) => {
-      await to("/docs/api");
-      for (const { operationId, summary } of operations) {
-        const path = `/docs/api/operations/${operationId.toLowerCase()}`;
-        assert.ok(PATHS.includes(path), path);
-        await to(path);
-        assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), summary);
-        const height = Number(await page.evaluate("document.documentElement.scrollHeight"));
-        assert.ok(height < MAX_REFERENCE_PX, `${path} is ${height} pixels high`);
-      }
-    });
+    const { found } = await wide();
+    assert.ok(PATHS.includes("/docs/api"));
+    for (const { operationId, summary } of operations) {
+      const path = `/docs/api/operations/${operationId.toLowerCase()}`;
+      const { heading, height } = found.get(path) ?? { heading: "no page", height: NaN };
+      assert.equal(heading, summary, path);
+      assert.ok(height < MAX_REFERENCE_PX, `${path} is ${height} pixels high`);
+    }
   });
 
   test("/docs: a page of the API reference names each header, error and field once, folded", async () => {
@@ -468,33 +516,11 @@ describe("/docs", { skip }, () => {
   });
 
   test("/docs: copy buttons are inside their frames, and code in tables is whole", async () => {
-    for (const options of [
-      { viewport: { width: 1280, height: 800 } },
-      { viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true },
-    ]) {
-      await open(options, async (page, to) => {
-        /** @type {string[]} */
-        const found = [];
-        for (const path of LOOKED_AT) {
-          await to(path);
-          const faults = await page.evaluate(`(() => {
-            const faults = [];
-            for (const frame of document.querySelectorAll("main .expressive-code figure")) {
-              const button = frame.querySelector(".copy button")?.getBoundingClientRect();
-              const box = frame.getBoundingClientRect();
-              if (!button || box.height === 0) continue;
-              if (button.bottom > box.bottom + 0.5 || button.top < box.top - 0.5) faults.push("button outside: " + frame.textContent.slice(0, 40));
-              const line = frame.querySelector(".ec-line .code")?.getBoundingClientRect();
-              if (matchMedia("(hover: none)").matches && line && button.bottom > line.top + 6) faults.push("button over code: " + frame.textContent.slice(0, 40));
-            }
-            for (const code of document.querySelectorAll("main td code, main th code"))
-              if (code.getClientRects().length > 1) faults.push("broken: " + code.textContent);
-            return faults;
-          })()`);
-          found.push(.../** @type {string[]} */ (faults).map((one) => `${path}: ${one}`));
-        }
-        assert.deepEqual(found, []);
-      });
+    for (const { found } of [await wide(), await phone()]) {
+      const faults = LOOKED_AT.flatMap((path) =>
+        (found.get(path)?.faults ?? ["not visited"]).map((one) => `${path}: ${one}`),
+      );
+      assert.deepEqual(faults, []);
     }
   });
 
@@ -536,20 +562,13 @@ describe("/docs", { skip }, () => {
   });
 
   test("/docs: links to other parts of the gateway work", async () => {
-    /** @type {Set<string>} */
-    const links = new Set();
-    await open({}, async (page, to) => {
-      for (const path of LOOKED_AT) {
-        await to(path);
-        const found = await page
-          .locator("main a")
-          .evaluateAll((all) => all.map((one) => Reflect.get(one, "href")));
-        for (const link of found) {
-          const { origin, pathname } = new URL(link);
-          if (origin === gatehouse.url) links.add(pathname);
-        }
-      }
-    });
+    const { found } = await wide();
+    const links = new Set(
+      LOOKED_AT.flatMap((path) => found.get(path)?.links ?? [])
+        .map((link) => new URL(link))
+        .filter(({ origin }) => origin === gatehouse.url)
+        .map(({ pathname }) => pathname),
+    );
     assert.ok(links.size > 60);
     for (const link of links)
       assert.equal((await fetch(`${gatehouse.url}${link}`)).status, 200, link);
@@ -566,11 +585,10 @@ describe("/docs", { skip }, () => {
   });
 
   test("/docs: fits a phone and has its menu there", async () => {
-    await open({ viewport: { width: 320, height: 740 } }, async (page, to) => {
-      for (const path of LOOKED_AT) {
-        await to(path);
-        assert.equal(await page.evaluate("document.documentElement.scrollWidth"), 320, path);
-      }
+    const { found } = await phone();
+    for (const path of LOOKED_AT) assert.equal(found.get(path)?.narrow, NARROW, path);
+    await open({ viewport: { width: NARROW, height: 740 } }, async (page, to) => {
+      await to("/docs");
       await page.getByRole("button", { name: "Menu" }).click();
       await page.getByRole("link", { name: "Costs", exact: true }).click();
       await page.waitForURL(`${gatehouse.url}/docs/costs`);
@@ -622,24 +640,28 @@ describe("/docs", { skip }, () => {
     }
   });
 
-  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    for (const width of [1280, 360]) {
-      test(`/docs: axe finds no violation (${colorScheme}, ${width} pixels wide)`, async () => {
-        /** @type {string[]} */
-        const found = [];
-        await open({ colorScheme, viewport: { width, height: 800 } }, async (page, to) => {
-          for (const path of LOOKED_AT) {
-            await to(path);
-            const onlyColours = colorScheme === "dark";
-            found.push(
-              ...(await violations(page, { onlyColours })).map((one) => `${path}: ${one}`),
-            );
-          }
-          assert.deepEqual(found, []);
-        });
-      });
-    }
-  }
+  test("/docs: axe finds no violation, in both colour schemes and on a phone", async () => {
+    /** @type {string[]} */
+    const found = [];
+    await open({}, async (page, to) => {
+      for (const path of LOOKED_AT) {
+        await to(path);
+        // The second scheme differs in its colours alone, and a phone in everything but them.
+        for (const [colorScheme, width, rules] of /** @type {const} */ ([
+          ["light", 1280, "all"],
+          ["dark", 1280, "colours"],
+          ["light", 360, "others"],
+        ])) {
+          await page.setViewportSize({ width, height: 800 });
+          await page.emulateMedia({ colorScheme });
+          await page.evaluate(`document.documentElement.dataset.theme = "${colorScheme}"`);
+          const faults = await violations(page, { rules });
+          found.push(...faults.map((one) => `${path}, ${colorScheme}, ${width} pixels: ${one}`));
+        }
+      }
+    });
+    assert.deepEqual(found, []);
+  });
 });
 
 /** A small streamed call. @param {object} [fields] */
