@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::ledger::tally::{Row, Slice, Tally};
 use gatehouse_core::ledger::{
-    Account, Changes, Charge, LeaseRequest, LeaseResponse, Limit, LocalLease, Need, Page, Report,
+    Account, Changes, Charge, LeaseRequest, LeaseResponse, Limit, LocalLease, Need, Page, RENEW_MS, Report,
     ReportResponse, Reserved, Settled, Stored,
 };
 use proptest::prelude::*;
@@ -16,6 +16,8 @@ use proptest::prelude::*;
 const LIMIT: u64 = 10_000;
 const COUNTER: &str = "usd_total";
 const SLOTS: u64 = 20;
+/// The time after which the lease of a silent isolate expires, in milliseconds.
+const LEASE_MS: u64 = 3 * RENEW_MS;
 
 /// The object's storage.
 #[derive(Default)]
@@ -86,8 +88,12 @@ struct World {
     network: Vec<Message>,
     /// The amount that providers have really charged.
     spent: u64,
-    crashes: usize,
     calls: u64,
+    /// The time at which the account last granted or renewed each lease of each isolate, in milliseconds.
+    renewed_ms: BTreeMap<String, BTreeMap<u64, u64>>,
+    /// `true` if an isolate has died, or did not renew a lease in time: the slots of its calls are then granted to
+    /// others, while its calls may continue.
+    lost_slots: bool,
 }
 
 fn row(tally: Tally) -> Row {
@@ -107,8 +113,9 @@ impl World {
             born: 0,
             network: Vec::new(),
             spent: 0,
-            crashes: 0,
             calls: 0,
+            renewed_ms: BTreeMap::new(),
+            lost_slots: false,
         };
         for _ in 0..3 {
             let lease = world.lease();
@@ -155,6 +162,9 @@ impl World {
             Message::LeaseRequest(isolate, request, call) => {
                 let (response, changes) = self.account.request_lease(&request, self.now_ms);
                 self.storage.store(changes);
+                if matches!(response, LeaseResponse::Granted(_)) {
+                    self.renewed(&request.isolate, &[request.lease]);
+                }
                 self.network.push(Message::LeaseResponse(isolate, request, response, call));
             }
             Message::LeaseResponse(isolate, request, response, call) => {
@@ -171,6 +181,7 @@ impl World {
             Message::Report(isolate, report) => {
                 let (response, changes) = self.account.report(&report, self.now_ms);
                 self.storage.store(changes);
+                self.renewed(&report.isolate, &report.leases);
                 if self.leases.get(isolate).is_some_and(|(lease, _)| is_of(lease, &report.isolate)) {
                     self.network.push(Message::ReportResponse(isolate, response));
                 }
@@ -257,7 +268,7 @@ impl World {
         let (_, calls) = std::mem::replace(place, (fresh, Vec::new()));
         // The provider may continue and charge the held amount.
         self.spent += calls.iter().map(|call| money(call) * percent / 100).sum::<u64>();
-        self.crashes += 1;
+        self.lost_slots = true;
     }
 
     fn restart(&mut self) {
@@ -275,6 +286,30 @@ impl World {
         }
     }
 
+    fn renewed(&mut self, isolate: &str, leases: &[u64]) {
+        let of_isolate = self.renewed_ms.entry(isolate.to_owned()).or_default();
+        of_isolate.extend(leases.iter().map(|number| (*number, self.now_ms)));
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        let is_late = |number: &u64, renewed_ms: &BTreeMap<u64, u64>| {
+            renewed_ms.get(number).is_some_and(|renewed_ms| renewed_ms + LEASE_MS <= self.now_ms)
+        };
+        for (lease, calls) in &self.leases {
+            let Some(renewed_ms) = self.renewed_ms.get(lease.isolate()) else { continue };
+            let held = calls.iter().flat_map(|call| &call.charges).map(|charge| charge.lease);
+            let granted = self.network.iter().filter_map(|message| match message {
+                Message::LeaseResponse(_, request, ..) if is_of(lease, &request.isolate) => {
+                    Some(request.lease)
+                }
+                _ => None,
+            });
+            let spare = renewed_ms.keys().last().copied().filter(|_| lease.has_spare());
+            self.lost_slots |= held.chain(granted).chain(spare).any(|number| is_late(&number, renewed_ms));
+        }
+    }
+
     fn state(&mut self) -> (u64, u64, u64, u64) {
         let limit = Limit::of_counter(COUNTER, LIMIT).unwrap();
         let state = self.account.state(&limit, self.now_ms);
@@ -288,14 +323,13 @@ impl World {
         assert!(used <= self.spent, "{used} charged, {} spent", self.spent);
         assert_eq!(used + held + unconfirmed + left, LIMIT);
         let slots: usize = self.leases.iter().map(|(_, calls)| calls.len()).sum();
-        // The slots of a silent isolate are granted to others after half a minute.
-        assert!(self.crashes > 0 || slots as u64 <= SLOTS, "{slots} concurrent calls");
+        assert!(self.lost_slots || slots as u64 <= SLOTS, "{slots} concurrent calls");
     }
 
     /// Waits until everything has settled: calls end, messages arrive, idle leases are returned.
     fn settle_down(&mut self) {
         for _ in 0..40 {
-            self.now_ms += 13_000;
+            self.wait(13_000);
             for isolate in 0..self.leases.len() {
                 while !self.leases[isolate].1.is_empty() {
                     self.finish(isolate, 0, 50);
@@ -369,7 +403,7 @@ fn run(events: &[Event]) -> World {
             Event::TimeOut(index, lost) if !world.network.is_empty() => {
                 world.time_out(index % messages, *lost);
             }
-            Event::Wait(ms) => world.now_ms += ms,
+            Event::Wait(ms) => world.wait(*ms),
             Event::Crash(isolate, percent) => world.crash(*isolate, *percent),
             Event::Restart => world.restart(),
             Event::Deliver(_) | Event::TimeOut(..) => {}
