@@ -276,7 +276,7 @@ function catalogue() {
   ];
   const table = `<table class="models"><thead><tr>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
   return {
-    html: `<div class="inputs" id="filters">${filters.join("")}</div>\n<p id="matches" role="status"></p>\n${wide("Models", table)}\n<p><button type="button" id="more" hidden>Show more</button></p>\n<script type="module" src="/docs/catalogue.js"></script>`,
+    html: `<div class="inputs" id="filters">${filters.join("")}</div>\n<p id="matches" role="status">50 of ${rows.length.toLocaleString("en")} matching models.</p>\n${wide("Models", table)}\n<p><button type="button" id="more" hidden>Show more</button></p>\n<script type="module" src="/docs/catalogue.js"></script>`,
     markdown,
   };
 }

@@ -97,6 +97,20 @@ function pictureHtml(alt, name) {
 }
 
 /**
+ * A screenshot of public/ with its size, so that its place is reserved before it is loaded.
+ *
+ * @param {string} alt
+ * @param {string} name
+ */
+function screenshotHtml(alt, name) {
+  // PNG: signature (8), length and type of the first chunk (8), which starts with width and height.
+  const header = readFileSync(`${site}public/${name}.png`).subarray(16, 24);
+  const [width, height] = [header.readUInt32BE(0), header.readUInt32BE(4)];
+  const text = alt.replace(/"/g, "&quot;");
+  return `<img src="/docs/${name}.png" alt="${text}" width="${width}" height="${height}" decoding="async">`;
+}
+
+/**
  * @param {string} path
  * @param {string} text
  */
@@ -125,6 +139,9 @@ function main() {
         })
         .replace(/!\[([^\]]*)\]\(picture:([a-z-]+)\)/g, (_, alt, name) =>
           kind === "html" ? pictureHtml(alt, name) : `![${alt}](/docs/pictures/${name}.svg)`,
+        )
+        .replace(/!\[([^\]]*)\]\(\/docs\/([a-z-]+)\.png\)/g, (markdown, alt, name) =>
+          kind === "html" ? screenshotHtml(alt, name) : markdown,
         );
     write(`${HTML}${slug}.md`, `---\n${head}\n---\n\n${blocksAsHtml(filled("html"))}`);
     const bare = blocksAsMarkdown(filled("markdown"))

@@ -134,10 +134,11 @@ function operationPage(one) {
       .slice(0, 200),
     sidebar: { label: operation.summary },
     tableOfContents: false,
-    head: canBeSent
-      ? [{ tag: "script", attrs: { type: "module", src: "/docs/try.js" } }]
-      : undefined,
-  }).replace(/^head: undefined\n/m, "")}<div class="api">
+    head: [
+      { tag: "meta", attrs: { name: "content-width", content: "90rem" } },
+      ...(canBeSent ? [{ tag: "script", attrs: { type: "module", src: "/docs/try.js" } }] : []),
+    ],
+  })}<div class="api">
 <div class="api-about">
 
 ${about.filter((part) => part !== "").join("\n\n")}

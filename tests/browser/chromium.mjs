@@ -33,18 +33,15 @@ export function launch() {
  * The violations that axe finds on a page.
  *
  * @param {import("playwright-core").Page} page
- * @param {{ rules?: "all" | "colours" | "others" }} [options] `colours`: the contrast of texts; `others`: all but this
+ * @param {{ rules?: "all" | "colours" }} [options] `colours`: only the contrast of texts
  */
 export async function violations(page, { rules = "all" } = {}) {
   // Not through a script element, which the policies of the pages forbid.
   await page.evaluate(axe.source);
-  const options = {
-    all: "",
-    colours: '{ runOnly: ["color-contrast"] }',
-    others: '{ rules: { "color-contrast": { enabled: false } } }',
-  }[rules];
+  // What axe need not describe: it halves the time.
+  const runOnly = rules === "colours" ? 'runOnly: ["color-contrast"]' : "";
   const results = /** @type {import("axe-core").AxeResults} */ (
-    await page.evaluate(`axe.run(${options})`)
+    await page.evaluate(`axe.run({ resultTypes: ["violations"], ${runOnly} })`)
   );
   assert.ok(results.passes.length > (rules === "colours" ? 0 : 8));
   return results.violations.flatMap(({ id, help, nodes }) =>
