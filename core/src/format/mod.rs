@@ -5,6 +5,7 @@
 
 pub mod anthropic_messages;
 pub mod audio;
+mod audio_length;
 pub mod billing;
 pub mod body;
 pub mod embeddings;

@@ -1,6 +1,6 @@
 //! A reader of multipart bodies: RFC 2046, section 5.1, as RFC 7578 uses it for forms.
 //!
-//! The bytes arrive in pieces of any size, and only those of texts and the first ones of files are kept. A part is
+//! The bytes arrive in pieces of any size, and only those of texts and the first and last ones of files are kept. A part is
 //! otherwise a range of the body, so that a file of megabytes is never held here. What a name means is the matter of
 //! [`crate::format::form`].
 //!
@@ -22,8 +22,9 @@ pub const MAX_PARTS: usize = 256;
 pub const MAX_HEAD: usize = 4 * 1024;
 /// The most bytes of all texts together.
 pub const MAX_TEXTS: usize = 4 * 1024 * 1024;
-/// The first bytes of a file that are kept: the header of a container is in them.
+/// The first bytes of a file that are kept, and the last ones: the headers of a container are in them.
 pub const FILE_START: usize = 64 * 1024;
+const FILE_END: usize = 64 * 1024;
 /// The most characters of a name in a message.
 const MAX_SHOWN: usize = 40;
 
@@ -40,6 +41,8 @@ pub struct Part {
     pub content: Range<usize>,
     /// The content of a text, or the first [`FILE_START`] bytes of a file.
     pub kept: Vec<u8>,
+    /// The last 64 KiB of a file, or a little more; empty if all of it is kept.
+    pub end: Vec<u8>,
 }
 
 /// A body that has been read to its end.
@@ -248,7 +251,9 @@ impl Reader {
         let bytes = self.rest.get(..count).unwrap_or_default();
         if part.is_file {
             let room = FILE_START.saturating_sub(part.kept.len());
-            part.kept.extend_from_slice(bytes.get(..room.min(count)).unwrap_or_default());
+            let (start, rest) = bytes.split_at(room.min(bytes.len()));
+            part.kept.extend_from_slice(start);
+            keep_end(&mut part.end, rest);
             return Ok(());
         }
         self.texts += count;
@@ -308,6 +313,7 @@ impl Reader {
             extent: start..start,
             content: content..content,
             kept: Vec::new(),
+            end: Vec::new(),
         });
         self.state = State::Content;
         Ok(true)
@@ -318,6 +324,17 @@ impl Reader {
         let before = self.parts.last().map(|part| format!("after part '{}'", shown(&part.name)));
         before.unwrap_or_else(|| "before the first part".to_owned())
     }
+}
+
+/// Adds bytes to the end of a file, of which the last [`FILE_END`] are needed.
+fn keep_end(end: &mut Vec<u8>, bytes: &[u8]) {
+    let bytes = bytes.get(bytes.len().saturating_sub(FILE_END)..).unwrap_or_default();
+    // Not with each piece: the rest would be moved each time.
+    if end.len() + bytes.len() > 2 * FILE_END {
+        let excess = (end.len() + bytes.len()).saturating_sub(FILE_END).min(end.len());
+        end.drain(..excess);
+    }
+    end.extend_from_slice(bytes);
 }
 
 /// The name in the head of a part, and `true` if it has a file name. The error is the rest of a sentence.
