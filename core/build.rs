@@ -30,6 +30,7 @@ struct Row {
     image_output_usd_per_mtok: Option<f64>,
     usd_per_image: Option<f64>,
     usd_per_input_image: Option<f64>,
+    usd_per_input_pixel: Option<f64>,
     usd_per_input_character: Option<f64>,
     usd_per_input_second: Option<f64>,
     usd_per_query: Option<f64>,
@@ -73,7 +74,6 @@ const LATER: &[&str] = &[
     "web_search",
     "cached_audio_input_usd_per_mtok",
     "cached_image_input_usd_per_mtok",
-    "usd_per_input_pixel",
     "usd_per_output_pixel",
     "usd_per_output_second",
 ];
@@ -189,8 +189,6 @@ fn task(row: &Row) -> Option<&'static str> {
         None | Some(Task::Chat) => Some("Chat"),
         Some(Task::Embed) => Some("Embed"),
         Some(Task::Complete) => Some("Complete"),
-        // A price of the size and the quality in its id, rather than a model.
-        Some(Task::Image) if row.id.contains("-x-") => None,
         Some(Task::Image) => Some("Image"),
         Some(Task::Moderate) => Some("Moderate"),
         Some(Task::Rerank) => Some("Rerank"),
@@ -275,7 +273,10 @@ fn units(row: &Row) -> Result<String, String> {
     }
     // Some rows have the price of a generated image as that of an image in the input.
     let is_by_image = matches!(row.task, Some(Task::Image)) && row.image_output_usd_per_mtok.is_none();
-    let image = row.usd_per_image.or(row.usd_per_input_image.filter(|_| is_by_image));
+    // So it is with the price of a pixel, in rows of one size. Its six digits give that of an image in micro-USD.
+    let of_pixels = row.usd_per_input_pixel.zip(pixels(&row.id));
+    let of_pixels = of_pixels.map(|(usd, pixels)| (usd * pixels * 1e6).round() / 1e6);
+    let image = row.usd_per_image.or(row.usd_per_input_image.or(of_pixels).filter(|_| is_by_image));
     let mut list = String::new();
     for (unit, usd, scale) in [
         ("Image", image, 1e12),
@@ -295,6 +296,13 @@ fn units(row: &Row) -> Result<String, String> {
         write!(list, "(Unit::{unit}, {micro:.0}), ").map_err(|error| error.to_string())?;
     }
     Ok(list)
+}
+
+/// The pixels of an image of a row with one size, `hd/1024-x-1792/dall-e-3`.
+fn pixels(id: &str) -> Option<f64> {
+    let mut sizes = id.split('/').filter_map(|part| part.split_once("-x-"));
+    let (width, height) = sizes.next()?;
+    Some(width.parse::<f64>().ok()? * height.parse::<f64>().ok()?)
 }
 
 fn rates(prices: [Option<f64>; 6]) -> Result<String, String> {

@@ -51,6 +51,8 @@ const FAILING = [
 ];
 const TRANSCRIBED = ["heard", "broken"];
 const IMAGE_USD = 0.04;
+const HD_USD = 0.12;
+const HD = { quality: "hd", size: "1024x1792" };
 
 /** @type {Upstream} */ let upstream;
 /** @type {Gateway} */ let gateway;
@@ -74,6 +76,7 @@ before(async () => {
         "demo/cohere-rerank": { task: "rerank", usd_per_unit: { search: 0.002 } },
         "demo/jina-rerank": { task: "rerank", input_usd_per_mtok: 1 },
         "demo/painter": image,
+        "demo/hd/1024-x-1792/painter": { hidden: true, usd_per_unit: { image: HD_USD } },
         "demo/tokens": {
           task: "image",
           input_usd_per_mtok: 5,
@@ -434,6 +437,13 @@ suite("endpoints, receipts and budgets", () => {
       120_000,
     ],
     [
+      "images of a quality and a size",
+      "/v1/images/generations",
+      { model: "demo/painter", ...IMAGE, ...HD, n: 2 },
+      [{ unit: "image", quantity: 2 }],
+      240_000,
+    ],
+    [
       "characters, not bytes",
       "/v1/audio/speech",
       { model: "demo/speaker", ...SAID },
@@ -493,6 +503,18 @@ suite("endpoints, receipts and budgets", () => {
     assert.deepEqual([refused?.status, refused?.json.error.code], [402, "insufficient_quota"]);
     const two = await ask("/v1/images/generations", { model: "demo/painter", ...IMAGE, n: 2 }, key);
     assert.equal(two.status, 402);
+  });
+
+  test("endpoints: a budget holds the price of the quality and the size of an image", async () => {
+    const { key } = await issue(gateway, "endpoints-purse-hd", { policies: ["purse"] });
+    /** @param {object} [fields] */
+    const paint = (fields) =>
+      ask("/v1/images/generations", { model: "demo/painter", ...IMAGE, ...fields }, key);
+    // 0.12 of 0.20 US dollars, and twice 0.04.
+    const asked = [HD, HD, {}, { ...HD, size: "1024x1024" }, {}];
+    const statuses = [];
+    for (const fields of asked) statuses.push((await paint(fields)).status);
+    assert.deepEqual(statuses, [200, 402, 200, 200, 402]);
   });
 
   test("endpoints: a budget for speech holds its characters; an unknown price is refused", async () => {

@@ -595,9 +595,8 @@ mod tests {
     /// The file has rows that no endpoint serves yet.
     fn is_served(row: &Value) -> bool {
         let is_spoken = only_format(row).is_some() || row.get("formats").is_none();
-        let is_variant = row["task"] == "image" && row["id"].as_str().unwrap().contains("-x-");
         let is_socket = row["task"] == "transcribe" && row["id"].as_str().unwrap().contains("realtime");
-        is_spoken && !is_socket && !is_variant
+        is_spoken && !is_socket
     }
 
     fn only_format(row: &Value) -> Option<Format> {
@@ -642,9 +641,19 @@ mod tests {
         ]
         .into_iter()
         .fold(Units::default(), |units, (unit, field, scale)| {
-            let price = row[field].as_f64().map(|usd| format!("{:.0}", usd * scale).parse().unwrap());
+            let own = row[field].as_f64().map(|usd| format!("{:.0}", usd * scale).parse().unwrap());
+            let price = own.or_else(|| pixels(row).filter(|_| unit == Unit::Image && !has_tokens));
             units.with(unit, price)
         })
+    }
+
+    /// The price of an image in a row with a price of its pixels, which has six digits: in whole micro-USD.
+    fn pixels(row: &Value) -> Option<u64> {
+        let usd = row["usd_per_input_pixel"].as_f64()?;
+        let mut size = row["id"].as_str()?.split('/').find(|part| part.contains("-x-"))?.split("-x-");
+        let [width, height] = [size.next()?, size.next()?].map(|side| side.parse::<f64>().unwrap());
+        let micro: u64 = format!("{:.0}", usd * width * height * 1e6).parse().unwrap();
+        Some(micro * 1_000_000)
     }
 
     /// Packing loses nothing: the table equals the file.

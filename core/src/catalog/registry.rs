@@ -17,7 +17,7 @@ use crate::key::provider_key::{FIRST_PLACE, OpenKey};
 use crate::money::usd;
 use crate::operation::{Format, OPERATIONS, Operation, Task};
 use crate::time::to_date;
-use crate::unit::UnitPrice;
+use crate::unit::{Unit, UnitPrice};
 
 /// The binding of Workers AI.
 pub const AI_BINDING: &str = "AI";
@@ -205,6 +205,22 @@ impl Entry {
             None => known,
             Some(settings) => Some(known.or_else(|| like(settings)).unwrap_or_default().with(settings)),
         }
+    }
+
+    /// The data of a model for images of one of some kinds: the price of the first of them that has a row of its own,
+    /// `hd/1024-x-1792/dall-e-3`.
+    pub fn facts_of_image(&self, id: &str, kinds: &[String]) -> Option<Facts> {
+        let facts = self.facts(id);
+        let settings = self.settings.get(id);
+        let own = kinds.iter().find_map(|kind| self.facts(&format!("{kind}/{id}")));
+        let of_kind = own.or_else(|| {
+            let (provider, id) = settings?.like.as_deref()?.split_once('/')?;
+            kinds.iter().find_map(|kind| models::facts(provider, &format!("{kind}/{id}")))
+        });
+        let Some(price) = of_kind.and_then(|facts| facts.price.units.get(Unit::Image)) else { return facts };
+        let mut facts = facts.unwrap_or_default();
+        facts.price.units = facts.price.units.with(Unit::Image, Some(price));
+        Some(facts)
     }
 
     /// Its models, by id, without those that the operator or the catalogue hides.

@@ -12,7 +12,7 @@ use super::upstream::Upstream;
 use crate::catalog::{Quirk, ToolUse};
 use crate::conversation::carrier::Maker;
 use crate::conversation::names::Aliases;
-use crate::operation::{Format, Operation};
+use crate::operation::{Format, Operation, Task};
 use crate::tier::Tier;
 use crate::unit::Units;
 
@@ -186,6 +186,18 @@ impl Inference<'_> {
     /// Returns `true` if a name differs only in upper and lower case from a field that the gateway acts on.
     pub fn is_look_alike(&self, name: &str) -> bool {
         self.body.is_look_alike(name)
+    }
+
+    /// The kinds of image that a request for images asks for, as the catalogue writes them before the name of a model,
+    /// the most exact first: `hd/1024-x-1792`, `1024-x-1792`. A missing field has the default of OpenAI's API reference;
+    /// `auto` is a kind that the catalogue does not have.
+    pub fn kinds_of_image(&self) -> Option<[String; 2]> {
+        let field =
+            |name: &str, default| self.body.value(name).map_or(default, |text| text.trim_matches('"'));
+        (self.operation.task == Task::Image).then(|| {
+            let size = field("size", "1024x1024").replace('x', "-x-");
+            [format!("{}/{size}", field("quality", "standard")), size]
+        })
     }
 
     /// The parts of the request that decide whether Chat Completions accepts its tools.

@@ -70,6 +70,14 @@ impl<'a> Candidate<'a> {
         }
     }
 
+    /// A model of a provider, with its price for what the call asks for.
+    fn of_call(query: &RouteQuery<'_, '_>, provider: &'a Entry, model: &str) -> Candidate<'a> {
+        let candidate = Candidate::of(provider, model);
+        let kinds = query.request.kinds_of_image();
+        let facts = kinds.and_then(|kinds| provider.facts_of_image(model, &kinds));
+        Candidate { facts: facts.unwrap_or(candidate.facts), ..candidate }
+    }
+
     /// The upstream that a request is written for.
     pub fn upstream(&self) -> Upstream<'_> {
         Upstream { provider: self.provider, model: &self.model, own_routing: self.own_routing }
@@ -367,14 +375,14 @@ fn named<'a>(query: &RouteQuery<'a, '_>, name: &str) -> Named<'a> {
         && let Some(entry) = query.registry.provider(provider)
         && !model.is_empty()
     {
-        return Named::One(Candidate::of(entry, model));
+        return Named::One(Candidate::of_call(query, entry, model));
     }
     let mut found: Vec<Candidate<'a>> = query
         .registry
         .entries()
         .iter()
         .filter(|entry| entry.is_active() && entry.lists(name))
-        .map(|entry| Candidate::of(entry, name))
+        .map(|entry| Candidate::of_call(query, entry, name))
         .collect();
     found.sort_by_key(|candidate| !candidate.passes(query.request));
     match (found.len(), found.pop()) {
@@ -399,7 +407,7 @@ fn of_group<'a>(query: &RouteQuery<'a, '_>, group: &'a Group) -> Vec<Candidate<'
         .into_iter()
         .filter_map(|(name, _)| {
             let (provider, model) = name.split_once('/')?;
-            Some(Candidate::of(query.registry.provider(provider)?, model))
+            Some(Candidate::of_call(query, query.registry.provider(provider)?, model))
         })
         .collect()
 }
@@ -608,6 +616,7 @@ impl<'a> Choice<'_, 'a> {
     /// Adds all models that `auto` may choose, the best first.
     fn automatic(&mut self, name: &str) {
         let RouteQuery { config, registry, view, affinity, now_ms, .. } = *self.query;
+        let kinds = self.query.request.kinds_of_image();
         let mut found = Vec::new();
         let mut not_allowed = false;
         for (entry, model) in registry.models() {
@@ -618,7 +627,10 @@ impl<'a> Choice<'_, 'a> {
             let mut candidate = Candidate {
                 provider: entry,
                 model: Cow::Borrowed(model.id),
-                facts: model.facts,
+                facts: kinds
+                    .as_ref()
+                    .and_then(|kinds| entry.facts_of_image(model.id, kinds))
+                    .unwrap_or(model.facts),
                 listed: true,
                 score: None,
                 own_routing: false,
@@ -881,8 +893,9 @@ mod tests {
     use super::*;
     use crate::health::failure::{Class, Failure};
     use crate::name::MAX_MODEL_NAME;
-    use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS, MESSAGES};
+    use crate::operation::{CHAT_COMPLETIONS, EMBEDDINGS, IMAGES, MESSAGES};
     use crate::route::affinity::AffinitySource;
+    use crate::unit::Unit;
 
     const CONFIG: &str = r#"{
         "aliases": {"quick": "acme/small", "gone": "nokey/x"},
@@ -924,6 +937,21 @@ mod tests {
             World { config, registry, view: HealthView::default(), key: None, operation, seed: 0 }
         }
 
+        fn query<'a>(&'a self, request: &'a Inference<'a>) -> RouteQuery<'a, 'a> {
+            RouteQuery {
+                request,
+                force_model: None,
+                force_provider: None,
+                key: self.key.as_ref(),
+                config: &self.config,
+                registry: &self.registry,
+                view: &self.view,
+                affinity: Affinity { seed: self.seed, source: AffinitySource::None },
+                now_ms: 1000,
+                explain: true,
+            }
+        }
+
         /// The candidates and the skipped models, or the error, in one line.
         fn select(&self, model: &str, rest: &str) -> String {
             self.forced(model, rest, None, None)
@@ -938,19 +966,7 @@ mod tests {
         ) -> String {
             let body = format!(r#"{{"model":"{model}","messages":[],"input":"a"{rest}}}"#);
             let request = crate::format::read(self.operation, body.as_bytes()).unwrap();
-            let query = RouteQuery {
-                request: &request,
-                force_model,
-                force_provider,
-                key: self.key.as_ref(),
-                config: &self.config,
-                registry: &self.registry,
-                view: &self.view,
-                affinity: Affinity { seed: self.seed, source: AffinitySource::None },
-                now_ms: 1000,
-                explain: true,
-            };
-            match select(&query) {
+            match select(&RouteQuery { force_model, force_provider, ..self.query(&request) }) {
                 Ok(selection) => {
                     let kept: Vec<_> = selection.candidates.iter().map(Candidate::address).collect();
                     let dropped =
@@ -961,6 +977,39 @@ mod tests {
                     format!("{} {} {}", error.status, error.code().unwrap_or_default(), error.message)
                 }
             }
+        }
+    }
+
+    #[test]
+    fn images_have_the_price_of_their_quality_and_size() {
+        let config = r#"{
+            "providers": {"studio": {"base_url": "http://s.example", "auth": "none", "formats": ["images"]}},
+            "groups": {"all": {"models": ["studio/m", "studio/mine"]}},
+            "models": {
+                "studio/m": {"task": "image", "usd_per_unit": {"image": 0.04}},
+                "studio/mine": {"like": "azure/dall-e-3"},
+                "studio/hd/1024-x-1792/m": {"hidden": true, "usd_per_unit": {"image": 0.12}},
+                "studio/512-x-512/m": {"hidden": true, "usd_per_unit": {"image": 0.01}}
+            }
+        }"#;
+        let world = World::of(config, &IMAGES);
+        for (fields, m, mine) in [
+            ("", 40_000, 44_000),
+            (r#","quality":"hd","size":"1024x1792""#, 120_000, 132_000),
+            (r#","quality":"standard","size":"1024x1792""#, 40_000, 88_000),
+            (r#","quality":"hd","size":"512x512""#, 10_000, 132_000),
+            (r#","quality":"auto","size":"auto""#, 40_000, 132_000),
+            (r#","quality":"hd","size":7"#, 40_000, 132_000),
+        ] {
+            let body = format!(r#"{{"model":"all","prompt":"a"{fields}}}"#);
+            let request = crate::format::read(&IMAGES, body.as_bytes()).unwrap();
+            let found = select(&world.query(&request)).unwrap();
+            let prices = found.candidates.iter().map(|one| one.facts.price.units.get(Unit::Image).unwrap());
+            assert_eq!(
+                prices.map(|price| price.div_ceil(1_000_000)).collect::<Vec<_>>(),
+                [m, mine],
+                "{fields}"
+            );
         }
     }
 
