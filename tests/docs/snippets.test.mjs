@@ -131,6 +131,8 @@ function run(program, args, { cwd = root, env = {}, input = "" } = {}) {
       (error, out, problems) =>
         error ? reject(new Error(`${program} ${args.at(-1)}\n${out}${problems}`)) : resolve(out),
     );
+    // It may end without reading its input.
+    child.stdin?.on("error", () => {});
     child.stdin?.end(input);
   });
 }

@@ -114,6 +114,8 @@ function run(gateway, args, input = "") {
   let [stdout, stderr] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
+  // It may end without reading its input.
+  child.stdin.on("error", () => {});
   child.stdin.end(input);
   return new Promise((resolve, reject) => {
     child.on("error", reject);

@@ -92,6 +92,8 @@ function run(args, { input = "", env = {}, cwd = temporary, script = SCRIPT, bef
   child.stdout.setEncoding("utf8").on("data", (text) => (result.stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text) => (result.stderr += text));
   child.stdin.on("error", () => {});
+  // It may end without reading its input.
+  child.stdin.on("error", () => {});
   child.stdin.end(input);
   return new Promise((done, fail) => {
     child.on("error", fail);

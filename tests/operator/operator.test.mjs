@@ -53,6 +53,8 @@ function run(args, { input = "", env = {}, closed = false } = {}) {
   child.stderr.setEncoding("utf8").on("data", (text) => (result.stderr += text));
   if (closed) child.stdout.destroy();
   child.stdin.on("error", () => {});
+  // It may end without reading its input.
+  child.stdin.on("error", () => {});
   child.stdin.end(input);
   return new Promise((done, fail) => {
     child.on("error", fail);
