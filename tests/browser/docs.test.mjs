@@ -212,13 +212,16 @@ describe("/docs", { skip }, () => {
       const results = dialog.locator(".pagefind-ui__results-area");
       for (const [query, wanted] of Object.entries(SEARCHES)) {
         await t.test(query, async () => {
-          const link = results.locator(".pagefind-ui__result-link").first();
+          // Of the first result, which may not be the first that is loaded.
+          const first = results.locator(".pagefind-ui__result").first();
+          const link = first.locator(".pagefind-ui__result-link");
           await dialog.locator("input").fill("");
-          await link.waitFor({ state: "detached" });
+          await first.waitFor({ state: "detached" });
           await dialog.locator("input").fill(query);
           const none = results.getByText(`No results for ${query}`);
-          await link.or(none).first().waitFor();
-          const href = (await none.count()) > 0 ? "nothing" : await link.getAttribute("href");
+          await link.first().or(none).first().waitFor();
+          const href =
+            (await none.count()) > 0 ? "nothing" : await link.first().getAttribute("href");
           const found = String(href).replace(/\/?(#.*)?$/, "");
           assert.ok(
             wanted.some((path) => path === found),
