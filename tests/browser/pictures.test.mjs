@@ -45,6 +45,7 @@ const SCREENS = /** @type {const} */ ([
   ["console", "routing", "#/lab/routing"],
   ["console", "audit", "#/audit"],
   ["console", "settings", "#/settings"],
+  ["console", "alerts", "#/alerts"],
   ["console", "selftest", "#/selftest"],
   ["key", "usage", "#/"],
   ["key", "models", "#/models"],
