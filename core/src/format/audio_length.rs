@@ -1,7 +1,7 @@
 //! The length of a file of audio, from its bytes: its start, its end, and their number. The audio is not decoded.
 //!
 //! - PCM in WAV has a length that its bytes alone decide.
-//! - The headers of FLAC, MP3, Ogg, MP4 and WebM state a length or a bit rate. They may be wrong, so that a hold does not
+//! - The headers of FLAC, MP3, Ogg, MP4 and `WebM` state a length or a bit rate. They may be wrong, so that a hold does not
 //!   rely on them.
 //! - Any other file has the length of its bytes at a usual bit rate, and at most that at the lowest.
 
@@ -193,7 +193,7 @@ fn length_of_movie(header: &[u8]) -> Option<u64> {
     (rate > 0 && ticks > 0).then(|| ticks.div_ceil(rate))
 }
 
-/// The length that a WebM file states, if it does: a recording of a browser does not. RFC 8794, section 6; RFC 9559,
+/// The length that a `WebM` file states, if it does: a recording of a browser does not. RFC 8794, section 6; RFC 9559,
 /// section 5.1.2.
 fn length_of_webm(start: &[u8]) -> Option<u64> {
     const EBML: u64 = 0x1A45_DFA3;
@@ -207,11 +207,9 @@ fn length_of_webm(start: &[u8]) -> Option<u64> {
     let info = elements(segment).find(|(name, _)| *name == INFO)?.1;
     let member = |wanted: u64| elements(info).find(|(name, _)| *name == wanted).map(|(_, value)| value);
     let scale = member(TIMESTAMP_SCALE).map_or(Some(1_000_000), |value| big(value, 0, value.len()))?;
-    let ticks = match *member(DURATION)? {
-        [a, b, c, d] => f64::from(f32::from_be_bytes([a, b, c, d])),
-        [a, b, c, d, e, f, g, h] => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
-        _ => return None,
-    };
+    let duration = member(DURATION)?;
+    let short = || duration.try_into().ok().map(f32::from_be_bytes).map(f64::from);
+    let ticks = duration.try_into().ok().map(f64::from_be_bytes).or_else(short)?;
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick, usually a million")]
     let seconds = (ticks * scale as f64 / NANOS_PER_SECOND).ceil();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared before")]
