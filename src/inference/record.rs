@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use gatehouse_core::catalog::OTHER;
+use gatehouse_core::catalog::{Facts, OTHER};
 use gatehouse_core::error::{Error, Source};
 use gatehouse_core::format::request::PromptBounds;
 use gatehouse_core::health::LaneId;
@@ -43,6 +43,8 @@ pub struct Record {
     pub successor: Option<&'static str>,
     /// True if `GET /v1/models` lists the model.
     pub listed: bool,
+    /// The data of the model, with the price of what the call asked for.
+    pub facts: Facts,
     /// True if the provider stops charging when a call is cancelled; `None` if unknown.
     pub cancel_stops_billing: Option<bool>,
     /// The index of the provider's key.
@@ -129,6 +131,7 @@ impl Record {
             ends: candidate.and_then(|candidate| candidate.facts.ends),
             successor: candidate.and_then(|candidate| candidate.facts.successor),
             listed: candidate.is_some_and(|candidate| candidate.listed),
+            facts: candidate.map(|candidate| candidate.facts).unwrap_or_default(),
             cancel_stops_billing: candidate.and_then(|candidate| candidate.provider.cancel_stops_billing),
             key: call.key,
             prompt: call.prompt,
@@ -167,8 +170,7 @@ impl Record {
     /// Records the end of the answered attempt in the reservation.
     pub fn ended(&self, end: End) {
         let (Some(provider), Some(model), key) = (&self.provider, &self.model, self.key) else { return };
-        let facts = self.isolate.settings.registry.provider(provider).and_then(|entry| entry.facts(model));
-        let target = Target { provider, model, key, facts: &facts.unwrap_or_default() };
+        let target = Target { provider, model, key, facts: &self.facts };
         if let Some(reservation) = &mut *self.reservation.borrow_mut() {
             reservation.ended(target, "ok", self.upstream_ms, end);
         }

@@ -439,7 +439,7 @@ suite("endpoints, receipts and budgets", () => {
     [
       "images of a quality and a size",
       "/v1/images/generations",
-      { model: "demo/painter", ...IMAGE, ...HD, n: 2 },
+      { model: "demo/painter", ...IMAGE, ...HD, n: 2, response_format: "url" },
       [{ unit: "image", quantity: 2 }],
       240_000,
     ],
