@@ -37,10 +37,6 @@ pub struct Record {
     pub provider: Option<String>,
     /// The provider's id of the model.
     pub model: Option<String>,
-    /// The day on which the provider ends the model, in days since 1970.
-    pub ends: Option<u16>,
-    /// The id of the model that the provider recommends instead.
-    pub successor: Option<&'static str>,
     /// True if `GET /v1/models` lists the model.
     pub listed: bool,
     /// The data of the model, with the price of what the call asked for.
@@ -128,8 +124,6 @@ impl Record {
             project: call.project,
             provider: candidate.map(|candidate| candidate.provider.name.clone()),
             model: candidate.map(|candidate| candidate.model.to_string()),
-            ends: candidate.and_then(|candidate| candidate.facts.ends),
-            successor: candidate.and_then(|candidate| candidate.facts.successor),
             listed: candidate.is_some_and(|candidate| candidate.listed),
             facts: candidate.map(|candidate| candidate.facts).unwrap_or_default(),
             cancel_stops_billing: candidate.and_then(|candidate| candidate.provider.cancel_stops_billing),

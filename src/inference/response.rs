@@ -168,12 +168,12 @@ fn with_route(response: Response, record: &Record, route: String) -> Response {
     if let Some(model) = &record.model {
         response = response.with("x-gateway-model", visible_ascii(model));
     }
-    if let Some(day) = record.ends {
+    if let Some(day) = record.facts.ends {
         // RFC 8594. When the provider announced the end, which would be the date of `deprecation` (RFC 9745), is not
         // known.
         response = response.with("sunset", to_http_date(day));
     }
-    if let (Some(provider), Some(successor)) = (&record.provider, record.successor) {
+    if let (Some(provider), Some(successor)) = (&record.provider, record.facts.successor) {
         response = response.with("x-gateway-successor", format!("{provider}/{successor}"));
     }
     if record.attempts > 1 {
