@@ -314,7 +314,7 @@ mod tests {
         }
     }
 
-    /// What is kept of a long file: its start and its end.
+    /// Of a long file, only the start and the end are read.
     #[test]
     fn a_length_at_the_end_is_found_there() {
         for (file, cut) in [(FILES[0].0, 2_000), (FILES[1].0, 3_300), (FILES[2].0, 2_000)] {

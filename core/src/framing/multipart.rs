@@ -41,7 +41,7 @@ pub struct Part {
     pub content: Range<usize>,
     /// The content of a text, or the first [`FILE_START`] bytes of a file.
     pub kept: Vec<u8>,
-    /// The last 64 KiB of a file, or a little more; empty if all of it is kept.
+    /// The last 64 to 128 KiB of the rest of a file, or all of the rest; empty if there is no rest.
     pub end: Vec<u8>,
 }
 
