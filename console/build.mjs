@@ -1,10 +1,11 @@
 // @ts-check
-//! Builds the console into `dist/`: two pages, their style sheet, and scripts whose names contain their hash, so that
-//! browsers keep them. Screens are loaded when they are opened first.
+//! Builds the console into `dist/`: two pages, their style sheet, their icon, and scripts. The names of files contain their hash, so
+//! that browsers keep them. Screens are loaded when they are opened first.
 //!
 //! It fails if the console is larger than its limits. `_headers` are rules for the static files, which `scripts/build` adds to those of
 //! the documentation.
 
+import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -61,6 +62,10 @@ function withImports(path, found = new Set()) {
   return found;
 }
 
+const icon = readFileSync(`${here}static/icon.svg`);
+const iconUrl = `/console/files/icon-${createHash("sha256").update(icon).digest("hex").slice(0, 8)}.svg`;
+writeFileSync(dist + iconUrl.slice(1), icon);
+
 const style = outputOf("src/style.css");
 let first = 0;
 for (const [name, source, title, screen] of /** @type {const} */ ([
@@ -74,6 +79,7 @@ for (const [name, source, title, screen] of /** @type {const} */ ([
   const preloads = [...needed].filter((path) => path !== script.path);
   const html = readFileSync(`${here}static/page.html`, "utf8")
     .replaceAll("{{title}}", title)
+    .replace("{{icon}}", iconUrl)
     .replace("{{style}}", style.url)
     .replace("{{script}}", script.url)
     .replace(
@@ -89,7 +95,6 @@ for (const [name, source, title, screen] of /** @type {const} */ ([
     .reduce((sum, { gzipped }) => sum + gzipped, gzipSync(html).length);
   first = Math.max(first, bytes);
 }
-copyFileSync(`${here}static/icon.svg`, `${dist}console/icon.svg`);
 copyFileSync(`${here}static/_headers`, `${dist}_headers`);
 
 const all = outputs.reduce((sum, { gzipped }) => sum + gzipped, 0);

@@ -1,8 +1,8 @@
 //! The console of operators: sign-in, navigation, and the screens, each of which is loaded when it is opened first.
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { render, type ComponentType } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { useAlerts } from "./alerts";
 import { call, type ApiError } from "./api";
 import { live, offline, reload } from "./data";
@@ -15,6 +15,12 @@ import { key, restore, signOut } from "./session";
 import { SignIn, unknownKey } from "./sign-in";
 import { applyTheme, nextTheme, theme } from "./theme";
 import { Dialog, Empty, Icon, Page, Skeleton, Toasts, type IconName } from "./ui/basic";
+// What several screens use is loaded with the page: a screen that imports it then needs one file, and not one after another.
+import "./providers";
+import "./spending";
+import "./ui/limits";
+import "./ui/strip";
+import "./usage";
 
 type Screen = ComponentType;
 interface Section {
@@ -105,27 +111,26 @@ const SECTIONS: Section[] = [
   },
 ];
 
-const loaded = new Map<string, Screen>();
+/** The screens that have been loaded, and those that could not be. */
+const screens = signal<Record<string, Screen | "failed">>({});
 const paletteOpen = signal(false);
 const helpOpen = signal(false);
 const drawerOpen = signal(false);
 
+/** Loads the screen of the section that is open, unless it is there. */
+async function loadScreen(): Promise<void> {
+  const current = SECTIONS.find(({ name }) => name === section.value);
+  if (!current || typeof screens.peek()[current.name] === "function") return;
+  const screen = await current.load().then(
+    (module) => module.default,
+    () => "failed" as const,
+  );
+  screens.value = { ...screens.peek(), [current.name]: screen };
+}
+
 /** The screen of a section. After a deployment its file may be gone: then the page is loaded again. */
 function Outlet() {
   const current = SECTIONS.find(({ name }) => name === section.value);
-  const [, redraw] = useState(0);
-  const [failed, setFailed] = useState(false);
-  useEffect(() => {
-    setFailed(false);
-    if (!current || loaded.has(current.name)) return;
-    current.load().then(
-      (module) => {
-        loaded.set(current.name, module.default);
-        redraw((n) => n + 1);
-      },
-      () => setFailed(true),
-    );
-  }, [current?.name]);
   if (!current)
     return (
       <Page title="Not found">
@@ -134,9 +139,8 @@ function Outlet() {
         </Empty>
       </Page>
     );
-  const Shown = loaded.get(current.name);
-  if (Shown) return <Shown />;
-  if (failed)
+  const Shown = screens.value[current.name];
+  if (Shown === "failed")
     return (
       <Page title={current.title}>
         <Empty icon="warn" title="This screen could not be loaded">
@@ -147,6 +151,7 @@ function Outlet() {
         </Empty>
       </Page>
     );
+  if (Shown) return <Shown />;
   return (
     <Page title={current.title}>
       <Skeleton />
@@ -360,4 +365,11 @@ applyTheme();
 restore("gatehouse.operator-key");
 listen();
 const root = document.getElementById("app");
-if (root) render(<App />, root);
+/** The first screen is usually there in this time; then the page is drawn once, and not first without it. */
+const WAIT_MS = 50;
+let isLoading: Promise<void> | undefined;
+effect(() => void (isLoading = loadScreen()));
+const timeout = new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+void Promise.race([isLoading, timeout]).then(() => {
+  if (root) render(<App />, root);
+});

@@ -2,7 +2,7 @@
 //! while the page is visible.
 
 import { signal, type Signal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
 
 /** The time, which relative times follow. */
@@ -86,7 +86,8 @@ export function useData<T>(
   }
   const current = entry;
   current.load = load;
-  useEffect(() => {
+  // A layout effect, which does not wait until the component without data has been painted.
+  useLayoutEffect(() => {
     current.shown += 1;
     void refresh(current);
     const again = () => {

@@ -1,14 +1,32 @@
 //! Numbers, money and times as people read them. Times are local, with UTC where there is room; money is US dollars.
 
-const whole = new Intl.NumberFormat("en-US");
-const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
+/** Made at its first use: the first formatter takes 20 ms, in which requests can already be under way. */
+function lazy<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}
+const numbers = (options: Intl.NumberFormatOptions) =>
+  lazy(() => new Intl.NumberFormat("en-US", options));
+
+const whole = numbers({});
+const compact = numbers({ notation: "compact", maximumFractionDigits: 1 });
+const dollars = numbers({ minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const partsOfADollar = numbers({ maximumSignificantDigits: 4, maximumFractionDigits: 8 });
+const oneDecimal = numbers({ maximumFractionDigits: 1 });
+const twoDecimals = numbers({ maximumFractionDigits: 2 });
+const localTime = lazy(
+  () => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" }),
+);
+const utcDay = lazy(
+  () => new Intl.DateTimeFormat("en-US", { month: "short", day: "numeric", timeZone: "UTC" }),
+);
 
 /** A whole number with separators. */
-export const count = (value: number): string => whole.format(value);
+export const count = (value: number): string => whole().format(value);
 
 /** A number in at most five characters, such as 12.3K. */
 export const short = (value: number): string =>
-  Math.abs(value) < 10_000 ? whole.format(value) : compact.format(value);
+  (Math.abs(value) < 10_000 ? whole() : compact()).format(value);
 
 /** US dollars: two decimals from a dollar on, four significant digits below. */
 export function usd(value: number | null): string {
@@ -16,13 +34,7 @@ export function usd(value: number | null): string {
   if (value === 0) return "$0";
   const sign = value < 0 ? "-" : "";
   const amount = Math.abs(value);
-  if (amount >= 1)
-    return `${sign}$${amount.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
-  const digits = amount.toLocaleString("en-US", {
-    maximumSignificantDigits: 4,
-    maximumFractionDigits: 8,
-  });
-  return `${sign}$${digits}`;
+  return `${sign}$${(amount >= 1 ? dollars() : partsOfADollar()).format(amount)}`;
 }
 
 export const microUsd = (value: number | null): string => usd(value === null ? null : value / 1e6);
@@ -31,7 +43,7 @@ export const microUsd = (value: number | null): string => usd(value === null ? n
 export function percent(share: number): string {
   if (share === 1) return "100 %";
   const value = Math.floor(share * 10_000) / 100;
-  return `${value.toLocaleString("en-US", { maximumFractionDigits: value > 99 ? 2 : 1 })} %`;
+  return `${(value > 99 ? twoDecimals() : oneDecimal()).format(value)} %`;
 }
 
 /** Milliseconds, as ms below a second, as seconds or minutes above. */
@@ -73,13 +85,11 @@ export function relative(time: string, now: number): string {
   return ms > 0 ? `${text} ago` : `in ${text}`;
 }
 
-const localTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-
 /** A time in the reader's zone and in UTC, for the hover text. */
 export function both(time: string): string {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return time;
-  return `${localTime.format(date)} local time\n${date
+  return `${localTime().format(date)} local time\n${date
     .toISOString()
     .replace("T", " ")
     .replace(/\.\d+Z/, "")} UTC`;
@@ -87,11 +97,7 @@ export function both(time: string): string {
 
 /** A day such as "Nov 30" from 2026-11-30: days are UTC. */
 export const day = (date: string): string =>
-  new Date(`${date.slice(0, 10)}T00:00:00Z`).toLocaleDateString("en-US", {
-    month: "short",
-    day: "numeric",
-    timeZone: "UTC",
-  });
+  utcDay().format(new Date(`${date.slice(0, 10)}T00:00:00Z`));
 
 /** "1 key", "2 keys". */
 export const plural = (n: number, one: string, many = `${one}s`): string =>

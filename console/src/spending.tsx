@@ -89,7 +89,29 @@ export const useSpending = (
   return useData(name, () => call("get", "/v0/usage", { query }), 15);
 };
 
-export const measureOf = (entry: Omit<Entry, "start" | "group">, measure: Measure): number =>
+/** What a group has used, without its averages. */
+export type Used = Pick<Entry, "requests" | "cost_usd" | "prompt_tokens" | "completion_tokens">;
+export type GroupUsed = Used & Pick<Entry, "group" | "name">;
+
+/** What each group of a chart has used in the whole range, the largest first; without the others, which are not named. */
+export function groupsOf({ data }: Spending, measure: Measure): GroupUsed[] {
+  const sums = new Map<string | null, GroupUsed>();
+  for (const entry of data.filter(({ others }) => others === undefined)) {
+    const { group, name, requests, cost_usd, prompt_tokens, completion_tokens } = entry;
+    const sum = sums.get(group);
+    sums.set(group, {
+      group,
+      ...(name === undefined ? {} : { name }),
+      requests: requests + (sum?.requests ?? 0),
+      cost_usd: cost_usd + (sum?.cost_usd ?? 0),
+      prompt_tokens: prompt_tokens + (sum?.prompt_tokens ?? 0),
+      completion_tokens: completion_tokens + (sum?.completion_tokens ?? 0),
+    });
+  }
+  return [...sums.values()].toSorted((a, b) => measureOf(b, measure) - measureOf(a, measure));
+}
+
+export const measureOf = (entry: Used, measure: Measure): number =>
   measure === "cost"
     ? entry.cost_usd
     : measure === "calls"

@@ -2,6 +2,7 @@
 //! configuration, and the settings that operators change while the gateway runs.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::Caller;
@@ -55,7 +56,7 @@ pub async fn on_table(
 }
 
 async fn list(context: &RequestContext<'_>, isolate: &Isolate, table: Table) -> Result<Response, Error> {
-    let keys = settings::keys(&context.env).await?;
+    let keys = keys_of_policies(context, table).await?;
     isolate
         .settings
         .with_layers(|layers| not_cached(Response::json(200, &run_time::list(layers, table, &keys))))
@@ -67,13 +68,24 @@ async fn get(
     table: Table,
     name: &str,
 ) -> Result<Response, Error> {
-    let keys = settings::keys(&context.env).await?;
+    let keys = keys_of_policies(context, table).await?;
     isolate.settings.with_layers(|layers| {
         let found = run_time::list(layers, table, &keys);
         let document = found.iter().find(|document| document.name == name);
         let document = document.ok_or_else(|| run_time::unknown(table, name))?;
         Ok(not_cached(Response::json(200, document)))
     })?
+}
+
+/// The numbers of keys that the entries of a table state: only policies do.
+async fn keys_of_policies(
+    context: &RequestContext<'_>,
+    table: Table,
+) -> Result<BTreeMap<String, usize>, Error> {
+    match table {
+        Table::Policies => settings::keys_by_policy(&context.env).await,
+        Table::Alerts | Table::Models | Table::Aliases | Table::Groups => Ok(BTreeMap::new()),
+    }
 }
 
 /// The response to a change.

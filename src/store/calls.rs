@@ -22,9 +22,8 @@ use crate::platform::database::{self, Failure, Statement};
 const ADD: &str = include_str!("calls/add.sql");
 const LIST: &str = include_str!("calls/list.sql");
 const FIND: &str = include_str!("calls/find.sql");
-/// The tables of calls, their columns with the calls, and the first span that is listed.
-const SOURCES: [[&str; 3]; 2] =
-    [["recent_calls", "receipts", include_str!("calls/kept_since.sql")], ["rejected_calls", "calls", "?2"]];
+/// The tables of calls, and their columns with the calls.
+const SOURCES: [[&str; 2]; 2] = [["recent_calls", "receipts"], ["rejected_calls", "calls"]];
 /// The size from which on a row takes only failed calls, in bytes.
 const MOST_BYTES: usize = 200_000;
 /// The part of them that failed calls may take in one page.
@@ -99,12 +98,11 @@ pub struct Call {
 
 /// The calls that match a query, newest first, at most `limit`. Without a database or tables, there are none.
 pub async fn list(env: &Env, query: &Query, limit: u32) -> Result<Vec<Call>, Error> {
-    let Query { after, from_id, before_id, filters, status, code, failed, keep, since_span } = query;
+    let Query { after, from_id, before_id, filters, status, code, failed, since_span } = query;
     let last_span = after.as_ref().map_or(1 << 50, |cursor| cursor.span);
     let mut parameters: Vec<Value> = vec![
         last_span.into(),
         (*since_span).into(),
-        (*keep).into(),
         after.as_ref().map(|cursor| cursor.id.as_str()).into(),
         from_id.as_deref().into(),
         before_id.as_deref().into(),
@@ -112,7 +110,7 @@ pub async fn list(env: &Env, query: &Query, limit: u32) -> Result<Vec<Call>, Err
     let filters = [&filters.key, &filters.project, &filters.model, &filters.provider, &filters.operation];
     parameters.extend(filters.map(|filter| filter.as_deref().into()));
     parameters.extend([(*status).into(), code.as_deref().into(), failed.map(u8::from).into(), limit.into()]);
-    let sql = of_sources(LIST) + " ORDER BY span DESC, place DESC LIMIT ?15";
+    let sql = of_sources(LIST) + " ORDER BY span DESC, place DESC LIMIT ?14";
     let outcomes = run_if_any(env, &[Statement::new(sql, parameters)]).await?;
     Ok(outcomes.first().map(|outcome| outcome.rows.iter().map(call).collect()).unwrap_or_default())
 }
@@ -127,9 +125,7 @@ pub async fn find(env: &Env, id: &str) -> Result<Option<Call>, Error> {
 
 /// A query of one table, for both.
 fn of_sources(template: &str) -> String {
-    let of = |[table, column, since]: [&str; 3]| {
-        template.replace("{table}", table).replace("{calls}", column).replace("{since}", since)
-    };
+    let of = |[table, column]: [&str; 2]| template.replace("{table}", table).replace("{calls}", column);
     SOURCES.map(of).join(" UNION ALL ")
 }
 

@@ -1,5 +1,7 @@
 //! Run-time settings and keys of providers: reading them with their version, and changing a setting.
 
+use std::collections::BTreeMap;
+
 use gatehouse_core::error::{Code, Error};
 use gatehouse_core::key::IssuedKey;
 use gatehouse_core::key::provider_key::StoredKey;
@@ -70,6 +72,17 @@ pub async fn keys(env: &Env) -> Result<Vec<IssuedKey>, Error> {
         endpoints, limits FROM issued_keys WHERE revoked_ms IS NULL ORDER BY name";
     let unreadable = || Error::new(Code::InternalError, "A stored key cannot be read");
     rows(env, SQL, []).await?.iter().map(|row| IssuedKey::from_row(row).ok_or_else(unreadable)).collect()
+}
+
+/// The numbers of keys that have each policy. Revoked keys do not count.
+pub async fn keys_by_policy(env: &Env) -> Result<BTreeMap<String, usize>, Error> {
+    const SQL: &str = "SELECT value AS policy, COUNT(*) AS keys FROM issued_keys, json_each(policies) \
+        WHERE revoked_ms IS NULL GROUP BY value";
+    let count = |row: &Value| {
+        let keys = row.get("keys")?.as_u64().and_then(|keys| usize::try_from(keys).ok())?;
+        Some((row.get("policy")?.as_str()?.to_owned(), keys))
+    };
+    Ok(rows(env, SQL, []).await?.iter().filter_map(count).collect())
 }
 
 /// Stores a change that was decided with the settings of a version. `false` if others have changed settings since, or

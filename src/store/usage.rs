@@ -36,6 +36,13 @@ const BY_MODEL: &str = include_str!("usage/by_model.sql");
 const BY_PROJECT: &str = include_str!("usage/by_project.sql");
 const TOTALS: &str = include_str!("usage/totals.sql");
 const SPENDING: &str = include_str!("usage/spending.sql");
+/// The rows of the days of a range, by key, and without keys. Parameters are bound as floating-point numbers.
+const DAYS_BY_KEY: &str = include_str!("usage/days_by_key.sql");
+const DAYS_OF_ALL: &str = include_str!("usage/days_of_all.sql");
+/// The same by hour, by key.
+const HOURS_BY_KEY: &str = include_str!("usage/hours_by_key.sql");
+/// The condition of rows of a range that match the filters.
+const MATCHES: &str = include_str!("usage/matches.sql");
 /// The rows of all keys, without keys.
 const ALL_KEYS: &str = include_str!("usage/all_keys.sql");
 /// The rows of one key in its object.
@@ -45,7 +52,7 @@ const SLICE_ELEMENTS: usize = 4;
 
 /// Replaces the placeholders for the sums of a [`Tally`] in a statement: `{columns}`, `{values}` (of a row as an
 /// array), `{additions}` (of an upsert), `{hour_additions}` (the same for the sums of one hour), `{hour_values}` (of such
-/// sums), `{sums}` and `{plain_sums}`. `tests/e2e/ledgers.mjs` does the same.
+/// sums), `{sums}`, `{plain_sums}` and `{negatives}`. `tests/e2e/ledgers.mjs` does the same.
 fn of_sums(template: &str) -> String {
     let list = |item: &dyn Fn(usize, &str) -> String| {
         let items = Tally::FIELDS.iter().enumerate().map(|(index, name)| item(index, name));
@@ -60,6 +67,7 @@ fn of_sums(template: &str) -> String {
         .replace("{additions}", &list(&|_, name| format!("{name} = {name} + excluded.{name}")))
         .replace("{hour_additions}", &list(&added_to_hour))
         .replace("{hour_values}", &list(&|index, name| format!("h.value ->> {index} AS {name}")))
+        .replace("{negatives}", &list(&|_, name| format!("-{name} AS {name}")))
         .replace("{plain_sums}", &list(&|_, name| format!("SUM({name})")))
         .replace("{sums}", &list(&|_, name| format!("SUM({name}) AS {name}")))
 }
@@ -181,22 +189,11 @@ pub async fn spending(
     filters: &Filters,
 ) -> Result<(Tally, Vec<Entry>), Error> {
     let Selection { group, rank, top, limit } = selection;
-    let is_of_keys = group == Some(Group::Key) || filters.key.is_some();
-    // Parameters are bound as floating-point numbers.
-    let source = if range.is_by_hour {
-        "SELECT u.day * 24 + CAST(substr(h.key, 2) AS INTEGER) AS hour, u.key, u.operation, u.project, u.provider, \
-         u.model, {hour_values} FROM usage_by_key u, json_each(u.hours) h \
-         WHERE u.day BETWEEN CAST(?1 AS INTEGER) / 24 AND (CAST(?2 AS INTEGER) - 1) / 24"
-    } else if !is_of_keys {
-        // The days that are over have fewer rows without keys.
-        "SELECT day * 24 AS hour, '' AS key, operation, project, provider, model, {columns} FROM {usage} \
-         WHERE day BETWEEN CAST(?1 AS INTEGER) / 24 AND (CAST(?2 AS INTEGER) - 1) / 24"
-    } else {
-        "SELECT day * 24 AS hour, '' AS key, '' AS operation, project, provider, model, {columns} FROM usage_daily \
-         WHERE day BETWEEN CAST(?1 AS INTEGER) / 24 AND (CAST(?2 AS INTEGER) - 1) / 24 UNION ALL \
-         SELECT day * 24, key, operation, project, provider, model, {columns} FROM usage_by_key \
-         WHERE day BETWEEN CAST(?1 AS INTEGER) / 24 AND (CAST(?2 AS INTEGER) - 1) / 24"
-    };
+    let by_key = if range.is_by_hour { HOURS_BY_KEY } else { DAYS_BY_KEY };
+    // The days that are over have fewer rows without keys.
+    let without_keys = if range.is_by_hour { HOURS_BY_KEY } else { DAYS_OF_ALL };
+    let spans = if filters.key.is_some() { by_key } else { without_keys };
+    let groups = if group == Some(Group::Key) { by_key } else { spans };
     let start = match range.bucket {
         Some(Bucket::Hour) => "hour",
         Some(Bucket::Day) => "hour / 24 * 24",
@@ -216,16 +213,24 @@ pub async fn spending(
         Rank::Tokens => "SUM(prompt_tokens) + SUM(completion_tokens)",
     };
     let template = SPENDING
-        .replace("{source}", source)
+        .replace("{groups}", groups)
+        .replace("{spans}", spans)
+        .replace("{matches}", MATCHES)
         .replace("{usage}", ALL_KEYS)
         .replace("{start}", start)
         .replace("{group}", by)
         .replace("{rank}", rank);
+    // One group more than the limit tells that there are more. In spans, each has entries of its own.
+    let ranked = match (top, range.bucket) {
+        (Some(top), _) => top.into(),
+        (None, None) => (limit + 1).into(),
+        (None, Some(_)) => Value::from(-1),
+    };
     let [from, to] = range.hours;
     let mut parameters: Vec<Value> = vec![from.into(), to.into()];
     let Filters { key, project, model, provider, operation } = filters;
     parameters.extend([key, project, model, provider, operation].map(|filter| filter.clone().into()));
-    parameters.extend([(limit + 1).into(), top.map_or(Value::from(-1), Value::from)]);
+    parameters.extend([(limit + 1).into(), ranked, u8::from(top.is_some()).into()]);
     let statement = Statement::new(of_sums(&template), parameters);
     let mut outcomes = run_if_any(env, &[statement]).await?.into_iter();
     let mut rows = outcomes.next().unwrap_or_default().rows;
@@ -239,7 +244,7 @@ pub async fn spending(
             hour: number(found, "start").unwrap_or_default(),
             group: name("grp"),
             name: name("key_name").filter(|_| group == Some(Group::Key)),
-            others: number(found, "groups").filter(|_| found["grp"].is_null()),
+            others: number(found, "others"),
             tally: tally(found),
         }
     };

@@ -12,16 +12,13 @@ const [ADD_ROWS, SET_WATERMARK] = [usageStatement("add_rows"), usageStatement("s
 const [ADD_BY_KEY, ADD_CLOSED] = [usageStatement("add_by_key"), usageStatement("add_closed")];
 const ADD_CALLS = readFileSync(`${root}src/store/calls/add.sql`, "utf8");
 const LIST = readFileSync(`${root}src/store/calls/list.sql`, "utf8");
-const KEPT_SINCE = readFileSync(`${root}src/store/calls/kept_since.sql`, "utf8");
 /** The list as `of_sources` of src/store/calls.rs makes it. */
 const LIST_CALLS = `${[
-  { table: "recent_calls", column: "receipts", since: KEPT_SINCE },
-  { table: "rejected_calls", column: "calls", since: "?2" },
+  { table: "recent_calls", column: "receipts" },
+  { table: "rejected_calls", column: "calls" },
 ]
-  .map(({ table, column, since }) =>
-    LIST.replaceAll("{table}", table).replaceAll("{calls}", column).replaceAll("{since}", since),
-  )
-  .join(" UNION ALL ")} ORDER BY span DESC, place DESC LIMIT ?15`;
+  .map(({ table, column }) => LIST.replaceAll("{table}", table).replaceAll("{calls}", column))
+  .join(" UNION ALL ")} ORDER BY span DESC, place DESC LIMIT ?14`;
 
 function database() {
   const database = new DatabaseSync(":memory:");
@@ -405,13 +402,13 @@ suite("usage SQL, recent calls", () => {
 
   /**
    * @param {DatabaseSync} at
-   * @param {{ keep?: number, failed?: number | null, limit?: number, after?: [number, string] }} [query]
+   * @param {{ failed?: number | null, limit?: number, after?: [number, string] }} [query]
    */
-  const list = (at, { keep = 10_000, failed = null, limit = 100, after } = {}) =>
+  const list = (at, { failed = null, limit = 100, after } = {}) =>
     at
       .prepare(LIST_CALLS)
       .all(
-        ...[after?.[0] ?? 2 ** 50, 0, keep, after?.[1] ?? null, null, null],
+        ...[after?.[0] ?? 2 ** 50, 0, after?.[1] ?? null, null, null],
         ...[null, null, null, null, null, null, null, failed, limit],
       )
       .map(({ id }) => id);
@@ -427,7 +424,6 @@ suite("usage SQL, recent calls", () => {
     assert.deepEqual(list(at, { failed: 0 }), ["d", "c", "a"]);
     assert.deepEqual(list(at, { limit: 2 }), ["d", "c"]);
     assert.deepEqual(list(at, { after: [10, "c"] }), ["bx", "a"]);
-    assert.deepEqual(list(at, { keep: 1 }), ["d"], "older calls than are kept are not listed");
     const rows = at.prepare("SELECT span, calls FROM recent_calls").all();
     assert.deepEqual(
       rows.map((row) => ({ ...row })),

@@ -2,7 +2,7 @@
 
 import { useAlerts } from "../alerts";
 import { arrayPage, call } from "../api";
-import { useData } from "../data";
+import { useData, type Loaded } from "../data";
 import { count, duration, percent, plural, short, usd } from "../format";
 import { usePending } from "../pending";
 import { providerTone, useProviders } from "../providers";
@@ -13,6 +13,7 @@ import {
   SpendingChart,
   formatOf,
   groupName,
+  groupsOf,
   keyLink,
   measureChosen,
   measureOf,
@@ -20,25 +21,23 @@ import {
   unpricedNote,
   useSpending,
   type Group,
+  type GroupUsed,
 } from "../spending";
 import { Badge, Empty, Icon, Page, Panel, Show, Stat, Time } from "../ui/basic";
 import { Ranked } from "../ui/chart";
 import { Strip } from "../ui/strip";
 
-const TOP: [Group, string][] = [
-  ["key", "Keys"],
-  ["model", "Models"],
-  ["project", "Projects"],
-];
-
 const TOP_SHOWN = 5;
 
-/** The largest groups of one kind. */
-function Top({ group, title }: { group: Group; title: string }) {
+/** The largest groups of one kind, of sums that have one more: calls without a project are not shown. */
+function Top(props: {
+  group: Group;
+  title: string;
+  of: Loaded<GroupUsed[]> & { retry: () => void };
+}) {
+  const { group, title } = props;
   const days = rangeOf();
   const measure = measureChosen();
-  // One more: calls without a project are not shown.
-  const spending = useSpending(days, group, { buckets: false, limit: TOP_SHOWN + 1 });
   return (
     <Panel
       title={title}
@@ -53,8 +52,8 @@ function Top({ group, title }: { group: Group; title: string }) {
         </a>
       }
     >
-      <Show of={spending} rows={4}>
-        {({ data }) => {
+      <Show of={props.of} rows={4}>
+        {(data) => {
           const rows = data
             .filter((entry) => group !== "project" || entry.group !== null)
             .slice(0, TOP_SHOWN);
@@ -89,6 +88,14 @@ function Top({ group, title }: { group: Group; title: string }) {
         }}
       </Show>
     </Panel>
+  );
+}
+
+/** The largest groups of one kind, with sums of their own. */
+function TopOf({ group, title }: { group: Group; title: string }) {
+  const spending = useSpending(rangeOf(), group, { buckets: false, limit: TOP_SHOWN + 1 });
+  return (
+    <Top group={group} title={title} of={{ ...spending, data: spending.data?.data ?? null }} />
   );
 }
 
@@ -176,18 +183,13 @@ export default function Overview() {
   const spending = useSpending(days, "model", { buckets: true });
   const providers = useProviders();
   const health = useData("health", () => call("get", "/health"), 15);
-  const keys = useData("keys:count", async () => {
-    const [all, active] = await Promise.all([
-      arrayPage("/v0/api_keys", { query: { limit: 1 } }),
-      arrayPage("/v0/api_keys", { query: { limit: 1, state: "active" } }),
-    ]);
-    return { all: all.total, active: active.total };
-  });
-  const config = useData("config", () => call("get", "/v0/config"), 60);
+  const keys = useData("keys:active", () =>
+    arrayPage("/v0/api_keys", { query: { limit: 1, state: "active" } }),
+  );
   const pending = usePending();
   const alerts = useAlerts().data?.data.length;
 
-  const problems = [...(health.data?.problems ?? []), ...(config.data?.faults ?? [])];
+  const problems = health.data?.problems ?? [];
   const totals = spending.data?.totals;
   const on = providers.data?.filter((provider) => provider.active) ?? [];
   const failing = on.filter(({ state }) => state !== "Available").length;
@@ -251,9 +253,9 @@ export default function Overview() {
         />
         <Stat
           label="Active keys"
-          value={keys.data ? count(keys.data.active) : "–"}
-          note={keys.data ? `of ${plural(keys.data.all, "issued key")}` : " "}
-          href={to(["keys"])}
+          value={keys.data ? count(keys.data.total) : "–"}
+          note="neither disabled nor expired"
+          href={to(["keys"], { state: "active" })}
         />
         <Stat
           label="Providers"
@@ -285,9 +287,13 @@ export default function Overview() {
         </Show>
       </Panel>
       <div class="columns three">
-        {TOP.map(([group, title]) => (
-          <Top key={group} group={group} title={title} />
-        ))}
+        <TopOf group="key" title="Keys" />
+        <Top
+          group="model"
+          title="Models"
+          of={{ ...spending, data: spending.data ? groupsOf(spending.data, measure) : null }}
+        />
+        <TopOf group="project" title="Projects" />
       </div>
       <Providers />
     </Page>

@@ -70,8 +70,6 @@ pub struct Query {
     pub code: Option<String>,
     /// Only calls without a complete response, or only others.
     pub failed: Option<bool>,
-    /// The most calls that the list goes back.
-    pub keep: u32,
     /// The first span of the list.
     pub since_span: u64,
 }
@@ -79,7 +77,9 @@ pub struct Query {
 impl Query {
     /// The query of all calls that a configuration lists.
     pub fn new(config: Calls, now_ms: u64) -> Query {
-        let oldest_ms = now_ms.saturating_sub(u64::from(config.days) * DAY_MS);
+        // Calls beyond the number of the configuration are deleted once an hour. Without a list, there are none at once.
+        let days = if config.keep == 0 { 0 } else { config.days };
+        let oldest_ms = now_ms.saturating_sub(u64::from(days) * DAY_MS);
         Query {
             after: None,
             from_id: None,
@@ -88,7 +88,6 @@ impl Query {
             status: None,
             code: None,
             failed: None,
-            keep: config.keep,
             since_span: oldest_ms / SPAN_MS,
         }
     }
@@ -177,7 +176,9 @@ mod tests {
     #[test]
     fn a_query_restricts_the_times_at_which_calls_began() {
         let mut query = Query::new(Calls::default(), 10 * DAY_MS);
-        assert_eq!((query.keep, query.since_span), (10_000, 3 * 8_640));
+        assert_eq!(query.since_span, 3 * 8_640);
+        let none = Query::new(Calls { keep: 0, ..Calls::default() }, 10 * DAY_MS);
+        assert_eq!(none.since_span, 10 * 8_640);
         query.between(Some("1970-01-02"), Some("1970-01-02T00:00:01Z")).unwrap();
         let id = Receipt::new_id(DAY_MS + 500, [255; 10]);
         assert!(query.from_id.as_deref().unwrap() < id.as_str() && id < query.before_id.clone().unwrap());

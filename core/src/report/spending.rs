@@ -186,7 +186,7 @@ pub struct Entry {
     pub group: Option<String>,
     /// The name of the key, if it is an issued key that is known.
     pub name: Option<String>,
-    /// The number of groups, if this is the entry of those that have none of their own.
+    /// The number of groups of the range without entries of their own, if this is the entry of those.
     pub others: Option<u32>,
     /// The sums.
     pub tally: Tally,
@@ -221,7 +221,7 @@ struct Line {
     /// The name of a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// The number of groups that have no entries of their own.
+    /// The number of groups of the range without entries of their own, if this is the entry of those.
     #[serde(skip_serializing_if = "Option::is_none")]
     others: Option<u32>,
     #[serde(flatten)]

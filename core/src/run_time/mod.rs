@@ -305,6 +305,8 @@ fn concerns(key: &IssuedKey, table: Table, name: &str, before: &Config, after: &
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use serde_json::json;
 
@@ -446,7 +448,7 @@ mod tests {
             Some(&report::Source::Database),
             "the whole table"
         );
-        let listed = serde_json::to_value(list(layers, Table::Alerts, &[])).unwrap();
+        let listed = serde_json::to_value(list(layers, Table::Alerts, &BTreeMap::new())).unwrap();
         assert_eq!(listed[0]["source"], "database");
         assert_eq!(listed[0]["overrides"]["provider_failing"], false);
         let reset = decide(&stored, &[], Table::Alerts, "alerts", None).unwrap();
@@ -524,10 +526,11 @@ mod tests {
         assert_eq!(sources["policies.gold"], "database");
         assert_eq!(document["settings"]["policies"]["gold"]["expires_days"], 3);
         let listed =
-            serde_json::to_value(list(layers, Table::Policies, &[key("a", &["gold"], None)])).unwrap();
+            serde_json::to_value(list(layers, Table::Policies, &BTreeMap::from([("gold".to_owned(), 1)])))
+                .unwrap();
         assert_eq!(listed[0]["keys"], 1);
         assert_eq!(listed[0]["changed_at"], "1970-01-01T00:00:00.007Z");
-        let aliases = serde_json::to_value(list(layers, Table::Aliases, &[])).unwrap();
+        let aliases = serde_json::to_value(list(layers, Table::Aliases, &BTreeMap::new())).unwrap();
         assert_eq!(
             aliases,
             json!([{"name": "fast", "source": "GATEWAY_CONFIG", "value": {"model": "groq/a"},

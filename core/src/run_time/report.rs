@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::{Entry, Setting, names};
 use crate::config::Config;
-use crate::key::IssuedKey;
 use crate::routes::Table;
 use crate::time;
 
@@ -74,8 +73,12 @@ pub struct SettingDocument<'a> {
     pub changed_by: Option<&'a str>,
 }
 
-/// The entries of a table, by name. `keys` are all keys that are not revoked.
-pub fn list<'a>(layers: Layers<'a>, table: Table, keys: &[IssuedKey]) -> Vec<SettingDocument<'a>> {
+/// The entries of a table, by name. `keys` are the numbers of keys that have each policy.
+pub fn list<'a>(
+    layers: Layers<'a>,
+    table: Table,
+    keys: &BTreeMap<String, usize>,
+) -> Vec<SettingDocument<'a>> {
     let stored: BTreeMap<&str, &Setting> = layers
         .settings
         .iter()
@@ -86,10 +89,6 @@ pub fn list<'a>(layers: Layers<'a>, table: Table, keys: &[IssuedKey]) -> Vec<Set
     all.extend(stored.keys());
     all.sort_unstable();
     all.dedup();
-    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
-    for policy in keys.iter().flat_map(|key| &key.policies) {
-        *uses.entry(policy.as_str()).or_default() += 1;
-    }
     let document = |name: &'a str| {
         let setting = stored.get(name).copied();
         let config = layers.effective;
@@ -104,7 +103,7 @@ pub fn list<'a>(layers: Layers<'a>, table: Table, keys: &[IssuedKey]) -> Vec<Set
             },
             value: Entry::of(config, table, name),
             overrides: setting.and_then(|_| Entry::of(layers.base, table, name)),
-            keys: (table == Table::Policies).then(|| uses.get(name).copied().unwrap_or_default()),
+            keys: (table == Table::Policies).then(|| keys.get(name).copied().unwrap_or_default()),
             version: setting.map(|setting| setting.version),
             changed_at: setting.map(|setting| time::to_rfc3339(setting.changed_ms)),
             changed_by: setting.map(|setting| setting.changed_by.as_str()),
