@@ -1,8 +1,9 @@
 //! Charts in SVG, drawn by hand: stacked bars and small bars. Each has its numbers in a table behind it, for screen readers and
 //! for copying. Colours are classes, since the pages allow no inline style sheet.
 
+import { useSignal, type Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { day } from "../format";
 
 export interface Series {
@@ -12,15 +13,15 @@ export interface Series {
   tone?: string;
 }
 
-/** The width of an element, which follows it. */
+/** The width of an element, which follows it; 0 before the element is there. */
 function useWidth() {
   const ref = useRef<HTMLDivElement>(null);
-  const [width, setWidth] = useState(720);
-  useEffect(() => {
+  const [width, setWidth] = useState(0);
+  useLayoutEffect(() => {
     if (!ref.current) return undefined;
-    const observer = new ResizeObserver(
-      ([entry]) => entry && setWidth(Math.max(200, entry.contentRect.width)),
-    );
+    const follow = (found: number) => setWidth(Math.max(200, found));
+    follow(ref.current.clientWidth);
+    const observer = new ResizeObserver(([entry]) => entry && follow(entry.contentRect.width));
     observer.observe(ref.current);
     return () => observer.disconnect();
   }, []);
@@ -36,10 +37,11 @@ function roundUp(value: number): number {
   );
 }
 
-/**
- * Bars of one value for each start of a bucket, stacked by series. A click on a bar calls `onPick` with its bucket.
- */
-export function StackedBars(props: {
+const totalOf = (series: Series[], i: number): number =>
+  series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0);
+const toneOf = (series: Series[], i: number): string => series[i]?.tone ?? `c${i % 7}`;
+
+interface Bars {
   label: string;
   starts: string[];
   series: Series[];
@@ -47,152 +49,174 @@ export function StackedBars(props: {
   name?: (start: string) => string;
   onPick?: (start: string) => void;
   whole?: boolean;
+}
+
+/** The numbers of the bar under the pointer. Only this is drawn again when the pointer moves, and not every bar. */
+function Tip(props: {
+  hover: Signal<number | null>;
+  of: Bars;
+  middleOf: (i: number) => number;
+  width: number;
 }) {
+  const { series, starts, format, name = day } = props.of;
+  const i = props.hover.value;
+  const start = i === null ? undefined : starts[i];
+  if (i === null || start === undefined) return null;
+  const middle = Math.min(Math.max(props.middleOf(i), 90), props.width - 90);
+  return (
+    <div class="tip" style={{ left: `${middle}px` }} aria-hidden="true">
+      <b>{name(start)}</b> <span class="muted">UTC</span>
+      <dl>
+        {series.map(({ name: label, values }, n) =>
+          (values[i] ?? 0) > 0 ? (
+            <div key={label}>
+              <dt>
+                <i class={toneOf(series, n)} />
+                <bdi>{label}</bdi>
+              </dt>
+              <dd>{format(values[i] ?? 0)}</dd>
+            </div>
+          ) : null,
+        )}
+        <div class="sum">
+          <dt>Total</dt>
+          <dd>{format(totalOf(series, i))}</dd>
+        </div>
+      </dl>
+    </div>
+  );
+}
+
+/**
+ * Bars of one value for each start of a bucket, stacked by series. A click on a bar calls `onPick` with its bucket.
+ */
+export function StackedBars(props: Bars) {
   const { ref, width } = useWidth();
-  const [hover, setHover] = useState<number | null>(null);
+  const hover = useSignal<number | null>(null);
+  const [isTableOpen, setTableOpen] = useState(false);
   const name = props.name ?? day;
   const height = 180;
   const left = 56;
   const right = 8;
   const bottom = 22;
   const top = 8;
-  const totals = props.starts.map((_, i) =>
-    props.series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0),
-  );
-  let peak = roundUp(Math.max(...totals, 0));
+  let peak = roundUp(Math.max(...props.starts.map((_, i) => totalOf(props.series, i)), 0));
   if (props.whole) peak = Math.max(peak, 4);
   const y = (value: number) => top + (height - top - bottom) * (1 - value / peak);
   const step = (width - left - right) / Math.max(1, props.starts.length);
   const bar = Math.max(1, Math.min(40, step * 0.72));
   const every = Math.ceil(64 / step);
-  const tone = (i: number) => props.series[i]?.tone ?? `c${i % 7}`;
-  const onHover = hover !== null && hover < props.starts.length ? hover : null;
   return (
     <figure class="chart">
       <div class="legend" aria-hidden="true">
         {props.series.map(({ name: label }, i) => (
           <span key={label}>
-            <i class={tone(i)} />
+            <i class={toneOf(props.series, i)} />
             <bdi>{label}</bdi>
           </span>
         ))}
       </div>
-      <div class="plot" ref={ref} onPointerLeave={() => setHover(null)}>
-        <svg
-          width={width}
-          height={height}
-          role="img"
-          aria-label={`${props.label}. The table below has the numbers.`}
-        >
-          {[0, 0.5, 1].map((share) => (
-            <g key={share} class="grid">
-              <line x1={left} x2={width} y1={y(peak * share)} y2={y(peak * share)} />
-              <text x={left - 8} y={y(peak * share) + 4} text-anchor="end">
-                {props.format(peak * share)}
-              </text>
-            </g>
-          ))}
-          {props.starts.map((start, i) => {
-            let sum = 0;
-            const x = left + i * step + (step - bar) / 2;
-            return (
-              <g
-                key={start}
-                class={onHover === i ? "bucket on" : "bucket"}
-                onPointerEnter={() => setHover(i)}
-                onClick={() => props.onPick?.(start)}
-              >
-                <rect
-                  class="hit"
-                  x={left + i * step}
-                  y={top}
-                  width={step}
-                  height={height - top - bottom}
-                />
-                {props.series.map(({ values }, n) => {
-                  const value = values[i] ?? 0;
-                  if (value <= 0) return null;
-                  const from = y(sum + value);
-                  const size = Math.max(1, y(sum) - from);
-                  sum += value;
-                  return (
-                    <rect key={n} class={tone(n)} x={x} y={from} width={bar} height={size} rx={1} />
-                  );
-                })}
-                {i % every === 0 && (
-                  <text
-                    class="tick"
-                    x={left + i * step + step / 2}
-                    y={height - 6}
-                    text-anchor="middle"
-                  >
-                    {name(start)}
-                  </text>
-                )}
-              </g>
-            );
-          })}
-        </svg>
-        {onHover !== null && (
-          <div
-            class="tip"
-            style={{
-              left: `${Math.min(Math.max(left + (onHover + 0.5) * step, 90), width - 90)}px`,
-            }}
-            aria-hidden="true"
+      <div class="plot" ref={ref} onPointerLeave={() => (hover.value = null)}>
+        {width > 0 && (
+          <svg
+            width={width}
+            height={height}
+            role="img"
+            aria-label={`${props.label}. The table below has the numbers.`}
           >
-            <b>{name(props.starts[onHover] ?? "")}</b> <span class="muted">UTC</span>
-            <dl>
-              {props.series.map(({ name: label, values }, i) =>
-                (values[onHover] ?? 0) > 0 ? (
-                  <div key={label}>
-                    <dt>
-                      <i class={tone(i)} />
-                      <bdi>{label}</bdi>
-                    </dt>
-                    <dd>{props.format(values[onHover] ?? 0)}</dd>
-                  </div>
-                ) : null,
-              )}
-              <div class="sum">
-                <dt>Total</dt>
-                <dd>{props.format(totals[onHover] ?? 0)}</dd>
-              </div>
-            </dl>
-          </div>
+            {[0, 0.5, 1].map((share) => (
+              <g key={share} class="grid">
+                <line x1={left} x2={width} y1={y(peak * share)} y2={y(peak * share)} />
+                <text x={left - 8} y={y(peak * share) + 4} text-anchor="end">
+                  {props.format(peak * share)}
+                </text>
+              </g>
+            ))}
+            {props.starts.map((start, i) => {
+              let sum = 0;
+              const x = left + i * step + (step - bar) / 2;
+              return (
+                <g
+                  key={start}
+                  class="bucket"
+                  onPointerEnter={() => (hover.value = i)}
+                  onClick={() => props.onPick?.(start)}
+                >
+                  <rect
+                    class="hit"
+                    x={left + i * step}
+                    y={top}
+                    width={step}
+                    height={height - top - bottom}
+                  />
+                  {props.series.map(({ values }, n) => {
+                    const value = values[i] ?? 0;
+                    if (value <= 0) return null;
+                    const from = y(sum + value);
+                    const size = Math.max(1, y(sum) - from);
+                    sum += value;
+                    return (
+                      <rect
+                        key={n}
+                        class={toneOf(props.series, n)}
+                        x={x}
+                        y={from}
+                        width={bar}
+                        height={size}
+                        rx={1}
+                      />
+                    );
+                  })}
+                  {i % every === 0 && (
+                    <text
+                      class="tick"
+                      x={left + i * step + step / 2}
+                      y={height - 6}
+                      text-anchor="middle"
+                    >
+                      {name(start)}
+                    </text>
+                  )}
+                </g>
+              );
+            })}
+          </svg>
         )}
+        <Tip hover={hover} of={props} middleOf={(i) => left + (i + 0.5) * step} width={width} />
       </div>
-      <details class="numbers">
+      <details class="numbers" onToggle={(event) => setTableOpen(event.currentTarget.open)}>
         <summary>Numbers</summary>
-        <div class="scroll" tabIndex={0} role="group" aria-label={`${props.label}, as a table`}>
-          <table>
-            <caption class="sr">{props.label}</caption>
-            <thead>
-              <tr>
-                <th scope="col">UTC</th>
-                {props.series.map(({ name: label }) => (
-                  <th key={label} scope="col" class="num">
-                    <bdi>{label}</bdi>
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {props.starts.map((start, i) => (
-                <tr key={start}>
-                  <th scope="row">
-                    {start.replace("T", " ").replace(/:00Z$/, "").replace(" 00:00", "")}
-                  </th>
-                  {props.series.map(({ name: label, values }) => (
-                    <td key={label} class="num">
-                      {props.format(values[i] ?? 0)}
-                    </td>
+        {isTableOpen && (
+          <div class="scroll" tabIndex={0} role="group" aria-label={`${props.label}, as a table`}>
+            <table>
+              <caption class="sr">{props.label}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">UTC</th>
+                  {props.series.map(({ name: label }) => (
+                    <th key={label} scope="col" class="num">
+                      <bdi>{label}</bdi>
+                    </th>
                   ))}
                 </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+              </thead>
+              <tbody>
+                {props.starts.map((start, i) => (
+                  <tr key={start}>
+                    <th scope="row">
+                      {start.replace("T", " ").replace(/:00Z$/, "").replace(" 00:00", "")}
+                    </th>
+                    {props.series.map(({ name: label, values }) => (
+                      <td key={label} class="num">
+                        {props.format(values[i] ?? 0)}
+                      </td>
+                    ))}
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
       </details>
     </figure>
   );
