@@ -52,13 +52,19 @@ function stateOf(provider: Omit<Provider, "state">): string {
   return "Available";
 }
 
-async function load(): Promise<Provider[]> {
-  const [providers, lanes, { stats }] = await Promise.all([
+export interface Providers {
+  list: Provider[];
+  /** The time until the first content, of all together. */
+  latency: Schemas["ProviderStatsList"]["latency"];
+}
+
+async function load(): Promise<Providers> {
+  const [providers, lanes, { stats, latency }] = await Promise.all([
     call("get", "/v0/providers", { query: { minutes: 1440, step: 60 } }),
     call("get", "/v0/lanes"),
     call("get", "/v1/stats/providers"),
   ]);
-  return providers.map((one) => {
+  const list = providers.map((one) => {
     const stat = stats.find(({ provider }) => provider === one.name);
     const provider = {
       name: one.name,
@@ -79,6 +85,7 @@ async function load(): Promise<Provider[]> {
     };
     return { ...provider, state: stateOf(provider) };
   });
+  return { list, latency };
 }
 
 export const useProviders = () => useData("providers:all", load, 5);

@@ -311,7 +311,7 @@ export function CallCells({ of, note }: { of: Receipt; note?: preact.ComponentCh
           <span class="muted"> · {count(of.attempts.length)} attempts</span>
         )}
       </td>
-      <td>
+      <td class="line">
         <Outcome of={of} />
         {note}
       </td>

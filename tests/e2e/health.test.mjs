@@ -93,7 +93,11 @@ suite("health reports", () => {
 
   test("health reports: before any call every field is present and no lane has data", async () => {
     assert.deepEqual((await get(gateway, "/health")).models, []);
-    assert.deepEqual(await get(gateway, "/v1/stats/providers"), { stats: [], quotas: {} });
+    assert.deepEqual(await get(gateway, "/v1/stats/providers"), {
+      stats: [],
+      quotas: {},
+      latency: { p50_ms: null, p95_ms: null },
+    });
     const status = await get(gateway, "/v1/routing/status");
     assert.deepEqual(Object.keys(status).sort(), [
       "fallback_order",
@@ -170,7 +174,8 @@ suite("health reports", () => {
       [2, 2, 0, "daily_limit_used_up"],
     );
 
-    const { stats } = await get(gateway, "/v1/stats/providers");
+    const { stats, latency } = await get(gateway, "/v1/stats/providers");
+    assert.ok(latency.p50_ms > 0 && latency.p50_ms <= latency.p95_ms, JSON.stringify(latency));
     assert.deepEqual(
       stats.map((/** @type {any} */ one) => one.provider),
       ["first", "second"],

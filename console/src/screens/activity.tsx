@@ -298,7 +298,7 @@ const PAGE = 50;
 const RejectedCells = ({ of, note }: { of: Rejected; note: preact.ComponentChildren }) => (
   <>
     <td class="muted">–</td>
-    <td>
+    <td class="line">
       <Outcome of={of} />
       <span class="muted"> · {plural(of.count, "call")}</span>
       {note}

@@ -104,7 +104,7 @@ function Providers() {
   return (
     <Panel title="Providers" flush>
       <Show of={providers} rows={4}>
-        {(list) => {
+        {({ list }) => {
           const shown = list.filter(({ active }) => active);
           if (shown.length === 0)
             return (
@@ -191,7 +191,7 @@ export default function Overview() {
 
   const problems = health.data?.problems ?? [];
   const totals = spending.data?.totals;
-  const on = providers.data?.filter((provider) => provider.active) ?? [];
+  const on = providers.data?.list.filter((provider) => provider.active) ?? [];
   const failing = on.filter(({ state }) => state !== "Available").length;
   const range = days <= 1 ? "in 24 hours" : `in ${days} days`;
   return (
@@ -234,8 +234,13 @@ export default function Overview() {
         />
         <Stat
           label="First token"
-          value={totals ? duration(totals.avg_first_token_ms) : "–"}
-          note="on average"
+          value={duration(providers.data?.latency.p50_ms ?? null)}
+          note={
+            providers.data?.latency.p95_ms == null
+              ? "no recent calls"
+              : `median, p95 ${duration(providers.data.latency.p95_ms)}`
+          }
+          href={to(["providers"])}
         />
         <Stat
           label="Pending requests"

@@ -185,7 +185,9 @@ export default function Policies() {
                                 </span>
                               )}
                             </th>
-                            <td>{limitsText(value.limits) || <span class="muted">none</span>}</td>
+                            <td class="sentence">
+                              {limitsText(value.limits) || <span class="muted">none</span>}
+                            </td>
                             <td class="clip">
                               {value.models ? (
                                 <bdi>{value.models.join(", ")}</bdi>

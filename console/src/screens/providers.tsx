@@ -270,7 +270,7 @@ export default function Providers() {
   const providers = useProviders();
   const name = place.value.parts[1];
   if (name !== undefined) {
-    const one = providers.data?.find((provider) => provider.name === name);
+    const one = providers.data?.list.find((provider) => provider.name === name);
     return (
       <Page
         title={name}
@@ -317,7 +317,7 @@ export default function Providers() {
         </div>
       </div>
       <Show of={providers}>
-        {(list) => {
+        {({ list }) => {
           const shown = list.filter(
             (one) => (all || one.active) && one.name.toLowerCase().includes(search),
           );

@@ -136,8 +136,15 @@ export default function Settings() {
                     <tbody>
                       {rows.map(({ name, from, value }) => (
                         <tr key={name}>
-                          <th scope="row" class="wrap">
-                            <bdi>{name}</bdi>
+                          <th scope="row" class="wrap sentence">
+                            <bdi>
+                              {name.split(/(?<=[._])/).map((part) => (
+                                <>
+                                  {part}
+                                  <wbr />
+                                </>
+                              ))}
+                            </bdi>
                           </th>
                           <td class="wrap mono">
                             <bdi>{value}</bdi>

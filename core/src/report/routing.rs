@@ -138,6 +138,23 @@ pub struct ProviderReport<'a> {
     pub stats: Vec<ProviderStats<'a>>,
     /// The quotas that the headers of upstreams state, by provider.
     pub quotas: BTreeMap<&'a str, Vec<Quota>>,
+    /// The recent time until the response, or until the first content of a stream, of all providers together.
+    pub latency: Latency,
+}
+
+/// Percentiles of a time, in milliseconds; `None` without recent calls. Each is the upper end of its class, which is at
+/// most 41 % above it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Latency {
+    /// The 50th.
+    pub p50_ms: Option<f64>,
+    /// The 95th.
+    pub p95_ms: Option<f64>,
+}
+
+/// A percentile of the recent latencies, in milliseconds with one decimal.
+fn percentile(stats: &LaneStats, share: f64) -> Option<f64> {
+    stats.percentile_ms(share, 0.0).map(|ms| rounded(ms, 1))
 }
 
 /// Statistics of one provider, over all of its models.
@@ -226,7 +243,8 @@ impl Quota {
 
 /// Makes the report of `GET /v1/stats/providers`. It has only providers that have been called.
 pub fn provider_stats<'a>(view: &HealthView, registry: &'a Registry, now_ms: u64) -> ProviderReport<'a> {
-    let mut report = ProviderReport { stats: Vec::new(), quotas: BTreeMap::new() };
+    let (mut stats, mut quotas) = (Vec::new(), BTreeMap::new());
+    let mut all = LaneStats::default();
     for entry in registry.entries() {
         let mut sum = LaneStats::default();
         let (mut active_models, mut models_in_cooldown) = (0, 0);
@@ -250,8 +268,8 @@ pub fn provider_stats<'a>(view: &HealthView, registry: &'a Registry, now_ms: u64
         }
         gaps.sort_unstable();
         let share = |part: u64| rounded(ratio(part, totals.attempts), 4);
-        let percentile = |share| sum.percentile_ms(share, 0.0).map(|ms| rounded(ms, 1));
-        report.stats.push(ProviderStats {
+        all.absorb(&sum);
+        stats.push(ProviderStats {
             provider: &entry.name,
             total_models: entry.models().count(),
             active_models,
@@ -262,9 +280,9 @@ pub fn provider_stats<'a>(view: &HealthView, registry: &'a Registry, now_ms: u64
                 totals.attempts.saturating_sub(totals.usage_retriable + totals.provider_fatal),
             ),
             avg_latency_ms: rounded(sum.latency_ms().unwrap_or(0.0), 1),
-            p50_latency_ms: percentile(0.5),
-            p90_latency_ms: percentile(0.9),
-            p99_latency_ms: percentile(0.99),
+            p50_latency_ms: percentile(&sum, 0.5),
+            p90_latency_ms: percentile(&sum, 0.9),
+            p99_latency_ms: percentile(&sum, 0.99),
             cooldown_events: totals.cooldowns,
             models_in_cooldown,
             failure_breakdown: FailureBreakdown {
@@ -278,11 +296,12 @@ pub fn provider_stats<'a>(view: &HealthView, registry: &'a Registry, now_ms: u64
             cancel_stops_billing: entry.cancel_stops_billing,
         });
         if !readings.is_empty() {
-            let quotas = readings.iter().map(|reading| Quota::of(reading, now_ms)).collect();
-            report.quotas.insert(&entry.name, quotas);
+            let of_provider = readings.iter().map(|reading| Quota::of(reading, now_ms)).collect();
+            quotas.insert(entry.name.as_str(), of_provider);
         }
     }
-    report
+    let latency = Latency { p50_ms: percentile(&all, 0.5), p95_ms: percentile(&all, 0.95) };
+    ProviderReport { stats, quotas, latency }
 }
 
 /// The state of each provider that has been called, for `GET /metrics`.
@@ -530,7 +549,6 @@ impl<'a> ModelStatus<'a> {
         if reasons.is_empty() {
             reasons.push("healthy");
         }
-        let percentile = |share| lane.percentile_ms(share, 0.0).map(|ms| rounded(ms, 1));
         ModelStatus {
             rank: 0,
             id: format!("{provider}/{id}"),
@@ -542,8 +560,8 @@ impl<'a> ModelStatus<'a> {
             success_rate: rounded(lane.success_rate().unwrap_or(0.5), 4),
             headroom: rounded(headroom, 4),
             avg_latency_ms: rounded(lane.latency_ms().unwrap_or(1500.0), 1),
-            p90_latency_ms: percentile(0.9),
-            p99_latency_ms: percentile(0.99),
+            p90_latency_ms: percentile(lane, 0.9),
+            p99_latency_ms: percentile(lane, 0.99),
             cooldown_until: condition.cooldown_until_ms,
             daily_used: lane.used_today(now_ms),
             daily_limit: facts.requests_per_day,
