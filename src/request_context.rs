@@ -312,7 +312,7 @@ fn unread(error: &BodyError, limits: BodyLimits) -> Error {
     match error {
         BodyError::TooLarge => Error::new(
             Code::BodyTooLarge,
-            format!("The request body is larger than the limit of {} bytes", limits.bytes),
+            format!("The request body is larger than the limit of {}", size(limits.bytes)),
         ),
         BodyError::Gone => {
             Error::new(Code::ClientClosedRequest, "The client disconnected before its request was complete")
@@ -322,6 +322,15 @@ fn unread(error: &BodyError, limits: BodyLimits) -> Error {
             format!("The request body did not arrive within {} ms (timeouts.body_ms)", limits.ms),
         ),
         BodyError::Overloaded => memory::overloaded(),
+    }
+}
+
+/// A number of bytes, in the largest unit of which it is a multiple.
+fn size(bytes: u32) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
     }
 }
 

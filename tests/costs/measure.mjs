@@ -74,7 +74,6 @@ async function start() {
         objects.map((name) => [upper(name), { className: name, useSQLite: true }]),
       ),
       d1Databases: ["GATEWAY_DB"],
-      kvNamespaces: ["GATEWAY_KV"],
       bindings: {
         GATEWAY_API_KEY_HASHES: `testing:${KEY_HASH}`,
         GATEWAY_ADMIN_KEY_HASHES: `ops:${digest(OPERATOR_KEY)}`,

@@ -863,7 +863,8 @@ impl<'a> Choice<'_, 'a> {
         Error::new(
             Code::NoCandidate,
             format!(
-                "None of the models that '{name}' resolves to can serve this call, which needs {}{nearest}",
+                "None of the models that '{name}' resolves to can serve this call, which needs {}{nearest}; GET /v1/models \
+                 lists what each model can do",
                 self.needs.describe()
             ),
         )
@@ -1214,7 +1215,7 @@ mod tests {
             nothing,
             "503 no_candidate None of the models that 'auto' resolves to can serve this call, which needs tools, about 1 tokens of \
              context, 6000 tokens of output, reasoning level high or above; the nearest is 'acme/twin', which is skipped: \
-             has reasoning level medium, below high"
+             has reasoning level medium, below high; GET /v1/models lists what each model can do"
         );
     }
 

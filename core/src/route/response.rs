@@ -165,15 +165,16 @@ pub fn refused(error: Error, header: impl Fn(&str) -> Option<String>) -> Refusal
 /// The error of a request that got no response.
 pub fn interrupted(provider: &str, reason: Interruption) -> Error {
     let error = |code, what: &str| Error::new(code, format!("{provider} {what}"));
+    let again = |code, what: &str| error(code, &format!("{what}; try again, or call another model"));
     match reason {
         Interruption::ClientLeft => client_left(),
-        Interruption::Timeout => error(Code::UpstreamTimeout, "did not respond in time"),
-        Interruption::Unreachable => error(
+        Interruption::Timeout => again(Code::UpstreamTimeout, "did not respond in time"),
+        Interruption::Unreachable => again(
             Code::UpstreamUnreachable,
             "could not be reached, or closed the connection without a response",
         ),
         Interruption::Broken => {
-            error(Code::UpstreamInvalidResponse, "closed the connection in the middle of its response")
+            again(Code::UpstreamInvalidResponse, "closed the connection in the middle of its response")
         }
         Interruption::Overloaded => Error::new(
             Code::Overloaded,
