@@ -140,20 +140,28 @@ function counted(ends) {
   return counts;
 }
 
-suite("budget under load", () => {
-  const cases = [{ path: CHAT, ISOLATES: 1 }, ...PATHS.map((path) => ({ path, ISOLATES: 10 }))];
-  for (const { path, ISOLATES } of cases) {
-    test(`budget: a thousand concurrent calls of ${path} over ${ISOLATES} isolate(s), whole and streamed, do not overrun it`, async (t) => {
-      await upstream.forget();
-      const isolates = await Isolates.start(ISOLATES, configured());
-      try {
+for (const [number, paths] of /** @type {const} */ ([
+  [1, [CHAT]],
+  [10, PATHS],
+])) {
+  suite(`budget under load, ${number} isolate(s)`, () => {
+    /** @type {Isolates} */ let isolates;
+
+    before(async () => {
+      isolates = await Isolates.start(number, configured());
+    });
+    after(() => isolates?.stop());
+
+    for (const path of paths)
+      test(`budget: a thousand concurrent calls of ${path} over ${number} isolate(s), whole and streamed, do not overrun it`, async (t) => {
+        await upstream.forget();
         const { name, key } = await issue(isolates.at(0));
         const simulate = { events: TOKENS };
         const began = Date.now();
         const ends = await Promise.all(
           Array.from({ length: 1000 }, (_, index) => {
             const stream = index % 3 === 0;
-            return client(isolates.at(index % ISOLATES), key, { stream, simulate }, path);
+            return client(isolates.at(index % number), key, { stream, simulate }, path);
           }),
         );
         const cost = await realCost();
@@ -172,12 +180,9 @@ suite("budget under load", () => {
         );
         assert.equal(settled.receipts.count, cost / COST);
         assert.equal(settled.receipts.totals.cost_micro_usd, cost);
-      } finally {
-        await isolates.stop();
-      }
-    });
-  }
-});
+      });
+  });
+}
 
 suite("budget, sequential calls", () => {
   // Twenty calls cost so much, and the twentieth is the last one that can be reserved.
