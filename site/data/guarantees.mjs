@@ -107,7 +107,7 @@ export const GUARANTEES = [
     tests: [
       [
         "tests/e2e/budgets.test.mjs",
-        "budget: a thousand concurrent calls of ${path} over ${ISOLATES} isolate(s), whole and streamed, do not overrun it",
+        "budget: a thousand concurrent calls of ${path} over ${number} isolate(s), whole and streamed, do not overrun it",
       ],
       [
         "tests/e2e/limits.test.mjs",

@@ -13,7 +13,7 @@ import {
   requestKey,
   variables,
 } from "../e2e/harness.mjs";
-import { usageStatement } from "../e2e/ledgers.mjs";
+import { closeDays } from "../e2e/ledgers.mjs";
 
 const DAY_MS = 86_400_000;
 /** What `addLargeData` adds. */
@@ -62,19 +62,6 @@ export function consoleVariables(upstream, { hostile = true } = {}) {
       },
     }),
   };
-}
-
-/**
- * Sums days that are over without keys, as the gateway does in the first roll-up of an hour.
- *
- * @param {import("node:sqlite").DatabaseSync} database
- */
-function closeDays(database) {
-  const hour = Math.floor(Date.now() / 3_600_000);
-  database.exec("DELETE FROM usage_closed");
-  database.exec("UPDATE counters SET value = 0 WHERE name = 'usage_tidied_hour'");
-  database.prepare(usageStatement("close_days")).run(hour, 0);
-  database.prepare(usageStatement("set_tidied")).run(hour, 0);
 }
 
 /**

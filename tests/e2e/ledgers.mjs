@@ -61,6 +61,19 @@ export function usageStatement(name, source = "usage_daily") {
 }
 
 /**
+ * Sums days that are over without keys, as the gateway does in the first roll-up of an hour.
+ *
+ * @param {import("node:sqlite").DatabaseSync} database
+ */
+export function closeDays(database) {
+  const hour = Math.floor(Date.now() / 3_600_000);
+  database.exec("DELETE FROM usage_closed");
+  database.exec("UPDATE counters SET value = 0 WHERE name = 'usage_tidied_hour'");
+  database.prepare(usageStatement("close_days")).run(hour, 0);
+  database.prepare(usageStatement("set_tidied")).run(hour, 0);
+}
+
+/**
  * Issues a key.
  *
  * @param {Gateway} gateway

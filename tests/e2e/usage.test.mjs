@@ -24,7 +24,16 @@ import {
   variables,
 } from "./harness.mjs";
 import { Isolates } from "./isolates.mjs";
-import { ask, assertChain, assertSums, issue, receipts, usage } from "./ledgers.mjs";
+import {
+  FIELDS,
+  ask,
+  assertChain,
+  assertSums,
+  closeDays,
+  issue,
+  receipts,
+  usage,
+} from "./ledgers.mjs";
 
 const DAY_MS = 86_400_000;
 const PROMPT = "prompt-that-no-receipt-keeps";
@@ -865,6 +874,124 @@ suite("usage", () => {
     for (const [where, text] of Object.entries({ disk, log: gateway.log.join("\n") })) {
       for (const content of [PROMPT, ANSWER])
         assert.ok(!text.includes(content), `${content}: ${where}`);
+    }
+  });
+
+  test("usage of all keys: every report of many keys has the sums of their rows, however they are grouped, ranked and cut", async () => {
+    const today = Math.floor(Date.now() / DAY_MS);
+    // The same numbers each time, without a pattern.
+    let seed = 1;
+    const random = (/** @type {number} */ below) => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      return Math.floor((seed / 2 ** 32) * below);
+    };
+    const rows = Array.from({ length: 400 }, () => {
+      const day = today - 1 - random(12);
+      const values = {
+        key: `ring:many-${random(40)}`,
+        operation: ["chat/completions", "messages"][random(2)] ?? "",
+        project: ["", "a", "b"][random(3)] ?? "",
+        provider: ["p", "q"][random(2)] ?? "",
+        model: ["m", "n", "o"][random(3)] ?? "",
+      };
+      const hour = day * 24 + random(24);
+      return { day, hour, values, requests: 1 + random(5), cost: random(900) };
+    });
+    gateway.withDatabase((database) => {
+      const names = ["day", "key", "operation", "project", "provider", "model", ...FIELDS];
+      const add = database.prepare(
+        `INSERT INTO usage_by_key (${names.join(", ")}, hour, hours) VALUES (${names.map(() => "?").join(", ")}, ?, ?)
+         ON CONFLICT DO NOTHING`,
+      );
+      for (const row of [...rows]) {
+        const { key, operation, project, provider, model } = row.values;
+        const sums = FIELDS.map((field) =>
+          field === "requests" ? row.requests : field === "cost_micro_usd" ? row.cost : 0,
+        );
+        const hours = JSON.stringify({ [`h${row.hour % 24}`]: sums });
+        const place = [row.day, key, operation, project, provider, model];
+        const { changes } = add.run(...place, ...sums, row.hour, hours);
+        if (changes === 0) rows.splice(rows.indexOf(row), 1);
+      }
+      closeDays(database);
+    });
+    assert.ok(rows.length > 350, `${rows.length}`);
+    const time = (/** @type {number} */ hour) =>
+      new Date(hour * 3_600_000).toISOString().replace(".000", "");
+    /** @type {Record<string, (values: any) => string>} */
+    const properties = {
+      key: ({ key }) => key,
+      project: ({ project }) => project,
+      model: ({ provider, model }) => `${provider}/${model}`,
+      provider: ({ provider }) => provider,
+      operation: ({ operation }) => operation,
+    };
+    for (let n = 0; n < 150; n += 1) {
+      const pick = (/** @type {any[]} */ choices) => choices[random(choices.length)];
+      const group = pick([undefined, "key", "project", "model", "provider", "operation"]);
+      const bucket = pick([undefined, "day", "hour"]);
+      const top = pick([undefined, 1, 3, 100]);
+      const limit = pick([undefined, 2, 7, 10_000]);
+      const sort = pick(["requests", "cost"]);
+      const filter = pick([{}, {}, { key: "ring:many-4" }, { model: "p/m" }, { project: "" }]);
+      const [from, to] = [(today - (bucket === "hour" ? 6 : 10)) * 24, (today - 2) * 24];
+      const query = { group_by: group, bucket, top, limit, sort, ...filter };
+      const given = Object.entries({ ...query, from: time(from), to: time(to) }).flatMap(
+        ([name, value]) => (value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`]),
+      );
+      const found = await read(`/v0/usage?${given.join("&")}`);
+
+      const groupOf = (/** @type {any} */ row) =>
+        group === undefined ? "" : (properties[group]?.(row.values) ?? "");
+      const measure = (/** @type {any} */ sum) => (sort === "cost" ? sum.cost : sum.requests);
+      const matching = rows.filter(
+        (row) =>
+          row.hour >= from &&
+          row.hour < to &&
+          Object.entries(filter).every(([name, value]) => properties[name]?.(row.values) === value),
+      );
+      const sumsOf = (/** @type {(row: any) => string} */ by) => {
+        /** @type {Map<string, { requests: number, cost: number }>} */ const sums = new Map();
+        for (const row of matching) {
+          const sum = sums.get(by(row)) ?? { requests: 0, cost: 0 };
+          sums.set(by(row), { requests: sum.requests + row.requests, cost: sum.cost + row.cost });
+        }
+        return sums;
+      };
+      const ranked = [...sumsOf(groupOf)]
+        .toSorted(([a, x], [b, y]) => measure(y) - measure(x) || (a < b ? -1 : 1))
+        .map(([name]) => name);
+      const named = new Set(top === undefined ? ranked : ranked.slice(0, top));
+      // The others come before a group of the same size.
+      const nameOf = (/** @type {any} */ entry) => (entry.group === null ? "" : `=${entry.group}`);
+      const startOf = (/** @type {any} */ row) =>
+        bucket === undefined ? from : bucket === "day" ? row.day * 24 : row.hour;
+      const entries = [
+        ...sumsOf((row) =>
+          JSON.stringify([startOf(row), named.has(groupOf(row)) ? groupOf(row) : null]),
+        ),
+      ]
+        .map(([at, sum]) => ({ start: JSON.parse(at)[0], group: JSON.parse(at)[1], ...sum }))
+        .toSorted(
+          (a, b) =>
+            a.start - b.start || measure(b) - measure(a) || (nameOf(a) < nameOf(b) ? -1 : 1),
+        );
+      const shown = entries.slice(0, limit ?? 1_000);
+      assert.deepEqual(
+        found.data.map((/** @type {any} */ one) => ({
+          ...{ start: one.start, group: one.group, others: one.others },
+          ...{ requests: one.requests, cost: Math.round(one.cost_usd * 1e6) },
+        })),
+        shown.map(({ start, group: name, requests, cost }) => ({
+          ...{ start: time(start), group: name || null },
+          others: name === null ? ranked.length - named.size : undefined,
+          ...{ requests, cost },
+        })),
+        given.join("&"),
+      );
+      assert.equal(found.has_more, entries.length > shown.length, given.join("&"));
+      const all = matching.reduce((sum, { requests }) => sum + requests, 0);
+      assert.equal(found.totals.requests, all, given.join("&"));
     }
   });
 });
