@@ -4,7 +4,8 @@ import { useState } from "preact/hooks";
 import { ApiError, type Schemas } from "./api";
 import { reload } from "./data";
 import { plural } from "./format";
-import { Badge, Dialog, toast } from "./ui/basic";
+import { setQuery } from "./router";
+import { Badge, Dialog, Time, toast } from "./ui/basic";
 
 export type Setting = Schemas["Setting"];
 export type Change = Schemas["SettingChange"];
@@ -13,6 +14,27 @@ export const Source = ({ of }: { of: Setting }) => (
   <span title={of.changed_by ? `by ${of.changed_by}` : ""}>
     {of.source === "database" ? <Badge tone="accent">Set here</Badge> : <Badge>{of.source}</Badge>}
   </span>
+);
+
+/** The last cells of a row: the source, the last change, and the removal, which the query of the URL asks for. */
+export const LastCells = ({ of }: { of: Setting }) => (
+  <>
+    <td>
+      <Source of={of} />
+    </td>
+    <td>{of.changed_at ? <Time at={of.changed_at} /> : <span class="muted">–</span>}</td>
+    <td class="end">
+      {of.source === "database" && (
+        <button
+          type="button"
+          aria-label={`Remove ${of.name}`}
+          onClick={() => setQuery({ remove: of.name })}
+        >
+          {of.overrides ? "Reset" : "Remove"}
+        </button>
+      )}
+    </td>
+  </>
 );
 
 /** Two values of a setting, member by member. */

@@ -6,7 +6,7 @@ import { useModels, type Model } from "../catalogue";
 import { useData } from "../data";
 import { count, plural, short, usd } from "../format";
 import { place, queryOf, setQuery, to } from "../router";
-import { ChangeDialog, Source, type Setting } from "../settings";
+import { ChangeDialog, LastCells, type Setting } from "../settings";
 import {
   AreaField,
   Badge,
@@ -515,27 +515,7 @@ function Table({ kind }: { kind: "aliases" | "groups" }) {
                         <td class="clip">
                           <bdi>{text(one.value)}</bdi>
                         </td>
-                        <td>
-                          <Source of={one} />
-                        </td>
-                        <td>
-                          {one.changed_at ? (
-                            <Time at={one.changed_at} />
-                          ) : (
-                            <span class="muted">–</span>
-                          )}
-                        </td>
-                        <td class="end">
-                          {one.source === "database" && (
-                            <button
-                              type="button"
-                              aria-label={`Remove ${one.name}`}
-                              onClick={() => setQuery({ remove: one.name })}
-                            >
-                              {one.overrides ? "Reset" : "Remove"}
-                            </button>
-                          )}
-                        </td>
+                        <LastCells of={one} />
                       </tr>
                     ))}
                   </tbody>

@@ -5,8 +5,8 @@ import { call } from "../api";
 import { useData } from "../data";
 import { count, linesOf, plural } from "../format";
 import { queryOf, setQuery, to } from "../router";
-import { ChangeDialog, Source, type Setting } from "../settings";
-import { AreaField, Empty, Filter, Icon, Page, Panel, Show, TextField, Time } from "../ui/basic";
+import { ChangeDialog, LastCells, type Setting } from "../settings";
+import { AreaField, Empty, Filter, Icon, Page, Panel, Show, TextField } from "../ui/basic";
 import { LimitFields, limitsOf, limitsText, textsOf } from "../ui/limits";
 
 interface Policy {
@@ -200,27 +200,7 @@ export default function Policies() {
                                 {count(one.keys ?? 0)}
                               </a>
                             </td>
-                            <td>
-                              <Source of={one} />
-                            </td>
-                            <td>
-                              {one.changed_at ? (
-                                <Time at={one.changed_at} />
-                              ) : (
-                                <span class="muted">–</span>
-                              )}
-                            </td>
-                            <td class="end">
-                              {one.source === "database" && (
-                                <button
-                                  type="button"
-                                  aria-label={`Remove ${one.name}`}
-                                  onClick={() => setQuery({ remove: one.name })}
-                                >
-                                  {one.overrides ? "Reset" : "Remove"}
-                                </button>
-                              )}
-                            </td>
+                            <LastCells of={one} />
                           </tr>
                         );
                       })}
