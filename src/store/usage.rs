@@ -52,7 +52,8 @@ const SLICE_ELEMENTS: usize = 4;
 
 /// Replaces the placeholders for the sums of a [`Tally`] in a statement: `{columns}`, `{values}` (of a row as an
 /// array), `{additions}` (of an upsert), `{hour_additions}` (the same for the sums of one hour), `{hour_values}` (of such
-/// sums), `{sums}`, `{plain_sums}` and `{negatives}`. `tests/e2e/ledgers.mjs` does the same.
+/// sums), `{sums}`, `{plain_sums}` and `{negatives}`. `tests/e2e/ledgers.mjs` does the same for the statements that it
+/// runs.
 fn of_sums(template: &str) -> String {
     let list = |item: &dyn Fn(usize, &str) -> String| {
         let items = Tally::FIELDS.iter().enumerate().map(|(index, name)| item(index, name));
